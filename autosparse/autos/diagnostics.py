@@ -1,0 +1,88 @@
+"""Did the scorer learn? Its R^2 beside that of a binned conditional mean, and collapse of layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autosparse.criteria.autos import PredictsSurvival
+from autosparse.irp.survival import Survival
+
+COLLAPSE_SPARSITY = 0.95
+
+
+def r_squared(predicted: Tensor, target: Tensor) -> float:
+    """Share of the target's variance explained, 1 - SSE / SST; 0 where the target is constant."""
+    target, predicted = target.double(), predicted.double()
+    spread = ((target - target.mean()) ** 2).sum()
+    return float(1 - ((predicted - target) ** 2).sum() / spread) if spread > 0 else 0.0
+
+
+def binned_mean_r_squared(
+    train: tuple[list[Tensor], Tensor], held_out: tuple[list[Tensor], Tensor], rows_per_bin: int = 100, most: int = 50
+) -> float:
+    """Held-out R^2 of E[survival | features] estimated as the mean of the train rows in each bin.
+
+    Bins are quantiles of each feature on the train rows, as many as leave about ``rows_per_bin`` rows in each and
+    at most ``most`` per feature; an empty bin predicts the overall mean. It is what a fit by squared error should
+    come near: the yardstick of :func:`warnings_of`.
+
+    :param train, held_out: (columns of shape (n,), target of shape (n,)).
+    """
+    columns, target = train
+    bins = int(max(2, min(most, (len(target) / rows_per_bin) ** (1 / len(columns)))))
+    share = torch.arange(1, bins, dtype=torch.float64) / bins
+    edges = []
+    for column in columns:
+        ordered = column.sort().values
+        edges.append(ordered[(share * len(ordered)).long()])
+
+    def cell(values: list[Tensor]) -> Tensor:
+        index = torch.zeros(len(values[0]), dtype=torch.int64)
+        for column, edge in zip(values, edges, strict=True):
+            index = index * bins + torch.bucketize(column.contiguous(), edge)
+        return index
+
+    index, size = cell(columns), bins ** len(columns)
+    overall = target.double().mean()
+    sums = torch.zeros(size, dtype=torch.float64).index_add_(0, index, target.double() - overall)
+    counts = torch.bincount(index, minlength=size)
+    means = overall + sums / counts.clamp(min=1)
+    return r_squared(means[cell(held_out[0])], held_out[1])
+
+
+def sampled_densities(
+    scorer: PredictsSurvival, survival: Survival, sparsity: float = COLLAPSE_SPARSITY, per_layer: int = 10_000
+) -> dict[str, float]:
+    """Layer densities of the survival data's own network, pruned globally by the scorer.
+
+    Estimated on at most ``per_layer`` weights of each layer, which count by the layer's size: exact for small
+    layers, and cheap with a costly scorer on a large network.
+    """
+    scores: dict[str, Tensor] = {}
+    shares: list[Tensor] = []
+    for name, rows in survival.sample(per_layer).items():
+        features = {"param": survival.param[name].flatten()[rows], "grad": survival.grad[name].flatten()[rows]}
+        scores[name] = scorer.predict(features)
+        shares.append(torch.full((len(rows),), survival.param[name].numel() / len(rows) / survival.rows))
+    joined = torch.cat(list(scores.values()))
+    order = joined.argsort(descending=True, stable=True)
+    kept = torch.cat(shares)[order].double().cumsum(0) <= (1 - sparsity) * (1 + 1e-6)
+    selected = torch.zeros_like(joined, dtype=torch.bool)
+    selected[order[kept]] = True
+    pieces = selected.split([len(score) for score in scores.values()])
+    return {name: float(piece.double().mean()) for name, piece in zip(scores, pieces, strict=True)}
+
+
+def warnings_of(report: Mapping[str, Any]) -> list[str]:
+    """Reasons why a fit must not be trusted, one line each; empty where there are none."""
+    found = []
+    if report["held_out_r2"] < 0.5 * report["binned_mean_r2"]:
+        found.append(
+            f"the scorer explains {report['held_out_r2']:.1%} of the held-out variance, less than half of what a "
+            f"binned conditional mean does ({report['binned_mean_r2']:.1%}): it has not learned"
+        )
+    for name in report["collapsed_layers"]:
+        found.append(f"its scores remove every weight of {name} at {COLLAPSE_SPARSITY:.0%} sparsity")
+    return found

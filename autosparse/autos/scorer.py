@@ -1,0 +1,98 @@
+"""The scorer: a fitted network with all it needs to score weights, and its files."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as from_safetensors
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from autosparse.autos.features import Standardisation, check_inputs
+from autosparse.autos.networks import build_network
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.files import atomic_folder, read_record, write_atomic, write_record
+
+CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
+CHUNK = {"mlp": 1 << 16, "resnet18": 1 << 10}
+"""Rows scored at once, so that activations stay small."""
+
+
+@dataclass
+class Scorer:
+    """Predicts the survival score of a weight from its value and gradient at initialisation (AutoSparse eq. 3)."""
+
+    backbone: str
+    inputs: tuple[str, ...]
+    standardisation: Standardisation
+    network: nn.Module
+    report: dict[str, Any] = field(default_factory=dict)
+    """What the fit found: R^2 on train and held-out rows, that of the binned mean, warnings."""
+    provenance: dict[str, Any] = field(default_factory=dict)
+    """What it was fitted on, and how."""
+
+    @torch.no_grad()
+    def predict(self, features: dict[str, Tensor]) -> Tensor:
+        """Predicted survival scores, float32 of shape (n,), on the features' device.
+
+        :param features: ``param`` and/or ``grad``, each of shape (n,); those that ``inputs`` names are needed.
+        """
+        missing = [name for name in self.inputs if name not in features]
+        if missing:
+            raise AutosparseError(f"the scorer reads {', '.join(self.inputs)}; {missing[0]!r} is missing")
+        columns = [features[name] for name in self.inputs]
+        network = self.network.to(columns[0].device).eval()
+        return torch.cat([network(rows) for rows in self._chunks(columns)])
+
+    def _chunks(self, columns: list[Tensor]) -> Iterator[Tensor]:
+        size = CHUNK.get(self.backbone, 1 << 10)
+        for start in range(0, max(1, len(columns[0])), size):
+            yield self.standardisation([column[start : start + size] for column in columns])
+
+    @property
+    def warnings(self) -> list[str]:
+        """Reasons not to trust this scorer, found by the fit; empty where it learned."""
+        return list(self.report.get("warnings", []))
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``scorer.safetensors`` and ``scorer.json``; the folder appears whole or not at all."""
+        weights = to_safetensors({name: value.cpu().contiguous() for name, value in self.network.state_dict().items()})
+        config = {
+            "format": 1,
+            "backbone": self.backbone,
+            "inputs": list(self.inputs),
+            "standardisation": {name: list(values) for name, values in asdict(self.standardisation).items()},
+            "report": self.report,
+            "provenance": self.provenance,
+            "weights_sha256": hashlib.sha256(weights).hexdigest(),
+        }
+        with atomic_folder(Path(folder), ours=(CONFIG, WEIGHTS)) as temporary:
+            write_atomic(temporary / WEIGHTS, weights)
+            write_record(temporary / CONFIG, config)
+        return Path(folder)
+
+
+def load_scorer(folder: str | Path) -> Scorer:
+    """Read a scorer folder; nothing in it is unpickled.
+
+    Raises :class:`AutosparseError` where there is none and :class:`CorruptFile` where a file is damaged or foreign.
+    """
+    folder = Path(folder)
+    if not (folder / CONFIG).is_file():
+        raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
+    config = read_record(folder / CONFIG)
+    try:
+        content = (folder / WEIGHTS).read_bytes()
+        if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
+            raise CorruptFile(f"{folder / WEIGHTS} does not match its checksum; fit the scorer again")
+        inputs = check_inputs(config["inputs"])
+        network = build_network(config["backbone"], len(inputs), 0)
+        network.load_state_dict(from_safetensors(content))
+        scaling = Standardisation(**{name: tuple(values) for name, values in config["standardisation"].items()})
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{folder} is not a whole scorer: {error}; fit it again") from error
+    return Scorer(config["backbone"], inputs, scaling, network.eval(), config["report"], config["provenance"])

@@ -1,0 +1,48 @@
+"""The command line: ``autosparse``. One file per command: parse, call, print."""
+
+import sys
+
+import typer
+
+from autosparse.cli import best, demo, doctor, fit, irp, listing, report, run, score
+from autosparse.errors import AutosparseError
+
+app = typer.Typer(
+    name="autosparse",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Prune neural networks at initialisation, compare the methods, and learn a better one.",
+)
+
+
+@app.callback()
+def options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
+    """Options of every command; ``--debug`` is taken anywhere on the line, by :func:`main`."""
+
+
+for module in (demo, irp, fit, score, run, best, report, listing, doctor):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line: exit code 0 for success, 1 for failed work (or Ctrl-C: 130), 2 for bad usage."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = len(arguments) < len(sys.argv) - 1
+    try:
+        app(args=arguments)
+    except Exception as error:
+        if debug:
+            raise
+        _tell(error)
+        sys.exit(error.exit_code if isinstance(error, AutosparseError) else 1)
+
+
+def _tell(error: Exception) -> None:
+    expected = isinstance(error, AutosparseError)
+    text = (
+        str(error) if expected else f"unexpected {type(error).__name__}: {error}; run again with --debug to see where"
+    )
+    for line in text.splitlines():
+        typer.echo(f"error: {line}", err=True)

@@ -1,0 +1,49 @@
+"""``autosparse demo``: the whole job on the embedded digits."""
+
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autosparse.cli import common
+from autosparse.cli.run import execute
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("demo")(demo)
+
+
+def demo(
+    storage: common.Storage = common.STORAGE,
+    tracking_uri: common.TrackingUri = None,
+    workers: common.Workers = None,
+    out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
+) -> None:
+    """IRP, a learned scorer, a pruning grid, MLflow and a report, on data that is already here."""
+    from autosparse.experiment.load import load_experiment
+    from autosparse.experiment.plan import make_plan
+    from autosparse.files import require_writable
+    from autosparse.report.page import write_report
+    from autosparse.runner.settings import Settings
+    from autosparse.tracking.client import connect
+    from autosparse.tracking.client import tracking_uri as resolve
+
+    with as_file(files("autosparse.experiment") / "demo.yaml") as path:
+        plan = make_plan(load_experiment(path))
+    require_writable(out)
+    code = execute(plan, Settings(storage, tracking_uri, workers=workers))
+    page = write_report(connect(tracking_uri), plan.name, out)
+    print_next(page, resolve(tracking_uri), plan.name)
+    raise typer.Exit(code)
+
+
+def print_next(page: Path, uri: str, experiment: str) -> None:
+    """Say where the report is and what to try next."""
+    console = common.out()
+    autosparse = common.command("autosparse")
+    console.print(f"\nReport: {page}\n\nTry next:")
+    console.print(f"  {common.command('mlflow')} ui --backend-store-uri {uri}")
+    console.print(f"  {autosparse} best --experiment {experiment} --sparsity 0.95")
+    console.print(f"  {autosparse} run experiments/lenet-mnist.yaml   # needs MNIST: --data-root FOLDER, or --download")

@@ -1,0 +1,58 @@
+"""``autosparse fit``: a scorer from survival datasets."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from autosparse.cli import common
+from autosparse.cli.irp import export
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("fit")(fit)
+
+
+def fit(
+    folders: Annotated[
+        list[Path], typer.Argument(help="Survival datasets, or folders of them (`autosparse irp --out`).")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the scorer.")],
+    backbone: Annotated[str, typer.Option(help="mlp or resnet18 (the paper's; slow without a GPU).")] = "mlp",
+    inputs: Annotated[str, typer.Option(help="Of param and grad, comma-separated.")] = "param,grad",
+    epochs: Annotated[int, typer.Option(help="Passes over the rows.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 1024,
+    lr: Annotated[float, typer.Option(help="Adam's, falling to 0 along a cosine.")] = 0.01,
+    seed: Annotated[int, typer.Option(help="Of the initialisation, the order and the held-out rows.")] = 0,
+    experiment: Annotated[str, typer.Option(help="MLflow experiment that the fit goes to.")] = "scorers",
+    storage: common.Storage = common.STORAGE,
+    tracking_uri: common.TrackingUri = None,
+    as_json: common.Json = False,
+) -> None:
+    """Fit AutoS: learn which weights survive from their values and gradients at initialisation."""
+    from autosparse.experiment.load import parse_fit
+    from autosparse.files import require_replaceable, require_writable
+    from autosparse.irp import find_datasets
+    from autosparse.runner.fit import fit_on_folders
+    from autosparse.runner.progress import Talk
+
+    names = [name.strip() for name in inputs.split(",")]
+    spec = parse_fit(
+        {"backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed},
+        "autosparse fit",
+    )
+    paths = [path for folder in folders for path in find_datasets(folder)]
+    require_replaceable(out, ("scorer.json", "scorer.safetensors"))
+    require_writable(out.absolute().parent)
+    talk = Talk()
+    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, talk)
+    export(scorer, out, ("scorer.json", "scorer.safetensors"))
+    report = record["result"]["report"]
+    for warning in report["warnings"]:
+        talk.warn(warning)
+    if as_json:
+        common.emit({"folder": str(out), "id": record["id"], **report})
+    else:
+        numbers = ", ".join(f"{name} {report[name]:.4f}" for name in ("train_r2", "held_out_r2", "binned_mean_r2"))
+        typer.echo(f"{out}: {numbers}")

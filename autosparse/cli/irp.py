@@ -1,0 +1,97 @@
+"""``autosparse irp``: iterative rewind pruning, one survival dataset per seed."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autosparse.cli import common
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("irp")(irp)
+
+
+def irp(
+    out: Annotated[Path, typer.Option(help="Folder of the survival datasets: seed-0, seed-1, ...")],
+    model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
+    dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
+    criterion: Annotated[str, typer.Option(help="See `autosparse list criteria`.")] = "snip",
+    iterations: Annotated[int, typer.Option(help="Train-prune-rewind rounds.")] = 20,
+    final_density: Annotated[float, typer.Option(help="Share of weights kept at the end.")] = 0.01,
+    schedule: Annotated[str, typer.Option(help="geometric or linear.")] = "geometric",
+    epochs: Annotated[int, typer.Option(help="Of each training.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Of each training.")] = 128,
+    lr: Annotated[float, typer.Option(help="Of each training.")] = 1.2e-3,
+    optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam.")] = "adam",
+    seeds: Annotated[str, typer.Option(help="Comma-separated; one run each, side by side.")] = "0",
+    experiment: Annotated[str, typer.Option(help="MLflow experiment that the runs go to.")] = "irp",
+    storage: common.Storage = common.STORAGE,
+    tracking_uri: common.TrackingUri = None,
+    data_root: common.DataRoot = None,
+    download: common.Download = False,
+    address: common.Address = None,
+    workers: common.Workers = None,
+    gpus_per_job: common.GpusPerJob = 0.0,
+    as_json: common.Json = False,
+) -> None:
+    """Train, prune, rewind, again: count how long each weight survives, and write survival datasets."""
+    from autosparse.experiment.load import parse_experiment
+    from autosparse.experiment.plan import make_plan
+    from autosparse.experiment.store import Store
+    from autosparse.files import require_writable
+    from autosparse.runner.progress import Talk
+    from autosparse.runner.run import run_plan
+    from autosparse.runner.settings import Settings
+
+    recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer}
+    spec = {
+        "model": model, "dataset": dataset, "criterion": criterion, "iterations": iterations, "schedule": schedule,
+        "final_density": final_density, "seeds": parse_seeds(seeds), "recipe": recipe,
+    }  # fmt: skip
+    plan = make_plan(parse_experiment({"name": experiment, "irp": {criterion: spec}}, "autosparse irp"))
+    require_writable(out)
+    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    talk, store = Talk(), Store(storage)
+    outcome = run_plan(plan, settings, talk)
+    rows = []
+    for planned in plan.irp:
+        record = store.record(planned.task)
+        if record is not None:
+            folder = out / f"seed-{planned.task.seed}"
+            export(store.files_path("irp", planned.task.id) / "survival", folder, ("part-*.parquet",))
+            rows.append(
+                {"seed": planned.task.seed, "id": planned.task.id, "folder": str(folder), **_shown(record["result"])}
+            )
+    for failed, reason in outcome.failed:
+        talk.warn(f"{failed.label} ({failed.task.id}) failed: {reason}")
+    if as_json:
+        common.emit(rows)
+    else:
+        for row in rows:
+            typer.echo(
+                f"{row['folder']}: {row['kept']} of {row['total']} weights left, accuracy {row['accuracy'][-1]:.2f} %"
+            )
+    raise typer.Exit(1 if outcome.failed else 0)
+
+
+def _shown(result: dict[str, Any]) -> dict[str, Any]:
+    return {name: result[name] for name in ("accuracy", "kept", "total", "seconds")}
+
+
+def parse_seeds(text: str) -> list[int]:
+    """``0,1,2`` -> [0, 1, 2]; refuses anything else."""
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise typer.BadParameter(f"--seeds takes whole numbers separated by commas, not {text!r}") from error
+
+
+def export(source: Path, folder: Path, ours: tuple[str, ...]) -> None:
+    """Copy a finished result to where the user wants it, whole or not at all."""
+    from autosparse.files import atomic_folder
+
+    with atomic_folder(folder, ours) as temporary:
+        shutil.copytree(source, temporary, dirs_exist_ok=True)

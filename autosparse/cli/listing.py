@@ -1,0 +1,94 @@
+"""``autosparse list``: the models, data sets, criteria and experiments at hand."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from autosparse.cli import common
+
+
+class What(StrEnum):
+    """What can be listed."""
+
+    models = "models"
+    datasets = "datasets"
+    criteria = "criteria"
+    experiments = "experiments"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("list")(show)
+
+
+def show(what: Annotated[What, typer.Argument(help="What to list.")], as_json: common.Json = False) -> None:
+    """List models, datasets, criteria, or the experiment files in ./experiments."""
+    from rich.table import Table
+
+    rows = _LISTINGS[what]()
+    if as_json:
+        common.emit(rows)
+        return
+    if not rows:
+        typer.echo(f"no {what} here")
+        return
+    table = Table(*rows[0])
+    for row in rows:
+        table.add_row(*(", ".join(value) if isinstance(value, list) else str(value) for value in row.values()))
+    common.out().print(table)
+
+
+def _models() -> list[dict[str, Any]]:
+    from autosparse.models import MODELS
+    from autosparse.registry import first_line
+
+    return [{"name": name, "summary": first_line(MODELS[name])} for name in MODELS]
+
+
+def _datasets() -> list[dict[str, Any]]:
+    from autosparse.data import DATASETS
+    from autosparse.registry import first_line
+
+    return [
+        {"name": "parquet:PATH" if name == "parquet" else name, "summary": first_line(DATASETS[name])}
+        for name in DATASETS
+    ]
+
+
+def _criteria() -> list[dict[str, Any]]:
+    from autosparse.criteria import CRITERIA
+
+    criteria = [CRITERIA[name] for name in CRITERIA]
+    return [
+        {"name": c.name, "summary": c.summary, "needs": sorted(c.needs), "options": c.options, "paper": c.paper}
+        for c in criteria
+    ]
+
+
+def _experiments() -> list[dict[str, Any]]:
+    from autosparse.errors import AutosparseError
+    from autosparse.experiment.load import load_experiment
+
+    rows = []
+    with as_file(files("autosparse.experiment") / "demo.yaml") as demo:
+        for path in [demo, *sorted(Path("experiments").rglob("*.yaml"))]:
+            try:
+                experiment = load_experiment(path)
+                name, description = experiment.name, experiment.description
+            except AutosparseError as error:
+                name, description = "(refused)", str(error).splitlines()[0]
+            shown = "(built in: autosparse demo)" if path == demo else str(path)
+            rows.append({"name": name, "file": shown, "description": description})
+    return rows
+
+
+_LISTINGS: dict[What, Callable[[], list[dict[str, Any]]]] = {
+    What.models: _models,
+    What.datasets: _datasets,
+    What.criteria: _criteria,
+    What.experiments: _experiments,
+}

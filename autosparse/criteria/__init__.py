@@ -1,0 +1,82 @@
+"""Pruning criteria by name. A new one is one new file here whose function carries ``@criterion``.
+
+A criterion is a function ``(model, batches, loss, **options) -> Scores``: a tensor per prunable weight, higher = keep.
+It leaves the model as it found it: weights, buffers, gradients and mode.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.masks import Scores
+from autosparse.registry import Registry, first_line
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""``(logits, labels) -> scalar``, the mean over the batch."""
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """A criterion with what its users must know."""
+
+    name: str
+    function: Callable[..., Scores]
+    needs: frozenset[str]
+    """Of ``data``, ``gradients``, ``hessian-vector products``, ``scorer``."""
+    paper: str
+
+    @property
+    def summary(self) -> str:
+        """One line on what it does."""
+        return first_line(self.function)
+
+    @property
+    def options(self) -> list[str]:
+        """Names of the options that :func:`score` passes through."""
+        return list(inspect.signature(self.function).parameters)[3:]
+
+
+CRITERIA: Registry[Criterion] = Registry("criterion", __name__)
+
+
+def criterion(
+    name: str, *, needs: Iterable[str] = (), paper: str
+) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
+    """Decorator: make a scoring function known under the name that users type."""
+
+    def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
+        CRITERIA.register(name, Criterion(name, function, frozenset(needs), paper))
+        return function
+
+    return decorate
+
+
+def score(
+    model: nn.Module, name: str, batches: Batches | None = None, loss: Loss = F.cross_entropy, **options: Any
+) -> Scores:
+    """Score every prunable weight of ``model`` with the criterion ``name``; a higher score means: keep.
+
+    :param batches: iterable of (x, y) on the model's device; may be None where the criterion needs no data.
+    :param loss: mean loss over a batch.
+    :param options: of the criterion, e.g. ``seed`` for ``random``, ``scorer`` for ``autos``.
+    :return: weight name -> tensor of the weight's shape.
+    :raises UnknownName: with the nearest known name.
+    :raises AutosparseError: where data or a required option is missing, or there is nothing to prune.
+    """
+    chosen = CRITERIA[name]
+    for option in options:
+        if option not in chosen.options:
+            raise UnknownName(f"option of criterion {name!r}:", option, chosen.options)
+    parameters = inspect.signature(chosen.function).parameters
+    missing = [o for o in chosen.options if parameters[o].default is inspect.Parameter.empty and o not in options]
+    if missing:
+        raise AutosparseError(f"criterion {name!r} needs the option {missing[0]!r}")
+    if batches is None and "data" in chosen.needs:
+        raise AutosparseError(f"criterion {name!r} needs data: pass batches, an iterable of (x, y)")
+    return chosen.function(model, batches, loss, **options)

@@ -1,0 +1,57 @@
+"""Gradients over several batches, without a trace left on the model."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria import Batches, Loss
+from autosparse.errors import AutosparseError
+from autosparse.masks import prunable
+
+
+@contextlib.contextmanager
+def untouched_buffers(model: nn.Module) -> Iterator[None]:
+    """Restore every buffer (BatchNorm statistics) when the block ends."""
+    saved = [(buffer, buffer.clone()) for buffer in model.buffers()]
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in saved:
+                buffer.copy_(value)
+
+
+def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The prunable weights; raises where there are none or one is frozen."""
+    weights = prunable(model)
+    if not weights:
+        raise AutosparseError("the model has no Linear or Conv weights to score")
+    for name, weight in weights.items():
+        if not weight.requires_grad:
+            raise AutosparseError(f"{name!r} does not require a gradient: unfreeze it before scoring")
+    return weights
+
+
+def mean_gradient(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, Tensor]:
+    """Gradient of the mean loss over all examples of all batches, per prunable weight.
+
+    Batches count by their size and are summed in float64, so that neither the cut into batches nor
+    their order matters (BatchNorm in training mode aside: its statistics are the batch's).
+    The model is taken in the mode it is in; buffers and ``.grad`` are left as they were.
+    """
+    weights = prunable_or_fail(model)
+    totals = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
+    examples = 0
+    with untouched_buffers(model):
+        for x, y in batches:
+            gradients = torch.autograd.grad(loss(model(x), y), list(weights.values()))
+            for total, gradient in zip(totals, gradients, strict=True):
+                total.add_(gradient, alpha=len(x))
+            examples += len(x)
+    if examples == 0:
+        raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
+    return {
+        name: (total / examples).to(weight.dtype) for (name, weight), total in zip(weights.items(), totals, strict=True)
+    }

@@ -1,0 +1,41 @@
+"""GraSP: gradient signal preservation."""
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, untouched_buffers
+from autosparse.masks import Scores
+
+
+@criterion("grasp", needs=("data", "gradients", "hessian-vector products"), paper="Wang et al. 2020, arXiv:2002.07376")
+def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: float = 1.0) -> Scores:
+    """theta * (H g): weights whose removal reduces the gradient flow most stay.
+
+    g is the gradient and H the Hessian of the mean loss over all examples with respect to the prunable weights
+    (Wang et al. eq. 8, Algorithm 1). Their removal score is -theta * H g and its highest are removed, so the score
+    to keep is its negative. The product is exact, by double backward, over the same batches as g: two passes.
+    Scores have the weight's shape and either sign.
+
+    :param temperature: divides the logits (the authors' code uses 200; their paper, and the default here, 1).
+    """
+    batches = list(batches) if iter(batches) is batches else batches
+
+    def tempered(logits: Tensor, y: Tensor) -> Tensor:
+        return loss(logits / temperature, y)
+
+    gradient = mean_gradient(model, batches, tempered)
+    weights = prunable_or_fail(model)
+    products = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
+    examples = 0
+    with untouched_buffers(model):
+        for x, y in batches:
+            flow = torch.autograd.grad(tempered(model(x), y), list(weights.values()), create_graph=True)
+            along = torch.stack([(own * g).sum() for own, g in zip(flow, gradient.values(), strict=True)]).sum()
+            for total, product in zip(products, torch.autograd.grad(along, list(weights.values())), strict=True):
+                total.add_(product, alpha=len(x))
+            examples += len(x)
+    return {
+        name: weight.detach() * (total / examples).to(weight.dtype)
+        for (name, weight), total in zip(weights.items(), products, strict=True)
+    }

@@ -1,0 +1,30 @@
+"""Augmentation of whole batches as tensor operations on the device."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from autosparse.errors import UnknownName
+
+AUGMENTATIONS = ("none", "crop-flip")
+
+
+def augment(images: Tensor, name: str, draws: torch.Generator | None) -> Tensor:
+    """Augment normalised images (batch, channels, height, width).
+
+    ``crop-flip``: zero-pad by 4, crop back at a random place, flip left-right with probability 1/2,
+    each drawn per image.
+    """
+    if name == "none":
+        return images
+    if name != "crop-flip":
+        raise UnknownName("augmentation", name, AUGMENTATIONS)
+    batch, _, height, width = images.shape
+    draw = torch.rand(3, batch, generator=draws).to(images.device)
+    top, left = (draw[:2] * 9).long()
+    columns = torch.arange(width, device=images.device)
+    columns = torch.where(draw[2, :, None] < 0.5, columns.flip(0), columns) + left[:, None]
+    rows = torch.arange(height, device=images.device) + top[:, None]
+    padded = F.pad(images, (4, 4, 4, 4))
+    index = torch.arange(batch, device=images.device)[:, None, None]
+    return padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

@@ -1,0 +1,78 @@
+"""Any image-classification folder of Parquet files in the Hugging Face layout."""
+
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from autosparse.data import register_dataset
+from autosparse.data.split import Dataset, make_dataset
+from autosparse.errors import DataError
+
+IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels", "fine_label")
+TEST_SPLITS = ("test", "validation", "valid")
+
+
+@register_dataset("parquet")
+def parquet(root: Path, argument: str, download: bool) -> Dataset:
+    """parquet:PATH, a folder of train-*.parquet and test-*.parquet with encoded images and labels."""
+    folder = root / argument if (root / argument).is_dir() else Path(argument)
+    if not folder.is_dir():
+        raise DataError(
+            f"no folder {argument!r}, neither under the data root {root} nor here; pass --data-root or a full path"
+        )
+    train = _read_split(folder, ("train",))
+    return make_dataset(f"parquet:{argument}", train, _read_split(folder, TEST_SPLITS, train[0].shape[1:]))
+
+
+def _read_split(folder: Path, names: tuple[str, ...], shape: torch.Size | None = None) -> tuple[Tensor, Tensor]:
+    files = sorted(path for name in names for path in folder.rglob(f"{name}-*.parquet"))
+    if not files:
+        raise DataError(
+            f"{folder} has no {' or '.join(f'{name}-*.parquet' for name in names)}: not the Hugging Face layout"
+        )
+    encoded: list[bytes] = []
+    labels: list[int] = []
+    for path in files:
+        image_bytes, image_labels = _read_file(path)
+        encoded += image_bytes
+        labels += image_labels
+    with ThreadPoolExecutor() as pool:
+        images = list(pool.map(_decode, encoded, [folder] * len(encoded)))
+    shapes = {image.shape for image in images}
+    if len(shapes) != 1 or (shape and shapes != {tuple(shape)}):
+        raise DataError(f"{folder} mixes images of different shapes ({sorted(shapes)[:3]}); resize them to one")
+    return torch.from_numpy(np.stack(images)), torch.tensor(labels, dtype=torch.int64)
+
+
+def _read_file(path: Path) -> tuple[list[bytes], list[int]]:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{path} is truncated or no Parquet file; fetch it again") from error
+    columns = [next((c for c in wanted if c in table.column_names), None) for wanted in (IMAGE_COLUMNS, LABEL_COLUMNS)]
+    if None in columns:
+        raise DataError(
+            f"{path} needs a column of {IMAGE_COLUMNS} and one of {LABEL_COLUMNS}, it has {table.column_names}"
+        )
+    image_column, label_column = (table.column(name).combine_chunks() for name in columns)
+    if pa.types.is_struct(image_column.type):
+        image_column = image_column.field("bytes")
+    if image_column.null_count or label_column.null_count:
+        raise DataError(f"{path} has rows without image bytes or label; embed the images in the file")
+    return image_column.to_pylist(), label_column.to_pylist()
+
+
+def _decode(encoded: bytes, folder: Path) -> np.ndarray:
+    try:
+        with Image.open(io.BytesIO(encoded)) as image:
+            pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"an image in {folder} cannot be decoded: {error}") from error
+    return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -1,0 +1,122 @@
+"""A split of a data set as tensors on one device, and the batches cut from it there."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from autosparse.data.augment import augment
+from autosparse.errors import DataError
+
+Batch = tuple[Tensor, Tensor]
+"""Images (batch, channels, height, width) float32 normalised, labels (batch,) int64."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images as uint8 (n, channels, height, width), labels as int64 (n,), with their normalisation.
+
+    ``mean`` and ``std`` are per channel, in the units of the stored bytes.
+    """
+
+    images: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+
+    def __post_init__(self) -> None:
+        if len(self.images) == 0 or len(self.images) != len(self.labels):
+            raise DataError(
+                f"a split needs one label per image and at least one image, got {len(self.labels)} and {len(self.images)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def to(self, device: torch.device | str) -> "Split":
+        """The same split on another device."""
+        return replace(
+            self,
+            images=self.images.to(device),
+            labels=self.labels.to(device),
+            mean=self.mean.to(device),
+            std=self.std.to(device),
+        )
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """uint8 images -> float32, zero mean and unit variance per channel."""
+        return images.float().sub_(self.mean.view(-1, 1, 1)).div_(self.std.view(-1, 1, 1))
+
+    def batches(
+        self,
+        batch_size: int,
+        shuffle: torch.Generator | None = None,
+        augmentation: str = "none",
+        limit: int | None = None,
+    ) -> Iterator[Batch]:
+        """Cut one pass over the split into batches; no work per image, no copy to the host.
+
+        :param shuffle: generator of the order (and of the augmentation); None keeps the stored order.
+        :param augmentation: a name known to :func:`autosparse.data.augment.augment`.
+        :param limit: stop after this many examples.
+        """
+        count = len(self) if limit is None else min(limit, len(self))
+        order = None
+        if shuffle is not None:
+            order = torch.randperm(len(self), generator=shuffle).to(self.images.device)
+        for start in range(0, count, batch_size):
+            stop = min(start + batch_size, count)
+            chosen = slice(start, stop) if order is None else order[start:stop]
+            images = self.normalised(self.images[chosen])
+            yield augment(images, augmentation, shuffle), self.labels[chosen]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A train and a test split with what a model must know of them."""
+
+    name: str
+    train: Split
+    test: Split
+    num_classes: int
+    fingerprint: str
+    """16 hex digits over every image and label, for provenance."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example: (channels, height, width)."""
+        return tuple(self.train.images.shape[1:])
+
+    def to(self, device: torch.device | str) -> "Dataset":
+        """The same data set on another device."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def make_dataset(name: str, train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor]) -> Dataset:
+    """Assemble a data set from (uint8 images, labels) pairs; both splits are normalised by the train split."""
+    mean, std = channel_statistics(train[0])
+    num_classes = int(max(train[1].max(), test[1].max())) + 1
+    digest = hashlib.sha256()
+    for tensor in (*train, *test):
+        digest.update(tensor.contiguous().numpy().data)
+    fingerprint = digest.hexdigest()[:16]
+    return Dataset(name, Split(*train, mean, std), Split(*test, mean, std), num_classes, fingerprint)
+
+
+def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation per channel of uint8 images, exact and without a float copy of the set.
+
+    A channel that never varies gets a standard deviation of 1.
+    """
+    levels = torch.arange(256, dtype=torch.float64)
+    means, stds = [], []
+    for channel in range(images.shape[1]):
+        counts = torch.bincount(images[:, channel].flatten().cpu(), minlength=256).double()
+        share = counts / counts.sum()
+        mean = (share * levels).sum()
+        std = (share * (levels - mean) ** 2).sum().sqrt()
+        means.append(mean)
+        stds.append(std if std > 0 else torch.ones_like(std))
+    return torch.stack(means).float(), torch.stack(stds).float()

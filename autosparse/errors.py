@@ -1,0 +1,51 @@
+"""The one family of errors that users see: each message names the thing, the reason and the cure."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AutosparseError(ValueError):
+    """Base of every error this package raises on purpose.
+
+    A ValueError, so that pydantic reports it together with the key at which it arose.
+
+    ``exit_code`` is what the command line ends with: 2 where the request itself cannot be met
+    (bad name, bad file, missing data), 1 where work was started and failed.
+    """
+
+    exit_code = 2
+
+
+def nearest_name(name: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant: one that starts alike, else one that is spelt alike."""
+    known = sorted(known)
+    alike = [k for k in known if name and k.startswith(name)] or get_close_matches(name, known, n=1, cutoff=0.5)
+    return alike[0] if alike else None
+
+
+class UnknownName(AutosparseError):
+    """A name that no registry knows; the message offers the nearest one."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]):
+        known = sorted(known)
+        nearest = nearest_name(name, known)
+        hint = f"did you mean {nearest!r}?" if nearest else f"known: {', '.join(known) or 'none'}"
+        super().__init__(f"unknown {kind} {name!r}: {hint}")
+
+
+class DataError(AutosparseError):
+    """A data set, or a file of one, that is missing, truncated, or not what it should be."""
+
+
+class CorruptFile(AutosparseError):
+    """A file of ours whose content does not match its checksum, layout or provenance."""
+
+
+class WorkFailed(AutosparseError):
+    """Work that was started and did not end well."""
+
+    exit_code = 1
+
+
+class NonFiniteLoss(WorkFailed):
+    """A loss that became NaN or infinite."""

@@ -1,0 +1,110 @@
+"""From an experiment to its tasks: the IRP runs, the scorers, the cells, each with the label that reports show."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment.schema import Experiment, GridSpec, MethodSpec
+from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task
+
+MAX_CELLS = 200_000
+"""A larger grid is taken for a mistake."""
+
+T = TypeVar("T", bound=Task, covariant=True)
+
+
+@dataclass(frozen=True)
+class Planned(Generic[T]):
+    """A task and what this experiment calls it; the label is no part of the task's id."""
+
+    task: T
+    label: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks of an experiment, each once, in the order in which they feed each other."""
+
+    name: str
+    irp: list[Planned[IrpTask]] = field(default_factory=list)
+    scorers: list[Planned[ScorerTask]] = field(default_factory=list)
+    cells: list[Planned[Cell]] = field(default_factory=list)
+
+    def __iter__(self) -> Iterator[Planned[Task]]:
+        yield from self.irp
+        yield from self.scorers
+        yield from self.cells
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of all data sets that the tasks read."""
+        tasks: list[IrpTask | Cell] = [p.task for p in self.irp] + [p.task for p in self.cells]
+        return sorted({task.dataset for task in tasks})
+
+
+def make_plan(experiment: Experiment) -> Plan:
+    """Expand an experiment; a combination that two grids share is planned once.
+
+    Raises :class:`AutosparseError` where the grids hold more than ``MAX_CELLS`` cells.
+    """
+    size = sum(
+        len(g.models) * len(g.datasets) * len(g.methods) * len(g.sparsities) * len(g.seeds) for g in experiment.grid
+    )
+    if size > MAX_CELLS:
+        raise AutosparseError(
+            f"{experiment.name}: the grid has {size:,} cells, more than {MAX_CELLS:,}: split it up"
+        )
+    irp = {
+        name: {seed: IrpTask(**_fields(spec, IrpFields), seed=seed) for seed in spec.seeds}
+        for name, spec in experiment.irp.items()
+    }
+    scorers = {
+        name: ScorerTask(
+            irp=tuple(irp[spec.irp][seed].id for seed in spec.irp_seeds or experiment.irp[spec.irp].seeds[:1]),
+            fit=FitSpec(**_fields(spec, FitSpec)),
+        )
+        for name, spec in experiment.scorers.items()
+    }
+    scorer_ids = {name: task.id for name, task in scorers.items()}
+    return Plan(
+        experiment.name,
+        _once([Planned(task, name) for name, by_seed in irp.items() for task in by_seed.values()]),
+        _once([Planned(task, name) for name, task in scorers.items()]),
+        _once([planned for grid in experiment.grid for planned in _cells(grid, scorer_ids)]),
+    )
+
+
+def _once(planned: list[Planned[T]]) -> list[Planned[T]]:
+    first: dict[str, Planned[T]] = {}
+    for p in planned:
+        first.setdefault(p.task.id, p)
+    return list(first.values())
+
+
+def _fields(spec: IrpFields | FitSpec, of: type[IrpFields] | type[FitSpec]) -> dict[str, Any]:
+    return {name: getattr(spec, name) for name in of.model_fields}
+
+
+def _cells(grid: GridSpec, scorer_ids: dict[str, str]) -> Iterator[Planned[Cell]]:
+    for model, dataset, method in itertools.product(grid.models, grid.datasets, grid.methods):
+        sparsities = (0.0,) if method.criterion == DENSE else grid.sparsities
+        for sparsity, seed in itertools.product(sparsities, grid.seeds):
+            yield Planned(_cell(grid, model, dataset, method, sparsity, seed, scorer_ids), method.label)
+
+
+def _cell(
+    grid: GridSpec, model: str, dataset: str, method: MethodSpec, sparsity: float, seed: int, scorer_ids: dict[str, str]
+) -> Cell:
+    return Cell(
+        model=model,
+        dataset=dataset,
+        criterion=method.criterion,
+        options=method.options,
+        scorer=scorer_ids[method.scorer] if method.scorer else None,
+        sparsity=sparsity,
+        seed=seed,
+        score_examples=grid.score_examples,
+        recipe=grid.recipe,
+    )

@@ -1,0 +1,125 @@
+"""The experiment file: what its YAML may say."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, model_validator
+
+from autosparse.criteria import CRITERIA
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.tasks import (
+    DENSE,
+    DatasetName,
+    FitSpec,
+    IrpFields,
+    MethodName,
+    ModelName,
+    Options,
+    ScoreExamples,
+    Seed,
+    Sparsity,
+    Strict,
+)
+from autosparse.irp.rewind import SCORE_EXAMPLES
+from autosparse.training import Recipe
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+"""Names become MLflow names and file names: letters, digits, dots, dashes, underscores."""
+
+
+def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise AutosparseError(f"{value!r} is listed twice")
+    return values
+
+
+class IrpSpec(IrpFields):
+    """IRP runs that differ in their seed."""
+
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+
+
+class ScorerSpec(FitSpec):
+    """A scorer: how it is fitted, and on which IRP runs."""
+
+    irp: Name
+    irp_seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Which seeds of the IRP runs to fit on; by default the first."""
+
+
+class MethodSpec(Strict):
+    """A pruning method: a criterion with its options, under the name that reports show."""
+
+    criterion: MethodName
+    name: Name = ""
+    options: Options = Field(default_factory=dict)
+    scorer: Name | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "MethodSpec":
+        if self.criterion == DENSE:
+            known = []
+        else:
+            known = [option for option in CRITERIA[self.criterion].options if option not in ("seed", "scorer")]
+        for option in self.options:
+            if option not in known:
+                raise UnknownName(f"option of {self.criterion!r}:", option, known)
+        needs_scorer = self.criterion != DENSE and "scorer" in CRITERIA[self.criterion].needs
+        if needs_scorer != (self.scorer is not None):
+            verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"
+            raise AutosparseError(f"method {self.criterion!r} {verb}")
+        return self
+
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        return self.name or self.criterion
+
+
+class GridSpec(Strict):
+    """All combinations of models, datasets, methods, sparsities and seeds, trained by one recipe.
+
+    ``dense`` among the methods stands for one unpruned training per model, dataset and seed.
+    """
+
+    models: Annotated[tuple[ModelName, ...], Field(min_length=1), AfterValidator(_distinct)]
+    datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1), AfterValidator(_distinct)]
+    methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)]
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator(_distinct)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+    score_examples: ScoreExamples = SCORE_EXAMPLES
+    recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _distinct_labels(self) -> "GridSpec":
+        labels = [method.label for method in self.methods]
+        for position, label in enumerate(labels):
+            if label in labels[:position]:
+                raise AutosparseError(f"two methods are called {label!r}: give one of them another `name:`")
+        return self
+
+
+class Experiment(Strict):
+    """One experiment file: IRP runs feed scorers, scorers feed the grid."""
+
+    name: Name
+    description: str = ""
+    irp: dict[Name, IrpSpec] = Field(default_factory=dict)
+    scorers: dict[Name, ScorerSpec] = Field(default_factory=dict)
+    grid: tuple[GridSpec, ...] = ()
+
+    @model_validator(mode="after")
+    def _references(self) -> "Experiment":
+        for name, scorer in self.scorers.items():
+            if scorer.irp not in self.irp:
+                raise UnknownName(f"irp (of scorer {name!r})", scorer.irp, self.irp)
+            for seed in scorer.irp_seeds or ():
+                if seed not in self.irp[scorer.irp].seeds:
+                    raise AutosparseError(f"scorer {name!r}: irp {scorer.irp!r} has no seed {seed}")
+        for grid in self.grid:
+            for method in grid.methods:
+                if method.scorer is not None and method.scorer not in self.scorers:
+                    raise UnknownName(f"scorer (of method {method.label!r})", method.scorer, self.scorers)
+        if not self.irp and not self.grid:
+            raise AutosparseError("nothing to do: give `irp:`, `grid:`, or both")
+        return self

@@ -1,0 +1,74 @@
+"""What finished work leaves on the storage path: one record per task, and the files of IRP runs and scorers.
+
+cells/<id>.json                         a finished cell
+irp/<id>.json  irp/<id>/                a finished IRP run and its survival dataset
+scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
+failed/<id>.json                        the last failure of a task that has not finished since
+"""
+
+from pathlib import Path
+from typing import Any
+
+from autosparse.errors import CorruptFile
+from autosparse.experiment.tasks import Task
+from autosparse.files import read_record, require_writable, write_record
+
+FOLDERS = {"cell": "cells", "irp": "irp", "scorer": "scorers"}
+
+Record = dict[str, Any]
+"""``id, kind, spec, result, environment``; a failure has ``error`` and ``traceback`` for ``result``."""
+
+
+class Store:
+    """The records and files under one folder. A task is finished when its record is there and whole."""
+
+    def __init__(self, root: str | Path):
+        self.root = Path(root).absolute()
+
+    def prepare(self) -> None:
+        """Make the folder; raises now where it cannot be written."""
+        require_writable(self.root)
+
+    def record_path(self, task: Task) -> Path:
+        """Where the record of a finished task lies."""
+        return self.root / FOLDERS[task.kind] / f"{task.id}.json"
+
+    def files_path(self, kind: str, task_id: str) -> Path:
+        """The folder of an IRP run's survival dataset or of a scorer."""
+        return self.root / FOLDERS[kind] / task_id
+
+    def record(self, task: Task) -> Record | None:
+        """The record of a finished task; None where there is none, it is damaged, or its files are gone."""
+        found = self._read(self.record_path(task), task)
+        if found is not None and task.kind != "cell" and not self.files_path(task.kind, task.id).is_dir():
+            return None
+        return found
+
+    def failure(self, task: Task) -> Record | None:
+        """The record of the task's last failure, if it has not finished since."""
+        return self._read(self._failure_path(task), task)
+
+    def finish(self, task: Task, result: Record, environment: Record) -> None:
+        """Write the record that makes a task finished."""
+        write_record(self.record_path(task), self._content(task, {"result": result}, environment))
+        self._failure_path(task).unlink(missing_ok=True)
+
+    def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
+        """Write down why a task failed; it stays unfinished."""
+        content = self._content(task, {"error": error, "traceback": traceback}, environment)
+        write_record(self._failure_path(task), content)
+
+    def _failure_path(self, task: Task) -> Path:
+        return self.root / "failed" / f"{task.id}.json"
+
+    @staticmethod
+    def _content(task: Task, outcome: Record, environment: Record) -> Record:
+        return {"id": task.id, "kind": task.kind, "spec": task.spec, **outcome, "environment": environment}
+
+    @staticmethod
+    def _read(path: Path, task: Task) -> Record | None:
+        try:
+            record = read_record(path)
+        except (FileNotFoundError, CorruptFile):
+            return None  # unfinished either way: the task is done again and the record replaced
+        return record if record.get("id") == task.id else None

@@ -1,0 +1,150 @@
+"""The three kinds of work: an IRP run, a scorer fit, a cell. Each is named by its content."""
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from autosparse.autos.features import INPUTS, check_inputs
+from autosparse.autos.networks import BACKBONES
+from autosparse.criteria import CRITERIA
+from autosparse.data import check_dataset_name
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.files import content_id
+from autosparse.irp.rewind import SCORE_EXAMPLES
+from autosparse.irp.schedule import SCHEDULES
+from autosparse.models import MODELS
+from autosparse.training import Recipe
+
+DENSE = "dense"
+
+
+class Strict(BaseModel):
+    """Unknown keys and wrong types are refused; instances never change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _known_model(name: str) -> str:
+    MODELS[name]
+    return name
+
+
+def _known_dataset(name: str) -> str:
+    check_dataset_name(name)
+    return name
+
+
+def _known_method(name: str) -> str:
+    if name != DENSE:
+        CRITERIA[name]
+    return name
+
+
+def _known_irp_criterion(name: str) -> str:
+    if "scorer" in CRITERIA[name].needs:
+        raise AutosparseError(f"criterion {name!r} needs a scorer, which is what IRP makes the data for")
+    return name
+
+
+def _one_of(kind: str, known: Any) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in known:
+            raise UnknownName(kind, name, known)
+        return name
+
+    return AfterValidator(check)
+
+
+ModelName = Annotated[str, AfterValidator(_known_model)]
+DatasetName = Annotated[str, AfterValidator(_known_dataset)]
+MethodName = Annotated[str, AfterValidator(_known_method)]
+"""A criterion, or ``dense``."""
+IrpCriterion = Annotated[str, AfterValidator(_known_irp_criterion)]
+Sparsity = Annotated[float, Field(ge=0, lt=1)]
+Seed = Annotated[int, Field(ge=0)]
+ScoreExamples = Annotated[int, Field(ge=1)] | None
+Options = dict[str, bool | int | float | str]
+
+
+class Task(Strict):
+    """Work whose ``id`` is a hash of what differs from the defaults, so that a new option orphans no old result."""
+
+    kind: ClassVar[str]
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """The task as JSON values, without what is left at its default."""
+        values: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
+        return values
+
+    @property
+    def id(self) -> str:
+        """16 hex digits that name the task by its content."""
+        return content_id({"kind": self.kind, **self.spec})
+
+
+class IrpFields(Strict):
+    """What IRP runs that differ in their seed share."""
+
+    model: ModelName
+    dataset: DatasetName
+    criterion: IrpCriterion = "snip"
+    options: Options = Field(default_factory=dict)
+    iterations: Annotated[int, Field(ge=1)] = 20
+    final_density: Annotated[float, Field(gt=0, le=1)] = 0.01
+    schedule: Annotated[str, _one_of("schedule", SCHEDULES)] = "geometric"
+    score_examples: ScoreExamples = SCORE_EXAMPLES
+    recipe: Recipe = Recipe()
+
+
+class IrpTask(Task, IrpFields):
+    """One IRP run: a survival dataset."""
+
+    kind: ClassVar[str] = "irp"
+    seed: Seed = 0
+
+
+class FitSpec(Strict):
+    """How a scorer is fitted."""
+
+    backbone: Annotated[str, _one_of("backbone", BACKBONES)] = "mlp"
+    inputs: Annotated[tuple[str, ...], AfterValidator(check_inputs)] = INPUTS
+    epochs: Annotated[int, Field(ge=1)] = 10
+    batch_size: Annotated[int, Field(ge=1)] = 1024
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    seed: Seed = 0
+
+
+class ScorerTask(Task):
+    """One scorer: a fit on the survival datasets of IRP runs."""
+
+    kind: ClassVar[str] = "scorer"
+    irp: tuple[str, ...]
+    """Ids of the IRP runs."""
+    fit: FitSpec = FitSpec()
+
+
+class Cell(Task):
+    """One point of a grid: a network, pruned at initialisation by one method to one sparsity, then trained."""
+
+    kind: ClassVar[str] = "cell"
+    model: ModelName
+    dataset: DatasetName
+    criterion: MethodName
+    options: Options = Field(default_factory=dict)
+    scorer: str | None = None
+    """Id of the scorer task, for ``autos``."""
+    sparsity: Sparsity
+    seed: Seed
+    score_examples: ScoreExamples = SCORE_EXAMPLES
+    recipe: Recipe = Recipe()
+
+
+TASKS: dict[str, type[Task]] = {task.kind: task for task in (IrpTask, ScorerTask, Cell)}
+
+
+def task_from(kind: str, spec: dict[str, Any]) -> Task:
+    """Rebuild a task from :attr:`Task.spec`, e.g. in a worker."""
+    if kind not in TASKS:
+        raise AutosparseError(f"unknown kind of task {kind!r}")
+    return TASKS[kind].model_validate(spec, strict=False)

@@ -1,0 +1,133 @@
+"""Files that are either whole or absent: atomic writes, checksums, canonical JSON."""
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+from autosparse.errors import AutosparseError, CorruptFile
+
+
+def canonical_json(value: Any) -> str:
+    """One text per value: sorted keys, no spaces; NaN is refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_id(value: Any) -> str:
+    """16 hex digits that name a specification by its content."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:16]
+
+
+def sha256_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def _refusing_unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise AutosparseError(
+            f"cannot write {path}: {reason}; choose another folder or make this one writable"
+        ) from error
+
+
+def require_writable(folder: Path) -> None:
+    """Raise now, before any work, where ``folder`` could not be written later."""
+    with _refusing_unwritable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{secrets.token_hex(4)}"
+        probe.touch()
+        probe.unlink()
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` so that a reader sees the old file or the whole new one (fsync, then rename)."""
+    with _refusing_unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+
+
+def require_replaceable(path: Path, ours: Collection[str]) -> None:
+    """Raise where ``path`` holds anything but files named by the patterns ``ours``: it is somebody else's."""
+    if path.exists() and not path.is_dir():
+        raise AutosparseError(f"{path} is a file, a folder is needed; choose another name")
+    foreign = [p.name for p in path.iterdir() if not any(p.match(o) for o in ours)] if path.exists() else []
+    if foreign:
+        raise AutosparseError(
+            f"{path} already holds {foreign[0]!r}, which would be lost; choose another folder or empty it"
+        )
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
+    """Yield a fresh folder beside ``path`` that takes its place when the block ends without error.
+
+    :param ours: name patterns of what an older folder at ``path`` may hold and lose.
+    """
+    with _refusing_unwritable(path):
+        require_replaceable(path, ours)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+        temporary.mkdir()
+    try:
+        yield temporary
+        with _refusing_unwritable(path):
+            for file in temporary.rglob("*"):
+                if file.is_file():
+                    with file.open("rb") as handle:
+                        os.fsync(handle.fileno())
+            if path.exists():
+                shutil.rmtree(path)
+            temporary.replace(path)
+            _sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_record(path: Path, content: dict[str, Any]) -> None:
+    """Write ``content`` as JSON with a checksum of its canonical form, atomically."""
+    checksum = hashlib.sha256(canonical_json(content).encode()).hexdigest()
+    text = json.dumps({**content, "checksum": checksum}, indent=1, allow_nan=False)
+    write_atomic(path, text.encode())
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_record` wrote.
+
+    Raises :class:`CorruptFile` where the text is no JSON object or its checksum does not match.
+    """
+    try:
+        content = json.loads(path.read_text())
+        checksum = content.pop("checksum")
+        expected = hashlib.sha256(canonical_json(content).encode()).hexdigest()
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CorruptFile(f"{path} is truncated or not a record of autosparse; delete it to redo its work") from error
+    if checksum != expected:
+        raise CorruptFile(f"{path} does not match its checksum; delete it to redo its work")
+    return content

@@ -1,0 +1,149 @@
+"""Survival datasets on disk: a folder of Parquet shards with provenance as schema metadata. Never pickle."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.files import atomic_folder, canonical_json
+from autosparse.irp.survival import Survival
+
+KEY = b"autosparse.survival"
+SHARDS = ("part-*.parquet",)
+SHARD_ROWS = 4_000_000
+SCHEMA = pa.schema(
+    [
+        ("layer", pa.dictionary(pa.int32(), pa.string())),
+        ("position", pa.int64()),
+        ("param", pa.float32()),
+        ("grad", pa.float32()),
+        ("survived", pa.int32()),
+    ]
+)
+
+
+def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHARD_ROWS) -> Path:
+    """Write ``survival`` as ``part-*.parquet`` shards; the folder appears whole or not at all.
+
+    Columns: ``layer`` (dictionary string), ``position`` (int64, flat index in the layer), ``param``, ``grad``
+    (float32), ``survived`` (int32). Each shard's schema metadata holds the provenance, the layers' shapes, its own
+    number and the number of all shards and rows, so that a missing shard is noticed.
+    """
+    folder = Path(folder)
+    table = _table(survival)
+    shards = max(1, math.ceil(table.num_rows / shard_rows))
+    described = {
+        "provenance": survival.provenance,
+        "shapes": [[name, list(param.shape)] for name, param in survival.param.items()],
+        "shards": shards,
+        "rows": table.num_rows,
+    }
+    with atomic_folder(folder, ours=SHARDS) as temporary:
+        for shard in range(shards):
+            piece = table.slice(shard * shard_rows, shard_rows)
+            metadata = {KEY: canonical_json({**described, "shard": shard})}
+            pq.write_table(
+                piece.replace_schema_metadata(metadata),
+                temporary / f"part-{shard:05d}.parquet",
+                write_page_checksum=True,
+            )
+    return folder
+
+
+def load_survival(folder: str | Path) -> Survival:
+    """Read what :func:`save_survival` wrote.
+
+    Rows are placed by their ``layer`` and ``position``, whatever their order.
+    Raises :class:`CorruptFile` naming the shard that is truncated, missing, foreign, or of another dataset.
+    """
+    folder = Path(folder)
+    paths = sorted(folder.glob("part-*.parquet"))
+    if not paths:
+        raise AutosparseError(
+            f"no survival dataset in {folder}: it holds no part-*.parquet; make one with `autosparse irp`"
+        )
+    tables, described = [], [read_metadata(path) for path in paths]
+    shards = {content.pop("shard"): path for path, content in zip(paths, described, strict=True)}
+    for path, content in zip(paths, described, strict=True):
+        if content != described[0]:
+            raise CorruptFile(f"{path} belongs to another survival dataset than {paths[0].name}; keep one per folder")
+    missing = sorted(set(range(described[0]["shards"])) - set(shards))
+    if missing:
+        raise CorruptFile(f"{folder} is incomplete: shard part-{missing[0]:05d}.parquet is missing")
+    for path in paths:
+        try:
+            tables.append(pq.read_table(path, page_checksum_verification=True))
+        except (pa.ArrowException, OSError) as error:
+            raise CorruptFile(f"{path} is truncated or damaged: {error}; make the dataset again") from error
+    return _survival(pa.concat_tables(tables, promote_options="none").unify_dictionaries(), described[0], folder)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """The description in one shard's schema metadata; refuses files that are not shards of ours."""
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFile(f"{path} is truncated or no Parquet file: {error}; make the dataset again") from error
+    metadata = schema.metadata or {}
+    if KEY not in metadata or not schema.remove_metadata().equals(SCHEMA):
+        raise CorruptFile(
+            f"{path} is not a survival shard of autosparse (columns {schema.names}); "
+            "give a folder that `autosparse irp` wrote"
+        )
+    content: dict[str, Any] = json.loads(metadata[KEY])
+    return content
+
+
+def find_datasets(folder: str | Path) -> list[Path]:
+    """The survival datasets at ``folder``: itself, or its sub-folders (``seed-*``) that hold shards."""
+    folder = Path(folder)
+    if any(folder.glob("part-*.parquet")):
+        return [folder]
+    found = sorted({path.parent for path in folder.glob("*/part-*.parquet") if not path.parent.name.startswith(".")})
+    if not found:
+        raise AutosparseError(
+            f"no survival dataset in {folder}: neither it nor a sub-folder holds part-*.parquet; "
+            "make one with `autosparse irp`"
+        )
+    return found
+
+
+def _table(survival: Survival) -> pa.Table:
+    names = list(survival.param)
+    sizes = [survival.param[name].numel() for name in names]
+    layer = pa.DictionaryArray.from_arrays(
+        np.repeat(np.arange(len(names), dtype=np.int32), sizes), pa.array(names, pa.string())
+    )
+    columns = [
+        torch.cat([part[name].flatten() for name in names]).numpy()
+        for part in (survival.param, survival.grad, survival.survived)
+    ]
+    position = np.concatenate([np.arange(size, dtype=np.int64) for size in sizes])
+    return pa.table([layer, position, *columns], schema=SCHEMA)
+
+
+def _survival(table: pa.Table, described: dict[str, Any], folder: Path) -> Survival:
+    layers = table.column("layer").combine_chunks()
+    index = layers.indices.to_numpy()
+    position = table.column("position").to_numpy()
+    columns = {name: table.column(name).to_numpy() for name in ("param", "grad", "survived")}
+    parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in columns}
+    codes = {name: code for code, name in enumerate(layers.dictionary.to_pylist())}
+    for name, shape in described["shapes"]:
+        rows = np.flatnonzero(index == codes.get(name, -1))
+        order = rows[np.argsort(position[rows], kind="stable")]
+        if not np.array_equal(position[order], np.arange(math.prod(shape))):
+            raise CorruptFile(f"{folder} does not hold each weight of {name!r} once; make the dataset again")
+        for column, values in columns.items():
+            parts[column][name] = torch.from_numpy(values[order].copy()).view(shape)
+    if table.num_rows != described["rows"]:
+        raise CorruptFile(
+            f"{folder} holds {table.num_rows} rows, its metadata say {described['rows']}; make the dataset again"
+        )
+    return Survival(**parts, provenance=described["provenance"])

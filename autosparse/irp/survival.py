@@ -1,0 +1,66 @@
+"""The survival dataset: what iterative pruning says about each weight at initialisation."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autosparse.errors import AutosparseError
+from autosparse.masks import Masks
+from autosparse.seeds import generator
+
+
+@dataclass(frozen=True)
+class Survival:
+    """theta_0, g_0 and the iterations survived, per prunable weight tensor (AutoSparse Algorithm 2's D_A).
+
+    ``param`` and ``grad`` are float32, ``survived`` int32 in 0..iterations, all three of the weight's shape.
+    ``provenance`` says how they came about: model, dataset, criterion, iterations, schedule, final_density,
+    seed, recipe, accuracy per iteration, code version.
+    """
+
+    param: dict[str, Tensor]
+    grad: dict[str, Tensor]
+    survived: dict[str, Tensor]
+    provenance: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        for name, param in self.param.items():
+            for other in (self.grad, self.survived):
+                if name not in other or other[name].shape != param.shape:
+                    raise AutosparseError(f"survival data of {name!r} do not have one shape")
+
+    @property
+    def iterations(self) -> int:
+        """N, the number of pruning iterations."""
+        return int(self.provenance["iterations"])
+
+    @property
+    def rows(self) -> int:
+        """Number of weights."""
+        return sum(param.numel() for param in self.param.values())
+
+    def masks(self, iteration: int) -> Masks:
+        """The masks after ``iteration`` (0: dense). Masks are nested, so the counts hold them all."""
+        return Masks({name: count >= iteration for name, count in self.survived.items()})
+
+    def scores(self) -> dict[str, Tensor]:
+        """Survival scores in {0, 1/N, ..., 1}, float32 (AutoSparse eq. 4)."""
+        return {name: count.float() / self.iterations for name, count in self.survived.items()}
+
+    def sample(self, per_layer: int) -> dict[str, Tensor]:
+        """Flat positions of at most ``per_layer`` weights of each layer, drawn once and for all; int64, ascending."""
+        return {
+            name: torch.randperm(param.numel(), generator=generator("survival sample", name))[:per_layer].sort().values
+            for name, param in self.param.items()
+        }
+
+    def flat(self) -> tuple[dict[str, Tensor], Tensor]:
+        """Features ``{"param": (n,), "grad": (n,)}`` and survival scores (n,), all layers joined in order."""
+        features = {"param": _join(self.param), "grad": _join(self.grad)}
+        return features, _join(self.scores())
+
+
+def _join(tensors: dict[str, Tensor]) -> Tensor:
+    return torch.cat([tensor.flatten() for tensor in tensors.values()])

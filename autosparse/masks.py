@@ -1,0 +1,219 @@
+"""Masks: which weights are kept. Exact selection, application, densities, files."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.files import write_atomic
+
+Scores = dict[str, Tensor]
+"""Weight name -> tensor of the weight's shape; a higher score means: keep."""
+
+
+def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The weights that may be pruned: those of Linear and Conv layers, by their name in the model.
+
+    Biases and normalisation layers never are. A weight shared by two layers appears once.
+    """
+    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    found: dict[str, nn.Parameter] = {}
+    seen: set[int] = set()
+    for name, module in model.named_modules():
+        if isinstance(module, layers) and id(module.weight) not in seen:
+            seen.add(id(module.weight))
+            found[f"{name}.weight" if name else "weight"] = cast(nn.Parameter, module.weight)
+    return found
+
+
+def keep_count(total: int, sparsity: float) -> int:
+    """How many of ``total`` weights stay at ``sparsity``: ``total - round(total * sparsity)``."""
+    if not 0 <= sparsity < 1:
+        raise AutosparseError(f"sparsity must be in [0, 1), the share of weights removed; got {sparsity}")
+    return total - round(total * sparsity)
+
+
+def top_k(values: Tensor, k: int) -> Tensor:
+    """Select exactly the ``k`` largest entries of a 1-D tensor; among equals, the first positions.
+
+    Returns a bool tensor of the same shape. Linear time (no sort).
+    """
+    if k <= 0:
+        return torch.zeros_like(values, dtype=torch.bool)
+    if k >= values.numel():
+        return torch.ones_like(values, dtype=torch.bool)
+    threshold = values.kthvalue(values.numel() - k + 1).values
+    selected = values > threshold
+    ties = (values == threshold).nonzero().squeeze(1)
+    selected[ties[: k - int(selected.sum())]] = True
+    return selected
+
+
+class Masks(Mapping[str, Tensor]):
+    """One bool tensor per prunable weight, True where the weight is kept.
+
+    Example::
+
+        masks = Masks.from_scores(scores, sparsity=0.95)
+        masks.apply_(model)
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        self._tensors = {name: mask.to(torch.bool) for name, mask in tensors.items()}
+
+    def __getitem__(self, name: str) -> Tensor:
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        return f"Masks({len(self)} layers, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f})"
+
+    @classmethod
+    def dense(cls, model: nn.Module) -> "Masks":
+        """Masks of ``model`` that keep everything."""
+        return cls({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()})
+
+    @classmethod
+    def from_scores(cls, scores: Scores, sparsity: float, within: "Masks | None" = None) -> "Masks":
+        """Keep the globally highest scores: exactly ``n - round(n * sparsity)`` of all n weights.
+
+        Ties are broken by position (the order of ``scores``, then the flat index; the first is kept).
+        ``within``: only weights that these masks keep may stay (n still counts every weight).
+
+        Raises :class:`AutosparseError` on empty or NaN scores, on a sparsity outside [0, 1), and
+        where ``within`` holds fewer weights than must stay.
+        """
+        total = sum(score.numel() for score in scores.values())
+        if total == 0:
+            raise AutosparseError(
+                "no scores to select from: the model has no Linear or Conv weights, or the dict is empty"
+            )
+        for name, score in scores.items():
+            if score.isnan().any():
+                raise AutosparseError(
+                    f"scores of {name!r} contain NaN: nothing can be ranked; check the loss and the inputs"
+                )
+        k = keep_count(total, sparsity)
+        flat = torch.cat([_rankable(score) for score in scores.values()])
+        if within is None:
+            selected = top_k(flat, k)
+        else:
+            alive = torch.cat([within._matching(name, score).flatten() for name, score in scores.items()])
+            alive = alive.to(flat.device).nonzero().squeeze(1)
+            if k > alive.numel():
+                raise AutosparseError(
+                    f"{k} weights must stay at sparsity {sparsity}, but only {alive.numel()} are left"
+                )
+            selected = torch.zeros_like(flat, dtype=torch.bool)
+            selected[alive[top_k(flat[alive], k)]] = True
+        pieces = selected.split([score.numel() for score in scores.values()])
+        return cls({name: piece.view_as(score) for (name, score), piece in zip(scores.items(), pieces, strict=True)})
+
+    @property
+    def total(self) -> int:
+        """Number of maskable weights."""
+        return sum(mask.numel() for mask in self.values())
+
+    @property
+    def kept(self) -> int:
+        """Number of weights kept."""
+        return sum(int(mask.sum()) for mask in self.values())
+
+    @property
+    def density(self) -> float:
+        """Share of weights kept."""
+        return self.kept / self.total if self.total else 1.0
+
+    @property
+    def sparsity(self) -> float:
+        """Share of weights removed."""
+        return 1.0 - self.density
+
+    def density_by_layer(self) -> dict[str, float]:
+        """Weight name -> share of its entries kept."""
+        return {name: mask.float().mean().item() for name, mask in self.items()}
+
+    def collapsed_layers(self) -> list[str]:
+        """Names of the layers of which nothing is left."""
+        return [name for name, mask in self.items() if not mask.any()]
+
+    def to(self, device: torch.device | str) -> "Masks":
+        """The same masks on another device."""
+        return Masks({name: mask.to(device) for name, mask in self.items()})
+
+    @torch.no_grad()
+    def apply_(self, model: nn.Module) -> nn.Module:
+        """Set every pruned weight of ``model`` to exactly 0, in place; returns the model."""
+        for weight, pruned in self._pairs(model):
+            weight.masked_fill_(pruned, 0.0)
+        return model
+
+    def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.utils.hooks.RemovableHandle:
+        """Apply now and after each ``optimizer.step()``, so that a pruned weight stays exactly 0.
+
+        Returns a handle whose ``remove()`` ends it.
+        """
+        pairs = self._pairs(model)
+
+        @torch.no_grad()
+        def zero_pruned(*_: object) -> None:
+            for weight, pruned in pairs:
+                weight.masked_fill_(pruned, 0.0)
+
+        zero_pruned()
+        return optimizer.register_step_post_hook(zero_pruned)
+
+    def save(self, path: str | Path) -> None:
+        """Write a safetensors file (bool tensors), atomically."""
+        tensors = {name: mask.detach().cpu().contiguous() for name, mask in self.items()}
+        order = json.dumps(list(tensors))
+        write_atomic(Path(path), to_safetensors(tensors, metadata={"autosparse": "masks", "order": order}))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Masks":
+        """Read what :meth:`save` wrote; raises :class:`CorruptFile` on anything else."""
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                metadata = file.metadata() or {}
+                if metadata.get("autosparse") != "masks":
+                    raise CorruptFile(f"{path} holds tensors, but no masks of autosparse")
+                tensors = {name: file.get_tensor(name) for name in json.loads(metadata["order"])}
+        except FileNotFoundError as error:
+            raise AutosparseError(f"no masks at {path}") from error
+        except (SafetensorError, OSError, ValueError, KeyError) as error:
+            raise CorruptFile(f"{path} is truncated or not a safetensors file of masks") from error
+        return cls(tensors)
+
+    def _matching(self, name: str, score: Tensor) -> Tensor:
+        mask = self._tensors.get(name)
+        if mask is None or mask.shape != score.shape:
+            shape = "missing" if mask is None else tuple(mask.shape)
+            raise AutosparseError(f"masks do not fit the scores: {name!r} is {shape}, the score {tuple(score.shape)}")
+        return mask
+
+    def _pairs(self, model: nn.Module) -> list[tuple[nn.Parameter, Tensor]]:
+        weights = prunable(model)
+        for name, mask in self.items():
+            if name not in weights or weights[name].shape != mask.shape:
+                found = tuple(weights[name].shape) if name in weights else "missing"
+                raise AutosparseError(f"masks do not fit the model: {name!r} is {found}, the mask {tuple(mask.shape)}")
+        return [(weights[name], ~mask.to(weights[name].device)) for name, mask in self.items()]
+
+
+def _rankable(score: Tensor) -> Tensor:
+    """Flat scores in a dtype in which ``kthvalue`` exists and no order is lost."""
+    flat = score.detach().flatten()
+    if flat.dtype in (torch.float32, torch.float64):
+        return flat
+    return flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat.double()

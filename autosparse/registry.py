@@ -1,0 +1,54 @@
+"""Registries: what users name in YAML and on the command line, and the code behind each name."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from autosparse.errors import UnknownName
+
+T = TypeVar("T")
+
+
+class Registry(Generic[T]):
+    """Names -> members of one package; every module of that package is imported on first use.
+
+    A new member is therefore one new file whose decorator calls :meth:`register`.
+    """
+
+    def __init__(self, kind: str, package: str):
+        self.kind, self.package = kind, package
+        self._members: dict[str, T] = {}
+        self._loaded = False
+
+    def register(self, name: str, member: T) -> None:
+        """Add ``member`` under ``name``; the same name twice is a programming error."""
+        if name in self._members:
+            raise ValueError(f"{self.kind} {name!r} is registered twice")
+        self._members[name] = member
+
+    def __getitem__(self, name: str) -> T:
+        self._load()
+        if name not in self._members:
+            raise UnknownName(self.kind, name, self._members)
+        return self._members[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._load()
+        return name in self._members
+
+    def __iter__(self) -> Iterator[str]:
+        self._load()
+        return iter(sorted(self._members))
+
+    def _load(self) -> None:
+        if not self._loaded:
+            self._loaded = True
+            package = importlib.import_module(self.package)
+            for module in pkgutil.iter_modules(package.__path__):
+                importlib.import_module(f"{self.package}.{module.name}")
+
+
+def first_line(member: Callable[..., object]) -> str:
+    """The first line of a member's docstring, for listings."""
+    return (member.__doc__ or "").strip().split("\n")[0]

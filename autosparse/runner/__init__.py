@@ -1,0 +1,1 @@
+"""The runner: plans, jobs and stages on Ray."""

@@ -1,0 +1,95 @@
+"""The checks behind ``autosparse doctor``."""
+
+import importlib
+import os
+import platform
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from autosparse.data import data_root, load_dataset
+from autosparse.errors import AutosparseError
+from autosparse.experiment.environment import PACKAGES, describe_environment
+from autosparse.runner.session import ray_session
+from autosparse.runner.settings import Settings
+from autosparse.tracking.client import connect, safe_uri, tracking_uri
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the doctor's: True fine, False broken, None absent but not needed by everyone."""
+
+    check: str
+    ok: bool | None
+    detail: str
+
+
+def checkup(uri: str | None, root: Path | None, address: str | None, skip_ray: bool) -> list[Finding]:
+    """All findings, in the order in which to read them."""
+    findings = [*_packages(), _devices(), _mlflow(uri)]
+    if not skip_ray:
+        findings.append(_ray(address))
+    return [*findings, *_data(data_root(root))]
+
+
+def _packages() -> Iterator[Finding]:
+    versions = describe_environment()["versions"]
+    yield Finding(
+        "python", (3, 11) <= tuple(map(int, platform.python_version_tuple()[:2])) < (3, 14), versions["python"]
+    )
+    for name in PACKAGES:
+        try:
+            importlib.import_module({"scikit-learn": "sklearn"}.get(name, name))
+            yield Finding(name, True, versions[name])
+        except Exception as error:
+            yield Finding(name, False, f"{versions[name]}, does not import: {error}")
+
+
+def _devices() -> Finding:
+    import torch
+
+    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return Finding("devices", True, f"{len(os.sched_getaffinity(0))} CPU cores, {', '.join(gpus) or 'no GPU'}")
+
+
+def _mlflow(uri: str | None) -> Finding:
+    where = tracking_uri(uri)
+    database = re.fullmatch(r"sqlite:///(.+)", where)
+    if database and not Path(database[1]).exists():
+        return Finding("mlflow store", None, f"{where} is not there yet; the first run makes it")
+    try:
+        experiments = connect(where).search_experiments()
+    except AutosparseError as error:
+        return Finding("mlflow store", False, str(error))
+    return Finding("mlflow store", True, f"{safe_uri(where)} answers, {len(experiments)} experiments")
+
+
+def _ray(address: str | None) -> Finding:
+    try:
+        with ray_session(Settings(address=address)):
+            import ray
+
+            answer = ray.get(ray.remote(platform.node).remote(), timeout=60)
+            resources = ray.cluster_resources()
+    except Exception as error:
+        return Finding("ray", False, str(error).splitlines()[0])
+    shown = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
+    return Finding("ray", True, f"{address or 'a local session'} answers from {answer}: {shown}")
+
+
+def _data(root: Path) -> Iterator[Finding]:
+    yield Finding("data root", root.is_dir() or None, str(root.absolute()))
+    for name in ("digits", "mnist", *(f"parquet:{folder.name}" for folder in _parquet_folders(root))):
+        try:
+            if name.startswith("parquet:"):  # decoding tens of thousands of images is too much for a check
+                yield Finding(name, True, f"{len(list((root / name[8:]).glob('*.parquet')))} files")
+                continue
+            dataset = load_dataset(name, root)
+            yield Finding(name, True, f"{len(dataset.train)} + {len(dataset.test)} images of {dataset.input_shape}")
+        except AutosparseError as error:
+            yield Finding(name, None, str(error))
+
+
+def _parquet_folders(root: Path) -> list[Path]:
+    return sorted({path.parent for path in root.glob("*/train-*.parquet")})

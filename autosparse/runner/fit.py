@@ -1,0 +1,43 @@
+"""Fitting a scorer on survival datasets that lie anywhere, in this process, recorded and tracked like any fit."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from autosparse.experiment.environment import describe_environment
+from autosparse.experiment.plan import Planned
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import FitSpec, ScorerTask
+from autosparse.files import content_id
+from autosparse.irp import load_survival
+from autosparse.runner.progress import Talk
+from autosparse.runner.work import run_fit
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import Tracker
+
+
+def fit_on_folders(
+    folders: Sequence[Path], spec: FitSpec, storage: Path, tracking_uri: str | None, experiment: str, talk: Talk
+) -> tuple[Path, Record]:
+    """Fit, record and track; a fit on the same data with the same settings is found, not done again.
+
+    Returns the scorer's folder in the storage and its record.
+    """
+    survivals = [load_survival(folder) for folder in folders]
+    task = ScorerTask(irp=tuple(content_id(survival.provenance) for survival in survivals), fit=spec)
+    store = Store(storage)
+    store.prepare()
+    planned = Planned(task, f"{spec.backbone}({','.join(spec.inputs)})")
+    tracker = Tracker(connect(tracking_uri), experiment, store)
+    if store.record(task) is None:
+        with talk.stage("fitting the scorer", [task]) as bar:
+            started = time.perf_counter()
+            result = run_fit(
+                task, survivals, store, "cpu", lambda numbers: bar.advance({"event": "progress", **numbers})
+            )
+        timing = {"seconds": time.perf_counter() - started, "device": "cpu"}
+        store.finish(task, {**result, **timing}, describe_environment())
+    tracker.log(planned)
+    record = store.record(task)
+    assert record is not None
+    return store.files_path("scorer", task.id) / "scorer", record

@@ -1,0 +1,70 @@
+"""A job in its worker process: the function that Ray Tune runs as a trial."""
+
+import traceback
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from ray import get_gpu_ids, tune
+
+from autosparse.data.split import Dataset, Split
+from autosparse.errors import AutosparseError
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell, IrpTask, Task, task_from
+from autosparse.runner.work import do
+
+Arrays = dict[str, Any]
+"""A data set as NumPy arrays, which Ray's object store shares between processes without a copy."""
+
+
+def to_arrays(dataset: Dataset) -> Arrays:
+    """Take a data set apart for the object store."""
+    splits = {
+        name: [tensor.numpy() for tensor in (split.images, split.labels, split.mean, split.std)]
+        for name, split in (("train", dataset.train), ("test", dataset.test))
+    }
+    return {"name": dataset.name, "num_classes": dataset.num_classes, "fingerprint": dataset.fingerprint, **splits}
+
+
+def from_arrays(arrays: Arrays) -> Dataset:
+    """Put it together again; the tensors share the object store's memory and are never written to."""
+    splits = {name: Split(*(_shared(array) for array in arrays[name])) for name in ("train", "test")}
+    return Dataset(arrays["name"], splits["train"], splits["test"], arrays["num_classes"], arrays["fingerprint"])
+
+
+def _shared(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
+    """Do the tasks of one job in a row and report each; finished ones are skipped, failed ones recorded.
+
+    :param config: ``{"job": index}``.
+    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``.
+    """
+    torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
+    device = "cuda" if get_gpu_ids() else "cpu"
+    store = Store(shared["storage"])
+    datasets: dict[str, Dataset] = {}
+    for kind, spec in shared["jobs"][config["job"]]:
+        task = task_from(kind, spec)
+        if store.record(task) is None:
+            name = task.dataset if isinstance(task, IrpTask | Cell) else None
+            if name is not None and name not in datasets:
+                datasets[name] = from_arrays(shared["datasets"][name]).to(device)
+            _attempt(task, store, datasets.get(name) if name else None, device, shared["environment"])
+        tune.report({"event": "done", "task_id": task.id})
+
+
+def _attempt(task: Task, store: Store, dataset: Dataset | None, device: str, environment: Record) -> None:
+    """Do one task; what goes wrong with it is written down, and the job goes on with the next."""
+    try:
+        result = do(task, store, dataset, device, lambda numbers: tune.report({"event": "progress", **numbers}))
+        store.finish(task, result, environment)
+    except AutosparseError as error:
+        store.fail(task, str(error), traceback.format_exc(), environment)
+    except Exception as error:
+        store.fail(task, f"{type(error).__name__}: {error}", traceback.format_exc(), environment)

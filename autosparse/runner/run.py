@@ -1,0 +1,102 @@
+"""An experiment from its plan to finished records: stages on Ray, MLflow written as they finish."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autosparse.data import load_dataset
+from autosparse.errors import AutosparseError
+from autosparse.experiment.environment import describe_environment
+from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.runner.progress import Talk
+from autosparse.runner.session import ray_session
+from autosparse.runner.settings import Settings
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import Tracker
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left: which tasks were found finished, done now, or are not done, and why."""
+
+    found: int
+    done: int
+    failed: list[tuple[Planned[Task], str]]
+
+
+def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[Task]]:
+    """Those without a whole record."""
+    return [p for p in planned if store.record(p.task) is None]
+
+
+def run_plan(plan: Plan, settings: Settings, talk: Talk) -> Outcome:
+    """Do what is missing of ``plan``; what is finished is skipped. MLflow then holds every finished task once.
+
+    Bad settings (an unwritable folder, missing data, an absent server) are told of before anything starts.
+    A task that fails is recorded and the rest goes on, but for what depends on it.
+    """
+    store = Store(settings.storage)
+    store.prepare()
+    tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
+    todo = unfinished(list(plan), store)
+    if todo:
+        _do(plan, todo, store, tracker, settings, talk)
+    tracker.sync(plan)
+    failed = [(p, _reason(p.task, store)) for p in unfinished(todo, store)]
+    return Outcome(len(list(plan)) - len(todo), len(todo) - len(failed), failed)
+
+
+def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> None:
+    needed = {p.task.dataset for p in todo if isinstance(p.task, IrpTask | Cell)}
+    datasets = {}
+    for name in sorted(needed):
+        talk.say(f"loading {name}")
+        datasets[name] = load_dataset(name, settings.data_root, download=settings.download)
+    environment = describe_environment()
+    talk.say("starting Ray")
+    with ray_session(settings):
+        from autosparse.runner.jobs import to_arrays  # here: Ray takes seconds to import
+        from autosparse.runner.stage import run_stage
+
+        arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
+        stages: tuple[tuple[str, Sequence[Planned[Task]]], ...] = (
+            ("iterative rewind pruning", plan.irp),
+            ("fitting scorers", plan.scorers),
+            ("training the grid", plan.cells),
+        )
+        for title, planned in stages:
+            missing = {p.task.id: p for p in _ready(unfinished(planned, store), store, plan)}
+            if not missing:
+                continue
+            with talk.stage(title, [p.task for p in missing.values()]) as bar:
+
+                def on_event(event: Record, missing: dict[str, Planned[Task]] = missing, bar: object = bar) -> None:
+                    bar.advance(event)  # type: ignore[attr-defined]
+                    if event.get("event") == "done" and event["task_id"] in missing:
+                        talk.guard(lambda: tracker.log(missing[event["task_id"]]))
+
+                run_stage([p.task for p in missing.values()], store, arrays, environment, settings, on_event)
+
+
+def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
+    """Those whose inputs are finished; the others would fail for a reason told elsewhere."""
+    done = {p.task.id for p in (*plan.irp, *plan.scorers) if store.record(p.task) is not None}
+    return [p for p in planned if set(_inputs(p.task)) <= done]
+
+
+def _inputs(task: Task) -> tuple[str, ...]:
+    scorer = getattr(task, "scorer", None)
+    return getattr(task, "irp", ()) + ((scorer,) if scorer else ())
+
+
+def _reason(task: Task, store: Store) -> str:
+    failure = store.failure(task)
+    if failure is not None:
+        return str(failure["error"])
+    if _inputs(task):
+        return "what it builds on is not finished"
+    return "interrupted, or its worker died; run again to go on"
+
+
+__all__ = ["AutosparseError", "Outcome", "run_plan", "unfinished"]

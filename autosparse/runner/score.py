@@ -1,0 +1,42 @@
+"""Scores of a network as Parquet."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from autosparse.autos import Scorer
+from autosparse.criteria import score
+from autosparse.data.split import Dataset
+from autosparse.files import atomic_folder, canonical_json
+from autosparse.irp.rewind import SCORE_EXAMPLES
+from autosparse.models import build_model
+from autosparse.seeds import generator
+
+SCORES = ("scores.parquet",)
+
+
+def score_network(scorer: Scorer, model_name: str, dataset: Dataset, seed: int, folder: Path) -> int:
+    """Score a network at initialisation and write ``scores.parquet``; returns the number of rows.
+
+    Columns: ``layer`` (dictionary string), ``position`` (int64, flat index in the layer), ``score`` (float32).
+    The same seed as a grid cell's gives the same network, gradient and scores as in that cell.
+    """
+    model = build_model(model_name, dataset.num_classes, dataset.input_shape, seed)
+    batches = list(dataset.train.batches(512, generator(seed, "score"), limit=SCORE_EXAMPLES))
+    scores = score(model, "autos", batches, scorer=scorer)
+    sizes = [s.numel() for s in scores.values()]
+    layer = pa.DictionaryArray.from_arrays(
+        np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), pa.array(list(scores), pa.string())
+    )
+    position = np.concatenate([np.arange(size, dtype=np.int64) for size in sizes])
+    values = torch.cat([s.flatten() for s in scores.values()]).numpy()
+    provenance = {"model": model_name, "dataset": dataset.name, "seed": seed, "scorer": scorer.provenance}
+    table = pa.table({"layer": layer, "position": position, "score": values})
+    with atomic_folder(folder, ours=SCORES) as temporary:
+        pq.write_table(
+            table.replace_schema_metadata({b"autosparse.scores": canonical_json(provenance)}), temporary / SCORES[0]
+        )
+    return table.num_rows

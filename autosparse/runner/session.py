@@ -1,0 +1,52 @@
+"""A Ray session: a local one, closed to everybody else, or a running cluster."""
+
+import contextlib
+import logging
+import os
+import secrets
+import warnings
+from collections.abc import Iterator
+
+from autosparse.errors import AutosparseError
+from autosparse.runner.settings import Settings
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
+"""No usage reports, and no reporter of Tune's beside our progress bars."""
+
+
+@contextlib.contextmanager
+def ray_session(settings: Settings) -> Iterator[None]:
+    """Connect to Ray for the length of the block; a session that already runs in this process is used as it is."""
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    if not address:
+        # A token of this process alone: nobody else on the machine can submit work, and nothing is written to HOME.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    import ray  # here: it takes seconds, and reads the variables above when it is imported
+
+    if ray.is_initialized():
+        yield
+        return
+    local = {} if address else {"include_dashboard": False, "num_cpus": settings.workers}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                runtime_env={"env_vars": QUIET},
+                **local,
+            )
+    except (ConnectionError, RuntimeError, TimeoutError, OSError) as error:
+        where = f"the Ray cluster at {address}" if address else "a local Ray"
+        raise AutosparseError(
+            f"cannot reach or start {where}: {str(error).splitlines()[0]}; see `autosparse doctor`"
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,21 @@
+"""Where and how work runs: no part of any id, because it must not change a result."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Paths, addresses and resources of one invocation."""
+
+    storage: Path = field(default_factory=lambda: Path("results"))
+    """Records and files of finished work."""
+    tracking_uri: str | None = None
+    """MLflow server or store; None: ``MLFLOW_TRACKING_URI``, else SQLite in the working folder."""
+    data_root: Path | None = None
+    download: bool = False
+    address: str | None = None
+    """Of a running Ray cluster; None: ``RAY_ADDRESS``, else a local one that ends with the command."""
+    workers: int | None = None
+    """Jobs at a time; None: as many as the cluster's CPUs (or GPUs) allow."""
+    gpus_per_job: float = 0.0

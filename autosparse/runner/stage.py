@@ -1,0 +1,106 @@
+"""One stage of an experiment on Ray Tune: jobs of tasks of one kind, run side by side."""
+
+import contextlib
+import io
+import logging
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import ray
+from ray import tune
+
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.runner.jobs import Arrays, run_job
+from autosparse.runner.packing import pack
+from autosparse.runner.settings import Settings
+
+Event = dict[str, Any]
+"""What a worker reports: ``{"event": "done", "task_id": ...}`` or ``{"event": "progress", ...}``."""
+
+
+class _Events(tune.Callback):
+    """Hands each report of a worker to the driver's handler."""
+
+    def __init__(self, handler: Callable[[Event], None]):
+        self.handler = handler
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune saves its callbacks for a restore, which we never do: records say what is finished
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Called by Tune for each report."""
+        self.handler(result)
+
+
+def worker_count(settings: Settings) -> int:
+    """Jobs that the connected cluster runs at a time."""
+    resources = ray.cluster_resources()
+    most = int(resources.get("CPU", 1))
+    if settings.gpus_per_job:
+        most = min(most, int(resources.get("GPU", 0) / settings.gpus_per_job))
+    return max(1, min(most, settings.workers or most))
+
+
+def run_stage(
+    tasks: Sequence[Task],
+    store: Store,
+    datasets: dict[str, Arrays],
+    environment: Record,
+    settings: Settings,
+    on_event: Callable[[Event], None],
+) -> None:
+    """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed.
+
+    A worker that dies is replaced, and its job goes on after the tasks it had finished. Whether a task has
+    finished is for its record to say, not for Tune.
+    """
+    jobs = pack(tasks, worker_count(settings))
+    shared = {
+        "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
+        "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
+        "storage": str(store.root),
+        "environment": environment,
+    }
+    scratch = store.root / "tune"
+    trainable = tune.with_resources(
+        tune.with_parameters(run_job, shared=shared), {"cpu": 1, "gpu": settings.gpus_per_job}
+    )
+    tuner = tune.Tuner(
+        trainable,
+        param_space={"job": tune.grid_search(list(range(len(jobs))))},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True,
+            max_concurrent_trials=worker_count(settings),
+            trial_dirname_creator=lambda trial: f"job-{trial.config['job']:05d}",
+        ),
+        run_config=tune.RunConfig(
+            name=scratch.name,
+            storage_path=str(scratch.parent),
+            verbose=0,
+            callbacks=[_Events(on_event)],
+            failure_config=tune.FailureConfig(max_failures=2),
+        ),
+    )
+    shutil.rmtree(scratch, ignore_errors=True)
+    with _silenced():
+        tuner.fit()
+    shutil.rmtree(scratch, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _silenced() -> Any:
+    """Keep Tune's own reporter off the terminal: results go to stdout, talk to stderr, and both are ours."""
+    logger = logging.getLogger("ray.tune")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
+        sys.stdout.flush()

@@ -1,0 +1,161 @@
+"""Doing one task, in whatever process: IRP run, scorer fit, or cell. No Ray here."""
+
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from autosparse.autos import Scorer, fit_scorer, load_scorer
+from autosparse.criteria import CRITERIA, score
+from autosparse.data.split import Dataset
+from autosparse.errors import WorkFailed
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import DENSE, Cell, IrpTask, ScorerTask, Task
+from autosparse.files import atomic_folder
+from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
+from autosparse.masks import Masks
+from autosparse.models import build_model
+from autosparse.seeds import generator
+from autosparse.training import train
+
+SAMPLE_PER_LAYER = 4000
+"""Rows per layer of the samples that reports draw."""
+
+Progress = Callable[[dict[str, float]], None]
+"""Called with a few numbers after each iteration, epoch, or cell."""
+
+
+def do(task: Task, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
+    """Do one task, write its files, and return the result that goes into its record."""
+    started = time.perf_counter()
+    match task:
+        case IrpTask():
+            assert dataset is not None
+            result = run_irp(task, store, dataset, device, progress)
+        case ScorerTask():
+            survivals = [load_survival(store.files_path("irp", irp) / "survival") for irp in task.irp]
+            result = run_fit(task, survivals, store, device, progress)
+        case Cell():
+            assert dataset is not None
+            result = run_cell(task, store, dataset, device)
+        case _:
+            raise WorkFailed(f"do not know how to do a task of kind {task.kind!r}")
+    return {**result, "seconds": time.perf_counter() - started, "device": device}
+
+
+def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
+    """Prune at initialisation, train, and measure."""
+    model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
+    started = time.perf_counter()
+    masks = _masks(cell, model, store, dataset)
+    scored = time.perf_counter()
+    history = train(model, dataset, cell.recipe, masks, cell.seed)
+    masks = masks or Masks.dense(model)
+    return {
+        "test_accuracy": history.last,
+        "best_accuracy": history.best,
+        "history": {"train_loss": history.train_loss, "test_accuracy": history.test_accuracy},
+        "sparsity": masks.sparsity,
+        "kept": masks.kept,
+        "total": masks.total,
+        "density_by_layer": masks.density_by_layer(),
+        "collapsed_layers": masks.collapsed_layers(),
+        "dataset_fingerprint": dataset.fingerprint,
+        "seconds_score": scored - started,
+        "seconds_train": time.perf_counter() - scored,
+    }
+
+
+def _masks(cell: Cell, model: torch.nn.Module, store: Store, dataset: Dataset) -> Masks | None:
+    if cell.criterion == DENSE:
+        return None
+    options: dict[str, Any] = dict(cell.options)
+    if "seed" in CRITERIA[cell.criterion].options:
+        options.setdefault("seed", cell.seed)
+    if cell.scorer:
+        options["scorer"] = load_scorer(store.files_path("scorer", cell.scorer) / "scorer")
+    batches = dataset.train.batches(512, generator(cell.seed, "score"), limit=cell.score_examples)
+    return Masks.from_scores(score(model, cell.criterion, list(batches), **options), cell.sparsity)
+
+
+def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress: Progress) -> Record:
+    """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports."""
+    model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.seed).to(device)
+    survival = rewind_prune(
+        model,
+        dataset,
+        criterion=task.criterion,
+        iterations=task.iterations,
+        final_density=task.final_density,
+        schedule=task.schedule,
+        recipe=task.recipe,
+        seed=task.seed,
+        score_examples=task.score_examples,
+        on_iteration=lambda i, masks, accuracy: progress({"iteration": i, "accuracy": accuracy}),
+        **cast(dict[str, Any], task.options),
+    )
+    survival.provenance["model"] = task.model
+    batches = list(dataset.train.batches(512, generator(task.seed, "score", 0), limit=task.score_examples))
+    saliency = {name: score(model, name, batches) for name in ("snip", "grasp")}
+    folder = store.files_path("irp", task.id)
+    with atomic_folder(folder, ours=("survival", "sample.parquet")) as temporary:
+        save_survival(survival, temporary / "survival")
+        pq.write_table(_survival_sample(survival, saliency), temporary / "sample.parquet")
+    final = survival.masks(task.iterations)
+    return {
+        "accuracy": survival.provenance["accuracy"],
+        "kept": final.kept,
+        "total": final.total,
+        "density_by_layer": final.density_by_layer(),
+        "collapsed_layers": final.collapsed_layers(),
+        "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
+    }
+
+
+def run_fit(task: ScorerTask, survivals: list[Survival], store: Store, device: str, progress: Progress) -> Record:
+    """Fit a scorer; leaves its folder, with a sample of its predictions for reports."""
+    scorer = fit_scorer(
+        survivals,
+        **task.fit.model_dump(),
+        device=device,
+        on_epoch=lambda epoch, loss: progress({"epoch": epoch, "loss": loss}),
+    )
+    with atomic_folder(store.files_path("scorer", task.id), ours=("scorer", "sample.parquet")) as temporary:
+        scorer.save(temporary / "scorer")
+        pq.write_table(_prediction_sample(scorer, survivals[0]), temporary / "sample.parquet")
+    return {"report": scorer.report, "rows": scorer.provenance["rows"]}
+
+
+def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
+    columns = {
+        "param": survival.param,
+        "grad": survival.grad,
+        "survival": survival.scores(),
+        **{name: {layer: s.cpu().float() for layer, s in scores.items()} for name, scores in saliency.items()},
+    }
+    return _sample_table(survival, columns)
+
+
+def _prediction_sample(scorer: Scorer, survival: Survival) -> pa.Table:
+    """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``."""
+    picked = survival.sample(SAMPLE_PER_LAYER)
+    table = _sample_table(survival, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
+    predicted = [
+        scorer.predict({"param": survival.param[name].flatten()[rows], "grad": survival.grad[name].flatten()[rows]})
+        for name, rows in picked.items()
+    ]
+    return table.append_column("predicted", pa.array(torch.cat(predicted).cpu().numpy()))
+
+
+def _sample_table(survival: Survival, columns: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
+    picked = survival.sample(SAMPLE_PER_LAYER)
+    joined = {
+        column: torch.cat([values[name].flatten()[rows] for name, rows in picked.items()]).numpy()
+        for column, values in columns.items()
+    }
+    layer = pa.array([name for name, rows in picked.items() for _ in rows]).dictionary_encode()
+    position = torch.cat(list(picked.values())).numpy()
+    return pa.table({"layer": layer, "position": position, **joined})

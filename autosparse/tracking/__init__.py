@@ -1,0 +1,1 @@
+"""Tracking: MLflow runs written from records, and questions asked of them."""

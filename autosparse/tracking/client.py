@@ -1,0 +1,95 @@
+"""The MLflow store: which one, and the experiment in it."""
+
+import contextlib
+import logging
+import os
+import re
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+from autosparse.errors import AutosparseError
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # an absent server is told of in seconds, not minutes
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+logging.getLogger("alembic").setLevel(logging.WARNING)
+logging.getLogger("mlflow").setLevel(logging.WARNING)
+
+
+def tracking_uri(given: str | None = None) -> str:
+    """``given``, else ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` (SQLite) in the working folder."""
+    return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
+
+
+def connect(uri: str | None = None) -> MlflowClient:
+    """A client of the store; its schema is made if it is new.
+
+    Raises :class:`AutosparseError` where the store does not answer.
+    """
+    where = tracking_uri(uri)
+    with tracking_errors(where), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        client = MlflowClient(where)
+        client.search_experiments(max_results=1)
+    return client
+
+
+@contextlib.contextmanager
+def tracking_errors(where: str) -> Iterator[None]:
+    """Turn what MLflow raises into one clear line that hides passwords in the address."""
+    try:
+        yield
+    except AutosparseError:
+        raise
+    except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise AutosparseError(
+            f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; start it, or choose another with "
+            "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
+        ) from error
+
+
+def safe_uri(text: str) -> str:
+    """``text`` without the user and password of any address in it."""
+    return re.sub(r"://[^/@\s]+@", "://***@", text)
+
+
+def open_experiment(client: MlflowClient, name: str) -> str:
+    """Id of the MLflow experiment ``name``, made if it is new; artifacts of a local store go beside it."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage != "active":
+            raise AutosparseError(f"MLflow experiment {name!r} was deleted: restore it, or rename the experiment")
+        return str(found.experiment_id)
+    location = None
+    database = re.fullmatch(r"sqlite:///(.+)", client.tracking_uri)
+    if database:
+        location = (Path(database[1]).absolute().parent / "mlartifacts" / name).as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def find_experiment(client: MlflowClient, name: str) -> str:
+    """Id of an experiment that must be there; raises with the names at hand."""
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        names = ", ".join(sorted(e.name for e in client.search_experiments() if e.name != "Default"))
+        raise AutosparseError(
+            f"no experiment {name!r} in MLflow at {safe_uri(client.tracking_uri)}: it holds {names or 'none'}"
+        )
+    return str(found.experiment_id)
+
+
+__all__ = [
+    "MlflowException",
+    "connect",
+    "find_experiment",
+    "mlflow",
+    "open_experiment",
+    "tracking_errors",
+    "tracking_uri",
+]

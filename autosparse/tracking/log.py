@@ -1,0 +1,156 @@
+"""From records to MLflow runs: one writer, one run per task, however often it is called."""
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, RunTag
+
+from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
+from autosparse.tracking.client import open_experiment, tracking_errors
+
+FINISHED, FAILED = "FINISHED", "FAILED"
+
+
+class Tracker:
+    """Writes the records of one experiment to MLflow.
+
+    Runs are found by their ``task_id`` tag: writing a record twice, after a crash in between or into a new
+    server, gives the same one run.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, store: Store):
+        self.client, self.store = client, store
+        with tracking_errors(client.tracking_uri):
+            self.experiment_id = open_experiment(client, experiment)
+            self.known = {
+                run.data.tags["task_id"]: (run.info.run_id, run.info.status)
+                for run in all_runs(client, self.experiment_id)
+                if "task_id" in run.data.tags
+            }
+
+    def sync(self, plan: Plan) -> int:
+        """Write every finished or failed task of ``plan`` that MLflow does not have; returns how many."""
+        return sum(self.log(planned) for planned in plan)
+
+    def log(self, planned: Planned[Task]) -> bool:
+        """Write one task's record, if there is news; returns whether there was."""
+        task = planned.task
+        run_id, status = self.known.get(task.id, (None, None))
+        if status == FINISHED:
+            return False
+        record = self.store.record(task) or self.store.failure(task)
+        if record is None or ("error" in record and status == FAILED):
+            return False
+        with tracking_errors(self.client.tracking_uri):
+            if run_id is None:
+                run = self.client.create_run(self.experiment_id, run_name=_run_name(planned), tags={"task_id": task.id})
+                run_id = run.info.run_id
+            else:
+                self.client.update_run(run_id, status="RUNNING")
+            self._write(run_id, planned, record)
+        return True
+
+    def _write(self, run_id: str, planned: Planned[Task], record: Record) -> None:
+        tags = {name: str(value) for name, value in _tags(planned, record).items()}
+        failed = "error" in record
+        if failed:
+            tags |= {"error": record["error"], "traceback": record["traceback"][-5000:]}
+        self.client.log_batch(
+            run_id,
+            metrics=[] if failed else _metrics(planned.task, record["result"]),
+            params=[Param(name, str(value)) for name, value in _flat(planned.task.model_dump(mode="json")).items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+        if planned.task.kind != "cell" and not failed:
+            self._log_files(run_id, planned.task)
+        status = FAILED if failed else FINISHED
+        self.client.set_terminated(run_id, status=status)
+        self.known[planned.task.id] = (run_id, status)
+
+    def _log_files(self, run_id: str, task: Task) -> None:
+        """The sample that reports draw, and the scorer itself; a survival dataset stays where it is."""
+        folder = self.store.files_path(task.kind, task.id)
+        self.client.log_artifact(run_id, str(folder / "sample.parquet"))
+        if (folder / "scorer").is_dir():
+            self.client.log_artifacts(run_id, str(folder / "scorer"), "scorer")
+
+
+def all_runs(client: MlflowClient, experiment_id: str, filter_string: str = "") -> Iterable[Any]:
+    """Every run of an experiment that matches, page by page."""
+    token = None
+    while True:
+        page = client.search_runs([experiment_id], filter_string, max_results=10_000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _run_name(planned: Planned[Task]) -> str:
+    match planned.task:
+        case Cell() as cell:
+            return f"{planned.label} {cell.sparsity:.2%} seed {cell.seed}"
+        case IrpTask() as irp:
+            return f"irp {planned.label} seed {irp.seed}"
+        case _:
+            return f"scorer {planned.label}"
+
+
+def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
+    task, environment = planned.task, record["environment"]
+    tags = {
+        "kind": task.kind,
+        f"{task.kind}_id": task.id,
+        "label": planned.label,
+        "git_commit": environment["git_commit"],
+        "host": environment["host"],
+        **{f"version.{name}": version for name, version in environment["versions"].items()},
+    }
+    match task:
+        case Cell():
+            shown = ("model", "dataset", "sparsity", "seed")
+            tags |= {"method": planned.label, **{name: getattr(task, name) for name in shown}}
+        case IrpTask():
+            tags |= {name: getattr(task, name) for name in ("model", "dataset", "criterion", "seed")}
+        case ScorerTask() if "result" in record:
+            warnings = record["result"]["report"]["warnings"]
+            tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
+    return tags
+
+
+def _metrics(task: Task, result: Record) -> list[Metric]:
+    """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
+    series: dict[str, list[float]] = {}
+    plain: dict[str, float] = {"seconds": result["seconds"]}
+    if isinstance(task, Cell):
+        series = result["history"]
+        plain |= {
+            name: result[name]
+            for name in ("best_accuracy", "sparsity", "kept", "total", "seconds_score", "seconds_train")
+        }
+        plain |= {"seed": task.seed, "collapsed_layers": len(result["collapsed_layers"])}
+    elif isinstance(task, IrpTask):
+        series = {"accuracy": result["accuracy"]}
+        plain |= {"kept": result["kept"], "total": result["total"], "seed": task.seed}
+    else:
+        report = result["report"]
+        plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
+        result = {"density_by_layer": report["layer_density_at_95"]}
+    plain |= {f"density/{layer}": density for layer, density in result["density_by_layer"].items()}
+    now = int(time.time() * 1000)
+    steps = [Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values, 1)]
+    return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            flat[f"{prefix}{name}"] = value
+    return flat

@@ -1,0 +1,55 @@
+"""How a network is trained, as data."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import nn
+
+from autosparse.data.augment import AUGMENTATIONS
+from autosparse.errors import AutosparseError, UnknownName
+
+OPTIMIZERS = ("sgd", "momentum", "adam")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Optimiser, schedule and length of one training.
+
+    ``momentum`` is SGD with momentum 0.9. At each of ``milestones`` (epochs) the learning rate is multiplied
+    by ``drop``. Weight decay is the optimiser's L2 term on every parameter. Defaults are the AutoSparse paper's
+    for LeNet-300-100/MNIST (Appendix C), but for the number of epochs.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+
+    optimizer: Literal["sgd", "momentum", "adam"] = "adam"
+    lr: float = 1.2e-3
+    milestones: tuple[int, ...] = (60, 120)
+    drop: float = 0.2
+    weight_decay: float = 5e-4
+    epochs: int = 10
+    batch_size: int = 128
+    augmentation: str = "none"
+
+    def __post_init__(self) -> None:
+        if self.optimizer not in OPTIMIZERS:
+            raise UnknownName("optimizer", self.optimizer, OPTIMIZERS)
+        if self.augmentation not in AUGMENTATIONS:
+            raise UnknownName("augmentation", self.augmentation, AUGMENTATIONS)
+        for name, low in (("lr", 0), ("drop", 0), ("epochs", 0), ("batch_size", 0)):
+            if not getattr(self, name) > low:
+                raise AutosparseError(f"recipe: {name} must be greater than {low}, got {getattr(self, name)}")
+        if self.weight_decay < 0:
+            raise AutosparseError(f"recipe: weight_decay must not be negative, got {self.weight_decay}")
+
+    def optimizer_for(self, model: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
+        """A fresh optimiser of ``model`` and the schedule to step after each epoch."""
+        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
+        optimizer: torch.optim.Optimizer
+        if self.optimizer == "adam":
+            optimizer = torch.optim.Adam(model.parameters(), **shared)
+        else:
+            momentum = 0.9 if self.optimizer == "momentum" else 0.0
+            optimizer = torch.optim.SGD(model.parameters(), momentum=momentum, **shared)
+        return optimizer, torch.optim.lr_scheduler.MultiStepLR(optimizer, list(self.milestones), gamma=self.drop)
