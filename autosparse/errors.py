@@ -47,5 +47,11 @@ class WorkFailed(AutosparseError):
     exit_code = 1
 
 
+class Interrupted(WorkFailed):
+    """Work that the user stopped (Ctrl-C)."""
+
+    exit_code = 130
+
+
 class NonFiniteLoss(WorkFailed):
     """A loss that became NaN or infinite."""

@@ -34,8 +34,9 @@ def best(
     if as_json:
         common.emit(rows)
         return
-    table = Table(*groups, "n", f"{metric} (mean)", "std", title=f"{experiment}: {metric}")
+    shown = [*groups, "settings"] if any(row["settings"] for row in rows) else groups
+    table = Table(*shown, "n", f"{metric} (mean)", "std", title=f"{experiment}: {metric}")
     for row in rows:
         std = "" if row["std"] is None else f"{row['std']:.2f}"
-        table.add_row(*(str(row[group]) for group in groups), str(row["n"]), f"{row['mean']:.2f}", std)
+        table.add_row(*(str(row[column]) for column in shown), str(row["n"]), f"{row['mean']:.2f}", std)
     common.out().print(table)

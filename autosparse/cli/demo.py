@@ -1,11 +1,11 @@
 """``autosparse demo``: the whole job on the embedded digits."""
 
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from autosparse import experiment
 from autosparse.cli import common
 from autosparse.cli.run import execute
 
@@ -30,8 +30,7 @@ def demo(
     from autosparse.tracking.client import connect
     from autosparse.tracking.client import tracking_uri as resolve
 
-    with as_file(files("autosparse.experiment") / "demo.yaml") as path:
-        plan = make_plan(load_experiment(path))
+    plan = make_plan(load_experiment(demo_file()))
     require_writable(out)
     code = execute(plan, Settings(storage, tracking_uri, workers=workers))
     page = write_report(connect(tracking_uri), plan.name, out)
@@ -39,11 +38,16 @@ def demo(
     raise typer.Exit(code)
 
 
-def print_next(page: Path, uri: str, experiment: str) -> None:
+def demo_file() -> Path:
+    """The demo's experiment file, which is part of the package."""
+    return Path(experiment.__file__).with_name("demo.yaml")
+
+
+def print_next(page: Path, uri: str, name: str) -> None:
     """Say where the report is and what to try next."""
     console = common.out()
     autosparse = common.command("autosparse")
     console.print(f"\nReport: {page}\n\nTry next:")
     console.print(f"  {common.command('mlflow')} ui --backend-store-uri {uri}")
-    console.print(f"  {autosparse} best --experiment {experiment} --sparsity 0.95")
+    console.print(f"  {autosparse} best --experiment {name} --sparsity 0.95")
     console.print(f"  {autosparse} run experiments/lenet-mnist.yaml   # needs MNIST: --data-root FOLDER, or --download")

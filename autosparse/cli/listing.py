@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from enum import StrEnum
-from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from autosparse.cli import common
+from autosparse.cli.demo import demo_file
 
 
 class What(StrEnum):
@@ -74,15 +74,14 @@ def _experiments() -> list[dict[str, Any]]:
     from autosparse.experiment.load import load_experiment
 
     rows = []
-    with as_file(files("autosparse.experiment") / "demo.yaml") as demo:
-        for path in [demo, *sorted(Path("experiments").rglob("*.yaml"))]:
-            try:
-                experiment = load_experiment(path)
-                name, description = experiment.name, experiment.description
-            except AutosparseError as error:
-                name, description = "(refused)", str(error).splitlines()[0]
-            shown = "(built in: autosparse demo)" if path == demo else str(path)
-            rows.append({"name": name, "file": shown, "description": description})
+    for path in [demo_file(), *sorted(Path("experiments").rglob("*.yaml"))]:
+        try:
+            experiment = load_experiment(path)
+            name, description = experiment.name, experiment.description
+        except AutosparseError as error:
+            name, description = "(refused)", str(error).splitlines()[0]
+        shown = "(built in: autosparse demo)" if path == demo_file() else str(path)
+        rows.append({"name": name, "file": shown, "description": description})
     return rows
 
 

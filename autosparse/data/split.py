@@ -29,7 +29,7 @@ class Split:
     def __post_init__(self) -> None:
         if len(self.images) == 0 or len(self.images) != len(self.labels):
             raise DataError(
-                f"a split needs one label per image and at least one image, got {len(self.labels)} and {len(self.images)}"
+                f"a split needs one label per image, at least one; got {len(self.labels)} and {len(self.images)}"
             )
 
     def __len__(self) -> int:

@@ -53,9 +53,7 @@ def make_plan(experiment: Experiment) -> Plan:
         len(g.models) * len(g.datasets) * len(g.methods) * len(g.sparsities) * len(g.seeds) for g in experiment.grid
     )
     if size > MAX_CELLS:
-        raise AutosparseError(
-            f"{experiment.name}: the grid has {size:,} cells, more than {MAX_CELLS:,}: split it up"
-        )
+        raise AutosparseError(f"{experiment.name}: the grid has {size:,} cells, more than {MAX_CELLS:,}: split it up")
     irp = {
         name: {seed: IrpTask(**_fields(spec, IrpFields), seed=seed) for seed in spec.seeds}
         for name, spec in experiment.irp.items()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autosparse.data import load_dataset
-from autosparse.errors import AutosparseError
+from autosparse.errors import Interrupted
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Record, Store
@@ -41,7 +41,12 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
     todo = unfinished(list(plan), store)
     if todo:
-        _do(plan, todo, store, tracker, settings, talk)
+        try:
+            _do(plan, todo, store, tracker, settings, talk)
+        except KeyboardInterrupt as error:
+            talk.guard(lambda: tracker.sync(plan))
+            left = len(unfinished(todo, store))
+            raise Interrupted(f"interrupted with {left} of {len(todo)} to do; run the same command to go on") from error
     tracker.sync(plan)
     failed = [(p, _reason(p.task, store)) for p in unfinished(todo, store)]
     return Outcome(len(list(plan)) - len(todo), len(todo) - len(failed), failed)
@@ -97,6 +102,3 @@ def _reason(task: Task, store: Store) -> str:
     if _inputs(task):
         return "what it builds on is not finished"
     return "interrupted, or its worker died; run again to go on"
-
-
-__all__ = ["AutosparseError", "Outcome", "run_plan", "unfinished"]

@@ -4,14 +4,20 @@ import contextlib
 import logging
 import os
 import secrets
+import socket
 import warnings
 from collections.abc import Iterator
 
 from autosparse.errors import AutosparseError
 from autosparse.runner.settings import Settings
 
-QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AIR_NEW_OUTPUT": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
-"""No usage reports, and no reporter of Tune's beside our progress bars."""
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+}
+"""No usage reports, no reporter of Tune's beside our progress bars, and Ctrl-C comes to us."""
 
 
 @contextlib.contextmanager
@@ -25,6 +31,8 @@ def ray_session(settings: Settings) -> Iterator[None]:
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+    if address:
+        _require_answer(address)
     import ray  # here: it takes seconds, and reads the variables above when it is imported
 
     if ray.is_initialized():
@@ -50,3 +58,17 @@ def ray_session(settings: Settings) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Raise where nothing listens at ``[ray://]host:port``: Ray itself would try for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon or not port.isdigit():
+        return  # "auto" and the like: for Ray to resolve
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise AutosparseError(
+            f"no Ray cluster answers at {address}: {error.strerror or error}; start one with `ray start --head`, "
+            "or leave out --address for a local one"
+        ) from error

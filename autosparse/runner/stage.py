@@ -3,6 +3,7 @@
 import contextlib
 import io
 import logging
+import secrets
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -66,7 +67,7 @@ def run_stage(
         "storage": str(store.root),
         "environment": environment,
     }
-    scratch = store.root / "tune"
+    scratch = store.root / "tune" / secrets.token_hex(4)  # two drivers may share a storage path
     trainable = tune.with_resources(
         tune.with_parameters(run_job, shared=shared), {"cpu": 1, "gpu": settings.gpus_per_job}
     )
@@ -86,10 +87,11 @@ def run_stage(
             failure_config=tune.FailureConfig(max_failures=2),
         ),
     )
-    shutil.rmtree(scratch, ignore_errors=True)
-    with _silenced():
-        tuner.fit()
-    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        with _silenced():
+            tuner.fit()
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from autosparse.errors import AutosparseError
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # an absent server is told of in seconds, not minutes
 
 import mlflow

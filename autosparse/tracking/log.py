@@ -27,7 +27,7 @@ class Tracker:
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
             self.known = {
-                run.data.tags["task_id"]: (run.info.run_id, run.info.status)
+                run.data.tags["task_id"]: (run.info.run_id, run.info.status, run.data.tags.get("label", ""))
                 for run in all_runs(client, self.experiment_id)
                 if "task_id" in run.data.tags
             }
@@ -37,10 +37,10 @@ class Tracker:
         return sum(self.log(planned) for planned in plan)
 
     def log(self, planned: Planned[Task]) -> bool:
-        """Write one task's record, if there is news; returns whether there was."""
+        """Write one task's record, if there is news (also another label); returns whether there was."""
         task = planned.task
-        run_id, status = self.known.get(task.id, (None, None))
-        if status == FINISHED:
+        run_id, status, label = self.known.get(task.id, (None, None, None))
+        if status == FINISHED and label == planned.label:
             return False
         record = self.store.record(task) or self.store.failure(task)
         if record is None or ("error" in record and status == FAILED):
@@ -69,7 +69,7 @@ class Tracker:
             self._log_files(run_id, planned.task)
         status = FAILED if failed else FINISHED
         self.client.set_terminated(run_id, status=status)
-        self.known[planned.task.id] = (run_id, status)
+        self.known[planned.task.id] = (run_id, status, planned.label)
 
     def _log_files(self, run_id: str, task: Task) -> None:
         """The sample that reports draw, and the scorer itself; a survival dataset stays where it is."""

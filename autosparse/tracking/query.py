@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,7 +45,11 @@ def best(
 ) -> list[dict[str, Any]]:
     """Mean of ``metric`` over seeds in each group of cells, highest first.
 
-    :return: rows with the group's values, ``n``, ``mean``, ``std`` (of the sample; None for one seed) and ``metric``.
+    Only cells that differ in nothing but seed (and what is not grouped by) are averaged: where an experiment was
+    edited and run again, a group has a row per recipe, told apart by ``settings``, which is otherwise empty.
+
+    :return: rows with the group's values, ``settings``, ``metric``, ``n``, ``mean``, and ``std`` (of the sample; None
+        for one seed).
     :raises AutosparseError: where no cell matches, or the metric or group is unknown.
     """
     for group in group_by:
@@ -62,21 +66,35 @@ def best(
     metrics = {name for run in cells for name in run.metrics}
     if metric not in metrics:
         raise UnknownName("metric", metric, metrics)
-    groups: dict[tuple[Any, ...], list[float]] = {}
+    groups: dict[tuple[Any, ...], dict[tuple[tuple[str, str], ...], list[float]]] = {}
     for run in cells:
         if metric in run.metrics:
-            groups.setdefault(tuple(_value(run, group) for group in group_by), []).append(run.metrics[metric])
+            variants = groups.setdefault(tuple(_value(run, group) for group in group_by), {})
+            variants.setdefault(_settings(run, "method" in group_by), []).append(run.metrics[metric])
     rows = [
-        {
-            **dict(zip(group_by, key, strict=True)),
-            "metric": metric,
-            "n": len(values),
-            "mean": statistics.fmean(values),
-            "std": statistics.stdev(values) if len(values) > 1 else None,
-        }
-        for key, values in groups.items()
+        {**dict(zip(group_by, key, strict=True)), "settings": settings, "metric": metric, **_summary(values)}
+        for key, variants in groups.items()
+        for settings, values in zip(apart([dict(pairs) for pairs in variants]), variants.values(), strict=True)
     ]
     return sorted(rows, key=lambda row: -row["mean"])[:top]
+
+
+def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
+    """What sets each of several mappings apart from the others, as ``key=value, ...``; empty where nothing does."""
+    keys = sorted({key for group in groups for key in group})
+    differing = [key for key in keys if len({group.get(key) for group in groups}) > 1]
+    return [", ".join(f"{key}={group.get(key, 'none')}" for key in differing) for group in groups]
+
+
+def _summary(values: list[float]) -> dict[str, Any]:
+    std = statistics.stdev(values) if len(values) > 1 else None
+    return {"n": len(values), "mean": statistics.fmean(values), "std": std}
+
+
+def _settings(run: Run, of_method: bool) -> tuple[tuple[str, str], ...]:
+    """How a cell was trained and, where rows are methods, how its method was set."""
+    names = ("recipe.", "score_examples") + (("options.", "scorer") if of_method else ())
+    return tuple(sorted((name, value) for name, value in run.params.items() if name.startswith(names)))
 
 
 def _value(run: Run, group: str) -> Any:

@@ -1,0 +1,193 @@
+"""From MLflow to plain values: everything that a report shows of the cells, read once."""
+
+import re
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+from mlflow import MlflowClient
+
+from autosparse.tracking.query import Run, apart, finished_runs
+
+METRIC = "test_accuracy"
+DENSE, LEARNED = "dense", "autos"
+"""Values of ``criterion`` that reports treat apart."""
+
+NOT_SETTING = ("model", "dataset", "criterion", "scorer", "sparsity", "seed")
+
+
+@dataclass(frozen=True)
+class Point:
+    """The runs of one method at one sparsity: they differ in their seed alone."""
+
+    runs: list[Run]
+
+    @property
+    def n(self) -> int:
+        """Number of seeds."""
+        return len(self.runs)
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean test accuracy in percent."""
+        return statistics.fmean(run.metrics[METRIC] for run in self.runs)
+
+    @cached_property
+    def std(self) -> float | None:
+        """Standard deviation of the sample, in percentage points; None for one seed."""
+        return statistics.stdev(run.metrics[METRIC] for run in self.runs) if self.n > 1 else None
+
+    @property
+    def collapsed(self) -> int:
+        """Number of runs in which some layer lost every weight."""
+        return sum(run.metrics.get("collapsed_layers", 0) > 0 for run in self.runs)
+
+    def densities(self) -> dict[str, list[float]]:
+        """Density of each layer in each run, layers in natural order of their names."""
+        found: dict[str, list[float]] = {}
+        for run in self.runs:
+            for name, value in run.metrics.items():
+                if name.startswith("density/"):
+                    found.setdefault(name.removeprefix("density/"), []).append(value)
+        return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+
+
+@dataclass(frozen=True)
+class Method:
+    """A pruning method and what it reached, by sparsity in ascending order."""
+
+    name: str
+    criterion: str
+    points: dict[float, Point]
+
+    @property
+    def dense(self) -> bool:
+        """Whether this is the unpruned network."""
+        return self.criterion == DENSE
+
+    @property
+    def learned(self) -> bool:
+        """Whether this is AutoS, whatever it is called here."""
+        return self.criterion == LEARNED
+
+
+@dataclass(frozen=True)
+class Section:
+    """The methods on one model and dataset, trained in one way: dense, then the best at the highest sparsity first."""
+
+    model: str
+    dataset: str
+    note: str
+    """What sets it apart from other sections of the same model and dataset; mostly empty."""
+    settings: dict[str, str]
+    methods: list[Method]
+
+    @property
+    def title(self) -> str:
+        """``model on dataset``, with what sets it apart."""
+        return f"{self.model} on {self.dataset}" + (f" ({self.note})" if self.note else "")
+
+    @property
+    def sparsities(self) -> list[float]:
+        """All sparsities, ascending; 0 where there is a dense run."""
+        return sorted({sparsity for method in self.methods for sparsity in method.points})
+
+    @property
+    def dense(self) -> Point | None:
+        """The unpruned network, if it was trained."""
+        return next((point for method in self.methods if method.dense for point in method.points.values()), None)
+
+    @property
+    def pruned(self) -> list[Method]:
+        """The methods without dense."""
+        return [method for method in self.methods if not method.dense]
+
+    @property
+    def top_sparsity(self) -> float | None:
+        """The highest sparsity of a pruned method; None where only dense ran."""
+        return max((sparsity for method in self.pruned for sparsity in method.points), default=None)
+
+    @property
+    def counts(self) -> list[int]:
+        """The different numbers of seeds behind its points, ascending."""
+        return sorted({point.n for method in self.methods for point in method.points.values()})
+
+    @property
+    def seeds(self) -> list[int]:
+        """All seeds, ascending."""
+        points = [point for method in self.methods for point in method.points.values()]
+        return sorted({int(run.tags["seed"]) for point in points for run in point.runs})
+
+
+def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
+    """The finished cells of an experiment by model, dataset and settings, in that order.
+
+    Cells are averaged only where nothing but the seed differs: an experiment that was edited and run again
+    holds cells of several recipes, which become several sections, and of several scorers, which become several methods.
+    """
+    return make_sections(finished_runs(client, experiment, "cell"))
+
+
+def make_sections(cells: Iterable[Run]) -> list[Section]:
+    """See :func:`sections_of`; cells without a test accuracy are left out."""
+    by_network: dict[tuple[str, str], list[Run]] = {}
+    for run in cells:
+        if METRIC in run.metrics:
+            by_network.setdefault((run.tags["model"], run.tags["dataset"]), []).append(run)
+    sections = []
+    for (model, dataset), runs in sorted(by_network.items()):
+        groups = _grouped(runs, _settings)
+        for note, group in zip(apart([settings for settings, _ in groups]), groups, strict=True):
+            sections.append(Section(model, dataset, note, group[0], _methods(group[1])))
+    return sections
+
+
+def natural(name: str) -> list[tuple[bool, int, str]]:
+    """Sort key that puts ``layer2`` before ``layer10``."""
+    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
+
+
+def _settings(run: Run) -> dict[str, str]:
+    return {k: v for k, v in run.params.items() if k not in NOT_SETTING and not k.startswith("options.")}
+
+
+def _definition(run: Run) -> dict[str, str]:
+    """What a method is, beside its name."""
+    return {k: v for k, v in run.params.items() if k in ("criterion", "scorer") or k.startswith("options.")}
+
+
+Grouping = Callable[[Run], dict[str, str]]
+
+
+def _grouped(runs: Iterable[Run], key: Grouping) -> list[tuple[dict[str, str], list[Run]]]:
+    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
+    for run in runs:
+        groups.setdefault(tuple(sorted(key(run).items())), []).append(run)
+    return [(dict(pairs), group) for pairs, group in sorted(groups.items())]
+
+
+def _methods(runs: list[Run]) -> list[Method]:
+    by_label: dict[str, list[Run]] = {}
+    for run in runs:
+        by_label.setdefault(run.tags["method"], []).append(run)
+    methods = []
+    for label, labelled in by_label.items():
+        groups = _grouped(labelled, _definition)
+        for note, (definition, group) in zip(apart([d for d, _ in groups]), groups, strict=True):
+            name = f"{label} ({note})" if note else label
+            methods.append(Method(name, definition.get("criterion", label), _points(group)))
+    top = max((sparsity for method in methods for sparsity in method.points), default=0.0)
+
+    def rank(method: Method) -> tuple[bool, float, str]:
+        point = method.points.get(top)
+        return not method.dense, -point.mean if point else 1.0, method.name
+
+    return sorted(methods, key=rank)
+
+
+def _points(runs: Iterable[Run]) -> dict[float, Point]:
+    by_sparsity: dict[float, list[Run]] = {}
+    for run in runs:
+        by_sparsity.setdefault(float(run.tags["sparsity"]), []).append(run)
+    return {s: Point(sorted(by_sparsity[s], key=lambda run: int(run.tags["seed"]))) for s in sorted(by_sparsity)}

@@ -1,0 +1,133 @@
+"""From MLflow to plain values: IRP runs and scorers, with the samples of weights that were logged with them."""
+
+import re
+import tempfile
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+
+from autosparse.irp.schedule import density_after
+from autosparse.report.collect import natural
+from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.query import Run, finished_runs
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A sample of the weights of a network: at most a few thousand of each layer."""
+
+    layers: list[str]
+    """Names, in network order."""
+    layer: np.ndarray
+    """(n,) int, positions in ``layers``."""
+    position: np.ndarray
+    """(n,) int, flat positions in the layer's weight."""
+    columns: dict[str, np.ndarray]
+    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp`` or ``predicted``."""
+
+    def __len__(self) -> int:
+        return len(self.layer)
+
+    @property
+    def weight(self) -> np.ndarray:
+        """(n,) how many weights of the network each drawn one stands for; the largest position tells a layer's size."""
+        sizes = np.zeros(len(self.layers))
+        np.maximum.at(sizes, self.layer, self.position + 1)
+        return (sizes / np.bincount(self.layer, minlength=len(self.layers)).clip(1))[self.layer]
+
+    @property
+    def most_per_layer(self) -> int:
+        """Number of weights in the layer that has the most."""
+        return int(np.bincount(self.layer).max(initial=0))
+
+
+@dataclass(frozen=True)
+class IrpRun:
+    """An IRP run: accuracy in percent of the network trained in each iteration, and how dense it was then."""
+
+    run: Run
+    accuracy: list[float]
+    density: list[float]
+    sample: Sample | None
+    problem: str
+    """Why there is no sample; empty where there is one."""
+
+    @property
+    def iterations(self) -> int:
+        """N, the number of pruning iterations."""
+        return int(self.run.params["iterations"])
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A scorer."""
+
+    run: Run
+    sources: list[str]
+    """The IRP runs it was fitted on, by name where they are in this experiment, else by id."""
+    sample: Sample | None
+    problem: str
+
+    @property
+    def inputs(self) -> list[str]:
+        """What it sees of a weight."""
+        return _listed(self.run.params.get("fit.inputs", ""))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the fit came near what the data allow; see :mod:`autosparse.autos.diagnostics`."""
+        return self.run.tags.get("trusted") != "False"
+
+
+def irp_runs_of(client: MlflowClient, runs: list[Run]) -> list[IrpRun]:
+    """IRP runs with accuracy and sample; slow where the artifacts are far away."""
+    return [_irp_run(client, run) for run in runs]
+
+
+def fits_of(client: MlflowClient, experiment: str, irp: list[Run]) -> list[Fit]:
+    """The finished scorers of an experiment by name, with sample."""
+    names = {run.tags["irp_id"]: run.name for run in irp if "irp_id" in run.tags}
+    fits = []
+    for run in in_order(finished_runs(client, experiment, "scorer")):
+        ids = _listed(run.params.get("irp", ""))
+        fits.append(Fit(run, [names.get(i, i) for i in ids], *_sample(client, run)))
+    return fits
+
+
+def _listed(text: str) -> list[str]:
+    """MLflow keeps a list as the text Python prints of it."""
+    return re.findall(r"'([^']*)'", text)
+
+
+def in_order(runs: list[Run]) -> list[Run]:
+    """By name: the order in which runs happened to end says nothing."""
+    return sorted(runs, key=lambda run: (natural(run.name), run.tags.get("task_id", run.run_id)))
+
+
+def _irp_run(client: MlflowClient, run: Run) -> IrpRun:
+    with tracking_errors(client.tracking_uri):
+        history = client.get_metric_history(run.run_id, "accuracy")
+    steps = {metric.step: metric.value for metric in history}
+    shape = (int(run.params["iterations"]), float(run.params["final_density"]), run.params["schedule"])
+    # the network of iteration i was trained before the pruning of iteration i
+    density = [1.0 if step == 1 else density_after(step - 1, *shape) for step in sorted(steps)]
+    return IrpRun(run, [steps[step] for step in sorted(steps)], density, *_sample(client, run))
+
+
+def _sample(client: MlflowClient, run: Run) -> tuple[Sample | None, str]:
+    """The run's sample, or why it cannot be had: a report is worth writing without it."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            table = pq.read_table(client.download_artifacts(run.run_id, "sample.parquet", folder))
+        except (MlflowException, OSError, pa.ArrowException) as error:
+            return None, (str(error).strip() or type(error).__name__).splitlines()[0]
+    layer = table["layer"].combine_chunks()
+    if not pa.types.is_dictionary(layer.type):
+        layer = layer.dictionary_encode()
+    columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("layer", "position")}
+    position = table["position"].to_numpy()
+    return Sample(layer.dictionary.to_pylist(), layer.indices.to_numpy(), position, columns), ""

@@ -1,0 +1,91 @@
+"""Figures of survival: what IRP found, and what a scorer learned of it. Clouds of points, one per weight."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from autosparse.report.collect_autos import IrpRun, Sample
+from autosparse.report.style import INK, layer_colors, shown, spread_axis
+
+JITTER = 0.35
+"""Of the distance between two survival scores: enough to see how many points lie on one."""
+
+
+def survival_figure(irp: IrpRun, sample: Sample) -> Figure:
+    """Survival score against theta_0, SNIP and GraSP score of the weights at initialisation (AutoSparse Figure 1)."""
+    figure = Figure(figsize=(9.2, 4.0), layout="constrained")
+    panels = figure.subplots(1, 3, sharey=True)
+    survival = _jittered(sample.columns["survival"], irp.iterations)
+    values = (sample.columns["param"], _normalised(sample.columns["snip"]), _normalised(sample.columns["grasp"]))
+    labels = (r"$\theta_0$", "SNIP score / largest", "GraSP score / largest absolute")
+    for axes, x, label in zip(panels, values, labels, strict=True):
+        _cloud(axes, sample, x, survival)
+        _mean_line(axes, x, sample)
+        axes.set_xlabel(label, parse_math=True)
+    spread_axis(panels[1], values[1])
+    spread_axis(panels[2], values[2])
+    panels[0].set_ylabel("survival score")
+    panels[0].set_title("(a) initial weight")
+    panels[1].set_title("(b) SNIP")
+    panels[2].set_title("(b) GraSP")
+    _legend(figure, sample)
+    return figure
+
+
+def prediction_figure(sample: Sample) -> Figure:
+    """True and predicted survival score against theta_0 and g_0 (AutoSparse Figure 4)."""
+    figure = Figure(figsize=(9.2, 6.8), layout="constrained")
+    panels = figure.subplots(2, 2, sharex="row", sharey=True)
+    truth = sample.columns["survival"]
+    steps = np.unique(truth)
+    levels = round(1 / np.diff(steps).min()) if len(steps) > 1 else 1
+    drawn = (("ground truth: survival score", _jittered(truth, levels)), ("prediction", sample.columns["predicted"]))
+    for row, name, label in zip(panels, ("param", "grad"), (r"$\theta_0$", r"$g_0$"), strict=True):
+        for axes, (title, y) in zip(row, drawn, strict=True):
+            _cloud(axes, sample, sample.columns[name], y)
+            _mean_line(axes, sample.columns[name], sample)
+            axes.set_xlabel(label, parse_math=True)
+            axes.set_title(title)
+        row[0].set_ylabel("score")
+    spread_axis(panels[1, 0], sample.columns["grad"])
+    _legend(figure, sample)
+    return figure
+
+
+def _cloud(axes: Axes, sample: Sample, x: np.ndarray, y: np.ndarray) -> None:
+    """Points in random order, so that no layer hides another."""
+    order = np.random.default_rng(0).permutation(len(x))
+    colors = np.array(layer_colors(len(sample.layers)))[sample.layer]
+    alpha = float(np.clip(3000 / len(x), 0.08, 0.5))
+    axes.scatter(x[order], y[order], s=5, c=colors[order], alpha=alpha, linewidths=0)
+
+
+def _mean_line(axes: Axes, x: np.ndarray, sample: Sample, bins: int = 25) -> None:
+    """Mean survival score in the network by x, in bins that hold about as many points each."""
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
+    index = np.digitize(x, edges[1:-1])
+    weight = sample.weight
+    mass = np.bincount(index, weight)
+    filled = mass > 0
+    centres, means = (np.bincount(index, weight * v)[filled] / mass[filled] for v in (x, sample.columns["survival"]))
+    axes.plot(centres, means, color="white", linewidth=3.5)
+    axes.plot(centres, means, color=INK, linewidth=1.5)
+
+
+def _jittered(survival: np.ndarray, levels: int) -> np.ndarray:
+    return survival + np.random.default_rng(1).uniform(-JITTER, JITTER, len(survival)) / levels
+
+
+def _normalised(score: np.ndarray) -> np.ndarray:
+    largest = np.abs(score).max(initial=0)
+    return score / largest if largest > 0 else score
+
+
+def _legend(figure: Figure, sample: Sample) -> None:
+    colors = layer_colors(len(sample.layers))
+    handles = [Line2D([], [], color=color, marker="o", linestyle="", markersize=6) for color in colors]
+    labels = [shown(layer) for layer in sample.layers]
+    handles.append(Line2D([], [], color=INK, linewidth=1.5))
+    labels.append("mean survival score")
+    figure.legend(handles, labels, loc="outside lower center", ncols=5, handletextpad=0.4, columnspacing=1.5)

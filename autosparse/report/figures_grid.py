@@ -1,0 +1,81 @@
+"""Figures of accuracy: of methods against sparsity, and of an IRP run along its iterations."""
+
+import itertools
+import math
+from collections.abc import Mapping
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from autosparse.report.collect import Method, Point, Section
+from autosparse.report.collect_autos import IrpRun
+from autosparse.report.style import GREY, INK, LineStyle, density_axis, shown
+from autosparse.report.tables import seeds_text
+
+ROUND_SPARSITIES = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
+
+
+def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
+    """Mean test accuracy against sparsity with bars of one standard deviation (AutoSparse Figure 3)."""
+    figure = Figure(figsize=(9.2, 4.4), layout="constrained")
+    axes = figure.add_subplot()
+    densities = [1 - sparsity for method in section.pruned for sparsity in method.points]
+    if densities:
+        density_axis(axes, densities)
+    else:
+        axes.set_xticks([])
+    if section.dense:
+        _draw_dense(axes, section.dense)
+    for method, shift in zip(section.pruned, _shifts(densities, len(section.pruned)), strict=True):
+        _draw_line(axes, method, shift, styles[method.name])
+    axes.set_ylabel("test accuracy (%)")
+    single = section.counts == [1]
+    axes.set_title(seeds_text(section.counts) + ("" if single else ", bars: ± 1 standard deviation"), color=GREY)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", handlelength=3, labelspacing=0.8)
+    return figure
+
+
+def _draw_dense(axes: Axes, point: Point) -> None:
+    axes.axhline(point.mean, color=INK, linestyle=(0, (5, 3)), linewidth=1.2, label="dense")
+    if point.std is not None:
+        axes.axhspan(point.mean - point.std, point.mean + point.std, color=INK, alpha=0.1, linewidth=0)
+
+
+def _draw_line(axes: Axes, method: Method, shift: float, style: LineStyle) -> None:
+    points = method.points
+    bars = [point.std or 0.0 for point in points.values()]
+    axes.errorbar(
+        [(1 - sparsity) * shift for sparsity in points],
+        [point.mean for point in points.values()],
+        yerr=bars if any(bars) else None,
+        color=style.color,
+        linestyle=style.line,
+        marker=style.marker,
+        markeredgecolor="white",
+        markeredgewidth=0.6,
+        markersize=8 if style.emphasis else 7,
+        linewidth=2.6 if style.emphasis else 1.3,
+        elinewidth=1.2,
+        capsize=2.5,
+        zorder=4 if style.emphasis else 3,
+        label=shown(method.name),
+    )
+
+
+def _shifts(densities: list[float], count: int) -> list[float]:
+    """A factor on density per method, so that bars at the same sparsity stand side by side."""
+    places = sorted({math.log10(density) for density in densities})
+    gaps = [after - before for before, after in itertools.pairwise(places)]
+    room = min(0.4 * min(gaps, default=0.1), 0.05 * max(sum(gaps), 0.1))
+    step = room / max(count - 1, 1)
+    return [10 ** (-(index - (count - 1) / 2) * step) for index in range(count)]
+
+
+def iterations_figure(irp: IrpRun) -> Figure:
+    """Test accuracy of the network trained in each iteration of IRP, against how sparse it was."""
+    figure = Figure(figsize=(9.2, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot(irp.density, irp.accuracy, color=INK, marker="o", markersize=4, linewidth=1.3)
+    density_axis(axes, irp.density, ticks=[1 - sparsity for sparsity in ROUND_SPARSITIES])
+    axes.set_ylabel("test accuracy (%)")
+    return figure

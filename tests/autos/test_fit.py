@@ -1,0 +1,105 @@
+"""Fitting: it learns what is there to learn, says so, and warns where it did not."""
+
+import pytest
+import torch
+
+from autosparse.autos import fit_scorer
+from autosparse.errors import AutosparseError, NonFiniteLoss, UnknownName
+from autosparse.irp import Survival
+
+
+def synthetic(rows=40_000, noise=0.0, seed=0, signal=True, last_layer_scale=1.0):
+    """Survival data whose score is a known function of (theta, g), as counts out of 20."""
+    draws = torch.Generator().manual_seed(seed)
+    sizes = {"fc1.weight": rows - 1000, "fc2.weight": 1000}
+    param, grad, survived = {}, {}, {}
+    for name, size in sizes.items():
+        theta, g = torch.randn(2, size, generator=draws) * torch.tensor([[0.05], [0.01]])
+        score = (theta / 0.05).abs().clamp(max=2) / 4 + (g / 0.01).abs().clamp(max=2) / 4
+        if not signal:
+            score = torch.rand(size, generator=draws)
+        score = (score + noise * torch.randn(size, generator=draws)).clamp(0, 1)
+        if name == "fc2.weight":
+            score = score * last_layer_scale
+        param[name], grad[name] = theta, g
+        survived[name] = (score * 20).round().int()
+    return Survival(param, grad, survived, {"iterations": 20})
+
+
+def test_a_noiseless_function_of_the_features_is_learned():
+    report = fit_scorer(synthetic(), epochs=10).report
+    assert report["held_out_r2"] > 0.95
+    assert report["warnings"] == []
+
+
+def test_under_noise_the_fit_reaches_the_binned_conditional_mean():
+    report = fit_scorer(synthetic(noise=0.3), epochs=10).report
+    assert report["held_out_r2"] > 0.95 * report["binned_mean_r2"] > 0
+
+
+def test_the_binned_mean_explains_nothing_of_pure_noise():
+    report = fit_scorer(synthetic(signal=False), epochs=2).report
+    assert abs(report["binned_mean_r2"]) < 0.05
+
+
+def test_a_fit_that_explains_less_than_half_of_the_binned_mean_warns():
+    report = fit_scorer(synthetic(), epochs=1, lr=1e-7).report
+    assert any("has not learned" in warning for warning in report["warnings"])
+
+
+def test_a_scorer_that_collapses_a_layer_warns():
+    data = synthetic()
+    data.param["fc2.weight"].mul_(1e-3)
+    data.grad["fc2.weight"].mul_(1e-3)
+    data.survived["fc2.weight"].zero_()
+    report = fit_scorer(data, epochs=5).report
+    assert report["collapsed_layers"] == ["fc2.weight"]
+    assert any("fc2.weight" in warning for warning in report["warnings"])
+
+
+def test_the_same_seed_gives_the_same_scorer_bit_for_bit():
+    data = synthetic(rows=5000)
+    a, b = (fit_scorer(data, epochs=2, seed=3).network.state_dict() for _ in range(2))
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_features_are_standardised_by_the_train_rows_statistics():
+    scorer = fit_scorer(synthetic(), epochs=1)
+    assert scorer.standardisation.std == pytest.approx((0.05, 0.01), rel=0.05)
+
+
+@pytest.mark.parametrize("inputs", [("param",), ("grad",), ("grad", "param")])
+def test_inputs_may_be_any_of_the_two_in_any_order(inputs):
+    data = synthetic(rows=5000)
+    scorer = fit_scorer(data, inputs=inputs, epochs=1)
+    features, _ = data.flat()
+    assert scorer.inputs == inputs
+    assert scorer.predict(features).shape == (5000,)
+
+
+def test_several_survival_datasets_are_joined():
+    scorer = fit_scorer([synthetic(rows=3000, seed=0), synthetic(rows=4000, seed=1)], epochs=1)
+    assert scorer.provenance["rows"] == 7000
+
+
+def test_the_papers_resnet18_backbone_fits_and_scores():
+    data = synthetic(rows=1400)
+    scorer = fit_scorer(data, backbone="resnet18", epochs=1, batch_size=128, lr=1e-3)
+    assert sum(p.numel() for p in scorer.network.backbone.parameters()) == 11_173_962 + 22 * 513
+    assert scorer.predict(data.flat()[0]).isfinite().all()
+
+
+def test_a_diverging_fit_is_an_error_that_names_the_rate():
+    with pytest.raises(NonFiniteLoss, match="lr"):
+        fit_scorer(synthetic(rows=5000), lr=1e30, epochs=2)
+
+
+@pytest.mark.parametrize(("arguments", "named"), [({"backbone": "mpl"}, "mlp"), ({"inputs": ["params"]}, "param")])
+def test_unknown_names_suggest_the_nearest(arguments, named):
+    with pytest.raises(UnknownName, match=f"did you mean '{named}'"):
+        fit_scorer(synthetic(rows=2000), **arguments)
+
+
+def test_no_survival_data_is_refused():
+    with pytest.raises(AutosparseError, match="no survival dataset"):
+        fit_scorer([])

@@ -1,0 +1,105 @@
+"""Scorer folders: round trip, and refusal of anything damaged or foreign."""
+
+import json
+import pickle
+
+import pytest
+import torch
+
+from autosparse.autos import fit_scorer, load_scorer
+from autosparse.autos.diagnostics import binned_mean_r_squared, r_squared
+from autosparse.criteria import score
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.irp import Survival
+from autosparse.masks import prunable
+from autosparse.models import build_model
+
+
+@pytest.fixture(scope="module")
+def scorer():
+    draws = torch.Generator().manual_seed(0)
+    theta = torch.randn(4000, generator=draws)
+    counts = (theta.abs().clamp(max=2) * 10).round().int()
+    data = Survival({"w": theta}, {"w": torch.randn(4000, generator=draws)}, {"w": counts}, {"iterations": 20})
+    return fit_scorer(data, epochs=2)
+
+
+@pytest.fixture
+def folder(scorer, tmp_path):
+    return scorer.save(tmp_path / "scorer")
+
+
+def test_a_saved_scorer_predicts_bit_for_bit_the_same(scorer, folder):
+    features = {"param": torch.linspace(-3, 3, 1000), "grad": torch.zeros(1000)}
+    loaded = load_scorer(folder)
+    assert torch.equal(loaded.predict(features), scorer.predict(features))
+    assert loaded.report == scorer.report
+    assert loaded.provenance == scorer.provenance
+
+
+def test_a_scorer_folder_holds_safetensors_and_json_only(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["scorer.json", "scorer.safetensors"]
+    json.loads((folder / "scorer.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["scorer.json", "scorer.safetensors"])
+def test_a_truncated_file_is_refused_by_name(folder, name):
+    path = folder / name
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(CorruptFile, match=name):
+        load_scorer(folder)
+
+
+def test_an_edited_config_is_refused(folder):
+    path = folder / "scorer.json"
+    path.write_text(path.read_text().replace('"mlp"', '"resnet18"'))
+    with pytest.raises(CorruptFile, match="checksum"):
+        load_scorer(folder)
+
+
+def test_a_pickle_in_place_of_the_weights_is_never_loaded(folder, tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "exploded"), "w"))
+
+    (folder / "scorer.safetensors").write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(CorruptFile):
+        load_scorer(folder)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_an_absent_scorer_is_told_from_a_damaged_one(tmp_path):
+    with pytest.raises(AutosparseError, match="no scorer in"):
+        load_scorer(tmp_path)
+
+
+def test_a_missing_feature_is_named(scorer):
+    with pytest.raises(AutosparseError, match="'grad' is missing"):
+        scorer.predict({"param": torch.zeros(3)})
+
+
+def test_autos_scores_every_prunable_weight_from_its_value_and_gradient(scorer):
+    model = build_model("lenet-300-100", 10, (1, 8, 8), seed=1)
+    x, y = torch.randn(32, 1, 8, 8), torch.randint(0, 10, (32,))
+    scores = score(model, "autos", [(x, y)], scorer=scorer)
+    gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(model(x), y), list(prunable(model).values()))
+    for (name, weight), gradient in zip(prunable(model).items(), gradients, strict=True):
+        expected = scorer.predict({"param": weight.detach().flatten(), "grad": gradient.flatten()})
+        assert torch.allclose(scores[name].flatten(), expected, atol=1e-6)
+
+
+def test_autos_without_data_is_refused_where_gradients_are_read(scorer):
+    with pytest.raises(AutosparseError, match="needs data"):
+        score(build_model("lenet-300-100", 10, (1, 8, 8)), "autos", scorer=scorer)
+
+
+def test_r_squared_is_one_for_the_target_and_zero_for_its_mean():
+    target = torch.tensor([0.0, 1.0, 2.0, 5.0])
+    assert r_squared(target, target) == 1.0
+    assert r_squared(torch.full((4,), 2.0), target) == pytest.approx(0.0)
+
+
+def test_the_binned_mean_of_two_clusters_explains_their_difference():
+    column = torch.cat([torch.zeros(500), torch.ones(500)]) + torch.linspace(0, 0.1, 1000)
+    target = (column > 0.5).float()
+    assert binned_mean_r_squared(([column], target), ([column], target)) == pytest.approx(1.0, abs=0.01)

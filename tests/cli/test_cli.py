@@ -1,0 +1,173 @@
+"""The command line as people use it: output, exit codes, one clear line for each mistake."""
+
+import json
+import sys
+
+import pytest
+
+from autosparse.cli import main
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+
+EXPERIMENT = """
+name: tiny
+irp:
+  snip: {model: lenet-300-100, dataset: digits, iterations: 2, seeds: [50], recipe: &recipe {epochs: 2, batch_size: 64}}
+scorers:
+  mine: {irp: snip, epochs: 2}
+grid:
+  models: [lenet-300-100]
+  datasets: [digits]
+  methods: [dense, magnitude, {criterion: autos, scorer: mine}]
+  sparsities: [0.9]
+  seeds: [0, 1]
+  recipe: *recipe
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+@pytest.fixture
+def cli(folder, monkeypatch, capsys):
+    """Call ``autosparse ...`` in the work folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "160")
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["autosparse", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return ended.value.code or 0, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def finished(folder, ray_running):
+    """The tiny experiment, run once for the module through the command line."""
+    (folder / "tiny.yaml").write_text(EXPERIMENT)
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["autosparse", "run", "tiny.yaml"])
+        main()
+    assert ended.value.code == 0
+    return folder / "tiny.yaml"
+
+
+def test_dry_run_counts_what_is_done_and_writes_nothing(cli, tmp_path, monkeypatch):
+    (tmp_path / "tiny.yaml").write_text(EXPERIMENT)
+    code, out, _ = cli("run", tmp_path / "tiny.yaml", "--dry-run", "--json", "--storage", tmp_path / "nothing")
+    assert code == 0
+    assert json.loads(out)["cells"] == {"total": 6, "done": 0, "to_do": 6}
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_run_is_resumed_by_the_same_command_and_says_so_in_json(cli, finished):
+    code, out, _ = cli("run", finished, "--json")
+    assert code == 0
+    assert json.loads(out) == {"experiment": "tiny", "found": 8, "done": 0, "failed": []}
+
+
+def test_best_prints_only_json_on_stdout(cli, finished):
+    code, out, _ = cli("best", "--experiment", "tiny", "--sparsity", "0.9", "--json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["method"] for row in rows} == {"magnitude", "autos"}
+    assert all(row["n"] == 2 for row in rows)
+    assert rows[0]["mean"] >= rows[1]["mean"]
+
+
+def test_report_writes_the_page_and_prints_its_path(cli, finished, folder):
+    code, out, _ = cli("report", "tiny")
+    assert code == 0
+    assert out.strip() == "report/index.html"
+    assert "autos" in (folder / "report" / "index.html").read_text()
+
+
+def test_irp_then_fit_then_score(cli, folder):
+    code, out, _ = cli(
+        "irp", "--iterations", 3, "--final-density", 0.1, "--schedule", "linear", "--epochs", 1, "--seeds", "0,1",
+        "--out", "irp", "--json",
+    )  # fmt: skip
+    rows = json.loads(out)
+    assert code == 0
+    assert [row["folder"] for row in rows] == ["irp/seed-0", "irp/seed-1"]
+    assert all(row["kept"] == row["total"] - round(row["total"] * 0.9) for row in rows)
+
+    code, out, _ = cli("fit", "irp", "--inputs", "param", "--epochs", 1, "--out", "scorer", "--json")
+    assert code == 0
+    assert json.loads(out)["folder"] == "scorer"
+
+    code, out, _ = cli("score", "--scorer", "scorer", "--out", "scores", "--json")
+    assert code == 0
+    assert json.loads(out)["rows"] == 50200
+    import pyarrow.parquet as pq
+
+    assert pq.read_schema(folder / "scores" / "scores.parquet").names == ["layer", "position", "score"]
+
+
+@pytest.mark.parametrize("what", ["models", "datasets", "criteria", "experiments"])
+def test_listings_are_json_on_demand(cli, what):
+    code, out, _ = cli("list", what, "--json")
+    assert code == 0
+    assert len(json.loads(out)) > 0
+    assert cli("list", what)[0] == 0
+
+
+def test_criteria_are_listed_with_what_they_need_and_where_they_are_from(cli):
+    rows = {row["name"]: row for row in json.loads(cli("list", "criteria", "--json")[1])}
+    assert rows["grasp"]["needs"] == ["data", "gradients", "hessian-vector products"]
+    assert "2002.07376" in rows["grasp"]["paper"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run", "none.yaml"], 2, "no experiment file none.yaml"),
+        (["irp", "--model", "lenet", "--out", "x"], 2, "did you mean 'lenet-300-100'"),
+        (["irp", "--criterion", "snap", "--out", "x"], 2, "did you mean 'snip'"),
+        (["irp", "--dataset", "mnist", "--data-root", "nowhere", "--out", "x"], 2, "MNIST is not under nowhere"),
+        (["irp", "--iterations", "2", "--epochs", "1", "--out", "file/x"], 2, "cannot write file/x"),
+        (["irp", "--iterations", "2", "--epochs", "1", "--lr", "1e30", "--out", "x"], 1, "lower the learning rate"),
+        (["irp", "--final-density", "2", "--out", "x"], 2, "final_density"),
+        (["irp", "--seeds", "a", "--out", "x"], 2, "--seeds"),
+        (["fit", "nowhere", "--out", "x"], 2, "no survival dataset in nowhere"),
+        (["score", "--scorer", "nowhere", "--out", "x"], 2, "no scorer in nowhere"),
+        (["score", "--scorer", "corrupt", "--out", "x"], 2, "corrupt/scorer.json"),
+        (["best", "--experiment", "absent"], 2, "no experiment 'absent'"),
+        (["report", "absent"], 2, "no experiment 'absent'"),
+        (["best"], 2, "--experiment"),
+        (["frobnicate"], 2, "frobnicate"),
+    ],
+)
+def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, folder, arguments, code, said):
+    (folder / "file").write_text("a file where a folder is needed")
+    (folder / "corrupt").mkdir(exist_ok=True)
+    (folder / "corrupt" / "scorer.json").write_text('{"half": ')
+    ended, out, err = cli(*arguments)
+    assert ended == code
+    assert said in err
+    assert "Traceback" not in out + err
+    assert not (folder / "x").exists() or not list((folder / "x").iterdir())
+
+
+def test_debug_shows_the_traceback(cli, monkeypatch, folder):
+    from autosparse.errors import AutosparseError
+
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["autosparse", "run", "none.yaml", "--debug"])
+    with pytest.raises(AutosparseError):
+        main()
+
+
+def test_doctor_finds_everything_a_run_needs(cli):
+    code, out, _ = cli("doctor", "--json")
+    findings = {row["check"]: row for row in json.loads(out)}
+    assert code == 0
+    assert findings["ray"]["ok"]
+    assert findings["digits"]["ok"]
+    assert findings["torchvision"]["ok"]

@@ -1,0 +1,51 @@
+"""What all tests share: one thread, real data where it is at hand, one Ray session."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def pytest_configure():
+    torch.set_num_threads(1)
+    settings.register_profile("autosparse", deadline=None, max_examples=50)
+    settings.load_profile("autosparse")
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests never write to the user's server
+    os.environ.pop("RAY_ADDRESS", None)
+
+
+@pytest.fixture(scope="session")
+def data_root():
+    """The folder of real data sets: AUTOSPARSE_DATA, else ../shared/data beside the repository."""
+    root = Path(os.environ.get("AUTOSPARSE_DATA") or REPOSITORY.parent / "shared" / "data")
+    if not root.is_dir():
+        pytest.skip(f"no real data: {root} is absent; set AUTOSPARSE_DATA")
+    return root
+
+
+@pytest.fixture(scope="session")
+def ray_running():
+    """One local Ray with two workers for the whole test session."""
+    from autosparse.runner.session import ray_session
+    from autosparse.runner.settings import Settings
+
+    with ray_session(Settings(workers=2)):
+        yield
+
+
+@pytest.fixture(scope="session")
+def tiny_digits():
+    """The first 200 training and 90 test images of the digits: an epoch takes milliseconds."""
+    from autosparse.data import load_dataset
+
+    def first(split, count):
+        return replace(split, images=split.images[:count], labels=split.labels[:count])
+
+    digits = load_dataset("digits")
+    return replace(digits, name="tiny digits", train=first(digits.train, 200), test=first(digits.test, 90))

@@ -1,0 +1,98 @@
+"""Expansion: which cells there are, and that ids name content and never change."""
+
+import pytest
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment import plan as plan_module
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, task_from
+from autosparse.training import Recipe
+
+
+def grid(**changes):
+    return {
+        "models": ["lenet-300-100"],
+        "datasets": ["digits"],
+        "methods": ["dense", "random", "snip"],
+        "sparsities": [0.8, 0.9],
+        "seeds": [0, 1, 2],
+        **changes,
+    }
+
+
+def plan_of(**content):
+    return make_plan(parse_experiment({"name": "x", **content}, "x.yaml"))
+
+
+def test_a_grid_expands_to_all_combinations_and_one_dense_cell_per_seed():
+    cells = [p.task for p in plan_of(grid=grid()).cells]
+    assert len(cells) == 3 + 2 * 2 * 3
+    assert {cell.seed for cell in cells if cell.criterion == "dense"} == {0, 1, 2}
+    assert all(cell.sparsity == 0 for cell in cells if cell.criterion == "dense")
+
+
+def test_what_two_grids_share_is_planned_once():
+    assert len(plan_of(grid=[grid(), grid(sparsities=[0.9, 0.95])]).cells) == 3 + 3 * 2 * 3
+
+
+def test_a_scorer_takes_the_first_irp_seed_unless_told_otherwise():
+    irp = {"a": {"model": "lenet-300-100", "dataset": "digits", "seeds": [5, 6]}}
+    plan = plan_of(irp=irp, scorers={"one": {"irp": "a"}, "two": {"irp": "a", "irp_seeds": [5, 6]}}, grid=grid())
+    ids = [p.task.id for p in plan.irp]
+    assert [p.task.irp for p in plan.scorers] == [(ids[0],), (ids[0], ids[1])]
+
+
+def test_a_cell_of_autos_depends_on_all_that_its_scorer_depends_on():
+    def cell_id(iterations):
+        irp = {"a": {"model": "lenet-300-100", "dataset": "digits", "iterations": iterations}}
+        methods = [{"criterion": "autos", "scorer": "s"}]
+        return plan_of(irp=irp, scorers={"s": {"irp": "a"}}, grid=grid(methods=methods)).cells[0].task.id
+
+    assert cell_id(3) == cell_id(3) != cell_id(4)
+
+
+def test_the_label_is_no_part_of_the_id():
+    first = plan_of(grid=grid(methods=["snip"])).cells[0]
+    second = plan_of(grid=grid(methods=[{"criterion": "snip", "name": "my-snip"}])).cells[0]
+    assert (first.label, second.label) == ("snip", "my-snip")
+    assert first.task.id == second.task.id
+
+
+@pytest.mark.parametrize(
+    ("task", "pinned"),
+    [
+        (Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0), "ccc08a274a4c7cb1"),
+        (
+            Cell(
+                model="lenet-300-100",
+                dataset="mnist",
+                criterion="autos",
+                scorer="0123456789abcdef",
+                sparsity=0.95,
+                seed=3,
+                recipe=Recipe(optimizer="momentum", lr=0.1, milestones=(3, 5), epochs=7),
+            ),
+            "7cd8cba3b4f5103d",
+        ),
+        (IrpTask(model="lenet-300-100", dataset="mnist", iterations=5), "1587cb624e51aac0"),
+        (ScorerTask(irp=("0123456789abcdef",), fit=FitSpec(epochs=3)), "e4ff64a97ca866a1"),
+    ],
+)
+def test_ids_never_change_or_finished_work_would_be_orphaned(task, pinned):
+    assert task.id == pinned
+
+
+def test_a_task_is_rebuilt_from_its_spec():
+    cell = Cell(
+        model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0, recipe=Recipe(epochs=3)
+    )
+    again = task_from("cell", cell.spec)
+    assert again == cell
+    assert again.id == cell.id
+
+
+def test_a_grid_too_large_to_be_meant_is_refused_before_it_is_expanded(monkeypatch):
+    monkeypatch.setattr(plan_module, "MAX_CELLS", 10)
+    with pytest.raises(AutosparseError, match="18 cells"):
+        plan_of(grid=grid())

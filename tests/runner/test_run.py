@@ -1,0 +1,133 @@
+"""Running experiments on a real local Ray: everything once, resumable, equal to a single process."""
+
+import os
+import signal
+
+import pytest
+
+from autosparse.data import load_dataset
+from autosparse.errors import AutosparseError, DataError
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.progress import Bar, Talk
+from autosparse.runner.run import run_plan
+from autosparse.runner.settings import Settings
+from autosparse.runner.work import run_cell
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import all_runs
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+
+RECIPE = {"epochs": 2, "batch_size": 64}
+
+
+def plan_of(name="small", **grid):
+    content = {
+        "name": name,
+        "irp": {
+            "snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 2, "seeds": [50], "recipe": RECIPE}
+        },
+        "scorers": {"mine": {"irp": "snip", "epochs": 2}},
+        "grid": {
+            "models": ["lenet-300-100"],
+            "datasets": ["digits"],
+            "methods": ["dense", "snip", {"criterion": "autos", "scorer": "mine"}],
+            "sparsities": [0.9],
+            "seeds": [0, 1],
+            "recipe": RECIPE,
+            **grid,
+        },
+    }
+    return make_plan(parse_experiment(content, "small.yaml"))
+
+
+def cells_only(name, **grid):
+    return Plan(name, cells=plan_of(name, **grid).cells)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    return Settings(storage=tmp_path / "results", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def tracked(settings, name="small"):
+    client = connect(settings.tracking_uri)
+    return list(all_runs(client, client.get_experiment_by_name(name).experiment_id))
+
+
+def test_an_experiment_is_done_once_and_its_missing_part_redone(settings):
+    plan = plan_of()
+    first = run_plan(plan, settings, Talk())
+    assert (first.found, first.done, first.failed) == (0, 8, [])
+    runs = tracked(settings)
+    assert len(runs) == 8
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+    again = run_plan(plan, settings, Talk())
+    assert (again.found, again.done) == (8, 0)
+
+    store = Store(settings.storage)
+    before = store.record(plan.cells[1].task)
+    store.record_path(plan.cells[1].task).write_text('{"id": "half a rec')
+    third = run_plan(plan, settings, Talk())
+    assert (third.found, third.done) == (7, 1)
+    assert store.record(plan.cells[1].task)["result"]["history"] == before["result"]["history"]
+    assert len(tracked(settings)) == 8
+
+
+def test_a_cell_on_ray_equals_the_same_cell_in_this_process(settings):
+    plan = cells_only("equal", methods=["snip"], seeds=[3])
+    run_plan(plan, settings, Talk())
+    store = Store(settings.storage)
+    here = run_cell(plan.cells[0].task, store, load_dataset("digits"), "cpu")
+    there = store.record(plan.cells[0].task)["result"]
+    assert there["history"] == here["history"]
+    assert there["density_by_layer"] == here["density_by_layer"]
+    assert there["kept"] == there["total"] - round(there["total"] * 0.9)
+
+
+def test_a_cell_that_diverges_is_marked_and_the_others_go_on(settings):
+    grid = {"methods": ["random"], "seeds": [0], "sparsities": [0.5]}
+    bad = cells_only("mixed", **grid, recipe={**RECIPE, "optimizer": "sgd", "lr": 1e30})
+    plan = Plan("mixed", cells=bad.cells + cells_only("mixed", **grid).cells)
+    outcome = run_plan(plan, settings, Talk())
+    assert outcome.done == 1
+    assert "lower the learning rate" in outcome.failed[0][1]
+    assert sorted(run.info.status for run in tracked(settings, "mixed")) == ["FAILED", "FINISHED"]
+    assert Store(settings.storage).record(bad.cells[0].task) is None
+
+    run_plan(plan, settings, Talk())
+    assert len(tracked(settings, "mixed")) == 2
+
+
+def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypatch):
+    plan = cells_only("killed", methods=["random"], seeds=list(range(12)), sparsities=[0.5, 0.8])
+    killed = []
+    advance = Bar.advance
+
+    def kill_the_first_worker_heard_of(self, event):
+        if not killed:
+            killed.append(event["pid"])
+            os.kill(event["pid"], signal.SIGKILL)
+        advance(self, event)
+
+    monkeypatch.setattr(Bar, "advance", kill_the_first_worker_heard_of)
+    outcome = run_plan(plan, settings, Talk())
+    assert killed
+    assert (outcome.done, outcome.failed) == (24, [])
+    assert len({run.data.tags["cell_id"] for run in tracked(settings, "killed")}) == 24
+    assert len(tracked(settings, "killed")) == 24
+
+
+def test_missing_data_are_told_of_before_anything_starts(settings, tmp_path):
+    plan = plan_of("absent", datasets=["mnist"])
+    with pytest.raises(DataError, match="MNIST is not under"):
+        run_plan(plan, Settings(settings.storage, settings.tracking_uri, data_root=tmp_path), Talk())
+    assert not list(settings.storage.rglob("*.json"))
+
+
+def test_an_unreachable_tracking_server_is_told_of_before_anything_starts(settings):
+    with pytest.raises(AutosparseError, match="does not answer"):
+        run_plan(plan_of(), Settings(settings.storage, "http://127.0.0.1:9"), Talk())
+    assert not list(settings.storage.rglob("*.json"))

@@ -1,0 +1,189 @@
+"""MLflow runs from records: one per task, complete, rebuilt into a new store; and what is asked of them."""
+
+import statistics
+
+import pytest
+
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell
+from autosparse.tracking.client import connect, safe_uri, tracking_uri
+from autosparse.tracking.log import Tracker, all_runs
+from autosparse.tracking.query import best, finished_runs
+from autosparse.training import Recipe
+
+ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
+ACCURACY = {("snip", 0.9): [90.0, 92.0, 94.0], ("random", 0.9): [80.0, 81.0, 85.0], ("snip", 0.95): [70.0, 72.0, 71.0]}
+
+
+def result(accuracy):
+    return {
+        "test_accuracy": accuracy,
+        "best_accuracy": accuracy + 1,
+        "history": {"train_loss": [2.0, 1.0], "test_accuracy": [accuracy - 5, accuracy]},
+        "sparsity": 0.9,
+        "kept": 10,
+        "total": 100,
+        "density_by_layer": {"fc1.weight": 0.1},
+        "collapsed_layers": [],
+        "seconds": 1.5,
+        "seconds_score": 0.5,
+        "seconds_train": 1.0,
+        "device": "cpu",
+    }
+
+
+@pytest.fixture
+def plan():
+    cells = [
+        Planned(Cell(model="lenet-300-100", dataset="digits", criterion=method, sparsity=sparsity, seed=seed), method)
+        for method, sparsity in ACCURACY
+        for seed in range(3)
+    ]
+    return Plan("exp", cells=cells)
+
+
+@pytest.fixture
+def store(tmp_path, plan):
+    store = Store(tmp_path / "results")
+    for planned in plan.cells:
+        accuracy = ACCURACY[planned.task.criterion, planned.task.sparsity][planned.task.seed]
+        store.finish(planned.task, result(accuracy), ENVIRONMENT)
+    return store
+
+
+@pytest.fixture
+def client(tmp_path):
+    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def runs_of(client):
+    return list(all_runs(client, client.get_experiment_by_name("exp").experiment_id))
+
+
+def test_a_cell_becomes_one_run_with_all_that_people_filter_by(client, store, plan):
+    Tracker(client, "exp", store).log(plan.cells[1])
+    (run,) = runs_of(client)
+    cell = plan.cells[1].task
+    assert run.info.status == "FINISHED"
+    expected = {
+        "cell_id": cell.id, "kind": "cell", "method": "snip", "model": "lenet-300-100", "dataset": "digits",
+        "sparsity": "0.9", "seed": "1", "git_commit": "abc", "version.torch": "2.0",
+    }  # fmt: skip
+    assert expected.items() <= run.data.tags.items()
+    assert run.data.params["recipe.lr"] == "0.0012"
+    expected = {"test_accuracy": 92.0, "best_accuracy": 93.0, "density/fc1.weight": 0.1, "seconds": 1.5, "seed": 1.0}
+    assert expected.items() <= run.data.metrics.items()
+    history = client.get_metric_history(run.info.run_id, "test_accuracy")
+    assert [(point.step, point.value) for point in history] == [(1, 87.0), (2, 92.0)]
+
+
+def test_syncing_again_adds_nothing(client, store, plan):
+    assert Tracker(client, "exp", store).sync(plan) == 9
+    assert Tracker(client, "exp", store).sync(plan) == 0
+    assert len(runs_of(client)) == 9
+
+
+def test_a_run_that_a_crash_left_half_written_is_completed_not_doubled(client, store, plan):
+    tracker = Tracker(client, "exp", store)
+    client.create_run(tracker.experiment_id, tags={"task_id": plan.cells[0].task.id})
+    assert Tracker(client, "exp", store).sync(plan) == 9
+    runs = runs_of(client)
+    assert len(runs) == 9
+    assert {run.info.status for run in runs} == {"FINISHED"}
+
+
+def test_a_new_server_is_rebuilt_from_the_records(client, store, plan, tmp_path):
+    Tracker(client, "exp", store).sync(plan)
+    new = connect(f"sqlite:///{tmp_path / 'new.db'}")
+    assert Tracker(new, "exp", store).sync(plan) == 9
+    assert best(new, "exp") == best(client, "exp")
+
+
+def test_a_failure_becomes_a_failed_run_that_a_later_success_turns_into_a_finished_one(client, store, plan):
+    planned = plan.cells[0]
+    store.record_path(planned.task).unlink()
+    store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    Tracker(client, "exp", store).log(planned)
+    (run,) = runs_of(client)
+    assert run.info.status == "FAILED"
+    assert run.data.tags["error"] == "it diverged"
+    store.finish(planned.task, result(50.0), ENVIRONMENT)
+    Tracker(client, "exp", store).log(planned)
+    (run,) = runs_of(client)
+    assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
+
+
+def test_best_aggregates_over_seeds_highest_first(client, store, plan):
+    Tracker(client, "exp", store).sync(plan)
+    rows = best(client, "exp")
+    assert [(row["method"], row["sparsity"], row["n"]) for row in rows] == [
+        ("snip", 0.9, 3),
+        ("random", 0.9, 3),
+        ("snip", 0.95, 3),
+    ]
+    for row in rows:
+        values = ACCURACY[row["method"], row["sparsity"]]
+        assert row["mean"] == pytest.approx(statistics.mean(values))
+        assert row["std"] == pytest.approx(statistics.stdev(values))
+
+
+def test_best_takes_another_metric_group_sparsity_and_top(client, store, plan):
+    Tracker(client, "exp", store).sync(plan)
+    (row,) = best(client, "exp", metric="best_accuracy", sparsity=0.9, group_by=["method"], top=1)
+    assert (row["method"], row["n"], row["mean"]) == ("snip", 3, 93.0)
+    assert best(client, "exp", group_by=["model"])[0]["n"] == 9
+
+
+def test_best_says_what_is_unknown(client, store, plan):
+    Tracker(client, "exp", store).sync(plan)
+    with pytest.raises(UnknownName, match="did you mean 'test_accuracy'"):
+        best(client, "exp", metric="test_acuracy")
+    with pytest.raises(UnknownName, match="did you mean 'method'"):
+        best(client, "exp", group_by=["methods"])
+    with pytest.raises(AutosparseError, match=r"no finished cells .* at sparsity 0\.5"):
+        best(client, "exp", sparsity=0.5)
+    with pytest.raises(AutosparseError, match="it holds exp"):
+        finished_runs(client, "other", "cell")
+
+
+def test_one_seed_has_no_deviation(client, store, plan):
+    Tracker(client, "exp", store).log(plan.cells[0])
+    assert best(client, "exp")[0]["std"] is None
+
+
+def test_the_default_store_is_sqlite_in_the_working_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri() == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
+    assert tracking_uri() == "http://server:5000"
+
+
+def test_passwords_in_addresses_are_hidden():
+    assert safe_uri("postgresql://me:secret@db/mlflow") == "postgresql://***@db/mlflow"
+
+
+def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(client, store, plan):
+    longer = [
+        Planned(p.task.model_copy(update={"recipe": Recipe(epochs=20)}), p.label)
+        for p in plan.cells
+        if p.task.sparsity == 0.95
+    ]
+    for planned in longer:
+        store.finish(planned.task, result(99.0), ENVIRONMENT)
+    Tracker(client, "exp", store).sync(Plan("exp", cells=plan.cells + longer))
+    rows = best(client, "exp", sparsity=0.95)
+    assert [(row["settings"], row["n"], row["mean"]) for row in rows] == [
+        ("recipe.epochs=20", 3, 99.0),
+        ("recipe.epochs=10", 3, 71.0),
+    ]
+
+
+def test_a_method_that_was_renamed_has_its_new_name_in_its_old_run(client, store, plan):
+    Tracker(client, "exp", store).sync(plan)
+    renamed = Plan("exp", cells=[Planned(p.task, f"my-{p.label}") for p in plan.cells])
+    Tracker(client, "exp", store).sync(renamed)
+    assert len(runs_of(client)) == 9
+    assert {row["method"] for row in best(client, "exp")} == {"my-snip", "my-random"}
