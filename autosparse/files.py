@@ -111,7 +111,13 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` as JSON with a checksum of its canonical form, atomically."""
+    """Write ``content`` as JSON with a checksum of its canonical form, atomically.
+
+    ``content`` is taken as JSON reads it back (keys are text, tuples are lists); the key ``checksum`` is ours.
+    """
+    if "checksum" in content:
+        raise ValueError("'checksum' is the name of the record's own checksum")
+    content = json.loads(json.dumps(content, allow_nan=False))
     checksum = hashlib.sha256(canonical_json(content).encode()).hexdigest()
     text = json.dumps({**content, "checksum": checksum}, indent=1, allow_nan=False)
     write_atomic(path, text.encode())
@@ -126,7 +132,7 @@ def read_record(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text())
         checksum = content.pop("checksum")
         expected = hashlib.sha256(canonical_json(content).encode()).hexdigest()
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise CorruptFile(f"{path} is truncated or not a record of autosparse; delete it to redo its work") from error
     if checksum != expected:
         raise CorruptFile(f"{path} does not match its checksum; delete it to redo its work")

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,8 +26,12 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     seen: set[int] = set()
     for name, module in model.named_modules():
         if isinstance(module, layers) and id(module.weight) not in seen:
+            if not isinstance(module.weight, nn.Parameter):
+                raise AutosparseError(
+                    f"the weight of {name!r} is computed from others (a parametrization): remove it before pruning"
+                )
             seen.add(id(module.weight))
-            found[f"{name}.weight" if name else "weight"] = cast(nn.Parameter, module.weight)
+            found[f"{name}.weight" if name else "weight"] = module.weight
     return found
 
 
@@ -76,6 +79,13 @@ class Masks(Mapping[str, Tensor]):
     def __len__(self) -> int:
         return len(self._tensors)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Masks) or list(self) != list(other):
+            return False
+        return all(mask.shape == other[name].shape and torch.equal(mask, other[name]) for name, mask in self.items())
+
+    __hash__ = None  # type: ignore[assignment]
+
     def __repr__(self) -> str:
         return f"Masks({len(self)} layers, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f})"
 
@@ -109,6 +119,9 @@ class Masks(Mapping[str, Tensor]):
         if within is None:
             selected = top_k(flat, k)
         else:
+            unscored = [name for name in within if name not in scores]
+            if unscored:
+                raise AutosparseError(f"masks do not fit the scores: there is no score for {unscored[0]!r}")
             alive = torch.cat([within._matching(name, score).flatten() for name, score in scores.items()])
             alive = alive.to(flat.device).nonzero().squeeze(1)
             if k > alive.numel():
@@ -176,7 +189,9 @@ class Masks(Mapping[str, Tensor]):
 
     def save(self, path: str | Path) -> None:
         """Write a safetensors file (bool tensors), atomically."""
-        tensors = {name: mask.detach().cpu().contiguous() for name, mask in self.items()}
+        tensors = {
+            name: mask.detach().cpu().clone(memory_format=torch.contiguous_format) for name, mask in self.items()
+        }
         order = json.dumps(list(tensors))
         write_atomic(Path(path), to_safetensors(tensors, metadata={"autosparse": "masks", "order": order}))
 
@@ -189,9 +204,11 @@ class Masks(Mapping[str, Tensor]):
                 if metadata.get("autosparse") != "masks":
                     raise CorruptFile(f"{path} holds tensors, but no masks of autosparse")
                 tensors = {name: file.get_tensor(name) for name in json.loads(metadata["order"])}
+        except AutosparseError:
+            raise
         except FileNotFoundError as error:
             raise AutosparseError(f"no masks at {path}") from error
-        except (SafetensorError, OSError, ValueError, KeyError) as error:
+        except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptFile(f"{path} is truncated or not a safetensors file of masks") from error
         return cls(tensors)
 
@@ -212,7 +229,7 @@ class Masks(Mapping[str, Tensor]):
 
 
 def _rankable(score: Tensor) -> Tensor:
-    """Flat scores in a dtype in which ``kthvalue`` exists and no order is lost."""
+    """Flat scores in a dtype in which ``kthvalue`` exists; integers beyond 2^53 may tie."""
     flat = score.detach().flatten()
     if flat.dtype in (torch.float32, torch.float64):
         return flat

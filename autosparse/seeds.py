@@ -1,14 +1,18 @@
 """Randomness: every draw comes from a generator seeded from a seed and a purpose, never from global state."""
 
 import hashlib
+import json
 
 import torch
 
 
 def derive_seed(*parts: object) -> int:
-    """A 63-bit seed that depends on every part (their ``str``) and on nothing else."""
-    digest = hashlib.sha256("/".join(str(part) for part in parts).encode()).digest()
-    return int.from_bytes(digest[:8], "little") >> 1
+    """A seed below 2^32 that depends on every part (their ``str``) and on nothing else.
+
+    torch's CPU generator takes no more bits in.
+    """
+    digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
+    return int.from_bytes(digest[:4], "little")
 
 
 def generator(*parts: object) -> torch.Generator:

@@ -5,7 +5,7 @@ It leaves the model as it found it: weights, buffers, gradients and mode.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,19 @@ def criterion(
     return decorate
 
 
+def check_options(name: str, options: Mapping[str, Any]) -> Criterion:
+    """The criterion ``name``; raises where it does not know an option, or one that it needs is not given."""
+    chosen = CRITERIA[name]
+    for option in options:
+        if option not in chosen.options:
+            raise UnknownName(f"option of criterion {name!r}:", option, chosen.options)
+    parameters = inspect.signature(chosen.function).parameters
+    for option in chosen.options:
+        if parameters[option].default is inspect.Parameter.empty and option not in options:
+            raise AutosparseError(f"criterion {name!r} needs the option {option!r}")
+    return chosen
+
+
 def score(
     model: nn.Module, name: str, batches: Batches | None = None, loss: Loss = F.cross_entropy, **options: Any
 ) -> Scores:
@@ -69,14 +82,7 @@ def score(
     :raises UnknownName: with the nearest known name.
     :raises AutosparseError: where data or a required option is missing, or there is nothing to prune.
     """
-    chosen = CRITERIA[name]
-    for option in options:
-        if option not in chosen.options:
-            raise UnknownName(f"option of criterion {name!r}:", option, chosen.options)
-    parameters = inspect.signature(chosen.function).parameters
-    missing = [o for o in chosen.options if parameters[o].default is inspect.Parameter.empty and o not in options]
-    if missing:
-        raise AutosparseError(f"criterion {name!r} needs the option {missing[0]!r}")
+    chosen = check_options(name, options)
     if batches is None and "data" in chosen.needs:
         raise AutosparseError(f"criterion {name!r} needs data: pass batches, an iterable of (x, y)")
     return chosen.function(model, batches, loss, **options)

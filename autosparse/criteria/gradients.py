@@ -46,7 +46,7 @@ def mean_gradient(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, T
     examples = 0
     with untouched_buffers(model):
         for x, y in batches:
-            gradients = torch.autograd.grad(loss(model(x), y), list(weights.values()))
+            gradients = torch.autograd.grad(loss(model(x), y), list(weights.values()), materialize_grads=True)
             for total, gradient in zip(totals, gradients, strict=True):
                 total.add_(gradient, alpha=len(x))
             examples += len(x)

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, untouched_buffers
+from autosparse.errors import AutosparseError
 from autosparse.masks import Scores
 
 
@@ -19,6 +20,8 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: float = 1
 
     :param temperature: divides the logits (the authors' code uses 200; their paper, and the default here, 1).
     """
+    if not temperature > 0:
+        raise AutosparseError(f"the temperature of GraSP must be greater than 0, got {temperature}")
     batches = list(batches) if iter(batches) is batches else batches
 
     def tempered(logits: Tensor, y: Tensor) -> Tensor:
@@ -30,9 +33,13 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: float = 1
     examples = 0
     with untouched_buffers(model):
         for x, y in batches:
-            flow = torch.autograd.grad(tempered(model(x), y), list(weights.values()), create_graph=True)
+            flow = torch.autograd.grad(
+                tempered(model(x), y), list(weights.values()), create_graph=True, materialize_grads=True
+            )
             along = torch.stack([(own * g).sum() for own, g in zip(flow, gradient.values(), strict=True)]).sum()
-            for total, product in zip(products, torch.autograd.grad(along, list(weights.values())), strict=True):
+            for total, product in zip(
+                products, torch.autograd.grad(along, list(weights.values()), materialize_grads=True), strict=True
+            ):
                 total.add_(product, alpha=len(x))
             examples += len(x)
     return {

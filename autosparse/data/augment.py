@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from autosparse.errors import UnknownName
+from autosparse.errors import AutosparseError, UnknownName
 
 AUGMENTATIONS = ("none", "crop-flip")
 
@@ -19,6 +19,8 @@ def augment(images: Tensor, name: str, draws: torch.Generator | None) -> Tensor:
         return images
     if name != "crop-flip":
         raise UnknownName("augmentation", name, AUGMENTATIONS)
+    if draws is None:
+        raise AutosparseError(f"augmentation {name!r} draws at random: give batches a generator to shuffle with")
     batch, _, height, width = images.shape
     draw = torch.rand(3, batch, generator=draws).to(images.device)
     top, left = (draw[:2] * 9).long()

@@ -12,18 +12,22 @@ from autosparse.data import register_dataset
 from autosparse.data.split import Dataset, make_dataset
 from autosparse.errors import DataError
 
+FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+
 
 @register_dataset("mnist")
 def mnist(root: Path, argument: str, download: bool) -> Dataset:
     """MNIST, 60,000 + 10,000 grey 28x28 images, from MNIST/raw/*-ubyte[.gz] under the data root."""
     folder = root / "MNIST" / "raw"
-    if download and not _there(folder, "train-images-idx3-ubyte"):
+    if download and not all(_there(folder, name) for name in FILES):
         from torchvision.datasets import MNIST  # imported here: only a download needs it
 
         MNIST(str(root), download=True)
-    train = read_idx(folder, "train-images-idx3-ubyte"), read_idx(folder, "train-labels-idx1-ubyte")
-    test = read_idx(folder, "t10k-images-idx3-ubyte"), read_idx(folder, "t10k-labels-idx1-ubyte")
-    return make_dataset("mnist", (train[0][:, None], train[1].long()), (test[0][:, None], test[1].long()))
+    train_x, train_y, test_x, test_y = (read_idx(folder, name) for name in FILES)
+    for values, rank, name in zip((train_x, train_y, test_x, test_y), (3, 1, 3, 1), FILES, strict=True):
+        if values.ndim != rank:
+            raise DataError(f"{folder / name} holds {values.ndim} dimensions, not {rank}: two files are mixed up")
+    return make_dataset("mnist", (train_x[:, None], train_y.long()), (test_x[:, None], test_y.long()))
 
 
 def _there(folder: Path, name: str) -> list[Path]:

@@ -43,6 +43,8 @@ def _read_split(folder: Path, names: tuple[str, ...], shape: torch.Size | None =
         image_bytes, image_labels = _read_file(path)
         encoded += image_bytes
         labels += image_labels
+    if not encoded or min(labels) < 0:
+        raise DataError(f"{folder}: {files[0].name} and its like hold no images, or labels below 0")
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(_decode, encoded, [folder] * len(encoded)))
     shapes = {image.shape for image in images}
@@ -63,7 +65,11 @@ def _read_file(path: Path) -> tuple[list[bytes], list[int]]:
         )
     image_column, label_column = (table.column(name).combine_chunks() for name in columns)
     if pa.types.is_struct(image_column.type):
+        if image_column.type.get_field_index("bytes") < 0:
+            raise DataError(f"{path}: the image column has no field 'bytes'; embed the images in the file")
         image_column = image_column.field("bytes")
+    if not pa.types.is_integer(label_column.type):
+        raise DataError(f"{path}: labels must be whole numbers from 0, these are {label_column.type}")
     if image_column.null_count or label_column.null_count:
         raise DataError(f"{path} has rows without image bytes or label; embed the images in the file")
     return image_column.to_pylist(), label_column.to_pylist()
@@ -73,6 +79,6 @@ def _decode(encoded: bytes, folder: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"an image in {folder} cannot be decoded: {error}") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -1,6 +1,7 @@
 """Iterative rewind pruning (IRP): train, prune, rewind to the initialisation, again."""
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -8,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.criteria import CRITERIA, Loss, score
+from autosparse.criteria import CRITERIA, Loss, check_options, score
 from autosparse.criteria.gradients import mean_gradient
-from autosparse.data.split import Dataset
+from autosparse.data.split import Batch, Dataset
+from autosparse.errors import AutosparseError
 from autosparse.irp.schedule import density_after
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, prunable
@@ -21,6 +23,29 @@ from autosparse.version import __version__
 
 SCORE_EXAMPLES = 5120
 """Examples that g_0 and criteria see unless told otherwise: enough for a stable gradient, cheap on a CPU."""
+
+
+@contextlib.contextmanager
+def rewinding(model: nn.Module) -> Iterator[Callable[[], None]]:
+    """Yield a function that sets every parameter and buffer back to its value now, bit for bit.
+
+    It is called once more when the block ends, however it ends; gradients are dropped and the mode is restored.
+    """
+    training = model.training
+    tensors = [*model.parameters(), *model.buffers()]  # not the state_dict: it lacks non-persistent buffers
+    saved = [tensor.detach().clone() for tensor in tensors]
+
+    @torch.no_grad()
+    def rewind() -> None:
+        for tensor, value in zip(tensors, saved, strict=True):
+            tensor.copy_(value)
+
+    try:
+        yield rewind
+    finally:
+        rewind()
+        model.zero_grad(set_to_none=True)
+        model.train(training)
 
 
 def rewind_prune(
@@ -42,45 +67,51 @@ def rewind_prune(
     In iteration i the masked network is trained by ``recipe`` with a fresh optimiser, its surviving weights are
     scored with ``criterion`` in that trained state, and exactly ``n - round(n * (1 - density_i))`` of them stay;
     then every parameter and buffer is set back to its initial value, bit for bit. A weight that fell never returns.
-    The model is back in its initial state at the end.
+    The model is back in its initial state at the end, also after an error.
 
+    :param iterations: N, at least 1.
     :param final_density: share of weights kept after the last iteration.
     :param schedule: ``geometric`` or ``linear``, see :func:`autosparse.irp.schedule.density_after`.
+    :param seed: of the data order, of the examples drawn for scoring, and of a random criterion.
     :param score_examples: examples that g_0 and the criterion see (a random draw); None: the whole train split.
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
     :param options: of the criterion.
+    :raises AutosparseError: before any training, where an argument or option does not make sense.
     :raises NonFiniteLoss: where a training diverges.
     """
     recipe = recipe or Recipe()
-    if "seed" in CRITERIA[criterion].options:
-        options.setdefault("seed", seed)
-    initial = {name: value.clone() for name, value in model.state_dict().items()}
+    if iterations < 1:
+        raise AutosparseError(f"iterative pruning needs at least 1 iteration, got {iterations}")
+    sparsities = [1 - density_after(i, iterations, final_density, schedule) for i in range(1, iterations + 1)]
+    check_options(criterion, options)
 
-    def batches(purpose: object) -> Any:
+    def batches(purpose: object) -> Iterator[Batch]:
         return dataset.train.batches(512, generator(seed, "score", purpose), limit=score_examples)
 
-    param = {name: weight.detach().float().cpu().clone() for name, weight in prunable(model).items()}
-    grad = {name: g.float().cpu() for name, g in mean_gradient(model, batches(0), loss).items()}
-    survived = {name: torch.zeros(p.shape, dtype=torch.int32) for name, p in param.items()}
     masks, accuracies = Masks.dense(model), []
-    for i in range(1, iterations + 1):
-        train(model, dataset, recipe, masks, derive_seed(seed, "irp", i), loss)
-        accuracies.append(accuracy(model, dataset.test))
-        fresh = {**options, "seed": derive_seed(options["seed"], "irp", i)} if "seed" in options else options
-        scores = score(model, criterion, batches(i), loss, **fresh)
-        masks = Masks.from_scores(scores, 1 - density_after(i, iterations, final_density, schedule), within=masks)
-        for name, mask in masks.items():
-            survived[name] += mask.cpu()
-        model.load_state_dict(initial)
-        if on_iteration:
-            on_iteration(i, masks, accuracies[-1])
+    with rewinding(model) as rewind:
+        param = {name: weight.detach().float().cpu().clone() for name, weight in prunable(model).items()}
+        grad = {name: g.float().cpu() for name, g in mean_gradient(model.train(), batches(0), loss).items()}
+        survived = {name: torch.zeros(p.shape, dtype=torch.int32) for name, p in param.items()}
+        for i, sparsity in enumerate(sparsities, 1):
+            train(model, dataset, recipe, masks, derive_seed(seed, "irp", i), loss)
+            accuracies.append(accuracy(model, dataset.test))
+            drawn = {"seed": derive_seed(seed, "irp", i)} if "seed" in CRITERIA[criterion].options else {}
+            scores = score(model, criterion, batches(i), loss, **options, **drawn)
+            masks = Masks.from_scores(scores, sparsity, within=masks)
+            for name, mask in masks.items():
+                survived[name] += mask.cpu()
+            rewind()
+            if on_iteration:
+                on_iteration(i, masks, accuracies[-1])
     provenance = {
         "criterion": criterion,
+        "options": options,
         "iterations": iterations,
         "final_density": final_density,
         "schedule": schedule,
         "seed": seed,
-        "score_examples": score_examples or len(dataset.train),
+        "score_examples": min(score_examples or len(dataset.train), len(dataset.train)),
         "recipe": {**asdict(recipe), "milestones": list(recipe.milestones)},
         "dataset": dataset.name,
         "dataset_fingerprint": dataset.fingerprint,

@@ -45,6 +45,8 @@ def train(
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
+    The model is left in training mode.
+
     :param dataset: on the model's device.
     :param seed: of the data order and the augmentation, drawn anew for each epoch.
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.

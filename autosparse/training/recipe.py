@@ -1,5 +1,6 @@
 """How a network is trained, as data."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -37,11 +38,14 @@ class Recipe:
             raise UnknownName("optimizer", self.optimizer, OPTIMIZERS)
         if self.augmentation not in AUGMENTATIONS:
             raise UnknownName("augmentation", self.augmentation, AUGMENTATIONS)
-        for name, low in (("lr", 0), ("drop", 0), ("epochs", 0), ("batch_size", 0)):
-            if not getattr(self, name) > low:
-                raise AutosparseError(f"recipe: {name} must be greater than {low}, got {getattr(self, name)}")
-        if self.weight_decay < 0:
-            raise AutosparseError(f"recipe: weight_decay must not be negative, got {self.weight_decay}")
+        for name in ("epochs", "batch_size"):
+            if not isinstance(getattr(self, name), int):
+                raise AutosparseError(f"recipe: {name} must be a whole number, got {getattr(self, name)}")
+        for name in ("lr", "drop", "epochs", "batch_size"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise AutosparseError(f"recipe: {name} must be greater than 0 and finite, got {getattr(self, name)}")
+        if not 0 <= self.weight_decay < math.inf:
+            raise AutosparseError(f"recipe: weight_decay must be at least 0 and finite, got {self.weight_decay}")
 
     def optimizer_for(self, model: nn.Module) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
         """A fresh optimiser of ``model`` and the schedule to step after each epoch."""

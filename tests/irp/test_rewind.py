@@ -1,0 +1,188 @@
+"""Iterative rewind pruning on a small network with BatchNorm (so that there are buffers to rewind)."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autosparse.criteria import score
+from autosparse.irp import rewind_prune
+from autosparse.irp.schedule import density_after
+from autosparse.masks import Masks, prunable
+from autosparse.seeds import derive_seed, generator
+from autosparse.training import Recipe, train
+
+RECIPE = Recipe(lr=0.01, epochs=1, batch_size=50)
+RUN = {"iterations": 3, "final_density": 0.1, "recipe": RECIPE, "seed": 5}
+
+
+def fresh():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 10))
+
+
+def state(model):
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def same(a, b):
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def total_of(masks):
+    return {name: sum(mask[name].int() for mask in masks) for name in masks[0]}
+
+
+@pytest.fixture(scope="module")
+def run(tiny_digits):
+    """One run, with what ``on_iteration`` saw and the weights at the first batch of iterations 2 and 3."""
+    model, seen, states, accuracies, first_batches, late = fresh(), [], [], [], [], []
+    before = state(model)
+
+    def on_iteration(i, masks, accuracy):
+        seen.append((i, masks))
+        states.append(state(model))
+        accuracies.append(accuracy)
+        late[:] = [True]
+
+    def spy(module, _):
+        if late and module.training:
+            late.clear()
+            first_batches.append(state(module))
+
+    hook = model.register_forward_pre_hook(spy)
+    survival = rewind_prune(model, tiny_digits, on_iteration=on_iteration, **RUN)
+    hook.remove()
+    return SimpleNamespace(
+        survival=survival,
+        before=before,
+        after=state(model),
+        iterations=[i for i, _ in seen],
+        masks=[masks for _, masks in seen],
+        states=states,
+        accuracies=accuracies,
+        first_batches=first_batches,
+    )
+
+
+def plain_irp(data, iterations, final_density, recipe, seed):
+    """The same, written plainly: a new network instead of a rewind, a stable sort instead of a threshold."""
+    masks, history = [Masks.dense(fresh())], []
+    for i in range(1, iterations + 1):
+        model = fresh()
+        history.append(train(model, data, recipe, masks[-1], seed=derive_seed(seed, "irp", i)).last)
+        scores = score(model, "snip", data.train.batches(512, generator(seed, "score", i)))
+        alive = torch.cat([masks[-1][name].flatten() for name in scores])
+        flat = torch.cat([s.flatten() for s in scores.values()]).masked_fill(~alive, -1.0)
+        removed = round(len(flat) * (1 - final_density ** (i / iterations)))
+        kept = torch.zeros_like(alive)
+        kept[flat.sort(descending=True, stable=True).indices[: len(flat) - removed]] = True
+        pieces = kept.split([s.numel() for s in scores.values()])
+        masks.append(Masks({name: p.view_as(scores[name]) for name, p in zip(scores, pieces, strict=True)}))
+    return masks[1:], history
+
+
+def test_masks_and_accuracies_equal_those_of_a_plain_loop(run, tiny_digits):
+    masks, accuracies = plain_irp(tiny_digits, **RUN)
+    assert run.accuracies == accuracies
+    assert all(same(dict(ours), dict(plain)) for ours, plain in zip(run.masks, masks, strict=True))
+
+
+def test_on_iteration_is_called_after_each(run):
+    assert run.iterations == [1, 2, 3]
+
+
+@pytest.mark.parametrize("schedule", ["geometric", "linear"])
+def test_each_iteration_keeps_exactly_the_scheduled_count(tiny_digits, schedule):
+    kept = []
+    rewind_prune(fresh(), tiny_digits, schedule=schedule, on_iteration=lambda i, m, a: kept.append(m.kept), **RUN)
+    n = 64 * 20 + 20 * 10
+    assert kept == [n - round(n * (1 - density_after(i, 3, 0.1, schedule))) for i in (1, 2, 3)]
+
+
+def test_no_weight_comes_back(run):
+    for earlier, later in zip(run.masks, run.masks[1:], strict=False):
+        assert all((later[name] <= earlier[name]).all() for name in later)
+
+
+def test_survived_is_the_number_of_masks_that_hold_the_weight(run):
+    assert same(run.survival.survived, total_of(run.masks))
+
+
+@pytest.mark.parametrize("iteration", [1, 2, 3])
+def test_masks_can_be_had_back_from_the_counts(run, iteration):
+    assert same(dict(run.survival.masks(iteration)), dict(run.masks[iteration - 1]))
+
+
+def test_model_is_back_in_its_initial_state_bit_for_bit(run):
+    assert same(run.after, run.before)
+
+
+def test_model_is_rewound_bit_for_bit_after_every_iteration(run):
+    assert [same(later, run.before) for later in run.states] == [True, True, True]
+
+
+def test_training_of_later_iterations_starts_from_the_masked_initial_weights(run):
+    assert len(run.first_batches) == 2
+    for masks, at_first_batch in zip(run.masks, run.first_batches, strict=False):
+        expected = {name: value * masks[name] if name in masks else value for name, value in run.before.items()}
+        assert same(at_first_batch, expected)
+
+
+def test_param_is_the_initial_weight(run):
+    assert same(run.survival.param, {name: run.before[name] for name in ("1.weight", "4.weight")})
+
+
+def test_grad_is_that_of_the_initial_weights_over_the_train_split(tiny_digits):
+    model, (x, y) = fresh(), next(tiny_digits.train.batches(200))
+    gradients = torch.autograd.grad(F.cross_entropy(model(x), y), list(prunable(model).values()))
+    survival = rewind_prune(fresh(), tiny_digits, score_examples=None, **RUN)
+    torch.testing.assert_close(list(survival.grad.values()), list(gradients))
+
+
+def test_score_examples_limits_what_the_gradient_sees(tiny_digits):
+    few, all_of_them = (rewind_prune(fresh(), tiny_digits, score_examples=n, **RUN).grad for n in (20, None))
+    assert not same(few, all_of_them)
+
+
+def test_dtypes_and_shapes_are_those_promised(run):
+    parts = (run.survival.param, run.survival.grad, run.survival.survived)
+    assert [{t.dtype for t in part.values()} for part in parts] == [{torch.float32}, {torch.float32}, {torch.int32}]
+    assert [{n: tuple(t.shape) for n, t in p.items()} for p in parts] == [
+        {"1.weight": (20, 64), "4.weight": (10, 20)}
+    ] * 3
+
+
+def test_weights_are_scored_in_the_trained_state(tiny_digits):
+    """One iteration of magnitude pruning keeps the largest trained weights, not the largest initial ones."""
+    sizes = []
+    model = fresh()
+    model.register_forward_hook(lambda m, *_: sizes.append({n: w.abs() for n, w in state(m).items()}))
+    recipe = replace(RECIPE, lr=0.05)
+    survival = rewind_prune(model, tiny_digits, "magnitude", 1, 0.5, recipe=recipe)
+    trained = torch.cat([sizes[-1][name].flatten() for name in survival.param])
+    kept = torch.cat([count.flatten() for count in survival.survived.values()]).bool()
+    assert trained[kept].min() >= trained[~kept].max()
+
+
+def test_accuracy_in_the_provenance_is_that_of_each_iteration(run):
+    assert run.survival.provenance["accuracy"] == run.accuracies
+
+
+def test_provenance_is_json_and_says_how_the_run_was_made(run, tiny_digits):
+    provenance = json.loads(json.dumps(run.survival.provenance, allow_nan=False))
+    expected = {"criterion": "snip", "iterations": 3, "final_density": 0.1, "schedule": "geometric", "seed": 5}
+    assert {key: provenance[key] for key in expected} == expected
+    assert provenance["dataset_fingerprint"] == tiny_digits.fingerprint
+    assert Recipe(**{**provenance["recipe"], "milestones": tuple(provenance["recipe"]["milestones"])}) == RECIPE
+
+
+def test_same_seed_gives_the_same_survival_bit_for_bit(run, tiny_digits):
+    again = rewind_prune(fresh(), tiny_digits, **RUN)
+    assert same(again.survived, run.survival.survived)
+    assert same(again.grad, run.survival.grad)

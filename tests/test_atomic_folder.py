@@ -1,0 +1,68 @@
+import pytest
+
+from autosparse.errors import AutosparseError
+from autosparse.files import atomic_folder
+
+OURS = ["part-*"]
+
+
+def write(path, *parts):
+    with atomic_folder(path, OURS) as folder:
+        for part in parts:
+            (folder / part).write_text(part)
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_folder_is_absent_until_the_block_ends(tmp_path):
+    with atomic_folder(tmp_path / "data") as folder:
+        (folder / "part-0").touch()
+        assert not (tmp_path / "data").exists()
+    assert names(tmp_path / "data") == ["part-0"]
+
+
+def test_nothing_is_left_beside_the_folder(tmp_path):
+    write(tmp_path / "data", "part-0")
+    assert names(tmp_path) == ["data"]
+
+
+def test_older_parts_do_not_survive_a_rewrite(tmp_path):
+    write(tmp_path / "data", "part-0", "part-1")
+    write(tmp_path / "data", "part-0")
+    assert names(tmp_path / "data") == ["part-0"]
+
+
+def test_an_error_in_the_block_keeps_the_older_folder_alone(tmp_path):
+    write(tmp_path / "data", "part-0")
+    with pytest.raises(RuntimeError, match="half way"), atomic_folder(tmp_path / "data", OURS) as folder:
+        (folder / "part-1").touch()
+        raise RuntimeError("half way")
+    assert (names(tmp_path), names(tmp_path / "data")) == (["data"], ["part-0"])
+
+
+def test_a_folder_of_somebody_else_is_refused_and_kept(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "thesis.tex").touch()
+    with pytest.raises(AutosparseError, match=r"thesis\.tex"):
+        write(tmp_path / "data", "part-0")
+    assert names(tmp_path / "data") == ["thesis.tex"]
+
+
+def test_missing_parents_are_made(tmp_path):
+    write(tmp_path / "a" / "b", "part-0")
+    assert names(tmp_path / "a" / "b") == ["part-0"]
+
+
+def test_sub_folders_are_moved_too(tmp_path):
+    with atomic_folder(tmp_path / "data") as folder:
+        (folder / "sub").mkdir()
+        (folder / "sub" / "x").write_text("x")
+    assert (tmp_path / "data" / "sub" / "x").read_text() == "x"
+
+
+def test_a_place_below_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(AutosparseError, match="cannot write"), atomic_folder(tmp_path / "file" / "data"):
+        pass

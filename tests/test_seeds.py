@@ -1,0 +1,43 @@
+import hashlib
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from autosparse.seeds import derive_seed, generator
+
+
+@given(st.lists(st.one_of(st.integers(), st.text()), max_size=4))
+def test_seed_is_the_first_32_bits_of_the_sha256_of_its_parts(parts):
+    digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
+    assert derive_seed(*parts) == int.from_bytes(digest[:4], "little") < 2**32
+
+
+def test_where_one_part_ends_and_the_next_begins_matters():
+    assert derive_seed("a/b") != derive_seed("a", "b")
+
+
+@pytest.mark.parametrize(("parts", "seed"), [((0, "order", 1), 1146554628), ((7, "irp", 2), 2966279809)])
+def test_seeds_never_change_between_versions(parts, seed):
+    assert derive_seed(*parts) == seed
+
+
+def test_each_part_matters():
+    seeds = {derive_seed(*parts) for parts in [(0, "order", 1), (1, "order", 1), (0, "score", 1), (0, "order", 2)]}
+    assert len(seeds) == 4
+
+
+def test_same_parts_give_the_same_draws():
+    assert torch.equal(torch.rand(5, generator=generator(3, "x")), torch.rand(5, generator=generator(3, "x")))
+
+
+def test_other_parts_give_other_draws():
+    assert not torch.equal(torch.rand(5, generator=generator(3, "x")), torch.rand(5, generator=generator(3, "y")))
+
+
+def test_generator_leaves_the_global_one_alone():
+    before = torch.get_rng_state()
+    torch.rand(5, generator=generator(3, "x"))
+    assert torch.equal(torch.get_rng_state(), before)
