@@ -10,7 +10,7 @@ Importing it needs neither Ray nor MLflow.
 """
 
 from autosparse.autos import Scorer, fit_scorer, load_scorer
-from autosparse.criteria import score
+from autosparse.criteria import prune, score
 from autosparse.data import load_dataset
 from autosparse.data.split import Dataset, Split
 from autosparse.errors import AutosparseError
@@ -37,6 +37,7 @@ __all__ = [
     "load_scorer",
     "load_survival",
     "prunable",
+    "prune",
     "rewind_prune",
     "save_survival",
     "score",

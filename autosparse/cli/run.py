@@ -43,17 +43,23 @@ def run(
 
 def execute(plan: Any, settings: Any, as_json: bool = False) -> int:
     """Run a plan and print what came of it; returns the exit code."""
+    from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
     from autosparse.runner.progress import Talk
     from autosparse.runner.run import run_plan
     from autosparse.tracking.client import connect
 
-    talk = Talk()
+    talk, store = Talk(), Store(settings.storage)
     outcome = run_plan(plan, settings, talk)
     talk.say(f"{plan.name}: {outcome.done} done, {outcome.found} found finished, {len(outcome.failed)} failed")
     for reason, count in Counter(reason for _, reason in outcome.failed).items():
         example = next(p for p, r in outcome.failed if r == reason)
         talk.warn(f"{count} failed, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
+    for planned in plan.scorers:
+        for warning in _warnings(store.record(planned.task)):
+            talk.warn(f"scorer {planned.label}: {warning}")
+    if plan.irp:
+        talk.say(f"survival datasets are in {settings.storage / 'irp'}, scorers in {settings.storage / 'scorers'}")
     if as_json:
         failed = [
             {"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in outcome.failed
@@ -63,6 +69,11 @@ def execute(plan: Any, settings: Any, as_json: bool = False) -> int:
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)
     return 1 if outcome.failed else 0
+
+
+def _warnings(record: Any) -> list[str]:
+    """What a scorer's fit warned of; nothing where it has not finished."""
+    return list(record["result"]["report"]["warnings"]) if record else []
 
 
 def show_plan(plan: Any, storage: Path, as_json: bool) -> None:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.masks import Scores
+from autosparse.masks import Masks, Scores
 from autosparse.registry import Registry, first_line
 
 Batches = Iterable[tuple[Tensor, Tensor]]
@@ -28,7 +28,7 @@ class Criterion:
     name: str
     function: Callable[..., Scores]
     needs: frozenset[str]
-    """Of ``data``, ``gradients``, ``hessian-vector products``, ``scorer``."""
+    """Of ``data``, ``gradients``, ``hessian-vector products``, ``rounds``, ``scorer``."""
     paper: str
 
     @property
@@ -86,3 +86,20 @@ def score(
     if batches is None and "data" in chosen.needs:
         raise AutosparseError(f"criterion {name!r} needs data: pass batches, an iterable of (x, y)")
     return chosen.function(model, batches, loss, **options)
+
+
+def prune(
+    model: nn.Module,
+    name: str,
+    sparsity: float,
+    batches: Batches | None = None,
+    loss: Loss = F.cross_entropy,
+    **options: Any,
+) -> Masks:
+    """Masks of ``model`` at ``sparsity`` by the criterion ``name``: :func:`score`, then :meth:`Masks.from_scores`.
+
+    Iterative criteria, whose scores depend on the sparsity asked for, are told of it.
+    """
+    if "sparsity" in CRITERIA[name].options:
+        options["sparsity"] = sparsity
+    return Masks.from_scores(score(model, name, batches, loss, **options), sparsity)

@@ -47,6 +47,10 @@ class ScorerSpec(FitSpec):
     """Which seeds of the IRP runs to fit on; by default the first."""
 
 
+GIVEN = ("seed", "scorer", "sparsity")
+"""Options of a criterion that the cell gives it."""
+
+
 class MethodSpec(Strict):
     """A pruning method: a criterion with its options, under the name that reports show."""
 
@@ -60,7 +64,7 @@ class MethodSpec(Strict):
         if self.criterion == DENSE:
             known = []
         else:
-            known = [option for option in CRITERIA[self.criterion].options if option not in ("seed", "scorer")]
+            known = [option for option in CRITERIA[self.criterion].options if option not in GIVEN]
         for option in self.options:
             if option not in known:
                 raise UnknownName(f"option of {self.criterion!r}:", option, known)

@@ -11,8 +11,8 @@ from autosparse.data import check_dataset_name
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.files import content_id
 from autosparse.irp.rewind import SCORE_EXAMPLES
-from autosparse.irp.schedule import SCHEDULES
-from autosparse.models import MODELS
+from autosparse.models import find_model
+from autosparse.schedule import SCHEDULES
 from autosparse.training import Recipe
 
 DENSE = "dense"
@@ -25,7 +25,7 @@ class Strict(BaseModel):
 
 
 def _known_model(name: str) -> str:
-    MODELS[name]
+    find_model(name)
     return name
 
 
@@ -43,6 +43,8 @@ def _known_method(name: str) -> str:
 def _known_irp_criterion(name: str) -> str:
     if "scorer" in CRITERIA[name].needs:
         raise AutosparseError(f"criterion {name!r} needs a scorer, which is what IRP makes the data for")
+    if "sparsity" in CRITERIA[name].options:
+        raise AutosparseError(f"criterion {name!r} has rounds of its own; IRP takes one that scores in one go")
     return name
 
 

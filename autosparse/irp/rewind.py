@@ -13,9 +13,9 @@ from autosparse.criteria import CRITERIA, Loss, check_options, score
 from autosparse.criteria.gradients import mean_gradient
 from autosparse.data.split import Batch, Dataset
 from autosparse.errors import AutosparseError
-from autosparse.irp.schedule import density_after
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, prunable
+from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, generator
 from autosparse.training.loop import accuracy, train
 from autosparse.training.recipe import Recipe
@@ -71,7 +71,7 @@ def rewind_prune(
 
     :param iterations: N, at least 1.
     :param final_density: share of weights kept after the last iteration.
-    :param schedule: ``geometric`` or ``linear``, see :func:`autosparse.irp.schedule.density_after`.
+    :param schedule: ``geometric`` or ``linear``, see :func:`autosparse.schedule.density_after`.
     :param seed: of the data order, of the examples drawn for scoring, and of a random criterion.
     :param score_examples: examples that g_0 and the criterion see (a random draw); None: the whole train split.
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.

@@ -10,8 +10,8 @@ import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
-from autosparse.irp.schedule import density_after
 from autosparse.report.collect import natural
+from autosparse.schedule import density_after
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.query import Run, finished_runs
 

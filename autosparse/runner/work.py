@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import torch
 
 from autosparse.autos import Scorer, fit_scorer, load_scorer
-from autosparse.criteria import CRITERIA, score
+from autosparse.criteria import CRITERIA, prune, score
 from autosparse.data.split import Dataset
 from autosparse.errors import WorkFailed
 from autosparse.experiment.store import Record, Store
@@ -78,7 +78,7 @@ def _masks(cell: Cell, model: torch.nn.Module, store: Store, dataset: Dataset) -
     if cell.scorer:
         options["scorer"] = load_scorer(store.files_path("scorer", cell.scorer) / "scorer")
     batches = dataset.train.batches(512, generator(cell.seed, "score"), limit=cell.score_examples)
-    return Masks.from_scores(score(model, cell.criterion, list(batches), **options), cell.sparsity)
+    return prune(model, cell.criterion, cell.sparsity, list(batches), **options)
 
 
 def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress: Progress) -> Record:

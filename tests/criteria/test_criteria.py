@@ -135,7 +135,7 @@ def test_missing_option_is_named(model, batches):
 
 
 @pytest.mark.parametrize(
-    ("name", "options"), [("snip", []), ("grasp", ["temperature"]), ("random", ["seed"]), ("magnitude", [])]
+    ("name", "options"), [("snip", ["reinit"]), ("grasp", ["temperature"]), ("random", ["seed"]), ("magnitude", [])]
 )
 def test_options_are_those_of_the_function(name, options):
     assert CRITERIA[name].options == options

@@ -11,8 +11,8 @@ from torch import nn
 
 from autosparse.criteria import score
 from autosparse.irp import rewind_prune
-from autosparse.irp.schedule import density_after
 from autosparse.masks import Masks, prunable
+from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Recipe, train
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.irp.schedule import SCHEDULES, density_after
+from autosparse.schedule import SCHEDULES, density_after
 
 
 @pytest.mark.parametrize(

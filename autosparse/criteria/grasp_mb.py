@@ -1,0 +1,22 @@
+"""GraSP averaged over batches."""
+
+from torch import nn
+
+from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.grasp import grasp
+from autosparse.criteria.per_batch import mean_score
+from autosparse.masks import Scores
+
+
+@criterion(
+    "grasp-mb", needs=("data", "gradients", "hessian-vector products"), paper="Wang et al. 2020, arXiv:2002.07376"
+)
+def grasp_mb(model: nn.Module, batches: Batches, loss: Loss, temperature: float = 1.0) -> Scores:
+    """Mean over batches of each batch's theta * (H g), with H and g of that batch alone.
+
+    Unlike ``grasp`` on several batches, which multiplies the mean Hessian with the mean gradient. Scores have the
+    weight's shape and either sign.
+
+    :param temperature: as in ``grasp``.
+    """
+    return mean_score(lambda batch: grasp(model, [batch], loss, temperature), batches)

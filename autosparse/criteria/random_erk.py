@@ -1,0 +1,53 @@
+"""Random pruning with Erdos-Renyi-kernel layer densities."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from autosparse.criteria import Batches, Loss, criterion
+from autosparse.masks import Scores, keep_count, prunable, top_k
+from autosparse.seeds import generator
+
+
+@criterion("random-erk", paper="Evci et al. 2020, arXiv:1911.11134; Liu et al. 2022, arXiv:2202.02643")
+def random_erk(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: float, seed: int = 0) -> Scores:
+    """Random weights stay, more densely in small and narrow layers (ERK), so that none is starved.
+
+    Scores are uniform in [0, 1), float32 of the weight's shape, -inf where pruned. Needs nothing.
+    """
+    weights = prunable(model)
+    counts = erk_counts({name: tuple(weight.shape) for name, weight in weights.items()}, sparsity)
+    scores: Scores = {}
+    for name, weight in weights.items():
+        drawn = torch.rand(weight.numel(), generator=generator(seed, "random-erk", name))
+        scores[name] = drawn.masked_fill(~top_k(drawn, counts[name]), -torch.inf).view_as(weight).to(weight.device)
+    return scores
+
+
+def erk_counts(shapes: Mapping[str, tuple[int, ...]], sparsity: float) -> dict[str, int]:
+    """Weights to keep per layer: densities proportional to (sum of the shape) / (product of the shape), at most 1.
+
+    The shape of a weight is (out, in, *kernel); for Linear layers this is (out + in) / (out * in) (Evci et al.,
+    section 3). Layers that would exceed density 1 are kept whole and the others scaled up in turn. Counts are rounded
+    by largest remainder, so that they sum to exactly ``n - round(n * sparsity)``.
+    """
+    sizes = {name: math.prod(shape) for name, shape in shapes.items()}
+    budget = keep_count(sum(sizes.values()), sparsity)
+    whole: set[str] = set()
+    scale = 0.0
+    while len(whole) < len(sizes):
+        free = [name for name in shapes if name not in whole]
+        left = budget - sum(sizes[name] for name in whole)
+        scale = left / sum(sum(shapes[name]) for name in free)
+        too_dense = {name for name in free if scale * sum(shapes[name]) > sizes[name]}
+        if not too_dense:
+            break
+        whole |= too_dense
+    exact = {name: float(sizes[name]) if name in whole else scale * sum(shapes[name]) for name in shapes}
+    counts = {name: math.floor(value + 1e-9) for name, value in exact.items()}
+    short = budget - sum(counts.values())
+    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:
+        counts[name] += 1
+    return counts

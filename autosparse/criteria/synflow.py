@@ -1,0 +1,48 @@
+"""SynFlow: iterative synaptic flow, without data."""
+
+import copy
+
+import torch
+from torch import nn
+
+from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.gradients import prunable_or_fail
+from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds
+from autosparse.errors import AutosparseError
+from autosparse.masks import Scores
+
+
+@criterion("synflow", needs=("gradients", "rounds"), paper="Tanaka et al. 2020, arXiv:2006.05467")
+def synflow(
+    model: nn.Module,
+    batches: Batches | None,
+    loss: Loss,
+    sparsity: float,
+    rounds: int = 100,
+    input_shape: tuple[int, ...] | None = None,
+) -> Scores:
+    """theta * dR/dtheta with R the summed output of |network| on an all-ones input: flow through each weight.
+
+    The network is a float64 copy (deep networks overflow float32) in evaluation mode with the absolute value of every
+    parameter and buffer (Tanaka et al. eq. 2, Algorithm 1); geometric schedule, a pruned weight does not come back.
+    No data are used: ``batches``, where given, only tell the shape of an input. Scores are float64 of the weight's
+    shape: the last round's flow of what stays, -inf elsewhere.
+
+    :param input_shape: shape of one example; needed where ``batches`` is None.
+    """
+    if input_shape is None:
+        if batches is None:
+            raise AutosparseError("criterion 'synflow' needs the shape of an input: pass input_shape, or batches")
+        input_shape = next(iter(batches))[0].shape[1:]
+    linear = copy.deepcopy(model).double().eval()
+    with torch.no_grad():
+        for tensor in (*linear.parameters(), *linear.buffers()):
+            tensor.abs_()
+    weights = prunable_or_fail(linear)
+    ones = torch.ones(1, *input_shape, dtype=torch.float64, device=next(iter(weights.values())).device)
+
+    def score_round(_: int) -> Scores:
+        flow = torch.autograd.grad(linear(ones).sum(), list(weights.values()), materialize_grads=True)
+        return {name: weight.detach() * g for (name, weight), g in zip(weights.items(), flow, strict=True)}
+
+    return prune_in_rounds(linear, geometric_sparsities(sparsity, rounds), score_round)

@@ -1,0 +1,98 @@
+"""ProsPr: the meta-gradient against finite differences of training itself, and its first-order limit."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from small_nets import NETS, data, make
+
+from autosparse.criteria import score
+from autosparse.errors import AutosparseError
+from autosparse.masks import prunable
+
+
+def loss_after_training(model, batches, steps, lr, momentum):
+    """Train by torch's own optimiser and return the loss on the next batch."""
+    model = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr, momentum=momentum)
+    for x, y in batches[:steps]:
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    x, y = batches[steps]
+    return F.cross_entropy(model(x), y).item()
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_saliency_is_the_derivative_of_the_loss_after_training_by_the_mask(net):
+    settings = {"steps": 3, "lr": 0.1, "momentum": 0.9}
+    model, batches, step = make(net), data(), 1e-5
+    expected = {}
+    for name, weight in prunable(model).items():
+        expected[name] = torch.zeros_like(weight)
+        for index in range(weight.numel()):
+            original = weight.data.view(-1)[index].item()
+            losses = []
+            for sign in (1, -1):
+                weight.data.view(-1)[index] = original * (1 + sign * step)
+                losses.append(loss_after_training(model, batches, **settings))
+            weight.data.view(-1)[index] = original
+            expected[name].view(-1)[index] = abs(losses[0] - losses[1]) / (2 * step)
+    total = sum(e.sum() for e in expected.values())
+    for name, s in score(model, "prospr", batches, **settings).items():
+        assert torch.allclose(s, expected[name] / total, atol=1e-6, rtol=1e-4)
+
+
+def test_the_first_order_score_is_the_last_gradient_times_the_initial_weight():
+    model, batches = make("linear"), data()
+    trained = copy.deepcopy(model)
+    optimizer = torch.optim.SGD(trained.parameters(), lr=0.1, momentum=0.9)
+    for x, y in batches[:3]:
+        optimizer.zero_grad()
+        F.cross_entropy(trained(x), y).backward()
+        optimizer.step()
+    x, y = batches[3]
+    gradients = torch.autograd.grad(F.cross_entropy(trained(x), y), list(prunable(trained).values()))
+    products = [(w.detach() * g).abs() for w, g in zip(prunable(model).values(), gradients, strict=True)]
+    total = sum(p.sum() for p in products)
+    scores = score(model, "prospr-first-order", batches, steps=3, lr=0.1)
+    for s, p in zip(scores.values(), products, strict=True):
+        assert torch.allclose(s, p / total, rtol=1e-10)
+
+
+def test_with_a_small_learning_rate_both_orders_agree():
+    batches = data()
+    exact = score(make("linear"), "prospr", batches, steps=2, lr=1e-6)
+    first = score(make("linear"), "prospr-first-order", batches, steps=2, lr=1e-6)
+    assert all(torch.allclose(exact[name], first[name], rtol=1e-3, atol=1e-8) for name in exact)
+
+
+def test_first_order_without_a_step_is_snip():
+    batches = data(batches=1)
+    first, snip = (
+        score(make("conv"), name, batches, **options)
+        for name, options in (("prospr-first-order", {"steps": 0}), ("snip", {}))
+    )
+    assert all(torch.allclose(first[name], snip[name]) for name in snip)
+
+
+@pytest.mark.parametrize("name", ["prospr", "prospr-first-order"])
+def test_the_model_is_left_as_it_was(name):
+    model = make("residual with batchnorm")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    score(model, name, data(), steps=2)
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_batches_begin_again_where_they_run_out():
+    batches = data(batches=2)
+    again = score(make("linear"), "prospr", batches, steps=3)
+    written_out = score(make("linear"), "prospr", batches + batches, steps=3)
+    assert all(torch.equal(again[name], written_out[name]) for name in again)
+
+
+def test_no_step_is_refused():
+    with pytest.raises(AutosparseError, match="at least 1"):
+        score(make("linear"), "prospr", data(), steps=0)

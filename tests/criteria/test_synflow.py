@@ -1,0 +1,65 @@
+"""SynFlow: path products by hand, conservation, no collapse, no data."""
+
+import pytest
+import torch
+from small_nets import NETS, data, make
+from torch import nn
+
+from autosparse.criteria import prune, score
+from autosparse.errors import AutosparseError
+
+
+def test_a_weight_scores_the_sum_over_its_paths_of_the_products_of_absolute_weights():
+    model = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 1, bias=False))
+    model[0].weight.data = torch.tensor([[1.0, -2.0], [3.0, 4.0]])
+    model[2].weight.data = torch.tensor([[-5.0, 6.0]])
+    scores = score(model, "synflow", sparsity=0.0, rounds=1, input_shape=(2,))
+    assert scores["0.weight"].tolist() == [[1 * 5, 2 * 5], [3 * 6, 4 * 6]]
+    assert scores["2.weight"].tolist() == [[(1 + 2) * 5, (3 + 4) * 6]]
+
+
+def test_flow_into_a_unit_equals_flow_out_of_it():
+    model = nn.Sequential(nn.Linear(5, 8, bias=False), nn.ReLU(), nn.Linear(8, 3, bias=False)).double()
+    scores = score(model, "synflow", sparsity=0.0, rounds=1, input_shape=(5,))
+    assert torch.allclose(scores["0.weight"].sum(1), scores["2.weight"].sum(0), rtol=1e-12)
+
+
+def test_flow_through_a_channel_is_conserved_between_convolutions():
+    model = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.ReLU(), nn.Conv2d(4, 2, 3, padding=1, bias=False)
+    )
+    scores = score(model, "synflow", sparsity=0.0, rounds=1, input_shape=(1, 6, 6))
+    assert torch.allclose(scores["0.weight"].sum((1, 2, 3)), scores["2.weight"].sum((0, 2, 3)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_no_layer_collapses_where_every_layer_could_keep_a_weight(net):
+    masks = prune(make(net), "synflow", 0.9, data())
+    assert masks.collapsed_layers() == []
+
+
+def test_one_path_is_left_at_the_critical_compression():
+    model = nn.Sequential(*(nn.Linear(6, 6, bias=False) for _ in range(4)))
+    masks = prune(model, "synflow", 1 - 4 / 144, input_shape=(6,))
+    assert masks.kept == 4
+    assert [int(mask.sum()) for mask in masks.values()] == [1, 1, 1, 1]
+    path = [mask.nonzero()[0].tolist() for mask in masks.values()]
+    assert all(path[i][0] == path[i + 1][1] for i in range(3))
+
+
+def test_the_data_do_not_matter():
+    other = [(x + 100, y) for x, y in data(seed=9)]
+    assert prune(make("conv"), "synflow", 0.8, data()) == prune(make("conv"), "synflow", 0.8, other)
+
+
+def test_a_deep_float32_network_does_not_overflow():
+    layers = [nn.Linear(50, 50, bias=False) for _ in range(20)]
+    for layer in layers:
+        nn.init.constant_(layer.weight, 10.0)
+    scores = score(nn.Sequential(*layers), "synflow", sparsity=0.5, rounds=2, input_shape=(50,))
+    assert all(s.dtype == torch.float64 and not s.isnan().any() and s.max() < torch.inf for s in scores.values())
+
+
+def test_neither_shape_nor_data_is_refused():
+    with pytest.raises(AutosparseError, match="input_shape"):
+        score(make("linear"), "synflow", sparsity=0.5)
