@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import write_atomic
+from autosparse.seeds import generator
 
 Scores = dict[str, Tensor]
 """Weight name -> tensor of the weight's shape; a higher score means: keep."""
@@ -164,6 +165,14 @@ class Masks(Mapping[str, Tensor]):
     def to(self, device: torch.device | str) -> "Masks":
         """The same masks on another device."""
         return Masks({name: mask.to(device) for name, mask in self.items()})
+
+    def shuffled(self, seed: int) -> "Masks":
+        """The same number of weights per layer, at random places in it (Frankle et al. 2021, arXiv:2009.08576)."""
+        shuffled = {}
+        for name, mask in self.items():
+            order = torch.randperm(mask.numel(), generator=generator(seed, "shuffle", name)).to(mask.device)
+            shuffled[name] = mask.flatten()[order].view_as(mask)
+        return Masks(shuffled)
 
     @torch.no_grad()
     def apply_(self, model: nn.Module) -> nn.Module:

@@ -167,3 +167,13 @@ def test_a_layer_that_within_keeps_but_nothing_scores_is_refused():
     within = Masks({"a": torch.ones(2, dtype=torch.bool), "b": torch.ones(2, dtype=torch.bool)})
     with pytest.raises(AutosparseError, match="no score for 'b'"):
         Masks.from_scores({"a": torch.tensor([1.0, 2.0])}, 0.5, within=within)
+
+
+def test_shuffling_keeps_each_layers_count_and_follows_the_seed():
+    masks = Masks({"a": torch.arange(40).view(5, 8) < 7, "b": torch.ones(3, dtype=torch.bool)})
+    shuffled = masks.shuffled(1)
+    assert {name: int(mask.sum()) for name, mask in shuffled.items()} == {"a": 7, "b": 3}
+    assert shuffled["a"].shape == (5, 8)
+    assert shuffled == masks.shuffled(1)
+    assert shuffled != masks.shuffled(2)
+    assert shuffled != masks

@@ -101,6 +101,7 @@ def _cell(
         criterion=method.criterion,
         options=method.options,
         scorer=scorer_ids[method.scorer] if method.scorer else None,
+        ablation=method.ablation,
         sparsity=sparsity,
         seed=seed,
         score_examples=grid.score_examples,

@@ -8,6 +8,7 @@ from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.tasks import (
     DENSE,
+    Ablation,
     DatasetName,
     FitSpec,
     IrpFields,
@@ -58,6 +59,7 @@ class MethodSpec(Strict):
     name: Name = ""
     options: Options = Field(default_factory=dict)
     scorer: Name | None = None
+    ablation: Ablation = None
 
     @model_validator(mode="after")
     def _consistent(self) -> "MethodSpec":
@@ -72,12 +74,16 @@ class MethodSpec(Strict):
         if needs_scorer != (self.scorer is not None):
             verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"
             raise AutosparseError(f"method {self.criterion!r} {verb}")
+        if self.ablation and self.criterion == DENSE:
+            raise AutosparseError("dense has no masks or scores to ablate")
+        if self.ablation == "invert" and "sparsity" in CRITERIA[self.criterion].options:
+            raise AutosparseError(f"{self.criterion!r} prunes in rounds: its last scores inverted mean nothing")
         return self
 
     @property
     def label(self) -> str:
         """What reports call it."""
-        return self.name or self.criterion
+        return self.name or (f"{self.criterion}-{self.ablation}" if self.ablation else self.criterion)
 
 
 class GridSpec(Strict):

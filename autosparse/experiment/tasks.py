@@ -1,6 +1,6 @@
 """The three kinds of work: an IRP run, a scorer fit, a cell. Each is named by its content."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -66,6 +66,11 @@ Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
 ScoreExamples = Annotated[int, Field(ge=1)] | None
 Options = dict[str, bool | int | float | str]
+
+
+Ablation = Literal["shuffle", "reinit", "invert"] | None
+"""Controls of Frankle et al. 2021 (arXiv:2009.08576): masks shuffled within layers, weights drawn anew under the masks,
+or the highest scores pruned instead of the lowest."""
 
 
 class Task(Strict):
@@ -136,6 +141,7 @@ class Cell(Task):
     options: Options = Field(default_factory=dict)
     scorer: str | None = None
     """Id of the scorer task, for ``autos``."""
+    ablation: Ablation = None
     sparsity: Sparsity
     seed: Seed
     score_examples: ScoreExamples = SCORE_EXAMPLES

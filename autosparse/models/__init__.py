@@ -1,27 +1,13 @@
 """Networks by name. A new one is one new file here whose factory carries ``@register_model``."""
 
-from collections.abc import Callable
-
 import torch
 from torch import nn
 
-from autosparse.registry import Registry
+from autosparse.models.registration import MODELS, ModelFactory, register_model
+from autosparse.models.resolve import find_model
 from autosparse.seeds import derive_seed, generator
 
-ModelFactory = Callable[[int, tuple[int, ...]], nn.Module]
-"""``(num_classes, input_shape) -> module`` with logits of shape (batch, num_classes)."""
-
-MODELS: Registry[ModelFactory] = Registry("model", __name__)
-
-
-def register_model(name: str) -> Callable[[ModelFactory], ModelFactory]:
-    """Decorator: make a factory known under the name that users type."""
-
-    def decorate(factory: ModelFactory) -> ModelFactory:
-        MODELS.register(name, factory)
-        return factory
-
-    return decorate
+__all__ = ["MODELS", "ModelFactory", "build_model", "find_model", "kaiming_normal_", "register_model"]
 
 
 def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed: int = 0) -> nn.Module:
@@ -31,10 +17,12 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
     normalisation layers the identity. The same seed gives the same weights on every machine,
     and torch's global generator is left as it was.
 
+    :param name: a registered model, ``torchvision:NAME`` or ``package.module:factory`` (see :func:`find_model`).
     :param input_shape: shape of one example, e.g. ``(1, 28, 28)``.
-    :raises UnknownName: with the nearest known name.
+    :raises AutosparseError: for an unknown name (with the nearest known one), or an input shape
+        that the network does not take.
     """
-    factory = MODELS[name]
+    factory = find_model(name)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(seed, "construction"))
         model = factory(num_classes, tuple(input_shape))

@@ -14,7 +14,7 @@ METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"
 """Values of ``criterion`` that reports treat apart."""
 
-NOT_SETTING = ("model", "dataset", "criterion", "scorer", "sparsity", "seed")
+NOT_SETTING = ("model", "dataset", "criterion", "scorer", "ablation", "sparsity", "seed")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _settings(run: Run) -> dict[str, str]:
 
 def _definition(run: Run) -> dict[str, str]:
     """What a method is, beside its name."""
-    return {k: v for k, v in run.params.items() if k in ("criterion", "scorer") or k.startswith("options.")}
+    return {k: v for k, v in run.params.items() if k in ("criterion", "scorer", "ablation") or k.startswith("options.")}
 
 
 Grouping = Callable[[Run], dict[str, str]]

@@ -42,7 +42,7 @@ class Sample:
     @property
     def most_per_layer(self) -> int:
         """Number of weights in the layer that has the most."""
-        return int(np.bincount(self.layer).max(initial=0))
+        return max(np.bincount(self.layer).tolist(), default=0)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from autosparse.files import atomic_folder
 from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
 from autosparse.masks import Masks
 from autosparse.models import build_model
-from autosparse.seeds import generator
+from autosparse.seeds import derive_seed, generator
 from autosparse.training import train
 
 SAMPLE_PER_LAYER = 4000
@@ -51,6 +51,9 @@ def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
     model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
     started = time.perf_counter()
     masks = _masks(cell, model, store, dataset)
+    if cell.ablation == "reinit":
+        fresh = derive_seed(cell.seed, "reinit")
+        model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
     scored = time.perf_counter()
     history = train(model, dataset, cell.recipe, masks, cell.seed)
     masks = masks or Masks.dense(model)
@@ -78,7 +81,11 @@ def _masks(cell: Cell, model: torch.nn.Module, store: Store, dataset: Dataset) -
     if cell.scorer:
         options["scorer"] = load_scorer(store.files_path("scorer", cell.scorer) / "scorer")
     batches = dataset.train.batches(512, generator(cell.seed, "score"), limit=cell.score_examples)
-    return prune(model, cell.criterion, cell.sparsity, list(batches), **options)
+    if cell.ablation == "invert":
+        scores = score(model, cell.criterion, list(batches), **options)
+        return Masks.from_scores({name: -s for name, s in scores.items()}, cell.sparsity)
+    masks = prune(model, cell.criterion, cell.sparsity, list(batches), **options)
+    return masks.shuffled(cell.seed) if cell.ablation == "shuffle" else masks
 
 
 def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress: Progress) -> Record:

@@ -25,3 +25,30 @@ def test_a_cell_meets_its_sparsity_and_learns(name, tmp_path):
     assert all(math.isfinite(loss) for loss in result["history"]["train_loss"])
     assert name in MAY_COLLAPSE or result["collapsed_layers"] == []
     assert result["history"]["train_loss"][1] < result["history"]["train_loss"][0]
+
+
+def masks_of(tmp_path, **changes):
+    """Densities and accuracy of a magnitude cell with ``changes``."""
+    cell = Cell(
+        model="lenet-300-100",
+        dataset="digits",
+        criterion="magnitude",
+        sparsity=0.8,
+        seed=0,
+        recipe=Recipe(epochs=3, lr=2e-3),
+        **changes,
+    )
+    return run_cell(cell, Store(tmp_path), load_dataset("digits"), "cpu")
+
+
+def test_shuffle_and_reinit_keep_the_layer_densities_and_train_another_network(tmp_path):
+    plain, shuffled, fresh = (masks_of(tmp_path, ablation=a) for a in (None, "shuffle", "reinit"))
+    assert plain["density_by_layer"] == shuffled["density_by_layer"] == fresh["density_by_layer"]
+    losses = {result["history"]["train_loss"][0] for result in (plain, shuffled, fresh)}
+    assert len(losses) == 3
+
+
+def test_invert_prunes_the_highest_scores(tmp_path):
+    plain, inverted = (masks_of(tmp_path, ablation=a) for a in (None, "invert"))
+    assert inverted["kept"] == plain["kept"]
+    assert inverted["density_by_layer"]["fc2.weight"] > plain["density_by_layer"]["fc2.weight"]

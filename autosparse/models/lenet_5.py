@@ -1,0 +1,35 @@
+"""LeNet-5 as the pruning literature has it: Caffe's widths (Lee et al. 2019, SNIP; LeCun et al. 1998)."""
+
+from torch import Tensor, nn
+
+from autosparse.models import register_model
+
+
+class LeNet5(nn.Module):
+    """Convolutions of 20 and 50 filters, each max-pooled, then 500 ReLU units.
+
+    As in Caffe and in SNIP's own code, no ReLU follows the convolutions: the pooling is their
+    non-linearity. 431,080 parameters on 28 x 28 grey images and 10 classes.
+    """
+
+    def __init__(self, num_classes: int, input_shape: tuple[int, ...]):
+        super().__init__()
+        channels, *sides = input_shape
+        height, width = (((side - 4) // 2 - 4) // 2 for side in sides)
+        self.conv1 = nn.Conv2d(channels, 20, kernel_size=5)
+        self.conv2 = nn.Conv2d(20, 50, kernel_size=5)
+        self.pool = nn.MaxPool2d(2)
+        self.fc1 = nn.Linear(50 * height * width, 500)
+        self.fc2 = nn.Linear(500, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *input_shape) -> logits (batch, num_classes)."""
+        x = self.pool(self.conv1(x))
+        x = self.pool(self.conv2(x))
+        return self.fc2(self.fc1(x.flatten(1)).relu())
+
+
+@register_model("lenet-5", min_side=16)
+def lenet_5(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """LeNet-5-Caffe (20-50-500); 431,080 parameters for MNIST."""
+    return LeNet5(num_classes, input_shape)

@@ -1,0 +1,44 @@
+"""How a network gets its name: ``@register_model`` on its factory, and the inputs it refuses."""
+
+import functools
+from collections.abc import Callable
+
+from torch import nn
+
+from autosparse.errors import AutosparseError
+from autosparse.registry import Registry
+
+ModelFactory = Callable[[int, tuple[int, ...]], nn.Module]
+"""``(num_classes, input_shape) -> module`` with logits of shape (batch, num_classes)."""
+
+MODELS: Registry[ModelFactory] = Registry("model", __package__)
+
+
+def register_model(name: str, min_side: int | None = None) -> Callable[[ModelFactory], ModelFactory]:
+    """Decorator: make a factory known under the name that users type.
+
+    :param min_side: the network takes images (channels, height, width), and this is the smallest
+        height and width, in pixels, that it can compute with; the factory then refuses any other
+        shape. None: it takes every shape.
+    """
+
+    def decorate(factory: ModelFactory) -> ModelFactory:
+        @functools.wraps(factory)
+        def checked(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+            if min_side is not None:
+                _check_images(name, input_shape, min_side)
+            return factory(num_classes, input_shape)
+
+        MODELS.register(name, checked)
+        return checked
+
+    return decorate
+
+
+def _check_images(name: str, input_shape: tuple[int, ...], min_side: int) -> None:
+    if len(input_shape) != 3 or min(input_shape[1:]) < min_side:
+        pixels = "1 pixel" if min_side == 1 else f"{min_side} pixels"
+        raise AutosparseError(
+            f"model {name!r} does not take inputs of shape {tuple(input_shape)}: "
+            f"it needs images (channels, height, width) with sides of at least {pixels}"
+        )
