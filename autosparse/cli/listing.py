@@ -46,7 +46,15 @@ def _models() -> list[dict[str, Any]]:
     from autosparse.models import MODELS
     from autosparse.registry import first_line
 
-    return [{"name": name, "summary": first_line(MODELS[name])} for name in MODELS]
+    own = [{"name": name, "summary": first_line(MODELS[name])} for name in MODELS]
+    return [
+        *own,
+        {"name": "torchvision:NAME", "summary": "Any classification network of torchvision.models, untrained."},
+        {
+            "name": "package.module:factory",
+            "summary": "Your own (num_classes, input_shape) -> nn.Module, if it can be imported.",
+        },
+    ]
 
 
 def _datasets() -> list[dict[str, Any]]:

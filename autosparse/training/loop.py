@@ -1,7 +1,8 @@
 """The one training loop: every method, dense or pruned, at initialisation or inside IRP."""
 
+import contextlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import torch
@@ -12,7 +13,7 @@ from autosparse.criteria import Loss
 from autosparse.data.split import Dataset, Split
 from autosparse.errors import NonFiniteLoss
 from autosparse.masks import Masks
-from autosparse.seeds import generator
+from autosparse.seeds import derive_seed, generator
 from autosparse.training.recipe import Recipe
 
 
@@ -48,7 +49,7 @@ def train(
     The model is left in training mode.
 
     :param dataset: on the model's device.
-    :param seed: of the data order and the augmentation, drawn anew for each epoch.
+    :param seed: of the data order, the augmentation and dropout, drawn anew for each epoch.
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.
     :raises NonFiniteLoss: after the epoch in which the loss became NaN or infinite.
     """
@@ -56,9 +57,9 @@ def train(
     held = masks.hold(model, optimizer) if masks is not None else None
     history = History()
     for epoch in range(1, recipe.epochs + 1):
-        history.train_loss.append(
-            _train_epoch(model, dataset.train, recipe, optimizer, loss, generator(seed, "order", epoch))
-        )
+        with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.labels.device):
+            mean_loss = _train_epoch(model, dataset.train, recipe, optimizer, loss, generator(seed, "order", epoch))
+        history.train_loss.append(mean_loss)
         if not math.isfinite(history.train_loss[-1]):
             raise NonFiniteLoss(
                 f"the training loss became {history.train_loss[-1]} in epoch {epoch}: "
@@ -71,6 +72,14 @@ def train(
     if held:
         held.remove()
     return history
+
+
+@contextlib.contextmanager
+def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
+    """Within the block, layers that draw at random (dropout) do so from ``seed``; torch's own generators are kept."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
 
 
 def _train_epoch(

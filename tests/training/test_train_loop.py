@@ -177,3 +177,17 @@ def test_accuracy_is_measured_in_eval_mode_and_leaves_batchnorm_alone(tiny_digit
     before = state(model)
     accuracy(model, tiny_digits.test)
     assert same(before, state(model))
+
+
+def test_dropout_follows_the_seed_and_leaves_torchs_generator_alone(tiny_digits):
+    def losses(seed):
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(64, 10))
+        torch.manual_seed(torch.seed())
+        before = torch.get_rng_state()
+        history = train(model, tiny_digits, Recipe(epochs=2), seed=seed)
+        assert torch.equal(torch.get_rng_state(), before)
+        return history.train_loss
+
+    assert losses(1) == losses(1)
+    assert losses(1) != losses(2)
