@@ -78,7 +78,7 @@ def sampled_densities(
 def warnings_of(report: Mapping[str, Any]) -> list[str]:
     """Reasons why a fit must not be trusted, one line each; empty where there are none."""
     found = []
-    if report["held_out_r2"] < 0.5 * report["binned_mean_r2"]:
+    if not report["held_out_r2"] >= 0.5 * report["binned_mean_r2"]:  # so written, NaN warns too
         found.append(
             f"the scorer explains {report['held_out_r2']:.1%} of the held-out variance, less than half of what a "
             f"binned conditional mean does ({report['binned_mean_r2']:.1%}): it has not learned"

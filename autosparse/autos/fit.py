@@ -47,6 +47,10 @@ def fit_scorer(
     if not survivals:
         raise AutosparseError("no survival dataset to fit on")
     inputs = check_inputs(inputs)
+    if epochs < 1 or batch_size < 1 or not 0 < lr < math.inf:
+        raise AutosparseError(
+            f"a fit needs epochs and batch size of at least 1 and a positive rate, got {epochs}, {batch_size}, {lr}"
+        )
     flat = [survival.flat() for survival in survivals]
     columns = [torch.cat([features[name] for features, _ in flat]).to(device) for name in inputs]
     target = torch.cat([scores for _, scores in flat]).to(device)
@@ -107,6 +111,8 @@ def _optimise(
             raise NonFiniteLoss(f"the scorer's loss became {mean} in epoch {epoch}: lower --lr (now {lr})")
         if on_epoch:
             on_epoch(epoch, mean)
+    if not all(parameter.isfinite().all() for parameter in network.parameters()):
+        raise NonFiniteLoss(f"the last steps of the fit left weights that are not finite: lower --lr (now {lr})")
 
 
 def _report(

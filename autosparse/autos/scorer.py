@@ -82,6 +82,8 @@ def load_scorer(folder: str | Path) -> Scorer:
     Raises :class:`AutosparseError` where there is none and :class:`CorruptFile` where a file is damaged or foreign.
     """
     folder = Path(folder)
+    if (folder / "scorer" / CONFIG).is_file():  # a fit's folder in the storage, with its sample beside the scorer
+        folder = folder / "scorer"
     if not (folder / CONFIG).is_file():
         raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
     config = read_record(folder / CONFIG)
@@ -93,6 +95,10 @@ def load_scorer(folder: str | Path) -> Scorer:
         network = build_network(config["backbone"], len(inputs), 0)
         network.load_state_dict(from_safetensors(content))
         scaling = Standardisation(**{name: tuple(values) for name, values in config["standardisation"].items()})
+        if not len(scaling.mean) == len(scaling.std) == len(inputs):
+            raise KeyError("standardisation of every input")
+        return Scorer(config["backbone"], inputs, scaling, network.eval(), config["report"], config["provenance"])
+    except AutosparseError:
+        raise
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
         raise CorruptFile(f"{folder} is not a whole scorer: {error}; fit it again") from error
-    return Scorer(config["backbone"], inputs, scaling, network.eval(), config["report"], config["provenance"])

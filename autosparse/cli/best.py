@@ -30,7 +30,7 @@ def best(
     from autosparse.tracking.query import best as ask
 
     groups = [group.strip() for group in group_by.split(",")]
-    rows = ask(connect(tracking_uri), experiment, metric, sparsity, groups, top)
+    rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
     if as_json:
         common.emit(rows)
         return

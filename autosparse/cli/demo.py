@@ -1,5 +1,6 @@
 """``autosparse demo``: the whole job on the embedded digits."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,9 +46,14 @@ def demo_file() -> Path:
 
 def print_next(page: Path, uri: str, name: str) -> None:
     """Say where the report is and what to try next."""
+    from autosparse.tracking.client import safe_uri
+
     console = common.out()
     autosparse = common.command("autosparse")
     console.print(f"\nReport: {page}\n\nTry next:")
-    console.print(f"  {common.command('mlflow')} ui --backend-store-uri {uri}")
+    if "://" in uri and not uri.startswith("http"):
+        console.print(f"  {common.command('mlflow')} ui --backend-store-uri {shlex.quote(safe_uri(uri))}")
+    else:
+        console.print(f"  open {safe_uri(uri)} in a browser")
     console.print(f"  {autosparse} best --experiment {name} --sparsity 0.95")
     console.print(f"  {autosparse} run experiments/lenet-mnist.yaml   # needs MNIST: --data-root FOLDER, or --download")

@@ -32,6 +32,7 @@ def fit(
 ) -> None:
     """Fit AutoS: learn which weights survive from their values and gradients at initialisation."""
     from autosparse.experiment.load import parse_fit
+    from autosparse.experiment.schema import check_name
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp import find_datasets
     from autosparse.runner.fit import fit_on_folders
@@ -42,6 +43,7 @@ def fit(
         {"backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed},
         "autosparse fit",
     )
+    check_name(experiment, "--experiment")
     paths = [path for folder in folders for path in find_datasets(folder)]
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)

@@ -41,7 +41,8 @@ def irp(
     from autosparse.experiment.load import parse_experiment
     from autosparse.experiment.plan import make_plan
     from autosparse.experiment.store import Store
-    from autosparse.files import require_writable
+    from autosparse.files import require_replaceable, require_writable
+    from autosparse.irp.parquet import SHARDS
     from autosparse.runner.progress import Talk
     from autosparse.runner.run import run_plan
     from autosparse.runner.settings import Settings
@@ -52,6 +53,8 @@ def irp(
         "final_density": final_density, "seeds": parse_seeds(seeds), "recipe": recipe,
     }  # fmt: skip
     plan = make_plan(parse_experiment({"name": experiment, "irp": {criterion: spec}}, "autosparse irp"))
+    for planned in plan.irp:
+        require_replaceable(out / f"seed-{planned.task.seed}", SHARDS)
     require_writable(out)
     settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
     talk, store = Talk(), Store(storage)
@@ -61,7 +64,7 @@ def irp(
         record = store.record(planned.task)
         if record is not None:
             folder = out / f"seed-{planned.task.seed}"
-            export(store.files_path("irp", planned.task.id) / "survival", folder, ("part-*.parquet",))
+            export(store.files_path("irp", planned.task.id) / "survival", folder, SHARDS)
             rows.append(
                 {"seed": planned.task.seed, "id": planned.task.id, "folder": str(folder), **_shown(record["result"])}
             )

@@ -23,7 +23,7 @@ def report(
     from autosparse.report.page import write_report
     from autosparse.tracking.client import connect
 
-    page = write_report(connect(tracking_uri), name, out)
+    page = write_report(connect(tracking_uri, must_exist=True), name, out)
     if as_json:
         common.emit({"experiment": name, "page": str(page)})
     else:

@@ -65,7 +65,7 @@ def execute(plan: Any, settings: Any, as_json: bool = False) -> int:
             {"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in outcome.failed
         ]
         common.emit({"experiment": plan.name, "found": outcome.found, "done": outcome.done, "failed": failed})
-    elif plan.cells and len(outcome.failed) < len(plan.cells):
+    elif sum(p.task.kind == "cell" for p, _ in outcome.failed) < len(plan.cells):
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)
     return 1 if outcome.failed else 0

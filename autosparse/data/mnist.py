@@ -22,7 +22,12 @@ def mnist(root: Path, argument: str, download: bool) -> Dataset:
     if download and not all(_there(folder, name) for name in FILES):
         from torchvision.datasets import MNIST  # imported here: only a download needs it
 
-        MNIST(str(root), download=True)
+        try:
+            MNIST(str(root), download=True)
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"cannot fetch MNIST into {root}: {str(error).splitlines()[0]}; put its four files in {folder} yourself"
+            ) from error
     train_x, train_y, test_x, test_y = (read_idx(folder, name) for name in FILES)
     for values, rank, name in zip((train_x, train_y, test_x, test_y), (3, 1, 3, 1), FILES, strict=True):
         if values.ndim != rank:

@@ -16,6 +16,7 @@ from autosparse.data.split import Dataset, make_dataset
 from autosparse.errors import DataError
 
 IMAGE_COLUMNS, LABEL_COLUMNS = ("image", "img"), ("label", "labels", "fine_label")
+MAX_CLASSES = 100_000
 TEST_SPLITS = ("test", "validation", "valid")
 
 
@@ -43,8 +44,10 @@ def _read_split(folder: Path, names: tuple[str, ...], shape: torch.Size | None =
         image_bytes, image_labels = _read_file(path)
         encoded += image_bytes
         labels += image_labels
-    if not encoded or min(labels) < 0:
-        raise DataError(f"{folder}: {files[0].name} and its like hold no images, or labels below 0")
+    if not encoded or min(labels) < 0 or max(labels) >= MAX_CLASSES:
+        raise DataError(
+            f"{folder}: {files[0].name} and its like hold no images, or labels outside 0..{MAX_CLASSES - 1}"
+        )
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(_decode, encoded, [folder] * len(encoded)))
     shapes = {image.shape for image in images}
@@ -68,6 +71,8 @@ def _read_file(path: Path) -> tuple[list[bytes], list[int]]:
         if image_column.type.get_field_index("bytes") < 0:
             raise DataError(f"{path}: the image column has no field 'bytes'; embed the images in the file")
         image_column = image_column.field("bytes")
+    if not (pa.types.is_binary(image_column.type) or pa.types.is_large_binary(image_column.type)):
+        raise DataError(f"{path}: images must be encoded bytes (PNG, JPEG), these are {image_column.type}")
     if not pa.types.is_integer(label_column.type):
         raise DataError(f"{path}: labels must be whole numbers from 0, these are {label_column.type}")
     if image_column.null_count or label_column.null_count:
@@ -78,7 +83,11 @@ def _read_file(path: Path) -> tuple[list[bytes], list[int]]:
 def _decode(encoded: bytes, folder: Path) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded)) as image:
+            if image.mode not in ("L", "RGB", "P", "RGBA", "CMYK", "YCbCr"):
+                raise DataError(f"an image in {folder} has mode {image.mode!r}: convert it to 8-bit grey or RGB")
             pixels = np.asarray(image if image.mode == "L" else image.convert("RGB"))
+    except DataError:
+        raise
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise DataError(f"an image in {folder} cannot be decoded: {error}") from error
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)

@@ -24,9 +24,8 @@ class _Loader(yaml.SafeLoader):
         seen = set()
         for key, _ in node.value:
             if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                raise yaml.MarkedYAMLError(
-                    problem=f"key {key.value!r} is not text: quote it", problem_mark=key.start_mark
-                )
+                shown = repr(key.value) if isinstance(key, yaml.ScalarNode) else "of several parts"
+                raise yaml.MarkedYAMLError(problem=f"key {shown} is not text: quote it", problem_mark=key.start_mark)
             if key.value in seen:
                 raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
             seen.add(key.value)
@@ -64,15 +63,21 @@ def load_experiment(path: str | Path) -> Experiment:
 def parse_experiment(content: dict[str, Any], source: str) -> Experiment:
     """Check the content of an experiment file; ``source`` names it in errors."""
     try:
-        text = json.dumps(_written_out(content))
-    except TypeError as error:
-        raise AutosparseError(f"{source}: {error}: quote dates and other special values") from error
+        text = json.dumps(_written_out(content), allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise AutosparseError(
+            f"{source}: {error}: quote dates; numbers must be finite and anchors not circular"
+        ) from error
     return _validated(Experiment, text, source)
 
 
 def parse_fit(content: dict[str, Any], source: str) -> FitSpec:
     """Check the settings of one scorer fit."""
-    return _validated(FitSpec, json.dumps(content), source)
+    try:
+        text = json.dumps(content, allow_nan=False)
+    except ValueError as error:
+        raise AutosparseError(f"{source}: {error}: every number must be finite") from error
+    return _validated(FitSpec, text, source)
 
 
 def _validated(model: type[M], text: str, source: str) -> M:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError, UnknownName
@@ -19,12 +19,23 @@ from autosparse.experiment.tasks import (
     Seed,
     Sparsity,
     Strict,
+    check_option_values,
 )
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 """Names become MLflow names and file names: letters, digits, dots, dashes, underscores."""
+
+
+def check_name(name: str, option: str) -> None:
+    """Raise where ``name``, given with a command-line option, is not a :data:`Name`."""
+    try:
+        TypeAdapter(Name).validate_python(name)
+    except ValidationError as error:
+        raise AutosparseError(
+            f"{option}: {name!r} is not a name of letters, digits, dots, dashes and underscores"
+        ) from error
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -48,10 +59,6 @@ class ScorerSpec(FitSpec):
     """Which seeds of the IRP runs to fit on; by default the first."""
 
 
-GIVEN = ("seed", "scorer", "sparsity")
-"""Options of a criterion that the cell gives it."""
-
-
 class MethodSpec(Strict):
     """A pruning method: a criterion with its options, under the name that reports show."""
 
@@ -63,13 +70,10 @@ class MethodSpec(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> "MethodSpec":
-        if self.criterion == DENSE:
-            known = []
-        else:
-            known = [option for option in CRITERIA[self.criterion].options if option not in GIVEN]
-        for option in self.options:
-            if option not in known:
-                raise UnknownName(f"option of {self.criterion!r}:", option, known)
+        if self.criterion != DENSE:
+            check_option_values(self.criterion, self.options)
+        elif self.options:
+            raise AutosparseError("dense takes no options")
         needs_scorer = self.criterion != DENSE and "scorer" in CRITERIA[self.criterion].needs
         if needs_scorer != (self.scorer is not None):
             verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"

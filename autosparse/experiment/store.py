@@ -6,17 +6,20 @@ scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
 failed/<id>.json                        the last failure of a task that has not finished since
 """
 
+import contextlib
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from autosparse.errors import CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.tasks import Task
-from autosparse.files import read_record, require_writable, write_record
+from autosparse.files import read_record, require_writable, sha256_file, write_record
 
 FOLDERS = {"cell": "cells", "irp": "irp", "scorer": "scorers"}
 
 Record = dict[str, Any]
-"""``id, kind, spec, result, environment``; a failure has ``error`` and ``traceback`` for ``result``."""
+"""``id, kind, spec, result, files, environment``; a failure has ``error`` and ``traceback`` for ``result, files``."""
 
 
 class Store:
@@ -29,6 +32,18 @@ class Store:
         """Make the folder; raises now where it cannot be written."""
         require_writable(self.root)
 
+    @contextlib.contextmanager
+    def one_driver(self) -> Iterator[None]:
+        """Hold the storage for this driver alone; raises where another one holds it. Ends with the process."""
+        with (self.root / ".driver.lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise AutosparseError(
+                    f"another autosparse is running on {self.root}: wait for it, or choose another --storage"
+                ) from error
+            yield
+
     def record_path(self, task: Task) -> Path:
         """Where the record of a finished task lies."""
         return self.root / FOLDERS[task.kind] / f"{task.id}.json"
@@ -38,11 +53,9 @@ class Store:
         return self.root / FOLDERS[kind] / task_id
 
     def record(self, task: Task) -> Record | None:
-        """The record of a finished task; None where there is none, it is damaged, or its files are gone."""
+        """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
         found = self._read(self.record_path(task), task)
-        if found is not None and task.kind != "cell" and not self.files_path(task.kind, task.id).is_dir():
-            return None
-        return found
+        return found if found is not None and found.get("files", {}) == self._checksums(task) else None
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since."""
@@ -50,7 +63,8 @@ class Store:
 
     def finish(self, task: Task, result: Record, environment: Record) -> None:
         """Write the record that makes a task finished."""
-        write_record(self.record_path(task), self._content(task, {"result": result}, environment))
+        outcome = {"result": result, "files": self._checksums(task)}
+        write_record(self.record_path(task), self._content(task, outcome, environment))
         self._failure_path(task).unlink(missing_ok=True)
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
@@ -60,6 +74,15 @@ class Store:
 
     def _failure_path(self, task: Task) -> Path:
         return self.root / "failed" / f"{task.id}.json"
+
+    def _checksums(self, task: Task) -> dict[str, str]:
+        """SHA-256 of each file of an IRP run or scorer, by its path in their folder; a cell has none."""
+        if task.kind == "cell":
+            return {}
+        folder = self.files_path(task.kind, task.id)
+        return {
+            str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
+        }
 
     @staticmethod
     def _content(task: Task, outcome: Record, environment: Record) -> Record:
@@ -71,4 +94,6 @@ class Store:
             record = read_record(path)
         except (FileNotFoundError, CorruptFile):
             return None  # unfinished either way: the task is done again and the record replaced
+        except OSError as error:
+            raise AutosparseError(f"cannot read {path}: {error.strerror or error}; choose another --storage") from error
         return record if record.get("id") == task.id else None

@@ -1,8 +1,9 @@
 """The three kinds of work: an IRP run, a scorer fit, a cell. Each is named by its content."""
 
-from typing import Annotated, Any, ClassVar, Literal
+import inspect
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from autosparse.autos.features import INPUTS, check_inputs
 from autosparse.autos.networks import BACKBONES
@@ -102,6 +103,29 @@ class IrpFields(Strict):
     schedule: Annotated[str, _one_of("schedule", SCHEDULES)] = "geometric"
     score_examples: ScoreExamples = SCORE_EXAMPLES
     recipe: Recipe = Recipe()
+
+    @model_validator(mode="after")
+    def _options(self) -> Self:
+        check_option_values(self.criterion, self.options)
+        return self
+
+
+GIVEN = ("seed", "scorer", "sparsity")
+"""Options of a criterion that the task gives it."""
+
+
+def check_option_values(criterion: str, options: Options) -> None:
+    """Raise where an option is not one that users set, or its value is not of the type in the criterion's signature."""
+    known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
+    types = inspect.signature(CRITERIA[criterion].function).parameters
+    for option, value in options.items():
+        if option not in known:
+            raise UnknownName(f"option of {criterion!r}:", option, known)
+        try:
+            TypeAdapter(types[option].annotation).validate_python(value, strict=True)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"]
+            raise AutosparseError(f"option {option!r} of {criterion!r}: {reason.lower()}, got {value!r}") from error
 
 
 class IrpTask(Task, IrpFields):

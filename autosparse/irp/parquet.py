@@ -40,6 +40,7 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
     shards = max(1, math.ceil(table.num_rows / shard_rows))
     described = {
         "provenance": survival.provenance,
+        "fingerprint": survival.fingerprint,
         "shapes": [[name, list(param.shape)] for name, param in survival.param.items()],
         "shards": shards,
         "rows": table.num_rows,
@@ -96,7 +97,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
             f"{path} is not a survival shard of autosparse (columns {schema.names}); "
             "give a folder that `autosparse irp` wrote"
         )
-    content: dict[str, Any] = json.loads(metadata[KEY])
+    try:
+        content: dict[str, Any] = json.loads(metadata[KEY])
+        for key in ("shard", "shards", "rows", "shapes", "fingerprint", "provenance"):
+            content[key]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptFile(f"{path} has damaged metadata; make the dataset again") from error
     return content
 
 
@@ -105,7 +111,7 @@ def find_datasets(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if any(folder.glob("part-*.parquet")):
         return [folder]
-    found = sorted({path.parent for path in folder.glob("*/part-*.parquet") if not path.parent.name.startswith(".")})
+    found = sorted({path.parent for path in folder.rglob("part-*.parquet") if not path.parent.name.startswith(".")})
     if not found:
         raise AutosparseError(
             f"no survival dataset in {folder}: neither it nor a sub-folder holds part-*.parquet; "
@@ -142,8 +148,7 @@ def _survival(table: pa.Table, described: dict[str, Any], folder: Path) -> Survi
             raise CorruptFile(f"{folder} does not hold each weight of {name!r} once; make the dataset again")
         for column, values in columns.items():
             parts[column][name] = torch.from_numpy(values[order].copy()).view(shape)
-    if table.num_rows != described["rows"]:
-        raise CorruptFile(
-            f"{folder} holds {table.num_rows} rows, its metadata say {described['rows']}; make the dataset again"
-        )
-    return Survival(**parts, provenance=described["provenance"])
+    survival = Survival(**parts, provenance=described["provenance"])
+    if table.num_rows != survival.rows or survival.fingerprint != described["fingerprint"]:
+        raise CorruptFile(f"{folder} does not hold the rows that were written; make the dataset again")
+    return survival

@@ -1,12 +1,15 @@
 """The survival dataset: what iterative pruning says about each weight at initialisation."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autosparse.errors import AutosparseError
+from autosparse.files import canonical_json
 from autosparse.masks import Masks
 from autosparse.seeds import generator
 
@@ -40,6 +43,16 @@ class Survival:
     def rows(self) -> int:
         """Number of weights."""
         return sum(param.numel() for param in self.param.values())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256, in hex, over the provenance and every row in order."""
+        digest = hashlib.sha256(canonical_json(self.provenance).encode())
+        for part in (self.param, self.grad, self.survived):
+            for name, tensor in part.items():
+                digest.update(f"{name} {tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy().data)
+        return digest.hexdigest()
 
     def masks(self, iteration: int) -> Masks:
         """The masks after ``iteration`` (0: dense). Masks are nested, so the counts hold them all."""

@@ -3,7 +3,6 @@
 import importlib
 import os
 import platform
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import PACKAGES, describe_environment
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
-from autosparse.tracking.client import connect, safe_uri, tracking_uri
+from autosparse.tracking.client import connect, safe_uri, sqlite_path, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,8 @@ def _devices() -> Finding:
 
 def _mlflow(uri: str | None) -> Finding:
     where = tracking_uri(uri)
-    database = re.fullmatch(r"sqlite:///(.+)", where)
-    if database and not Path(database[1]).exists():
+    database = sqlite_path(where)
+    if database and not database.exists():
         return Finding("mlflow store", None, f"{where} is not there yet; the first run makes it")
     try:
         experiments = connect(where).search_experiments()

@@ -4,12 +4,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from mlflow import MlflowClient
+
+from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Planned
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.files import content_id
-from autosparse.irp import load_survival
+from autosparse.irp import Survival, load_survival
 from autosparse.runner.progress import Talk
 from autosparse.runner.work import run_fit
 from autosparse.tracking.client import connect
@@ -24,11 +27,20 @@ def fit_on_folders(
     Returns the scorer's folder in the storage and its record.
     """
     survivals = [load_survival(folder) for folder in folders]
-    task = ScorerTask(irp=tuple(content_id(survival.provenance) for survival in survivals), fit=spec)
+    if len({folder.resolve() for folder in folders}) < len(folders):
+        raise AutosparseError("a survival dataset is given twice: its rows would be both fitted on and held out")
+    task = ScorerTask(irp=tuple(content_id(survival.fingerprint) for survival in survivals), fit=spec)
     store = Store(storage)
     store.prepare()
-    planned = Planned(task, f"{spec.backbone}({','.join(spec.inputs)})")
-    tracker = Tracker(connect(tracking_uri), experiment, store)
+    with store.one_driver():
+        return _fit(task, survivals, store, connect(tracking_uri), experiment, talk)
+
+
+def _fit(
+    task: ScorerTask, survivals: list[Survival], store: Store, client: MlflowClient, experiment: str, talk: Talk
+) -> tuple[Path, Record]:
+    planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
+    tracker = Tracker(client, experiment, store)
     if store.record(task) is None:
         with talk.stage("fitting the scorer", [task]) as bar:
             started = time.perf_counter()

@@ -38,6 +38,11 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk) -> Outcome:
     """
     store = Store(settings.storage)
     store.prepare()
+    with store.one_driver():
+        return _run(plan, store, settings, talk)
+
+
+def _run(plan: Plan, store: Store, settings: Settings, talk: Talk) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
     todo = unfinished(list(plan), store)
     if todo:

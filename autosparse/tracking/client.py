@@ -14,9 +14,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # an absent server is told of in seconds, not minutes
 
-import mlflow
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -27,17 +25,29 @@ def tracking_uri(given: str | None = None) -> str:
     return given or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path.cwd() / 'mlflow.db'}"
 
 
-def connect(uri: str | None = None) -> MlflowClient:
+def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
     """A client of the store; its schema is made if it is new.
 
-    Raises :class:`AutosparseError` where the store does not answer.
+    :param must_exist: refuse an SQLite file that is not there instead of making an empty one.
+    :raises AutosparseError: where the store does not answer.
     """
     where = tracking_uri(uri)
+    database = sqlite_path(where)
+    if must_exist and database is not None and not database.is_file():
+        raise AutosparseError(
+            f"no MLflow store at {where}: run an experiment first, or name its store with --tracking-uri"
+        )
     with tracking_errors(where), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         client = MlflowClient(where)
         client.search_experiments(max_results=1)
     return client
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an SQLite store; None for any other."""
+    found = re.fullmatch(r"sqlite:///(.+)", uri)
+    return Path(found[1]) if found else None
 
 
 @contextlib.contextmanager
@@ -68,9 +78,9 @@ def open_experiment(client: MlflowClient, name: str) -> str:
             raise AutosparseError(f"MLflow experiment {name!r} was deleted: restore it, or rename the experiment")
         return str(found.experiment_id)
     location = None
-    database = re.fullmatch(r"sqlite:///(.+)", client.tracking_uri)
+    database = sqlite_path(client.tracking_uri)
     if database:
-        location = (Path(database[1]).absolute().parent / "mlartifacts" / name).as_uri()
+        location = (database.absolute().parent / "mlartifacts" / name).as_uri()
     return str(client.create_experiment(name, artifact_location=location))
 
 
@@ -83,14 +93,3 @@ def find_experiment(client: MlflowClient, name: str) -> str:
             f"no experiment {name!r} in MLflow at {safe_uri(client.tracking_uri)}: it holds {names or 'none'}"
         )
     return str(found.experiment_id)
-
-
-__all__ = [
-    "MlflowException",
-    "connect",
-    "find_experiment",
-    "mlflow",
-    "open_experiment",
-    "tracking_errors",
-    "tracking_uri",
-]

@@ -1,5 +1,6 @@
 """From records to MLflow runs: one writer, one run per task, however often it is called."""
 
+import re
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -12,6 +13,7 @@ from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
 
+FAILURE_TAGS = {"error", "traceback"}
 FINISHED, FAILED = "FINISHED", "FAILED"
 
 
@@ -47,6 +49,8 @@ class Tracker:
             return False
         with tracking_errors(self.client.tracking_uri):
             if run_id is None:
+                run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
+            if run_id is None:
                 run = self.client.create_run(self.experiment_id, run_name=_run_name(planned), tags={"task_id": task.id})
                 run_id = run.info.run_id
             else:
@@ -54,11 +58,16 @@ class Tracker:
             self._write(run_id, planned, record)
         return True
 
+    def _runs_of(self, task: Task) -> list[Any]:
+        return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))
+
     def _write(self, run_id: str, planned: Planned[Task], record: Record) -> None:
         tags = {name: str(value) for name, value in _tags(planned, record).items()}
         failed = "error" in record
         if failed:
             tags |= {"error": record["error"], "traceback": record["traceback"][-5000:]}
+        for stale in () if failed else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
+            self.client.delete_tag(run_id, stale)
         self.client.log_batch(
             run_id,
             metrics=[] if failed else _metrics(planned.task, record["result"]),
@@ -140,10 +149,15 @@ def _metrics(task: Task, result: Record) -> list[Metric]:
         report = result["report"]
         plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
         result = {"density_by_layer": report["layer_density_at_95"]}
-    plain |= {f"density/{layer}": density for layer, density in result["density_by_layer"].items()}
+    plain |= {f"density/{_metric_name(layer)}": density for layer, density in result["density_by_layer"].items()}
     now = int(time.time() * 1000)
     steps = [Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values, 1)]
     return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
+
+
+def _metric_name(layer: str) -> str:
+    """A layer's name in the characters that MLflow takes."""
+    return re.sub(r"[^\w\-. :/]", "_", layer)
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from autosparse.errors import AutosparseError, UnknownName
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FINISHED, all_runs
 
+LOWER_IS_BETTER = ("seconds", "train_loss", "collapsed_layers")
 GROUPS = ("method", "sparsity", "model", "dataset")
 
 
@@ -32,7 +33,7 @@ def finished_runs(client: MlflowClient, experiment: str, kind: str) -> list[Run]
         experiment_id = find_experiment(client, experiment)
         runs = all_runs(client, experiment_id, f"attributes.status = '{FINISHED}' and tags.kind = '{kind}'")
         found = [Run(r.info.run_id, r.info.run_name, r.data.tags, r.data.params, r.data.metrics) for r in runs]
-    return found[::-1]
+    return list({run.tags.get("task_id", run.run_id): run for run in found[::-1]}.values())  # one per task
 
 
 def best(
@@ -43,7 +44,7 @@ def best(
     group_by: Sequence[str] = ("method", "sparsity"),
     top: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Mean of ``metric`` over seeds in each group of cells, highest first.
+    """Mean of ``metric`` over seeds in each group of cells, best first: highest, but lowest of times and losses.
 
     Only cells that differ in nothing but seed (and what is not grouped by) are averaged: where an experiment was
     edited and run again, a group has a row per recipe, told apart by ``settings``, which is otherwise empty.
@@ -76,7 +77,8 @@ def best(
         for key, variants in groups.items()
         for settings, values in zip(apart([dict(pairs) for pairs in variants]), variants.values(), strict=True)
     ]
-    return sorted(rows, key=lambda row: -row["mean"])[:top]
+    sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
+    return sorted(rows, key=lambda row: sign * row["mean"])[:top]
 
 
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:

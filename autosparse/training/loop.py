@@ -51,7 +51,7 @@ def train(
     :param dataset: on the model's device.
     :param seed: of the data order, the augmentation and dropout, drawn anew for each epoch.
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.
-    :raises NonFiniteLoss: after the epoch in which the loss became NaN or infinite.
+    :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
     optimizer, schedule = recipe.optimizer_for(model)
     held = masks.hold(model, optimizer) if masks is not None else None
@@ -71,6 +71,11 @@ def train(
             on_epoch(epoch, history)
     if held:
         held.remove()
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise NonFiniteLoss(
+            f"the last steps of epoch {recipe.epochs} left weights that are not finite: "
+            f"lower the learning rate (lr {recipe.lr}, {recipe.optimizer})"
+        )
     return history
 
 

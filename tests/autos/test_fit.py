@@ -104,3 +104,14 @@ def test_unknown_names_suggest_the_nearest(arguments, named):
 def test_no_survival_data_is_refused():
     with pytest.raises(AutosparseError, match="no survival dataset"):
         fit_scorer([])
+
+
+@pytest.mark.parametrize("arguments", [{"epochs": 0}, {"batch_size": 0}, {"lr": -1.0}, {"lr": float("nan")}])
+def test_settings_that_cannot_fit_are_refused(arguments):
+    with pytest.raises(AutosparseError, match="a fit needs"):
+        fit_scorer(synthetic(rows=2000), **arguments)
+
+
+def test_a_fit_whose_last_step_diverges_is_an_error():
+    with pytest.raises(NonFiniteLoss, match="not finite"):
+        fit_scorer(synthetic(rows=2000), epochs=1, batch_size=10**6, lr=1e38)

@@ -139,12 +139,21 @@ def test_criteria_are_listed_with_what_they_need_and_where_they_are_from(cli):
         (["score", "--scorer", "nowhere", "--out", "x"], 2, "no scorer in nowhere"),
         (["score", "--scorer", "corrupt", "--out", "x"], 2, "corrupt/scorer.json"),
         (["best", "--experiment", "absent"], 2, "no experiment 'absent'"),
+        (
+            ["best", "--experiment", "x", "--tracking-uri", "sqlite:///none.db"],
+            2,
+            "no MLflow store at sqlite:///none.db",
+        ),
+        (["fit", "irp", "--experiment", "../up", "--out", "x"], 2, "--experiment"),
+        (["run", "tiny.yaml", "--storage", "file"], 2, "file"),
+        (["irp", "--gpus-per-job", "1", "--epochs", "1", "--out", "x"], 2, "--gpus-per-job"),
         (["report", "absent"], 2, "no experiment 'absent'"),
         (["best"], 2, "--experiment"),
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
 def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, folder, arguments, code, said):
+    (folder / "tiny.yaml").write_text(EXPERIMENT)
     (folder / "file").write_text("a file where a folder is needed")
     (folder / "corrupt").mkdir(exist_ok=True)
     (folder / "corrupt" / "scorer.json").write_text('{"half": ')

@@ -42,12 +42,28 @@ def test_another_tasks_record_under_this_name_counts_as_unfinished(store, cell):
     assert store.record(cell) is None
 
 
-def test_an_irp_record_without_its_files_counts_as_unfinished(store):
+@pytest.mark.parametrize("damage", ["gone", "truncated", "more"])
+def test_an_irp_record_whose_files_are_not_those_it_was_written_for_counts_as_unfinished(store, damage):
     task = IrpTask(model="lenet-300-100", dataset="digits")
+    folder = store.files_path("irp", task.id)
+    folder.mkdir(parents=True)
+    (folder / "part").write_text("survival")
     store.finish(task, {"accuracy": [1.0]}, {})
-    assert store.record(task) is None
-    store.files_path("irp", task.id).mkdir()
     assert store.record(task) is not None
+    if damage == "gone":
+        (folder / "part").unlink()
+    elif damage == "truncated":
+        (folder / "part").write_text("surv")
+    else:
+        (folder / "another").touch()
+    assert store.record(task) is None
+
+
+def test_a_second_driver_on_the_same_storage_is_refused_until_the_first_ends(tmp_path):
+    with Store(tmp_path).one_driver(), pytest.raises(AutosparseError, match="another autosparse"):
+        Store(tmp_path).one_driver().__enter__()
+    with Store(tmp_path).one_driver():
+        pass
 
 
 def test_a_failure_is_remembered_until_the_task_finishes(store, cell):

@@ -112,3 +112,20 @@ def test_a_folder_with_something_else_in_it_is_not_overwritten(survival, tmp_pat
     with pytest.raises(AutosparseError, match=r"thesis\.tex"):
         save_survival(survival, tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_other_values_in_a_well_formed_shard_are_noticed(survival, tmp_path):
+    path = save_survival(survival, tmp_path / "set") / "part-00000.parquet"
+    table = pq.read_table(path)
+    column = table.column_names.index("survived")
+    pq.write_table(table.set_column(column, SCHEMA.field(column), pa.array([99] * 178, pa.int32())), path)
+    with pytest.raises(CorruptFile, match="rows that were written"):
+        load_survival(tmp_path / "set")
+
+
+@pytest.mark.parametrize("metadata", [b"{bad", b"[]", b"{}", b'{"shard": 0}'])
+def test_damaged_metadata_are_refused(survival, tmp_path, metadata):
+    path = save_survival(survival, tmp_path / "set") / "part-00000.parquet"
+    pq.write_table(pq.read_table(path).replace_schema_metadata({b"autosparse.survival": metadata}), path)
+    with pytest.raises(CorruptFile, match="part-00000"):
+        load_survival(tmp_path / "set")

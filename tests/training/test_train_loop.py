@@ -191,3 +191,9 @@ def test_dropout_follows_the_seed_and_leaves_torchs_generator_alone(tiny_digits)
 
     assert losses(1) == losses(1)
     assert losses(1) != losses(2)
+
+
+def test_a_training_whose_last_step_diverges_is_an_error(tiny_digits):
+    model = build_model("lenet-300-100", 10, tiny_digits.input_shape)
+    with pytest.raises(NonFiniteLoss, match="not finite"):
+        train(model, tiny_digits, Recipe(epochs=1, batch_size=1000, lr=1e39, optimizer="sgd"))
