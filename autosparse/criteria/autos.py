@@ -30,6 +30,10 @@ def autos(model: nn.Module, batches: Batches | None, loss: Loss, scorer: Predict
 
     :param scorer: from :func:`autosparse.load_scorer` or :func:`autosparse.fit_scorer`.
     """
+    if not hasattr(scorer, "predict"):
+        raise AutosparseError(
+            f"criterion 'autos' needs a scorer, this is {scorer!r}: pass what load_scorer or fit_scorer returns"
+        )
     weights = prunable(model)
     gradient: dict[str, Tensor] = {}
     if "grad" in scorer.inputs:

@@ -58,7 +58,8 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
         raise AutosparseError(
             f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; start it, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"

@@ -103,3 +103,16 @@ def test_the_binned_mean_of_two_clusters_explains_their_difference():
     column = torch.cat([torch.zeros(500), torch.ones(500)]) + torch.linspace(0, 0.1, 1000)
     target = (column > 0.5).float()
     assert binned_mean_r_squared(([column], target), ([column], target)) == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.mark.parametrize("wrong", [None, "path/to/scorer"])
+def test_autos_with_something_else_than_a_scorer_says_what_to_pass(wrong):
+    with pytest.raises(AutosparseError, match="load_scorer"):
+        score(build_model("lenet-300-100", 10, (1, 8, 8)), "autos", scorer=wrong)
+
+
+def test_a_fits_folder_in_the_storage_is_taken_for_its_scorer(scorer, folder, tmp_path):
+    folder.rename(tmp_path / "id")
+    (tmp_path / "storage").mkdir()
+    (tmp_path / "id").rename(tmp_path / "storage" / "scorer")
+    assert load_scorer(tmp_path / "storage").report == scorer.report
