@@ -13,7 +13,6 @@ from autosparse.autos.features import Standardisation, check_inputs
 from autosparse.autos.networks import build_network
 from autosparse.autos.scorer import Scorer
 from autosparse.errors import AutosparseError, NonFiniteLoss
-from autosparse.files import content_id
 from autosparse.irp.survival import Survival
 from autosparse.seeds import generator
 from autosparse.version import __version__
@@ -73,7 +72,7 @@ def fit_scorer(
         "seed": seed,
         "rows": len(target),
         "survival": [survival.provenance for survival in survivals],
-        "survival_id": content_id([survival.provenance for survival in survivals]),
+        "survival_fingerprints": [survival.fingerprint for survival in survivals],
         "code_version": __version__,
     }
     return scorer

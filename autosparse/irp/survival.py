@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -44,7 +43,7 @@ class Survival:
         """Number of weights."""
         return sum(param.numel() for param in self.param.values())
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """SHA-256, in hex, over the provenance and every row in order."""
         digest = hashlib.sha256(canonical_json(self.provenance).encode())

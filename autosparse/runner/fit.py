@@ -26,9 +26,9 @@ def fit_on_folders(
 
     Returns the scorer's folder in the storage and its record.
     """
-    survivals = [load_survival(folder) for folder in folders]
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise AutosparseError("a survival dataset is given twice: its rows would be both fitted on and held out")
+    survivals = [load_survival(folder) for folder in folders]
     task = ScorerTask(irp=tuple(content_id(survival.fingerprint) for survival in survivals), fit=spec)
     store = Store(storage)
     store.prepare()

@@ -1,6 +1,6 @@
 """An experiment from its plan to finished records: stages on Ray, MLflow written as they finish."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from autosparse.data import load_dataset
@@ -9,7 +9,7 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
-from autosparse.runner.progress import Talk
+from autosparse.runner.progress import Bar, Talk
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
@@ -77,16 +77,22 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         )
         for title, planned in stages:
             missing = {p.task.id: p for p in _ready(unfinished(planned, store), store, plan)}
-            if not missing:
-                continue
-            with talk.stage(title, [p.task for p in missing.values()]) as bar:
+            if missing:
+                tasks = [p.task for p in missing.values()]
+                with talk.stage(title, tasks) as bar:
+                    on_event = _listener(bar, missing, tracker, talk)
+                    run_stage(tasks, store, arrays, environment, settings, on_event)
 
-                def on_event(event: Record, missing: dict[str, Planned[Task]] = missing, bar: object = bar) -> None:
-                    bar.advance(event)  # type: ignore[attr-defined]
-                    if event.get("event") == "done" and event["task_id"] in missing:
-                        talk.guard(lambda: tracker.log(missing[event["task_id"]]))
 
-                run_stage([p.task for p in missing.values()], store, arrays, environment, settings, on_event)
+def _listener(bar: Bar, planned: dict[str, Planned[Task]], tracker: Tracker, talk: Talk) -> Callable[[Record], None]:
+    """Moves the bar at each report of a worker, and writes what has finished to MLflow."""
+
+    def on_event(event: Record) -> None:
+        bar.advance(event)
+        if event.get("event") == "done" and event["task_id"] in planned:
+            talk.guard(lambda: tracker.log(planned[event["task_id"]]))
+
+    return on_event
 
 
 def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:

@@ -26,13 +26,13 @@ def ray_session(settings: Settings) -> Iterator[None]:
     address = settings.address or os.environ.get("RAY_ADDRESS")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if not address:
+    if address:
+        _require_answer(address)
+    else:
         # A token of this process alone: nobody else on the machine can submit work, and nothing is written to HOME.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
             os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    if address:
-        _require_answer(address)
     import ray  # here: it takes seconds, and reads the variables above when it is imported
 
     if ray.is_initialized():

@@ -66,14 +66,15 @@ def run_stage(
     A worker that dies is replaced, and its job goes on after the tasks it had finished. Whether a task has
     finished is for its record to say, not for Tune.
     """
-    jobs = pack(tasks, worker_count(settings))
+    workers = worker_count(settings)
+    jobs = pack(tasks, workers)
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
         "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
         "storage": str(store.root),
         "environment": environment,
     }
-    scratch = store.root / "tune" / secrets.token_hex(4)  # two drivers may share a storage path
+    scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(
         tune.with_parameters(run_job, shared=shared), {"cpu": 1, "gpu": settings.gpus_per_job}
     )
@@ -82,7 +83,7 @@ def run_stage(
         param_space={"job": tune.grid_search(list(range(len(jobs))))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            max_concurrent_trials=worker_count(settings),
+            max_concurrent_trials=workers,
             trial_dirname_creator=lambda trial: f"job-{trial.config['job']:05d}",
         ),
         run_config=tune.RunConfig(

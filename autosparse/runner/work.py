@@ -143,13 +143,13 @@ def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Ten
         "survival": survival.scores(),
         **{name: {layer: s.cpu().float() for layer, s in scores.items()} for name, scores in saliency.items()},
     }
-    return _sample_table(survival, columns)
+    return _sample_table(survival.sample(SAMPLE_PER_LAYER), columns)
 
 
 def _prediction_sample(scorer: Scorer, survival: Survival) -> pa.Table:
     """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``."""
     picked = survival.sample(SAMPLE_PER_LAYER)
-    table = _sample_table(survival, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
+    table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
     predicted = [
         scorer.predict({"param": survival.param[name].flatten()[rows], "grad": survival.grad[name].flatten()[rows]})
         for name, rows in picked.items()
@@ -157,8 +157,8 @@ def _prediction_sample(scorer: Scorer, survival: Survival) -> pa.Table:
     return table.append_column("predicted", pa.array(torch.cat(predicted).cpu().numpy()))
 
 
-def _sample_table(survival: Survival, columns: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
-    picked = survival.sample(SAMPLE_PER_LAYER)
+def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
+    """The ``picked`` flat positions of each layer, with the value of each column there."""
     joined = {
         column: torch.cat([values[name].flatten()[rows] for name, rows in picked.items()]).numpy()
         for column, values in columns.items()
