@@ -1,0 +1,54 @@
+"""Every speed claim, measured beside what it is compared with, in one run.
+
+    python scripts/bench.py                  # all, as `make bench`
+    python scripts/bench.py --quick          # less of each, as `make bench-quick`
+    python scripts/bench.py training --device cuda
+
+Prints a table, and writes it and all figures with the machine's description to --out. On a shared machine absolute times
+are noise: read the ratios.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import torch
+from benchmarks.harness import Options, Result, machine, seconds, table
+
+BENCHMARKS = ("training",)
+
+
+def main() -> None:
+    """Parse, measure, print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--data-root", default=os.environ.get("AUTOSPARSE_DATA"))
+    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    given = parser.parse_args()
+    unknown = set(given.names) - set(BENCHMARKS)
+    if unknown:
+        parser.error(f"no benchmark is called {unknown.pop()!r}: there are {', '.join(BENCHMARKS)}")
+    options = Options(given.quick, torch.device(given.device), given.data_root)
+
+    results: list[Result] = []
+    for name in given.names or BENCHMARKS:
+        measure = importlib.import_module(f"benchmarks.{name}").measure
+        print(f"- {name}: {measure.__doc__.splitlines()[0]}", file=sys.stderr)
+        took = seconds(lambda measure=measure: results.extend(measure(options)))
+        print(f"- {name}: done in {took:.0f} s", file=sys.stderr)
+        content = {
+            "machine": machine(options.device),
+            "quick": options.quick,
+            "results": [r.as_json() for r in results],
+        }
+        given.out.write_text(json.dumps(content, indent=1) + "\n")
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

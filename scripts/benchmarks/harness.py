@@ -1,0 +1,142 @@
+"""Measuring two ways side by side: interleaved repetitions, ratios with median and spread."""
+
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the benchmarks run."""
+
+    quick: bool
+    """Less work and fewer repetitions: the whole list in under five minutes on two cores."""
+    device: torch.device
+    data_root: str | None
+    """Folder of data sets; None: those that are embedded."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One claim: the same work done in two ways, several times, in turns."""
+
+    name: str
+    """What is done, with the model and the data."""
+    baseline: str
+    """The other way, in a few words."""
+    unit: str
+    """Of ``baseline_rates`` and ``rates``; more is better."""
+    baseline_rates: list[float]
+    rates: list[float]
+    goal: float | None = None
+    """The least ratio that is aimed at."""
+    notes: dict[str, Any] = field(default_factory=dict)
+    """Further figures: memory, agreement of results, counts of bytes or FLOPs."""
+
+    @property
+    def ratios(self) -> list[float]:
+        """Our rate over the baseline's, for each repetition."""
+        return [ours / theirs for ours, theirs in zip(self.rates, self.baseline_rates, strict=True)]
+
+    @property
+    def ratio(self) -> float:
+        """The median ratio."""
+        return statistics.median(self.ratios)
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields, with the ratios."""
+        spread = {"ratio": self.ratio, "lowest": min(self.ratios), "highest": max(self.ratios)}
+        return {**asdict(self), **spread, "met": self.goal is None or self.ratio >= self.goal}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number that stands beside no other: a peak of memory, an agreement of masks, against its goal."""
+
+    name: str
+    value: float
+    unit: str
+    goal: str = ""
+    """In words, such as ``at least 0.99``."""
+    met: bool | None = None
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        """All fields."""
+        return asdict(self)
+
+
+Result = Comparison | Figure
+
+
+def side_by_side(
+    name: str,
+    baseline: tuple[str, Callable[[], float]],
+    ours: Callable[[], float],
+    unit: str,
+    repetitions: int,
+    goal: float | None = None,
+) -> Comparison:
+    """Call both in turns; each does its work and returns its rate in ``unit``. The first call of each is a warm-up
+    where ``repetitions`` is more than 1."""
+    label, theirs = baseline
+    if repetitions > 1:
+        theirs(), ours()
+    pairs = [(theirs(), ours()) for _ in range(repetitions)]
+    return Comparison(name, label, unit, [a for a, _ in pairs], [b for _, b in pairs], goal)
+
+
+def seconds(work: Callable[[], Any], device: torch.device | None = None) -> float:
+    """How long ``work`` takes, its kernels on the device included."""
+    cuda = device is not None and device.type == "cuda"
+    if cuda:
+        torch.cuda.synchronize(device)
+    started = time.perf_counter()
+    work()
+    if cuda:
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - started
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the figures were measured on."""
+    return {
+        "processor": _processor(),
+        "cores": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.release()}",
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo") as lines:  # noqa: PTH123 - a file of the kernel
+            return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def table(results: list[Result]) -> str:
+    """The results as Markdown."""
+    lines = [
+        "| what | beside | ours | theirs | ratio (lowest to highest) | goal |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        if isinstance(result, Figure):
+            lines.append(f"| {result.name} | | {result.value:,.4g} {result.unit} | | | {result.goal} |")
+        else:
+            ours, theirs = statistics.median(result.rates), statistics.median(result.baseline_rates)
+            spread = f"**{result.ratio:.3g}** ({min(result.ratios):.3g} to {max(result.ratios):.3g})"
+            goal = "" if result.goal is None else f"{result.goal:g}"
+            lines.append(
+                f"| {result.name} | {result.baseline} | {ours:,.4g} {result.unit} | {theirs:,.4g} | {spread} | {goal} |"
+            )
+    return "\n".join(lines)
