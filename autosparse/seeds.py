@@ -3,9 +3,12 @@
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
+
+Draws = torch.Generator | Sequence[torch.Generator]
+"""A generator, or one for each of as many equal parts of a batch."""
 
 
 def derive_seed(*parts: object) -> int:
@@ -31,3 +34,11 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def rand(*shape: int, draws: Draws) -> torch.Tensor:
+    """Uniform numbers in [0, 1), float32, on the CPU; several generators share the last axis in equal parts."""
+    if isinstance(draws, torch.Generator):
+        return torch.rand(*shape, generator=draws)
+    *outer, count = shape
+    return torch.cat([torch.rand(*outer, count // len(draws), generator=own) for own in draws], dim=-1)

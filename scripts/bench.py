@@ -4,8 +4,8 @@
     python scripts/bench.py --quick          # less of each, as `make bench-quick`
     python scripts/bench.py training --device cuda
 
-Prints a table, and writes it and all figures with the machine's description to --out. On a shared machine absolute times
-are noise: read the ratios.
+Prints a table, and writes all figures with the machine's description to --out. On a shared machine absolute times are
+noise: read the ratios.
 """
 
 import argparse

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from autosparse.data.resized_crop import random_resized_crop
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.seeds import Draws, rand
 
 AUGMENTATIONS = ("none", "crop-flip", "random-resized-crop")
 
@@ -13,7 +14,7 @@ AUGMENTATIONS = ("none", "crop-flip", "random-resized-crop")
 def augment(
     images: Tensor,
     name: str,
-    draws: torch.Generator | None,
+    draws: Draws | None,
     size: tuple[int, int] | None = None,
     aspect: Tensor | None = None,
 ) -> Tensor:
@@ -22,6 +23,8 @@ def augment(
     ``crop-flip``: zero-pad by 4, crop back at a random place, flip left-right with probability 1/2,
     each drawn per image. ``random-resized-crop``: see :mod:`autosparse.data.resized_crop`, which alone looks at
     ``size``, the (height, width) it resizes to (None: that of ``images``), and ``aspect``.
+
+    :param draws: a CPU generator, or several for as many equal parts of the batch, each drawn for as if it stood alone.
     """
     if name == "none":
         return images
@@ -34,9 +37,9 @@ def augment(
     return _crop_flip(images, draws)
 
 
-def _crop_flip(images: Tensor, draws: torch.Generator) -> Tensor:
+def _crop_flip(images: Tensor, draws: Draws) -> Tensor:
     batch, _, height, width = images.shape
-    draw = torch.rand(3, batch, generator=draws).to(images.device)
+    draw = rand(3, batch, draws=draws).to(images.device)
     top, left = (draw[:2] * 9).long()
     columns = torch.arange(width, device=images.device)
     columns = torch.where(draw[2, :, None] < 0.5, columns.flip(0), columns) + left[:, None]

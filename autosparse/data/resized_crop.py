@@ -9,33 +9,33 @@ import math
 import torch
 from torch import Tensor
 
+from autosparse.seeds import Draws, rand
+
 SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
 
 
-def random_resized_crop(
-    images: Tensor, size: tuple[int, int], draws: torch.Generator, aspect: Tensor | None = None
-) -> Tensor:
+def random_resized_crop(images: Tensor, size: tuple[int, int], draws: Draws, aspect: Tensor | None = None) -> Tensor:
     """Cut a random box out of each image, resize it to ``size`` and flip it left-right with probability 1/2.
 
     :param images: float (batch, channels, height, width).
     :param size: (height, width) of the result.
-    :param draws: a CPU generator; boxes are drawn per image.
+    :param draws: a CPU generator, or several, see :func:`autosparse.data.augment.augment`; boxes are drawn per image.
     :param aspect: width / height (batch,), on the CPU, of the images before they were squashed into this shape; boxes
         have their law in the shape before. None: they were not.
     """
     batch, _, height, width = images.shape
     boxes = draw_boxes(torch.full((batch,), width / height) if aspect is None else aspect, height, width, draws)
-    flip = torch.rand(batch, generator=draws) < 0.5
+    flip = rand(batch, draws=draws) < 0.5
     return resized_crop(images, boxes, flip, size)
 
 
-def draw_boxes(aspect: Tensor, height: int, width: int, draws: torch.Generator) -> Tensor:
+def draw_boxes(aspect: Tensor, height: int, width: int, draws: Draws) -> Tensor:
     """One box per image: top, left, height, width in whole pixels, int64 (batch, 4).
 
     Its area is a share of 0.08 to 1 of the image and its ratio width / height 3/4 to 4/3 (uniform, and uniform
     in the logarithm); of 10 tries the first that fits is taken, else the largest box in the middle of such a ratio.
     """
-    draw = torch.rand(2, TRIES, len(aspect), generator=draws)
+    draw = rand(2, TRIES, len(aspect), draws=draws)
     area = SCALE[0] + (SCALE[1] - SCALE[0]) * draw[0]
     ratio = torch.exp(math.log(RATIO[0]) + (math.log(RATIO[1]) - math.log(RATIO[0])) * draw[1]) / aspect
     fallback = torch.stack([(aspect / RATIO[0]).clamp(max=1), (RATIO[1] / aspect).clamp(max=1)])
@@ -47,7 +47,7 @@ def draw_boxes(aspect: Tensor, height: int, width: int, draws: torch.Generator) 
     first = fits.int().argmax(0)
     box_height, box_width = pixels[:, first, torch.arange(len(aspect))]
     room = torch.stack([height - box_height, width - box_width])
-    place = (torch.rand(2, len(aspect), generator=draws) * (room + 1)).long().clamp(max=room)
+    place = (rand(2, len(aspect), draws=draws) * (room + 1)).long().clamp(max=room)
     top, left = torch.where(first == TRIES, room // 2, place)
     return torch.stack([top, left, box_height, box_width], dim=1)
 

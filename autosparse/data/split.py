@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -101,14 +101,30 @@ class Split:
     ) -> Iterator[Batch]:
         """See :meth:`Examples.batches`; no work per image, no copy to the host."""
         count = len(self) if limit is None else min(limit, len(self))
-        order = None
-        if shuffle is not None:
-            order = torch.randperm(len(self), generator=shuffle).to(self.images.device)
+        order = None if shuffle is None else torch.randperm(len(self), generator=shuffle).to(self.device)
         for start in range(0, count, batch_size):
-            stop = min(start + batch_size, count)
-            chosen = slice(start, stop) if order is None else order[start:stop]
-            images = self.normalised(self.images[chosen])
-            yield augment(images, augmentation, shuffle), self.labels[chosen]
+            chosen = slice(start, min(start + batch_size, count))
+            if order is None:
+                images, labels = self.images[chosen], self.labels[chosen]
+            else:
+                images, labels = self._picked(order[chosen])
+            yield augment(self.normalised(images), augmentation, shuffle), labels
+
+    def stacked_batches(
+        self, batch_size: int, shuffles: Sequence[torch.Generator], augmentation: str = "none"
+    ) -> Iterator[Batch]:
+        """The :meth:`batches` of several generators side by side: (members, batch, channels, height, width) and labels
+        (members, batch)."""
+        orders = torch.stack([torch.randperm(len(self), generator=shuffle) for shuffle in shuffles]).to(self.device)
+        for chosen in orders.split(batch_size, dim=1):
+            images, labels = self._picked(chosen.flatten())
+            images = augment(self.normalised(images), augmentation, shuffles)
+            yield images.unflatten(0, chosen.shape), labels.view(chosen.shape)
+
+    def _picked(self, chosen: Tensor) -> Batch:
+        """Images and labels at positions, the bytes gathered row by row: three times as fast as an index."""
+        images = self.images.flatten(1).index_select(0, chosen).view(-1, *self.input_shape)
+        return images, self.labels.index_select(0, chosen)
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

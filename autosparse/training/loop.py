@@ -24,6 +24,16 @@ class History:
     train_loss: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
 
+    def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
+        """Note an epoch's mean loss, and measure the accuracy after it; raises where the loss is not finite."""
+        self.train_loss.append(mean_loss)
+        if not math.isfinite(mean_loss):
+            raise NonFiniteLoss(
+                f"the training loss became {mean_loss} in epoch {len(self.train_loss)}: "
+                f"lower the learning rate (lr {recipe.lr}, {recipe.optimizer}) or check the data"
+            )
+        self.test_accuracy.append(accuracy(model, dataset.test))
+
     @property
     def last(self) -> float:
         """Test accuracy after the last epoch, in percent."""
@@ -60,29 +70,28 @@ def train(
     optimizer = recipe.optimizer_for(model)
     held = masks.hold(model, optimizer) if masks is not None else None
     history = History()
-    for epoch, steps in _epochs(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
+    for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
         for group in optimizer.param_groups:
             group["lr"] = recipe.lr_in(epoch)
         draws = generator(seed, "order", epoch)
         with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.device):
             mean_loss = _train_epoch(model, dataset.train, recipe, optimizer, loss, draws, steps)
-        history.train_loss.append(mean_loss)
-        if not math.isfinite(history.train_loss[-1]):
-            raise NonFiniteLoss(
-                f"the training loss became {history.train_loss[-1]} in epoch {epoch}: "
-                f"lower the learning rate (lr {recipe.lr}, {recipe.optimizer}) or check the data"
-            )
-        history.test_accuracy.append(accuracy(model, dataset.test))
+        history.add(mean_loss, model, dataset, recipe)
         if on_epoch:
             on_epoch(epoch, history)
     if held:
         held.remove()
+    require_finite(model, recipe)
+    return history
+
+
+def require_finite(model: nn.Module, recipe: Recipe) -> None:
+    """Raise :class:`NonFiniteLoss` where a trained weight is NaN or infinite."""
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise NonFiniteLoss(
             "the last steps of the training left weights that are not finite: "
             f"lower the learning rate (lr {recipe.lr}, {recipe.optimizer})"
         )
-    return history
 
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
@@ -90,7 +99,7 @@ def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
     return math.ceil(len(dataset.train) / recipe.batch_size)
 
 
-def _epochs(start: int, stop: int | None, length: int, epochs: int) -> Iterator[tuple[int, range]]:
+def epochs_between(start: int, stop: int | None, length: int, epochs: int) -> Iterator[tuple[int, range]]:
     """Each epoch (from 1) that has steps in [start, stop), with those steps counted from the epoch's first."""
     stop = epochs * length if stop is None else stop
     if not 0 <= start < stop <= epochs * length:

@@ -1,8 +1,8 @@
 """The loop that most published pruning code trains with, written plainly: the baseline of the speed claims.
 
-As the papers' descriptions have it: one network at a time, images decoded and transformed one by one in the workers of a
-data loader, float32, channels first, the optimiser as it comes. With the strongest ordinary settings: as many workers as there
-are cores, kept alive between epochs, pinned memory on a GPU, copies that do not wait.
+As the papers' descriptions have it: one network at a time, images transformed one by one by the workers of a loader,
+float32, channels first, the optimiser as it comes. With the strongest ordinary settings: as many workers as cores, kept
+alive between epochs, pinned memory on a GPU, copies that do not wait.
 """
 
 import os

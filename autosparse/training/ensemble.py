@@ -1,0 +1,166 @@
+"""Networks that share architecture, data and recipe, trained together in batched kernels."""
+
+import copy
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autosparse.criteria import Loss
+from autosparse.data.split import Dataset, Examples, Split
+from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.masks import Masks
+from autosparse.seeds import generator
+from autosparse.training.loop import History, epochs_between, require_finite, steps_per_epoch
+from autosparse.training.recipe import Recipe
+from autosparse.training.stack import Stack, why_not_stacked
+
+
+@dataclass(frozen=True)
+class Member:
+    """A network, its masks, and the seed of its data order and augmentation."""
+
+    model: nn.Module
+    masks: Masks | None = None
+    seed: int = 0
+
+
+Outcome = History | NonFiniteLoss
+"""What became of a member; one that diverges does not stop the others."""
+
+
+def train_together(
+    members: Sequence[Member],
+    dataset: Dataset,
+    recipe: Recipe,
+    loss: Loss = F.cross_entropy,
+    start: int = 0,
+    stop: int | None = None,
+) -> list[Outcome]:
+    """What :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
+
+    A member sees its own data order, augmentation, masks, BatchNorm statistics and optimiser state. On the CPU
+    networks whose only parameters are those of linear layers come out bit for bit as alone on one thread, others within
+    floating-point noise.
+
+    :param members: networks of one architecture, on the data set's device.
+    :raises AutosparseError: where they cannot be stacked, see :func:`why_not_together`.
+    """
+    reason = why_not_together(members, dataset, loss)
+    if reason is not None:
+        raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
+    return _train_stacked(members, dataset, recipe, loss, start, stop)
+
+
+def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
+    """What keeps ``members`` from training together; None where nothing does."""
+    if not isinstance(dataset.train, Split):
+        return "the data set is streamed from files"
+    shapes = [[(name, value.shape) for name, value in m.model.state_dict().items()] for m in members]
+    if any(other != shapes[0] for other in shapes[1:]):
+        return "they differ in their architecture"
+    return why_not_stacked(members[0].model) or _disagreement(members[:2], dataset.train)
+
+
+def _disagreement(members: Sequence[Member], split: Split) -> str | None:
+    """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random."""
+    x, _ = next(split.batches(8))
+    with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        before = _generators(x.device)
+        alone = copy.deepcopy(members[0].model).train()(x)
+        try:
+            logits = Stack([member.model for member in members]).train()(torch.cat([x] * len(members)))
+        except (RuntimeError, IndexError) as error:
+            return f"their forward pass does not take a folded batch ({str(error).splitlines()[0]})"
+        if not torch.equal(before, _generators(x.device)):
+            return "their forward pass draws at random"
+    together = logits[: len(x)]
+    if alone.shape != together.shape or not torch.allclose(alone, together, rtol=1e-3, atol=1e-3, equal_nan=True):
+        return "their forward pass mixes the examples of a batch"
+    return None
+
+
+def _generators(device: torch.device) -> Tensor:
+    """The state of torch's own generators."""
+    return torch.cat([torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
+
+
+def _train_stacked(
+    members: Sequence[Member], dataset: Dataset, recipe: Recipe, loss: Loss, start: int, stop: int | None
+) -> list[Outcome]:
+    stack = Stack([member.model for member in members]).train()
+    optimizer = recipe.optimizer_for(stack)
+    pruned = _pruned(stack, members)
+    _zero(pruned)
+    outcomes: list[Outcome] = [History() for _ in members]
+    for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.lr_in(epoch)
+        draws = [generator(member.seed, "order", epoch) for member in members]
+        means = _train_epoch(stack, dataset.train, recipe, optimizer, loss, draws, pruned, steps)
+        stack.write_back()
+        for index, (member, mean) in enumerate(zip(members, means, strict=True)):
+            outcome = outcomes[index]
+            if isinstance(outcome, History):
+                try:
+                    outcome.add(mean, member.model, dataset, recipe)
+                except NonFiniteLoss as error:
+                    outcomes[index] = error
+    return [_finite(member.model, outcome, recipe) for member, outcome in zip(members, outcomes, strict=True)]
+
+
+def _train_epoch(
+    stack: Stack,
+    split: Examples,
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss,
+    draws: Sequence[torch.Generator],
+    pruned: Sequence[tuple[Tensor, Tensor]],
+    steps: range,
+) -> list[float]:
+    """The ``steps`` of one epoch; the members' mean losses."""
+    assert isinstance(split, Split)
+    total, examples = torch.zeros(len(draws), device=split.device), 0
+    batches = split.stacked_batches(recipe.batch_size, draws, recipe.augmentation)
+    for x, y in itertools.islice(batches, steps.start, steps.stop):
+        logits = stack(x.flatten(0, 1)).unflatten(0, y.shape)
+        losses = torch.stack([loss(own, labels) for own, labels in zip(logits, y, strict=True)])
+        optimizer.zero_grad(set_to_none=True)
+        losses.sum().backward()
+        optimizer.step()
+        _zero(pruned)
+        total += losses.detach() * y.shape[1]
+        examples += y.shape[1]
+    means: list[float] = (total / examples).tolist()
+    return means
+
+
+def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
+    """Tensors of the weights that some member prunes, each with True where they are pruned."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for name in dict.fromkeys(name for member in members for name in member.masks or ()):
+        values = stack.values(name)
+        kept = [member.masks.get(name) if member.masks else None for member in members]
+        shape = dict(members[0].model.named_parameters())[name].shape
+        own = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in kept]
+        pruned = own if values[0].shape == shape else [torch.stack(own)]
+        pairs += [(value, where.to(value.device)) for value, where in zip(values, pruned, strict=True)]
+    return pairs
+
+
+@torch.no_grad()
+def _zero(pruned: Sequence[tuple[Tensor, Tensor]]) -> None:
+    for weight, where in pruned:
+        weight.masked_fill_(where, 0.0)
+
+
+def _finite(model: nn.Module, outcome: Outcome, recipe: Recipe) -> Outcome:
+    try:
+        require_finite(model, recipe)
+    except NonFiniteLoss as error:
+        return outcome if isinstance(outcome, NonFiniteLoss) else error
+    return outcome

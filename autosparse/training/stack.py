@@ -1,0 +1,192 @@
+"""Networks of one architecture as one: parameters stacked, each layer a single batched kernel for all members."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+LANES = 16
+"""Vector kernels of optimisers round numbers that fill no whole register otherwise than the rest. So parameters whose
+size is no multiple of this are not stacked for good, but kept apart and put together in each forward pass."""
+
+
+class Stack(nn.Module):
+    """Members folded into the batch: (members * batch, ...) -> (members * batch, classes), member by member.
+
+    The architecture's own ``forward`` runs on the folded batch; only layers with parameters know of the members.
+
+    :raises KeyError: with a layer's type where that has parameters and no stacked form; see :func:`why_not_stacked`.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]):
+        super().__init__()
+        self.network = copy.deepcopy(members[0])
+        for name, layer in list(self.network.named_modules()):
+            if next(layer.parameters(recurse=False), None) is not None:
+                stacked = STACKED[type(layer)]([member.get_submodule(name) for member in members])
+                if name:
+                    self.network.set_submodule(name, stacked)
+                else:
+                    self.network = stacked
+
+    def forward(self, folded: Tensor) -> Tensor:
+        """All members' logits."""
+        logits: Tensor = self.network(folded)
+        return logits
+
+    def values(self, name: str) -> list[Tensor]:
+        """The parameter that members call ``name``: one tensor (members, *shape), or one of that shape for each."""
+        layer, _, own = name.rpartition(".")
+        stacked = self.network.get_submodule(layer)
+        assert isinstance(stacked, _Stacked)
+        return stacked.stored(own)
+
+    def write_back(self) -> None:
+        """Copy parameters and buffers to the members."""
+        for layer in self.network.modules():
+            if isinstance(layer, _Stacked):
+                layer.write_back()
+
+
+def why_not_stacked(model: nn.Module) -> str | None:
+    """What keeps networks like ``model`` from a :class:`Stack`; None where nothing does."""
+    layers = [module for _, module in model.named_modules(remove_duplicate=False)]
+    if len(layers) > len(set(layers)) or len(list(model.named_parameters(remove_duplicate=False))) > len(
+        list(model.parameters())
+    ):
+        return "layers share their parameters"
+    for layer in layers:
+        if next(layer.parameters(recurse=False), None) is not None and type(layer) not in STACKED:
+            return f"no stacked form of {type(layer).__name__}"
+        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
+            return "dropout draws for the whole batch"
+        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
+            return f"no stacked form of padding by {layer.padding_mode}"
+        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is None:
+            return "no stacked form of BatchNorm with a cumulative mean"
+    return None
+
+
+class _Stacked(nn.Module):
+    """One layer of all members."""
+
+    def __init__(self, twins: Sequence[Any]):
+        super().__init__()
+        self.twins = tuple(twins)  # no ModuleList: their parameters are theirs
+        for name, parameter in twins[0].named_parameters(recurse=False):
+            own = [getattr(twin, name).detach() for twin in twins]
+            whole = parameter.numel() % LANES == 0
+            for index, value in enumerate([torch.stack(own)] if whole else own):
+                self.register_parameter(f"{name}_{index}", nn.Parameter(value.clone(), parameter.requires_grad))
+        for name, _ in twins[0].named_buffers(recurse=False):
+            self.register_buffer(name, torch.stack([getattr(twin, name) for twin in twins]))
+
+    def stored(self, name: str) -> list[Tensor]:
+        """See :meth:`Stack.values`."""
+        if getattr(self.twins[0], name) is None:
+            return []
+        whole = getattr(self.twins[0], name).numel() % LANES == 0
+        return [getattr(self, f"{name}_{index}") for index in range(1 if whole else len(self.twins))]
+
+    def each(self, name: str) -> Tensor | None:
+        """A parameter of all members, (members, *its shape); None where they have none of that name."""
+        values = self.stored(name)
+        if not values:
+            return None
+        return values[0] if getattr(self.twins[0], name).numel() % LANES == 0 else torch.stack(values)
+
+    @torch.no_grad()
+    def write_back(self) -> None:
+        """Copy parameters and buffers to the members."""
+        for name, _ in self.twins[0].named_parameters(recurse=False):
+            stacked = self.each(name)
+            assert stacked is not None
+            for twin, value in zip(self.twins, stacked, strict=True):
+                getattr(twin, name).copy_(value)
+        for name, values in self.named_buffers(recurse=False):
+            for twin, value in zip(self.twins, values, strict=True):
+                getattr(twin, name).copy_(value)
+
+    def beside(self, folded: Tensor) -> Tensor:
+        """(members * batch, channels, ...) -> (batch, members * channels, ...)."""
+        apart = folded.unflatten(0, (len(self.twins), -1))
+        return apart.transpose(0, 1).flatten(1, 2)
+
+    def folded(self, beside: Tensor) -> Tensor:
+        """The way back."""
+        apart = beside.unflatten(1, (len(self.twins), -1))
+        return apart.transpose(0, 1).flatten(0, 1)
+
+
+class _Linear(_Stacked):
+    def forward(self, folded: Tensor) -> Tensor:
+        rows = folded.reshape(len(self.twins), -1, folded.shape[-1])
+        products: Tensor = _Products.apply(rows, self.each("weight"), self.each("bias"))
+        return products.view(*folded.shape[:-1], products.shape[-1])
+
+
+class _Products(torch.autograd.Function):
+    """Each member's linear layer as one batched product, forward and backward in the order of a layer alone."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        if bias is None:
+            return torch.bmm(x, weight.mT)
+        return torch.baddbmm(bias[:, None], x, weight.mT)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        of_x, of_weight, of_bias = ctx.needs_input_grad
+        return (
+            torch.bmm(grad, weight) if of_x else None,
+            torch.bmm(grad.mT, x) if of_weight else None,
+            grad.sum(1) if of_bias else None,
+        )
+
+
+class _Conv2d(_Stacked):
+    def forward(self, folded: Tensor) -> Tensor:
+        like, weight, bias = self.twins[0], self.each("weight"), self.each("bias")
+        assert weight is not None
+        maps = F.conv2d(
+            self.beside(folded),
+            weight.flatten(0, 1),
+            None if bias is None else bias.flatten(),
+            like.stride,
+            like.padding,
+            like.dilation,
+            like.groups * len(self.twins),
+        )
+        return self.folded(maps)
+
+
+class _BatchNorm(_Stacked):
+    def forward(self, folded: Tensor) -> Tensor:
+        like, weight, bias = self.twins[0], self.each("weight"), self.each("bias")
+        statistics = dict(self.named_buffers())
+        if statistics and self.training:
+            statistics["num_batches_tracked"].add_(1)
+        maps = F.batch_norm(
+            self.beside(folded),
+            statistics["running_mean"].view(-1) if statistics else None,
+            statistics["running_var"].view(-1) if statistics else None,
+            None if weight is None else weight.flatten(),
+            None if bias is None else bias.flatten(),
+            self.training or not statistics,
+            like.momentum,
+            like.eps,
+        )
+        return self.folded(maps)
+
+
+STACKED: dict[type[nn.Module], type[_Stacked]] = {
+    nn.Linear: _Linear,
+    nn.Conv2d: _Conv2d,
+    nn.BatchNorm1d: _BatchNorm,
+    nn.BatchNorm2d: _BatchNorm,
+}
