@@ -1,7 +1,9 @@
 """A job in its worker process: the function that Ray Tune runs as a trial."""
 
+import time
 import traceback
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +14,8 @@ from ray import get_gpu_ids, tune
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import Cell, IrpTask, Task, task_from
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
+from autosparse.runner.cells import run_cells
 from autosparse.runner.work import do
 
 
@@ -60,32 +63,53 @@ def _shared(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
+REPORT_EVERY = 0.5
+"""Seconds between a job's reports of finished tasks: each waits for the driver."""
+
+
 def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
-    """Do the tasks of one job in a row and report each; finished ones are skipped, failed ones recorded.
+    """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
     :param config: ``{"job": index}``.
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``.
     """
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
-    store = Store(shared["storage"])
-    datasets: dict[str, Dataset] = {}
-    for kind, spec in shared["jobs"][config["job"]]:
-        task = task_from(kind, spec)
-        if store.record(task) is None:
-            name = task.dataset if isinstance(task, IrpTask | Cell) else None
-            if name is not None and name not in datasets:
-                datasets[name] = from_arrays(shared["datasets"][name]).to(device)
-            _attempt(task, store, datasets.get(name) if name else None, device, shared["environment"])
-        tune.report({"event": "done", "task_id": task.id})
+    store, environment = Store(shared["storage"]), shared["environment"]
+    tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
+    todo = [task for task in tasks if store.record(task) is None]
+    names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
+    datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
+    unreported, reported = [task.id for task in tasks if task not in todo], time.monotonic()
+    for done in _outcomes(todo, store, datasets, device):
+        for task, outcome in done:
+            _record(task, outcome, store, environment)
+            unreported.append(task.id)
+        if time.monotonic() - reported > REPORT_EVERY:
+            tune.report({"event": "done", "task_ids": unreported})
+            unreported, reported = [], time.monotonic()
+    tune.report({"event": "done", "task_ids": unreported})
 
 
-def _attempt(task: Task, store: Store, dataset: Dataset | None, device: str, environment: Record) -> None:
-    """Do one task; what goes wrong with it is written down, and the job goes on with the next."""
-    try:
-        result = do(task, store, dataset, device, lambda numbers: tune.report({"event": "progress", **numbers}))
-        store.finish(task, result, environment)
-    except AutosparseError as error:
-        store.fail(task, str(error), traceback.format_exc(), environment)
-    except Exception as error:
-        store.fail(task, f"{type(error).__name__}: {error}", traceback.format_exc(), environment)
+def _outcomes(
+    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str
+) -> Iterator[Sequence[tuple[Task, Record | Exception]]]:
+    """The results of one job's tasks, as they come; what goes wrong with one is its own."""
+    cells = [task for task in tasks if isinstance(task, Cell)]
+    if cells:
+        yield from run_cells(cells, store, datasets[cells[0].dataset], device)
+    for task in tasks:
+        if isinstance(task, IrpTask | ScorerTask):
+            dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None
+            try:
+                yield [(task, do(task, store, dataset, device, lambda n: tune.report({"event": "progress", **n})))]
+            except Exception as error:
+                yield [(task, error)]
+
+
+def _record(task: Task, outcome: Record | Exception, store: Store, environment: Record) -> None:
+    if not isinstance(outcome, Exception):
+        store.finish(task, outcome, environment)
+        return
+    text = str(outcome) if isinstance(outcome, AutosparseError) else f"{type(outcome).__name__}: {outcome}"
+    store.fail(task, text, "".join(traceback.format_exception(outcome)), environment)

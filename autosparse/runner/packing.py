@@ -1,25 +1,53 @@
 """Packing tasks into jobs: one job is what one process does in a row."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from autosparse.experiment.tasks import Cell, Task
 from autosparse.files import canonical_json
 
-JOBS_PER_WORKER = 4
-"""More, smaller jobs even out the end of a stage; fewer, larger ones spend less on starting trials."""
+SMALLEST = 8
+"""No job is cut smaller than this part of one worker's share: starting a job takes half a second."""
 
 
-def pack(tasks: Sequence[Task], workers: int) -> list[list[Task]]:
-    """Cut ``tasks`` into jobs.
+def pack(tasks: Sequence[Task], workers: int, cost: Callable[[Task], float]) -> list[list[Task]]:
+    """Cut ``tasks`` into jobs, to be started in this order by ``workers`` at a time.
 
-    Cells that share model, dataset and recipe may share a job; every other task is a job of its own.
+    Each job takes half of its worker's share of the cost that is left, so that large jobs come first and small ones
+    even out the end (guided self-scheduling, Polychronopoulos & Kuck 1987). Cells that share model, dataset and recipe
+    may share a job, those of one network and method side by side; every other task is a job of its own.
     """
     groups: dict[str, list[Task]] = {}
     for task in tasks:
-        key = task.id
-        if isinstance(task, Cell):
-            shared = task.model_dump(mode="json", include={"model", "dataset", "recipe"})
-            key = canonical_json(shared)
-        groups.setdefault(key, []).append(task)
-    size = max(1, -(-len(tasks) // (workers * JOBS_PER_WORKER)))
-    return [group[start : start + size] for group in groups.values() for start in range(0, len(group), size)]
+        groups.setdefault(_shared(task), []).append(task)
+    left = sum(map(cost, tasks))
+    floor = left / workers / SMALLEST
+    jobs: list[list[Task]] = []
+    for group in sorted(groups.values(), key=lambda group: -max(map(cost, group))):
+        rest = iter(sorted(group, key=_neighbours))
+        while job := _take(rest, max(left / workers / 2, floor), cost):
+            jobs.append(job)
+            left -= sum(map(cost, job))
+    return jobs
+
+
+def _take(tasks: Iterator[Task], share: float, cost: Callable[[Task], float]) -> list[Task]:
+    """The next tasks, until they cost ``share``; at least one, if there are any."""
+    taken: list[Task] = []
+    for task in tasks:
+        taken.append(task)
+        share -= cost(task)
+        if share <= 0:
+            break
+    return taken
+
+
+def _shared(task: Task) -> str:
+    """The same for tasks that may share a job."""
+    if not isinstance(task, Cell):
+        return task.id
+    return canonical_json(task.model_dump(mode="json", include={"model", "dataset", "recipe"}))
+
+
+def _neighbours(task: Task) -> str:
+    """Sorts cells of one network and method beside each other: they share their scores."""
+    return canonical_json(task.model_dump(mode="json", exclude={"sparsity"}))

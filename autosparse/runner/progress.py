@@ -72,10 +72,10 @@ class Bar:
         self.progress, self.bar, self.whole = progress, bar, whole
 
     def advance(self, event: dict[str, Any]) -> None:
-        """Move by one step and show the latest number."""
+        """Move by the steps that the event tells of, and show the latest number."""
         if event.get("event") == ("done" if self.whole else "progress"):
             note = f"accuracy {event['accuracy']:.2f} %" if "accuracy" in event else ""
-            self.progress.update(self.bar, advance=1, note=note)
+            self.progress.update(self.bar, advance=len(event["task_ids"]) if self.whole else 1, note=note)
 
 
 def _steps(task: Task) -> int:

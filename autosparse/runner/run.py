@@ -1,6 +1,7 @@
 """An experiment from its plan to finished records: stages on Ray, MLflow written as they finish."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from autosparse.data import load_dataset
@@ -9,6 +10,7 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.runner.cost import Costs
 from autosparse.runner.progress import Bar, Talk
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
@@ -70,6 +72,7 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         from autosparse.runner.stage import run_stage
 
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
+        costs = Costs(datasets)
         stages: tuple[tuple[str, Sequence[Planned[Task]]], ...] = (
             ("iterative rewind pruning", plan.irp),
             ("fitting scorers", plan.scorers),
@@ -79,20 +82,37 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
             missing = {p.task.id: p for p in _ready(unfinished(planned, store), store, plan)}
             if missing:
                 tasks = [p.task for p in missing.values()]
-                with talk.stage(title, tasks) as bar:
-                    on_event = _listener(bar, missing, tracker, talk)
-                    run_stage(tasks, store, arrays, environment, settings, on_event)
+                with talk.stage(title, tasks) as bar, _Logging(tracker, talk) as logging:
+                    on_event = _listener(bar, missing, logging)
+                    run_stage(tasks, store, arrays, environment, settings, costs, on_event)
 
 
-def _listener(bar: Bar, planned: dict[str, Planned[Task]], tracker: Tracker, talk: Talk) -> Callable[[Record], None]:
-    """Moves the bar at each report of a worker, and writes what has finished to MLflow."""
+def _listener(bar: Bar, planned: dict[str, Planned[Task]], logging: "_Logging") -> Callable[[Record], None]:
+    """Moves the bar at each report of a worker, and has what has finished written to MLflow."""
 
     def on_event(event: Record) -> None:
         bar.advance(event)
-        if event.get("event") == "done" and event["task_id"] in planned:
-            talk.guard(lambda: tracker.log(planned[event["task_id"]]))
+        for task_id in event.get("task_ids", ()):
+            if task_id in planned:
+                logging(planned[task_id])
 
     return on_event
+
+
+class _Logging:
+    """Writes to MLflow in a thread of its own, so that workers do not wait for it; ends when all is written."""
+
+    def __init__(self, tracker: Tracker, talk: Talk):
+        self.tracker, self.talk, self.pool = tracker, talk, ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> "_Logging":
+        return self
+
+    def __call__(self, planned: Planned[Task]) -> None:
+        self.pool.submit(self.talk.guard, lambda: self.tracker.log(planned))
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=kind is not None)  # what is dropped is written by the last sync
 
 
 def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:

@@ -20,7 +20,7 @@ from autosparse.runner.packing import pack
 from autosparse.runner.settings import Settings
 
 Event = dict[str, Any]
-"""What a worker reports: ``{"event": "done", "task_id": ...}`` or ``{"event": "progress", ...}``."""
+"""What a worker reports: ``{"event": "done", "task_ids": [...]}`` or ``{"event": "progress", ...}``."""
 
 
 class _Events(tune.Callback):
@@ -59,6 +59,7 @@ def run_stage(
     datasets: dict[str, Arrays],
     environment: Record,
     settings: Settings,
+    cost: Callable[[Task], float],
     on_event: Callable[[Event], None],
 ) -> None:
     """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed.
@@ -67,7 +68,7 @@ def run_stage(
     finished is for its record to say, not for Tune.
     """
     workers = worker_count(settings)
-    jobs = pack(tasks, workers)
+    jobs = pack(tasks, workers, cost)
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
         "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},

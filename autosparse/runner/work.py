@@ -1,4 +1,4 @@
-"""Doing one task, in whatever process: IRP run, scorer fit, or cell. No Ray here."""
+"""Doing an IRP run or a scorer fit, in whatever process. No Ray here."""
 
 import time
 from collections.abc import Callable
@@ -8,19 +8,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from autosparse.analysis import measure
-from autosparse.autos import Scorer, fit_scorer, load_scorer
-from autosparse.criteria import CRITERIA, prune, score
+from autosparse.autos import Scorer, fit_scorer
+from autosparse.criteria import score
 from autosparse.data.split import Dataset
-from autosparse.errors import WorkFailed
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import DENSE, Cell, IrpTask, ScorerTask, Task
+from autosparse.experiment.tasks import IrpTask, ScorerTask
 from autosparse.files import atomic_folder
 from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
-from autosparse.masks import Masks
 from autosparse.models import build_model
-from autosparse.seeds import derive_seed, generator
-from autosparse.training import Trainer
+from autosparse.seeds import generator
 
 SAMPLE_PER_LAYER = 4000
 """Rows per layer of the samples that reports draw."""
@@ -29,67 +25,16 @@ Progress = Callable[[dict[str, float]], None]
 """Called with a few numbers after each iteration, epoch, or cell."""
 
 
-def do(task: Task, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
+def do(task: IrpTask | ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
     """Do one task, write its files, and return the result that goes into its record."""
     started = time.perf_counter()
-    match task:
-        case IrpTask():
-            assert dataset is not None
-            result = run_irp(task, store, dataset, device, progress)
-        case ScorerTask():
-            survivals = [load_survival(store.files_path("irp", irp) / "survival") for irp in task.irp]
-            result = run_fit(task, survivals, store, device, progress)
-        case Cell():
-            assert dataset is not None
-            result = run_cell(task, store, dataset, device)
-        case _:
-            raise WorkFailed(f"do not know how to do a task of kind {task.kind!r}")
+    if isinstance(task, IrpTask):
+        assert dataset is not None
+        result = run_irp(task, store, dataset, device, progress)
+    else:
+        survivals = [load_survival(store.files_path("irp", irp) / "survival") for irp in task.irp]
+        result = run_fit(task, survivals, store, device, progress)
     return {**result, "seconds": time.perf_counter() - started, "device": device}
-
-
-def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
-    """Prune at initialisation, train, and measure."""
-    model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
-    started = time.perf_counter()
-    trainer = Trainer(dataset, cell.recipe, cell.seed)
-    masks = _masks(cell, model, store, trainer)
-    if cell.ablation == "reinit":
-        fresh = derive_seed(cell.seed, "reinit")
-        model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
-        trainer.go_on(start=0)
-    scored = time.perf_counter()
-    history = trainer.finish(model, masks)
-    masks = masks or Masks.dense(model)
-    return {
-        "test_accuracy": history.last,
-        "best_accuracy": history.best,
-        "history": {"train_loss": history.train_loss, "test_accuracy": history.test_accuracy},
-        "sparsity": masks.sparsity,
-        "kept": masks.kept,
-        "total": masks.total,
-        "density_by_layer": masks.density_by_layer(),
-        "collapsed_layers": masks.collapsed_layers(),
-        "dataset_fingerprint": dataset.fingerprint,
-        "seconds_score": scored - started,
-        "seconds_train": time.perf_counter() - scored,
-        **measure(model, masks, dataset.input_shape),
-    }
-
-
-def _masks(cell: Cell, model: torch.nn.Module, store: Store, trainer: Trainer) -> Masks | None:
-    if cell.criterion == DENSE:
-        return None
-    options: dict[str, Any] = dict(cell.options)
-    given = {"seed": cell.seed, "training": trainer}
-    options |= {name: value for name, value in given.items() if name in CRITERIA[cell.criterion].options}
-    if cell.scorer:
-        options["scorer"] = load_scorer(store.files_path("scorer", cell.scorer) / "scorer")
-    batches = trainer.dataset.scoring_batches(generator(cell.seed, "score"), limit=cell.score_examples)
-    if cell.ablation == "invert":
-        scores = score(model, cell.criterion, list(batches), **options)
-        return Masks.from_scores({name: -s for name, s in scores.items()}, cell.sparsity)
-    masks = prune(model, cell.criterion, cell.sparsity, list(batches), **options)
-    return masks.shuffled(cell.seed) if cell.ablation == "shuffle" else masks
 
 
 def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress: Progress) -> Record:

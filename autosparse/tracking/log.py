@@ -50,23 +50,24 @@ class Tracker:
         with tracking_errors(self.client.tracking_uri):
             if run_id is None:
                 run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
+            fresh = run_id is None
             if run_id is None:
                 run = self.client.create_run(self.experiment_id, run_name=_run_name(planned), tags={"task_id": task.id})
                 run_id = run.info.run_id
             else:
                 self.client.update_run(run_id, status="RUNNING")
-            self._write(run_id, planned, record)
+            self._write(run_id, planned, record, fresh)
         return True
 
     def _runs_of(self, task: Task) -> list[Any]:
         return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))
 
-    def _write(self, run_id: str, planned: Planned[Task], record: Record) -> None:
+    def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool) -> None:
         tags = {name: str(value) for name, value in _tags(planned, record).items()}
         failed = "error" in record
         if failed:
             tags |= {"error": record["error"], "traceback": record["traceback"][-5000:]}
-        for stale in () if failed else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
+        for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         self.client.log_batch(
             run_id,

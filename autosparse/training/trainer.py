@@ -50,6 +50,11 @@ class Trainer:
         seed = self.seed if run is None else derive_seed(self.seed, "run", run)
         train(model, self.dataset, self.recipe, masks, seed, self.loss, start=start, stop=stop)
 
+    @property
+    def ahead(self) -> tuple[Recipe, int]:
+        """What :meth:`finish` will train by, and from which step on."""
+        return self._last, self._start
+
     def go_on(self, start: int) -> None:
         """Let :meth:`finish` train from this step on."""
         self._last, self._start = self.recipe, start

@@ -11,10 +11,10 @@ from autosparse.data import load_dataset
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
+from autosparse.runner.cells import run_cell
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
-from autosparse.runner.work import run_cell
 from autosparse.seeds import generator
 
 pytestmark = pytest.mark.usefixtures("ray_running")

@@ -10,10 +10,10 @@ from autosparse.errors import AutosparseError, DataError
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
+from autosparse.runner.cells import run_cell
 from autosparse.runner.progress import Bar, Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
-from autosparse.runner.work import run_cell
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import all_runs
 

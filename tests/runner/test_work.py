@@ -3,7 +3,7 @@
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
-from autosparse.runner.work import run_cell
+from autosparse.runner.cells import run_cell
 from autosparse.training import Recipe
 
 

@@ -1,0 +1,213 @@
+"""Doing the cells of a job: pruned one after the other, trained together where that pays. No Ray here."""
+
+import copy
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import torch
+from torch import nn
+
+from autosparse.analysis import measure
+from autosparse.autos import Scorer, load_scorer
+from autosparse.criteria import CRITERIA, prune, score
+from autosparse.data.split import Batch, Dataset
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import DENSE, Cell
+from autosparse.files import canonical_json
+from autosparse.masks import Masks, Scores
+from autosparse.models import build_model
+from autosparse.seeds import derive_seed, generator
+from autosparse.training import History, Member, Recipe, Trainer, train_together
+from autosparse.training.company import company
+
+ASKS = frozenset({"sparsity", "near", "training"})
+"""Options by which a criterion learns of the sparsity, so that its scores are for that alone, or changes training."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@dataclass
+class Pruned:
+    """A cell that is ready for its training."""
+
+    cell: Cell
+    model: nn.Module
+    masks: Masks | None
+    trainer: Trainer
+    seconds_score: float
+
+    @property
+    def member(self) -> Member:
+        """As a member of a pack."""
+        return Member(self.model, self.masks, self.trainer.seed)
+
+
+@dataclass
+class Scored:
+    """The last scores: cells of one network and method that differ in their sparsity need them once."""
+
+    key: str = ""
+    scores: Scores = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+Done = tuple[Cell, Record | Exception]
+"""A cell, and its result or what went wrong."""
+
+
+def run_cells(
+    cells: Sequence[Cell], store: Store, dataset: Dataset, device: str, together: int | None = None
+) -> Iterator[list[Done]]:
+    """Prune at initialisation, train, and measure; a list as soon as its cells are done.
+
+    A result depends on its cell alone, not on what it was trained with.
+
+    :param cells: of one model and recipe.
+    :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
+    """
+    last = Scored()
+    if together is None:
+        together = _company(cells, dataset, device) if len(cells) > 1 else 1
+    for start in range(0, len(cells), together):
+        done: list[Done] = []
+        pack: list[Pruned] = []
+        for cell in cells[start : start + together]:
+            pruned = _attempt(_pruned, cell, store, dataset, device, last)
+            if isinstance(pruned, Exception):
+                done.append((cell, pruned))
+            else:
+                pack.append(pruned)
+        yield done + [pair for group in _alike(pack) for pair in _trained(group, dataset)]
+
+
+def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
+    """One cell's result."""
+    [[(_, result)]] = run_cells([cell], store, dataset, device)
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+def _company(cells: Sequence[Cell], dataset: Dataset, device: str) -> int:
+    def make(seed: int) -> nn.Module:
+        return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
+
+    return min(len(cells), company(make, dataset, cells[0].recipe))
+
+
+def _pruned(cell: Cell, store: Store, dataset: Dataset, device: str, last: Scored) -> Pruned:
+    model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
+    trainer = Trainer(dataset, cell.recipe, cell.seed)
+    masks, seconds = _masks(cell, model, store, trainer, last)
+    if cell.ablation == "reinit":
+        fresh = derive_seed(cell.seed, "reinit")
+        model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
+        trainer.go_on(start=0)
+    return Pruned(cell, model, masks, trainer, seconds)
+
+
+def _masks(cell: Cell, model: nn.Module, store: Store, trainer: Trainer, last: Scored) -> tuple[Masks | None, float]:
+    """The masks, and the seconds that finding them takes, the scoring included where it was done for another cell."""
+    started = time.perf_counter()
+    if cell.criterion == DENSE:
+        return None, 0.0
+    criterion = CRITERIA[cell.criterion]
+    options: dict[str, Any] = dict(cell.options)
+    given = {"seed": cell.seed, "training": trainer}
+    options |= {name: value for name, value in given.items() if name in criterion.options}
+    if cell.scorer:
+        options["scorer"] = _scorer(store.files_path("scorer", cell.scorer) / "scorer")
+
+    def batches() -> list[Batch]:
+        return list(trainer.dataset.scoring_batches(generator(cell.seed, "score"), limit=cell.score_examples))
+
+    if cell.ablation != "invert" and ASKS.intersection(criterion.options):
+        masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
+        return _shuffled(masks, cell), time.perf_counter() - started
+    key = canonical_json(cell.model_dump(mode="json", exclude={"sparsity", "ablation", "recipe"}))
+    before = last.seconds if key == last.key else 0.0
+    if key != last.key:
+        last.scores = score(model, cell.criterion, batches(), **options)
+        last.key, last.seconds = key, time.perf_counter() - started
+    scores = {name: -s for name, s in last.scores.items()} if cell.ablation == "invert" else last.scores
+    return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + time.perf_counter() - started
+
+
+def _shuffled(masks: Masks, cell: Cell) -> Masks:
+    return masks.shuffled(cell.seed) if cell.ablation == "shuffle" else masks
+
+
+@functools.lru_cache(maxsize=1)
+def _scorer(folder: Path) -> Scorer:
+    return load_scorer(folder)
+
+
+def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
+    """Those with the same training ahead: some criteria leave a network in the midst of it."""
+    groups: dict[tuple[Recipe, int], list[Pruned]] = {}
+    for pruned in pack:
+        groups.setdefault(pruned.trainer.ahead, []).append(pruned)
+    yield from groups.values()
+
+
+def _trained(group: Sequence[Pruned], dataset: Dataset) -> list[Done]:
+    """Train, together where there are several, and measure."""
+    started = time.perf_counter()
+    outcomes = _train(group, dataset)
+    seconds = (time.perf_counter() - started) / len(group)
+    return [
+        (p.cell, o if isinstance(o, Exception) else _attempt(_result, p, o, dataset, seconds, len(group)))
+        for p, o in zip(group, outcomes, strict=True)
+    ]
+
+
+def _train(group: Sequence[Pruned], dataset: Dataset) -> Sequence[History | Exception]:
+    """Train, together where there are several; where the device's memory is too small for that, in halves."""
+    if len(group) == 1:
+        return [_attempt(group[0].trainer.finish, group[0].model, group[0].masks)]
+    recipe, start = group[0].trainer.ahead
+    before = [copy.deepcopy(pruned.model.state_dict()) for pruned in group]
+    outcomes = _attempt(train_together, [pruned.member for pruned in group], dataset, recipe, start=start)
+    if not isinstance(outcomes, Exception):
+        return outcomes
+    if not isinstance(outcomes, torch.OutOfMemoryError):
+        return [outcomes] * len(group)
+    for pruned, state in zip(group, before, strict=True):
+        pruned.model.load_state_dict(state)
+    torch.cuda.empty_cache()
+    half = len(group) // 2
+    return [*_train(group[:half], dataset), *_train(group[half:], dataset)]
+
+
+def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | Exception:
+    """What ``work`` gives, or what it raises: one cell's failure is not another's."""
+    try:
+        return work(*given, **options)
+    except Exception as error:
+        return error
+
+
+def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Record:
+    masks = pruned.masks or Masks.dense(pruned.model)
+    return {
+        "test_accuracy": history.last,
+        "best_accuracy": history.best,
+        "history": {"train_loss": history.train_loss, "test_accuracy": history.test_accuracy},
+        "sparsity": masks.sparsity,
+        "kept": masks.kept,
+        "total": masks.total,
+        "density_by_layer": masks.density_by_layer(),
+        "collapsed_layers": masks.collapsed_layers(),
+        "dataset_fingerprint": dataset.fingerprint,
+        "seconds": pruned.seconds_score + seconds,
+        "seconds_score": pruned.seconds_score,
+        "seconds_train": seconds,
+        "trained_together": together,
+        "device": dataset.train.device.type,
+        **measure(pruned.model, masks, dataset.input_shape),
+    }

@@ -1,0 +1,67 @@
+"""What a task costs, in FLOPs, before it is done: roughly, so that jobs can be cut to end together."""
+
+import functools
+import inspect
+import math
+from collections.abc import Mapping
+
+from autosparse.analysis import flops
+from autosparse.criteria import CRITERIA
+from autosparse.data.split import Dataset
+from autosparse.experiment.tasks import DENSE, Cell, IrpTask, Options, Task
+from autosparse.models import build_model
+
+BACKWARD = 3
+"""A step of training costs as much as three forward passes."""
+FIXED = 1e9
+"""What every task costs beside its arithmetic: building the network, writing the record."""
+ROUNDS = ("rounds", "iterations", "steps")
+"""Options that say how often a criterion goes over a batch, or trains."""
+BATCH = 512
+
+
+class Costs:
+    """Estimates for tasks on these data sets."""
+
+    def __init__(self, datasets: Mapping[str, Dataset]):
+        self.datasets = datasets
+        self._forward = functools.cache(self._measure)
+
+    def __call__(self, task: Task) -> float:
+        """FLOPs of an IRP run or a cell; of a scorer's fit, only that it counts."""
+        if isinstance(task, IrpTask):
+            return FIXED + task.iterations * (self._training(task) + self._scoring(task, task.options))
+        if not isinstance(task, Cell):
+            return FIXED
+        if task.criterion == DENSE:
+            return FIXED + self._training(task)
+        trains = "training" in CRITERIA[task.criterion].needs
+        rounds = _rounds(task.criterion, task.options) if trains else 0
+        return FIXED + (1 + rounds) * self._training(task) + self._scoring(task, task.options)
+
+    def _training(self, task: IrpTask | Cell) -> float:
+        dataset = self.datasets[task.dataset]
+        examples = BACKWARD * len(dataset.train) + len(dataset.test)
+        return self._forward(task.model, task.dataset) * examples * task.recipe.epochs
+
+    def _scoring(self, task: IrpTask | Cell, options: Options) -> float:
+        rounds = _rounds(task.criterion, options)
+        examples = (
+            rounds * BATCH if rounds else min(task.score_examples or math.inf, len(self.datasets[task.dataset].train))
+        )
+        return BACKWARD * examples * self._forward(task.model, task.dataset)
+
+    def _measure(self, model: str, dataset: str) -> float:
+        """FLOPs of one example's forward pass; 0 for a network that the counter cannot follow."""
+        shape = self.datasets[dataset].input_shape
+        try:
+            return sum(flops(build_model(model, self.datasets[dataset].num_classes, shape, 0), shape).values())
+        except Exception:  # a network from elsewhere: its cells are then packed by their number alone
+            return 0.0
+
+
+def _rounds(criterion: str, options: Options) -> int:
+    """How many rounds the criterion has, by its options; 0 if it has none."""
+    parameters = inspect.signature(CRITERIA[criterion].function).parameters
+    found = [options.get(name, parameters[name].default) for name in ROUNDS if name in parameters]
+    return int(found[0]) if found and isinstance(found[0], int) else 0
