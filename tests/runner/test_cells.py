@@ -1,0 +1,147 @@
+"""Cells in this process: alone, in packs, under ablations. That every criterion works is for the smoke grid."""
+
+import functools
+from dataclasses import replace
+
+import pytest
+import torch
+
+from autosparse.criteria import CRITERIA
+from autosparse.data import load_dataset
+from autosparse.errors import NonFiniteLoss
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell
+from autosparse.runner import cells as module
+from autosparse.runner.cells import run_cells
+from autosparse.training import Recipe
+
+RECIPE = Recipe(epochs=2, lr=2e-3, batch_size=256)
+TIMES = {"seconds", "seconds_score", "seconds_train", "trained_together"}
+
+
+def cell(criterion="snip", sparsity=0.8, seed=0, model="lenet-300-100", recipe=RECIPE, **changes):
+    return Cell(
+        model=model, dataset="digits", criterion=criterion, sparsity=sparsity, seed=seed, recipe=recipe, **changes
+    )
+
+
+def results(cells, tmp_path, together=None):
+    """Results by cell, without what a run's surroundings decide."""
+    packs = run_cells(cells, Store(tmp_path), load_dataset("digits"), "cpu", together)
+    done = [pair for pack in packs for pair in pack]
+    assert sorted(c.id for c, _ in done) == sorted(c.id for c in cells)
+    by_id = {c.id: r if isinstance(r, Exception) else {n: v for n, v in r.items() if n not in TIMES} for c, r in done}
+    return [by_id[c.id] for c in cells]
+
+
+MIXED = [
+    cell("dense", 0.0),
+    cell("random", 0.9),
+    cell("snip", 0.8),
+    cell("snip", 0.95),
+    cell("snip", 0.95, seed=3),
+    cell("snip", 0.9, ablation="invert"),
+    cell("snip", 0.9, ablation="shuffle"),
+    cell("grasp", 0.9, ablation="reinit", options={"temperature": 200.0}),
+    cell("synflow", 0.9, options={"rounds": 5}),
+    cell("magnitude", 0.98),
+]
+
+
+@pytest.mark.parametrize("together", [None, 2, 3, len(MIXED)])
+def test_a_result_does_not_depend_on_the_company(tmp_path, together):
+    assert results(MIXED, tmp_path, together) == results(MIXED, tmp_path, 1)
+
+
+def test_cells_that_leave_off_in_the_midst_of_a_training_are_trained_apart_from_others(tmp_path):
+    some = [cell("ltr", 0.5, options={"rounds": 1}), cell("random", 0.5), cell("ltr", 0.8, options={"rounds": 1})]
+    assert results(some, tmp_path, 3) == results(some, tmp_path, 1)
+
+
+def test_networks_are_scored_once_for_all_sparsities(tmp_path, monkeypatch):
+    scored = []
+    snip = CRITERIA["snip"]
+
+    @functools.wraps(snip.function)
+    def counting(*given, **options):
+        scored.append(1)
+        return snip.function(*given, **options)
+
+    monkeypatch.setitem(CRITERIA._members, "snip", replace(snip, function=counting))
+    results([cell("snip", s, seed) for seed in (0, 1) for s in (0.5, 0.8, 0.9)], tmp_path)
+    assert len(scored) == 2
+
+
+def test_a_cell_that_fails_is_told_of_and_the_others_are_as_alone(tmp_path, monkeypatch):
+    good = [cell("random", 0.5), cell("random", 0.9)]
+    bad = cell("snip", 0.9, seed=7)
+    prune = module._pruned
+
+    def failing(which, *given):
+        if which == bad:
+            raise RuntimeError("planted")
+        return prune(which, *given)
+
+    monkeypatch.setattr(module, "_pruned", failing)
+    first, error, second = results([good[0], bad, good[1]], tmp_path, 3)
+    assert str(error) == "planted"
+    assert [first, second] == results(good, tmp_path, 1)
+
+
+def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):
+    wild = [cell("random", 0.5, seed, replace(RECIPE, optimizer="sgd", lr=1e30)) for seed in range(3)]
+    assert all(isinstance(error, NonFiniteLoss) for error in results(wild, tmp_path, 3))
+
+
+def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, monkeypatch):
+    sizes, train_together = [], module.train_together
+
+    def small(members, *given, **options):
+        sizes.append(len(members))
+        if len(members) > 2:
+            for member in members:
+                member.model.fc1.weight.data.zero_()  # as if it had trained for a while
+            raise torch.OutOfMemoryError("planted")
+        return train_together(members, *given, **options)
+
+    some = [cell("random", 0.5, seed) for seed in range(5)]
+    expected = results(some, tmp_path, 1)
+    monkeypatch.setattr(module, "train_together", small)
+    assert results(some, tmp_path, 5) == expected
+    assert sizes == [5, 2, 3, 2]
+
+
+def test_small_linear_networks_share_a_pack_and_larger_ones_train_alone(tmp_path):
+    def together(model):
+        some = [cell("random", seed=seed, model=model) for seed in (0, 1)]
+        packs = run_cells(some, Store(tmp_path), load_dataset("digits"), "cpu")
+        return [record["trained_together"] for pack in packs for _, record in pack]
+
+    assert together("lenet-300-100") == [2, 2]
+    assert together("tests.runner.narrow_models:resnet20") == [1, 1]
+
+
+def masks_of(tmp_path, **changes):
+    """Densities and accuracy of a magnitude cell with ``changes``."""
+    [result] = results([cell("magnitude", recipe=Recipe(epochs=3, lr=2e-3), **changes)], tmp_path)
+    return result
+
+
+def test_shuffle_and_reinit_keep_the_layer_densities_and_train_another_network(tmp_path):
+    plain, shuffled, fresh = (masks_of(tmp_path, ablation=a) for a in (None, "shuffle", "reinit"))
+    assert plain["density_by_layer"] == shuffled["density_by_layer"] == fresh["density_by_layer"]
+    losses = {result["history"]["train_loss"][0] for result in (plain, shuffled, fresh)}
+    assert len(losses) == 3
+
+
+def test_invert_prunes_the_highest_scores(tmp_path):
+    plain, inverted = (masks_of(tmp_path, ablation=a) for a in (None, "invert"))
+    assert inverted["kept"] == plain["kept"]
+    assert inverted["density_by_layer"]["fc2.weight"] > plain["density_by_layer"]["fc2.weight"]
+
+
+def test_criteria_that_set_the_weights_train_what_they_set(tmp_path):
+    cells = [cell(name, recipe=Recipe(epochs=1, lr=2e-3)) for name in ("3sp", "3sp-reinit", "3sp-rescale")]
+    first, second, third = results(cells, tmp_path)
+    assert first["density_by_layer"] == second["density_by_layer"] == third["density_by_layer"]
+    assert len({result["history"]["train_loss"][0] for result in (first, second, third)}) == 3
