@@ -33,6 +33,13 @@ Address = Annotated[
 ]
 Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1, show_default=False)]
 GpusPerJob = Annotated[float, typer.Option(help="GPUs (or a share of one) that each job takes.", min=0)]
+Precision = Annotated[
+    str,
+    typer.Option(help="Of training: float32, bfloat16, or auto: bfloat16 on GPUs that have it, else float32."),
+]
+CudaGraphs = Annotated[
+    bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
 
 STORAGE = Path("results")

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autosparse.data.resized_crop import random_resized_crop
+from autosparse.data.transfer import sent
 from autosparse.errors import AutosparseError, UnknownName
 
 AUGMENTATIONS = ("none", "crop-flip", "random-resized-crop")
@@ -36,7 +37,7 @@ def augment(
 
 def _crop_flip(images: Tensor, draws: torch.Generator) -> Tensor:
     batch, _, height, width = images.shape
-    draw = torch.rand(3, batch, generator=draws).to(images.device)
+    draw = sent(torch.rand(3, batch, generator=draws), images.device)
     top, left = (draw[:2] * 9).long()
     columns = torch.arange(width, device=images.device)
     columns = torch.where(draw[2, :, None] < 0.5, columns.flip(0), columns) + left[:, None]

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autosparse.data.augment import augment
+from autosparse.data.transfer import sent
 from autosparse.errors import DataError
 
 Batch = tuple[Tensor, Tensor]
@@ -103,7 +104,7 @@ class Split:
         count = len(self) if limit is None else min(limit, len(self))
         order = None
         if shuffle is not None:
-            order = torch.randperm(len(self), generator=shuffle).to(self.images.device)
+            order = sent(torch.randperm(len(self), generator=shuffle), self.device)
         for start in range(0, count, batch_size):
             stop = min(start + batch_size, count)
             chosen = slice(start, stop) if order is None else order[start:stop]

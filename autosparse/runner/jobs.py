@@ -64,7 +64,8 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Do the tasks of one job in a row and report each; finished ones are skipped, failed ones recorded.
 
     :param config: ``{"job": index}``.
-    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``.
+    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
+        ``execution`` (an :class:`autosparse.training.Execution`).
     """
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
@@ -76,14 +77,19 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
             name = task.dataset if isinstance(task, IrpTask | Cell) else None
             if name is not None and name not in datasets:
                 datasets[name] = from_arrays(shared["datasets"][name]).to(device)
-            _attempt(task, store, datasets.get(name) if name else None, device, shared["environment"])
+            _attempt(task, store, datasets.get(name) if name else None, device, shared)
         tune.report({"event": "done", "task_id": task.id})
 
 
-def _attempt(task: Task, store: Store, dataset: Dataset | None, device: str, environment: Record) -> None:
+def _attempt(task: Task, store: Store, dataset: Dataset | None, device: str, shared: dict[str, Any]) -> None:
     """Do one task; what goes wrong with it is written down, and the job goes on with the next."""
+    environment: Record = shared["environment"]
+
+    def report(numbers: dict[str, float]) -> None:
+        tune.report({"event": "progress", **numbers})
+
     try:
-        result = do(task, store, dataset, device, lambda numbers: tune.report({"event": "progress", **numbers}))
+        result = do(task, store, dataset, device, report, shared["execution"])
         store.finish(task, result, environment)
     except AutosparseError as error:
         store.fail(task, str(error), traceback.format_exc(), environment)

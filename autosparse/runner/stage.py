@@ -73,6 +73,7 @@ def run_stage(
         "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
         "storage": str(store.root),
         "environment": environment,
+        "execution": settings.execution,
     }
     scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(

@@ -20,7 +20,7 @@ from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
 from autosparse.masks import Masks
 from autosparse.models import build_model
 from autosparse.seeds import derive_seed, generator
-from autosparse.training import Trainer
+from autosparse.training import Execution, Trainer
 
 SAMPLE_PER_LAYER = 4000
 """Rows per layer of the samples that reports draw."""
@@ -29,29 +29,36 @@ Progress = Callable[[dict[str, float]], None]
 """Called with a few numbers after each iteration, epoch, or cell."""
 
 
-def do(task: Task, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
+def do(
+    task: Task,
+    store: Store,
+    dataset: Dataset | None,
+    device: str,
+    progress: Progress,
+    execution: Execution | None = None,
+) -> Record:
     """Do one task, write its files, and return the result that goes into its record."""
     started = time.perf_counter()
     match task:
         case IrpTask():
             assert dataset is not None
-            result = run_irp(task, store, dataset, device, progress)
+            result = run_irp(task, store, dataset, device, progress, execution)
         case ScorerTask():
             survivals = [load_survival(store.files_path("irp", irp) / "survival") for irp in task.irp]
             result = run_fit(task, survivals, store, device, progress)
         case Cell():
             assert dataset is not None
-            result = run_cell(task, store, dataset, device)
+            result = run_cell(task, store, dataset, device, execution)
         case _:
             raise WorkFailed(f"do not know how to do a task of kind {task.kind!r}")
     return {**result, "seconds": time.perf_counter() - started, "device": device}
 
 
-def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
+def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Record:
     """Prune at initialisation, train, and measure."""
     model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
     started = time.perf_counter()
-    trainer = Trainer(dataset, cell.recipe, cell.seed)
+    trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution or Execution())
     masks = _masks(cell, model, store, trainer)
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
@@ -70,6 +77,7 @@ def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
         "density_by_layer": masks.density_by_layer(),
         "collapsed_layers": masks.collapsed_layers(),
         "dataset_fingerprint": dataset.fingerprint,
+        "precision": trainer.execution.precision_on(device),
         "seconds_score": scored - started,
         "seconds_train": time.perf_counter() - scored,
         **measure(model, masks, dataset.input_shape),
@@ -92,7 +100,14 @@ def _masks(cell: Cell, model: torch.nn.Module, store: Store, trainer: Trainer) -
     return masks.shuffled(cell.seed) if cell.ablation == "shuffle" else masks
 
 
-def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress: Progress) -> Record:
+def run_irp(
+    task: IrpTask,
+    store: Store,
+    dataset: Dataset,
+    device: str,
+    progress: Progress,
+    execution: Execution | None = None,
+) -> Record:
     """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports."""
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.seed).to(device)
     survival = rewind_prune(
@@ -106,6 +121,7 @@ def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress
         seed=task.seed,
         score_examples=task.score_examples,
         on_iteration=lambda i, masks, accuracy: progress({"iteration": i, "accuracy": accuracy}),
+        execution=execution,
         **cast(dict[str, Any], task.options),
     )
     survival.provenance["model"] = task.model
@@ -123,6 +139,7 @@ def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress
         "density_by_layer": final.density_by_layer(),
         "collapsed_layers": final.collapsed_layers(),
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
+        "precision": (execution or Execution()).precision_on(device),
     }
 
 
