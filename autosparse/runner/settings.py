@@ -21,4 +21,5 @@ class Settings:
     workers: int | None = None
     """Jobs at a time; None: as many as the cluster's CPUs (or GPUs) allow."""
     gpus_per_job: float = 0.0
+    """A share of one GPU, such as 0.25 for four jobs on it, or a whole number."""
     execution: Execution = field(default_factory=Execution)
