@@ -1,7 +1,7 @@
 """Convolutional networks on images of CIFAR's shape: images per second and FLOP/s, beside the usual loop.
 
-Both train the same pruned network with SGD, momentum, and CIFAR's crops and flips; on a CPU, where the images are noise,
-on one thread, as each job of a run does. On a GPU the accuracies after equally many epochs are compared too. FLOPs are
+Both train the same pruned network with SGD, momentum, and CIFAR's crops and flips; on a CPU, with noise for images, on
+one thread, as each job of a run does. On a GPU the accuracies after equally many epochs are compared too. FLOPs are
 those of the dense layers, three times the forward pass's: masks save none.
 """
 
