@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from benchmarks.harness import Options, Result, machine, seconds, table
 
-BENCHMARKS = ("training", "convolutions")
+BENCHMARKS = ("training", "convolutions", "fitting")
 
 
 def main() -> None:

@@ -66,10 +66,15 @@ def cifar(root: str | None) -> Dataset:
             return asp.load_dataset(name, root)
         except AutosparseError:
             pass
+    return noise(50_000, 10_000)
+
+
+def noise(train: int, test: int) -> Dataset:
+    """Images and labels of CIFAR-10's shape."""
     draws = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (60_000, 3, 32, 32), dtype=torch.uint8, generator=draws)
-    labels = torch.randint(10, (60_000,), generator=draws)
-    return make_dataset("noise", (images[:50_000], labels[:50_000]), (images[50_000:], labels[50_000:]))
+    images = torch.randint(256, (train + test, 3, 32, 32), dtype=torch.uint8, generator=draws)
+    labels = torch.randint(10, (train + test,), generator=draws)
+    return make_dataset("noise", (images[:train], labels[:train]), (images[train:], labels[train:]), num_classes=10)
 
 
 def first(data: Dataset, images: int) -> Dataset:
