@@ -50,8 +50,10 @@ def train_regression(
     for epoch in range(1, training.epochs + 1):
         order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
         total = torch.zeros((), device=target.device)
-        for batch in order[: steps * batch_size].split(batch_size):
-            loss = F.mse_loss(network(features[batch]), target[batch])
+        kept = order[: steps * batch_size]
+        shuffled = features.index_select(0, kept), target.index_select(0, kept)
+        for x, y in zip(*(part.split(batch_size) for part in shuffled), strict=True):
+            loss = F.mse_loss(network(x), y)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

@@ -32,7 +32,16 @@ Address = Annotated[
     typer.Option(help="Of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS", show_default=False),
 ]
 Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1, show_default=False)]
-GpusPerJob = Annotated[float, typer.Option(help="GPUs (or a share of one) that each job takes.", min=0)]
+GpusPerJob = Annotated[
+    float, typer.Option(help="GPUs that each job takes, or a share of one: at 0.25 four jobs share it.", min=0)
+]
+Precision = Annotated[
+    str,
+    typer.Option(help="Of training: float32, bfloat16, or auto: bfloat16 on GPUs that have it, else float32."),
+]
+CudaGraphs = Annotated[
+    bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
 
 STORAGE = Path("results")

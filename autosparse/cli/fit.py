@@ -26,6 +26,10 @@ def fit(
     epochs: Annotated[int, typer.Option(help="Passes over the rows; like the next two, for networks.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 1024,
     lr: Annotated[float, typer.Option(help="Adam's, falling to 0 along a cosine.")] = 0.01,
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Fit on a stratified sample of so many rows [default: all]", show_default=False),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the initialisation, the order and the held-out rows.")] = 0,
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the fit goes to.")] = "scorers",
     storage: common.Storage = common.STORAGE,
@@ -42,9 +46,12 @@ def fit(
 
     names = [name.strip() for name in inputs.split(",")]
     spec = parse_fit(
-        {"backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "seed": seed},
+        {
+            "backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "rows": rows,
+            "seed": seed,
+        },
         "autosparse fit",
-    )
+    )  # fmt: skip
     check_name(experiment, "--experiment")
     paths = [path for folder in folders for path in find_datasets(folder)]
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))

@@ -35,6 +35,8 @@ def irp(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    precision: common.Precision = "auto",
+    cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
 ) -> None:
     """Train, prune, rewind, again: count how long each weight survives, and write survival datasets."""
@@ -46,6 +48,7 @@ def irp(
     from autosparse.runner.progress import Talk
     from autosparse.runner.run import run_plan
     from autosparse.runner.settings import Settings
+    from autosparse.training import Execution
 
     recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer}
     spec = {
@@ -56,7 +59,8 @@ def irp(
     for planned in plan.irp:
         require_replaceable(out / f"seed-{planned.task.seed}", SHARDS)
     require_writable(out)
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    execution = Execution(precision, cuda_graphs)
+    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, execution)
     talk, store = Talk(), Store(storage)
     outcome = run_plan(plan, settings, talk)
     rows = []

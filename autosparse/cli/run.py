@@ -26,15 +26,19 @@ def run(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    precision: common.Precision = "auto",
+    cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
 ) -> None:
     """Run the missing cells of an experiment; finished ones are skipped, so the same command resumes."""
     from autosparse.experiment.load import load_experiment
     from autosparse.experiment.plan import make_plan
     from autosparse.runner.settings import Settings
+    from autosparse.training import Execution
 
     plan = make_plan(load_experiment(file))
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    execution = Execution(precision, cuda_graphs)
+    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, execution)
     if dry_run:
         show_plan(plan, storage, as_json)
     else:

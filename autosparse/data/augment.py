@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autosparse.data.resized_crop import random_resized_crop
+from autosparse.data.transfer import sent
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.seeds import Draws, rand
 
@@ -39,7 +40,7 @@ def augment(
 
 def _crop_flip(images: Tensor, draws: Draws) -> Tensor:
     batch, _, height, width = images.shape
-    draw = rand(3, batch, draws=draws).to(images.device)
+    draw = sent(rand(3, batch, draws=draws), images.device)
     top, left = (draw[:2] * 9).long()
     columns = torch.arange(width, device=images.device)
     columns = torch.where(draw[2, :, None] < 0.5, columns.flip(0), columns) + left[:, None]

@@ -9,6 +9,7 @@ import math
 import torch
 from torch import Tensor
 
+from autosparse.data.transfer import sent
 from autosparse.seeds import Draws, rand
 
 SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10
@@ -59,10 +60,10 @@ def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor, size: tuple[int, i
     :param boxes: top, left, height, width in whole pixels (batch, 4), inside the image.
     :param flip: bool (batch,).
     """
-    top, left, height, width = boxes.to(images.device, images.dtype, non_blocking=True).unbind(1)
+    top, left, height, width = sent(boxes.to(images.dtype), images.device).unbind(1)
     rows = _weights(top, height, images.shape[2], size[0])
     columns = _weights(left, width, images.shape[3], size[1])
-    columns = torch.where(flip.to(images.device, non_blocking=True)[:, None, None], columns.flip(1), columns)
+    columns = torch.where(sent(flip, images.device)[:, None, None], columns.flip(1), columns)
     return rows[:, None] @ images @ columns.mT[:, None]
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from autosparse.data.augment import augment
+from autosparse.data.transfer import sent
 from autosparse.errors import DataError
 
 Batch = tuple[Tensor, Tensor]
@@ -101,7 +102,7 @@ class Split:
     ) -> Iterator[Batch]:
         """See :meth:`Examples.batches`; no work per image, no copy to the host."""
         count = len(self) if limit is None else min(limit, len(self))
-        order = None if shuffle is None else torch.randperm(len(self), generator=shuffle).to(self.device)
+        order = None if shuffle is None else sent(torch.randperm(len(self), generator=shuffle), self.device)
         for start in range(0, count, batch_size):
             chosen = slice(start, min(start + batch_size, count))
             if order is None:
@@ -113,13 +114,13 @@ class Split:
     def stacked_batches(
         self, batch_size: int, shuffles: Sequence[torch.Generator], augmentation: str = "none"
     ) -> Iterator[Batch]:
-        """The :meth:`batches` of several generators side by side: (members, batch, channels, height, width) and labels
-        (members, batch)."""
-        orders = torch.stack([torch.randperm(len(self), generator=shuffle) for shuffle in shuffles]).to(self.device)
+        """The :meth:`batches` of several generators, joined: (members * batch, channels, height, width), member by
+        member, and labels (members, batch)."""
+        orders = sent(torch.stack([torch.randperm(len(self), generator=own) for own in shuffles]), self.device)
         for chosen in orders.split(batch_size, dim=1):
             images, labels = self._picked(chosen.flatten())
             images = augment(self.normalised(images), augmentation, shuffles)
-            yield images.unflatten(0, chosen.shape), labels.view(chosen.shape)
+            yield images, labels.view(chosen.shape)
 
     def _picked(self, chosen: Tensor) -> Batch:
         """Images and labels at positions, the bytes gathered row by row: three times as fast as an index."""

@@ -16,6 +16,7 @@ from pydantic import (
 from autosparse.autos.backbones import BACKBONES, check_training
 from autosparse.autos.features import INPUTS, check_inputs
 from autosparse.autos.regression import Training
+from autosparse.autos.sampling import FEWEST
 from autosparse.criteria import CRITERIA
 from autosparse.criteria.options import check_values
 from autosparse.data import check_dataset_name
@@ -150,6 +151,8 @@ class FitSpec(Strict):
     epochs: Annotated[int, Field(ge=1)] = Training.epochs
     batch_size: Annotated[int, Field(ge=1)] = Training.batch_size
     lr: Annotated[float, Field(gt=0)] = Training.lr
+    rows: Annotated[int, Field(ge=FEWEST)] | None = None
+    """Rows to fit on, drawn by layer and survival count; None: all that are not held out."""
     seed: Seed = 0
 
     @model_validator(mode="after")

@@ -17,6 +17,7 @@ from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, prunable
 from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, drawing_from, generator
+from autosparse.training.execution import Execution
 from autosparse.training.loop import accuracy, train
 from autosparse.training.recipe import Recipe
 from autosparse.version import __version__
@@ -37,6 +38,7 @@ def rewind_prune(
     score_examples: int | None = SCORE_EXAMPLES,
     loss: Loss = F.cross_entropy,
     on_iteration: Callable[[int, Masks, float], None] | None = None,
+    execution: Execution | None = None,
     **options: Any,
 ) -> Survival:
     """Run IRP from the state ``model`` is in (AutoSparse Algorithm 2) and count the iterations each weight survives.
@@ -52,6 +54,7 @@ def rewind_prune(
     :param seed: of the data order, of the examples drawn for scoring, and of a random criterion.
     :param score_examples: examples that g_0 and the criterion see (a random draw); None: the whole train split.
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
+    :param execution: precision and the like of the trainings; gradients and scores are always float32.
     :param options: of the criterion.
     :raises AutosparseError: before any training, where an argument or option does not make sense.
     :raises NonFiniteLoss: where a training diverges.
@@ -70,7 +73,7 @@ def rewind_prune(
     def train_and_score(i: int, masks: Masks) -> Scores:
         drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in CRITERIA[criterion].options else {}
         with rewinding(model):
-            train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss)
+            train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=execution)
             accuracies.append(accuracy(model, dataset.test))
             return score(model, criterion, batches(i + 1), loss, **options, **drawn)
 

@@ -21,7 +21,7 @@ from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
 from autosparse.models import build_model
 from autosparse.seeds import derive_seed, generator
-from autosparse.training import History, Member, Recipe, Trainer, train_together
+from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company
 
 ASKS = frozenset({"sparsity", "near", "training"})
@@ -61,7 +61,12 @@ Done = tuple[Cell, Record | Exception]
 
 
 def run_cells(
-    cells: Sequence[Cell], store: Store, dataset: Dataset, device: str, together: int | None = None
+    cells: Sequence[Cell],
+    store: Store,
+    dataset: Dataset,
+    device: str,
+    together: int | None = None,
+    execution: Execution | None = None,
 ) -> Iterator[list[Done]]:
     """Prune at initialisation, train, and measure; a list as soon as its cells are done.
 
@@ -70,14 +75,14 @@ def run_cells(
     :param cells: of one model and recipe.
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
     """
-    last = Scored()
+    last, execution = Scored(), execution or Execution()
     if together is None:
-        together = _company(cells, dataset, device) if len(cells) > 1 else 1
+        together = _company(cells, dataset, device, execution) if len(cells) > 1 else 1
     for start in range(0, len(cells), together):
         done: list[Done] = []
         pack: list[Pruned] = []
         for cell in cells[start : start + together]:
-            pruned = _attempt(_pruned, cell, store, dataset, device, last)
+            pruned = _attempt(_pruned, cell, store, dataset, device, execution, last)
             if isinstance(pruned, Exception):
                 done.append((cell, pruned))
             else:
@@ -85,24 +90,24 @@ def run_cells(
         yield done + [pair for group in _alike(pack) for pair in _trained(group, dataset)]
 
 
-def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str) -> Record:
+def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Record:
     """One cell's result."""
-    [[(_, result)]] = run_cells([cell], store, dataset, device)
+    [[(_, result)]] = run_cells([cell], store, dataset, device, execution=execution)
     if isinstance(result, Exception):
         raise result
     return result
 
 
-def _company(cells: Sequence[Cell], dataset: Dataset, device: str) -> int:
+def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution) -> int:
     def make(seed: int) -> nn.Module:
         return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
 
-    return min(len(cells), company(make, dataset, cells[0].recipe))
+    return min(len(cells), company(make, dataset, cells[0].recipe, execution))
 
 
-def _pruned(cell: Cell, store: Store, dataset: Dataset, device: str, last: Scored) -> Pruned:
+def _pruned(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
     model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
-    trainer = Trainer(dataset, cell.recipe, cell.seed)
+    trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution)
     masks, seconds = _masks(cell, model, store, trainer, last)
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
@@ -172,7 +177,8 @@ def _train(group: Sequence[Pruned], dataset: Dataset) -> Sequence[History | Exce
         return [_attempt(group[0].trainer.finish, group[0].model, group[0].masks)]
     recipe, start = group[0].trainer.ahead
     before = [copy.deepcopy(pruned.model.state_dict()) for pruned in group]
-    outcomes = _attempt(train_together, [pruned.member for pruned in group], dataset, recipe, start=start)
+    members, execution = [pruned.member for pruned in group], group[0].trainer.execution
+    outcomes = _attempt(train_together, members, dataset, recipe, start=start, execution=execution)
     if not isinstance(outcomes, Exception):
         return outcomes
     if not isinstance(outcomes, torch.OutOfMemoryError):
@@ -209,5 +215,6 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "seconds_train": seconds,
         "trained_together": together,
         "device": dataset.train.device.type,
+        "precision": pruned.trainer.execution.precision_on(dataset.train.device),
         **measure(pruned.model, masks, dataset.input_shape),
     }

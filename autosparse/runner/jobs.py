@@ -17,6 +17,7 @@ from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.runner.cells import run_cells
 from autosparse.runner.work import do
+from autosparse.training import Execution
 
 
 class Arrays(NamedTuple):
@@ -71,7 +72,8 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
     :param config: ``{"job": index}``.
-    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``.
+    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
+        ``execution`` (an :class:`autosparse.training.Execution`).
     """
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
@@ -81,7 +83,7 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     unreported, reported = [task.id for task in tasks if task not in todo], time.monotonic()
-    for done in _outcomes(todo, store, datasets, device):
+    for done in _outcomes(todo, store, datasets, device, shared["execution"]):
         for task, outcome in done:
             _record(task, outcome, store, environment)
             unreported.append(task.id)
@@ -92,17 +94,21 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
 
 def _outcomes(
-    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str
+    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, execution: Execution
 ) -> Iterator[Sequence[tuple[Task, Record | Exception]]]:
     """The results of one job's tasks, as they come; what goes wrong with one is its own."""
+
+    def report(numbers: dict[str, float]) -> None:
+        tune.report({"event": "progress", **numbers})
+
     cells = [task for task in tasks if isinstance(task, Cell)]
     if cells:
-        yield from run_cells(cells, store, datasets[cells[0].dataset], device)
+        yield from run_cells(cells, store, datasets[cells[0].dataset], device, execution=execution)
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
             dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None
             try:
-                yield [(task, do(task, store, dataset, device, lambda n: tune.report({"event": "progress", **n})))]
+                yield [(task, do(task, store, dataset, device, report, execution))]
             except Exception as error:
                 yield [(task, error)]
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autosparse.training import Execution
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -19,3 +21,5 @@ class Settings:
     workers: int | None = None
     """Jobs at a time; None: as many as the cluster's CPUs (or GPUs) allow."""
     gpus_per_job: float = 0.0
+    """A share of one GPU, such as 0.25 for four jobs on it, or a whole number."""
+    execution: Execution = field(default_factory=Execution)

@@ -17,6 +17,7 @@ from autosparse.files import atomic_folder
 from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
 from autosparse.seeds import generator
+from autosparse.training import Execution
 
 SAMPLE_PER_LAYER = 4000
 """Rows per layer of the samples that reports draw."""
@@ -25,19 +26,33 @@ Progress = Callable[[dict[str, float]], None]
 """Called with a few numbers after each iteration, epoch, or cell."""
 
 
-def do(task: IrpTask | ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
+def do(
+    task: IrpTask | ScorerTask,
+    store: Store,
+    dataset: Dataset | None,
+    device: str,
+    progress: Progress,
+    execution: Execution | None = None,
+) -> Record:
     """Do one task, write its files, and return the result that goes into its record."""
     started = time.perf_counter()
     if isinstance(task, IrpTask):
         assert dataset is not None
-        result = run_irp(task, store, dataset, device, progress)
+        result = run_irp(task, store, dataset, device, progress, execution)
     else:
         survivals = [load_survival(store.files_path("irp", irp) / "survival") for irp in task.irp]
         result = run_fit(task, survivals, store, device, progress)
     return {**result, "seconds": time.perf_counter() - started, "device": device}
 
 
-def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress: Progress) -> Record:
+def run_irp(
+    task: IrpTask,
+    store: Store,
+    dataset: Dataset,
+    device: str,
+    progress: Progress,
+    execution: Execution | None = None,
+) -> Record:
     """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports."""
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.seed).to(device)
     survival = rewind_prune(
@@ -51,6 +66,7 @@ def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress
         seed=task.seed,
         score_examples=task.score_examples,
         on_iteration=lambda i, masks, accuracy: progress({"iteration": i, "accuracy": accuracy}),
+        execution=execution,
         **cast(dict[str, Any], task.options),
     )
     survival.provenance["model"] = task.model
@@ -68,6 +84,7 @@ def run_irp(task: IrpTask, store: Store, dataset: Dataset, device: str, progress
         "density_by_layer": final.density_by_layer(),
         "collapsed_layers": final.collapsed_layers(),
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
+        "precision": (execution or Execution()).precision_on(device),
     }
 
 

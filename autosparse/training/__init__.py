@@ -1,8 +1,19 @@
 """Training: recipes as data and the one loop that follows them."""
 
 from autosparse.training.ensemble import Member, train_together, why_not_together
+from autosparse.training.execution import Execution
 from autosparse.training.loop import History, accuracy, train
 from autosparse.training.recipe import Recipe
 from autosparse.training.trainer import Trainer
 
-__all__ = ["History", "Member", "Recipe", "Trainer", "accuracy", "train", "train_together", "why_not_together"]
+__all__ = [
+    "Execution",
+    "History",
+    "Member",
+    "Recipe",
+    "Trainer",
+    "accuracy",
+    "train",
+    "train_together",
+    "why_not_together",
+]

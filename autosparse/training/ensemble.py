@@ -1,7 +1,6 @@
 """Networks that share architecture, data and recipe, trained together in batched kernels."""
 
 import copy
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,11 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.criteria import Loss
-from autosparse.data.split import Dataset, Examples, Split
+from autosparse.data.split import Dataset, Split
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.masks import Masks
 from autosparse.seeds import generator
-from autosparse.training.loop import History, epochs_between, require_finite, steps_per_epoch
+from autosparse.training.execution import Execution, set_learning_rate
+from autosparse.training.loop import History, epochs_between, require_finite, steps_per_epoch, train_epoch
 from autosparse.training.recipe import Recipe
 from autosparse.training.stack import Stack, why_not_stacked
 
@@ -39,6 +39,7 @@ def train_together(
     loss: Loss = F.cross_entropy,
     start: int = 0,
     stop: int | None = None,
+    execution: Execution | None = None,
 ) -> list[Outcome]:
     """What :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
 
@@ -52,7 +53,7 @@ def train_together(
     reason = why_not_together(members, dataset, loss)
     if reason is not None:
         raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
-    return _train_stacked(members, dataset, recipe, loss, start, stop)
+    return _train_stacked(members, dataset, recipe, loss, start, stop, execution or Execution())
 
 
 def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
@@ -89,20 +90,27 @@ def _generators(device: torch.device) -> Tensor:
 
 
 def _train_stacked(
-    members: Sequence[Member], dataset: Dataset, recipe: Recipe, loss: Loss, start: int, stop: int | None
+    members: Sequence[Member],
+    dataset: Dataset,
+    recipe: Recipe,
+    loss: Loss,
+    start: int,
+    stop: int | None,
+    execution: Execution,
 ) -> list[Outcome]:
-    stack = Stack([member.model for member in members]).train()
+    assert isinstance(dataset.train, Split)
+    stack = Stack([member.model for member in members])
     optimizer = recipe.optimizer_for(stack)
-    pruned = _pruned(stack, members)
-    _zero(pruned)
+    step = execution.step(stack, optimizer, of_each(loss), dataset.train.device)
+    _hold(_pruned(stack, members), optimizer)
     outcomes: list[Outcome] = [History() for _ in members]
     for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr_in(epoch)
+        set_learning_rate(optimizer, recipe.lr_in(epoch))
         draws = [generator(member.seed, "order", epoch) for member in members]
-        means = _train_epoch(stack, dataset.train, recipe, optimizer, loss, draws, pruned, steps)
+        batches = dataset.train.stacked_batches(recipe.batch_size, draws, recipe.augmentation)
+        means = train_epoch(stack, batches, step, steps)
         stack.write_back()
-        for index, (member, mean) in enumerate(zip(members, means, strict=True)):
+        for index, (member, mean) in enumerate(zip(members, means.tolist(), strict=True)):
             outcome = outcomes[index]
             if isinstance(outcome, History):
                 try:
@@ -112,31 +120,13 @@ def _train_stacked(
     return [_finite(member.model, outcome, recipe) for member, outcome in zip(members, outcomes, strict=True)]
 
 
-def _train_epoch(
-    stack: Stack,
-    split: Examples,
-    recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    draws: Sequence[torch.Generator],
-    pruned: Sequence[tuple[Tensor, Tensor]],
-    steps: range,
-) -> list[float]:
-    """The ``steps`` of one epoch; the members' mean losses."""
-    assert isinstance(split, Split)
-    total, examples = torch.zeros(len(draws), device=split.device), 0
-    batches = split.stacked_batches(recipe.batch_size, draws, recipe.augmentation)
-    for x, y in itertools.islice(batches, steps.start, steps.stop):
-        logits = stack(x.flatten(0, 1)).unflatten(0, y.shape)
-        losses = torch.stack([loss(own, labels) for own, labels in zip(logits, y, strict=True)])
-        optimizer.zero_grad(set_to_none=True)
-        losses.sum().backward()
-        optimizer.step()
-        _zero(pruned)
-        total += losses.detach() * y.shape[1]
-        examples += y.shape[1]
-    means: list[float] = (total / examples).tolist()
-    return means
+def of_each(loss: Loss) -> Loss:
+    """``loss`` of each member: logits (members * batch, classes) and labels (members, batch) -> (members,)."""
+
+    def losses(logits: Tensor, y: Tensor) -> Tensor:
+        return torch.stack([loss(own, labels) for own, labels in zip(logits.unflatten(0, y.shape), y, strict=True)])
+
+    return losses
 
 
 def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
@@ -152,10 +142,16 @@ def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tenso
     return pairs
 
 
-@torch.no_grad()
-def _zero(pruned: Sequence[tuple[Tensor, Tensor]]) -> None:
-    for weight, where in pruned:
-        weight.masked_fill_(where, 0.0)
+def _hold(pruned: Sequence[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+    """Set what is pruned to exactly 0, now and after each step."""
+
+    @torch.no_grad()
+    def zero(*_: object) -> None:
+        for weight, where in pruned:
+            weight.masked_fill_(where, 0.0)
+
+    zero()
+    optimizer.register_step_post_hook(zero)
 
 
 def _finite(model: nn.Module, outcome: Outcome, recipe: Recipe) -> Outcome:

@@ -7,13 +7,15 @@ from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from autosparse.criteria import Loss
-from autosparse.data.split import Dataset, Examples, fitting_batch
+from autosparse.data.split import Batch, Dataset, Examples, fitting_batch
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
+from autosparse.training.execution import Execution, Step, set_learning_rate
+from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
 
 
@@ -55,30 +57,34 @@ def train(
     on_epoch: Callable[[int, History], None] | None = None,
     start: int = 0,
     stop: int | None = None,
+    execution: Execution | None = None,
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
-    The model is left in training mode.
+    The model is left in training mode. While it trains, convolutions lie channels-last in memory.
 
     :param dataset: on the model's device.
     :param seed: of the data order, the augmentation and dropout, drawn anew for each epoch.
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.
     :param start, stop: only these steps of the whole training, from 0: with one seed, training to step k and then a
         copy from step k on sees the batches and learning rates of one whole training (the optimiser starts afresh).
+    :param execution: precision and the like; the accuracy is measured in float32 whatever it says.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
     optimizer = recipe.optimizer_for(model)
     held = masks.hold(model, optimizer) if masks is not None else None
+    step = (execution or Execution()).step(model, optimizer, loss, dataset.train.device)
     history = History()
-    for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.lr_in(epoch)
-        draws = generator(seed, "order", epoch)
-        with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.device):
-            mean_loss = _train_epoch(model, dataset.train, recipe, optimizer, loss, draws, steps)
-        history.add(mean_loss, model, dataset, recipe)
-        if on_epoch:
-            on_epoch(epoch, history)
+    with channels_last(model, dataset.input_shape):
+        for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
+            set_learning_rate(optimizer, recipe.lr_in(epoch))
+            draws = generator(seed, "order", epoch)
+            with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.device):
+                batches = dataset.train.batches(recipe.batch_size, draws, recipe.augmentation)
+                mean_loss = train_epoch(model, batches, step, steps)
+            history.add(mean_loss.item(), model, dataset, recipe)
+            if on_epoch:
+                on_epoch(epoch, history)
     if held:
         held.remove()
     require_finite(model, recipe)
@@ -109,27 +115,17 @@ def epochs_between(start: int, stop: int | None, length: int, epochs: int) -> It
         yield epoch, range(max(start - before, 0), min(stop - before, length))
 
 
-def _train_epoch(
-    model: nn.Module,
-    split: Examples,
-    recipe: Recipe,
-    optimizer: torch.optim.Optimizer,
-    loss: Loss,
-    draws: torch.Generator,
-    steps: range,
-) -> float:
-    """The ``steps`` of one epoch; the loss stays on the device until its end, so that nothing waits for the host."""
+def train_epoch(model: nn.Module, batches: Iterator[Batch], step: Step, steps: range) -> Tensor:
+    """Those ``steps`` of one epoch; the mean loss stays on its device, so that nothing waits for the host on the way.
+
+    With labels (members, batch) and a step that returns as many losses, it is the mean for each.
+    """
     model.train()
-    total, examples = torch.zeros((), device=split.device), 0
-    batches = split.batches(recipe.batch_size, draws, recipe.augmentation)
+    total, examples = torch.zeros(()), 0
     for x, y in itertools.islice(batches, steps.start, steps.stop):
-        value = loss(model(x), y)
-        optimizer.zero_grad(set_to_none=True)
-        value.backward()
-        optimizer.step()
-        total += value.detach() * len(y)
-        examples += len(y)
-    return (total / examples).item()
+        total = step(x, y) * y.shape[-1] + total.to(x.device)
+        examples += y.shape[-1]
+    return total / examples
 
 
 @torch.inference_mode()

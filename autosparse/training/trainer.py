@@ -10,6 +10,7 @@ from autosparse.criteria import Loss
 from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed
+from autosparse.training.execution import Execution
 from autosparse.training.loop import History, steps_per_epoch, train
 from autosparse.training.recipe import Recipe
 
@@ -29,6 +30,7 @@ class Trainer:
     recipe: Recipe = field(default_factory=Recipe)
     seed: int = 0
     loss: Loss = F.cross_entropy
+    execution: Execution = field(default_factory=Execution)
 
     def __post_init__(self) -> None:
         self._last, self._start = self.recipe, 0
@@ -48,7 +50,9 @@ class Trainer:
     ) -> None:
         """Train in place, see :class:`autosparse.criteria.trained.Training`."""
         seed = self.seed if run is None else derive_seed(self.seed, "run", run)
-        train(model, self.dataset, self.recipe, masks, seed, self.loss, start=start, stop=stop)
+        train(
+            model, self.dataset, self.recipe, masks, seed, self.loss, start=start, stop=stop, execution=self.execution
+        )
 
     @property
     def ahead(self) -> tuple[Recipe, int]:
@@ -69,4 +73,6 @@ class Trainer:
         """Train the pruned network, from where the criterion left it to the end."""
         recipe, start = self._last, self._start
         self.go_on(start=0)  # the next network begins at the beginning
-        return train(model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch, start=start)
+        return train(
+            model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch, start=start, execution=self.execution
+        )

@@ -77,6 +77,7 @@ def test_the_label_is_no_part_of_the_id():
         ),
         (IrpTask(model="lenet-300-100", dataset="mnist", iterations=5), "1587cb624e51aac0"),
         (ScorerTask(irp=("0123456789abcdef",), fit=FitSpec(epochs=3)), "e4ff64a97ca866a1"),
+        (ScorerTask(irp=("0123456789abcdef",), fit=FitSpec(epochs=3, rows=None)), "e4ff64a97ca866a1"),
         (
             ScorerTask(irp=("0123456789abcdef",), fit=FitSpec(backbone="conditional-mean", inputs=("grad",))),
             "d3fed08ac93e35f9",
@@ -85,6 +86,15 @@ def test_the_label_is_no_part_of_the_id():
 )
 def test_ids_never_change_or_finished_work_would_be_orphaned(task, pinned):
     assert task.id == pinned
+
+
+def test_rows_to_fit_on_are_part_of_a_scorer_s_id():
+    irp = {"a": {"model": "lenet-300-100", "dataset": "digits"}}
+    scorers = {"all": {"irp": "a"}, "some": {"irp": "a", "backbone": "conditional-mean", "rows": 2000}}
+    whole, some = (p.task for p in plan_of(irp=irp, scorers=scorers, grid=grid()).scorers)
+    assert "rows" not in whole.spec.get("fit", {})
+    assert some.spec["fit"] == {"backbone": "conditional-mean", "rows": 2000}
+    assert task_from("scorer", some.spec) == some
 
 
 def test_a_task_is_rebuilt_from_its_spec():

@@ -89,7 +89,7 @@ def test_a_cell_that_fails_is_told_of_and_the_others_are_as_alone(tmp_path, monk
 
 
 def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):
-    wild = [cell("random", 0.5, seed, replace(RECIPE, optimizer="sgd", lr=1e30)) for seed in range(3)]
+    wild = [cell("random", 0.5, seed, recipe=replace(RECIPE, optimizer="sgd", lr=1e30)) for seed in range(3)]
     assert all(isinstance(error, NonFiniteLoss) for error in results(wild, tmp_path, 3))
 
 

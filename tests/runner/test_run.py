@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -16,6 +17,7 @@ from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import all_runs
+from autosparse.training import Execution
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 
@@ -131,3 +133,18 @@ def test_an_unreachable_tracking_server_is_told_of_before_anything_starts(settin
     with pytest.raises(AutosparseError, match="does not answer"):
         run_plan(plan_of(), Settings(settings.storage, "http://127.0.0.1:9"), Talk())
     assert not list(settings.storage.rglob("*.json"))
+
+
+def test_precision_reaches_the_workers_and_is_recorded_but_is_no_part_of_the_id(settings):
+    plan, results = cells_only("one", methods=["dense"], seeds=[0]), {}
+    for precision in ("auto", "bfloat16"):
+        storage = settings.storage / precision
+        run_plan(plan, replace(settings, storage=storage, execution=Execution(precision)), Talk())
+        results[precision] = Store(storage).record(plan.cells[0].task)["result"]
+    assert {name: result["precision"] for name, result in results.items()} == {
+        "auto": "float32",
+        "bfloat16": "bfloat16",
+    }
+    losses = [result["history"]["train_loss"] for result in results.values()]
+    assert losses[0] != losses[1]
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)

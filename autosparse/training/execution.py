@@ -1,0 +1,89 @@
+"""How a training's steps are computed: precision and CUDA graphs. That changes rounding and speed, and nothing else."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria import Loss
+from autosparse.errors import AutosparseError, UnknownName
+
+PRECISIONS = ("auto", "float32", "bfloat16")
+
+Step = Callable[[Tensor, Tensor], Tensor]
+"""One optimiser step on a batch (x, y); returns the mean loss, detached, which the next step may overwrite. Of several
+networks together: the losses (members,)."""
+
+
+@dataclass(frozen=True)
+class Execution:
+    """How training steps are computed; no part of any id, because it is where and how, not what."""
+
+    precision: str = "auto"
+    """``bfloat16``: forward and backward pass under autocast, weights, their updates and the loss in float32.
+    ``auto``: that on CUDA devices with bfloat16 units, else ``float32``, in which cuDNN computes convolutions in TF32
+    where the device has it, unless PyTorch is told otherwise."""
+    cuda_graphs: bool = False
+    """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; elsewhere it has no
+    meaning."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise UnknownName("precision", self.precision, PRECISIONS)
+
+    def precision_on(self, device: torch.device | str) -> str:
+        """``float32`` or ``bfloat16``: what ``precision`` comes to on ``device``.
+
+        :raises AutosparseError: where bfloat16 is asked of a CUDA device that has none.
+        """
+        device = torch.device(device)
+        has_it = device.type == "cpu" or (device.type == "cuda" and _has_bfloat16(device))
+        if self.precision == "bfloat16" and not has_it:
+            raise AutosparseError(f"device {str(device)!r} has no bfloat16: take precision float32 or auto")
+        if self.precision == "auto":
+            return "bfloat16" if device.type == "cuda" and has_it else "float32"
+        return self.precision
+
+    def forward(self, model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
+        """The forward pass of ``model``, which is on ``device``, with its logits in float32."""
+        if self.precision_on(device) == "float32":
+            return model
+
+        def half(x: Tensor) -> Tensor:
+            with torch.autocast(device.type, torch.bfloat16):
+                logits: Tensor = model(x)
+            return logits.float()
+
+        return half
+
+    def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, device: torch.device) -> Step:
+        """The step that trains ``model``, which is on ``device``."""
+        forward = self.forward(model, device)
+
+        def eager(x: Tensor, y: Tensor) -> Tensor:
+            value = loss(forward(x), y)
+            optimizer.zero_grad(set_to_none=True)
+            value.sum().backward()  # a stack of networks has a loss for each
+            optimizer.step()
+            return value.detach()
+
+        if self.cuda_graphs and device.type == "cuda":
+            from autosparse.training.graphs import GraphedStep  # here: few trainings want it
+
+            return GraphedStep(eager, model, optimizer)
+        return eager
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    with torch.cuda.device(device):
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """From the next step on; in place where the rate is a tensor, so that a graph sees it."""
+    for group in optimizer.param_groups:
+        if isinstance(group["lr"], Tensor):
+            group["lr"].fill_(lr)
+        else:
+            group["lr"] = lr

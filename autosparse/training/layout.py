@@ -1,0 +1,46 @@
+"""Channels-last memory for convolutions, in which cuDNN's and oneDNN's kernels are at home."""
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+
+@contextlib.contextmanager
+def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[None]:
+    """Within the block the weights of 2-D convolutions lie channels-last in memory; after it as before.
+
+    Shapes, values and flat positions are the same: ``weight.flatten()`` is what it was. Convolutions pass the layout on
+    to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; two
+    blank examples of ``input_shape`` find out.
+    """
+    weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and isinstance(m.weight, nn.Parameter)]
+    before = [weight.stride() for weight in weights]
+    for weight in weights:
+        weight.data = weight.data.to(memory_format=torch.channels_last)  # contiguous() would see no need with 1 channel
+    try:
+        if weights and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device)):
+            _restore(weights, before)
+        yield
+    finally:
+        _restore(weights, before)
+
+
+def _restore(weights: list[nn.Parameter], strides: list[tuple[int, ...]]) -> None:
+    for weight, stride in zip(weights, strides, strict=True):
+        if weight.stride() != stride:
+            weight.grad = None  # in the other layout, which fused optimisers would misread
+            weight.data = weight.new_empty_strided(weight.shape, stride).copy_(weight.data)
+
+
+@torch.no_grad()
+def _computes(model: nn.Module, examples: torch.Tensor) -> bool:
+    training = model.training
+    try:
+        model.eval()(examples)
+    except RuntimeError:
+        return False
+    finally:
+        model.train(training)
+    return True

@@ -1,0 +1,183 @@
+"""Convolutional networks on images of CIFAR's shape: images per second and FLOP/s, beside the usual loop.
+
+Both train the same pruned network with SGD, momentum, and CIFAR's crops and flips; on a CPU, with noise for images, on
+one thread, as each job of a run does. On a GPU the accuracies after equally many epochs are compared too. FLOPs are
+those of the dense layers, three times the forward pass's: masks save none.
+"""
+
+import itertools
+import statistics
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import torch
+from torch import nn
+
+import autosparse as asp
+from autosparse.data.split import Dataset, make_dataset
+from autosparse.errors import AutosparseError
+from autosparse.masks import Masks
+from autosparse.training import Execution, accuracy
+from benchmarks.harness import Comparison, Figure, Options, Result, seconds, side_by_side
+from benchmarks.usual_loop import loader, train_epoch
+
+RECIPE = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(5, 8), drop=0.1, epochs=10, augmentation="crop-flip")
+GOALS = {"resnet18": 8.0}
+"""On a GPU; elsewhere, and for networks that are not named, there is none."""
+
+
+def measure(options: Options) -> list[Result]:
+    """Convolutional networks, pruned to 90 %, beside a worker data loader in float32 and channels first."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return _measure(options)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _measure(options: Options) -> list[Result]:
+    cuda = options.device.type == "cuda"
+    data = cifar(options.data_root if cuda else None)
+    results: list[Result] = [ceiling(dtype, options.device) for dtype in (torch.float32, torch.bfloat16)]
+    peaks = {"float32": results[0].value, "bfloat16": results[1].value}
+    repetitions = 2 if options.quick else 5
+    for model in ("resnet20", "resnet18"):
+        steps = (100 if cuda else 4) if options.quick or not cuda else None
+        for batch_size, execution in itertools.product((128, 512) if cuda else (128,), executions(options)):
+            images = len(data.train) if steps is None else steps * batch_size // (4 if model == "resnet18" else 1)
+            goal = GOALS.get(model) if cuda else None
+            results.append(speed(model, first(data, images), batch_size, execution, options, repetitions, goal, peaks))
+    if cuda and not options.quick:
+        results += [accuracies(model, data.to(options.device), RECIPE, seeds=3) for model in ("resnet20", "resnet18")]
+    return results
+
+
+def executions(options: Options) -> list[Execution]:
+    """The default, and what may be asked for beside it."""
+    other = Execution(cuda_graphs=True) if options.device.type == "cuda" else Execution("bfloat16")
+    return [Execution()] if options.quick else [Execution(), other]
+
+
+def cifar(root: str | None) -> Dataset:
+    """CIFAR-10 as it is found under ``root``, or noise of its shape."""
+    for name in ("cifar10", "parquet:cifar10-jpeg") if root else ():
+        try:
+            return asp.load_dataset(name, root)
+        except AutosparseError:
+            pass
+    return noise(50_000, 10_000)
+
+
+def noise(train: int, test: int) -> Dataset:
+    """Images and labels of CIFAR-10's shape."""
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(256, (train + test, 3, 32, 32), dtype=torch.uint8, generator=draws)
+    labels = torch.randint(10, (train + test,), generator=draws)
+    return make_dataset("noise", (images[:train], labels[:train]), (images[train:], labels[train:]), num_classes=10)
+
+
+def first(data: Dataset, images: int) -> Dataset:
+    """The first training images, and one to test on: what is timed is training."""
+    parts = {
+        name: replace(split, images=split.images[:count], labels=split.labels[:count])
+        for name, split, count in (("train", data.train, images), ("test", data.test, 1))
+    }
+    return replace(data, **parts)
+
+
+def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> tuple[nn.Module, Masks]:
+    """A network on the device, with masks at 90 %."""
+    model = asp.build_model(name, data.num_classes, data.input_shape, seed).to(device)
+    return model, asp.prune(model, "magnitude", 0.9)
+
+
+def speed(
+    name: str,
+    data: Dataset,
+    batch_size: int,
+    execution: Execution,
+    options: Options,
+    repetitions: int,
+    goal: float | None,
+    peaks: dict[str, float],
+) -> Comparison:
+    """Images per second of whole epochs, in turns."""
+    device, recipe = options.device, replace(RECIPE, epochs=1, batch_size=batch_size)
+    here = data.to(device)
+    ours, masks = pruned(name, data, 0, device)
+    usual = usual_epochs(*pruned(name, data, 0, device), data, recipe, device)
+
+    def rate(epoch: Callable[[], object]) -> float:
+        return len(data.train) / seconds(epoch, device)
+
+    precision = execution.precision_on(device)
+    compared = side_by_side(
+        f"{name}, batch {batch_size}, {precision}" + (", CUDA graphs" if execution.cuda_graphs else ""),
+        ("usual loop, float32", lambda: rate(lambda: next(usual))),
+        lambda: rate(lambda: asp.train(ours, here, recipe, masks, execution=execution)),
+        "images/s",
+        repetitions,
+        goal,
+    )
+    per_image = 3 * sum(asp.analysis.flops(ours, data.input_shape).values())
+    achieved = {
+        side: statistics.median(rates) * per_image / 1e12
+        for side, rates in (("ours", compared.rates), ("theirs", compared.baseline_rates))
+    }
+    notes = {
+        "data": data.name,
+        "FLOPs per image": per_image,
+        "achieved TFLOP/s": achieved,
+        "share of the matrix product's": achieved["ours"] / peaks[precision],
+    }
+    return replace(compared, notes=notes)
+
+
+def usual_epochs(
+    model: nn.Module, masks: Masks, data: Dataset, recipe: asp.Recipe, device: torch.device
+) -> Iterator[float]:
+    """Epoch after epoch of the usual loop; each ``next`` trains one."""
+    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
+    batches = loader(data.train, recipe.batch_size, augmented=True, device=device)
+    factors = {name: mask.float() for name, mask in masks.items()}
+    for epoch in itertools.count(1):
+        optimizer.param_groups[0]["lr"] = recipe.lr_in(epoch)
+        yield train_epoch(model, batches, optimizer, factors, device)
+
+
+def accuracies(name: str, data: Dataset, recipe: asp.Recipe, seeds: int) -> Figure:
+    """Test accuracy after a whole training, ours less the usual loop's, mean over seeds."""
+    device, found = data.train.device, {"ours": [], "theirs": []}
+    for seed in range(seeds):
+        model, masks = pruned(name, data, seed, device)
+        found["ours"].append(asp.train(model, data, recipe, masks, seed).last)
+        model, masks = pruned(name, data, seed, device)
+        usual = usual_epochs(model, masks, data, recipe, device)
+        for _ in range(recipe.epochs):
+            next(usual)
+        found["theirs"].append(accuracy(model, data.test))
+    difference = statistics.mean(found["ours"]) - statistics.mean(found["theirs"])
+    return Figure(
+        f"{name}, {data.name}: accuracy after {recipe.epochs} epochs, ours less the usual loop's, {seeds} seeds",
+        difference,
+        "points",
+        "within 0.3",
+        abs(difference) <= 0.3,
+        found,
+    )
+
+
+def ceiling(dtype: torch.dtype, device: torch.device, side: int | None = None) -> Figure:
+    """The best rate of a large matrix product: what no convolution exceeds."""
+    side = side or (8192 if device.type == "cuda" else 1024)
+    a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
+
+    def products() -> None:
+        for _ in range(10):
+            a @ b
+
+    products()
+    best = min(seconds(products, device) for _ in range(3))
+    name = str(dtype).removeprefix("torch.")
+    return Figure(f"matrix product of side {side}, {name}", 10 * 2 * side**3 / best / 1e12, "TFLOP/s")

@@ -1,0 +1,55 @@
+"""How many jobs run side by side on what the cluster has."""
+
+import pytest
+
+from autosparse.errors import AutosparseError
+from autosparse.runner import stage
+from autosparse.runner.settings import Settings
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """A cluster that claims to have these resources."""
+
+    def claim(**resources):
+        monkeypatch.setattr(stage.ray, "cluster_resources", lambda: resources)
+
+    return claim
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gpus", "per_job", "expected"),
+    [
+        (16, 1, 0.25, 4),
+        (16, 2, 0.25, 8),
+        (3, 1, 0.25, 3),  # each takes a CPU too
+        (16, 2, 0.4, 4),  # a job cannot take a part of each of two GPUs
+        (64, 3, 0.1, 30),
+        (64, 1, 0.7, 1),
+        (16, 2, 1, 2),
+        (16, 5, 2, 2),
+        (16, 0, 0, 16),
+        (16, 4, 0, 16),
+    ],
+)
+def test_jobs_share_gpus_as_they_are_told(cluster, cpus, gpus, per_job, expected):
+    cluster(CPU=float(cpus), GPU=float(gpus))
+    assert stage.worker_count(Settings(gpus_per_job=per_job)) == expected
+
+
+def test_no_more_jobs_than_asked_for(cluster):
+    cluster(CPU=16.0, GPU=1.0)
+    assert stage.worker_count(Settings(gpus_per_job=0.25, workers=3)) == 3
+
+
+def test_part_of_several_gpus_is_refused(cluster):
+    cluster(CPU=16.0, GPU=4.0)
+    with pytest.raises(AutosparseError, match=r"--gpus-per-job 1\.5 is neither a share of one GPU nor a whole number"):
+        stage.worker_count(Settings(gpus_per_job=1.5))
+
+
+@pytest.mark.parametrize("resources", [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 1.0}])
+def test_too_few_gpus_are_told_of(cluster, resources):
+    cluster(**resources)
+    with pytest.raises(AutosparseError, match="too few for a job of 1 CPU and 2 GPUs; see --gpus-per-job"):
+        stage.worker_count(Settings(gpus_per_job=2))
