@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from benchmarks.harness import Options, Result, machine, seconds, table
 
-BENCHMARKS = ("training", "convolutions", "fitting")
+BENCHMARKS = ("training", "convolutions", "fitting", "packing")
 
 
 def main() -> None:
