@@ -1,4 +1,4 @@
-# make demo | test | lint | setup; each does what it needs first.
+# make demo | test | lint | bench | setup; each does what it needs first.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
@@ -6,10 +6,10 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
 BIN := .venv/bin
 UV_VERSION := 0.13.8
 
-.PHONY: help setup demo test lint format lock clean
+.PHONY: help setup demo test lint bench bench-quick format lock clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
 
 setup: .venv/installed  ## make .venv with the pinned versions
 
@@ -34,6 +34,12 @@ lint: setup  ## style, types, and the direction of imports
 
 test: lint  ## lint, then the test suite
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
+
+bench: setup  ## every speed claim beside what it is compared with; about an hour
+	@$(BIN)/python scripts/bench.py
+
+bench-quick: setup  ## less of each; under 5 minutes on 2 cores
+	@$(BIN)/python scripts/bench.py --quick
 
 format: setup  ## put the code in its format
 	$(BIN)/ruff check --fix .
