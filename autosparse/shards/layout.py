@@ -1,8 +1,8 @@
-"""How the weights of a network lie in shards: in the order of its layers, then of the flat index, one after the other."""
+"""How the weights of a network lie in shards: layer after layer, each by its flat index."""
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,10 @@ class Shard:
     path: Path
     start: int
     rows: int
+
+    def as_in(self, folder: str | Path, kind: str) -> "Shard":
+        """The same rows in the file of another kind, ``KIND-NUMBER.parquet``."""
+        return replace(self, path=Path(folder) / f"{kind}-{self.path.name.rpartition('-')[2]}")
 
 
 @dataclass(frozen=True)

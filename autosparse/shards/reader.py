@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.irp.parquet import KEY as SURVIVAL
+from autosparse.seeds import derive_seed
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes, Shard, Shards, pieces
 from autosparse.shards.writer import KEYS
 
@@ -69,28 +70,57 @@ def read_rows(shard: Shard, shapes: Shapes, columns: Sequence[str]) -> Iterator[
     rows are not those of the shard's place.
     """
     row = shard.start
+    for batch in _batches(shard, ["layer", "position", *columns]):
+        _check(batch, shapes, range(row, row + len(batch)), shard)
+        row += len(batch)
+        yield {name: batch.column(name).to_numpy() for name in columns}
+
+
+def read_column(shard: Shard, column: str) -> Iterator[np.ndarray]:
+    """The same for one column of a shard of scores or masks."""
+    for batch in _batches(shard, [column]):
+        yield batch.column(column).to_numpy(zero_copy_only=False)
+
+
+def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    left, texts = shard.rows, [name for name in columns if name == "layer"]
     try:
-        with pq.ParquetFile(shard.path, page_checksum_verification=True, read_dictionary=["layer"]) as file:
-            wanted = ["layer", "position", *columns]
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=wanted, use_threads=False):
-                _check(batch, shapes, range(row, row + len(batch)), shard)
-                row += len(batch)
-                yield {name: batch.column(name).to_numpy() for name in columns}
+        with pq.ParquetFile(shard.path, page_checksum_verification=True, read_dictionary=texts) as file:
+            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
+                left -= len(batch)
+                if left < 0 or any(column.null_count for column in batch.columns):
+                    raise CorruptFile(f"{shard.path} has a row too many or without a value; {AGAIN}")
+                yield batch
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{shard.path} is truncated or damaged: {error}; {AGAIN}") from error
-    if row != shard.start + shard.rows:
-        raise CorruptFile(f"{shard.path} holds {row - shard.start} rows, not {shard.rows}; {AGAIN}")
+    if left:
+        raise CorruptFile(f"{shard.path} holds {shard.rows - left} rows, not {shard.rows}; {AGAIN}")
+
+
+def read_sample(shards: Shards, columns: Sequence[str], most: int) -> dict[str, np.ndarray]:
+    """All rows in order where there are at most ``most``; else about as many, drawn at random, and the extremes.
+
+    Columns of shape (rows,); the whole folder is read.
+    """
+    share = min(1.0, most / shards.rows)
+    parts: list[dict[str, np.ndarray]] = []
+    for shard in shards.files:
+        draws = np.random.default_rng(derive_seed("sample of features", shard.start))
+        for rows in read_rows(shard, shards.shapes, columns):
+            chosen = draws.random(len(rows[columns[0]])) < share
+            for column in rows.values():  # a surface must span all weights
+                chosen[[column.argmin(), column.argmax()]] = True
+            parts.append({name: column[chosen] for name, column in rows.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in columns}
 
 
 def content_digest(path: Path) -> str:
-    """What names a shard's content: its own digest, or, of a survival shard, the dataset's fingerprint and its number."""
+    """What names a shard's content: its digest, or, of a survival shard, the dataset's fingerprint and its number."""
     described = _describe(path)[0]
     return str(described.get("digest") or f"{described['fingerprint']}#{described['shard']}")
 
 
 def _check(batch: pa.RecordBatch, shapes: Shapes, rows: range, shard: Shard) -> None:
-    if rows.stop > shard.start + shard.rows or any(column.null_count for column in batch.columns):
-        raise CorruptFile(f"{shard.path} has a row too many or without a value; {AGAIN}")
     layers, positions = batch.column("layer"), batch.column("position").to_numpy()
     codes = {name: code for code, name in enumerate(layers.dictionary.to_pylist())}
     indices, start = layers.indices.to_numpy(), 0
@@ -111,7 +141,8 @@ def _describe(path: Path) -> tuple[dict[str, Any], int, tuple[str, ...]]:
         schema = metadata.schema.to_arrow_schema()
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{path} is truncated or no Parquet file: {error}; {AGAIN}") from error
-    text = next((metadata.metadata[key] for key in (KEYS["features"], SURVIVAL) if key in (metadata.metadata or {})), None)
+    held = metadata.metadata or {}
+    text = held.get(KEYS["features"]) or held.get(SURVIVAL)
     if text is None or not {"layer", "position"} <= set(schema.names):
         raise CorruptFile(
             f"{path} is not a shard of autosparse (columns {schema.names}); give a folder that save_features or "

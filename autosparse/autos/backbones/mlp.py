@@ -22,5 +22,6 @@ class MLP(Backbone):
         """(rows, inputs) -> (rows,): each row's to the bit, whatever rows are around it and however many threads."""
         # A product with one row or one column is a sum that BLAS cuts up as it pleases: give it several.
         hidden = self.layers[:-1](F.pad(x, (0, 0, 0, -len(x) % 64)))
-        last: nn.Linear = self.layers[-1]
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
         return F.linear(hidden, last.weight.expand(4, -1), last.bias.expand(4))[: len(x), 0]

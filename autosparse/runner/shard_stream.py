@@ -1,0 +1,173 @@
+"""Work on many shards by Ray Data, watched: every failure ends, and names its shard.
+
+The unit of work is a shard: a row of the dataset is a file's name, and the actor reads, computes and writes by itself,
+chunk by chunk. So rows keep their order, memory is bounded whatever the size of a shard, no row passes through the
+object store, a shard's result is written whole or not at all, and, as nothing else needs a CPU, the pool may hold them
+all.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import ray
+
+from autosparse.errors import AutosparseError, WorkFailed
+from autosparse.runner.settings import Settings
+from autosparse.runner.stage import worker_count
+from autosparse.shards import Shard
+
+ATTEMPTS = 3
+"""How often a shard is begun before it is given up: twice a worker may die of it."""
+PATIENCE = 900.0
+"""Seconds without a sign of life, after which the work is given up."""
+RESTARTS = 8
+"""Of each actor, for whatever reason."""
+
+Beat = Callable[[], None]
+Work = Callable[[Shard, Beat], np.ndarray]
+"""Does one shard, calls the beat now and then, returns int64 counts."""
+
+
+class _Actor:
+    """Does shards in a process of Ray's, which holds what they have in common: a scorer."""
+
+    def __init__(self, work: Work, signs: str):
+        self.work, self.signs = work, signs
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        return _do(batch, self.work, self.signs)
+
+
+def _do(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, list[Any]]:
+    """One row in, one row out: a shard, its counts or what went wrong."""
+    number, shard = int(batch["number"][0]), Shard(Path(batch["path"][0]), *map(int, batch["rows"][0]))
+    counts, error = b"", ""
+    try:
+        counts = _attempt(shard, work, Path(signs) / f".attempts-{number:05d}").tobytes()
+    except AutosparseError as known:
+        error = str(known)
+    except Exception as unknown:
+        error = f"{shard.path}: {type(unknown).__name__}: {unknown}"
+    return {"number": [number], "counts": [counts], "error": [error]}
+
+
+def _attempt(shard: Shard, work: Work, sign: Path) -> np.ndarray:
+    """Do a shard, with a sign that outlives this process: how often it was begun, and when it last went on."""
+    begun = sign.read_bytes() if sign.exists() else b""
+    if len(begun) == ATTEMPTS:
+        raise WorkFailed(
+            f"{shard.path}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
+            "see Ray's logs, and try fewer --workers"
+        )
+    sign.write_bytes(begun + b".")
+    counts = work(shard, sign.touch)
+    sign.unlink()
+    return counts
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class _Coordinator:
+    """Runs the datasets in a process of its own, whose end is the end of all it started."""
+
+    def run(
+        self, work: Work, rows: list[dict[str, Any]], signs: str, workers: int, actors: bool, gpus: float
+    ) -> Iterator[dict[str, Any]]:
+        import ray.data  # here: it takes seconds
+
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        options = {"work": work, "signs": signs}
+        if actors:
+            pool = ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1)
+            done = dataset.map_batches(
+                _Actor,
+                fn_constructor_kwargs=options,
+                batch_size=1,
+                compute=pool,
+                num_cpus=1,
+                num_gpus=gpus,
+                max_restarts=RESTARTS,
+                max_task_retries=-1,
+            )
+        else:
+            tasks = ray.data.TaskPoolStrategy(size=workers)
+            done = dataset.map_batches(
+                _do, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
+            )
+        yield from done.iter_rows()
+
+
+class ShardStream:
+    """A context in which :meth:`map` does work on shards; what is under way when it ends is stopped.
+
+    :param signs: a folder that all workers see, for their signs of life.
+    """
+
+    def __init__(self, settings: Settings, signs: Path, patience: float = PATIENCE):
+        self.signs, self.patience = signs, patience
+        self.workers, self.gpus = worker_count(settings), settings.gpus_per_job
+        self.coordinator = _Coordinator.remote()  # type: ignore[attr-defined]
+
+    def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> list[np.ndarray]:
+        """The counts of each shard, in the order of ``shards``.
+
+        :param actors: by actors that keep ``work``, with GPUs where the settings give each job some; otherwise by
+            tasks, which find their processes running.
+
+        Raises :class:`WorkFailed` naming the shard where the work raised an error or its worker died three times, and
+        where nothing moved for ``patience`` seconds.
+        """
+        rows = [
+            {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
+            for number, shard in enumerate(shards)
+        ]
+        results = self.coordinator.run.options(num_returns="streaming").remote(
+            work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0
+        )
+        found: dict[int, np.ndarray] = {}
+        for row in self._watched(results, shards):
+            if row["error"]:
+                raise WorkFailed(row["error"])
+            found[row["number"]] = np.frombuffer(row["counts"], np.int64)
+        if len(found) < len(shards):
+            missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
+            raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
+        return [found[number] for number in range(len(shards))]
+
+    def _watched(self, results: Any, shards: Sequence[Shard]) -> Iterator[dict[str, Any]]:
+        seen, moved = self._last_signs(), time.monotonic()
+        while True:
+            ready, _ = ray.wait([results], timeout=1.0)
+            if ready:
+                try:
+                    yield ray.get(next(results))
+                except StopIteration:
+                    return
+                except ray.exceptions.RayError as error:
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                    raise WorkFailed(f"Ray gave up{self._under_way(shards)}: {reason}") from error
+                moved = time.monotonic()
+            elif (signs := self._last_signs()) != seen:
+                seen, moved = signs, time.monotonic()
+            elif time.monotonic() - moved > self.patience:
+                raise WorkFailed(
+                    f"nothing moved for {self.patience:.0f} s{self._under_way(shards)}: is the storage slow, or does "
+                    "other work hold the CPUs (or GPUs) that the workers need?"
+                )
+
+    def _last_signs(self) -> dict[str, float]:
+        return {path.name: path.stat().st_mtime for path in self.signs.glob(".attempts-*") if path.exists()}
+
+    def _under_way(self, shards: Sequence[Shard]) -> str:
+        begun = [shards[int(name.rpartition("-")[2])].path for name in sorted(self._last_signs())]
+        return f" at {', '.join(map(str, begun))}" if begun else " before the first shard was begun"
+
+    def __enter__(self) -> "ShardStream":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        ray.kill(self.coordinator)
