@@ -60,6 +60,22 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ray.shutdown()
 
 
+def worker_count(settings: Settings) -> int:
+    """Jobs that the connected cluster runs at a time."""
+    import ray
+
+    resources = ray.cluster_resources()
+    most = int(resources.get("CPU", 0))
+    if settings.gpus_per_job:
+        most = min(most, int(resources.get("GPU", 0) / settings.gpus_per_job))
+    if most < 1:
+        raise AutosparseError(
+            f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
+            f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job"
+        )
+    return min(most, settings.workers or most)
+
+
 def _require_answer(address: str) -> None:
     """Raise where nothing listens at ``[ray://]host:port``: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")

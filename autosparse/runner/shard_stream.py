@@ -7,7 +7,7 @@ all.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,58 +15,16 @@ from typing import Any
 import numpy as np
 import ray
 
-from autosparse.errors import AutosparseError, WorkFailed
+from autosparse.errors import WorkFailed
+from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.stage import worker_count
+from autosparse.runner.shard_actor import Actor, Work, do_row
 from autosparse.shards import Shard
 
-ATTEMPTS = 3
-"""How often a shard is begun before it is given up: twice a worker may die of it."""
 PATIENCE = 900.0
 """Seconds without a sign of life, after which the work is given up."""
 RESTARTS = 8
 """Of each actor, for whatever reason."""
-
-Beat = Callable[[], None]
-Work = Callable[[Shard, Beat], np.ndarray]
-"""Does one shard, calls the beat now and then, returns int64 counts."""
-
-
-class _Actor:
-    """Does shards in a process of Ray's, which holds what they have in common: a scorer."""
-
-    def __init__(self, work: Work, signs: str):
-        self.work, self.signs = work, signs
-
-    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
-        return _do(batch, self.work, self.signs)
-
-
-def _do(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, list[Any]]:
-    """One row in, one row out: a shard, its counts or what went wrong."""
-    number, shard = int(batch["number"][0]), Shard(Path(batch["path"][0]), *map(int, batch["rows"][0]))
-    counts, error = b"", ""
-    try:
-        counts = _attempt(shard, work, Path(signs) / f".attempts-{number:05d}").tobytes()
-    except AutosparseError as known:
-        error = str(known)
-    except Exception as unknown:
-        error = f"{shard.path}: {type(unknown).__name__}: {unknown}"
-    return {"number": [number], "counts": [counts], "error": [error]}
-
-
-def _attempt(shard: Shard, work: Work, sign: Path) -> np.ndarray:
-    """Do a shard, with a sign that outlives this process: how often it was begun, and when it last went on."""
-    begun = sign.read_bytes() if sign.exists() else b""
-    if len(begun) == ATTEMPTS:
-        raise WorkFailed(
-            f"{shard.path}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
-            "see Ray's logs, and try fewer --workers"
-        )
-    sign.write_bytes(begun + b".")
-    counts = work(shard, sign.touch)
-    sign.unlink()
-    return counts
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -84,7 +42,7 @@ class _Coordinator:
         if actors:
             pool = ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1)
             done = dataset.map_batches(
-                _Actor,
+                Actor,
                 fn_constructor_kwargs=options,
                 batch_size=1,
                 compute=pool,
@@ -96,7 +54,7 @@ class _Coordinator:
         else:
             tasks = ray.data.TaskPoolStrategy(size=workers)
             done = dataset.map_batches(
-                _do, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
+                do_row, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
             )
         yield from done.iter_rows()
 

@@ -12,7 +12,7 @@ import torch
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.surface import Surface
 from autosparse.errors import WorkFailed
-from autosparse.runner.shard_stream import Beat
+from autosparse.runner.shard_actor import Beat
 from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
 from autosparse.shards import Shard, ShardWriter, read_rows
 from autosparse.shards.layout import Shapes

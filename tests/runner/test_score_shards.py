@@ -1,4 +1,4 @@
-"""Scoring and selection over shards: the same masks as in memory, and no failure that is silent, endless or half done."""
+"""Scoring over shards: the masks are those of the model in memory, and no failure is silent, endless or half done."""
 
 import json
 import os
@@ -109,16 +109,18 @@ def dying(folder, times, number=1):
     return work
 
 
-def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
+@pytest.mark.parametrize("actors", [True, False])
+def test_the_death_of_a_worker_is_survived(stream, features, tmp_path, actors):
     files = open_features(features).files
     with stream.ShardStream(settings(), tmp_path) as pool:
-        counts = pool.map(dying(tmp_path, 1), files)
+        counts = pool.map(dying(tmp_path, 1), files, actors)
     assert [int(count[0]) for count in counts] == [shard.rows for shard in files]
 
 
-def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path):
+@pytest.mark.parametrize("actors", [True, False])
+def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path, actors):
     with stream.ShardStream(settings(), tmp_path) as pool, pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):
-        pool.map(dying(tmp_path, 1000), open_features(features).files)
+        pool.map(dying(tmp_path, 1000), open_features(features).files, actors)
     assert len(list(tmp_path.glob("try-*"))) == 3
 
 
@@ -127,9 +129,11 @@ def test_work_that_hangs_is_given_up_by_name(stream, features, tmp_path):
         time.sleep(3600 if shard.path.name == "part-00002.parquet" else 0)
         return np.array([1])
 
-    with stream.ShardStream(settings(), tmp_path, patience=5) as pool:
-        with pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"):
-            pool.map(hang, open_features(features).files)
+    with (
+        stream.ShardStream(settings(), tmp_path, patience=5) as pool,
+        pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"),
+    ):
+        pool.map(hang, open_features(features).files)
 
 
 def test_a_shard_damaged_inside_is_named_and_nothing_is_left(stream, network, tmp_path):
