@@ -65,6 +65,7 @@ def score_shards(
     """
     shards = open_features(Path(features).absolute())
     require_inputs(shards, scorer.inputs)
+    k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
     with (
         atomic_folder(Path(out).absolute(), ours=OURS) as temporary,
@@ -76,7 +77,7 @@ def score_shards(
             judge, certificate = _tabulated(judge, shards, near, settings.gpus_per_job)
         work = ScoreShard(judge, scorer.inputs, shards.shapes, str(temporary), described)
         counts = stream.map(work, shards.files, actors=True)
-        kept = None if sparsity is None else _prune(stream, shards, counts, sparsity, temporary)
+        kept = None if k is None else _prune(stream, shards, counts, k, temporary)
         result = Scored(shards.rows, len(shards.files), kept, certificate)
         write_record(temporary / "scores.json", {**asdict(result), **described, "sparsity": sparsity})
     return result
@@ -110,14 +111,13 @@ def _fit_surface(scorer: Scorer, shards: Shards, sparsities: Sequence[float]) ->
     return scorer, not_kept(scorer, verdict)
 
 
-def _prune(stream: ShardStream, shards: Shards, counts: list[np.ndarray], sparsity: float, folder: Path) -> int:
-    """Write masks that keep the highest scores, ties broken by position; returns how many there are."""
+def _prune(stream: ShardStream, shards: Shards, counts: list[np.ndarray], k: int, folder: Path) -> int:
+    """Write masks that keep the ``k`` highest scores, ties broken by position; returns how many there are."""
     scored = [shard.as_in(folder, "scores") for shard in shards.files]
-    k = keep_count(shards.rows, sparsity)
     high, needed = find_bin(np.sum(counts, axis=0), max(k, 1))
     cut = make_cut(high, stream.map(CountLow(high), scored), needed if k else 0)
     ties = {shard.path.name: count for shard, count in zip(scored, cut.ties, strict=True)}
-    description = {"sparsity": sparsity, "shards": len(scored), "scores": content_id(ties)}
+    description = {"kept": k, "shards": len(scored), "scores": content_id(ties)}
     kept = sum(int(n[0]) for n in stream.map(MaskShard(cut.bits, ties, str(folder), description), scored))
     if kept != k:
         raise WorkFailed(f"{kept} weights were kept instead of {k}: the scores in {folder} changed under way")
