@@ -49,13 +49,11 @@ def measure(options: Options, rows: int | None = None) -> list[Result]:
         "GiB per process": watch.memory, "bytes read": 16 * rows, "bytes written": 4.125 * rows,
         "stages in seconds": watch.stages(out),
     }  # fmt: skip
-    rate = rows / took
+    rate, largest = rows / took, max(watch.memory.values())
     return [
         Comparison(name, f"{least / 1e6:,.0f} M in memory", "parameters/s", [least / theirs], [rate], notes=notes),
         Figure(f"{name}: rate", rate / 1e6, "M/s", "at least 20", rate >= 20e6),
-        Figure(
-            f"{name}: largest process", max(watch.memory.values()), "GiB", "below 2", max(watch.memory.values()) < 2
-        ),
+        Figure(f"{name}: largest process", largest, "GiB", "below 2", largest < 2),
         Figure(f"{name}: weights kept", kept, "weights", f"{keep_count(rows, SPARSITY):,}", exact),
     ]
 
