@@ -27,6 +27,8 @@ from autosparse.shards.reader import read_column, read_sample
 OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json")
 SAMPLE = 1 << 24
 """Rows for which a surface is fitted: all there are, or a sample where there are more."""
+MANY = 100_000_000
+"""Rows from which a pool of actors, each with the scorer at hand, is worth its start."""
 FITS = 1 << 28
 """Weights up to which the masks are written as one safetensors file, too."""
 
@@ -76,7 +78,8 @@ def score_shards(
             near = SPARSITIES if sparsity is None else (sparsity,)
             judge, certificate = _tabulated(judge, shards, near, settings.gpus_per_job)
         work = ScoreShard(judge, scorer.inputs, shards.shapes, str(temporary), described)
-        counts = stream.map(work, shards.files, actors=True)
+        actors = settings.gpus_per_job > 0 or shards.rows >= MANY
+        counts = stream.map(work, shards.files, actors)
         kept = None if k is None else _prune(stream, shards, counts, k, temporary)
         result = Scored(shards.rows, len(shards.files), kept, certificate)
         write_record(temporary / "scores.json", {**asdict(result), **described, "sparsity": sparsity})

@@ -56,11 +56,22 @@ class _Coordinator:
             done = dataset.map_batches(
                 do_row, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
             )
-        yield from done.iter_rows()
+        for row in done.iter_rows():
+            yield row
+            if row["error"]:
+                return  # which ends the work on the other shards
+
+
+class ShardFailed(WorkFailed):
+    """Work on a shard that raised an error; the rest was ended in good order."""
+
+
+COORDINATORS: dict[str, Any] = {}
+"""The one of each connection to Ray: its start takes seconds."""
 
 
 class ShardStream:
-    """A context in which :meth:`map` does work on shards; what is under way when it ends is stopped.
+    """A context in which :meth:`map` does work on shards; what is under way where it ends with an error is stopped.
 
     :param signs: a folder that all workers see, for their signs of life.
     """
@@ -68,13 +79,16 @@ class ShardStream:
     def __init__(self, settings: Settings, signs: Path, patience: float = PATIENCE):
         self.signs, self.patience = signs, patience
         self.workers, self.gpus = worker_count(settings), settings.gpus_per_job
-        self.coordinator = _Coordinator.remote()  # type: ignore[attr-defined]
+        job = ray.get_runtime_context().get_job_id()
+        if job not in COORDINATORS:
+            COORDINATORS[job] = _Coordinator.remote()  # type: ignore[attr-defined]
+        self.job, self.coordinator = job, COORDINATORS[job]
 
     def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> list[np.ndarray]:
         """The counts of each shard, in the order of ``shards``.
 
         :param actors: by actors that keep ``work``, with GPUs where the settings give each job some; otherwise by
-            tasks, which find their processes running.
+            tasks, which start sooner: Ray keeps their processes.
 
         Raises :class:`WorkFailed` naming the shard where the work raised an error or its worker died three times, and
         where nothing moved for ``patience`` seconds.
@@ -89,7 +103,7 @@ class ShardStream:
         found: dict[int, np.ndarray] = {}
         for row in self._watched(results, shards):
             if row["error"]:
-                raise WorkFailed(row["error"])
+                raise ShardFailed(row["error"])
             found[row["number"]] = np.frombuffer(row["counts"], np.int64)
         if len(found) < len(shards):
             missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
@@ -128,4 +142,6 @@ class ShardStream:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        ray.kill(self.coordinator)
+        if kind is not None and not issubclass(kind, ShardFailed):
+            COORDINATORS.pop(self.job, None)
+            ray.kill(self.coordinator)
