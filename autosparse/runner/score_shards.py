@@ -69,10 +69,8 @@ def score_shards(
     require_inputs(shards, scorer.inputs)
     k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
-    with (
-        atomic_folder(Path(out).absolute(), ours=OURS) as temporary,
-        ShardStream(settings, temporary, patience) as stream,
-    ):
+    with atomic_folder(Path(out).absolute(), ours=OURS) as temporary:
+        stream = ShardStream(settings, temporary, patience)
         judge, certificate = ray.put(scorer), None
         if not exact and needs_surface(scorer, shards.rows):
             near = SPARSITIES if sparsity is None else (sparsity,)

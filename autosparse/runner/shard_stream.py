@@ -9,7 +9,6 @@ all.
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -71,7 +70,7 @@ COORDINATORS: dict[str, Any] = {}
 
 
 class ShardStream:
-    """A context in which :meth:`map` does work on shards; what is under way where it ends with an error is stopped.
+    """Does work on shards with :meth:`map`; where that ends with an error, what is under way is stopped.
 
     :param signs: a folder that all workers see, for their signs of life.
     """
@@ -79,10 +78,6 @@ class ShardStream:
     def __init__(self, settings: Settings, signs: Path, patience: float = PATIENCE):
         self.signs, self.patience = signs, patience
         self.workers, self.gpus = worker_count(settings), settings.gpus_per_job
-        job = ray.get_runtime_context().get_job_id()
-        if job not in COORDINATORS:
-            COORDINATORS[job] = _Coordinator.remote()  # type: ignore[attr-defined]
-        self.job, self.coordinator = job, COORDINATORS[job]
 
     def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> list[np.ndarray]:
         """The counts of each shard, in the order of ``shards``.
@@ -97,14 +92,25 @@ class ShardStream:
             {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
             for number, shard in enumerate(shards)
         ]
-        results = self.coordinator.run.options(num_returns="streaming").remote(
-            work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0
+        job = ray.get_runtime_context().get_job_id()
+        if job not in COORDINATORS:
+            COORDINATORS[job] = _Coordinator.remote()  # type: ignore[attr-defined]
+        results = (
+            COORDINATORS[job]
+            .run.options(num_returns="streaming")
+            .remote(work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0)
         )
         found: dict[int, np.ndarray] = {}
-        for row in self._watched(results, shards):
-            if row["error"]:
-                raise ShardFailed(row["error"])
-            found[row["number"]] = np.frombuffer(row["counts"], np.int64)
+        try:
+            for row in self._watched(results, shards):
+                if row["error"]:
+                    raise ShardFailed(row["error"])
+                found[row["number"]] = np.frombuffer(row["counts"], np.int64)
+        except ShardFailed:
+            raise
+        except BaseException:  # Ctrl-C, too
+            ray.kill(COORDINATORS.pop(job))
+            raise
         if len(found) < len(shards):
             missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
             raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
@@ -137,11 +143,3 @@ class ShardStream:
     def _under_way(self, shards: Sequence[Shard]) -> str:
         begun = [shards[int(name.rpartition("-")[2])].path for name in sorted(self._last_signs())]
         return f" at {', '.join(map(str, begun))}" if begun else " before the first shard was begun"
-
-    def __enter__(self) -> "ShardStream":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if kind is not None and not issubclass(kind, ShardFailed):
-            COORDINATORS.pop(self.job, None)
-            ray.kill(self.coordinator)

@@ -117,13 +117,13 @@ def dying(folder, times, number=1):
 
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
-    with stream.ShardStream(settings(), tmp_path) as pool:
-        counts = pool.map(dying(tmp_path, 1), files, actors=True)
+    counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 1), files, actors=True)
     assert [int(count[0]) for count in counts] == [shard.rows for shard in files]
 
 
 def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path):
-    with stream.ShardStream(settings(), tmp_path) as pool, pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):
+    pool = stream.ShardStream(settings(), tmp_path)
+    with pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):
         pool.map(dying(tmp_path, 1000), open_features(features).files)
     assert len(list(tmp_path.glob("try-*"))) == 3
 
@@ -136,11 +136,11 @@ def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stre
         return np.array([1])
 
     files, slow = open_features(features).files, False
-    with stream.ShardStream(settings(), tmp_path) as pool:
-        pool.map(work, files)  # now there are processes
-        pool.patience, slow = 5, True
-        with pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"):
-            pool.map(work, files)
+    pool = stream.ShardStream(settings(), tmp_path)
+    pool.map(work, files)  # now there are processes
+    pool.patience, slow = 5, True
+    with pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"):
+        pool.map(work, files)
     deadline = time.monotonic() + 60
     while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
         time.sleep(0.2)
