@@ -29,7 +29,8 @@ def sha256_file(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Have the names in ``folder`` outlive a crash."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -38,7 +39,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def _refusing_unwritable(path: Path) -> Iterator[None]:
+def refusing_unwritable(path: Path) -> Iterator[None]:
+    """Turn a failure to write within the block into one clear line that names ``path``."""
     try:
         yield
     except OSError as error:
@@ -50,7 +52,7 @@ def _refusing_unwritable(path: Path) -> Iterator[None]:
 
 def require_writable(folder: Path) -> None:
     """Raise now, before any work, where ``folder`` could not be written later."""
-    with _refusing_unwritable(folder):
+    with refusing_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{secrets.token_hex(4)}"
         probe.touch()
@@ -59,7 +61,7 @@ def require_writable(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` so that a reader sees the old file or the whole new one (fsync, then rename)."""
-    with _refusing_unwritable(path):
+    with refusing_unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
@@ -70,7 +72,7 @@ def write_atomic(path: Path, data: bytes) -> None:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def require_replaceable(path: Path, ours: Collection[str]) -> None:
@@ -90,14 +92,14 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
 
     :param ours: name patterns of what an older folder at ``path`` may hold and lose.
     """
-    with _refusing_unwritable(path):
+    with refusing_unwritable(path):
         require_replaceable(path, ours)
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
     try:
         yield temporary
-        with _refusing_unwritable(path):
+        with refusing_unwritable(path):
             for file in temporary.rglob("*"):
                 if file.is_file():
                     with file.open("rb") as handle:
@@ -105,7 +107,7 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
             if path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
-            _sync_folder(path.parent)
+            sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

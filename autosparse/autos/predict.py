@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from autosparse.autos.certificate import Certificate, certify
-from autosparse.autos.surface import fit_surface
+from autosparse.autos.surface import Surface, fit_surface
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.masks import keep_count
 
@@ -29,6 +29,12 @@ class Verdict:
     evaluations: int
     """How often the network was asked."""
     certificate: Certificate | None = None
+    surface: Surface | None = None
+
+    @property
+    def promise_kept(self) -> bool:
+        """Whether the masks are the network's, or near enough."""
+        return self.certificate is None or min(self.certificate.iou.values()) >= PROMISE
 
 
 def predict_all(
@@ -44,9 +50,24 @@ def predict_all(
     :param exact: ask the network about every weight.
     """
     total = len(next(iter(features.values())))
-    if exact or not scorer.network.costly or total <= 2 * BUDGETS[0]:
+    if exact or not needs_surface(scorer, total):
         return Verdict(scorer.predict(features), total)
-    columns, keep, spent = [features[name] for name in scorer.inputs], _counts(total, sparsities), 0
+    verdict = tabulate(scorer, features, sparsities)
+    if verdict.promise_kept:
+        return verdict
+    logging.getLogger(__name__).warning("%s: scoring %d weights one by one", not_kept(scorer, verdict), total)
+    return Verdict(scorer.predict(features), verdict.evaluations + total)
+
+
+def needs_surface(scorer: "Scorer", total: int) -> bool:
+    """Whether a surface scores ``total`` weights sooner than the network does."""
+    return scorer.network.costly and total > 2 * BUDGETS[0]
+
+
+def tabulate(scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence[float]) -> Verdict:
+    """Scores by a surface, and the surface: refined until it keeps the promise or the last budget is spent."""
+    columns, spent = [features[name] for name in scorer.inputs], 0
+    keep = _counts(len(columns[0]), sparsities)
 
     def evaluate(asked: list[Tensor]) -> Tensor:
         return scorer.predict(dict(zip(scorer.inputs, asked, strict=True)))
@@ -56,13 +77,19 @@ def predict_all(
         scores = surface(columns)
         certificate = certify(evaluate, columns, scores, keep)
         spent += surface.evaluations + certificate.sampled
-        if min(certificate.iou.values()) >= PROMISE:
-            return Verdict(scores, spent, certificate)
-    logging.getLogger(__name__).warning(
-        "a surface of %d points agrees with the %s scorer to an IoU of %.3f only: scoring %d weights one by one",
-        surface.evaluations, scorer.backbone, min(certificate.iou.values()), total,
-    )  # fmt: skip
-    return Verdict(scorer.predict(features), spent + total)
+        verdict = Verdict(scores, spent, certificate, surface)
+        if verdict.promise_kept:
+            break
+    return verdict
+
+
+def not_kept(scorer: "Scorer", verdict: Verdict) -> str:
+    """What to say of a surface that does not keep the promise."""
+    worst = min(verdict.certificate.iou.values()) if verdict.certificate else 1.0
+    return (
+        f"a surface of {verdict.evaluations} evaluations agrees with the {scorer.backbone} scorer to an IoU of "
+        f"{worst:.3f} only"
+    )
 
 
 def _counts(total: int, sparsities: Sequence[float]) -> list[int]:

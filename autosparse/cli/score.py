@@ -1,12 +1,16 @@
-"""``autosparse score``: a scorer's verdict on every weight of a network."""
+"""``autosparse score``: a scorer's verdict on every weight of a network, in memory or from shards of its features."""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from autosparse.cli import common
+
+if TYPE_CHECKING:
+    from autosparse.autos import Scorer
+    from autosparse.runner.settings import Settings
 
 
 def register(app: typer.Typer) -> None:
@@ -20,20 +24,40 @@ def score(
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
     seed: Annotated[int, typer.Option(help="Of the network's initialisation.")] = 0,
+    features: Annotated[
+        Path | None, typer.Option(help="Feature or survival shards to score instead of a model.", show_default=False)
+    ] = None,
+    sparsity: Annotated[
+        float | None,
+        typer.Option(help="With --features: write masks that remove this share.", show_default=False),
+    ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Ask the scorer's network about every weight.")] = False,
     data_root: common.DataRoot = None,
     download: common.Download = False,
+    address: common.Address = None,
+    workers: common.Workers = None,
+    gpus_per_job: common.GpusPerJob = 0.0,
     as_json: common.Json = False,
 ) -> None:
-    """Score every prunable weight; writes Parquet with columns layer, position, score."""
+    """Score every prunable weight; writes Parquet with columns layer, position, score.
+
+    With --features, networks of any size: one file of scores per shard, in its order.
+    """
     from autosparse.autos import load_scorer
     from autosparse.data import load_dataset
+    from autosparse.errors import AutosparseError
     from autosparse.files import require_replaceable, require_writable
     from autosparse.runner.score import SCORES, score_network
+    from autosparse.runner.settings import Settings
 
-    require_replaceable(out, SCORES)
+    if features is None and sparsity is not None:
+        raise AutosparseError("--sparsity goes with --features; a model is pruned by `autosparse run` or asp.prune")
     require_writable(out.absolute().parent)
     loaded = load_scorer(scorer)
+    if features is not None:
+        settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
+        return _score_features(loaded, features, out, settings, sparsity, exact, as_json)
+    require_replaceable(out, SCORES)
     rows = score_network(loaded, model, load_dataset(dataset, data_root, download=download), seed, out, exact)
     certificate = loaded.verdict.certificate if loaded.verdict else None
     if as_json:
@@ -43,3 +67,25 @@ def score(
         typer.echo(f"{out}: {rows} scores")
         if certificate:
             typer.echo(certificate.text)
+
+
+def _score_features(
+    scorer: "Scorer",
+    features: Path,
+    out: Path,
+    settings: "Settings",
+    sparsity: float | None,
+    exact: bool,
+    as_json: bool,
+) -> None:
+    from autosparse.runner.session import ray_session
+
+    with ray_session(settings):
+        from autosparse.runner.score_shards import score_shards  # here: Ray reads its variables when it is imported
+
+        scored = score_shards(scorer, features, out, settings, sparsity, exact)
+    if as_json:
+        common.emit({"folder": str(out), **asdict(scored)})
+    else:
+        kept = "" if scored.kept is None else f", {scored.kept} weights kept"
+        typer.echo(f"{out}: {scored.rows} scores in {scored.shards} shards{kept}")

@@ -111,7 +111,7 @@ def score(
     watch = Watch()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     try:
-        with _one_thread(device), drawing_from(derive_seed(options.get("seed", 0), "scoring"), device):
+        with one_thread(device), drawing_from(derive_seed(options.get("seed", 0), "scoring"), device):
             scores = chosen.function(model, None if batches is None else watch(batches), loss, **options)
     except (RuntimeError, ValueError, IndexError) as error:
         if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
@@ -126,7 +126,7 @@ def score(
 
 
 @contextlib.contextmanager
-def _one_thread(device: torch.device) -> Iterator[None]:
+def one_thread(device: torch.device) -> Iterator[None]:
     """Compute on one thread, if on the CPU: sums in another order move scores by a thousandth in deep networks."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device.type == "cpu" else threads)

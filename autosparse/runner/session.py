@@ -60,6 +60,29 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ray.shutdown()
 
 
+def worker_count(settings: Settings) -> int:
+    """Jobs that the connected cluster runs at a time."""
+    import ray
+
+    resources = ray.cluster_resources()
+    most = int(resources.get("CPU", 0))
+    if settings.gpus_per_job:
+        most = min(most, _jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
+    if most < 1:
+        raise AutosparseError(
+            f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
+            f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job"
+        )
+    return min(most, settings.workers or most)
+
+
+def _jobs_on(gpus: int, share: float) -> int:
+    """A share is cut out of one GPU: at 0.4, two jobs fit on each, and nothing across two of them."""
+    if share > 1 and share % 1:
+        raise AutosparseError(f"--gpus-per-job {share:g} is neither a share of one GPU nor a whole number of them")
+    return gpus // int(share) if share >= 1 else gpus * int(1 / share + 1e-9)
+
+
 def _require_answer(address: str) -> None:
     """Raise where nothing listens at ``[ray://]host:port``: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")

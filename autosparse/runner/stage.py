@@ -9,14 +9,13 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import ray
 from ray import tune
 
-from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
+from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
 
 Event = dict[str, Any]
@@ -37,27 +36,6 @@ class _Events(tune.Callback):
     ) -> None:
         """Called by Tune for each report."""
         self.handler(result)
-
-
-def worker_count(settings: Settings) -> int:
-    """Jobs that the connected cluster runs at a time."""
-    resources = ray.cluster_resources()
-    most = int(resources.get("CPU", 0))
-    if settings.gpus_per_job:
-        most = min(most, _jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
-    if most < 1:
-        raise AutosparseError(
-            f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
-            f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job"
-        )
-    return min(most, settings.workers or most)
-
-
-def _jobs_on(gpus: int, share: float) -> int:
-    """A share is cut out of one GPU: at 0.4, two jobs fit on each, and nothing across two of them."""
-    if share > 1 and share % 1:
-        raise AutosparseError(f"--gpus-per-job {share:g} is neither a share of one GPU nor a whole number of them")
-    return gpus // int(share) if share >= 1 else gpus * int(1 / share + 1e-9)
 
 
 def run_stage(

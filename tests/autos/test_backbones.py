@@ -2,10 +2,12 @@
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
 
 from autosparse.autos import fit_scorer
-from autosparse.autos.backbones import BACKBONES
+from autosparse.autos.backbones import BACKBONES, build_backbone
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_fit
 from autosparse.irp import Survival
@@ -85,3 +87,17 @@ def test_values_that_are_not_finite_are_refused():
     data.grad["w"][3] = float("nan")
     with pytest.raises(AutosparseError, match="not finite"):
         fit_scorer(data, backbone="conditional-mean")
+
+
+@given(st.integers(0, 400), st.integers(1, 700), st.integers(1, 4))
+def test_a_row_scores_the_same_to_the_bit_whatever_is_around_it(start, count, threads):
+    mlp = build_backbone("mlp", 2, 0).eval()
+    x = torch.randn(1100, 2, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        whole = mlp(x)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            assert torch.equal(mlp(x[start : start + count]), whole[start : start + count])
+        finally:
+            torch.set_num_threads(before)

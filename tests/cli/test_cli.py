@@ -113,6 +113,15 @@ def test_irp_then_fit_then_score(cli, folder):
 
     assert pq.read_schema(folder / "scores" / "scores.parquet").names == ["layer", "position", "score"]
 
+    code, out, _ = cli(
+        "score", "--scorer", "smooth", "--features", "irp/seed-0", "--sparsity", 0.9, "--out", "streamed", "--json"
+    )
+    assert code == 0
+    assert json.loads(out)["kept"] == 5020
+    from autosparse.masks import Masks
+
+    assert Masks.load(folder / "streamed" / "masks.safetensors").kept == 5020
+
 
 @pytest.mark.parametrize("what", ["models", "datasets", "criteria", "experiments"])
 def test_listings_are_json_on_demand(cli, what):
@@ -142,6 +151,7 @@ def test_criteria_are_listed_with_what_they_need_and_where_they_are_from(cli):
         (["fit", "nowhere", "--out", "x"], 2, "no survival dataset in nowhere"),
         (["fit", "x", "--backbone", "conditional-mean", "--lr", "1", "--out", "x"], 2, "leave out lr"),
         (["score", "--scorer", "nowhere", "--out", "x"], 2, "no scorer in nowhere"),
+        (["score", "--scorer", "nowhere", "--sparsity", "0.9", "--out", "x"], 2, "--sparsity goes with --features"),
         (["score", "--scorer", "corrupt", "--out", "x"], 2, "corrupt/scorer.json"),
         (["best", "--experiment", "absent"], 2, "no experiment 'absent'"),
         (

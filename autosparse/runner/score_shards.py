@@ -1,0 +1,135 @@
+"""A network of any size scored and pruned from shards of its features, in bounded memory, on one machine or many."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from autosparse.autos.predict import needs_surface, not_kept, tabulate
+from autosparse.autos.scorer import Scorer
+from autosparse.criteria.autos import SPARSITIES
+from autosparse.errors import WorkFailed
+from autosparse.files import atomic_folder, content_id, write_record
+from autosparse.masks import Masks, keep_count
+from autosparse.runner.settings import Settings
+from autosparse.runner.shard_stream import PATIENCE, ShardStream
+from autosparse.runner.shard_work import CountLow, MaskShard, ScoreShard
+from autosparse.selection import find_bin, make_cut
+from autosparse.shards import Shard, Shards, open_features, require_inputs
+from autosparse.shards.layout import pieces
+from autosparse.shards.reader import read_column, read_sample
+
+OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json")
+SAMPLE = 1 << 24
+"""Rows for which a surface is fitted: all there are, or a sample where there are more."""
+MANY = 100_000_000
+"""Rows from which a pool of actors, each with the scorer at hand, is worth its start."""
+FITS = 1 << 28
+"""Weights up to which the masks are written as one safetensors file, too."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What became of a folder of features; also in ``scores.json``."""
+
+    rows: int
+    shards: int
+    kept: int | None = None
+    """Number of weights that the masks keep."""
+    certificate: dict[str, Any] | None = None
+    """How a surface agrees with the scorer's network, where one was used."""
+
+
+def score_shards(
+    scorer: Scorer,
+    features: str | Path,
+    out: str | Path,
+    settings: Settings,
+    sparsity: float | None = None,
+    exact: bool = False,
+    patience: float = PATIENCE,
+) -> Scored:
+    """Score every weight, and prune at ``sparsity``; ``out`` appears whole or not at all. Ray must be connected.
+
+    Writes for each shard ``scores-*.parquet`` (``score``, float32, in the shard's order) and, with a sparsity,
+    ``masks-*.parquet`` (``keep``, bool), and ``masks.safetensors`` where the network is small enough for it. Scores
+    and masks are those of ``asp.prune(model, "autos", sparsity, ...)``; for a scorer that is tabulated first, where
+    the network has at most 2^24 weights: the surface for a larger one is fitted to a sample of them.
+
+    :param features: of :func:`autosparse.shards.save_features`, or a survival dataset; seen by all workers.
+    :param patience: seconds without any progress after which the work is given up.
+    :raises WorkFailed: naming the shard that is damaged, on which a worker died three times, or that takes too long.
+    """
+    shards = open_features(Path(features).absolute())
+    require_inputs(shards, scorer.inputs)
+    k = None if sparsity is None else keep_count(shards.rows, sparsity)
+    described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
+    with atomic_folder(Path(out).absolute(), ours=OURS) as temporary:
+        stream = ShardStream(settings, temporary, patience)
+        judge, certificate = ray.put(scorer), None
+        if not exact and needs_surface(scorer, shards.rows):
+            near = SPARSITIES if sparsity is None else (sparsity,)
+            judge, certificate = _tabulated(judge, shards, near, settings.gpus_per_job)
+        work = ScoreShard(judge, scorer.inputs, shards.shapes, str(temporary), described)
+        actors = settings.gpus_per_job > 0 or shards.rows >= MANY
+        counts = stream.map(work, shards.files, actors)
+        kept = None if k is None else _prune(stream, shards, counts, k, temporary)
+        result = Scored(shards.rows, len(shards.files), kept, certificate)
+        write_record(temporary / "scores.json", {**asdict(result), **described, "sparsity": sparsity})
+    return result
+
+
+def _tabulated(
+    scorer: ray.ObjectRef, shards: Shards, sparsities: Sequence[float], gpus: float
+) -> tuple[ray.ObjectRef, dict[str, Any] | None]:
+    """The surface and its certificate; or, where it does not agree with the scorer, that, with a warning."""
+    judge, certified = _fit_surface.options(num_gpus=gpus).remote(scorer, shards, sparsities)
+    try:
+        certificate = ray.get(certified)
+    except ray.exceptions.RayTaskError as error:
+        raise WorkFailed(str(error.cause)) from error
+    if isinstance(certificate, str):
+        logging.getLogger(__name__).warning("%s: scoring %d weights one by one", certificate, shards.rows)
+        return judge, None
+    return judge, certificate
+
+
+@ray.remote(num_cpus=1, num_returns=2, max_retries=2)
+def _fit_surface(scorer: Scorer, shards: Shards, sparsities: Sequence[float]) -> tuple[Any, dict[str, Any] | str]:
+    """The surface with its certificate, or the scorer with a reason; on one thread, as ``asp.prune``."""
+    torch.set_num_threads(1)
+    device = "cuda" if ray.get_gpu_ids() else "cpu"
+    sample = read_sample(shards, scorer.inputs, SAMPLE)
+    features = {name: torch.from_numpy(column).to(device) for name, column in sample.items()}
+    verdict = tabulate(scorer, features, sparsities)
+    if verdict.promise_kept and verdict.certificate:
+        return verdict.surface, asdict(verdict.certificate)
+    return scorer, not_kept(scorer, verdict)
+
+
+def _prune(stream: ShardStream, shards: Shards, counts: list[np.ndarray], k: int, folder: Path) -> int:
+    """Write masks that keep the ``k`` highest scores, ties broken by position; returns how many there are."""
+    scored = [shard.as_in(folder, "scores") for shard in shards.files]
+    high, needed = find_bin(np.sum(counts, axis=0), max(k, 1))
+    cut = make_cut(high, stream.map(CountLow(high), scored), needed if k else 0)
+    ties = {shard.path.name: count for shard, count in zip(scored, cut.ties, strict=True)}
+    description = {"kept": k, "shards": len(scored), "scores": content_id(ties)}
+    kept = sum(int(n[0]) for n in stream.map(MaskShard(cut.bits, ties, str(folder), description), scored))
+    if kept != k:
+        raise WorkFailed(f"{kept} weights were kept instead of {k}: the scores in {folder} changed under way")
+    if shards.rows <= FITS:
+        _join_masks(shards, [shard.as_in(folder, "masks") for shard in shards.files]).save(folder / "masks.safetensors")
+    return kept
+
+
+def _join_masks(shards: Shards, files: Sequence[Shard]) -> Masks:
+    flat = np.concatenate([keep for shard in files for keep in read_column(shard, "keep")])
+    whole = torch.from_numpy(flat)
+    sizes = [part.stop for _, part in pieces(shards.shapes, range(shards.rows))]
+    named = zip(shards.shapes.items(), whole.split(sizes), strict=True)
+    return Masks({name: piece.view(shape) for (name, shape), piece in named})

@@ -1,0 +1,55 @@
+"""One shard in a worker process: done, or its error reported; given up where workers die of it. Imports little."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from autosparse.errors import AutosparseError, WorkFailed
+from autosparse.shards import Shard
+
+ATTEMPTS = 3
+"""How often a shard is begun before it is given up: twice a worker may die of it."""
+
+Beat = Callable[[], None]
+Work = Callable[[Shard, Beat], np.ndarray]
+"""Does one shard, calls the beat now and then, returns int64 counts."""
+
+
+class Actor:
+    """Does shards in a process of Ray's that keeps what they have in common: a scorer."""
+
+    def __init__(self, work: Work, signs: str):
+        self.work, self.signs = work, signs
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        """See :func:`do_row`."""
+        return do_row(batch, self.work, self.signs)
+
+
+def do_row(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, list[Any]]:
+    """One row in, one row out: a shard, its counts or what went wrong."""
+    number, shard = int(batch["number"][0]), Shard(Path(batch["path"][0]), *map(int, batch["rows"][0]))
+    counts, error = b"", ""
+    try:
+        counts = _attempt(shard, work, Path(signs) / f".attempts-{number:05d}").tobytes()
+    except AutosparseError as known:
+        error = str(known)
+    except Exception as unknown:
+        error = f"{shard.path}: {type(unknown).__name__}: {unknown}"
+    return {"number": [number], "counts": [counts], "error": [error]}
+
+
+def _attempt(shard: Shard, work: Work, sign: Path) -> np.ndarray:
+    """Do a shard, with a sign that outlives this process: how often it was begun, and when it last went on."""
+    begun = sign.read_bytes() if sign.exists() else b""
+    if len(begun) == ATTEMPTS:
+        raise WorkFailed(
+            f"{shard.path}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
+            "see Ray's logs, and try fewer --workers"
+        )
+    sign.write_bytes(begun + b".")
+    counts = work(shard, sign.touch)
+    sign.unlink()
+    return counts

@@ -1,0 +1,145 @@
+"""Work on many shards by Ray Data, watched: every failure ends, and names its shard.
+
+The unit of work is a shard: a row of the dataset is a file's name, and the actor reads, computes and writes by itself,
+chunk by chunk. So rows keep their order, memory is bounded whatever the size of a shard, no row passes through the
+object store, a shard's result is written whole or not at all, and, as nothing else needs a CPU, the pool may hold them
+all.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from autosparse.errors import WorkFailed
+from autosparse.runner.session import worker_count
+from autosparse.runner.settings import Settings
+from autosparse.runner.shard_actor import Actor, Work, do_row
+from autosparse.shards import Shard
+
+PATIENCE = 900.0
+"""Seconds without a sign of life, after which the work is given up."""
+RESTARTS = 8
+"""Of each actor, for whatever reason."""
+
+
+@ray.remote(num_cpus=0, max_restarts=0)
+class _Coordinator:
+    """Runs the datasets in a process of its own, whose end is the end of all it started."""
+
+    def run(
+        self, work: Work, rows: list[dict[str, Any]], signs: str, workers: int, actors: bool, gpus: float
+    ) -> Iterator[dict[str, Any]]:
+        import ray.data  # here: it takes seconds
+
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
+        options = {"work": work, "signs": signs}
+        if actors:
+            pool = ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1)
+            done = dataset.map_batches(
+                Actor,
+                fn_constructor_kwargs=options,
+                batch_size=1,
+                compute=pool,
+                num_cpus=1,
+                num_gpus=gpus,
+                max_restarts=RESTARTS,
+                max_task_retries=-1,
+            )
+        else:
+            tasks = ray.data.TaskPoolStrategy(size=workers)
+            done = dataset.map_batches(
+                do_row, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
+            )
+        for row in done.iter_rows():
+            yield row
+            if row["error"]:
+                return  # which ends the work on the other shards
+
+
+class ShardFailed(WorkFailed):
+    """Work on a shard that raised an error; the rest was ended in good order."""
+
+
+COORDINATORS: dict[str, Any] = {}
+"""The one of each connection to Ray: its start takes seconds."""
+
+
+class ShardStream:
+    """Does work on shards with :meth:`map`; where that ends with an error, what is under way is stopped.
+
+    :param signs: a folder that all workers see, for their signs of life.
+    """
+
+    def __init__(self, settings: Settings, signs: Path, patience: float = PATIENCE):
+        self.signs, self.patience = signs, patience
+        self.workers, self.gpus = worker_count(settings), settings.gpus_per_job
+
+    def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> list[np.ndarray]:
+        """The counts of each shard, in the order of ``shards``.
+
+        :param actors: by actors that keep ``work``, with GPUs where the settings give each job some; otherwise by
+            tasks, which start sooner: Ray keeps their processes.
+
+        Raises :class:`WorkFailed` naming the shard where the work raised an error or its worker died three times, and
+        where nothing moved for ``patience`` seconds.
+        """
+        rows = [
+            {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
+            for number, shard in enumerate(shards)
+        ]
+        job = ray.get_runtime_context().get_job_id()
+        if job not in COORDINATORS:
+            COORDINATORS[job] = _Coordinator.remote()  # type: ignore[attr-defined]
+        results = (
+            COORDINATORS[job]
+            .run.options(num_returns="streaming")
+            .remote(work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0)
+        )
+        found: dict[int, np.ndarray] = {}
+        try:
+            for row in self._watched(results, shards):
+                if row["error"]:
+                    raise ShardFailed(row["error"])
+                found[row["number"]] = np.frombuffer(row["counts"], np.int64)
+        except ShardFailed:
+            raise
+        except BaseException:  # Ctrl-C, too
+            ray.kill(COORDINATORS.pop(job))
+            raise
+        if len(found) < len(shards):
+            missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
+            raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
+        return [found[number] for number in range(len(shards))]
+
+    def _watched(self, results: Any, shards: Sequence[Shard]) -> Iterator[dict[str, Any]]:
+        seen, moved = self._last_signs(), time.monotonic()
+        while True:
+            ready, _ = ray.wait([results], timeout=1.0)
+            if ready:
+                try:
+                    yield ray.get(next(results))
+                except StopIteration:
+                    return
+                except ray.exceptions.RayError as error:
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+                    raise WorkFailed(f"Ray gave up{self._under_way(shards)}: {reason}") from error
+                moved = time.monotonic()
+            elif (signs := self._last_signs()) != seen:
+                seen, moved = signs, time.monotonic()
+            elif time.monotonic() - moved > self.patience:
+                raise WorkFailed(
+                    f"nothing moved for {self.patience:.0f} s{self._under_way(shards)}: is the storage slow, or does "
+                    "other work hold the CPUs (or GPUs) that the workers need?"
+                )
+
+    def _last_signs(self) -> dict[str, float]:
+        return {path.name: path.stat().st_mtime for path in self.signs.glob(".attempts-*") if path.exists()}
+
+    def _under_way(self, shards: Sequence[Shard]) -> str:
+        begun = [shards[int(name.rpartition("-")[2])].path for name in sorted(self._last_signs())]
+        return f" at {', '.join(map(str, begun))}" if begun else " before the first shard was begun"

@@ -1,0 +1,104 @@
+"""What actors do with shards: score features, count scores, make masks."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import torch
+
+from autosparse.autos.scorer import Scorer
+from autosparse.autos.surface import Surface
+from autosparse.errors import WorkFailed
+from autosparse.runner.shard_actor import Beat
+from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
+from autosparse.shards import Shard, ShardWriter, read_rows
+from autosparse.shards.layout import Shapes
+from autosparse.shards.reader import content_digest, read_column
+
+
+@dataclass
+class ScoreShard:
+    """Features to scores, and how many scores have each upper half."""
+
+    judge: ray.ObjectRef
+    """The scorer, or the surface that stands for it."""
+    inputs: tuple[str, ...]
+    shapes: Shapes
+    folder: str
+    description: dict[str, Any]
+
+    def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
+        """Write ``scores-*.parquet``; returns the counts of the scores' upper halves."""
+        torch.set_num_threads(1)
+        counts = np.zeros(BINS, np.int64)
+        path = shard.as_in(self.folder, "scores").path
+        described = {**self.description, "source": shard.path.name, "source_digest": content_digest(shard.path)}
+        with ShardWriter(path, "scores", {"score": pa.float32()}, {**described, "start": shard.start}) as writer:
+            for rows in read_rows(shard, self.shapes, self.inputs):
+                scores = self._scores(rows)
+                counts += count_high(_bits(scores, shard))
+                writer.append({"score": scores})
+                beat()
+        return counts
+
+    def _scores(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+        device = "cuda" if ray.get_gpu_ids() else "cpu"
+        features = {name: torch.from_numpy(column.copy()).to(device) for name, column in rows.items()}
+        judge = self._judge
+        if isinstance(judge, Surface):
+            return judge([features[name] for name in self.inputs]).float().cpu().numpy()
+        return judge.predict(features).float().cpu().numpy()
+
+    @cached_property
+    def _judge(self) -> Surface | Scorer:
+        judge: Surface | Scorer = ray.get(self.judge)
+        return judge
+
+
+@dataclass(frozen=True)
+class CountLow:
+    """Of the scores whose upper half is ``high``, how many have each lower half."""
+
+    high: int
+
+    def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
+        """Counts over one shard of scores."""
+        counts = np.zeros(BINS, np.int64)
+        for scores in read_column(shard, "score"):
+            counts += count_low(_bits(scores, shard), self.high)
+            beat()
+        return counts
+
+
+@dataclass(frozen=True)
+class MaskShard:
+    """Scores to masks."""
+
+    cut: int
+    ties: dict[str, int]
+    """By file name: how many of the scores that equal the cut stay."""
+    folder: str
+    description: dict[str, Any]
+
+    def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
+        """Write ``masks-*.parquet``, a bit per weight; returns how many stay, of shape (1,)."""
+        left, kept = self.ties[shard.path.name], 0
+        path = shard.as_in(self.folder, "masks").path
+        with ShardWriter(path, "masks", {"keep": pa.bool_()}, {**self.description, "start": shard.start}) as writer:
+            for scores in read_column(shard, "score"):
+                bits = ordered_bits(scores)
+                keep = keep_above(bits, self.cut, left)
+                left -= min(left, int((bits == self.cut).sum()))
+                kept += int(keep.sum())
+                writer.append({"keep": keep})
+                beat()
+        return np.array([kept], np.int64)
+
+
+def _bits(scores: np.ndarray, shard: Shard) -> np.ndarray:
+    if len(scores) and np.isnan(scores.max()):
+        raise WorkFailed(f"{shard.path}: its scores contain NaN, so nothing can be ranked; check the features")
+    return ordered_bits(scores)

@@ -1,0 +1,88 @@
+"""How the weights of a network lie in shards: layer after layer, each by its flat index."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Shapes = dict[str, tuple[int, ...]]
+"""Weight name -> shape, in the order of the model."""
+
+ROWS_AT_ONCE = 1 << 18
+"""Rows of a row group, and rows that are read, scored and written at a time."""
+SHARD_ROWS = 1 << 23
+"""Rows of a shard: 64 MiB of param and grad."""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file, and which rows of the whole it holds."""
+
+    path: Path
+    start: int
+    rows: int
+
+    def as_in(self, folder: str | Path, kind: str) -> "Shard":
+        """The same rows in the file of another kind, ``KIND-NUMBER.parquet``."""
+        return replace(self, path=Path(folder) / f"{kind}-{self.path.name.rpartition('-')[2]}")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A folder of shards, described."""
+
+    folder: Path
+    shapes: Shapes
+    columns: tuple[str, ...]
+    """Beside ``layer`` and ``position``."""
+    provenance: dict[str, Any]
+    files: tuple[Shard, ...]
+    """In order."""
+
+    @property
+    def rows(self) -> int:
+        """Number of weights."""
+        return count_rows(self.shapes)
+
+
+def count_rows(shapes: Shapes) -> int:
+    """Number of weights of these shapes."""
+    return sum(map(math.prod, shapes.values()))
+
+
+def split_rows(rows: int, shard_rows: int = SHARD_ROWS) -> list[range]:
+    """The rows of each shard."""
+    return [range(start, min(start + shard_rows, rows)) for start in range(0, max(rows, 1), shard_rows)]
+
+
+def chunks(rows: range) -> Iterator[range]:
+    """``rows`` in pieces of at most ROWS_AT_ONCE."""
+    for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
+        yield range(start, min(start + ROWS_AT_ONCE, rows.stop))
+
+
+def pieces(shapes: Shapes, rows: range) -> Iterator[tuple[str, slice]]:
+    """The parts of layers that make up ``rows``: names, and slices of their flat weights."""
+    start = 0
+    for name, shape in shapes.items():
+        stop = start + math.prod(shape)
+        part = slice(max(rows.start, start) - start, min(rows.stop, stop) - start)
+        if part.start < part.stop:
+            yield name, part
+        start = stop
+
+
+def coordinates(shapes: Shapes, rows: range) -> tuple[np.ndarray, np.ndarray]:
+    """``layer`` as int32 index into ``shapes``, and ``position`` int64, of ``rows``; both of shape (len(rows),)."""
+    index = {name: number for number, name in enumerate(shapes)}
+    layers, positions = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
+    start = 0
+    for name, part in pieces(shapes, rows):
+        stop = start + part.stop - part.start
+        layers[start:stop] = index[name]
+        positions[start:stop] = np.arange(part.start, part.stop)
+        start = stop
+    return layers, positions

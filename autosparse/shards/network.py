@@ -1,0 +1,66 @@
+"""A network's features at initialisation as shards."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autosparse.criteria import Batches, Loss, one_thread
+from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
+from autosparse.files import atomic_folder
+from autosparse.seeds import derive_seed, drawing_from
+from autosparse.shards.layout import SHARD_ROWS, Shapes, chunks, count_rows, pieces, split_rows
+from autosparse.shards.writer import ShardWriter
+
+FEATURES = {"param": pa.float32(), "grad": pa.float32()}
+PARTS = ("part-*.parquet",)
+
+
+def save_features(
+    model: nn.Module,
+    batches: Batches,
+    folder: str | Path,
+    loss: Loss = F.cross_entropy,
+    provenance: dict[str, Any] | None = None,
+    shard_rows: int = SHARD_ROWS,
+) -> Path:
+    """Write theta_0 and g_0 of every prunable weight as ``part-*.parquet``; the folder appears whole or not at all.
+
+    Columns: ``layer``, ``position``, ``param``, ``grad``, the latter two float32: what the criterion ``autos`` reads,
+    with the model's weights as they are and the gradient of the mean loss over all batches.
+    """
+    weights = {name: weight.detach() for name, weight in prunable_or_fail(model).items()}
+    device = next(iter(weights.values())).device
+    with one_thread(device), drawing_from(derive_seed(0, "scoring"), device):  # as asp.score does
+        columns = {"param": weights, "grad": mean_gradient(model, batches, loss)}
+    shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
+    shards = split_rows(count_rows(shapes), shard_rows)
+    with atomic_folder(Path(folder), ours=PARTS) as temporary:
+        for number, rows in enumerate(shards):
+            description = describe(shapes, provenance or {}, number, len(shards))
+            with ShardWriter(part(temporary, number), "features", FEATURES, description, rows.start, shapes) as writer:
+                for chunk in chunks(rows):
+                    writer.append({name: _cut(tensors, shapes, chunk) for name, tensors in columns.items()})
+    return Path(folder)
+
+
+def part(folder: Path, number: int) -> Path:
+    """The file of one shard."""
+    return folder / f"part-{number:05d}.parquet"
+
+
+def describe(shapes: Shapes, provenance: dict[str, Any], number: int, shards: int) -> dict[str, Any]:
+    """What stands in a feature shard's metadata."""
+    listed = [[name, list(shape)] for name, shape in shapes.items()]
+    return {
+        "provenance": provenance, "shapes": listed, "rows": count_rows(shapes), "shard": number, "shards": shards
+    }  # fmt: skip
+
+
+def _cut(tensors: Mapping[str, Tensor], shapes: Shapes, rows: range) -> np.ndarray:
+    """``rows`` of all tensors joined flat, float32."""
+    return np.concatenate([tensors[name].flatten()[p].float().cpu().numpy() for name, p in pieces(shapes, rows)])

@@ -1,0 +1,178 @@
+"""Scoring over shards: the masks are those of the model in memory, and no failure is silent, endless or half done."""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+import autosparse as asp
+from autosparse.autos import Scorer
+from autosparse.autos.backbones import build_backbone
+from autosparse.autos.features import Standardisation
+from autosparse.errors import AutosparseError, CorruptFile, WorkFailed
+from autosparse.shards import open_features, save_features
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+
+
+@pytest.fixture(scope="module")
+def stream(ray_running):
+    """The modules under test: they import Ray, which the session must have prepared."""
+    from autosparse.runner import score_shards, shard_stream
+
+    score_shards.stream = shard_stream
+    return score_shards
+
+
+@pytest.fixture(scope="module")
+def network():
+    """A model of 41,800 weights and batches for it."""
+    draws = torch.Generator().manual_seed(0)
+    model = asp.build_model("lenet-300-100", num_classes=10, input_shape=(1, 6, 6), seed=0)
+    return model, [(torch.randn(16, 1, 6, 6, generator=draws), torch.randint(10, (16,), generator=draws))]
+
+
+@pytest.fixture(scope="module")
+def features(network, tmp_path_factory):
+    """Its features in 7 shards."""
+    return save_features(*network, tmp_path_factory.mktemp("features") / "set", shard_rows=6001)
+
+
+def scorer_of(name, inputs=("param", "grad"), costly=False):
+    scorer = Scorer(
+        name, inputs, Standardisation((0.0,) * len(inputs), (0.1,) * len(inputs)), build_backbone(name, len(inputs), 0)
+    )
+    if name == "conditional-mean":
+        axis = torch.linspace(-3, 3, 129)
+        scorer.network.nodes.copy_(axis.expand(2, -1))
+        scorer.network.table.copy_((axis[:, None].abs() * axis.abs()).round(decimals=1))  # many ties
+    scorer.network.costly = costly
+    return scorer
+
+
+def settings(**given):
+    from autosparse.runner.settings import Settings
+
+    return Settings(**{"workers": 2, **given})
+
+
+@pytest.mark.parametrize(
+    ("name", "costly", "actors"),
+    [("mlp", False, True), ("mlp", False, False), ("conditional-mean", False, False), ("mlp", True, False)],
+)
+def test_streamed_masks_are_those_of_the_model_in_memory(
+    stream, network, features, tmp_path, monkeypatch, name, costly, actors
+):
+    monkeypatch.setattr(stream, "MANY", 0 if actors else stream.MANY)
+    model, batches = network
+    scorer = scorer_of(name, costly=costly)
+    scored = stream.score_shards(scorer, features, tmp_path / "out", settings(), sparsity=0.9)
+    expected = asp.prune(model, "autos", 0.9, batches, scorer=scorer)
+    assert asp.Masks.load(tmp_path / "out" / "masks.safetensors") == expected
+    assert (scored.kept, scored.rows) == (expected.kept, expected.total)
+    assert (scored.certificate is not None) == costly
+    found = [pq.read_table(path) for path in sorted((tmp_path / "out").glob("*-*.parquet"))]
+    flat = torch.cat(
+        [scores.flatten() for scores in asp.score(model, "autos", batches, scorer=scorer, near=0.9).values()]
+    )
+    assert np.array_equal(np.concatenate([t["score"].to_numpy() for t in found if "score" in t.column_names]), flat)
+    assert sum(t["keep"].to_numpy().sum() for t in found if "keep" in t.column_names) == expected.kept
+
+
+def test_scores_say_what_they_are_of(stream, features, tmp_path):
+    stream.score_shards(scorer_of("conditional-mean"), features, tmp_path / "out", settings())
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert names == [*(f"scores-{number:05d}.parquet" for number in range(7)), "scores.json"] or len(names) == 1 + len(
+        list(features.iterdir())
+    )
+    written = json.loads(pq.read_metadata(tmp_path / "out" / "scores-00001.parquet").metadata[b"autosparse.scores"])
+    source = json.loads(pq.read_metadata(features / "part-00001.parquet").metadata[b"autosparse.features"])
+    assert (written["source"], written["source_digest"], written["start"]) == (
+        "part-00001.parquet",
+        source["digest"],
+        6001,
+    )
+    assert not [path for path in tmp_path.iterdir() if path.name != "out"]
+
+
+def dying(folder, times, number=1):
+    """Work that kills its process the first ``times`` times that it is given one shard."""
+
+    def work(shard, beat):
+        if shard.path.name == f"part-{number:05d}.parquet":
+            tries = len(list(Path(folder).glob("try-*")))
+            if tries < times:
+                (Path(folder) / f"try-{tries}").touch()
+                os.kill(os.getpid(), signal.SIGKILL)
+        return np.array([shard.rows])
+
+    return work
+
+
+def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
+    files = open_features(features).files
+    counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 1), files, actors=True)
+    assert [int(count[0]) for count in counts] == [shard.rows for shard in files]
+
+
+def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path):
+    pool = stream.ShardStream(settings(), tmp_path)
+    with pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):
+        pool.map(dying(tmp_path, 1000), open_features(features).files)
+    assert len(list(tmp_path.glob("try-*"))) == 3
+
+
+def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stream, features, tmp_path):
+    import ray
+
+    def work(shard, beat):
+        time.sleep(3600 if slow and shard.path.name == "part-00002.parquet" else 0)
+        return np.array([1])
+
+    files, slow = open_features(features).files, False
+    pool = stream.ShardStream(settings(), tmp_path)
+    pool.map(work, files)  # now there are processes
+    pool.patience, slow = 5, True
+    with pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"):
+        pool.map(work, files)
+    deadline = time.monotonic() + 60
+    while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert ray.available_resources()["CPU"] == 2
+
+
+def test_a_shard_damaged_inside_is_named_and_nothing_is_left(stream, network, tmp_path):
+    folder = save_features(*network, tmp_path / "features", shard_rows=6001)
+    path = folder / "part-00002.parquet"
+    content = bytearray(path.read_bytes())
+    content[pq.read_metadata(path).row_group(0).column(2).data_page_offset + 500] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(AutosparseError, match=r"part-00002\.parquet is truncated or damaged"):
+        stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", settings(), 0.9)
+    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+
+
+def test_scores_that_are_nan_are_refused_with_the_shard(ray_running, features, tmp_path):
+    import ray
+
+    from autosparse.runner.shard_work import ScoreShard
+
+    scorer, shards = scorer_of("conditional-mean"), open_features(features)
+    scorer.network.table.fill_(torch.nan)
+    work = ScoreShard(ray.put(scorer), scorer.inputs, shards.shapes, str(tmp_path), {})
+    with pytest.raises(WorkFailed, match=r"part-00003\.parquet: its scores contain NaN"):
+        work(shards.files[3], lambda: None)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_wrong_with_the_folder_or_the_scorer_is_said_before_anything_starts(stream, network, tmp_path):
+    folder = save_features(*network, tmp_path / "features", shard_rows=6001)
+    (folder / "part-00001.parquet").write_bytes((folder / "part-00001.parquet").read_bytes()[:-9])
+    with pytest.raises(CorruptFile, match="part-00001"):
+        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", settings())

@@ -1,0 +1,189 @@
+"""Feature shards: what is written is what the scorer would read of the model, and damage is named by its file."""
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from torch import nn
+
+from autosparse.criteria.autos import survival_features
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.irp import Survival, save_survival
+from autosparse.shards import open_features, read_rows, require_inputs, save_features
+from autosparse.shards.layout import ROWS_AT_ONCE, coordinates, split_rows
+from autosparse.shards.reader import read_sample
+from autosparse.shards.synthetic import save_synthetic_features
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(9, 20), nn.Tanh(), nn.Linear(20, 5))
+
+
+@pytest.fixture
+def batches():
+    draws = torch.Generator().manual_seed(1)
+    return [(torch.randn(8, 9, generator=draws), torch.randint(5, (8,), generator=draws)) for _ in range(3)]
+
+
+@pytest.fixture
+def folder(model, batches, tmp_path):
+    """280 rows in 4 shards, of which the third spans two layers."""
+    return save_features(model, batches, tmp_path / "features", provenance={"seed": 0}, shard_rows=77)
+
+
+def gathered(shards, columns):
+    parts = [rows for shard in shards.files for rows in read_rows(shard, shards.shapes, columns)]
+    return {name: torch.cat([torch.from_numpy(part[name].copy()) for part in parts]) for name in columns}
+
+
+def rewrite(path, change):
+    """Write the table of ``path`` again as ``change`` makes it, with the same metadata."""
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    kept = {key: value for key, value in metadata.items() if key.startswith(b"autosparse")}
+    pq.write_table(change(table).replace_schema_metadata(kept), path)
+
+
+def test_the_rows_are_what_the_criterion_reads_of_the_model(folder, model, batches):
+    shards = open_features(folder)
+    found = gathered(shards, ("param", "grad"))
+    expected = survival_features(model, batches, nn.functional.cross_entropy, ("param", "grad"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert [shard.rows for shard in shards.files] == [77, 77, 77, 49]
+    assert shards.shapes == {"0.weight": (20, 9), "2.weight": (5, 20)}
+
+
+def test_every_row_says_its_layer_and_position(folder):
+    table = pa.concat_tables([pq.read_table(path) for path in sorted(folder.iterdir())]).to_pydict()
+    assert table["layer"] == ["0.weight"] * 180 + ["2.weight"] * 100
+    assert table["position"] == [*range(180), *range(100)]
+
+
+def test_layer_and_position_cost_next_to_nothing(tmp_path):
+    folder = save_synthetic_features(tmp_path / "big", {"a": (700, 600), "b": (80_000,)}, shard_rows=300_000)
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 500_000 * 8 * 1.02
+
+
+def test_survival_shards_are_feature_shards(tmp_path):
+    shapes, draws = {"conv": (4, 3, 3), "fc": (10, 7)}, torch.Generator().manual_seed(0)
+    param, grad = ({n: torch.randn(s, generator=draws) for n, s in shapes.items()} for _ in range(2))
+    survived = {name: torch.ones(shape, dtype=torch.int32) for name, shape in shapes.items()}
+    save_survival(Survival(param, grad, survived, {"iterations": 1}), tmp_path / "set", 50)
+    shards = open_features(tmp_path / "set")
+    assert torch.equal(gathered(shards, ["grad"])["grad"], torch.cat([g.flatten() for g in grad.values()]))
+    assert shards.shapes == shapes
+
+
+def test_synthetic_rows_depend_on_the_seed_alone(tmp_path):
+    found = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        folder = save_synthetic_features(tmp_path / name, {"w": (1000,)}, seed, shard_rows=300)
+        found.append(gathered(open_features(folder), ["grad"])["grad"])
+    assert torch.equal(found[0], found[1])
+    assert not torch.equal(found[0], found[2])
+    assert 0.5 < found[0].std() / 0.002 / 15**0.5 < 2  # the cube of a normal number has variance 15
+
+
+def test_coordinates_of_a_cut_are_a_cut_of_the_coordinates():
+    shapes = {"a": (3, 5), "none": (0, 4), "b": (7,)}
+    layers, positions = coordinates(shapes, range(22))
+    assert layers.tolist() == [0] * 15 + [2] * 7
+    assert positions.tolist() == [*range(15), *range(7)]
+    assert [part.tolist() for part in coordinates(shapes, range(13, 18))] == [[0, 0, 2, 2, 2], [13, 14, 0, 1, 2]]
+
+
+def test_shards_cover_all_rows_once():
+    assert [list(rows) for rows in split_rows(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+
+
+def test_a_sample_holds_everything_or_a_share_with_the_extremes(folder, tmp_path):
+    shards = open_features(folder)
+    whole = gathered(shards, ["param"])["param"]
+    assert torch.equal(torch.from_numpy(read_sample(shards, ["param"], 280)["param"]), whole)
+    shards = open_features(save_synthetic_features(tmp_path / "big", {"w": (ROWS_AT_ONCE + 1000,)}))
+    whole, some = gathered(shards, ["grad"])["grad"], read_sample(shards, ["grad"], 10_000)["grad"]
+    assert 9_000 < len(some) < 11_000
+    assert (some.min(), some.max()) == (whole.min(), whole.max())
+
+
+def test_a_truncated_shard_is_named(folder):
+    path = folder / "part-00002.parquet"
+    path.write_bytes(path.read_bytes()[:-50])
+    with pytest.raises(CorruptFile, match=r"part-00002\.parquet is truncated"):
+        open_features(folder)
+
+
+def test_a_flipped_byte_is_noticed_when_its_page_is_read(folder):
+    path = folder / "part-00001.parquet"
+    content = bytearray(path.read_bytes())
+    content[pq.read_metadata(path).row_group(0).column(3).data_page_offset + 100] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(CorruptFile, match="part-00001"):
+        gathered(open_features(folder), ["grad"])
+
+
+def test_a_missing_shard_is_named(folder):
+    (folder / "part-00001.parquet").unlink()
+    with pytest.raises(CorruptFile, match=r"part-00001\.parquet is missing"):
+        open_features(folder)
+
+
+def test_rows_in_another_order_are_refused(folder):
+    rewrite(folder / "part-00002.parquet", lambda table: table.take(pa.array([1, 0, *range(2, 77)])))
+    with pytest.raises(CorruptFile, match=r"part-00002.*order"):
+        gathered(open_features(folder), ["grad"])
+
+
+def test_rows_of_another_layer_are_refused(folder):
+    def relabel(table):
+        names = pa.array(["2.weight"] * len(table)).dictionary_encode()
+        return table.set_column(0, "layer", names)
+
+    rewrite(folder / "part-00000.parquet", relabel)
+    with pytest.raises(CorruptFile, match=r"part-00000.*order"):
+        gathered(open_features(folder), ["grad"])
+
+
+def test_a_lost_row_is_noticed(folder):
+    rewrite(folder / "part-00000.parquet", lambda table: table.slice(0, 70))
+    with pytest.raises(CorruptFile, match=r"279|273"):
+        open_features(folder)
+
+
+def test_a_missing_value_is_refused(folder):
+    grad = pa.array([None, *range(76)], pa.float32())
+    rewrite(folder / "part-00000.parquet", lambda table: table.set_column(3, "grad", grad))
+    with pytest.raises(CorruptFile, match=r"part-00000.*without a value"):
+        gathered(open_features(folder), ["grad"])
+
+
+def test_a_shard_of_another_network_is_refused(folder, model, batches, tmp_path):
+    other = save_features(model, batches, tmp_path / "other", provenance={"seed": 1}, shard_rows=77)
+    (other / "part-00003.parquet").replace(folder / "part-00003.parquet")
+    with pytest.raises(CorruptFile, match=r"part-00003.*another network"):
+        open_features(folder)
+
+
+def test_a_foreign_parquet_file_is_refused(tmp_path):
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "part-00000.parquet")
+    with pytest.raises(CorruptFile, match="not a shard"):
+        open_features(tmp_path)
+
+
+def test_an_empty_folder_says_what_is_needed(tmp_path):
+    with pytest.raises(AutosparseError, match="save_features"):
+        open_features(tmp_path)
+
+
+def test_a_scorer_that_reads_another_column_is_refused_with_the_file(folder):
+    for path in folder.iterdir():
+        rewrite(path, lambda table: table.drop_columns(["grad"]))
+    with pytest.raises(AutosparseError, match=r"part-00000\.parquet has no float32 column 'grad'"):
+        require_inputs(open_features(folder), ("param", "grad"))
+
+
+def test_a_write_that_fails_leaves_nothing(model, tmp_path):
+    with pytest.raises(AutosparseError):
+        save_features(model, [], tmp_path / "features")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,56 @@
+"""Selection by counting against a sort, and against the in-memory selection."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from autosparse.errors import AutosparseError
+from autosparse.masks import top_k
+from autosparse.selection import count_high, count_low, find_bin, keep_above, make_cut, ordered_bits
+
+FLOATS = st.floats(width=32, allow_nan=False)
+FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 1e-45, -1e-45, 1.0000001])
+SCORES = arrays(np.float32, st.integers(1, 60), elements=FLOATS | FEW)
+
+
+def select(shards, k):
+    """The masks of ``shards`` that keep the k highest scores, as a stream finds them."""
+    bits = [ordered_bits(shard) for shard in shards]
+    high, needed = find_bin(np.sum([count_high(b) for b in bits], axis=0), max(k, 1))
+    cut = make_cut(high, [count_low(b, high) for b in bits], needed if k else 0)
+    return [keep_above(b, cut.bits, ties) for b, ties in zip(bits, cut.ties, strict=True)]
+
+
+@given(SCORES)
+def test_bits_are_ordered_as_the_floats(scores):
+    bits = ordered_bits(scores)
+    assert ((bits[:, None] < bits[None]) == (scores[:, None] < scores[None])).all()
+
+
+@given(SCORES, st.data())
+def test_the_highest_stay_and_among_equals_the_first_whatever_the_shards(scores, data):
+    k = data.draw(st.integers(0, len(scores)))
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(scores)), max_size=4)))
+    kept = np.concatenate(select(np.split(scores, cuts), k))
+    by_rank = sorted(range(len(scores)), key=lambda i: (-float(scores[i]), i))
+    assert set(kept.nonzero()[0]) == set(by_rank[:k])
+
+
+@given(SCORES, st.data())
+def test_it_is_the_selection_of_masks_in_memory(scores, data):
+    k = data.draw(st.integers(0, len(scores)))
+    assert (select([scores], k)[0] == top_k(torch.from_numpy(scores), k).numpy()).all()
+
+
+def test_many_close_scores_are_told_apart():
+    scores = np.float32(1) + np.arange(200_000, dtype=np.float32)[::-1] * np.float32(2**-23)
+    kept = select(np.array_split(scores, 7), 12_345)
+    assert np.concatenate(kept).nonzero()[0].tolist() == list(range(12_345))
+
+
+def test_nan_is_refused():
+    with pytest.raises(AutosparseError, match="NaN"):
+        ordered_bits(np.array([1, np.nan, -np.inf], np.float32))
