@@ -3,16 +3,17 @@
 import pytest
 
 from autosparse.errors import AutosparseError
-from autosparse.runner import stage
+from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
 
 
 @pytest.fixture
-def cluster(monkeypatch):
+def cluster(monkeypatch, ray_running):
     """A cluster that claims to have these resources."""
+    import ray
 
     def claim(**resources):
-        monkeypatch.setattr(stage.ray, "cluster_resources", lambda: resources)
+        monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
 
     return claim
 
@@ -34,22 +35,22 @@ def cluster(monkeypatch):
 )
 def test_jobs_share_gpus_as_they_are_told(cluster, cpus, gpus, per_job, expected):
     cluster(CPU=float(cpus), GPU=float(gpus))
-    assert stage.worker_count(Settings(gpus_per_job=per_job)) == expected
+    assert worker_count(Settings(gpus_per_job=per_job)) == expected
 
 
 def test_no_more_jobs_than_asked_for(cluster):
     cluster(CPU=16.0, GPU=1.0)
-    assert stage.worker_count(Settings(gpus_per_job=0.25, workers=3)) == 3
+    assert worker_count(Settings(gpus_per_job=0.25, workers=3)) == 3
 
 
 def test_part_of_several_gpus_is_refused(cluster):
     cluster(CPU=16.0, GPU=4.0)
     with pytest.raises(AutosparseError, match=r"--gpus-per-job 1\.5 is neither a share of one GPU nor a whole number"):
-        stage.worker_count(Settings(gpus_per_job=1.5))
+        worker_count(Settings(gpus_per_job=1.5))
 
 
 @pytest.mark.parametrize("resources", [{"CPU": 8.0}, {"CPU": 8.0, "GPU": 1.0}])
 def test_too_few_gpus_are_told_of(cluster, resources):
     cluster(**resources)
     with pytest.raises(AutosparseError, match="too few for a job of 1 CPU and 2 GPUs; see --gpus-per-job"):
-        stage.worker_count(Settings(gpus_per_job=2))
+        worker_count(Settings(gpus_per_job=2))
