@@ -62,10 +62,10 @@ class Axis:
         self.nodes, self.steps = nodes, 0
         self.first: Tensor | None = None
         self.scale = 1 / (nodes[1:] - nodes[:-1]).clamp(min=torch.finfo(nodes.dtype).tiny)
-        self.next = torch.cat([nodes[1:-1], nodes.new_tensor([torch.inf])])
+        self.next = torch.cat([nodes[1:-1], nodes.new_tensor([torch.nan])])
         if rows >= MANY and nodes.device.type == "cpu" and nodes.dtype == torch.float32:
             least = _float_of(torch.arange(-(1 << 31), 1 << 31, 1 << DROPPED))
-            first = self._bisect(least.nan_to_num(nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)).int()
+            first = self._bisect(least).int()
             self.steps = int(first.diff().max())
             self.first = first if self.steps <= 3 else None  # more: equal nodes, or very near ones
 
@@ -109,6 +109,7 @@ def _address(column: Tensor) -> Tensor:
 
 
 def _float_of(order: Tensor) -> Tensor:
-    """The float32 values whose rank among all, from -2 ** 31, is ``order``."""
+    """The float32 values whose rank among all, from -2 ** 31, is ``order``; what is none is an infinity."""
     bits = order.int()
-    return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+    values = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
+    return torch.where(values.isnan(), torch.inf * order.sign(), values)
