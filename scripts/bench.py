@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from benchmarks.harness import Options, Result, machine, seconds, table
 
-BENCHMARKS = ("training",)
+BENCHMARKS = ("training", "surface")
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from autosparse.autos.certificate import Certificate, certify
-from autosparse.autos.surface import fit_surface
+from autosparse.autos.surface import Surface
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.masks import keep_count
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 PROMISE = 0.99
 """Intersection over union of the surface's masks and the network's."""
-BUDGETS = (4096, 16384, 65536)
-"""Evaluations to spend on a surface: more where fewer do not keep the promise."""
+BUDGETS = (6144, 16384, 65536)
+"""Evaluations to spend on a surface altogether: more where fewer do not keep the promise."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +46,24 @@ def predict_all(
     total = len(next(iter(features.values())))
     if exact or not scorer.network.costly or total <= 2 * BUDGETS[0]:
         return Verdict(scorer.predict(features), total)
-    columns, keep, spent = [features[name] for name in scorer.inputs], _counts(total, sparsities), 0
+    columns, keep = [features[name] for name in scorer.inputs], _counts(total, sparsities)
 
     def evaluate(asked: list[Tensor]) -> Tensor:
         return scorer.predict(dict(zip(scorer.inputs, asked, strict=True)))
 
-    for budget in BUDGETS:
-        surface = fit_surface(evaluate, columns, keep, budget)
+    surface, compared = Surface(evaluate, columns, keep), 0
+    for budget in (budget for budget in BUDGETS if 2 * budget < total):
+        surface.refine(budget)
         scores = surface(columns)
         certificate = certify(evaluate, columns, scores, keep)
-        spent += surface.evaluations + certificate.sampled
+        compared += certificate.sampled
         if min(certificate.iou.values()) >= PROMISE:
-            return Verdict(scores, spent, certificate)
+            return Verdict(scores, surface.evaluations + compared, certificate)
     logging.getLogger(__name__).warning(
         "a surface of %d points agrees with the %s scorer to an IoU of %.3f only: scoring %d weights one by one",
         surface.evaluations, scorer.backbone, min(certificate.iou.values()), total,
     )  # fmt: skip
-    return Verdict(scorer.predict(features), spent + total)
+    return Verdict(scorer.predict(features), surface.evaluations + compared + total)
 
 
 def _counts(total: int, sparsities: Sequence[float]) -> list[int]:

@@ -46,7 +46,9 @@ def test_values_between_the_nodes_are_multilinear(way):
     values = draws.normal(size=(40, 7, 5)).astype(np.float32)
     columns = [draws.standard_t(2, 2000).astype(np.float32) for _ in nodes]
     inside = np.stack([column.clip(own[0], own[-1]) for column, own in zip(columns, nodes, strict=True)], 1)
-    found = look_up(torch.from_numpy(values), [torch.from_numpy(own) for own in nodes], list(map(torch.tensor, columns)))
+    found = look_up(
+        torch.from_numpy(values), [torch.from_numpy(own) for own in nodes], list(map(torch.tensor, columns))
+    )
     assert found.numpy() == pytest.approx(RegularGridInterpolator(nodes, values)(inside), abs=1e-5)
 
 
