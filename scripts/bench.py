@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from benchmarks.harness import Options, Result, machine, seconds, table
 
-BENCHMARKS = ("training", "convolutions", "fitting", "streaming", "packing")
+BENCHMARKS = ("training", "surface", "convolutions", "fitting", "streaming", "packing")
 
 
 def main() -> None:

@@ -10,9 +10,11 @@ from torch import Tensor
 from autosparse.autos.surface import Evaluate
 from autosparse.seeds import generator
 
-UNIFORM, PER_STRATUM = 512, 96
+UNIFORM = 256
 NEAR = (0.02, 0.1, 0.4)
 """Strata end where the rank is off the threshold's by these shares of the number kept."""
+PER_STRATUM = 72
+"""Weights asked about in each: few masks' errors lie in the wide strata, but each there counts for many."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,8 @@ class Certificate:
     """Rank correlation, on the same sample."""
     iou: dict[str, float]
     """By number of weights kept (text, for JSON): intersection over union of the masks, estimated on a sample
-    stratified by rank."""
+    stratified by rank: without bias, with a standard deviation of 0.001 to 0.004 on smooth functions where it is
+    0.99, and of about 0.01 on rough ones where it is 0.97. No bound: one just above the promise may be just below."""
 
     @property
     def text(self) -> str:
@@ -42,7 +45,12 @@ class Certificate:
 
 
 def certify(
-    evaluate: Evaluate, columns: Sequence[Tensor], scores: Tensor, keep: Sequence[int], seed: int = 0
+    evaluate: Evaluate,
+    columns: Sequence[Tensor],
+    scores: Tensor,
+    keep: Sequence[int],
+    seed: int = 0,
+    per_stratum: int = PER_STRATUM,
 ) -> Certificate:
     """Ask the network at a sample of the weights whose surface ``scores`` (n,) are given.
 
@@ -53,7 +61,7 @@ def certify(
     edges = sorted({0, total, *keep, *(_clipped(k * (1 + s * d), total) for k in keep for d in NEAR for s in (-1, 1))})
     ranks, weight = [], []
     for low, high in itertools.pairwise(edges):
-        size = min(high - low, PER_STRATUM)
+        size = min(high - low, per_stratum)
         ranks.append(low + torch.randint(high - low, (size,), generator=draws))
         weight.append(torch.full((size,), (high - low) / size, dtype=torch.float64))
     uniform = torch.randint(total, (min(total, UNIFORM),), generator=draws)

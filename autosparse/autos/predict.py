@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from autosparse.autos.certificate import Certificate, certify
-from autosparse.autos.surface import Surface, fit_surface
+from autosparse.autos.surface import Surface
+from autosparse.autos.table import Table
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.masks import keep_count
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 PROMISE = 0.99
 """Intersection over union of the surface's masks and the network's."""
-BUDGETS = (4096, 16384, 65536)
-"""Evaluations to spend on a surface: more where fewer do not keep the promise."""
+BUDGETS = (6144, 16384, 65536)
+"""Evaluations to spend on a surface altogether: more where fewer do not keep the promise."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Verdict:
     evaluations: int
     """How often the network was asked."""
     certificate: Certificate | None = None
-    surface: Surface | None = None
+    table: Table | None = None
+    """The surface, for other weights of the same network."""
 
     @property
     def promise_kept(self) -> bool:
@@ -66,18 +68,19 @@ def needs_surface(scorer: "Scorer", total: int) -> bool:
 
 def tabulate(scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence[float]) -> Verdict:
     """Scores by a surface, and the surface: refined until it keeps the promise or the last budget is spent."""
-    columns, spent = [features[name] for name in scorer.inputs], 0
-    keep = _counts(len(columns[0]), sparsities)
+    columns = [features[name] for name in scorer.inputs]
+    keep, compared = _counts(len(columns[0]), sparsities), 0
 
     def evaluate(asked: list[Tensor]) -> Tensor:
         return scorer.predict(dict(zip(scorer.inputs, asked, strict=True)))
 
-    for budget in BUDGETS:
-        surface = fit_surface(evaluate, columns, keep, budget)
+    surface = Surface(evaluate, columns, keep)
+    for budget in (budget for budget in BUDGETS if 2 * budget < len(columns[0])):
+        surface.refine(budget)
         scores = surface(columns)
         certificate = certify(evaluate, columns, scores, keep)
-        spent += surface.evaluations + certificate.sampled
-        verdict = Verdict(scores, spent, certificate, surface)
+        compared += certificate.sampled
+        verdict = Verdict(scores, surface.evaluations + compared, certificate, surface.table)
         if verdict.promise_kept:
             break
     return verdict

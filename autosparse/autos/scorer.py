@@ -10,15 +10,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
-from torch import Tensor
+from torch import Tensor, nn
 
 from autosparse.autos.backbones import Backbone, build_backbone
 from autosparse.autos.features import Standardisation, check_inputs
+from autosparse.autos.folding import folded
 from autosparse.autos.predict import Verdict, predict_all
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import atomic_folder, read_record, write_atomic, write_record
 
+FEW = 64
+"""Rows for which preparing a costly network does not pay."""
 CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 
@@ -47,7 +50,9 @@ class Scorer:
         if missing:
             raise AutosparseError(f"the scorer reads {', '.join(self.inputs)}; {missing[0]!r} is missing")
         columns = [features[name] for name in self.inputs]
-        network = self.network.to(columns[0].device).eval()
+        network: nn.Module = self.network.to(columns[0].device).eval()
+        if self.network.costly and len(columns[0]) >= FEW:
+            network = folded(network)
         return torch.cat([network(rows) for rows in self._chunks(columns)])
 
     def predict_all(

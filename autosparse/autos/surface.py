@@ -1,169 +1,183 @@
 """The scorer as a surface: a costly network evaluated at a few thousand nodes, every weight looked up between them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import product
 
 import torch
 from torch import Tensor
 
-from autosparse.autos.table import look_up, node_below, normal_scores, quantiles
+from autosparse.autos.lattice import around_centres, between, corners, divided, every, gathered, touching
+from autosparse.autos.table import Table, node_below, spread
 
 Evaluate = Callable[[list[Tensor]], Tensor]
 """Columns of shape (rows,), one per input -> exact scores (rows,)."""
 
-REACH = 5.0
-GRIDS = {1: (32, 8), 2: (16, 5), 3: (8, 3), 4: (4, 3)}
+GRIDS = {1: (32, 8), 2: (16, 5), 3: (8, 3), 4: (4, 2)}
 """By number of inputs: cells per axis of the coarsest grid, and how often they can be halved."""
+BATCH = 512
+"""Evaluations between two looks at where the next are needed, and at least a quarter of all so far."""
 
 
-@dataclass
 class Surface:
-    """Scores on a grid of quantiles of the weights' own features, exact where it matters, interpolated elsewhere.
+    """Scores on a grid over the weights' own features, exact where it matters, interpolated elsewhere.
 
-    The coarsest two grids are evaluated everywhere. Then cells are halved, level by level, and the network is
-    evaluated only at the new nodes of cells where a threshold runs through and interpolation errs: those expected to
-    put most weights on the wrong side. Other new nodes are interpolated with cubic polynomials.
+    The coarsest grid is evaluated everywhere. Then the cells that are expected to put most weights on the wrong side
+    of a threshold are halved, wherever and however small they are, and the network is evaluated at their new nodes;
+    all others are interpolated with cubic polynomials. How far interpolation errs is learned from the new nodes, by
+    comparing what was interpolated there with what the network says.
     """
 
-    nodes: list[Tensor]
-    """Per input, ascending."""
-    table: Tensor
-    """One axis per input, float32."""
-    evaluations: int
-    """How often the network was asked."""
+    def __init__(self, evaluate: Evaluate, columns: Sequence[Tensor], keep: Sequence[int]):
+        """Evaluate the coarsest grid.
+
+        :param columns: features of all weights, (n,) per input, one to four of them.
+        :param keep: numbers of weights that will be kept: the thresholds around which the surface must be right.
+        """
+        axes, total, device = len(columns), len(columns[0]), columns[0].device
+        self.evaluate, self.keep = evaluate, keep
+        self.cells, self.levels = GRIDS[axes]
+        self.finest = self.cells << self.levels
+        columns = [column.float().contiguous() for column in columns]
+        tail = min(keep) / total / 20
+        self.nodes = [spread(column, self.finest + 1, tail) for column in columns]
+        """Per input, ascending."""
+        self.mass = _mass(columns, self.nodes)
+        """Number of weights in each of the finest cells."""
+        self.known = torch.full([self.finest + 1] * axes, torch.nan, device=device)
+        """Exact scores at the finest nodes, NaN where the network was not asked."""
+        self.missed = torch.full_like(self.known, torch.nan)
+        """By how much they had been interpolated wrongly, squared."""
+        self.halved = [self._cells(level, False, torch.bool) for level in range(self.levels)]
+        """Of each level's cells, the coarsest first, those whose halves' corners are all known."""
+        self.evaluations = 0
+        """How often the network was asked."""
+        self.values = torch.zeros_like(self.known)
+        """Exact and interpolated scores at the finest nodes, float32."""
+        coarsest = torch.zeros_like(self.known, dtype=torch.bool)
+        coarsest[self._nodes(0)] = True
+        self._ask(coarsest)
+        self.missed.fill_(torch.nan)
 
     def __call__(self, columns: Sequence[Tensor]) -> Tensor:
         """Scores of weights: one column of shape (n,) per input -> (n,) float32."""
-        return look_up(self.table, self.nodes, [column.contiguous() for column in columns])
+        return self.table(columns)
+
+    @property
+    def table(self) -> Table:
+        """What is looked up, without what it takes to refine it."""
+        return Table(self.values, self.nodes)
+
+    def refine(self, evaluations: int, tolerance: float = 1e-3) -> None:
+        """Ask the network up to so many times altogether.
+
+        :param tolerance: stop where fewer than this share of the kept weights is expected to be misjudged at each
+            threshold, in the mean.
+        """
+        new_nodes = 3 ** len(self.nodes) - 2 ** len(self.nodes)
+        while (left := evaluations - self.evaluations) >= new_nodes:
+            expected, depth = self._expected()
+            if float(expected.sum()) <= tolerance * len(self.keep):
+                return
+            self._halve_worst(expected, depth, min(left, max(BATCH, self.evaluations // 4)) // new_nodes)
+
+    def _nodes(self, level: int) -> tuple[slice, ...]:
+        """Where among the finest nodes those of a level are."""
+        return every(self.finest // (self.cells << level), len(self.nodes))
+
+    def _cells(self, level: int, value: float, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.full([self.cells << level] * len(self.nodes), value, dtype=dtype, device=self.mass.device)
+
+    def _ask(self, where: Tensor) -> None:
+        """Evaluate the network at the finest nodes that are True."""
+        places = tuple(where.nonzero().T)
+        found = self.evaluate([own[index] for own, index in zip(self.nodes, places, strict=True)]).float()
+        self.missed[places] = (found - self.values[places]) ** 2
+        self.known[places] = found
+        self.evaluations += len(found)
+        values = self.known[self._nodes(0)]
+        for level in range(1, self.levels + 1):
+            exact = self.known[self._nodes(level)]
+            values = torch.where(exact.isnan(), between(values), exact)
+        self.values = values
+
+    def _error(self) -> tuple[Tensor, Tensor]:
+        """Expected squared error of interpolation in each of the finest cells, and how often its cell was halved.
+
+        An error at new nodes speaks for the cells around them; it is blended with what coarser levels foretold. Halves
+        of a cell are expected to err half as much, corrected by what became of those that were halved further.
+        """
+        variance = result = self._cells(0, torch.inf)
+        depth = self._cells(0, 0, torch.int8)
+        for level, halved in enumerate(self.halved):
+            missed = self.missed[self._nodes(level + 1)].clone()
+            missed[every(2, missed.dim())] = torch.nan
+            count = around_centres((~missed.isnan()).float()) / 4 ** len(self.nodes)
+            square = around_centres(missed.nan_to_num()) / 4 ** len(self.nodes)
+            if level and int(halved.sum()) >= 20:
+                true, foretold = (square / count)[halved].sqrt().mean(), variance[halved].sqrt().mean()
+                variance = variance * (true / foretold.clamp(min=1e-12)).clamp(0.25, 2) ** 2
+                result = torch.where(depth == level, variance, result)
+            prior = variance.isfinite().float()
+            variance = divided((square + prior * variance.nan_to_num(posinf=0)) / (count + prior) / 4)
+            inside = divided(halved)
+            result = torch.where(inside, variance, divided(result))
+            depth = divided(depth) + inside
+        return result, depth
+
+    def _expected(self) -> tuple[Tensor, Tensor]:
+        """Of each of the finest cells, the share of the kept weights that it is expected to misjudge, summed over
+        thresholds; and its level."""
+        filled = self.mass > 0
+        variance, depth = self._error()
+        centres = (sum(corners(self.values)) / 2 ** len(self.nodes))[filled]
+        variance, freedom, mass = variance[filled], depth[filled].clamp(1, 3).float(), self.mass[filled]
+        total = torch.zeros_like(mass)
+        for threshold, kept in _thresholds(centres, mass, self.keep):
+            # tails as of Student's distribution: the less is known of a cell, the less is it trusted
+            off = (centres - threshold) ** 2 / variance.clamp(min=1e-24)
+            total += mass / kept * 0.5 * (1 + off / freedom) ** (-freedom / 2)
+        expected = torch.zeros_like(self.mass)
+        expected[filled] = total
+        return expected, depth
+
+    def _halve_worst(self, expected: Tensor, depth: Tensor, count: int) -> None:
+        """Halve the ``count`` cells, of any level, that are expected to misjudge most."""
+        by_level: list[Tensor] = []
+        for level in reversed(range(self.levels)):
+            expected = gathered(expected)
+            own = depth[every(self.finest // (self.cells << level), depth.dim())] == level
+            by_level.insert(0, expected * own)
+        flat = torch.cat([cells.flatten() for cells in by_level])
+        worst = flat.topk(min(count, len(flat)))
+        chosen = torch.zeros_like(flat, dtype=torch.bool)
+        chosen[worst.indices] = worst.values > 0
+        where = torch.zeros_like(self.known, dtype=torch.bool)
+        for level, cells in enumerate(chosen.split([cells.numel() for cells in by_level])):
+            cells = cells.view_as(by_level[level])
+            self.halved[level] |= cells
+            where[self._nodes(level + 1)] |= touching(divided(cells))
+        self._ask(where & self.known.isnan())
 
 
 def fit_surface(
     evaluate: Evaluate, columns: Sequence[Tensor], keep: Sequence[int], budget: int, tolerance: float = 1e-3
 ) -> Surface:
-    """Tabulate ``evaluate`` for the weights that ``columns`` describe.
+    """A surface for the weights that ``columns`` describe, after ``budget`` evaluations at most; see
+    :class:`Surface` and :meth:`Surface.refine`. The coarsest grid is evaluated whatever the budget."""
+    surface = Surface(evaluate, columns, keep)
+    surface.refine(budget, tolerance)
+    return surface
 
-    :param columns: features of all weights, (n,) per input, one to four of them.
-    :param keep: numbers of weights that will be kept: the thresholds around which the surface must be right.
-    :param budget: evaluations to spend at most, beyond the two coarsest grids.
-    :param tolerance: stop where fewer than this share of the kept weights is expected to be misjudged.
-    """
-    cells, levels = GRIDS[len(columns)]
-    finest = cells << levels
-    scores = normal_scores(finest + 1, REACH)
-    nodes = [quantiles(column.float(), scores) for column in columns]
-    grid = _Grid(evaluate, nodes, _mass(columns, nodes), keep, cells)
-    grid.halve(torch.ones_like(grid.error, dtype=torch.bool))
-    for left in range(levels - 1, 0, -1):
-        budget -= grid.halve(grid.worst(tolerance, budget // left))
-    return Surface(nodes, grid.values.float(), int(grid.exact.sum()))
+
+def _thresholds(scores: Tensor, mass: Tensor, keep: Sequence[int]) -> list[tuple[float, int]]:
+    """The score above which each number of weights lies, where ``mass`` of them have each score."""
+    scores, order = scores.sort(descending=True)
+    above = mass[order].double().cumsum(0)
+    return [(float(scores[int((above < kept).sum().clamp(max=len(scores) - 1))]), kept) for kept in keep]
 
 
 def _mass(columns: Sequence[Tensor], nodes: Sequence[Tensor]) -> Tensor:
-    """Number of weights in each of the finest cells."""
     sides = [len(own) - 1 for own in nodes]
     index = torch.zeros(len(columns[0]), dtype=torch.int64, device=columns[0].device)
     for column, own, side in zip(columns, nodes, sides, strict=True):
-        index = index * side + node_below(column.float(), own)
+        index.mul_(side).add_(node_below(column, own))
     return index.bincount(minlength=torch.Size(sides).numel()).view(sides).float()
-
-
-class _Grid:
-    """Values on a grid that is halved again and again, with where they are exact and how far interpolation errs."""
-
-    def __init__(self, evaluate: Evaluate, nodes: list[Tensor], mass: Tensor, keep: Sequence[int], cells: int):
-        self.evaluate, self.nodes, self.mass, self.keep, self.cells = evaluate, nodes, mass, keep, cells
-        shape = [cells + 1] * len(nodes)
-        self.exact = torch.ones(shape, dtype=torch.bool, device=mass.device)
-        self.values = self._scores_at(self.exact.nonzero()).view(shape)
-        self.error = torch.full([cells] * len(nodes), torch.inf, device=mass.device)
-
-    def halve(self, chosen: Tensor) -> int:
-        """Halve all cells and evaluate the new nodes of the ``chosen`` ones; returns how many there were."""
-        error, axes = self.error, range(len(self.nodes))
-        for axis in axes:
-            self.values = _between(self.values, axis)
-            chosen, error = chosen.repeat_interleave(2, axis), error.repeat_interleave(2, axis)
-        exact = torch.zeros_like(self.values, dtype=torch.bool)
-        exact[(slice(None, None, 2),) * len(axes)] = self.exact
-        self.cells, self.exact = 2 * self.cells, exact
-        new = (_touching(chosen) & ~exact).nonzero()
-        found = self._scores_at(new)
-        missed = torch.zeros_like(self.values)
-        place = tuple(new.T)
-        missed[place] = (found - self.values[place]).abs()
-        self.values[place], self.exact[place] = found, True
-        # a smooth function's error falls to a quarter with each halving, at a kink to a half
-        self.error = torch.where(chosen, _pooled(torch.stack(_corners(missed)).amax(0)) / 2, error)
-        return len(new)
-
-    def worst(self, tolerance: float, budget: int) -> Tensor:
-        """The cells expected to put most weights on the wrong side of a threshold, within ``budget`` new nodes."""
-        corners = torch.stack(_corners(self.values))
-        low, high = corners.amin(0) - self.error, corners.amax(0) + self.error
-        mass = _blocks(self.mass, self.cells)
-        expected = torch.zeros_like(mass)
-        for threshold, kept in self._thresholds():
-            inside = (low <= threshold) & (threshold <= high)
-            expected += inside * mass * (2 * self.error / (high - low).clamp(min=1e-12)).clamp(max=1) / kept
-        ranked, order = expected.flatten().sort(descending=True)
-        left = ranked.sum() - ranked.cumsum(0) + ranked
-        per_cell = 3 ** len(self.nodes) - 2 ** len(self.nodes)
-        count = min(int((left > tolerance).sum()), budget // per_cell)
-        chosen = torch.zeros_like(expected, dtype=torch.bool)
-        chosen.view(-1)[order[:count]] = ranked[:count] > 0
-        return chosen
-
-    def _thresholds(self) -> list[tuple[float, int]]:
-        """The score at which each number of weights is kept, by the surface as it is."""
-        values = self.values
-        while len(values) <= len(self.mass):
-            for axis in range(values.dim()):
-                values = _between(values, axis)
-        centres, order = torch.stack(_corners(values)).mean(0).flatten().sort(descending=True)
-        above = self.mass.flatten()[order].double().cumsum(0)
-        return [(float(centres[int((above < kept).sum().clamp(max=len(centres) - 1))]), kept) for kept in self.keep]
-
-    def _scores_at(self, places: Tensor) -> Tensor:
-        stride = (len(self.nodes[0]) - 1) // self.cells
-        return self.evaluate([own[index * stride] for own, index in zip(self.nodes, places.T, strict=True)])
-
-
-def _between(values: Tensor, axis: int) -> Tensor:
-    """``values`` with a new one between each two along ``axis``, by the cubic through the four around it."""
-    values = values.movedim(axis, 0)
-    ends = [2 * values[:1] - values[1:2], values, 2 * values[-1:] - values[-2:-1]]
-    wide = torch.cat(ends)
-    new = (9 * (wide[1:-2] + wide[2:-1]) - wide[:-3] - wide[3:]) / 16
-    result = values.new_empty([2 * len(values) - 1, *values.shape[1:]])
-    result[::2], result[1::2] = values, new
-    return result.movedim(0, axis)
-
-
-def _corners(values: Tensor) -> list[Tensor]:
-    """The values at each corner of the cells: 2 ** axes tensors of the cells' shape."""
-    sides = [(slice(None, -1), slice(1, None))] * values.dim()
-    return [values[corner] for corner in product(*sides)]
-
-
-def _touching(cells: Tensor) -> Tensor:
-    """The nodes of the cells that are True."""
-    nodes = torch.zeros([side + 1 for side in cells.shape], dtype=torch.bool, device=cells.device)
-    for corner in _corners(nodes):
-        corner |= cells
-    return nodes
-
-
-def _pooled(cells: Tensor) -> Tensor:
-    """Each block of 2 ** axes cells filled with its maximum."""
-    for axis in range(cells.dim()):
-        halves = cells.unflatten(axis, (-1, 2)).amax(axis + 1)
-        cells = halves.repeat_interleave(2, axis)
-    return cells
-
-
-def _blocks(mass: Tensor, cells: int) -> Tensor:
-    """The sums of ``mass`` over the blocks that make up coarser cells."""
-    for axis in range(mass.dim()):
-        mass = mass.unflatten(axis, (cells, -1)).sum(axis + 1)
-    return mass

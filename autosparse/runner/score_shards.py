@@ -108,7 +108,7 @@ def _fit_surface(scorer: Scorer, shards: Shards, sparsities: Sequence[float]) ->
     features = {name: torch.from_numpy(column).to(device) for name, column in sample.items()}
     verdict = tabulate(scorer, features, sparsities)
     if verdict.promise_kept and verdict.certificate:
-        return verdict.surface, asdict(verdict.certificate)
+        return verdict.table, asdict(verdict.certificate)
     return scorer, not_kept(scorer, verdict)
 
 

@@ -10,7 +10,7 @@ import ray
 import torch
 
 from autosparse.autos.scorer import Scorer
-from autosparse.autos.surface import Surface
+from autosparse.autos.table import Table
 from autosparse.errors import WorkFailed
 from autosparse.runner.shard_actor import Beat
 from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
@@ -48,13 +48,13 @@ class ScoreShard:
         device = "cuda" if ray.get_gpu_ids() else "cpu"
         features = {name: torch.from_numpy(column.copy()).to(device) for name, column in rows.items()}
         judge = self._judge
-        if isinstance(judge, Surface):
+        if isinstance(judge, Table):
             return judge([features[name] for name in self.inputs]).float().cpu().numpy()
         return judge.predict(features).float().cpu().numpy()
 
     @cached_property
-    def _judge(self) -> Surface | Scorer:
-        judge: Surface | Scorer = ray.get(self.judge)
+    def _judge(self) -> Table | Scorer:
+        judge: Table | Scorer = ray.get(self.judge)
         return judge
 
 

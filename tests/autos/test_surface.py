@@ -8,13 +8,14 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from autosparse.autos import Scorer
+from autosparse.autos import Scorer, fit_scorer, predict
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.certificate import certify
 from autosparse.autos.features import Standardisation
 from autosparse.autos.predict import PROMISE, predict_all
-from autosparse.autos.surface import fit_surface
+from autosparse.autos.surface import Surface, fit_surface
 from autosparse.criteria import prune
+from autosparse.irp import Survival
 from autosparse.models import build_model
 
 ROWS = 60_000
@@ -49,11 +50,11 @@ def iou(a, b, kept):
     return float((masks[0] & masks[1]).sum() / (masks[0] | masks[1]).sum())
 
 
-@pytest.mark.parametrize(("inputs", "least"), [(1, 0.999), (2, 0.99), (3, 0.93), (4, 0.85)])
+@pytest.mark.parametrize(("inputs", "least"), [(1, 0.999), (2, 0.99), (3, 0.93), (4, 0.78)])
 def test_masks_by_the_surface_agree_with_the_function_s(inputs, least):
     columns, evaluate = heavy_tailed(inputs), counted(bowl)
     keep = [ROWS // 10, ROWS // 50, ROWS // 100]
-    surface = fit_surface(evaluate, columns, keep, budget=4000)
+    surface = fit_surface(evaluate, columns, keep, budget=2000 if inputs < 3 else 8000)
     scores, exact = surface(columns), bowl(columns)
     assert min(iou(scores, exact, kept) for kept in keep) >= least
     assert evaluate.rows == surface.evaluations < 11_000
@@ -75,17 +76,67 @@ def test_evaluations_are_spent_where_a_threshold_runs(inputs):
     assert error[near].mean() < 0.1 * error[far].mean()
 
 
-def test_the_certificate_tells_the_truth():
+@pytest.mark.parametrize(("size", "mean_within", "each_within"), [(0.002, 0.003, 0.015), (0.1, 0.035, 0.16)])
+def test_the_certificate_is_right_in_the_mean_and_near_in_each_draw(size, mean_within, each_within):
+    columns, keep = heavy_tailed(2), [ROWS // 10, ROWS // 100]
+    exact = bowl(columns)
+    scores = exact + size * torch.randn(ROWS, generator=torch.Generator().manual_seed(1))
+    found = [certify(bowl, columns, scores, keep, seed) for seed in range(12)]
+    for kept in keep:
+        errors = np.array([each.iou[str(kept)] for each in found]) - iou(scores, exact, kept)
+        assert abs(errors.mean()) < mean_within  # three standard errors
+        assert abs(errors).max() < each_within  # four standard deviations
+    one = found[0]
+    assert one.mean_error == pytest.approx(float((scores - exact).abs().mean()), rel=0.2)
+    assert one.spearman == pytest.approx(spearmanr(scores, exact).statistic, abs=0.02)
+    assert one.sampled < 3000
+
+
+def test_the_certificate_of_exact_scores_finds_nothing():
     columns = heavy_tailed(2)
-    exact, noise = bowl(columns), torch.randn(ROWS, generator=torch.Generator().manual_seed(1))
-    for size in (0.0, 0.01, 0.1):
-        scores = exact + size * noise
-        found = certify(bowl, columns, scores, [ROWS // 10, ROWS // 100])
-        for kept, estimate in found.iou.items():
-            assert estimate == pytest.approx(iou(scores, exact, int(kept)), abs=0.03)
-        assert found.mean_error == pytest.approx(float((scores - exact).abs().mean()), rel=0.15, abs=1e-9)
-        assert found.spearman == pytest.approx(spearmanr(scores, exact).statistic, abs=0.02)
-        assert found.sampled < 3000
+    found = certify(bowl, columns, bowl(columns), [ROWS // 10])
+    assert (found.max_error, found.iou) == (0.0, {str(ROWS // 10): 1.0})
+
+
+def test_refining_further_asks_only_about_new_points():
+    columns, asked = list(torch.randn(2, ROWS, generator=torch.Generator().manual_seed(0))), []
+
+    def evaluate(points):
+        asked.extend(zip(*(column.tolist() for column in points), strict=True))
+        return bowl(points)
+
+    surface = Surface(evaluate, columns, [ROWS // 20])
+    surface.refine(800)
+    surface.refine(1600)
+    assert len(set(asked)) == len(asked) == surface.evaluations <= 1600
+
+
+DEGENERATE = {
+    "constant": torch.full((ROWS,), 0.3),
+    "two values": (torch.arange(ROWS) % 2).float(),
+    "mostly zero": torch.where(torch.arange(ROWS) % 50 == 0, torch.linspace(-1, 1, ROWS), torch.zeros(ROWS)),
+    "one outlier": torch.cat([torch.linspace(-1, 1, ROWS - 1), torch.tensor([1e6])]),
+}
+
+
+@pytest.mark.parametrize("name", DEGENERATE)
+def test_degenerate_columns_are_scored(name):
+    columns, keep = [heavy_tailed(1)[0], DEGENERATE[name]], [ROWS // 10, ROWS // 100]
+    first, again = (fit_surface(bowl, columns, keep, 1500)(columns) for _ in range(2))
+    assert torch.equal(first, again)
+    assert min(iou(first, bowl(columns), kept) for kept in keep) > 0.97
+
+
+def test_masks_of_a_fitted_scorer_s_surface_are_the_network_s():
+    draws = torch.Generator().manual_seed(0)
+    theta, g = heavy_tailed(2)
+    counts = ((theta.abs() + g.abs() + torch.randn(ROWS, generator=draws)).clamp(0, 5) * 4).round().int()
+    scorer = fit_scorer(Survival({"w": theta}, {"w": g}, {"w": counts}, {"iterations": 20}), epochs=2)
+    scorer.network.costly = True
+    verdict, exact = predict_all(scorer, features_of([theta, g])), scorer.predict(features_of([theta, g]))
+    assert verdict.certificate is not None
+    for kept, estimate in verdict.certificate.iou.items():
+        assert iou(verdict.scores, exact, int(kept)) == pytest.approx(estimate, abs=0.015)
 
 
 @pytest.fixture
@@ -124,7 +175,9 @@ def test_few_weights_and_cheap_networks_are_scored_exactly(costly_mlp, monkeypat
     assert predict_all(costly_mlp, features_of(heavy_tailed(2))).certificate is None
 
 
-def test_what_no_surface_can_follow_is_scored_exactly_with_a_warning(costly_mlp, caplog):
+def test_what_no_surface_can_follow_is_scored_exactly_with_a_warning(costly_mlp, caplog, monkeypatch):
+    monkeypatch.setattr(predict, "BUDGETS", (1000, 2000))
+
     class Rough(type(costly_mlp.network)):
         def forward(self, x):
             return (1e5 * x[:, 0]).sin() * (1e5 * x[:, 1]).cos()

@@ -36,7 +36,7 @@ class ConditionalMean(Backbone):
     that can single it out (boosted trees) explains more of held-out rows and less of other networks.
     """
 
-    chunk = 1 << 16
+    chunk = 1 << 21
     by_gradient = False
     nodes: Tensor
     """(inputs, NODES) float32, ascending; where an input has fewer distinct quantiles, the last is repeated."""

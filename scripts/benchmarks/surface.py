@@ -1,0 +1,128 @@
+"""A costly scorer on a whole network: through its certified surface, and asked about every weight.
+
+In full: ResNet-18 (11.2 million weights) and the paper's ``resnet18`` scorer, which is fitted here for a hundred steps,
+a minute or two on two cores, so that nothing needs to be at hand. Asking it about every weight takes hours: that is
+timed on a sample and multiplied up, and the masks are compared on a sample stratified by rank, drawn apart from the
+certificate's. With ``--quick``: LeNet-300-100 and an ``mlp`` scorer that is treated as if it were costly, compared on
+all weights. Images are those of ``parquet:cifar10-jpeg`` where the data root has them, else the embedded digits.
+"""
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import autosparse as asp
+from autosparse.autos.certificate import certify
+from autosparse.autos.predict import predict_all
+from autosparse.autos.surface import Surface
+from autosparse.autos.table import look_up
+from autosparse.criteria.autos import SPARSITIES, survival_features
+from autosparse.irp import Survival
+from autosparse.masks import keep_count, top_k
+from autosparse.seeds import generator
+from benchmarks.harness import Comparison, Figure, Options, Result, seconds, side_by_side
+
+SAMPLE = 512
+"""Weights that the exact way is timed on."""
+STRATUM = 400
+"""Weights of each stratum that masks are compared on, where not on all."""
+
+
+def measure(options: Options) -> list[Result]:
+    """A costly scorer on a whole network: its certified surface beside every weight scored exactly."""
+    model, backbone = ("lenet-300-100", "mlp") if options.quick else ("resnet18", "resnet18")
+    features = _features(model, options)
+    scorer = _fitted(features, backbone)
+    scorer.network.costly = True  # type: ignore[misc]
+    what = f"{model} scored by {backbone}"
+    return [
+        _beside_exact(scorer, features, what, options),
+        *_agreement(scorer, features, what, options),
+        _look_up_rate(features, options),
+    ]
+
+
+def _features(model: str, options: Options) -> dict[str, Tensor]:
+    """Of a network at initialisation."""
+    real = options.data_root and not options.quick and (Path(options.data_root) / "cifar10-jpeg").is_dir()
+    data = asp.load_dataset("parquet:cifar10-jpeg" if real else "digits", options.data_root)
+    side = 28 if options.quick else 32
+    batches = [(F.interpolate(x, side), y) for x, y in data.scoring_batches(generator(0, "bench"), 1024)]
+    network = asp.build_model(model, data.num_classes, tuple(batches[0][0].shape[1:]))
+    features = survival_features(network, batches, F.cross_entropy, ("param", "grad"))
+    return {name: column.to(options.device) for name, column in features.items()}
+
+
+def _fitted(features: dict[str, Tensor], backbone: str) -> asp.Scorer:
+    """Fitted on made-up survival: large weights with large gradients stay longest, with noise."""
+    draws = generator(0, "survival")
+    rows = torch.randint(len(features["param"]), (7111,), generator=draws)
+    theta, g = (features[name].cpu()[rows] for name in ("param", "grad"))
+    strength = theta.abs() / theta.std() + g.abs() / g.std() + torch.randn(len(rows), generator=draws) / 2
+    counts = (strength.argsort().argsort() * 20 // len(rows)).int()
+    survival = Survival({"w": theta}, {"w": g}, {"w": counts}, {"iterations": 20})
+    return asp.fit_scorer(survival, backbone, epochs=1 if backbone == "resnet18" else 20, batch_size=64, lr=2e-3)
+
+
+def _beside_exact(scorer: asp.Scorer, features: dict[str, Tensor], what: str, options: Options) -> Comparison:
+    total = len(features["param"])
+    rows = torch.randperm(total, generator=generator(0, "timed"))[:SAMPLE].to(options.device)
+    sample = {name: column[rows] for name, column in features.items()}
+    result = side_by_side(
+        what,
+        ("exact, multiplied up", lambda: SAMPLE / seconds(lambda: scorer.predict(sample), options.device)),
+        lambda: total / seconds(lambda: predict_all(scorer, features), options.device),
+        "weights/s",
+        3 if options.quick else 1,
+        goal=None if options.quick else 1000,
+    )
+    result.notes["exact"] = f"timed on {SAMPLE} weights and multiplied up"
+    return result
+
+
+def _agreement(scorer: asp.Scorer, features: dict[str, Tensor], what: str, options: Options) -> list[Result]:
+    verdict, columns = predict_all(scorer, features), list(features.values())
+    keep = [keep_count(len(columns[0]), sparsity) for sparsity in SPARSITIES]
+    if options.quick:
+        exact = scorer.predict(features)
+        found = {str(kept): _iou(verdict.scores, exact, kept) for kept in keep}
+    else:
+
+        def evaluate(asked: list[Tensor]) -> Tensor:
+            return scorer.predict(dict(zip(features, asked, strict=True)))
+
+        found = certify(evaluate, columns, verdict.scores, keep, seed=1, per_stratum=STRATUM).iou
+    promised = verdict.certificate.iou if verdict.certificate else {}
+    return [
+        Figure(
+            f"{what}: masks' IoU with exact at {sparsity:.0%}",
+            found[str(kept)],
+            "",
+            "at least 0.99",
+            found[str(kept)] >= 0.99,
+            {"evaluations": verdict.evaluations, "certificate": promised.get(str(kept)), "all weights": options.quick},
+        )
+        for sparsity, kept in zip(SPARSITIES, keep, strict=True)
+    ]
+
+
+def _iou(scores: Tensor, exact: Tensor, kept: int) -> float:
+    mine, theirs = top_k(scores, kept), top_k(exact, kept)
+    return float((mine & theirs).sum() / (mine | theirs).sum())
+
+
+def _look_up_rate(features: dict[str, Tensor], options: Options) -> Figure:
+    rows = 1 << 23
+    columns = [column.repeat(-(-rows // len(column)))[:rows].contiguous() for column in features.values()]
+    surface = Surface(lambda asked: sum(column.abs() for column in asked), columns, [rows // 10])
+
+    def once() -> float:
+        return seconds(lambda: look_up(surface.values, surface.nodes, columns), options.device)
+
+    rate = rows / min(once() for _ in range(5)) / 1e6
+    return Figure(
+        "weights through a surface of two inputs", rate, "M/s", "at least 20 M/s on 2 cores", rate >= 20,
+        {"threads": torch.get_num_threads(), "weights": rows, "best of": 5},
+    )  # fmt: skip
