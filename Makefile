@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && echo "$$p" && break; done)
 BIN := .venv/bin
 UV_VERSION := 0.13.8
+unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
 .PHONY: help setup demo test lint bench bench-quick format lock clean
 
