@@ -39,8 +39,8 @@ def measure(options: Options) -> list[Result]:
     what = f"{model} scored by {backbone}"
     return [
         _beside_exact(scorer, features, what, options),
-        *_agreement(scorer, features, what, options),
-        _look_up_rate(features, options),
+        *agreement(scorer, features, what, options),
+        look_up_rate(features, options),
     ]
 
 
@@ -75,14 +75,15 @@ def _beside_exact(scorer: asp.Scorer, features: dict[str, Tensor], what: str, op
         ("exact, multiplied up", lambda: SAMPLE / seconds(lambda: scorer.predict(sample), options.device)),
         lambda: total / seconds(lambda: predict_all(scorer, features), options.device),
         "weights/s",
-        3 if options.quick else 1,
+        1,
         goal=None if options.quick else 1000,
     )
     result.notes["exact"] = f"timed on {SAMPLE} weights and multiplied up"
     return result
 
 
-def _agreement(scorer: asp.Scorer, features: dict[str, Tensor], what: str, options: Options) -> list[Result]:
+def agreement(scorer: asp.Scorer, features: dict[str, Tensor], what: str, options: Options) -> list[Result]:
+    """Masks by the surface against the network's: of all weights where quick, else on a sample of its own."""
     verdict, columns = predict_all(scorer, features), list(features.values())
     keep = [keep_count(len(columns[0]), sparsity) for sparsity in SPARSITIES]
     if options.quick:
@@ -113,8 +114,8 @@ def _iou(scores: Tensor, exact: Tensor, kept: int) -> float:
     return float((mine & theirs).sum() / (mine | theirs).sum())
 
 
-def _look_up_rate(features: dict[str, Tensor], options: Options) -> Figure:
-    rows = 1 << 23
+def look_up_rate(features: dict[str, Tensor], options: Options, rows: int = 1 << 23) -> Figure:
+    """Weights a second through a table that is there; ``features`` are repeated up to ``rows``."""
     columns = [column.repeat(-(-rows // len(column)))[:rows].contiguous() for column in features.values()]
     surface = Surface(lambda asked: sum(column.abs() for column in asked), columns, [rows // 10])
 
