@@ -12,6 +12,8 @@ from autosparse.shards import Shard
 ATTEMPTS = 3
 """How often a shard is begun before it is given up: twice a worker may die of it."""
 
+STOPPED, FAILED = "stopped, because another shard failed", ".failed"
+
 Beat = Callable[[], None]
 Work = Callable[[Shard, Beat], np.ndarray]
 """Does one shard, calls the beat now and then, returns int64 counts."""
@@ -38,6 +40,8 @@ def do_row(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, li
         error = str(known)
     except Exception as unknown:
         error = f"{shard.path}: {type(unknown).__name__}: {unknown}"
+    if error:
+        (Path(signs) / FAILED).touch()
     return {"number": [number], "counts": [counts], "error": [error]}
 
 
@@ -49,7 +53,15 @@ def _attempt(shard: Shard, work: Work, sign: Path) -> np.ndarray:
             f"{shard.path}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
             "see Ray's logs, and try fewer --workers"
         )
+    failed = sign.with_name(FAILED)
+
+    def beat() -> None:
+        if failed.exists():
+            raise WorkFailed(STOPPED)
+        sign.touch()
+
+    beat()
     sign.write_bytes(begun + b".")
-    counts = work(shard, sign.touch)
+    counts = work(shard, beat)
     sign.unlink()
     return counts

@@ -17,7 +17,7 @@ import ray
 from autosparse.errors import WorkFailed
 from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.shard_actor import Actor, Work, do_row
+from autosparse.runner.shard_actor import FAILED, STOPPED, Actor, Work, do_row
 from autosparse.shards import Shard
 
 PATIENCE = 900.0
@@ -55,14 +55,7 @@ class _Coordinator:
             done = dataset.map_batches(
                 do_row, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
             )
-        for row in done.iter_rows():
-            yield row
-            if row["error"]:
-                return  # which ends the work on the other shards
-
-
-class ShardFailed(WorkFailed):
-    """Work on a shard that raised an error; the rest was ended in good order."""
+        yield from done.iter_rows()
 
 
 COORDINATORS: dict[str, Any] = {}
@@ -92,6 +85,7 @@ class ShardStream:
             {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
             for number, shard in enumerate(shards)
         ]
+        (self.signs / FAILED).unlink(missing_ok=True)
         job = ray.get_runtime_context().get_job_id()
         if job not in COORDINATORS:
             COORDINATORS[job] = _Coordinator.remote()  # type: ignore[attr-defined]
@@ -101,16 +95,18 @@ class ShardStream:
             .remote(work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0)
         )
         found: dict[int, np.ndarray] = {}
+        errors: list[str] = []
         try:
-            for row in self._watched(results, shards):
+            for row in self._watched(results, shards):  # after an error, too: until nobody writes any more
                 if row["error"]:
-                    raise ShardFailed(row["error"])
-                found[row["number"]] = np.frombuffer(row["counts"], np.int64)
-        except ShardFailed:
-            raise
+                    errors.append(row["error"])
+                else:
+                    found[row["number"]] = np.frombuffer(row["counts"], np.int64)
         except BaseException:  # Ctrl-C, too
             ray.kill(COORDINATORS.pop(job))
             raise
+        if errors:
+            raise WorkFailed(next((error for error in errors if error != STOPPED), STOPPED))
         if len(found) < len(shards):
             missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
             raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
