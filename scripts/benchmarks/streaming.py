@@ -39,7 +39,7 @@ def measure(options: Options, rows: int | None = None) -> list[Result]:
 
             with Watch() as watch:
                 took = seconds(lambda: score_shards(scorer, features, out, settings, SPARSITY))
-        kept = sum_kept(out)
+        kept, stages = sum_kept(out), watch.stages(out)
         exact = kept == keep_count(rows, SPARSITY)
         least = min(rows, QUICK)
         theirs = seconds(lambda: in_memory(scorer, features, layers(rows), least))
@@ -47,7 +47,7 @@ def measure(options: Options, rows: int | None = None) -> list[Result]:
     notes = {
         "seconds": took, "features written in seconds": written, "cpu seconds per process": watch.cpu,
         "GiB per process": watch.memory, "bytes read": 16 * rows, "bytes written": 4.125 * rows,
-        "stages in seconds": watch.stages(out),
+        "stages in seconds": stages,
     }  # fmt: skip
     rate, largest = rows / took, max(watch.memory.values())
     return [
