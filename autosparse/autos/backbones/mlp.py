@@ -21,7 +21,9 @@ class MLP(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         """(rows, inputs) -> (rows,): each row's to the bit, whatever rows are around it and however many threads."""
         # A product with one row or one column is a sum that BLAS cuts up as it pleases: give it several.
-        hidden = self.layers[:-1](F.pad(x, (0, 0, 0, -len(x) % 64)))
-        last = self.layers[-1]
+        *layers, last = self.layers
         assert isinstance(last, nn.Linear)
-        return F.linear(hidden, last.weight.expand(4, -1), last.bias.expand(4))[: len(x), 0]
+        hidden = F.pad(x, (0, 0, 0, -x.shape[0] % 64))
+        for layer in layers:
+            hidden = layer(hidden)
+        return F.linear(hidden, last.weight.expand(4, -1), last.bias.expand(4))[: x.shape[0], 0]
