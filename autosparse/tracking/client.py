@@ -4,11 +4,9 @@ import contextlib
 import logging
 import os
 import re
-import sqlite3
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from autosparse.errors import AutosparseError
 
@@ -17,8 +15,6 @@ os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # an absent server is told of in seconds, not minutes
 
 from mlflow import MlflowClient
-from sqlalchemy import event
-from sqlalchemy.engine import Engine
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -43,21 +39,9 @@ def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
         )
     with tracking_errors(where), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        event.listen(Engine, "connect", _write_ahead)
         client = MlflowClient(where)
         client.search_experiments(max_results=1)
     return client
-
-
-def _write_ahead(connection: Any, _: object) -> None:
-    """Let SQLite write ahead: a commit then waits for no disk, and a crash still cannot harm the store.
-
-    MLflow commits nine times for one run. What a power failure takes is written again from the records.
-    """
-    if isinstance(connection, sqlite3.Connection):
-        with contextlib.suppress(sqlite3.OperationalError):  # a store that is read-only, or on a network's disk
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
 
 
 def sqlite_path(uri: str) -> Path | None:
