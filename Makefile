@@ -36,10 +36,10 @@ lint: setup  ## style, types, and the direction of imports
 test: lint  ## lint, then the test suite
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
-bench: setup  ## every speed claim beside what it is compared with; about an hour
+bench: setup  ## every speed claim beside what it is compared with
 	@$(BIN)/python scripts/bench.py
 
-bench-quick: setup  ## less of each; under 5 minutes on 2 cores
+bench-quick: setup  ## the same, less of each
 	@$(BIN)/python scripts/bench.py --quick
 
 format: setup  ## put the code in its format
