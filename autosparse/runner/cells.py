@@ -77,7 +77,8 @@ def run_cells(
     """
     last, execution = Scored(), execution or Execution()
     if together is None:
-        together = _company(cells, dataset, device, execution) if len(cells) > 1 else 1
+        found = _attempt(_company, cells, dataset, device, execution) if len(cells) > 1 else 1
+        together = found if isinstance(found, int) else 1  # what fails here fails, and is told of, cell by cell
     for start in range(0, len(cells), together):
         done: list[Done] = []
         pack: list[Pruned] = []

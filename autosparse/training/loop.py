@@ -123,7 +123,7 @@ def train_epoch(model: nn.Module, batches: Iterator[Batch], step: Step, steps: r
     model.train()
     total, examples = torch.zeros(()), 0
     for x, y in itertools.islice(batches, steps.start, steps.stop):
-        total = step(x, y) * y.shape[-1] + total.to(x.device)
+        total = step(x, y) * y.shape[-1] + total
         examples += y.shape[-1]
     return total / examples
 
