@@ -70,10 +70,7 @@ def tabulate(scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence
     """Scores by a surface, and the surface: refined until it keeps the promise or the last budget is spent."""
     columns = [features[name] for name in scorer.inputs]
     keep, compared = _counts(len(columns[0]), sparsities), 0
-
-    def evaluate(asked: list[Tensor]) -> Tensor:
-        return scorer.predict(dict(zip(scorer.inputs, asked, strict=True)))
-
+    evaluate = scorer.predictor(columns[0].device)
     surface = Surface(evaluate, columns, keep)
     for budget in (budget for budget in BUDGETS if 2 * budget < len(columns[0])):
         surface.refine(budget)

@@ -1,7 +1,7 @@
 """The scorer: a fitted backbone with all it needs to score weights, and its files."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from autosparse.files import atomic_folder, read_record, write_atomic, write_rec
 
 FEW = 64
 """Rows for which preparing a costly network does not pay."""
+IN_CACHE = 64
+"""Rows of a costly network that a CPU scores at once: what lies between its layers stays in the cache."""
 CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 
@@ -40,7 +42,6 @@ class Scorer:
     verdict: Verdict | None = field(default=None, repr=False, compare=False)
     """How :meth:`predict_all` last came to its scores."""
 
-    @torch.no_grad()
     def predict(self, features: dict[str, Tensor]) -> Tensor:
         """Predicted survival scores, float32 of shape (n,), on the features' device.
 
@@ -50,10 +51,27 @@ class Scorer:
         if missing:
             raise AutosparseError(f"the scorer reads {', '.join(self.inputs)}; {missing[0]!r} is missing")
         columns = [features[name] for name in self.inputs]
-        network: nn.Module = self.network.to(columns[0].device).eval()
-        if self.network.costly and len(columns[0]) >= FEW:
-            network = folded(network)
-        return torch.cat([network(rows) for rows in self._chunks(columns)])
+        few = not self.network.costly or len(columns[0]) < FEW
+        return self.predictor(columns[0].device, prepare=not few)(columns)
+
+    def predictor(self, device: torch.device, prepare: bool = True) -> Callable[[Sequence[Tensor]], Tensor]:
+        """What :meth:`predict` does, for many calls: one column (n,) per input -> scores (n,).
+
+        :param prepare: make a costly network fast first, which takes about as long as a hundred rows.
+        """
+        network: nn.Module = self.network.to(device).eval()
+        size = self.network.chunk
+        if self.network.costly:
+            network = folded(network) if prepare else network
+            size = min(size, IN_CACHE) if device.type == "cpu" else size
+
+        @torch.no_grad()
+        def predict(columns: Sequence[Tensor]) -> Tensor:
+            starts = range(0, max(1, len(columns[0])), size)
+            pieces = ([column[start : start + size] for column in columns] for start in starts)
+            return torch.cat([network(self.standardisation(piece)) for piece in pieces])
+
+        return predict
 
     def predict_all(
         self, features: dict[str, Tensor], sparsities: Sequence[float] = SPARSITIES, exact: bool = False
@@ -61,11 +79,6 @@ class Scorer:
         """The scores of :func:`autosparse.autos.predict.predict_all`: of all weights of a network, fast."""
         self.verdict = predict_all(self, features, sparsities, exact)
         return self.verdict.scores
-
-    def _chunks(self, columns: list[Tensor]) -> Iterator[Tensor]:
-        size = self.network.chunk
-        for start in range(0, max(1, len(columns[0])), size):
-            yield self.standardisation([column[start : start + size] for column in columns])
 
     @property
     def warnings(self) -> list[str]:
