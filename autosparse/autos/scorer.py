@@ -10,18 +10,17 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
-from torch import Tensor, nn
+from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, build_backbone
 from autosparse.autos.features import Standardisation, check_inputs
-from autosparse.autos.folding import folded
 from autosparse.autos.predict import Verdict, predict_all
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import atomic_folder, read_record, write_atomic, write_record
 
 FEW = 64
-"""Rows for which preparing a costly network does not pay."""
+"""Fewer rows are not worth preparing the network for."""
 IN_CACHE = 64
 """Rows of a costly network that a CPU scores at once: what lies between its layers stays in the cache."""
 CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
@@ -51,25 +50,22 @@ class Scorer:
         if missing:
             raise AutosparseError(f"the scorer reads {', '.join(self.inputs)}; {missing[0]!r} is missing")
         columns = [features[name] for name in self.inputs]
-        few = not self.network.costly or len(columns[0]) < FEW
-        return self.predictor(columns[0].device, prepare=not few)(columns)
+        return self.predictor(columns[0].device, prepare=len(columns[0]) >= FEW)(columns)
 
     def predictor(self, device: torch.device, prepare: bool = True) -> Callable[[Sequence[Tensor]], Tensor]:
         """What :meth:`predict` does, for many calls: one column (n,) per input -> scores (n,).
 
-        :param prepare: make a costly network fast first, which takes about as long as a hundred rows.
+        :param prepare: make the network fast first; for a costly one that takes as long as a hundred rows.
         """
-        network: nn.Module = self.network.to(device).eval()
-        size = self.network.chunk
-        if self.network.costly:
-            network = folded(network) if prepare else network
-            size = min(size, IN_CACHE) if device.type == "cpu" else size
+        network = self.network.to(device).eval()
+        ask = network.prepared() if prepare else network
+        size = min(network.chunk, IN_CACHE) if network.costly and device.type == "cpu" else network.chunk
 
         @torch.no_grad()
         def predict(columns: Sequence[Tensor]) -> Tensor:
             starts = range(0, max(1, len(columns[0])), size)
             pieces = ([column[start : start + size] for column in columns] for start in starts)
-            return torch.cat([network(self.standardisation(piece)) for piece in pieces])
+            return torch.cat([ask(self.standardisation(piece)) for piece in pieces])
 
         return predict
 

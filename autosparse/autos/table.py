@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -57,40 +58,40 @@ class Table:
     values: Tensor
     """One axis per feature."""
     nodes: list[Tensor]
-    """Per feature, ascending."""
+    """Per feature, ascending, at least 2; equal ones are allowed."""
+
+    @cached_property
+    def axes(self) -> list["Axis"]:
+        """The nodes, ready to be searched."""
+        return [Axis(own) for own in self.nodes]
 
     def __call__(self, columns: Sequence[Tensor]) -> Tensor:
-        """One column of shape (n,) per feature -> (n,), see :func:`look_up`."""
-        return look_up(self.values, self.nodes, [column.contiguous() for column in columns])
+        """Interpolate linearly between the nodes, hold the outermost values beyond them.
 
+        :param columns: one of shape (rows,) per feature, float32.
+        :return: (rows,), in the dtype of the values.
+        """
+        columns, rows = [column.contiguous() for column in columns], len(columns[0])
+        flat = self.values.flatten()
+        for axis in self.axes:
+            axis.expect(rows)
 
-def look_up(table: Tensor, nodes: Sequence[Tensor], columns: Sequence[Tensor]) -> Tensor:
-    """Interpolate linearly between the nodes, hold the outermost values beyond them.
+        def interpolate(places: list[tuple[Tensor, Tensor]], index: Tensor, axis: int) -> Tensor:
+            """The values, those of the axes before ``axis`` taken at the node that ``index`` names."""
+            if axis == len(places):
+                return flat.index_select(0, index)
+            below, share = places[axis]
+            index = index * len(self.nodes[axis]) + below
+            return interpolate(places, index, axis + 1).lerp_(interpolate(places, index + 1, axis + 1), share)
 
-    :param table: values at the nodes, one axis per column.
-    :param nodes: ascending coordinates along each axis, at least 2; equal ones are allowed.
-    :param columns: of shape (rows,), float32, contiguous.
-    :return: (rows,), in the table's dtype.
-    """
-    rows, flat = len(columns[0]), table.flatten()
-    axes = [Axis(own, rows) for own in nodes]
+        result = torch.empty(rows, dtype=flat.dtype, device=flat.device)
 
-    def interpolate(places: list[tuple[Tensor, Tensor]], index: Tensor, axis: int) -> Tensor:
-        """The table's values, those of the axes before ``axis`` taken at the node that ``index`` names."""
-        if axis == len(places):
-            return flat.index_select(0, index)
-        below, share = places[axis]
-        index = index * len(nodes[axis]) + below
-        return interpolate(places, index, axis + 1).lerp_(interpolate(places, index + 1, axis + 1), share)
+        def fill(chunk: slice) -> None:
+            places = [axis.place(column[chunk]) for axis, column in zip(self.axes, columns, strict=True)]
+            result[chunk] = interpolate(places, torch.zeros_like(places[0][0]), 0)
 
-    result = torch.empty(rows, dtype=table.dtype, device=table.device)
-
-    def fill(chunk: slice) -> None:
-        places = [axis.place(column[chunk]) for axis, column in zip(axes, columns, strict=True)]
-        result[chunk] = interpolate(places, torch.zeros_like(places[0][0]), 0)
-
-    _by_chunks(fill, rows, table.device)
-    return result
+        _by_chunks(fill, rows, flat.device)
+        return result
 
 
 class Axis:
@@ -100,11 +101,16 @@ class Axis:
     nodes lie among them, and the value is compared with each.
     """
 
-    def __init__(self, nodes: Tensor, rows: int):
-        self.nodes, self.steps = nodes, 0
+    def __init__(self, nodes: Tensor):
+        self.nodes, self.steps, self.rows = nodes, 0, 0
         self.first: Tensor | None = None
         self.scale = 1 / (nodes[1:] - nodes[:-1]).clamp(min=torch.finfo(nodes.dtype).tiny)
-        if rows >= MANY and nodes.device.type == "cpu" and nodes.dtype == torch.float32:
+
+    def expect(self, rows: int) -> None:
+        """Prepare for so many more searches."""
+        before, self.rows = self.rows, self.rows + rows
+        nodes = self.nodes
+        if before < MANY <= self.rows and nodes.device.type == "cpu" and nodes.dtype == torch.float32:
             distinct, copies = nodes.unique_consecutive(return_counts=True)
             self.next = torch.cat([distinct, distinct.new_tensor([torch.nan])])
             self.last = torch.cat([copies.new_zeros(1), copies.cumsum(0) - 1]).clamp_(max=len(nodes) - 2).int()
@@ -131,7 +137,8 @@ class Axis:
 
 def node_below(column: Tensor, nodes: Tensor) -> Tensor:
     """Index of the last node that is not above each value, from the first node to the last but one; int64."""
-    axis, result = Axis(nodes, len(column)), torch.empty(len(column), dtype=torch.int64, device=column.device)
+    axis, result = Axis(nodes), torch.empty(len(column), dtype=torch.int64, device=column.device)
+    axis.expect(len(column))
 
     def fill(chunk: slice) -> None:
         result[chunk] = axis.below(column[chunk])

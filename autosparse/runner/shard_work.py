@@ -1,5 +1,6 @@
 """What actors do with shards: score features, count scores, make masks."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
+from torch import Tensor
 
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.table import Table
@@ -45,17 +47,17 @@ class ScoreShard:
         return counts
 
     def _scores(self, rows: dict[str, np.ndarray]) -> np.ndarray:
-        device = "cuda" if ray.get_gpu_ids() else "cpu"
-        features = {name: torch.from_numpy(column.copy()).to(device) for name, column in rows.items()}
-        judge = self._judge
-        if isinstance(judge, Table):
-            return judge([features[name] for name in self.inputs]).float().cpu().numpy()
-        return judge.predict(features).float().cpu().numpy()
+        columns = [torch.from_numpy(rows[name].copy()).to(self._device) for name in self.inputs]
+        return self._ask(columns).float().cpu().numpy()
 
     @cached_property
-    def _judge(self) -> Table | Scorer:
+    def _device(self) -> torch.device:
+        return torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+
+    @cached_property
+    def _ask(self) -> Callable[[list[Tensor]], Tensor]:
         judge: Table | Scorer = ray.get(self.judge)
-        return judge
+        return judge.predictor(self._device) if isinstance(judge, Scorer) else judge
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ def measure(options: Options) -> list[Result]:
         for repetition in range(repetitions):
             folder = Path(scratch) / str(repetition)
             theirs.append(trials / one_trial_per_cell(plan_of(seeds=1), trials, folder / "tune"))
-            ours.append(packed(plan_of(seeds=10), folder))
+            ours.append(packed(plan_of(seeds=10), folder / "packed"))
     notes = {"seconds until Ray has started": start_up, "cells of the baseline": trials}
     overhead = statistics.median(run.overhead for run in ours)
     return [

@@ -17,7 +17,6 @@ import autosparse as asp
 from autosparse.autos.certificate import certify
 from autosparse.autos.predict import predict_all
 from autosparse.autos.surface import Surface
-from autosparse.autos.table import look_up
 from autosparse.criteria.autos import SPARSITIES, survival_features
 from autosparse.irp import Survival
 from autosparse.masks import keep_count, top_k
@@ -117,10 +116,10 @@ def _iou(scores: Tensor, exact: Tensor, kept: int) -> float:
 def look_up_rate(features: dict[str, Tensor], options: Options, rows: int = 1 << 23) -> Figure:
     """Weights a second through a table that is there; ``features`` are repeated up to ``rows``."""
     columns = [column.repeat(-(-rows // len(column)))[:rows].contiguous() for column in features.values()]
-    surface = Surface(lambda asked: sum(column.abs() for column in asked), columns, [rows // 10])
+    table = Surface(lambda asked: sum(column.abs() for column in asked), columns, [rows // 10]).table
 
     def once() -> float:
-        return seconds(lambda: look_up(surface.values, surface.nodes, columns), options.device)
+        return seconds(lambda: table(columns), options.device)
 
     rate = rows / min(once() for _ in range(5)) / 1e6
     return Figure(

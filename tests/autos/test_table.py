@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
 from autosparse.autos import table
-from autosparse.autos.table import look_up, node_below
+from autosparse.autos.table import Table, node_below
 
-WAYS = [1 << 62, 0]
+WAYS = [1 << 62, 1]
 """Rows from which on addresses are used: never, always."""
 FLOATS = st.floats(-1e6, 1e6, width=32)
 
@@ -46,9 +46,7 @@ def test_values_between_the_nodes_are_multilinear(way):
     values = draws.normal(size=(40, 7, 5)).astype(np.float32)
     columns = [draws.standard_t(2, 2000).astype(np.float32) for _ in nodes]
     inside = np.stack([column.clip(own[0], own[-1]) for column, own in zip(columns, nodes, strict=True)], 1)
-    found = look_up(
-        torch.from_numpy(values), [torch.from_numpy(own) for own in nodes], list(map(torch.tensor, columns))
-    )
+    found = Table(torch.from_numpy(values), [torch.from_numpy(own) for own in nodes])(list(map(torch.tensor, columns)))
     assert found.numpy() == pytest.approx(RegularGridInterpolator(nodes, values)(inside), abs=1e-5)
 
 
@@ -60,5 +58,5 @@ def test_addresses_give_bit_for_bit_what_bisection_gives(monkeypatch):
     found = []
     for many in WAYS:
         monkeypatch.setattr(table, "MANY", many)
-        found.append(look_up(values, nodes, columns))
+        found.append(Table(values, nodes)(columns))
     assert torch.equal(*found)

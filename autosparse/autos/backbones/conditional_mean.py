@@ -1,7 +1,7 @@
 """E[survival | theta_0, g_0] without a network: what every fit by squared error approximates, in seconds."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, backbone
 from autosparse.autos.regression import OnEpoch, Training
-from autosparse.autos.table import look_up, normal_scores, quantiles
+from autosparse.autos.table import Table, normal_scores, quantiles
 
 NODES = 129
 """Nodes of the table along each input."""
@@ -61,7 +61,12 @@ class ConditionalMean(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, inputs) -> (rows,)."""
-        return look_up(self.table, list(self.nodes), [column.contiguous() for column in x.unbind(1)])
+        return self.prepared()(x)
+
+    def prepared(self) -> Callable[[Tensor], Tensor]:
+        """The table, with what it remembers of its nodes."""
+        table = Table(self.table, list(self.nodes))
+        return lambda x: table(x.unbind(1))
 
 
 def _quantile_nodes(column: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,12 @@
 """The paper's scorer."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from autosparse.autos.backbones import Backbone, backbone
 from autosparse.autos.backbones.encoder import encoder
+from autosparse.autos.folding import folded
 from autosparse.models import build_model
 from autosparse.seeds import derive_seed
 
@@ -28,3 +31,7 @@ class ResNet18Scorer(Backbone):
         """(rows, inputs) -> (rows,)."""
         images = self.encoder(x).view(-1, 3, 32, 32)
         return self.decoder(self.backbone(images)).squeeze(1)
+
+    def prepared(self) -> Callable[[Tensor], Tensor]:
+        """A folded copy."""
+        return folded(self)

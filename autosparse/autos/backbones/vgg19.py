@@ -1,9 +1,12 @@
 """The paper's other scorer."""
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from autosparse.autos.backbones import Backbone, backbone
 from autosparse.autos.backbones.encoder import encoder
+from autosparse.autos.folding import folded
 from autosparse.models import build_model
 from autosparse.seeds import derive_seed
 
@@ -35,3 +38,7 @@ class VGG19Scorer(Backbone):
         """(rows, inputs) -> (rows,)."""
         images = self.encoder(x).view(-1, 3, 64, 64)
         return self.decoder(self.backbone(images)).squeeze(1)
+
+    def prepared(self) -> Callable[[Tensor], Tensor]:
+        """A folded copy."""
+        return folded(self)
