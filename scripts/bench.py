@@ -13,6 +13,8 @@ import importlib
 import json
 import os
 import sys
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -37,10 +39,8 @@ def main() -> None:
 
     results: list[Result] = []
     for name in given.names or BENCHMARKS:
-        measure = importlib.import_module(f"benchmarks.{name}").measure
-        print(f"- {name}: {measure.__doc__.splitlines()[0]}", file=sys.stderr)
-        took = seconds(lambda measure=measure: results.extend(measure(options)))
-        print(f"- {name}: done in {took:.0f} s", file=sys.stderr)
+        with ProcessPoolExecutor(1, get_context("spawn")) as process:  # its own memory, and no warm threads
+            results += process.submit(measured, name, options).result()
         content = {
             "machine": machine(options.device),
             "quick": options.quick,
@@ -48,6 +48,16 @@ def main() -> None:
         }
         given.out.write_text(json.dumps(content, indent=1) + "\n")
     print(table(results))
+
+
+def measured(name: str, options: Options) -> list[Result]:
+    """One benchmark's results."""
+    measure = importlib.import_module(f"benchmarks.{name}").measure
+    print(f"- {name}: {measure.__doc__.splitlines()[0]}", file=sys.stderr)
+    results: list[Result] = []
+    took = seconds(lambda: results.extend(measure(options)))
+    print(f"- {name}: done in {took:.0f} s", file=sys.stderr)
+    return results
 
 
 if __name__ == "__main__":

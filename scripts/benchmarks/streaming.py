@@ -50,9 +50,11 @@ def measure(options: Options, rows: int | None = None) -> list[Result]:
         "stages in seconds": stages,
     }  # fmt: skip
     rate, largest = rows / took, max(watch.memory.values())
+    # a small network is streamed in less time than workers take to start
+    goal = ("", None) if options.quick else ("at least 20", rate >= 20e6)
     return [
         Comparison(name, f"{least / 1e6:,.0f} M in memory", "parameters/s", [least / theirs], [rate], notes=notes),
-        Figure(f"{name}: rate", rate / 1e6, "M/s", "at least 20", rate >= 20e6),
+        Figure(f"{name}: rate", rate / 1e6, "M/s", *goal),
         Figure(f"{name}: largest process", largest, "GiB", "below 2", largest < 2),
         Figure(f"{name}: weights kept", kept, "weights", f"{keep_count(rows, SPARSITY):,}", exact),
     ]
