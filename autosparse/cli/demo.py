@@ -31,7 +31,7 @@ def demo(
     from autosparse.tracking.client import connect
     from autosparse.tracking.client import tracking_uri as resolve
 
-    plan = make_plan(load_experiment(demo_file()))
+    plan = make_plan(load_experiment(demo_file()).experiment)
     require_writable(out)
     code = execute(plan, Settings(storage, tracking_uri, workers=workers))
     page = write_report(connect(tracking_uri), plan.name, out)

@@ -80,7 +80,7 @@ def _experiments() -> list[dict[str, Any]]:
     rows = []
     for path in [demo_file(), *sorted(Path("experiments").rglob("*.yaml"))]:
         try:
-            experiment = load_experiment(path)
+            experiment = load_experiment(path).paper
             name, description = experiment.name, experiment.description
         except AutosparseError as error:
             name, description = "(refused)", str(error).splitlines()[0]

@@ -1,12 +1,23 @@
 """``autosparse run FILE``: do what is missing of an experiment."""
 
+import shlex
 from collections import Counter
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from autosparse.cli import common
+
+
+class Only(StrEnum):
+    """Stages of an experiment."""
+
+    irp = "irp"
+    scorers = "scorers"
+    grid = "grid"
+    report = "report"
 
 
 def register(app: typer.Typer) -> None:
@@ -18,7 +29,23 @@ def run(
     file: Annotated[
         Path, typer.Argument(help="Experiment file (YAML); `autosparse list experiments` shows those at hand.")
     ],
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="Scale of a file that has several, such as paper or smoke [default: small]", show_default=False
+        ),
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
+    ] = None,
+    only: Annotated[
+        Only | None, typer.Option(help="Do one stage; what it builds on must be finished.", show_default=False)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start and write nothing.")] = False,
+    tflops: Annotated[
+        float, typer.Option(help="With --dry-run: TFLOP/s that a GPU is taken to sustain.", min=0.001)
+    ] = 10.0,
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,
     data_root: common.DataRoot = None,
@@ -36,16 +63,59 @@ def run(
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 
-    plan = make_plan(load_experiment(file))
+    loaded = load_experiment(file, preset, changes or ())
+    plan = make_plan(loaded.experiment, loaded.paper, **_about(file, loaded, changes or []))
     execution = Execution(precision, cuda_graphs)
     settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, execution)
+    if loaded.preset and not as_json:
+        others = ", ".join(name for name in loaded.presets if name != loaded.preset)
+        typer.echo(f"preset {loaded.preset} (there are also: {others})", err=True)
     if dry_run:
-        show_plan(plan, storage, as_json)
+        show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
+    elif only == Only.report:
+        from autosparse.report.page import write_report
+        from autosparse.tracking.client import connect
+
+        typer.echo(str(write_report(connect(tracking_uri, must_exist=True), plan.name, Path("report") / plan.name)))
     else:
-        raise typer.Exit(execute(plan, settings, as_json))
+        raise typer.Exit(execute(plan, settings, as_json, only.value if only else None))
 
 
-def execute(plan: Any, settings: Any, as_json: bool = False) -> int:
+def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
+    """What the experiment's parent run says of it."""
+    parts = ["autosparse", "run", str(file), *(["--preset", loaded.preset] if loaded.preset else [])]
+    parts += [part for change in changes for part in ("--set", change)]
+    experiment = loaded.experiment
+    return {
+        "preset": loaded.preset,
+        "file": str(file),
+        "command": shlex.join(parts),
+        "description": experiment.description,
+        "notes": list(experiment.notes),
+    }
+
+
+def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
+    """GPU-hours of each stage at a sustained rate, from FLOPs; None where a data set's size is not known."""
+    from autosparse.data import load_dataset
+    from autosparse.errors import DataError
+    from autosparse.runner.cost import EXTENTS, Costs, extent_of
+
+    extents = {}
+    for name in plan.datasets:
+        try:
+            extents[name] = EXTENTS.get(name) or extent_of(load_dataset(name, data_root))
+        except DataError:
+            continue
+    costs = Costs(extents)
+    hours: dict[str, float | None] = {}
+    for stage, planned in (("irp", plan.irp), ("cells", plan.cells)):
+        known = all(p.task.dataset in extents for p in planned)
+        hours[stage] = sum(costs(p.task) for p in planned) / (tflops * 1e12) / 3600 if known else None
+    return hours
+
+
+def execute(plan: Any, settings: Any, as_json: bool = False, only: str | None = None) -> int:
     """Run a plan and print what came of it; returns the exit code."""
     from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
@@ -54,7 +124,7 @@ def execute(plan: Any, settings: Any, as_json: bool = False) -> int:
     from autosparse.tracking.client import connect
 
     talk, store = Talk(), Store(settings.storage)
-    outcome = run_plan(plan, settings, talk)
+    outcome = run_plan(plan, settings, talk, only)
     talk.say(f"{plan.name}: {outcome.done} done, {outcome.found} found finished, {len(outcome.failed)} failed")
     for reason, count in Counter(reason for _, reason in outcome.failed).items():
         example = next(p for p, r in outcome.failed if r == reason)
@@ -80,8 +150,8 @@ def _warnings(record: Any) -> list[str]:
     return list(record["result"]["report"]["warnings"]) if record else []
 
 
-def show_plan(plan: Any, storage: Path, as_json: bool) -> None:
-    """Print how many tasks of each kind there are, are done, and are left."""
+def show_plan(plan: Any, storage: Path, as_json: bool, hours: dict[str, float | None], tflops: float) -> None:
+    """Print how many tasks of each kind there are, are done, and are left, and what all of them cost."""
     from rich.table import Table
 
     from autosparse.experiment.store import Store
@@ -100,9 +170,18 @@ def show_plan(plan: Any, storage: Path, as_json: bool) -> None:
         for stage, tasks in listed.items()
     }
     if as_json:
-        common.emit({"experiment": plan.name, **counts, "tasks": listed})
+        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed})
         return
-    table = Table("stage", "total", "done", "to do", title=f"Plan of {plan.name}")
+    table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():
-        table.add_row(stage, *(str(count[column]) for column in ("total", "done", "to_do")))
+        shown = [str(count[column]) for column in ("total", "done", "to_do")]
+        table.add_row(stage, *shown, _hours(hours.get(stage, 0.0)) if count["total"] else "0")
     common.out().print(table)
+    assumed = f"at {tflops:g} TFLOP/s sustained (--tflops); scorer fits are not counted"
+    common.out().print(f"GPU-hours of all tasks, from their FLOPs, {assumed}")
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "unknown: data not at hand"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"

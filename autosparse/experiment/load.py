@@ -1,63 +1,89 @@
 """Reading an experiment file, with errors that name the file, the key and the reason."""
 
 import json
-import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from autosparse.errors import AutosparseError, nearest_name
-from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, MethodSpec, ScorerSpec
+from autosparse.experiment.presets import PAPER, choose, parse_change, set_value
+from autosparse.experiment.schema import (
+    ConcordanceSpec,
+    Experiment,
+    GridSpec,
+    IrpSpec,
+    MethodSpec,
+    Published,
+    ScorerSpec,
+)
+from autosparse.experiment.strict_yaml import parse_yaml
 from autosparse.experiment.tasks import FitSpec
 from autosparse.training import Recipe
 
 M = TypeVar("M", bound=BaseModel)
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe loader that reads 1e-3 as a number and refuses a key given twice."""
+@dataclass(frozen=True)
+class Loaded:
+    """An experiment at the scale that was chosen, and at the paper's."""
 
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        node: yaml.MappingNode = super().compose_mapping_node(anchor)
-        seen = set()
-        for key, _ in node.value:
-            if key.tag not in ("tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"):
-                shown = repr(key.value) if isinstance(key, yaml.ScalarNode) else "of several parts"
-                raise yaml.MarkedYAMLError(problem=f"key {shown} is not text: quote it", problem_mark=key.start_mark)
-            if key.value in seen:
-                raise yaml.MarkedYAMLError(problem=f"key {key.value!r} is given twice", problem_mark=key.start_mark)
-            seen.add(key.value)
-        return node
+    experiment: Experiment
+    paper: Experiment
+    """Without preset and changes."""
+    preset: str | None
+    """None for a file that has none."""
+    presets: tuple[str, ...]
+    """All that there are."""
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+.0123456789")
-)
-
-
-def load_experiment(path: str | Path) -> Experiment:
+def load_experiment(path: str | Path, preset: str | None = None, changes: Sequence[str] = ()) -> Loaded:
     """Read and check an experiment file; nothing is started.
+
+    :param preset: see :func:`autosparse.experiment.presets.choose`.
+    :param changes: ``key=value``, made after the preset's.
 
     Raises :class:`AutosparseError` with one line per mistake: file, key, reason.
     """
     path = Path(path)
     try:
-        content = yaml.load(path.read_text(), Loader=_Loader)
+        text = path.read_text()
     except FileNotFoundError as error:
         raise AutosparseError(
             f"no experiment file {path}; `autosparse list experiments` shows those at hand"
         ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise AutosparseError(f"cannot read {path}: {error}") from error
-    except yaml.YAMLError as error:
-        raise AutosparseError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    content = parse_yaml(text, str(path))
     if not isinstance(content, dict):
         raise AutosparseError(
             f"{path}: an experiment is a mapping with `name:` and `grid:`, this is {type(content).__name__}"
         )
-    return parse_experiment(content, str(path))
+    return parse_loaded(content, str(path), preset, changes)
+
+
+def parse_loaded(
+    content: dict[str, Any], source: str, preset: str | None = None, changes: Sequence[str] = ()
+) -> Loaded:
+    """The same for the content of a file; ``source`` names it in errors."""
+    content = _written_out(content)
+    try:
+        presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
+        chosen, name = choose(content, preset)
+        for path, value in map(parse_change, changes):
+            set_value(chosen, path, value)
+    except AutosparseError as error:
+        raise AutosparseError(f"{source}: {error}") from error
+    paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source)
+    for grid in paper.grid:
+        try:
+            grid.check_published()
+        except AutosparseError as error:
+            raise AutosparseError(f"{source}: {error}") from error
+    experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})")
+    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else ())
 
 
 def parse_experiment(content: dict[str, Any], source: str) -> Experiment:
@@ -90,12 +116,21 @@ def _validated(model: type[M], text: str, source: str) -> M:
 
 
 def _written_out(content: dict[str, Any]) -> dict[str, Any]:
-    """Short forms in full: ``snip`` for ``{criterion: snip}``, one grid for a list of one."""
+    """Short forms in full: ``snip`` for ``{criterion: snip}``, one grid, source or IRP run for a list of one."""
+    content = {**content}
+    if isinstance(content.get("scorers"), dict):
+        content["scorers"] = {name: _listed(spec, "irp") for name, spec in content["scorers"].items()}
     grids = content.get("grid", [])
     grids = [grids] if isinstance(grids, dict) else grids
-    if not isinstance(grids, list):
-        return content
-    return {**content, "grid": [_methods_in_full(grid) for grid in grids]}
+    if isinstance(grids, list):
+        content["grid"] = [_listed(_methods_in_full(grid), "published") for grid in grids]
+    return content
+
+
+def _listed(spec: Any, key: str) -> Any:
+    if not isinstance(spec, dict) or key not in spec or isinstance(spec[key], list):
+        return spec
+    return {**spec, key: [spec[key]]}
 
 
 def _methods_in_full(grid: Any) -> Any:
@@ -134,5 +169,5 @@ def _line(mistake: Any) -> str:
 
 def _keys() -> set[str]:
     """Every key that may stand somewhere in an experiment file."""
-    models = (Experiment, IrpSpec, ScorerSpec, GridSpec, MethodSpec)
+    models = (Experiment, IrpSpec, ScorerSpec, GridSpec, MethodSpec, Published, ConcordanceSpec)
     return {key for model in models for key in model.model_fields} | set(Recipe.__dataclass_fields__)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.compared import Comparison, Concordance, compared
 from autosparse.experiment.schema import Experiment, GridSpec, MethodSpec
 from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task
 
@@ -31,6 +32,10 @@ class Plan:
     irp: list[Planned[IrpTask]] = field(default_factory=list)
     scorers: list[Planned[ScorerTask]] = field(default_factory=list)
     cells: list[Planned[Cell]] = field(default_factory=list)
+    comparisons: list[Comparison] = field(default_factory=list)
+    concordances: list[Concordance] = field(default_factory=list)
+    about: dict[str, Any] = field(default_factory=dict)
+    """What is told of the experiment as a whole: its description, preset, and the like; JSON values."""
 
     def __iter__(self) -> Iterator[Planned[Task]]:
         yield from self.irp
@@ -44,8 +49,11 @@ class Plan:
         return sorted({task.dataset for task in tasks})
 
 
-def make_plan(experiment: Experiment) -> Plan:
+def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: Any) -> Plan:
     """Expand an experiment; a combination that two grids share is planned once.
+
+    :param paper: the same at the scale of the publication, where that is another.
+    :param about: see :attr:`Plan.about`.
 
     Raises :class:`AutosparseError` where the grids hold more than ``MAX_CELLS`` cells.
     """
@@ -60,18 +68,35 @@ def make_plan(experiment: Experiment) -> Plan:
     }
     scorers = {
         name: ScorerTask(
-            irp=tuple(irp[spec.irp][seed].id for seed in spec.irp_seeds or experiment.irp[spec.irp].seeds[:1]),
+            irp=tuple(
+                irp[own][seed].id for own in spec.irp for seed in spec.irp_seeds or experiment.irp[own].seeds[:1]
+            ),
             fit=FitSpec(**_fields(spec, FitSpec)),
         )
         for name, spec in experiment.scorers.items()
     }
     scorer_ids = {name: task.id for name, task in scorers.items()}
+    by_grid = [list(_cells(grid, scorer_ids)) for grid in experiment.grid]
     return Plan(
         experiment.name,
         _once([Planned(task, name) for name, by_seed in irp.items() for task in by_seed.values()]),
         _once([Planned(task, name) for name, task in scorers.items()]),
-        _once([planned for grid in experiment.grid for planned in _cells(grid, scorer_ids)]),
+        _once([planned for cells in by_grid for planned in cells]),
+        [
+            comparison
+            for grid, cells in zip(experiment.grid, by_grid, strict=True)
+            for comparison in compared(grid, cells, experiment, paper or experiment)
+        ],
+        [
+            Concordance(pair.name, (_first(irp[pair.irp[0]]), _first(irp[pair.irp[1]])), pair.published, pair.source)
+            for pair in experiment.concordance
+        ],
+        about,
     )
+
+
+def _first(by_seed: dict[int, IrpTask]) -> str:
+    return next(iter(by_seed.values())).id
 
 
 def _once(planned: list[Planned[T]]) -> list[Planned[T]]:

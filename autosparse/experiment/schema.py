@@ -54,9 +54,10 @@ class IrpSpec(IrpFields):
 class ScorerSpec(FitSpec):
     """A scorer: how it is fitted, and on which IRP runs."""
 
-    irp: Name
+    irp: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)]
+    """Names of IRP runs; several are merged into one dataset."""
     irp_seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
-    """Which seeds of the IRP runs to fit on; by default the first."""
+    """Which seeds of each to fit on; by default the first."""
 
 
 class MethodSpec(Strict):
@@ -99,12 +100,37 @@ class MethodSpec(Strict):
         return self.name or (f"{self.criterion}-{self.ablation}" if self.ablation else self.criterion)
 
 
+Stated = Annotated[float, Field(ge=0, le=100)] | tuple[float, float] | None
+"""A published accuracy in percent, with its spread where there is one; None where there is none."""
+
+
+class Published(Strict):
+    """Accuracies that a paper prints for a grid: facts, which reports show beside what was measured."""
+
+    source: Annotated[str, Field(min_length=1)]
+    """Paper and table."""
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator(_distinct)]
+    accuracy: Annotated[dict[str, tuple[Stated, ...]], Field(min_length=1)]
+    """By method as the grid calls it, one for each of ``sparsities``; for ``dense`` one alone."""
+
+    @model_validator(mode="after")
+    def _in_line(self) -> "Published":
+        for method, values in self.accuracy.items():
+            expected = 1 if method == DENSE else len(self.sparsities)
+            if len(values) != expected:
+                raise AutosparseError(f"{method!r} has {len(values)} values for {expected} sparsities")
+        return self
+
+
 class GridSpec(Strict):
     """All combinations of models, datasets, methods, sparsities and seeds, trained by one recipe.
 
     ``dense`` among the methods stands for one unpruned training per model, dataset and seed.
     """
 
+    name: Name | None = None
+    """What presets and errors call this grid."""
+    published: tuple[Published, ...] = ()
     models: Annotated[tuple[ModelName, ...], Field(min_length=1), AfterValidator(_distinct)]
     datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1), AfterValidator(_distinct)]
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)]
@@ -119,7 +145,26 @@ class GridSpec(Strict):
         for position, label in enumerate(labels):
             if label in labels[:position]:
                 raise AutosparseError(f"two methods are called {label!r}: give one of them another `name:`")
+        if self.published and len(self.models) * len(self.datasets) > 1:
+            raise AutosparseError("published accuracies belong to one model and data set: split the grid")
         return self
+
+    def check_published(self) -> None:
+        """Raise where a published accuracy is of a method that the grid does not have; a preset may leave one out."""
+        labels = [method.label for method in self.methods]
+        for published in self.published:
+            for method in published.accuracy:
+                if method not in labels:
+                    raise UnknownName(f"method (of {published.source})", method, labels)
+
+
+class ConcordanceSpec(Strict):
+    """Two IRP runs whose survival scores are compared (AutoSparse eq. 5)."""
+
+    name: Annotated[str, Field(min_length=1)]
+    irp: tuple[Name, Name]
+    published: float | None = None
+    source: str = ""
 
 
 class Experiment(Strict):
@@ -127,18 +172,24 @@ class Experiment(Strict):
 
     name: Name
     description: str = ""
+    notes: tuple[str, ...] = ()
+    """What a reader of the results should know, such as a claim of a paper that is no number."""
     irp: dict[Name, IrpSpec] = Field(default_factory=dict)
     scorers: dict[Name, ScorerSpec] = Field(default_factory=dict)
     grid: tuple[GridSpec, ...] = ()
+    concordance: tuple[ConcordanceSpec, ...] = ()
 
     @model_validator(mode="after")
     def _references(self) -> "Experiment":
         for name, scorer in self.scorers.items():
-            if scorer.irp not in self.irp:
-                raise UnknownName(f"irp (of scorer {name!r})", scorer.irp, self.irp)
-            for seed in scorer.irp_seeds or ():
-                if seed not in self.irp[scorer.irp].seeds:
-                    raise AutosparseError(f"scorer {name!r}: irp {scorer.irp!r} has no seed {seed}")
+            for irp in scorer.irp:
+                self._known_irp(irp, f"of scorer {name!r}")
+                for seed in scorer.irp_seeds or ():
+                    if seed not in self.irp[irp].seeds:
+                        raise AutosparseError(f"scorer {name!r}: irp {irp!r} has no seed {seed}")
+        for pair in self.concordance:
+            for irp in pair.irp:
+                self._known_irp(irp, f"of concordance {pair.name!r}")
         for grid in self.grid:
             for method in grid.methods:
                 if method.scorer is not None and method.scorer not in self.scorers:
@@ -146,3 +197,7 @@ class Experiment(Strict):
         if not self.irp and not self.grid:
             raise AutosparseError("nothing to do: give `irp:`, `grid:`, or both")
         return self
+
+    def _known_irp(self, name: str, where: str) -> None:
+        if name not in self.irp:
+            raise UnknownName(f"irp ({where})", name, self.irp)

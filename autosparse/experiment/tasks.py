@@ -113,6 +113,8 @@ class IrpFields(Strict):
     options: Options = Field(default_factory=dict)
     iterations: Annotated[int, Field(ge=1)] = 20
     final_density: Annotated[float, Field(gt=0, le=1)] = 0.01
+    init: Seed | None = None
+    """Seed of the initial weights; None: each run's own."""
     schedule: Annotated[str, _one_of("schedule", SCHEDULES)] = "geometric"
     score_examples: ScoreExamples = SCORE_EXAMPLES
     recipe: Recipe = Recipe()

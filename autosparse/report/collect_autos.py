@@ -27,7 +27,7 @@ class Sample:
     position: np.ndarray
     """(n,) int, flat positions in the layer's weight."""
     columns: dict[str, np.ndarray]
-    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp`` or ``predicted``."""
+    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp`` or ``predicted``, ``untrained``."""
 
     def __len__(self) -> int:
         return len(self.layer)

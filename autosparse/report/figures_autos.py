@@ -34,19 +34,26 @@ def survival_figure(irp: IrpRun, sample: Sample) -> Figure:
 
 
 def prediction_figure(sample: Sample) -> Figure:
-    """True and predicted survival score against theta_0 and g_0 (AutoSparse Figure 4)."""
-    figure = Figure(figsize=(9.2, 6.8), layout="constrained")
-    panels = figure.subplots(2, 2, sharex="row", sharey=True)
+    """True and predicted survival score against theta_0 and g_0, before and after the fit (AutoSparse Figure 4)."""
     truth = sample.columns["survival"]
     steps = np.unique(truth)
     levels = round(1 / np.diff(steps).min()) if len(steps) > 1 else 1
-    drawn = (("ground truth: survival score", _jittered(truth, levels)), ("prediction", sample.columns["predicted"]))
+    drawn = {"ground truth: survival score": _jittered(truth, levels)}
+    if "untrained" in sample.columns:
+        drawn["before training"] = sample.columns["untrained"]
+    drawn["prediction"] = sample.columns["predicted"]
+    figure = Figure(figsize=(9.2, 6.8), layout="constrained")
+    panels = figure.subplots(2, len(drawn), sharex="row")
     for row, name, label in zip(panels, ("param", "grad"), (r"$\theta_0$", r"$g_0$"), strict=True):
-        for axes, (title, y) in zip(row, drawn, strict=True):
+        for axes, (title, y) in zip(row, drawn.items(), strict=True):
             _cloud(axes, sample, sample.columns[name], y)
-            _mean_line(axes, sample.columns[name], sample)
             axes.set_xlabel(label, parse_math=True)
             axes.set_title(title)
+            if title != "before training":  # whose scores have a scale of their own
+                _mean_line(axes, sample.columns[name], sample)
+                if axes is not row[0]:
+                    axes.sharey(row[0])
+                axes.set_ylim(-0.05, 1.05)
         row[0].set_ylabel("score")
     spread_axis(panels[1, 0], sample.columns["grad"])
     _legend(figure, sample)

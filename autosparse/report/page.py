@@ -19,6 +19,7 @@ from autosparse.report.collect import make_sections, natural
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
 from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
+from autosparse.report.published import concordant_pairs, published_tables, summary_of
 from autosparse.report.style import inline_png, inline_svg, line_styles
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
@@ -52,10 +53,14 @@ def render(client: MlflowClient, experiment: str) -> str:
     sections = make_sections(cells)
     fits = fits_of(client, experiment, irp)
     runs = [*cells, *irp, *(fit.run for fit in fits)]
+    summary = summary_of(client, experiment)
     compared = irp_runs_of(client, irp[:IRP_COMPARED])
     styles = line_styles(method for section in sections for method in section.methods)
     return _template().render(
         experiment=experiment,
+        summary=summary,
+        published=published_tables(summary, cells),
+        concordant=concordant_pairs(summary),
         sections=sections,
         irp=compared[:IRP_SHOWN],
         concordances=concordance_tables(compared),

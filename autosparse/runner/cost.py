@@ -4,6 +4,7 @@ import functools
 import inspect
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
@@ -20,10 +21,37 @@ ROUNDS = ("rounds", "iterations", "steps")
 BATCH = 512
 
 
+@dataclass(frozen=True)
+class Extent:
+    """What the cost of training on a data set depends on."""
+
+    train: int
+    test: int
+    """Numbers of images."""
+    input_shape: tuple[int, ...]
+    num_classes: int
+
+
+EXTENTS = {
+    "mnist": Extent(60_000, 10_000, (1, 28, 28), 10),
+    "fashion-mnist": Extent(60_000, 10_000, (1, 28, 28), 10),
+    "cifar10": Extent(50_000, 10_000, (3, 32, 32), 10),
+    "cifar100": Extent(50_000, 10_000, (3, 32, 32), 100),
+    "tiny-imagenet": Extent(100_000, 10_000, (3, 64, 64), 200),
+    "imagenet": Extent(1_281_167, 50_000, (3, 224, 224), 1000),
+}
+"""Of data sets that need not be at hand to tell what an experiment would cost."""
+
+
+def extent_of(dataset: Dataset) -> Extent:
+    """Of a data set that is loaded."""
+    return Extent(len(dataset.train), len(dataset.test), dataset.input_shape, dataset.num_classes)
+
+
 class Costs:
     """Estimates for tasks on these data sets."""
 
-    def __init__(self, datasets: Mapping[str, Dataset]):
+    def __init__(self, datasets: Mapping[str, Extent]):
         self.datasets = datasets
         self._forward = functools.cache(self._measure)
 
@@ -41,14 +69,12 @@ class Costs:
 
     def _training(self, task: IrpTask | Cell) -> float:
         dataset = self.datasets[task.dataset]
-        examples = BACKWARD * len(dataset.train) + len(dataset.test)
+        examples = BACKWARD * dataset.train + dataset.test
         return self._forward(task.model, task.dataset) * examples * task.recipe.epochs
 
     def _scoring(self, task: IrpTask | Cell, options: Options) -> float:
         rounds = _rounds(task.criterion, options)
-        examples = (
-            rounds * BATCH if rounds else min(task.score_examples or math.inf, len(self.datasets[task.dataset].train))
-        )
+        examples = rounds * BATCH if rounds else min(task.score_examples or math.inf, self.datasets[task.dataset].train)
         return BACKWARD * examples * self._forward(task.model, task.dataset)
 
     def _measure(self, model: str, dataset: str) -> float:

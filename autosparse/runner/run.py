@@ -10,12 +10,13 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
-from autosparse.runner.cost import Costs
+from autosparse.runner.cost import Costs, extent_of
 from autosparse.runner.progress import Bar, Talk
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
+from autosparse.runner.summary import summarise
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import Tracker
+from autosparse.tracking.log import FAILED, FINISHED, KILLED, RUNNING, Tracker
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,14 @@ def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[T
     return [p for p in planned if store.record(p.task) is None]
 
 
-def run_plan(plan: Plan, settings: Settings, talk: Talk) -> Outcome:
+STAGES = ("irp", "scorers", "grid")
+"""In the order in which they feed each other."""
+
+
+def run_plan(plan: Plan, settings: Settings, talk: Talk, only: str | None = None) -> Outcome:
     """Do what is missing of ``plan``; what is finished is skipped. MLflow then holds every finished task once.
+
+    :param only: one of STAGES; what it builds on must be finished.
 
     Bad settings (an unwritable folder, missing data, an absent server) are told of before anything starts.
     A task that fails is recorded and the rest goes on, but for what depends on it.
@@ -41,22 +48,27 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk) -> Outcome:
     store = Store(settings.storage)
     store.prepare()
     with store.one_driver():
-        return _run(plan, store, settings, talk)
+        return _run(plan, store, settings, talk, only)
 
 
-def _run(plan: Plan, store: Store, settings: Settings, talk: Talk) -> Outcome:
+def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: str | None) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
-    todo = unfinished(list(plan), store)
+    stages: dict[str, Sequence[Planned[Task]]] = dict(zip(STAGES, (plan.irp, plan.scorers, plan.cells), strict=True))
+    asked = list(plan) if only is None else list(stages[only])
+    todo = unfinished(asked, store)
+    tracker.describe(summarise(plan, store), RUNNING)
     if todo:
         try:
             _do(plan, todo, store, tracker, settings, talk)
         except KeyboardInterrupt as error:
             talk.guard(lambda: tracker.sync(plan))
+            talk.guard(lambda: tracker.describe(summarise(plan, store), KILLED))
             left = len(unfinished(todo, store))
             raise Interrupted(f"interrupted with {left} of {len(todo)} to do; run the same command to go on") from error
     tracker.sync(plan)
     failed = [(p, _reason(p.task, store)) for p in unfinished(todo, store)]
-    return Outcome(len(list(plan)) - len(todo), len(todo) - len(failed), failed)
+    tracker.describe(summarise(plan, store), FAILED if failed else FINISHED)
+    return Outcome(len(asked) - len(todo), len(todo) - len(failed), failed)
 
 
 def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> None:
@@ -72,14 +84,16 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         from autosparse.runner.stage import run_stage
 
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
-        costs = Costs(datasets)
+        asked = {p.task.id for p in todo}
+        costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})
         stages: tuple[tuple[str, Sequence[Planned[Task]]], ...] = (
             ("iterative rewind pruning", plan.irp),
             ("fitting scorers", plan.scorers),
             ("training the grid", plan.cells),
         )
         for title, planned in stages:
-            missing = {p.task.id: p for p in _ready(unfinished(planned, store), store, plan)}
+            wanted = [p for p in planned if p.task.id in asked]
+            missing = {p.task.id: p for p in _ready(unfinished(wanted, store), store, plan)}
             if missing:
                 tasks = [p.task for p in missing.values()]
                 with talk.stage(title, tasks) as bar, _Logging(tracker, talk) as logging:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pyarrow as pa
@@ -9,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from autosparse.autos import Scorer, fit_scorer
+from autosparse.autos.backbones import build_backbone
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
 from autosparse.experiment.store import Record, Store
@@ -19,8 +21,8 @@ from autosparse.models import build_model
 from autosparse.seeds import generator
 from autosparse.training import Execution
 
-SAMPLE_PER_LAYER = 4000
-"""Rows per layer of the samples that reports draw."""
+SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
+"""Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
 
 Progress = Callable[[dict[str, float]], None]
 """Called with a few numbers after each iteration, epoch, or cell."""
@@ -54,7 +56,8 @@ def run_irp(
     execution: Execution | None = None,
 ) -> Record:
     """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports."""
-    model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.seed).to(device)
+    init = task.seed if task.init is None else task.init
+    model = build_model(task.model, dataset.num_classes, dataset.input_shape, init).to(device)
     survival = rewind_prune(
         model,
         dataset,
@@ -98,7 +101,7 @@ def run_fit(task: ScorerTask, survivals: list[Survival], store: Store, device: s
     )
     with atomic_folder(store.files_path("scorer", task.id), ours=("scorer", "sample.parquet")) as temporary:
         scorer.save(temporary / "scorer")
-        pq.write_table(_prediction_sample(scorer, survivals[0]), temporary / "sample.parquet")
+        pq.write_table(_prediction_sample(scorer, survivals[0], task.fit.seed), temporary / "sample.parquet")
     return {"report": scorer.report, "rows": scorer.provenance["rows"]}
 
 
@@ -112,15 +115,22 @@ def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Ten
     return _sample_table(survival.sample(SAMPLE_PER_LAYER), columns)
 
 
-def _prediction_sample(scorer: Scorer, survival: Survival) -> pa.Table:
-    """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``."""
-    picked = survival.sample(SAMPLE_PER_LAYER)
+def _prediction_sample(scorer: Scorer, survival: Survival, seed: int) -> pa.Table:
+    """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``.
+
+    A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before.
+    """
+    picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
     table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
-    predicted = [
-        scorer.predict({"param": survival.param[name].flatten()[rows], "grad": survival.grad[name].flatten()[rows]})
-        for name, rows in picked.items()
-    ]
-    return table.append_column("predicted", pa.array(torch.cat(predicted).cpu().numpy()))
+    features = {
+        name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()])
+        for name, values in (("param", survival.param), ("grad", survival.grad))
+    }
+    table = table.append_column("predicted", pa.array(scorer.predict(features).cpu().numpy()))
+    if scorer.network.by_gradient:
+        fresh = replace(scorer, network=build_backbone(scorer.backbone, len(scorer.inputs), seed))
+        table = table.append_column("untrained", pa.array(fresh.predict(features).cpu().numpy()))
+    return table
 
 
 def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, torch.Tensor]]) -> pa.Table:

@@ -14,7 +14,11 @@ from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
 
 FAILURE_TAGS = {"error", "traceback"}
-FINISHED, FAILED = "FINISHED", "FAILED"
+RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+WHOLE = "experiment"
+"""The kind of a parent run."""
+SUMMARY = "experiment.json"
+"""Its artifact: what the report says of the experiment as a whole."""
 
 
 class Tracker:
@@ -28,11 +32,31 @@ class Tracker:
         self.client, self.store = client, store
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
+            self.parent = self._parent(experiment)
             self.known = {
                 run.data.tags["task_id"]: (run.info.run_id, run.info.status, run.data.tags.get("label", ""))
                 for run in all_runs(client, self.experiment_id)
                 if "task_id" in run.data.tags
             }
+
+    def _parent(self, experiment: str) -> str:
+        """The run that stands for the experiment as a whole, made if it is new; its children are the tasks' runs."""
+        found = next(iter(all_runs(self.client, self.experiment_id, f"tags.kind = '{WHOLE}'")), None)
+        if found is None:
+            found = self.client.create_run(self.experiment_id, run_name=experiment, tags={"kind": WHOLE})
+        return str(found.info.run_id)
+
+    def describe(self, summary: Record, status: str) -> None:
+        """Write what is told of the experiment as a whole to the parent run, and its status."""
+        shown = ("preset", "source", "command", "file", "description")
+        tags = [RunTag(name, str(summary[name])[:5000]) for name in shown if summary.get(name)]
+        with tracking_errors(self.client.tracking_uri):
+            self.client.log_batch(self.parent, tags=tags)
+            self.client.log_dict(self.parent, summary, SUMMARY)
+            if status == RUNNING:
+                self.client.update_run(self.parent, status=status)
+            else:
+                self.client.set_terminated(self.parent, status=status)
 
     def sync(self, plan: Plan) -> int:
         """Write every finished or failed task of ``plan`` that MLflow does not have; returns how many."""
@@ -52,12 +76,15 @@ class Tracker:
                 run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
             fresh = run_id is None
             if run_id is None:
-                run = self.client.create_run(self.experiment_id, run_name=_run_name(planned), tags={"task_id": task.id})
+                run = self.client.create_run(self.experiment_id, run_name=_run_name(planned), tags=self._birth(task))
                 run_id = run.info.run_id
             else:
                 self.client.update_run(run_id, status="RUNNING")
             self._write(run_id, planned, record, fresh)
         return True
+
+    def _birth(self, task: Task) -> dict[str, str]:
+        return {"task_id": task.id, "mlflow.parentRunId": self.parent}
 
     def _runs_of(self, task: Task) -> list[Any]:
         return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))

@@ -1,7 +1,6 @@
 import html
 import io
 import re
-import shutil
 import statistics
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,23 +17,8 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
 from autosparse.report.page import write_report
 from autosparse.report.terminal import leaderboard
-from autosparse.tracking.client import connect
 
 HOSTILE = '<script>alert("x")</script>$\\frac{&'
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its schema, which takes MLflow seconds to make."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def client(tmp_path: Path, empty_store: Path) -> MlflowClient:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
 
 
 @pytest.fixture

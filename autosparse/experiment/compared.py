@@ -1,0 +1,117 @@
+"""What an experiment has in common with the publication whose figures stand in it, and what not."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from autosparse.experiment.schema import Experiment, GridSpec, MethodSpec, Stated
+from autosparse.experiment.tasks import DENSE, Cell
+
+if TYPE_CHECKING:
+    from autosparse.experiment.plan import Planned
+
+NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
+"""Of a grid; methods are compared one by one, and seeds are counted anyway."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A published accuracy, and the cells that are measured for it."""
+
+    source: str
+    model: str
+    dataset: str
+    """As published."""
+    method: str
+    sparsity: float
+    published: float
+    spread: float | None
+    cells: tuple[str, ...]
+    """Ids, one per seed; none where the preset leaves it out."""
+    differences: tuple[str, ...]
+    """What is not as published, as ``key: here (published)``."""
+
+
+@dataclass(frozen=True)
+class Concordance:
+    """Two IRP runs whose survival scores are compared, and the published figure."""
+
+    name: str
+    irp: tuple[str, str]
+    """Ids."""
+    published: float | None
+    source: str
+
+
+def compared(
+    grid: GridSpec, cells: "Sequence[Planned[Cell]]", experiment: Experiment, paper: Experiment
+) -> Iterator[Comparison]:
+    """Each accuracy published for a grid, with the ids of the cells that measure it."""
+    theirs = _same(grid, experiment, paper)
+    for published in theirs.published:
+        for label, values in published.accuracy.items():
+            sparsities = (0.0,) if label == DENSE else published.sparsities
+            for sparsity, value in zip(sparsities, values, strict=True):
+                if value is None:
+                    continue
+                mean, spread = _stated(value)
+                yield Comparison(
+                    published.source,
+                    theirs.models[0],
+                    theirs.datasets[0],
+                    label,
+                    sparsity,
+                    mean,
+                    spread,
+                    tuple(p.task.id for p in cells if p.label == label and p.task.sparsity == sparsity),
+                    tuple(_differences(label, grid, theirs, experiment, paper)),
+                )
+
+
+def _same(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec:
+    """The grid as the paper has it: that of the same name, else of the same place."""
+    named = [own for own in paper.grid if own.name == grid.name]
+    place = experiment.grid.index(grid)
+    return named[0] if grid.name and named else paper.grid[min(place, len(paper.grid) - 1)]
+
+
+def _stated(value: Stated) -> tuple[float, float | None]:
+    return value if isinstance(value, tuple) else (float(value or 0), None)
+
+
+def _differences(
+    label: str, grid: GridSpec, theirs: GridSpec, experiment: Experiment, paper: Experiment
+) -> Iterator[str]:
+    yield from _apart("", _plain(grid, NOT_COMPARED), _plain(theirs, NOT_COMPARED))
+    mine, their = _method(grid, label), _method(theirs, label)
+    if mine is None or their is None:
+        return
+    yield from _apart("", _plain(mine, ("name",)), _plain(their, ("name",)))
+    if mine.scorer and their.scorer:
+        scorer, original = experiment.scorers[mine.scorer], paper.scorers[their.scorer]
+        yield from _apart("scorer.", _plain(scorer, ("irp", "irp_seeds")), _plain(original, ("irp", "irp_seeds")))
+        for own, other in zip(scorer.irp, original.irp, strict=False):
+            yield from _apart("irp.", _plain(experiment.irp[own], ("seeds",)), _plain(paper.irp[other], ("seeds",)))
+
+
+def _method(grid: GridSpec, label: str) -> MethodSpec | None:
+    return next((method for method in grid.methods if method.label == label), None)
+
+
+def _plain(spec: Any, leave_out: Sequence[str]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in spec.model_dump(mode="json").items():
+        if name in leave_out:
+            continue
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
+        else:
+            flat[name] = value[0] if isinstance(value, list) and len(value) == 1 else value
+    return flat
+
+
+def _apart(prefix: str, mine: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
+    for key in {**theirs, **mine}:
+        here, there = mine.get(key), theirs.get(key)
+        if here != there:
+            yield f"{prefix}{key}: {here} (published: {there})"

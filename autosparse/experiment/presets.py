@@ -1,0 +1,107 @@
+"""Scales of one experiment: the file says the paper's, presets say what is smaller, and users change single values."""
+
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from typing import Any
+
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.strict_yaml import parse_yaml
+
+PAPER = "paper"
+"""The file as it stands, where it has presets."""
+DEFAULT = "small"
+"""What is taken where nobody chooses, if the file has it: nothing is started by mistake that takes weeks."""
+
+Content = dict[str, Any]
+
+
+def choose(content: Content, preset: str | None) -> tuple[Content, str | None]:
+    """The content under a preset, without its ``presets``, and the preset's name; None for a file that has none.
+
+    A preset is ``{drop: [PATH, ...], set: {PATH: value, ...}}``: first what is dropped goes, then values are set. See
+    :func:`set_value` for paths. The experiment's name gets the preset's behind it, so that scales stay apart.
+
+    :raises AutosparseError: where there is no such preset, or a path leads nowhere.
+    """
+    content = deepcopy(content)
+    presets = content.pop("presets", None)
+    if presets is None:
+        if preset is not None:
+            raise AutosparseError(f"--preset {preset}: this file has no presets; leave the option out")
+        return content, None
+    if not isinstance(presets, dict) or not all(isinstance(held, dict) for held in presets.values()):
+        raise AutosparseError("presets: must be a mapping of names to {drop: [...], set: {...}}")
+    if PAPER in presets:
+        raise AutosparseError(f"presets.{PAPER}: the file without presets is {PAPER!r}; put its values there")
+    chosen = preset or (DEFAULT if DEFAULT in presets else PAPER)
+    if chosen != PAPER:
+        if chosen not in presets:
+            raise UnknownName("preset", chosen, [PAPER, *presets])
+        _apply(content, presets[chosen], chosen)
+    content["name"] = f"{content.get('name', '')}-{chosen}"
+    return content, chosen
+
+
+def _apply(content: Content, preset: Content, name: str) -> None:
+    if unknown := set(preset) - {"drop", "set"}:
+        raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["drop", "set"])
+    drop, changes = preset.get("drop", []), preset.get("set", {})
+    if not isinstance(drop, list) or not isinstance(changes, dict):
+        raise AutosparseError(f"presets.{name}: `drop` is a list of paths, `set` a mapping of paths to values")
+    # from the end, so that what is left keeps its number until it is its turn
+    places = [place for path in drop for place in _places(content, str(path))]
+    for holder, key in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
+        del holder[key]
+    for path, value in changes.items():
+        set_value(content, str(path), value)
+
+
+def set_value(content: Content, path: str, value: Any) -> None:
+    """Set what ``path`` leads to: keys with dots between, ``grid.*.recipe.epochs``.
+
+    In a list, a part is a number from 0, or the ``name`` of an item or, without one, its ``criterion``; ``*`` stands for all keys or items. The last key
+    may be new, those before it must be there, and ``*`` must find something.
+    """
+    for holder, key in _places(content, path, new=True):
+        holder[key] = deepcopy(value)
+
+
+def parse_change(text: str) -> tuple[str, Any]:
+    """``key=value`` of ``--set``, the value in YAML."""
+    path, sign, value = text.partition("=")
+    if not sign or not path.strip():
+        raise AutosparseError(f"--set {text!r}: give KEY=VALUE, such as --set grid.*.recipe.epochs=10")
+    return path.strip(), parse_yaml(value, f"--set {path.strip()}")
+
+
+def _places(content: Content, path: str, new: bool = False) -> list[tuple[Any, Any]]:
+    """Each holder and key that a path leads to."""
+    *way, last = path.split(".")
+    holders: list[Any] = [content]
+    for part in way:
+        holders = [holder[key] for holder in holders for key in _keys(holder, part, path)]
+    return [(holder, key) for holder in holders for key in _keys(holder, last, path, new)]
+
+
+def _keys(holder: Any, part: str, path: str, new: bool = False) -> Iterator[Any]:
+    if isinstance(holder, dict):
+        if part != "*" and part not in holder and not new:
+            raise UnknownName(f"key in {path!r}:", part, map(str, holder))
+        yield from list(holder) if part == "*" else [part]
+    elif isinstance(holder, list):
+        yield from range(len(holder)) if part == "*" else [_number(holder, part, path)]
+    else:
+        raise AutosparseError(f"{path!r}: {part!r} cannot be found in {holder!r}")
+
+
+def _number(items: Sequence[Any], part: str, path: str) -> int:
+    named = {
+        str(item.get("name", item.get("criterion"))): number
+        for number, item in enumerate(items)
+        if isinstance(item, dict) and ("name" in item or "criterion" in item)
+    }
+    if part in named:
+        return named[part]
+    if part.isdecimal() and int(part) < len(items):
+        return int(part)
+    raise UnknownName(f"item in {path!r}:", part, [*named, *map(str, range(len(items)))])

@@ -1,0 +1,86 @@
+"""Published figures beside measured ones."""
+
+from pathlib import Path
+
+import pytest
+from fake_runs import FakeRuns
+from mlflow import MlflowClient
+
+from autosparse.report.page import render
+from autosparse.report.published import concordant_pairs, published_tables, summary_of
+from autosparse.tracking.log import SUMMARY, WHOLE
+from autosparse.tracking.query import finished_runs
+
+DIFFERENT = ["recipe.epochs: 5 (published: 160)"]
+
+
+@pytest.fixture
+def runs(client: MlflowClient, tmp_path: Path) -> FakeRuns:
+    return FakeRuns(client, "paper", tmp_path)
+
+
+def comparison(method: str, sparsity: float, published: float, cells: list[str], **more: object) -> dict[str, object]:
+    fixed = {"source": "Table 2", "model": "resnet18", "dataset": "cifar10", "spread": None, "differences": DIFFERENT}
+    return {**fixed, "method": method, "sparsity": sparsity, "published": published, "cells": cells, **more}
+
+
+def told(client: MlflowClient, runs: FakeRuns, **summary: object) -> None:
+    run = client.create_run(runs.experiment_id, run_name="paper", tags={"kind": WHOLE})
+    client.log_dict(run.info.run_id, summary, SUMMARY)
+
+
+def test_a_table_has_published_measured_and_difference(client: MlflowClient, runs: FakeRuns) -> None:
+    for seed, accuracy in enumerate((91.0, 92.0, 93.0)):
+        runs.cell("snip", 0.9, seed, accuracy)
+    ids = [f"{number:016x}" for number in (1, 2, 3)]
+    told(
+        client,
+        runs,
+        comparisons=[
+            comparison("snip", 0.9, 92.5, [*ids, "not finished"], spread=0.2),
+            comparison("snip", 0.99, 80.0, []),
+            comparison(
+                "autos", 0.9, 93.25, ["not finished"], differences=[*DIFFERENT, "scorer.epochs: 1 (published: 10)"]
+            ),
+        ],
+    )
+    (table,) = published_tables(summary_of(client, "paper"), finished_runs(client, "paper", "cell"))
+    assert table.title == "Table 2: resnet18 on cifar10"
+    assert table.columns == ["90 %", "99 %"]
+    rows = dict(table.rows)
+    assert vars(rows["snip"][0]) == {
+        "published": "92.5 ± 0.2",
+        "measured": "92.00 ± 1.00",
+        "n": 3,
+        "difference": "-0.50",
+    }
+    assert (rows["snip"][1].published, rows["snip"][1].measured) == ("80", "")
+    assert rows["autos"][1] is None
+    assert table.notes == [*DIFFERENT, "autos: scorer.epochs: 1 (published: 10)"]
+    page = render(client, "paper")
+    assert "Not a reproduction" in page
+    assert "not measured" in page
+    assert "recipe.epochs: 5 (published: 160)" in page
+
+
+def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns) -> None:
+    runs.cell("snip", 0.9, 0, 99.0)
+    other = ["models: lenet-300-100 (published: resnet18)"]
+    told(client, runs, comparisons=[comparison("snip", 0.9, 92.5, [f"{1:016x}"], differences=other)])
+    (table,) = published_tables(summary_of(client, "paper"), finished_runs(client, "paper", "cell"))
+    assert table.rows[0][1][0].difference == ""
+
+
+def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:
+    pair = {"name": "SNIP & SNIP", "irp": ["a", "b"], "published": 0.23642, "source": "Table 9"}
+    told(client, runs, concordances=[{**pair, "measured": 0.5}, {**pair, "published": None, "measured": None}])
+    first, second = concordant_pairs(summary_of(client, "paper"))
+    assert (first.published, first.measured) == ("+0.23642", "+0.50000")
+    assert (second.published, second.measured) == ("", "")
+    assert "+0.23642" in render(client, "paper")
+
+
+def test_a_store_without_a_parent_run_has_no_such_table(client: MlflowClient, runs: FakeRuns) -> None:
+    runs.cell("snip", 0.9, 0, 99.0)
+    assert summary_of(client, "paper") == {}
+    assert "Published and measured" not in render(client, "paper")
