@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from autosparse.errors import UnknownName
+from autosparse.plugins import load_installed
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class Registry(Generic[T]):
                 package = importlib.import_module(self.package)
                 for module in pkgutil.iter_modules(package.__path__):
                     importlib.import_module(f"{self.package}.{module.name}")
+                load_installed()
             except BaseException:
                 self._loaded = False  # the next look-up meets the same cause, not a missing name
                 raise

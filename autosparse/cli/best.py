@@ -20,23 +20,30 @@ def best(
         str, typer.Option(help="Of method, sparsity, model, dataset; comma-separated.")
     ] = "method,sparsity",
     top: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    winners: Annotated[
+        bool,
+        typer.Option(
+            "--winners", help="The best method at each model, dataset and sparsity, and how sure its lead is."
+        ),
+    ] = False,
+    scorers: Annotated[
+        bool, typer.Option("--scorers", help="The same for learned scorers alone: which one is best.")
+    ] = False,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
+    as_csv: common.Csv = False,
 ) -> None:
     """Mean and standard deviation over seeds, best first."""
-    from rich.table import Table
-
     from autosparse.tracking.client import connect
     from autosparse.tracking.query import best as ask
+    from autosparse.tracking.winners import winners as ask_winners
 
+    if winners or scorers:
+        rows = ask_winners(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, scorers)
+        title = f"{experiment}: {metric}, ± half of the 95 % interval, leads paired by seed"
+        common.listing(rows[:top], title, as_json, as_csv)
+        return
     groups = [group.strip() for group in group_by.split(",")]
     rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
-    if as_json:
-        common.emit(rows)
-        return
-    shown = [*groups, "settings"] if any(row["settings"] for row in rows) else groups
-    table = Table(*shown, "n", f"{metric} (mean)", "std", title=f"{experiment}: {metric}")
-    for row in rows:
-        std = "" if row["std"] is None else f"{row['std']:.2f}"
-        table.add_row(*(str(row[column]) for column in shown), str(row["n"]), f"{row['mean']:.2f}", std)
-    common.out().print(table)
+    shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
+    common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)

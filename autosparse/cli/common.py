@@ -1,8 +1,10 @@
 """What the commands share: options, settings, JSON, exit codes."""
 
+import csv
 import json
 import shutil
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -42,6 +44,7 @@ Precision = Annotated[
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
 ]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, and only that, on stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
 
 STORAGE = Path("results")
@@ -64,3 +67,33 @@ def command(name: str) -> str:
     if (found and Path(found).resolve() == beside.resolve()) or not beside.exists():
         return name
     return str(beside.relative_to(Path.cwd())) if beside.is_relative_to(Path.cwd()) else str(beside)
+
+
+def listing(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool = False, as_csv: bool = False) -> None:
+    """Print rows that share their keys: as JSON, as CSV, or as a table without the columns that are empty."""
+    if as_json:
+        emit(list(rows))
+        return
+    if as_csv:
+        writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    columns = [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
+    table = Table(*(column.replace("_", " ") for column in columns), title=escape(title))
+    for row in rows:
+        table.add_row(*(escape(_cell(column, row[column])) for column in columns))
+    out().print(table)
+
+
+def _cell(column: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}" if column == "sparsity" else f"{value:.3g}" if column == "p" else f"{value:.2f}"
+    return str(value)

@@ -21,6 +21,7 @@ from autosparse.experiment.schema import (
 )
 from autosparse.experiment.strict_yaml import parse_yaml
 from autosparse.experiment.tasks import FitSpec
+from autosparse.plugins import load_plugins
 from autosparse.training import Recipe
 
 M = TypeVar("M", bound=BaseModel)
@@ -88,6 +89,11 @@ def parse_loaded(
 
 def parse_experiment(content: dict[str, Any], source: str) -> Experiment:
     """Check the content of an experiment file; ``source`` names it in errors."""
+    if isinstance(plugins := content.get("plugins"), list):  # before the check, which must know their names
+        try:
+            load_plugins(name for name in plugins if isinstance(name, str))
+        except AutosparseError as error:
+            raise AutosparseError(f"{source}: {error}") from error
     try:
         text = json.dumps(_written_out(content), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:

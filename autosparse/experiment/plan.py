@@ -34,6 +34,8 @@ class Plan:
     cells: list[Planned[Cell]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     concordances: list[Concordance] = field(default_factory=list)
+    plugins: tuple[str, ...] = ()
+    """Modules that workers import first."""
     about: dict[str, Any] = field(default_factory=dict)
     """What is told of the experiment as a whole: its description, preset, and the like; JSON values."""
 
@@ -91,6 +93,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
             Concordance(pair.name, (_first(irp[pair.irp[0]]), _first(irp[pair.irp[1]])), pair.published, pair.source)
             for pair in experiment.concordance
         ],
+        experiment.plugins,
         about,
     )
 

@@ -59,8 +59,8 @@ def _apply(content: Content, preset: Content, name: str) -> None:
 def set_value(content: Content, path: str, value: Any) -> None:
     """Set what ``path`` leads to: keys with dots between, ``grid.*.recipe.epochs``.
 
-    In a list, a part is a number from 0, or the ``name`` of an item or, without one, its ``criterion``; ``*`` stands for all keys or items. The last key
-    may be new, those before it must be there, and ``*`` must find something.
+    In a list, a part is a number from 0, or an item's ``name`` or, without one, its ``criterion``; ``*`` stands for all
+    keys or items. The last key may be new, those before it must be there.
     """
     for holder, key in _places(content, path, new=True):
         holder[key] = deepcopy(value)

@@ -174,6 +174,8 @@ class Experiment(Strict):
     description: str = ""
     notes: tuple[str, ...] = ()
     """What a reader of the results should know, such as a claim of a paper that is no number."""
+    plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
+    """Modules whose import registers further methods, models or data sets, here and in every worker."""
     irp: dict[Name, IrpSpec] = Field(default_factory=dict)
     scorers: dict[Name, ScorerSpec] = Field(default_factory=dict)
     grid: tuple[GridSpec, ...] = ()

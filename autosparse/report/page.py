@@ -30,6 +30,8 @@ from autosparse.version import __version__
 
 IRP_SHOWN = 2
 """IRP runs whose figures are drawn; those of one network look much alike."""
+UNTOLD = {"description": "", "notes": [], "command": "autosparse run FILE.yaml", "file": "", "tasks": {"cells": 1}}
+"""Of an experiment without a parent run: what an older version wrote."""
 IRP_COMPARED = 12
 """IRP runs whose survival scores are compared: as many as fit on a page."""
 
@@ -53,7 +55,7 @@ def render(client: MlflowClient, experiment: str) -> str:
     sections = make_sections(cells)
     fits = fits_of(client, experiment, irp)
     runs = [*cells, *irp, *(fit.run for fit in fits)]
-    summary = summary_of(client, experiment)
+    summary = {**UNTOLD, **summary_of(client, experiment)}
     compared = irp_runs_of(client, irp[:IRP_COMPARED])
     styles = line_styles(method for section in sections for method in section.methods)
     return _template().render(

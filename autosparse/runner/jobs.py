@@ -15,6 +15,7 @@ from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
+from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
 from autosparse.runner.work import do
 from autosparse.training import Execution
@@ -73,10 +74,11 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
     :param config: ``{"job": index}``.
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
-        ``execution`` (an :class:`autosparse.training.Execution`).
+        ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import).
     """
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
+    load_plugins(shared["plugins"])
     store, environment = Store(shared["storage"]), shared["environment"]
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
     todo = [task for task in tasks if store.record(task) is None]

@@ -98,7 +98,7 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
                 tasks = [p.task for p in missing.values()]
                 with talk.stage(title, tasks) as bar, _Logging(tracker, talk) as logging:
                     on_event = _listener(bar, missing, logging)
-                    run_stage(tasks, store, arrays, environment, settings, costs, on_event)
+                    run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins)
 
 
 def _listener(bar: Bar, planned: dict[str, Planned[Task]], logging: "_Logging") -> Callable[[Record], None]:

@@ -46,6 +46,7 @@ def run_stage(
     settings: Settings,
     cost: Callable[[Task], float],
     on_event: Callable[[Event], None],
+    plugins: Sequence[str] = (),
 ) -> None:
     """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed.
 
@@ -60,6 +61,7 @@ def run_stage(
         "storage": str(store.root),
         "environment": environment,
         "execution": settings.execution,
+        "plugins": plugins,
     }
     scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(

@@ -26,7 +26,7 @@ grid:
 def load(tmp_path, text):
     path = tmp_path / "small.yaml"
     path.write_text(text)
-    return load_experiment(path)
+    return load_experiment(path).experiment
 
 
 def test_a_good_file_is_read_with_numbers_as_people_write_them(tmp_path):
@@ -153,4 +153,4 @@ SHIPPED = sorted(Path(__file__).parents[2].glob("experiments/**/*.yaml"))
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_every_shipped_experiment_loads(path):
-    assert load_experiment(path).name == path.stem
+    assert load_experiment(path).paper.name.endswith(path.stem)

@@ -4,6 +4,7 @@ import pytest
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_loaded
+from autosparse.experiment.plan import make_plan
 from autosparse.experiment.presets import choose, parse_change, set_value
 
 FILE = {
@@ -65,7 +66,7 @@ def test_what_leads_nowhere_is_refused(preset, reason):
 def test_a_preset_of_a_file_that_has_none_and_one_called_paper_are_refused():
     with pytest.raises(AutosparseError, match="--preset gpu: this file has no presets"):
         choose({"name": "x"}, "gpu")
-    with pytest.raises(AutosparseError, match="presets.paper"):
+    with pytest.raises(AutosparseError, match=r"presets\.paper"):
         choose({"name": "x", "presets": {"paper": {}}}, None)
 
 
@@ -106,8 +107,6 @@ CONTENT = {
 
 
 def compared(preset, changes=()):
-    from autosparse.experiment.plan import make_plan
-
     loaded = parse_loaded(CONTENT, "x.yaml", preset, changes)
     plan = make_plan(loaded.experiment, loaded.paper)
     return plan, {(c.method, c.sparsity): c for c in plan.comparisons}

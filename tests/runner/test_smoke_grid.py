@@ -30,13 +30,13 @@ FEW = {
 
 @pytest.fixture(scope="module")
 def images(data_root):
-    """2,000 training and 500 test images of the lossy CIFAR-10."""
+    """512 training and 128 test images of the lossy CIFAR-10."""
     if not (data_root / "cifar10-jpeg").is_dir():
         pytest.skip(f"no cifar10-jpeg under {data_root}")
     whole = load_dataset("parquet:cifar10-jpeg", data_root)
     pieces = {
         name: replace(split, images=split.images[:count].clone(), labels=split.labels[:count].clone())
-        for name, split, count in (("train", whole.train, 2000), ("test", whole.test, 500))
+        for name, split, count in (("train", whole.train, 512), ("test", whole.test, 128))
     }
     return replace(whole, **pieces)
 

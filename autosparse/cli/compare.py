@@ -1,0 +1,31 @@
+"""``autosparse compare A B``: two experiments, or two methods of one, paired by seed."""
+
+from typing import Annotated
+
+import typer
+
+from autosparse.cli import common
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("compare")(compare)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="Name of an experiment; with --experiment, of a method or scorer of it.")],
+    b: Annotated[str, typer.Argument(help="What it is compared with.")],
+    experiment: Annotated[
+        str | None, typer.Option(help="A and B are methods of this experiment.", show_default=False)
+    ] = None,
+    metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
+    tracking_uri: common.TrackingUri = None,
+    as_json: common.Json = False,
+    as_csv: common.Csv = False,
+) -> None:
+    """Mean differences A - B over the seeds that both have, with 95 % confidence intervals."""
+    from autosparse.tracking.client import connect
+    from autosparse.tracking.winners import compare as ask
+
+    rows = ask(connect(tracking_uri, must_exist=True), a, b, experiment, metric)
+    common.listing(rows, f"{metric}: {a} - {b}", as_json, as_csv)

@@ -1,0 +1,60 @@
+"""Every experiment file at preset smoke, through all of its stages to its report."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from autosparse.experiment.load import load_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.report.page import render
+from autosparse.runner.progress import Talk
+from autosparse.runner.run import run_plan
+from autosparse.runner.settings import Settings
+from autosparse.tracking.client import connect
+
+ROOT = Path(__file__).parents[2] / "experiments"
+SCALED = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+
+
+def plan_of(path):
+    loaded = load_experiment(path, "smoke")
+    return make_plan(loaded.experiment, loaded.paper, preset="smoke", file=str(path), command=f"autosparse run {path}")
+
+
+def each_once(lists):
+    return list({planned.task.id: planned for tasks in lists for planned in tasks}.values())
+
+
+@pytest.fixture(scope="module")
+def storage(ray_running, tmp_path_factory):
+    """All tasks of all files, done in one go: what they share is done once, and Ray's stages start once."""
+    folder = tmp_path_factory.mktemp("smoke")
+    plans = [plan_of(path) for path in SCALED]
+    whole = Plan(
+        "all",
+        each_once([plan.irp for plan in plans]),
+        each_once([plan.scorers for plan in plans]),
+        each_once([plan.cells for plan in plans]),
+    )
+    settings = Settings(folder / "results", f"sqlite:///{folder / 'mlflow.db'}")
+    outcome = run_plan(whole, settings, Talk())
+    assert outcome.failed == []
+    return settings
+
+
+@pytest.mark.parametrize("path", SCALED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+def test_a_file_runs_through_all_its_stages(path, storage, tmp_path):
+    store = tmp_path / "mlflow.db"
+    shutil.copy(storage.tracking_uri.removeprefix("sqlite:///"), store)
+    settings, plan = Settings(storage.storage, f"sqlite:///{store}"), plan_of(path)
+    outcome = run_plan(plan, settings, Talk())
+    assert (outcome.done, outcome.failed) == (0, [])
+    page = render(connect(settings.tracking_uri), plan.name)
+    for comparison in plan.comparisons:
+        assert comparison.source in page
+    for pair in plan.concordances:
+        assert pair.name.replace("&", "&amp;") in page
+    for label in {planned.label for planned in plan.cells}:
+        assert label in page
+    assert f"autosparse run {path}" in page

@@ -1,0 +1,103 @@
+"""Winners and comparisons: means, intervals and leads, against SciPy's tests."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+
+from autosparse.errors import AutosparseError
+from autosparse.tracking import winners as module
+from autosparse.tracking.query import Run
+from autosparse.tracking.significance import half_width, paired
+from autosparse.tracking.winners import compare, winners
+
+VALUES = st.floats(0, 100).map(lambda value: round(value, 3))
+
+
+@given(st.lists(st.tuples(VALUES, VALUES), min_size=2, max_size=8))
+def test_a_paired_difference_is_scipys(pairs):
+    a, b = (dict(enumerate(values)) for values in zip(*pairs, strict=True))
+    found = paired({**a, 100: 1.0}, {**b, 200: 1.0})
+    assert found.pairs == len(pairs)
+    differences = [x - y for x, y in pairs]
+    if len(set(differences)) == 1:
+        assert found.p == (1.0 if differences[0] == 0 else 0.0)
+        return
+    expected = stats.ttest_rel(*zip(*pairs, strict=True))
+    interval = expected.confidence_interval(0.95)
+    assert found.p == pytest.approx(expected.pvalue, abs=1e-6)
+    assert found.half_width == pytest.approx((interval.high - interval.low) / 2, rel=1e-6)
+    assert found.significant == (found.p < 0.05)
+
+
+def test_one_seed_has_no_interval_and_nothing_in_common_no_difference():
+    assert half_width([1.0]) is None
+    one = paired({0: 3.0}, {0: 1.0, 1: 5.0})
+    assert (one.pairs, one.difference, one.half_width, one.p, one.significant) == (1, 2.0, None, None, False)
+    assert paired({0: 3.0}, {1: 1.0}) is None
+
+
+def cell(method, sparsity, seed, accuracy, scorer=None, **metrics):
+    tags = {"method": method, "model": "m", "dataset": "d", "sparsity": str(sparsity), "seed": str(seed)}
+    return Run("id", "name", tags, {"scorer": scorer} if scorer else {}, {"test_accuracy": accuracy, **metrics})
+
+
+RUNS = {
+    "x": [
+        *(cell("snip", 0.9, seed, 90.0 + seed, seconds=5.0) for seed in range(3)),
+        *(cell("grasp", 0.9, seed, 89.0 + seed + 0.1 * (seed == 1), seconds=1.0) for seed in range(3)),
+        *(cell("autos", 0.9, seed, 80.0 + seed, "a", seconds=3.0) for seed in range(3)),
+        *(cell("autos-b", 0.9, seed, 80.5 + (seed == 2), "b") for seed in range(3)),
+        cell("snip", 0.99, 0, 50.0),
+    ],
+    "y": [*(cell("snip", 0.9, seed, 91.0 + seed) for seed in range(1, 4)), cell("lth", 0.9, 0, 1.0)],
+}
+
+
+@pytest.fixture(autouse=True)
+def _runs(monkeypatch):
+    monkeypatch.setattr(module, "finished_runs", lambda client, experiment, kind: RUNS.get(experiment, []))
+
+
+def test_the_best_of_each_place_and_its_lead():
+    first, second = winners(None, "x")
+    assert (first["sparsity"], first["best"], first["next"]) == (0.9, "snip", "grasp")
+    assert (first["n"], first["mean"]) == (3, 91.0)
+    assert first["half_width"] == pytest.approx(half_width([90, 91, 92]))
+    assert first["lead"] == pytest.approx(1 - 0.1 / 3)
+    assert first["significant"]
+    assert (second["best"], second["next"], second["lead"], second["significant"]) == ("snip", None, None, False)
+    assert winners(None, "x", sparsity=0.99) == [second]
+
+
+def test_scorers_alone_and_metrics_of_which_less_is_better():
+    (row,) = winners(None, "x", scorers_only=True)
+    assert (row["best"], row["next"], row["significant"]) == ("autos", "autos-b", False)
+    assert winners(None, "x", "seconds")[0]["best"] == "grasp"
+
+
+def test_experiments_are_compared_method_by_method_over_common_seeds():
+    (row,) = compare(None, "x", "y")
+    assert (row["method"], row["pairs"], row["difference"]) == ("snip", 2, -1.0)
+    assert (row["a"], row["b"]) == (91.0, 93.0)
+
+
+def test_methods_of_one_experiment_are_compared():
+    (row,) = compare(None, "snip", "grasp", "x")
+    assert (row["sparsity"], row["pairs"]) == (0.9, 3)
+    assert row["difference"] == pytest.approx(1 - 0.1 / 3)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda: winners(None, "none"), "no finished cells of experiment 'none'"),
+        (lambda: winners(None, "x", "test_acuracy"), "unknown metric 'test_acuracy': did you mean 'test_accuracy'"),
+        (lambda: winners(None, "x", sparsity=0.5), "no finished cells"),
+        (lambda: compare(None, "snp", "grasp", "x"), "unknown method 'snp': did you mean 'snip'"),
+        (lambda: compare(None, "snip", "lth", "y"), "no cell of the same model, dataset, sparsity and seed"),
+    ],
+)
+def test_what_cannot_be_answered_is_said(call, reason):
+    with pytest.raises(AutosparseError, match=reason):
+        call()
