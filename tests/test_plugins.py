@@ -15,6 +15,7 @@ from autosparse.experiment.load import load_experiment
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 (MODULE,) = re.findall(r"```python plugin\n(.*?)```", README, flags=re.S)
+MAIN = "from autosparse.cli import main; main()"
 EXPERIMENT = """
 name: mine
 plugins: [my_module]
@@ -36,7 +37,16 @@ def test_its_members_are_run_by_workers(tmp_path):
     (tmp_path / "my_module.py").write_text(MODULE)
     (tmp_path / "mine.yaml").write_text(EXPERIMENT)
     ran = subprocess.run(
-        [sys.executable, "-m", "autosparse", "run", "mine.yaml", "--workers", "1", "--json"],
+        [
+            sys.executable,
+            "-c",
+            "from autosparse.cli import main; main()",
+            "run",
+            "mine.yaml",
+            "--workers",
+            "1",
+            "--json",
+        ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
@@ -64,7 +74,5 @@ def test_installed_packages_bring_theirs_by_entry_point(monkeypatch):
             raise ImportError("no CUDA")
 
     monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [Entry()] if group == "autosparse" else [])
-    with pytest.raises(
-        AutosparseError, match=r"plugin 'theirs = their.module' cannot be imported: ImportError: no CUDA"
-    ):
+    with pytest.raises(AutosparseError, match=r"plugin .theirs = their.module. cannot be imported"):
         plugins.load_installed()

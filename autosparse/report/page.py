@@ -19,6 +19,7 @@ from autosparse.report.collect import make_sections, natural
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
 from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
+from autosparse.report.plain import Plain, plain_tables, write_tables
 from autosparse.report.published import concordant_pairs, published_tables, summary_of
 from autosparse.report.style import inline_png, inline_svg, line_styles
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
@@ -39,33 +40,39 @@ IRP_COMPARED = 12
 def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     """Write ``folder/index.html`` with everything that MLflow holds of an experiment, and return its path.
 
+    Each of its tables lies in ``folder/tables`` as Markdown, CSV and LaTeX, too.
+
     The file is whole or not there, and holds its figures and styles itself. Only MLflow is read: runs, metrics, and
     the samples of weights that were logged as artifacts; a sample that cannot be had is told of in the page.
 
     :raises AutosparseError: where MLflow does not answer, knows no such experiment, or ``folder`` cannot be written.
     """
     path = Path(folder) / "index.html"
-    write_atomic(path, render(client, experiment).encode())
+    page, tables = render(client, experiment)
+    write_atomic(path, page.encode())
+    write_tables(tables, Path(folder))
     return path
 
 
-def render(client: MlflowClient, experiment: str) -> str:
-    """The HTML of :func:`write_report`."""
+def render(client: MlflowClient, experiment: str) -> tuple[str, list[Plain]]:
+    """The HTML of :func:`write_report`, and its tables."""
     cells, irp = finished_runs(client, experiment, "cell"), in_order(finished_runs(client, experiment, "irp"))
     sections = make_sections(cells)
     fits = fits_of(client, experiment, irp)
     runs = [*cells, *irp, *(fit.run for fit in fits)]
     summary = {**UNTOLD, **summary_of(client, experiment)}
     compared = irp_runs_of(client, irp[:IRP_COMPARED])
+    published, concordant = published_tables(summary, cells), concordant_pairs(summary)
+    concordances = concordance_tables(compared)
     styles = line_styles(method for section in sections for method in section.methods)
-    return _template().render(
+    page = _template().render(
         experiment=experiment,
         summary=summary,
-        published=published_tables(summary, cells),
-        concordant=concordant_pairs(summary),
+        published=published,
+        concordant=concordant,
         sections=sections,
         irp=compared[:IRP_SHOWN],
-        concordances=concordance_tables(compared),
+        concordances=concordances,
         compared=len(compared),
         fits=fits,
         counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
@@ -80,6 +87,7 @@ def render(client: MlflowClient, experiment: str) -> str:
         draw_survival=lambda run: inline_png(partial(survival_figure, run, run.sample)),
         draw_prediction=lambda fit: inline_png(partial(prediction_figure, fit.sample)),
     )
+    return page, list(plain_tables(sections, published, concordant, concordances))
 
 
 def _template() -> Template:

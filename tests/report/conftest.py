@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
 from autosparse.tracking.client import connect
@@ -21,3 +22,9 @@ def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def client(tmp_path: Path, empty_store: Path) -> MlflowClient:
     shutil.copy(empty_store, tmp_path / "mlflow.db")
     return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+@pytest.fixture
+def runs(client: MlflowClient, tmp_path: Path) -> FakeRuns:
+    (tmp_path / "scratch").mkdir()
+    return FakeRuns(client, "exp", tmp_path / "scratch")

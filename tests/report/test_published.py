@@ -1,8 +1,5 @@
 """Published figures beside measured ones."""
 
-from pathlib import Path
-
-import pytest
 from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
@@ -15,18 +12,13 @@ DIFFERENT = ["recipe.epochs: 5 (published: 160)"]
 SCORER = "scorer.epochs: 1 (published: 10)"
 
 
-@pytest.fixture
-def runs(client: MlflowClient, tmp_path: Path) -> FakeRuns:
-    return FakeRuns(client, "paper", tmp_path)
-
-
 def comparison(method: str, sparsity: float, published: float, cells: list[str], **more: object) -> dict[str, object]:
     fixed = {"source": "Table 2", "model": "resnet18", "dataset": "cifar10", "spread": None, "differences": DIFFERENT}
     return {**fixed, "method": method, "sparsity": sparsity, "published": published, "cells": cells, **more}
 
 
 def told(client: MlflowClient, runs: FakeRuns, **summary: object) -> None:
-    run = client.create_run(runs.experiment_id, run_name="paper", tags={"kind": WHOLE})
+    run = client.create_run(runs.experiment_id, run_name="exp", tags={"kind": WHOLE})
     client.log_dict(run.info.run_id, summary, SUMMARY)
 
 
@@ -45,7 +37,7 @@ def test_a_table_has_published_measured_and_difference(client: MlflowClient, run
             ),
         ],
     )
-    (table,) = published_tables(summary_of(client, "paper"), finished_runs(client, "paper", "cell"))
+    (table,) = published_tables(summary_of(client, "exp"), finished_runs(client, "exp", "cell"))
     assert table.title == "Table 2: resnet18 on cifar10"
     assert table.columns == ["90%", "99%"]
     rows = dict(table.rows)
@@ -58,7 +50,7 @@ def test_a_table_has_published_measured_and_difference(client: MlflowClient, run
     assert (rows["snip"][1].published, rows["snip"][1].measured) == ("80", "")
     assert rows["autos"][1] is None
     assert table.notes == [*DIFFERENT, f"autos: {SCORER}"]
-    page = render(client, "paper")
+    page, _ = render(client, "exp")
     assert "Not a reproduction" in page
     assert "not measured" in page
     assert "recipe.epochs: 5 (published: 160)" in page
@@ -68,20 +60,20 @@ def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns)
     runs.cell("snip", 0.9, 0, 99.0)
     other = ["models: lenet-300-100 (published: resnet18)"]
     told(client, runs, comparisons=[comparison("snip", 0.9, 92.5, [f"{1:016x}"], differences=other)])
-    (table,) = published_tables(summary_of(client, "paper"), finished_runs(client, "paper", "cell"))
+    (table,) = published_tables(summary_of(client, "exp"), finished_runs(client, "exp", "cell"))
     assert table.rows[0][1][0].difference == ""
 
 
 def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:
     pair = {"name": "SNIP & SNIP", "irp": ["a", "b"], "published": 0.23642, "source": "Table 9"}
     told(client, runs, concordances=[{**pair, "measured": 0.5}, {**pair, "published": None, "measured": None}])
-    first, second = concordant_pairs(summary_of(client, "paper"))
+    first, second = concordant_pairs(summary_of(client, "exp"))
     assert (first.published, first.measured) == ("+0.23642", "+0.50000")
     assert (second.published, second.measured) == ("", "")
-    assert "+0.23642" in render(client, "paper")
+    assert "+0.23642" in render(client, "exp")[0]
 
 
 def test_a_store_without_a_parent_run_has_no_such_table(client: MlflowClient, runs: FakeRuns) -> None:
     runs.cell("snip", 0.9, 0, 99.0)
-    assert summary_of(client, "paper") == {}
-    assert "Published and measured" not in render(client, "paper")
+    assert summary_of(client, "exp") == {}
+    assert "Published and measured" not in render(client, "exp")[0]

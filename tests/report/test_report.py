@@ -21,12 +21,6 @@ from autosparse.report.terminal import leaderboard
 HOSTILE = '<script>alert("x")</script>$\\frac{&'
 
 
-@pytest.fixture
-def runs(client: MlflowClient, tmp_path: Path) -> FakeRuns:
-    (tmp_path / "scratch").mkdir()
-    return FakeRuns(client, "exp", tmp_path / "scratch")
-
-
 def page_of(client: MlflowClient, tmp_path: Path, experiment: str = "exp") -> str:
     return write_report(client, experiment, tmp_path / "out").read_text("utf-8")
 
