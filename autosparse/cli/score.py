@@ -19,7 +19,9 @@ def register(app: typer.Typer) -> None:
 
 
 def score(
-    scorer: Annotated[Path, typer.Option(help="Folder of the scorer (`autosparse fit --out`).")],
+    scorer: Annotated[
+        str, typer.Option(help="Folder of the scorer (`autosparse fit --out`), or models:/autos@champion.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the scores.")],
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
@@ -37,13 +39,14 @@ def score(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
     """Score every prunable weight; writes Parquet with columns layer, position, score.
 
     With --features, networks of any size: one file of scores per shard, in its order.
     """
-    from autosparse.autos import load_scorer
+    from autosparse.cli.prune import find_scorer
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError
     from autosparse.files import require_replaceable, require_writable
@@ -53,7 +56,7 @@ def score(
     if features is None and sparsity is not None:
         raise AutosparseError("--sparsity goes with --features; a model is pruned by `autosparse run` or asp.prune")
     require_writable(out.absolute().parent)
-    loaded = load_scorer(scorer)
+    loaded = find_scorer(scorer, tracking_uri)
     if features is not None:
         settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
         return _score_features(loaded, features, out, settings, sparsity, exact, as_json)

@@ -1,0 +1,31 @@
+"""``autosparse promote``: the best scorer of an experiment becomes the registry's champion."""
+
+from typing import Annotated
+
+import typer
+
+from autosparse.cli import common
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("promote")(promote)
+
+
+def promote(
+    experiment: Annotated[str, typer.Option(help="Name of the experiment.")],
+    sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", min=0, max=1)] = None,
+    metric: Annotated[str, typer.Option(help="What is judged by.")] = "test_accuracy",
+    scorer: Annotated[str, typer.Option(help="Promote this one.", show_default=False)] = "",
+    tracking_uri: common.TrackingUri = None,
+    as_json: common.Json = False,
+) -> None:
+    """Register the best scorer as models:/autos and set the alias champion."""
+    from autosparse.tracking.client import connect
+    from autosparse.tracking.registry import promote as register_best
+
+    told = register_best(connect(tracking_uri, must_exist=True), experiment, sparsity, metric, scorer)
+    if as_json:
+        common.emit(told)
+    else:
+        typer.echo(f"models:/{told['name']}@{told['alias']} is version {told['version']}: scorer {told['scorer']}")

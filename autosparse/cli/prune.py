@@ -1,0 +1,60 @@
+"""``autosparse prune``: the masks of one network."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from autosparse.cli import common
+
+if TYPE_CHECKING:
+    from autosparse.autos import Scorer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("prune")(prune)
+
+
+def prune(
+    out: Annotated[Path, typer.Option(help="File of the masks (safetensors).")],
+    sparsity: Annotated[float, typer.Option(help="Share of the weights, or channels, to remove.", min=0, max=1)],
+    criterion: Annotated[str, typer.Option(help="See `autosparse list criteria`.")] = "autos",
+    scorer: Annotated[
+        str | None,
+        typer.Option(help="For autos: folder of a scorer, or models:/autos@champion.", show_default=False),
+    ] = None,
+    model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
+    dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
+    seed: Annotated[int, typer.Option(help="Of the network's initialisation.")] = 0,
+    data_root: common.DataRoot = None,
+    download: common.Download = False,
+    tracking_uri: common.TrackingUri = None,
+    as_json: common.Json = False,
+) -> None:
+    """Prune one network at initialisation and write its masks."""
+    from autosparse.data import load_dataset
+    from autosparse.files import require_writable
+    from autosparse.runner.prune import masks_of
+
+    require_writable(out.absolute().parent)
+    held = find_scorer(scorer, tracking_uri) if scorer else None
+    data = load_dataset(dataset, data_root, download=download)
+    masks = masks_of(model, data, criterion, sparsity, seed, held)
+    masks.save(out)
+    if as_json:
+        common.emit({"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity})
+    else:
+        typer.echo(f"{out}: {masks.kept:,} of {masks.total:,} weights stay")
+
+
+def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":
+    """A scorer by its folder, or by its address in the registry."""
+    if not name.startswith("models:/"):
+        from autosparse.autos import load_scorer
+
+        return load_scorer(name)
+    from autosparse.tracking.client import connect
+    from autosparse.tracking.registry import load_registered
+
+    return load_registered(connect(tracking_uri, must_exist=True), name)

@@ -1,0 +1,135 @@
+"""Scorers in the registry: the best becomes the champion and prunes; nothing that is fetched is unpickled."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from autosparse.autos import load_scorer
+from autosparse.data import load_dataset
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell
+from autosparse.runner.cells import run_cell
+from autosparse.runner.prune import masks_of
+from autosparse.runner.work import do
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.registry import load_registered, promote
+
+CONTENT = {
+    "name": "exp",
+    "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 2, "recipe": {"epochs": 1}}},
+    "scorers": {
+        "trained": {"irp": "snip", "epochs": 1},
+        "table": {"irp": "snip", "backbone": "conditional-mean"},
+    },
+    "grid": {
+        "models": ["lenet-300-100"],
+        "datasets": ["digits"],
+        "methods": [
+            {"criterion": "autos", "name": "by-trained", "scorer": "trained"},
+            {"criterion": "autos", "name": "by-table", "scorer": "table"},
+            "snip",
+        ],
+        "sparsities": [0.9],
+        "seeds": [0, 1],
+        "recipe": {"epochs": 1},
+    },
+}
+ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2"}}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """A small experiment, done in this process, in MLflow."""
+    folder, digits = tmp_path_factory.mktemp("registry"), load_dataset("digits")
+    store, plan = Store(folder / "results"), make_plan(parse_experiment(CONTENT, "x.yaml"))
+    store.prepare()
+    for planned in plan:
+        task = planned.task
+        if isinstance(task, Cell):
+            result = run_cell(task, store, digits, "cpu")
+        else:
+            result = do(task, store, digits, "cpu", lambda numbers: None)
+        store.finish(task, result, ENVIRONMENT)
+    client = connect(f"sqlite:///{folder / 'mlflow.db'}")
+    Tracker(client, "exp", store).sync(plan)
+    return client, store, plan
+
+
+def test_the_best_scorer_becomes_the_champion_and_prunes(done):
+    client, store, plan = done
+    means = {}
+    for planned in plan.cells:
+        accuracy = store.record(planned.task)["result"]["test_accuracy"]
+        means.setdefault(planned.label, []).append(accuracy)
+    best = max(("trained", "table"), key=lambda name: sum(means[f"by-{name}"]))
+    told = promote(client, "exp")
+    assert (told["scorer"], told["version"]) == (best, 1)
+    assert promote(client, "exp")["version"] == 1, "the same scorer is not registered twice"
+
+    task = next(planned.task for planned in plan.scorers if planned.label == best)
+    mine = load_scorer(store.files_path("scorer", task.id) / "scorer")
+    theirs = load_registered(client, "models:/autos@champion")
+    for name, value in mine.network.state_dict().items():
+        assert torch.equal(value, theirs.network.state_dict()[name])
+    assert theirs.provenance == mine.provenance
+
+    cell = next(p.task for p in plan.cells if p.label == f"by-{best}" and p.task.seed == 1)
+    masks = masks_of("lenet-300-100", load_dataset("digits"), "autos", 0.9, 1, theirs)
+    assert masks.density_by_layer() == store.record(cell)["result"]["density_by_layer"], "as in the grid's cell"
+
+
+def test_another_scorer_can_be_promoted_and_both_stay(done):
+    client, *_ = done
+    first = promote(client, "exp", label="trained")
+    second = promote(client, "exp", label="table")
+    assert first["version"] != second["version"]
+    assert client.get_model_version_by_alias("autos", "champion").version == str(second["version"])
+    version = client.get_model_version("autos", str(first["version"]))
+    assert version.tags["scorer"] == "trained"
+    assert "accuracy/lenet-300-100/digits/0.9" in version.tags
+    assert version.tags["fitted_on.irp"]
+    assert load_registered(client, f"models:/autos/{first['version']}").backbone == "mlp"
+
+
+def test_a_pickle_in_the_place_of_a_scorer_is_refused(done, tmp_path: Path):
+    client, *_ = done
+    version = promote(client, "exp", label="trained")["version"]
+    run_id = client.get_model_version("autos", str(version)).run_id
+    ran = tmp_path / "ran"
+
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (ran,)
+
+    good = Path(client.download_artifacts(run_id, "scorer/scorer.safetensors", str(tmp_path))).read_bytes()
+    try:
+        (tmp_path / "scorer.safetensors").write_bytes(pickle.dumps(Evil()))
+        client.log_artifact(run_id, str(tmp_path / "scorer.safetensors"), "scorer")
+        with pytest.raises(CorruptFile, match="checksum"):
+            load_registered(client, f"models:/autos/{version}")
+    finally:
+        (tmp_path / "scorer.safetensors").write_bytes(good)
+        client.log_artifact(run_id, str(tmp_path / "scorer.safetensors"), "scorer")
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        (lambda client: promote(client, "nowhere"), "no experiment 'nowhere'"),
+        (lambda client: promote(client, "exp", label="tabel"), "unknown scorer 'tabel': did you mean 'table'"),
+        (lambda client: load_registered(client, "models:/autos@nobody"), "no models:/autos@nobody in MLflow"),
+        (lambda client: load_registered(client, "models:/autos"), "is no address of a scorer"),
+        (lambda client: masks_of("lenet-300-100", None, "lth", 0.9, 0), "trains the network on its way"),
+        (lambda client: masks_of("lenet-300-100", None, "autos", 0.9, 0), "needs --scorer"),
+    ],
+)
+def test_what_cannot_be_is_said(done, call, reason):
+    with pytest.raises(AutosparseError, match=reason):
+        call(done[0])
