@@ -21,9 +21,7 @@ def masks_of(
     """
     found = CRITERIA[criterion]
     if "training" in found.needs:
-        raise AutosparseError(
-            f"{criterion!r} trains the network on its way; run it in an experiment (`autosparse run`)"
-        )
+        raise AutosparseError(f"{criterion!r} trains the network on its way; use it in `autosparse run`")
     if ("scorer" in found.needs) != (scorer is not None):
         raise AutosparseError(
             f"{criterion!r} needs --scorer, a folder or models:/autos@champion"
