@@ -13,6 +13,8 @@ import importlib
 import json
 import os
 import sys
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -52,12 +54,20 @@ def main() -> None:
 
 def measured(name: str, options: Options) -> list[Result]:
     """One benchmark's results."""
+    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     measure = importlib.import_module(f"benchmarks.{name}").measure
     print(f"- {name}: {measure.__doc__.splitlines()[0]}", file=sys.stderr)
     results: list[Result] = []
     took = seconds(lambda: results.extend(measure(options)))
     print(f"- {name}: done in {took:.0f} s", file=sys.stderr)
     return results
+
+
+def end_with(parent: int) -> None:
+    """End this process when its parent does: nobody waits for the figures any more."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 if __name__ == "__main__":

@@ -66,13 +66,15 @@ def needs_surface(scorer: "Scorer", total: int) -> bool:
     return scorer.network.costly and total > 2 * BUDGETS[0]
 
 
-def tabulate(scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence[float]) -> Verdict:
+def tabulate(
+    scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence[float], budgets: Sequence[int] = BUDGETS
+) -> Verdict:
     """Scores by a surface, and the surface: refined until it keeps the promise or the last budget is spent."""
     columns = [features[name] for name in scorer.inputs]
     keep, compared = _counts(len(columns[0]), sparsities), 0
     evaluate = scorer.predictor(columns[0].device)
     surface = Surface(evaluate, columns, keep)
-    for budget in (budget for budget in BUDGETS if 2 * budget < len(columns[0])):
+    for budget in (budget for budget in budgets if 2 * budget < len(columns[0])):
         surface.refine(budget)
         scores = surface(columns)
         certificate = certify(evaluate, columns, scores, keep)

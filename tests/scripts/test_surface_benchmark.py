@@ -19,7 +19,8 @@ draws = torch.Generator().manual_seed(0)
 features = {name: torch.randn(30_000, generator=draws) for name in ("param", "grad")}
 scorer = surface._fitted(features, "mlp")
 scorer.network.costly = True
-results = [*surface.agreement(scorer, features, "tiny", options), surface.look_up_rate(features, options, 300_000)]
+masks = surface.agreement(scorer, features, "tiny", options, surface.BUDGETS[:1])
+results = [*masks, surface.look_up_rate(features, options, 300_000)]
 print(json.dumps([result.as_json() for result in results]))
 """
 
