@@ -20,6 +20,7 @@ def pytest_configure():
     os.environ.pop("RAY_ADDRESS", None)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     for item in items:
         if "ray_running" in item.fixturenames:

@@ -80,7 +80,9 @@ def plain_tables(
 
 
 def write_tables(tables: Iterable[Plain], folder: Path) -> None:
-    """Each as ``tables/NN-title.md``, ``.csv`` and ``.tex``."""
+    """Each as ``tables/NN-title.md``, ``.csv`` and ``.tex``; those of an older report go."""
+    for old in (folder / FOLDER).glob("[0-9][0-9]-*"):
+        old.unlink()
     for number, table in enumerate(tables, 1):
         slug = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")[:80]
         for ending, text in (("md", table.markdown), ("csv", table.csv), ("tex", table.latex)):

@@ -82,8 +82,8 @@ def fetched(client: MlflowClient, address: str) -> Iterator[Path]:
         ) from error
     with tempfile.TemporaryDirectory() as folder, tracking_errors(client.tracking_uri):
         for name in FILES:  # by name: whatever else somebody put there is never fetched
-            client.download_artifacts(held.run_id, f"scorer/{name}", folder)
-        yield Path(folder) / "scorer"
+            path = client.download_artifacts(held.run_id, f"scorer/{name}", folder)
+        yield Path(path).parent
 
 
 def _best(client: MlflowClient, experiment: str, sparsity: float | None, metric: str, scorer_of: dict[str, str]) -> str:

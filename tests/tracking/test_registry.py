@@ -89,7 +89,7 @@ def test_another_scorer_can_be_promoted_and_both_stay(done):
     first = promote(client, "exp", label="trained")
     second = promote(client, "exp", label="table")
     assert first["version"] != second["version"]
-    assert client.get_model_version_by_alias("autos", "champion").version == str(second["version"])
+    assert int(client.get_model_version_by_alias("autos", "champion").version) == second["version"]
     version = client.get_model_version("autos", str(first["version"]))
     assert version.tags["scorer"] == "trained"
     assert "accuracy/lenet-300-100/digits/0.9" in version.tags
