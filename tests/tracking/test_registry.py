@@ -1,18 +1,22 @@
 """Scorers in the registry: the best becomes the champion and prunes; nothing that is fetched is unpickled."""
 
+import json
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from autosparse.autos import load_scorer
+from autosparse.cli import app
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
+from autosparse.masks import Masks
 from autosparse.runner.cells import run_cell
 from autosparse.runner.prune import masks_of
 from autosparse.runner.work import do
@@ -133,3 +137,27 @@ def test_a_pickle_in_the_place_of_a_scorer_is_refused(done, tmp_path: Path):
 def test_what_cannot_be_is_said(done, call, reason):
     with pytest.raises(AutosparseError, match=reason):
         call(done[0])
+
+
+def test_the_commands_promote_prune_compare_and_name_winners(done, tmp_path: Path):
+    client, *_ = done
+    store = ["--tracking-uri", client.tracking_uri]
+
+    def run(*arguments: str) -> str:
+        answer = CliRunner().invoke(app, [*arguments, *store])
+        assert answer.exit_code == 0, answer.output
+        return answer.stdout
+
+    assert json.loads(run("promote", "--experiment", "exp", "--scorer", "table", "--json"))["scorer"] == "table"
+    masks = tmp_path / "masks.safetensors"
+    told = json.loads(
+        run("prune", "--scorer", "models:/autos@champion", "--sparsity", "0.9", "--out", str(masks), "--json")
+    )
+    assert told["kept"] == told["total"] - round(0.9 * told["total"])
+    assert Masks.load(masks).kept == told["kept"]
+    (row,) = json.loads(run("compare", "by-table", "snip", "--experiment", "exp", "--json"))
+    assert row["pairs"] == 2
+    header, line = run("best", "--experiment", "exp", "--winners", "--csv").splitlines()
+    assert header.startswith("model,dataset,sparsity,best,n,mean,half_width,next")
+    assert line.startswith("lenet-300-100,digits,0.9,")
+    assert "by-" in run("best", "--experiment", "exp", "--scorers")

@@ -1,0 +1,84 @@
+"""How far an experiment is, asked of MLflow: from any machine, whether or not its driver still runs."""
+
+import json
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+
+from autosparse.errors import AutosparseError
+from autosparse.tracking.client import find_experiment, tracking_errors
+from autosparse.tracking.log import FAILED, FINISHED, SUMMARY, WHOLE, all_runs
+
+STAGES = {"irp": "irp", "scorers": "scorer", "cells": "cell"}
+"""Names of stages, and the kind that their runs have."""
+RECENT = 50
+"""Finished runs from whose ends the rate is told."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage: numbers of its tasks."""
+
+    name: str
+    total: int
+    done: int
+    failed: int
+    seconds_left: float | None
+    """At the rate of late; None before two have finished, or where nothing is left."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where an experiment stands."""
+
+    status: str
+    """Of its parent run: RUNNING, FINISHED, FAILED or KILLED; a driver that was killed leaves RUNNING."""
+    stages: list[Stage]
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will come by itself."""
+        return self.status != "RUNNING"
+
+
+def progress_of(client: MlflowClient, experiment: str) -> Progress:
+    """Count the runs of an experiment.
+
+    :raises AutosparseError: where MLflow has no such experiment, or no parent run of it.
+    """
+    with tracking_errors(client.tracking_uri):
+        experiment_id = find_experiment(client, experiment)
+        parent = next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
+        if parent is None:
+            raise AutosparseError(f"experiment {experiment!r} has no parent run yet; start it with `autosparse run`")
+        runs = list(all_runs(client, experiment_id, "attributes.status != 'RUNNING'"))
+        totals = _totals(client, parent.info.run_id)
+    counts = Counter((run.data.tags.get("kind"), run.info.status) for run in runs)
+    stages = []
+    for name, kind in STAGES.items():
+        done, failed = counts[kind, FINISHED], counts[kind, FAILED]
+        ends = sorted(run.info.end_time for run in runs if run.data.tags.get("kind") == kind and run.info.end_time)
+        total = totals.get(name, done + failed)
+        stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
+    return Progress(parent.info.status, stages)
+
+
+def _totals(client: MlflowClient, run_id: str) -> dict[str, int]:
+    with tempfile.TemporaryDirectory() as folder:
+        summary: dict[str, Any] = json.loads(Path(client.download_artifacts(run_id, SUMMARY, folder)).read_text())
+    totals: dict[str, int] = summary.get("tasks", {})
+    return totals
+
+
+def _seconds_left(ends: list[int], left: int) -> float | None:
+    """From the ends, in ms, of what has finished of late."""
+    late = ends[-RECENT:]
+    if left <= 0 or len(late) < 2:
+        return None
+    since = time.time() * 1000 - late[0]
+    return left * since / 1000 / len(late)

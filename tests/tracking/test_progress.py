@@ -1,0 +1,63 @@
+"""How far an experiment is, from its runs in MLflow."""
+
+import pytest
+from mlflow import MlflowClient
+
+from autosparse.cli.watch import drawn, duration
+from autosparse.errors import AutosparseError
+from autosparse.tracking import progress as module
+from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.log import SUMMARY, WHOLE
+from autosparse.tracking.progress import progress_of
+
+
+@pytest.fixture
+def client(tmp_path) -> MlflowClient:
+    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+
+
+def run(client, experiment_id, kind, status, end=None):
+    made = client.create_run(experiment_id, tags={"kind": kind})
+    if status != "RUNNING":
+        client.set_terminated(made.info.run_id, status, end_time=end)
+    return made.info.run_id
+
+
+def test_counts_and_time_left(client, monkeypatch):
+    experiment_id = open_experiment(client, "exp")
+    parent = run(client, experiment_id, WHOLE, "RUNNING")
+    client.log_dict(parent, {"tasks": {"irp": 1, "scorers": 0, "cells": 10}}, SUMMARY)
+    run(client, experiment_id, "irp", "FINISHED", 1_000)
+    for end in (10_000, 12_000, 14_000):
+        run(client, experiment_id, "cell", "FINISHED", end)
+    run(client, experiment_id, "cell", "FAILED", 16_000)
+    run(client, experiment_id, "cell", "RUNNING")
+    monkeypatch.setattr(module.time, "time", lambda: 18.0)
+    progress = progress_of(client, "exp")
+    irp, scorers, cells = progress.stages
+    assert (progress.status, progress.over) == ("RUNNING", False)
+    assert (irp.total, irp.done, irp.failed, irp.seconds_left) == (1, 1, 0, None)
+    assert (scorers.total, scorers.done) == (0, 0)
+    assert (cells.total, cells.done, cells.failed) == (10, 3, 1)
+    assert cells.seconds_left == pytest.approx(6 * 8 / 4), "six are left, and four took the last eight seconds"
+    table = drawn("exp", progress)
+    assert list(table.columns[0].cells) == ["irp", "cells"]
+    assert list(table.columns[5].cells) == ["", "12 s"]
+
+    client.set_terminated(parent, "FAILED")
+    assert progress_of(client, "exp").over
+
+
+def test_an_experiment_that_never_ran_is_said(client):
+    open_experiment(client, "exp")
+    with pytest.raises(AutosparseError, match="has no parent run yet"):
+        progress_of(client, "exp")
+    with pytest.raises(AutosparseError, match="no experiment 'none'"):
+        progress_of(client, "none")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(30, "30 s"), (89, "89 s"), (150, "2 min"), (3900, "1 h 05 min"), (90_000, "25 h 00 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text
