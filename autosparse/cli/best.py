@@ -1,6 +1,6 @@
 """``autosparse best``: which method wins, asked of MLflow."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,10 +40,25 @@ def best(
 
     if winners or scorers:
         rows = ask_winners(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, scorers)
-        title = f"{experiment}: {metric}, ± half of the 95 % interval, leads paired by seed"
-        common.listing(rows[:top], title, as_json, as_csv)
+        title = f"{experiment}: {metric} ± half of its 95% interval (seeds); lead over the next, paired by seed"
+        shown = rows[:top] if as_json or as_csv else [_shown(row) for row in rows[:top]]
+        common.listing(shown, title, as_json, as_csv)
         return
     groups = [group.strip() for group in group_by.split(",")]
     rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
     common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """Few columns, for the terminal."""
+    lead = "" if row["lead"] is None else common.plus_minus(row["lead"], row["lead_half_width"])
+    return {
+        "network": f"{row['model']} on {row['dataset']}",
+        "sparsity": f"{row['sparsity']:g}",
+        "best": row["best"],
+        "mean": f"{common.plus_minus(row['mean'], row['half_width'])} ({row['n']})",
+        "next": row["next"] or "",
+        "lead": lead + (" *" if row["significant"] else ""),
+        "p": "" if row["p"] is None else f"{row['p']:.2g}",
+    }

@@ -97,3 +97,8 @@ def _cell(column: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}" if column == "sparsity" else f"{value:.3g}" if column == "p" else f"{value:.2f}"
     return str(value)
+
+
+def plus_minus(value: float, half_width: float | None) -> str:
+    """``1.23 ± 0.45``."""
+    return f"{value:.2f}" if half_width is None else f"{value:.2f} ± {half_width:.2f}"

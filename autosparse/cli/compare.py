@@ -1,6 +1,6 @@
 """``autosparse compare A B``: two experiments, or two methods of one, paired by seed."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,4 +28,20 @@ def compare(
     from autosparse.tracking.winners import compare as ask
 
     rows = ask(connect(tracking_uri, must_exist=True), a, b, experiment, metric)
-    common.listing(rows, f"{metric}: {a} - {b}", as_json, as_csv)
+    shown = rows if as_json or as_csv else [_shown(row) for row in rows]
+    title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
+    common.listing(shown, title, as_json, as_csv)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """Few columns, for the terminal."""
+    difference = common.plus_minus(row["difference"], row["half_width"])
+    return {
+        "network": f"{row['model']} on {row['dataset']}",
+        "sparsity": f"{row['sparsity']:g}",
+        "method": row["method"],
+        "A": f"{row['a']:.2f}",
+        "B": f"{row['b']:.2f}",
+        "A - B": f"{difference} ({row['pairs']})" + (" *" if row["significant"] else ""),
+        "p": "" if row["p"] is None else f"{row['p']:.2g}",
+    }

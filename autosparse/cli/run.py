@@ -92,6 +92,7 @@ def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
         "command": shlex.join(parts),
         "description": experiment.description,
         "notes": list(experiment.notes),
+        "changes": list(loaded.changes),
     }
 
 
@@ -175,7 +176,7 @@ def show_plan(plan: Any, storage: Path, as_json: bool, hours: dict[str, float | 
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():
         shown = [str(count[column]) for column in ("total", "done", "to_do")]
-        table.add_row(stage, *shown, _hours(hours.get(stage, 0.0)) if count["total"] else "0")
+        table.add_row(stage, *shown, _hours(hours[stage]) if stage in hours and count["total"] else "–")
     common.out().print(table)
     assumed = f"at {tflops:g} TFLOP/s sustained (--tflops); scorer fits are not counted"
     common.out().print(f"GPU-hours of all tasks, from their FLOPs, {assumed}")

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from autosparse.errors import AutosparseError, nearest_name
-from autosparse.experiment.presets import PAPER, choose, parse_change, set_value
+from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change, set_value
 from autosparse.experiment.schema import (
     ConcordanceSpec,
     Experiment,
@@ -38,6 +38,8 @@ class Loaded:
     """None for a file that has none."""
     presets: tuple[str, ...]
     """All that there are."""
+    changes: tuple[str, ...]
+    """What is not as in the file: the preset's and the user's changes, ``path = value`` each."""
 
 
 def load_experiment(path: str | Path, preset: str | None = None, changes: Sequence[str] = ()) -> Loaded:
@@ -73,8 +75,10 @@ def parse_loaded(
     try:
         presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
         chosen, name = choose(content, preset)
+        told = list(changes_of(content, name))
         for path, value in map(parse_change, changes):
             set_value(chosen, path, value)
+            told.append(f"{path} = {value}")
     except AutosparseError as error:
         raise AutosparseError(f"{source}: {error}") from error
     paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source)
@@ -84,7 +88,7 @@ def parse_loaded(
         except AutosparseError as error:
             raise AutosparseError(f"{source}: {error}") from error
     experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})")
-    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else ())
+    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else (), tuple(told))
 
 
 def parse_experiment(content: dict[str, Any], source: str) -> Experiment:

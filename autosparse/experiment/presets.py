@@ -42,6 +42,13 @@ def choose(content: Content, preset: str | None) -> tuple[Content, str | None]:
     return content, chosen
 
 
+def changes_of(content: Content, preset: str | None) -> Iterator[str]:
+    """What a preset drops and sets, a line each."""
+    chosen = (content.get("presets") or {}).get(preset, {})
+    yield from (f"without {path}" for path in chosen.get("drop", []))
+    yield from (f"{path} = {value}" for path, value in chosen.get("set", {}).items())
+
+
 def _apply(content: Content, preset: Content, name: str) -> None:
     if unknown := set(preset) - {"drop", "set"}:
         raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["drop", "set"])

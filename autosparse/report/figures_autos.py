@@ -38,6 +38,7 @@ def prediction_figure(sample: Sample) -> Figure:
     truth = sample.columns["survival"]
     steps = np.unique(truth)
     levels = round(1 / np.diff(steps).min()) if len(steps) > 1 else 1
+    top = max(1.05, float(np.quantile(sample.columns["predicted"], 0.999)))
     drawn = {"ground truth: survival score": _jittered(truth, levels)}
     if "untrained" in sample.columns:
         drawn["before training"] = sample.columns["untrained"]
@@ -53,7 +54,7 @@ def prediction_figure(sample: Sample) -> Figure:
                 _mean_line(axes, sample.columns[name], sample)
                 if axes is not row[0]:
                     axes.sharey(row[0])
-                axes.set_ylim(-0.05, 1.05)
+                axes.set_ylim(-0.05, top)
         row[0].set_ylabel("score")
     spread_axis(panels[1, 0], sample.columns["grad"])
     _legend(figure, sample)

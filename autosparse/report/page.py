@@ -31,7 +31,15 @@ from autosparse.version import __version__
 
 IRP_SHOWN = 2
 """IRP runs whose figures are drawn; those of one network look much alike."""
-UNTOLD = {"description": "", "notes": [], "command": "autosparse run FILE.yaml", "file": "", "tasks": {"cells": 1}}
+UNTOLD = {
+    "description": "",
+    "notes": [],
+    "changes": [],
+    "preset": "",
+    "command": "autosparse run FILE.yaml",
+    "file": "",
+    "tasks": {"cells": 1},
+}
 """Of an experiment without a parent run: what an older version wrote."""
 IRP_COMPARED = 12
 """IRP runs whose survival scores are compared: as many as fit on a page."""

@@ -40,6 +40,8 @@ def winners(
     for place in sorted(measured):
         if sparsity is not None and abs(place[2] - sparsity) > 1e-9:
             continue
+        if place[2] == 0 and len(measured[place]) == 1:
+            continue  # the dense network, which nothing contends with
         ranked = sorted(measured[place].items(), key=lambda item: sign * statistics.fmean(item[1].values()))
         rows.append(_row(place, ranked))
     if not rows:

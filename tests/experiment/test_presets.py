@@ -127,6 +127,11 @@ def test_published_accuracies_know_their_cells():
 def test_what_is_not_as_published_is_told():
     plan, found = compared("small", ["grid.*.sparsities=[0.9]"])
     assert plan.name == "x-small"
+    told = parse_loaded(CONTENT, "x.yaml", "small", ["grid.*.seeds=[7]"]).changes
+    assert told[0] == "grid.g.recipe.epochs = 2"
+    assert told[-1] == "grid.*.seeds = [7]"
+    assert parse_loaded(CONTENT, "x.yaml", "less").changes == ("without grid.g.methods.snip",)
+    assert parse_loaded(CONTENT, "x.yaml", "paper").changes == ()
     own = ("datasets: digits (published: cifar10)", "recipe.epochs: 2 (published: 160)")
     assert found["snip", 0.9].differences == own
     assert found["autos", 0.9].differences == (*own, "irp.recipe.epochs: 1 (published: 100)")
