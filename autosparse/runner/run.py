@@ -65,6 +65,9 @@ def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: str | N
             talk.guard(lambda: tracker.describe(summarise(plan, store), KILLED))
             left = len(unfinished(todo, store))
             raise Interrupted(f"interrupted with {left} of {len(todo)} to do; run the same command to go on") from error
+        except BaseException:
+            talk.guard(lambda: tracker.describe(summarise(plan, store), FAILED))
+            raise
     tracker.sync(plan)
     failed = [(p, _reason(p.task, store)) for p in unfinished(todo, store)]
     tracker.describe(summarise(plan, store), FAILED if failed else FINISHED)

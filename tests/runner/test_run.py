@@ -17,6 +17,7 @@ from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import WHOLE, all_runs
+from autosparse.tracking.progress import progress_of
 from autosparse.training import Execution
 
 pytestmark = pytest.mark.usefixtures("ray_running")
@@ -128,6 +129,7 @@ def test_missing_data_are_told_of_before_anything_starts(settings, tmp_path):
     with pytest.raises(DataError, match="MNIST is not under"):
         run_plan(plan, Settings(settings.storage, settings.tracking_uri, data_root=tmp_path), Talk())
     assert not list(settings.storage.rglob("*.json"))
+    assert progress_of(connect(settings.tracking_uri), "absent").status == "FAILED"
 
 
 def test_an_unreachable_tracking_server_is_told_of_before_anything_starts(settings):
