@@ -158,16 +158,6 @@ class Surface:
         self._ask(where & self.known.isnan())
 
 
-def fit_surface(
-    evaluate: Evaluate, columns: Sequence[Tensor], keep: Sequence[int], budget: int, tolerance: float = 1e-3
-) -> Surface:
-    """A surface for the weights that ``columns`` describe, after ``budget`` evaluations at most; see
-    :class:`Surface` and :meth:`Surface.refine`. The coarsest grid is evaluated whatever the budget."""
-    surface = Surface(evaluate, columns, keep)
-    surface.refine(budget, tolerance)
-    return surface
-
-
 def _thresholds(scores: Tensor, mass: Tensor, keep: Sequence[int]) -> list[tuple[float, int]]:
     """The score above which each number of weights lies, where ``mass`` of them have each score."""
     scores, order = scores.sort(descending=True)

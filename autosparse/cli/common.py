@@ -6,10 +6,13 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from autosparse.autos import Scorer
 
 Storage = Annotated[
     Path, typer.Option(help="Folder of finished work; shared by all nodes on a cluster.", envvar="AUTOSPARSE_STORAGE")
@@ -83,7 +86,7 @@ def listing(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool = False
     from rich.table import Table
 
     columns = [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
-    table = Table(*(column.replace("_", " ") for column in columns), title=escape(title))
+    table = Table(*(column.replace("_", " ") for column in columns), title=escape(title) or None)
     for row in rows:
         table.add_row(*(escape(_cell(column, row[column])) for column in columns))
     out().print(table)
@@ -92,6 +95,8 @@ def listing(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool = False
 def _cell(column: str, value: Any) -> str:
     if value is None:
         return ""
+    if isinstance(value, list):
+        return ", ".join(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -102,3 +107,15 @@ def _cell(column: str, value: Any) -> str:
 def plus_minus(value: float, half_width: float | None) -> str:
     """``1.23 ± 0.45``."""
     return f"{value:.2f}" if half_width is None else f"{value:.2f} ± {half_width:.2f}"
+
+
+def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":
+    """A scorer by its folder, or by its address in the registry."""
+    if not name.startswith("models:/"):
+        from autosparse.autos import load_scorer
+
+        return load_scorer(name)
+    from autosparse.tracking.client import connect
+    from autosparse.tracking.registry import load_registered
+
+    return load_registered(connect(tracking_uri, must_exist=True), name)

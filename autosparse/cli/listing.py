@@ -27,19 +27,11 @@ def register(app: typer.Typer) -> None:
 
 def show(what: Annotated[What, typer.Argument(help="What to list.")], as_json: common.Json = False) -> None:
     """List models, datasets, criteria, or the experiment files in ./experiments."""
-    from rich.table import Table
-
     rows = _LISTINGS[what]()
-    if as_json:
-        common.emit(rows)
-        return
-    if not rows:
+    if rows or as_json:
+        common.listing(rows, "", as_json)
+    else:
         typer.echo(f"no {what} here")
-        return
-    table = Table(*rows[0])
-    for row in rows:
-        table.add_row(*(", ".join(value) if isinstance(value, list) else str(value) for value in row.values()))
-    common.out().print(table)
 
 
 def _models() -> list[dict[str, Any]]:

@@ -1,14 +1,11 @@
 """``autosparse prune``: the masks of one network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from autosparse.cli import common
-
-if TYPE_CHECKING:
-    from autosparse.autos import Scorer
 
 
 def register(app: typer.Typer) -> None:
@@ -38,7 +35,7 @@ def prune(
     from autosparse.runner.prune import masks_of
 
     require_writable(out.absolute().parent)
-    held = find_scorer(scorer, tracking_uri) if scorer else None
+    held = common.find_scorer(scorer, tracking_uri) if scorer else None
     data = load_dataset(dataset, data_root, download=download)
     masks = masks_of(model, data, criterion, sparsity, seed, held)
     masks.save(out)
@@ -46,15 +43,3 @@ def prune(
         common.emit({"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity})
     else:
         typer.echo(f"{out}: {masks.kept:,} of {masks.total:,} weights stay")
-
-
-def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":
-    """A scorer by its folder, or by its address in the registry."""
-    if not name.startswith("models:/"):
-        from autosparse.autos import load_scorer
-
-        return load_scorer(name)
-    from autosparse.tracking.client import connect
-    from autosparse.tracking.registry import load_registered
-
-    return load_registered(connect(tracking_uri, must_exist=True), name)

@@ -46,7 +46,6 @@ def score(
 
     With --features, networks of any size: one file of scores per shard, in its order.
     """
-    from autosparse.cli.prune import find_scorer
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError
     from autosparse.files import require_replaceable, require_writable
@@ -56,7 +55,7 @@ def score(
     if features is None and sparsity is not None:
         raise AutosparseError("--sparsity goes with --features; a model is pruned by `autosparse run` or asp.prune")
     require_writable(out.absolute().parent)
-    loaded = find_scorer(scorer, tracking_uri)
+    loaded = common.find_scorer(scorer, tracking_uri)
     if features is not None:
         settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
         return _score_features(loaded, features, out, settings, sparsity, exact, as_json)

@@ -13,7 +13,7 @@ from autosparse.autos.backbones import build_backbone
 from autosparse.autos.certificate import certify
 from autosparse.autos.features import Standardisation
 from autosparse.autos.predict import PROMISE, predict_all
-from autosparse.autos.surface import Surface, fit_surface
+from autosparse.autos.surface import Surface
 from autosparse.criteria import prune
 from autosparse.irp import Survival
 from autosparse.models import build_model
@@ -32,6 +32,12 @@ def heavy_tailed(inputs, seed=0):
 def bowl(columns):
     """A smooth function with a kink, increasing away from the origin at different rates."""
     return torch.log1p(sum((i + 1) * column.abs() for i, column in enumerate(columns))) + 0.1 * columns[0].sin()
+
+
+def fit_surface(evaluate, columns, keep, budget):
+    surface = Surface(evaluate, columns, keep)
+    surface.refine(budget)
+    return surface
 
 
 def counted(function):
