@@ -1,7 +1,7 @@
 """Fitting a scorer: regression of the survival score on the initial features."""
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 from autosparse.autos.backbones import build_backbone, check_training
 from autosparse.autos.diagnostics import binned_mean_r_squared, r_squared, sampled_densities, warnings_of
 from autosparse.autos.features import Standardisation, check_inputs
-from autosparse.autos.regression import OnEpoch, Training
+from autosparse.autos.regression import State, Training
 from autosparse.autos.sampling import strata, stratified_sample
 from autosparse.autos.scorer import Scorer
 from autosparse.errors import AutosparseError
@@ -20,6 +20,22 @@ from autosparse.version import __version__
 
 HELD_OUT = 0.1
 """Share of the rows that the fit never sees."""
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """A fit after one of its epochs."""
+
+    number: int
+    """From 1."""
+    loss: float
+    """Mean over the epoch's steps."""
+    scorer: Scorer
+    """As far as it is trained; without report and provenance."""
+    held_out_r2: Callable[[], float]
+    """Measures it."""
+    state: Callable[[], State]
+    """For ``resume`` of :func:`fit_scorer`."""
 
 
 def fit_scorer(
@@ -32,7 +48,8 @@ def fit_scorer(
     rows: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    on_epoch: OnEpoch | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: State | None = None,
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
 
@@ -45,7 +62,8 @@ def fit_scorer(
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
     :param rows: fit on so many of the train rows, drawn by layer and survival count; None: on all. The rows held out
         are the same.
-    :param on_epoch: called with (epoch from 1, mean training loss).
+    :param on_epoch: called after each epoch of a backbone that is trained by gradient.
+    :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
     :raises NonFiniteLoss: where the fit diverges.
     """
     survivals = [survivals] if isinstance(survivals, Survival) else list(survivals)
@@ -68,8 +86,18 @@ def fit_scorer(
 
     standardisation = Standardisation.of([column[used] for column in columns])
     network = build_backbone(backbone, len(inputs), seed).to(device)
-    network.fit(standardisation([column[used] for column in columns]), target[used], training, seed, on_epoch)
-    scorer = Scorer(backbone, inputs, standardisation, network.eval())
+    scorer = Scorer(backbone, inputs, standardisation, network)
+
+    def held_out_r2() -> float:
+        features = {name: column[held_out] for name, column in zip(inputs, columns, strict=True)}
+        return r_squared(scorer.predict(features), target[held_out])
+
+    def told(number: int, loss: float, state: Callable[[], State]) -> None:
+        if on_epoch:
+            on_epoch(Epoch(number, loss, scorer, held_out_r2, state))
+
+    network.fit(standardisation([column[used] for column in columns]), target[used], training, seed, told, resume)
+    network.eval()
     scorer.report = {"rows_used": len(used), **_report(scorer, columns, target, train, used, held_out, survivals)}
     scorer.provenance = {
         **(asdict(training) if network.by_gradient else {}),

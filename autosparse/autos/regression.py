@@ -1,8 +1,10 @@
 """Training a network to predict the survival score: mean squared error, Adam (AutoSparse Appendix B.2, B.3)."""
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,8 +13,20 @@ from torch import Tensor, nn
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.seeds import generator
 
-OnEpoch = Callable[[int, float], None]
-"""Called with (epoch from 1, mean training loss)."""
+
+@dataclass(frozen=True)
+class State:
+    """A training after some of its epochs: what it needs to go on, to the bit."""
+
+    epoch: int
+    tensors: dict[str, Tensor]
+    """Of the network, and Adam's."""
+    schedule: dict[str, Any]
+    """JSON values."""
+
+
+OnEpoch = Callable[[int, float, Callable[[], State]], None]
+"""Called with (epoch from 1, mean training loss, what gives the state)."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,13 @@ class Training:
 
 
 def train_regression(
-    network: nn.Module, features: Tensor, target: Tensor, training: Training, seed: int, on_epoch: OnEpoch | None
+    network: nn.Module,
+    features: Tensor,
+    target: Tensor,
+    training: Training,
+    seed: int,
+    on_epoch: OnEpoch | None = None,
+    resume: State | None = None,
 ) -> None:
     """Adam with cosine decay over shuffled batches cut on the device; the last, smaller batch is dropped.
 
@@ -40,14 +60,17 @@ def train_regression(
     costs about a tenth of the explained variance.
 
     :param features: (rows, inputs) float32, standardised; ``target`` (rows,) float32.
+    :param resume: a state of this very training, to go on from.
     :raises NonFiniteLoss: where the training diverges.
     """
     batch_size = min(training.batch_size, len(target))
     steps = len(target) // batch_size
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=training.epochs * steps)
-    network.train()
-    for epoch in range(1, training.epochs + 1):
+    if resume:
+        _restore(resume, network, optimizer, schedule)
+    for epoch in range(resume.epoch + 1 if resume else 1, training.epochs + 1):
+        network.train()  # also after a look at it in between
         order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
         total = torch.zeros((), device=target.device)
         kept = order[: steps * batch_size]
@@ -63,8 +86,44 @@ def train_regression(
         if not math.isfinite(mean):
             raise NonFiniteLoss(f"the scorer's loss became {mean} in epoch {epoch}: lower --lr (now {training.lr})")
         if on_epoch:
-            on_epoch(epoch, mean)
+            on_epoch(epoch, mean, functools.partial(_state, epoch, network, optimizer, schedule))
     if not all(parameter.isfinite().all() for parameter in network.parameters()):
         raise NonFiniteLoss(
             f"the last steps of the fit left weights that are not finite: lower --lr (now {training.lr})"
         )
+
+
+NETWORK, ADAM = "network.", "adam."
+
+
+def _state(
+    epoch: int,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.CosineAnnealingLR,
+) -> State:
+    tensors = {NETWORK + name: value for name, value in network.state_dict().items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"{ADAM}{index}.{name}": value for name, value in moments.items()}
+    return State(epoch, {name: value.detach().cpu().clone() for name, value in tensors.items()}, schedule.state_dict())
+
+
+def _restore(
+    state: State,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.CosineAnnealingLR,
+) -> None:
+    own = {name.removeprefix(NETWORK): value for name, value in state.tensors.items() if name.startswith(NETWORK)}
+    network.load_state_dict(own)
+    moments: dict[int, dict[str, Tensor]] = {}
+    for name, value in state.tensors.items():
+        if name.startswith(ADAM):
+            index, moment = name.removeprefix(ADAM).split(".")
+            moments.setdefault(int(index), {})[moment] = value
+    content = optimizer.state_dict()
+    groups = [
+        {**group, "lr": lr} for group, lr in zip(content["param_groups"], state.schedule["_last_lr"], strict=True)
+    ]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    schedule.load_state_dict(state.schedule)

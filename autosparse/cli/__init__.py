@@ -4,7 +4,22 @@ import sys
 
 import typer
 
-from autosparse.cli import best, compare, demo, doctor, fit, irp, listing, promote, prune, report, run, score, watch
+from autosparse.cli import (
+    best,
+    compare,
+    demo,
+    doctor,
+    fit,
+    irp,
+    listing,
+    promote,
+    prune,
+    report,
+    run,
+    score,
+    sweep,
+    watch,
+)
 from autosparse.errors import AutosparseError
 
 app = typer.Typer(
@@ -22,7 +37,7 @@ def options(debug: bool = typer.Option(False, "--debug", help="Show the tracebac
     """Options of every command; ``--debug`` is taken anywhere on the line, by :func:`main`."""
 
 
-for module in (demo, irp, fit, score, prune, run, watch, best, compare, promote, report, listing, doctor):
+for module in (demo, irp, fit, score, prune, run, sweep, watch, best, compare, promote, report, listing, doctor):
     module.register(app)
 
 

@@ -29,6 +29,9 @@ def best(
     scorers: Annotated[
         bool, typer.Option("--scorers", help="The same for learned scorers alone: which one is best.")
     ] = False,
+    sweep: Annotated[
+        str | None, typer.Option(help="The trials of this sweep of the experiment: which settings are best.")
+    ] = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
     as_csv: common.Csv = False,
@@ -38,6 +41,12 @@ def best(
     from autosparse.tracking.query import best as ask
     from autosparse.tracking.winners import winners as ask_winners
 
+    if sweep:
+        from autosparse.tracking.best_trials import best_trials
+
+        rows = best_trials(connect(tracking_uri, must_exist=True), experiment, sweep)[:top]
+        common.listing(rows, f"{experiment}: {sweep}", as_json, as_csv)
+        return
     if winners or scorers:
         rows = ask_winners(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, scorers)
         title = f"{experiment}: {metric} ± half of its 95% interval (seeds); lead over the next, paired by seed"

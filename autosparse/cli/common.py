@@ -109,6 +109,13 @@ def plus_minus(value: float, half_width: float | None) -> str:
     return f"{value:.2f}" if half_width is None else f"{value:.2f} ± {half_width:.2f}"
 
 
+def plain(value: Any) -> str:
+    """A setting as people write it: four digits of a float are enough to tell trials apart."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value))
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
 def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":
     """A scorer by its folder, or by its address in the registry."""
     if not name.startswith("models:/"):

@@ -33,7 +33,7 @@ def demo(
 
     plan = make_plan(load_experiment(demo_file()).experiment)
     require_writable(out)
-    code = execute(plan, Settings(storage, tracking_uri, workers=workers))
+    code = execute(plan, Settings(storage, tracking_uri, workers=workers, retry_failed=True))
     page = write_report(connect(tracking_uri), plan.name, out)
     print_next(page, resolve(tracking_uri), plan.name)
     raise typer.Exit(code)

@@ -60,7 +60,17 @@ def irp(
         require_replaceable(out / f"seed-{planned.task.seed}", SHARDS)
     require_writable(out)
     execution = Execution(precision, cuda_graphs)
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, execution)
+    settings = Settings(
+        storage,
+        tracking_uri,
+        data_root,
+        download,
+        address,
+        workers,
+        gpus_per_job,
+        retry_failed=True,
+        execution=execution,
+    )
     talk, store = Talk(), Store(storage)
     outcome = run_plan(plan, settings, talk)
     rows = []

@@ -15,6 +15,7 @@ class Only(StrEnum):
     """Stages of an experiment."""
 
     irp = "irp"
+    sweeps = "sweeps"
     scorers = "scorers"
     grid = "grid"
     report = "report"
@@ -25,20 +26,23 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
+File = Annotated[
+    Path, typer.Argument(help="Experiment file (YAML); `autosparse list experiments` shows those at hand.")
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]", show_default=False),
+]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
+]
+
+
 def run(
-    file: Annotated[
-        Path, typer.Argument(help="Experiment file (YAML); `autosparse list experiments` shows those at hand.")
-    ],
-    preset: Annotated[
-        str | None,
-        typer.Option(
-            help="Scale of a file that has several, such as paper or smoke [default: small]", show_default=False
-        ),
-    ] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
-    ] = None,
+    file: File,
+    preset: Preset = None,
+    changes: Changes = None,
     only: Annotated[
         Only | None, typer.Option(help="Do one stage; what it builds on must be finished.", show_default=False)
     ] = None,
@@ -53,23 +57,24 @@ def run(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    retries: Annotated[
+        int, typer.Option(help="How often to try again what failed for a reason that may pass.", min=0)
+    ] = 1,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try what an earlier run marked as failed, too.")
+    ] = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
 ) -> None:
     """Run the missing cells of an experiment; finished ones are skipped, so the same command resumes."""
-    from autosparse.experiment.load import load_experiment
-    from autosparse.experiment.plan import make_plan
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 
-    loaded = load_experiment(file, preset, changes or ())
-    plan = make_plan(loaded.experiment, loaded.paper, **_about(file, loaded, changes or []))
+    plan = planned(file, preset, changes or [], quiet=as_json)
     execution = Execution(precision, cuda_graphs)
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, execution)
-    if loaded.preset and not as_json:
-        others = ", ".join(name for name in loaded.presets if name != loaded.preset)
-        typer.echo(f"preset {loaded.preset} (there are also: {others})", err=True)
+    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    settings = Settings(*where, retries, retry_failed, execution)
     if dry_run:
         show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
     elif only == Only.report:
@@ -78,7 +83,19 @@ def run(
 
         typer.echo(str(write_report(connect(tracking_uri, must_exist=True), plan.name, Path("report") / plan.name)))
     else:
-        raise typer.Exit(execute(plan, settings, as_json, only.value if only else None))
+        raise typer.Exit(execute(plan, settings, as_json, [only.value] if only else None))
+
+
+def planned(file: Path, preset: str | None, changes: list[str], quiet: bool = False) -> Any:
+    """The plan of an experiment file; unless ``quiet``, a line says which preset it is."""
+    from autosparse.experiment.load import load_experiment
+    from autosparse.experiment.plan import make_plan
+
+    loaded = load_experiment(file, preset, changes)
+    if loaded.preset and not quiet:
+        others = ", ".join(name for name in loaded.presets if name != loaded.preset)
+        typer.echo(f"preset {loaded.preset} (there are also: {others})", err=True)
+    return make_plan(loaded.experiment, loaded.paper, **_about(file, loaded, changes))
 
 
 def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
@@ -116,16 +133,16 @@ def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, floa
     return hours
 
 
-def execute(plan: Any, settings: Any, as_json: bool = False, only: str | None = None) -> int:
-    """Run a plan and print what came of it; returns the exit code."""
+def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | None = None, quiet: bool = False) -> int:
+    """Run a plan and print what came of it (unless ``quiet``: only what is worth a warning); returns the exit code."""
     from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
     from autosparse.runner.progress import Talk
-    from autosparse.runner.run import run_plan
+    from autosparse.runner.run import STAGES, run_plan
     from autosparse.tracking.client import connect
 
     talk, store = Talk(), Store(settings.storage)
-    outcome = run_plan(plan, settings, talk, only)
+    outcome = run_plan(plan, settings, talk, only or STAGES)
     talk.say(f"{plan.name}: {outcome.done} done, {outcome.found} found finished, {len(outcome.failed)} failed")
     for reason, count in Counter(reason for _, reason in outcome.failed).items():
         example = next(p for p, r in outcome.failed if r == reason)
@@ -133,8 +150,12 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: str | None = 
     for planned in plan.scorers:
         for warning in _warnings(store.record(planned.task)):
             talk.warn(f"scorer {planned.label}: {warning}")
+    if outcome.failed and not settings.retry_failed:
+        talk.say("what failed is left alone by the next run, unless it has --retry-failed")
     if plan.irp:
         talk.say(f"survival datasets are in {settings.storage / 'irp'}, scorers in {settings.storage / 'scorers'}")
+    if quiet:
+        return 1 if outcome.failed else 0
     if as_json:
         failed = [
             {"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in outcome.failed
@@ -158,7 +179,7 @@ def show_plan(plan: Any, storage: Path, as_json: bool, hours: dict[str, float | 
     from autosparse.experiment.store import Store
 
     store = Store(storage)
-    stages = {"irp": plan.irp, "scorers": plan.scorers, "cells": plan.cells}
+    stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
     listed = {
         stage: [
             {"id": p.task.id, "label": p.label, "done": store.record(p.task) is not None, "spec": p.task.spec}
@@ -175,6 +196,8 @@ def show_plan(plan: Any, storage: Path, as_json: bool, hours: dict[str, float | 
         return
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():
+        if stage == "sweeps" and not count["total"]:
+            continue
         shown = [str(count[column]) for column in ("total", "done", "to_do")]
         table.add_row(stage, *shown, _hours(hours[stage]) if stage in hours and count["total"] else "–")
     common.out().print(table)

@@ -33,16 +33,21 @@ def prune_in_rounds(
 
 
 def rounds_of(
-    model: nn.Module, sparsities: Sequence[float], score_round: ScoreRound, revive: bool = False
+    model: nn.Module,
+    sparsities: Sequence[float],
+    score_round: ScoreRound,
+    revive: bool = False,
+    masks: Masks | None = None,
 ) -> Iterator[tuple[Masks, Scores]]:
     """Score the network as masked so far, and mask it to ``sparsities[i]``, for each i in turn.
 
     :param sparsities: of the whole network after each round.
     :param revive: whether a pruned weight may come back where it scores high enough; else masks are nested.
+    :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
     """
-    masks = Masks.dense(model)
+    masks = masks or Masks.dense(model)
     for i, sparsity in enumerate(sparsities):
         with masked(model, masks):
             scores = score_round(i, masks)

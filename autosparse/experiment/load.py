@@ -18,7 +18,9 @@ from autosparse.experiment.schema import (
     MethodSpec,
     Published,
     ScorerSpec,
+    SweepSpec,
 )
+from autosparse.experiment.space import Asha, Downstream
 from autosparse.experiment.strict_yaml import parse_yaml
 from autosparse.experiment.tasks import FitSpec
 from autosparse.plugins import load_plugins
@@ -128,8 +130,9 @@ def _validated(model: type[M], text: str, source: str) -> M:
 def _written_out(content: dict[str, Any]) -> dict[str, Any]:
     """Short forms in full: ``snip`` for ``{criterion: snip}``, one grid, source or IRP run for a list of one."""
     content = {**content}
-    if isinstance(content.get("scorers"), dict):
-        content["scorers"] = {name: _listed(spec, "irp") for name, spec in content["scorers"].items()}
+    for fitted in ("sweeps", "scorers"):
+        if isinstance(content.get(fitted), dict):
+            content[fitted] = {name: _listed(spec, "irp") for name, spec in content[fitted].items()}
     grids = content.get("grid", [])
     grids = [grids] if isinstance(grids, dict) else grids
     if isinstance(grids, list):
@@ -164,7 +167,7 @@ def _line(mistake: Any) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     match mistake["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            nearest = nearest_name(str(place[-1]), _keys())
+            nearest = nearest_name(str(place[-1]), _keys(str(place[0])))
             reason = "unknown key" + (f"; did you mean {nearest!r}?" if nearest and nearest != place[-1] else "")
         case "too_short":
             reason = "must not be empty"
@@ -177,7 +180,16 @@ def _line(mistake: Any) -> str:
     return f"{key}: {reason}" if key else reason
 
 
-def _keys() -> set[str]:
-    """Every key that may stand somewhere in an experiment file."""
-    models = (Experiment, IrpSpec, ScorerSpec, GridSpec, MethodSpec, Published, ConcordanceSpec)
+SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
+    "irp": (IrpSpec,),
+    "sweeps": (SweepSpec, Asha, Downstream),
+    "scorers": (ScorerSpec,),
+    "grid": (GridSpec, MethodSpec, Published),
+    "concordance": (ConcordanceSpec,),
+}
+
+
+def _keys(section: str) -> set[str]:
+    """Every key that may stand somewhere in a section of an experiment file, or at its top."""
+    models = SECTIONS.get(section, (Experiment,))
     return {key for model in models for key in model.model_fields} | set(Recipe.__dataclass_fields__)

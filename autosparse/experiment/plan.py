@@ -1,14 +1,15 @@
-"""From an experiment to its tasks: the IRP runs, the scorers, the cells, each with the label that reports show."""
+"""From an experiment to its tasks: IRP runs, sweeps, scorers, cells, each with the label that reports show."""
 
 import itertools
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.compared import Comparison, Concordance, compared
-from autosparse.experiment.schema import Experiment, GridSpec, MethodSpec
-from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task
+from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, MethodSpec
+from autosparse.experiment.space import Search, SweepTask
+from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Strict, Task
 
 MAX_CELLS = 200_000
 """A larger grid is taken for a mistake."""
@@ -30,6 +31,7 @@ class Plan:
 
     name: str
     irp: list[Planned[IrpTask]] = field(default_factory=list)
+    sweeps: list[Planned[SweepTask]] = field(default_factory=list)
     scorers: list[Planned[ScorerTask]] = field(default_factory=list)
     cells: list[Planned[Cell]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
@@ -41,14 +43,27 @@ class Plan:
 
     def __iter__(self) -> Iterator[Planned[Task]]:
         yield from self.irp
+        yield from self.sweeps
         yield from self.scorers
         yield from self.cells
+
+    def only_sweeps(self, labels: Collection[str]) -> "Plan":
+        """These sweeps, and the IRP runs that they need."""
+        sweeps = [p for p in self.sweeps if p.label in labels]
+        needed = {own for p in sweeps for own in p.task.irp}
+        return replace(self, irp=[p for p in self.irp if p.task.id in needed], sweeps=sweeps, scorers=[], cells=[])
 
     @property
     def datasets(self) -> list[str]:
         """Names of all data sets that the tasks read."""
-        tasks: list[IrpTask | Cell] = [p.task for p in self.irp] + [p.task for p in self.cells]
-        return sorted({task.dataset for task in tasks})
+        return sorted({name for planned in self if (name := dataset_of(planned.task))})
+
+
+def dataset_of(task: Task) -> str | None:
+    """The data set that a task reads; None for a fit, which reads survival datasets."""
+    if isinstance(task, SweepTask):
+        return task.downstream.dataset if task.downstream else None
+    return task.dataset if isinstance(task, IrpTask | Cell) else None
 
 
 def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: Any) -> Plan:
@@ -68,13 +83,18 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
         name: {seed: IrpTask(**_fields(spec, IrpFields), seed=seed) for seed in spec.seeds}
         for name, spec in experiment.irp.items()
     }
+
+    def runs_of(spec: FittedSpec) -> tuple[str, ...]:
+        return tuple(irp[own][seed].id for own in spec.irp for seed in spec.irp_seeds or experiment.irp[own].seeds[:1])
+
+    sweeps = {
+        name: SweepTask(irp=runs_of(spec), fit=FitSpec(**_fields(spec, FitSpec)), **_fields(spec, Search))
+        for name, spec in experiment.sweeps.items()
+    }
     scorers = {
-        name: ScorerTask(
-            irp=tuple(
-                irp[own][seed].id for own in spec.irp for seed in spec.irp_seeds or experiment.irp[own].seeds[:1]
-            ),
-            fit=FitSpec(**_fields(spec, FitSpec)),
-        )
+        name: ScorerTask(sweep=sweeps[spec.sweep].id)
+        if spec.sweep
+        else ScorerTask(irp=runs_of(spec), fit=FitSpec(**_fields(spec, FitSpec)))
         for name, spec in experiment.scorers.items()
     }
     scorer_ids = {name: task.id for name, task in scorers.items()}
@@ -82,6 +102,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
     return Plan(
         experiment.name,
         _once([Planned(task, name) for name, by_seed in irp.items() for task in by_seed.values()]),
+        _once([Planned(task, name) for name, task in sweeps.items()]),
         _once([Planned(task, name) for name, task in scorers.items()]),
         _once([planned for cells in by_grid for planned in cells]),
         [
@@ -109,7 +130,7 @@ def _once(planned: list[Planned[T]]) -> list[Planned[T]]:
     return list(first.values())
 
 
-def _fields(spec: IrpFields | FitSpec, of: type[IrpFields] | type[FitSpec]) -> dict[str, Any]:
+def _fields(spec: Strict, of: type[Strict]) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in of.model_fields}
 
 

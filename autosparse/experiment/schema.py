@@ -6,6 +6,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.space import Search, candidate, extremes
 from autosparse.experiment.tasks import (
     DENSE,
     Ablation,
@@ -51,13 +52,45 @@ class IrpSpec(IrpFields):
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
 
 
-class ScorerSpec(FitSpec):
-    """A scorer: how it is fitted, and on which IRP runs."""
+class FittedSpec(FitSpec):
+    """How a scorer is fitted, and on which IRP runs."""
 
-    irp: Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_distinct)]
+    irp: Annotated[tuple[Name, ...], AfterValidator(_distinct)] = ()
     """Names of IRP runs; several are merged into one dataset."""
     irp_seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
     """Which seeds of each to fit on; by default the first."""
+
+
+class ScorerSpec(FittedSpec):
+    """A scorer: a fit, or the winner of a sweep over fits."""
+
+    sweep: Name | None = None
+    """Name of the sweep."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> "ScorerSpec":
+        if self.sweep is None and not self.irp:
+            raise AutosparseError("give `irp:`, the IRP runs to fit on, or `sweep:`, whose winner it is")
+        if self.sweep is not None and self.model_fields_set != {"sweep"}:
+            raise AutosparseError("the winner of a sweep is what it is: `sweep:` stands alone")
+        return self
+
+
+class SweepSpec(FittedSpec, Search):
+    """A search for the best settings of a fit: points, or draws from a space, in place of its single values."""
+
+    @model_validator(mode="after")
+    def _candidates(self) -> "SweepSpec":
+        if not self.irp:
+            raise AutosparseError("give `irp:`, the IRP runs to fit on")
+        base = FitSpec(**{name: getattr(self, name) for name in FitSpec.model_fields})
+        for point in extremes(self):
+            try:
+                candidate(base, point)
+            except ValidationError as error:
+                mistake = error.errors()[0]
+                raise AutosparseError(f"{point}: {'.'.join(map(str, mistake['loc']))}: {mistake['msg']}") from error
+        return self
 
 
 class MethodSpec(Strict):
@@ -168,7 +201,7 @@ class ConcordanceSpec(Strict):
 
 
 class Experiment(Strict):
-    """One experiment file: IRP runs feed scorers, scorers feed the grid."""
+    """One experiment file: IRP runs feed sweeps and scorers, scorers feed the grid."""
 
     name: Name
     description: str = ""
@@ -177,18 +210,24 @@ class Experiment(Strict):
     plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
     """Modules whose import registers further methods, models or data sets, here and in every worker."""
     irp: dict[Name, IrpSpec] = Field(default_factory=dict)
+    sweeps: dict[Name, SweepSpec] = Field(default_factory=dict)
     scorers: dict[Name, ScorerSpec] = Field(default_factory=dict)
     grid: tuple[GridSpec, ...] = ()
     concordance: tuple[ConcordanceSpec, ...] = ()
 
     @model_validator(mode="after")
     def _references(self) -> "Experiment":
-        for name, scorer in self.scorers.items():
-            for irp in scorer.irp:
-                self._known_irp(irp, f"of scorer {name!r}")
-                for seed in scorer.irp_seeds or ():
+        fitted: list[tuple[str, FittedSpec]] = [(f"sweep {name!r}", spec) for name, spec in self.sweeps.items()]
+        fitted += [(f"scorer {name!r}", spec) for name, spec in self.scorers.items()]
+        for which, spec in fitted:
+            for irp in spec.irp:
+                self._known_irp(irp, f"of {which}")
+                for seed in spec.irp_seeds or ():
                     if seed not in self.irp[irp].seeds:
-                        raise AutosparseError(f"scorer {name!r}: irp {irp!r} has no seed {seed}")
+                        raise AutosparseError(f"{which}: irp {irp!r} has no seed {seed}")
+        for name, scorer in self.scorers.items():
+            if scorer.sweep is not None and scorer.sweep not in self.sweeps:
+                raise UnknownName(f"sweep (of scorer {name!r})", scorer.sweep, self.sweeps)
         for pair in self.concordance:
             for irp in pair.irp:
                 self._known_irp(irp, f"of concordance {pair.name!r}")

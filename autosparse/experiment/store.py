@@ -2,24 +2,30 @@
 
 cells/<id>.json                         a finished cell
 irp/<id>.json  irp/<id>/                a finished IRP run and its survival dataset
+sweeps/<id>.json                        a finished sweep; sweeps/<id>/ while it runs: the states of its trials
 scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
+states/<id>/                            how far an unfinished IRP run has come
 failed/<id>.json                        the last failure of a task that has not finished since
 """
 
 import contextlib
 import fcntl
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from autosparse.checkpoint import Checkpoints
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.tasks import Task
 from autosparse.files import read_record, require_writable, sha256_file, write_record
 
-FOLDERS = {"cell": "cells", "irp": "irp", "scorer": "scorers"}
+FOLDERS = {"cell": "cells", "irp": "irp", "sweep": "sweeps", "scorer": "scorers"}
+WITH_FILES = ("irp", "scorer")
+"""Kinds of tasks that leave more than a record."""
 
 Record = dict[str, Any]
-"""``id, kind, spec, result, files, environment``; a failure has ``error`` and ``traceback`` for ``result, files``."""
+"""``id, kind, spec, ended_ms, result, files, environment``; of a failure ``error, traceback`` for ``result, files``."""
 
 
 class Store:
@@ -49,13 +55,29 @@ class Store:
         return self.root / FOLDERS[task.kind] / f"{task.id}.json"
 
     def files_path(self, kind: str, task_id: str) -> Path:
-        """The folder of an IRP run's survival dataset or of a scorer."""
+        """The folder of an IRP run's survival dataset, of a scorer, or of a sweep's trials."""
         return self.root / FOLDERS[kind] / task_id
+
+    def states(self, task: Task) -> Checkpoints:
+        """How far an unfinished task has come."""
+        return Checkpoints(self.root / "states" / task.id)
 
     def record(self, task: Task) -> Record | None:
         """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
         found = self._read(self.record_path(task), task)
         return found if found is not None and found.get("files", {}) == self._checksums(task) else None
+
+    def result(self, kind: str, task_id: str) -> Record:
+        """The result in the record of a finished task of which only the id is known.
+
+        :raises AutosparseError: where there is none, or it is damaged.
+        """
+        path = self.root / FOLDERS[kind] / f"{task_id}.json"
+        try:
+            found: Record = read_record(path)["result"]
+        except (OSError, CorruptFile, KeyError) as error:
+            raise AutosparseError(f"no whole record {path} of a finished {kind}; run the experiment again") from error
+        return found
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since."""
@@ -66,6 +88,7 @@ class Store:
         outcome = {"result": result, "files": self._checksums(task)}
         write_record(self.record_path(task), self._content(task, outcome, environment))
         self._failure_path(task).unlink(missing_ok=True)
+        self.states(task).clear()
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
         """Write down why a task failed; it stays unfinished."""
@@ -76,8 +99,8 @@ class Store:
         return self.root / "failed" / f"{task.id}.json"
 
     def _checksums(self, task: Task) -> dict[str, str]:
-        """SHA-256 of each file of an IRP run or scorer, by its path in their folder; a cell has none."""
-        if task.kind == "cell":
+        """SHA-256 of each file of an IRP run or scorer, by its path in their folder."""
+        if task.kind not in WITH_FILES:
             return {}
         folder = self.files_path(task.kind, task.id)
         return {
@@ -86,7 +109,8 @@ class Store:
 
     @staticmethod
     def _content(task: Task, outcome: Record, environment: Record) -> Record:
-        return {"id": task.id, "kind": task.kind, "spec": task.spec, **outcome, "environment": environment}
+        own = {"id": task.id, "kind": task.kind, "spec": task.spec, "ended_ms": int(time.time() * 1000)}
+        return {**own, **outcome, "environment": environment}
 
     @staticmethod
     def _read(path: Path, task: Task) -> Record | None:

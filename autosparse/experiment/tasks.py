@@ -172,12 +172,14 @@ class FitSpec(Strict):
 
 
 class ScorerTask(Task):
-    """One scorer: a fit on the survival datasets of IRP runs."""
+    """One scorer: a fit on the survival datasets of IRP runs, or the winner of a sweep over such fits."""
 
     kind: ClassVar[str] = "scorer"
-    irp: tuple[str, ...]
+    irp: tuple[str, ...] = ()
     """Ids of the IRP runs."""
     fit: FitSpec = FitSpec()
+    sweep: str | None = None
+    """Id of the sweep; the rest is then as it comes."""
 
 
 class Cell(Task):

@@ -1,12 +1,12 @@
 """Iterative rewind pruning (IRP): train, prune, rewind to the initialisation, again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from autosparse.criteria import CRITERIA, Loss, check_options, score
 from autosparse.criteria.gradients import mean_gradient
@@ -26,6 +26,21 @@ SCORE_EXAMPLES = 5120
 """Examples that g_0 and criteria see unless told otherwise: enough for a stable gradient, cheap on a CPU."""
 
 
+@dataclass(frozen=True)
+class Reached:
+    """A run after some of its iterations: all that it needs to go on."""
+
+    survived: dict[str, Tensor]
+    """int32 counts per prunable weight tensor; masks are nested, so the counts hold them all."""
+    accuracy: list[float]
+    """Test accuracy in percent of each iteration."""
+
+    @property
+    def iteration(self) -> int:
+        """How many are done."""
+        return len(self.accuracy)
+
+
 def rewind_prune(
     model: nn.Module,
     dataset: Dataset,
@@ -38,6 +53,8 @@ def rewind_prune(
     score_examples: int | None = SCORE_EXAMPLES,
     loss: Loss = F.cross_entropy,
     on_iteration: Callable[[int, Masks, float], None] | None = None,
+    on_reached: Callable[[Reached], None] | None = None,
+    resume: Reached | None = None,
     execution: Execution | None = None,
     **options: Any,
 ) -> Survival:
@@ -54,6 +71,8 @@ def rewind_prune(
     :param seed: of the data order, of the examples drawn for scoring, and of a random criterion.
     :param score_examples: examples that g_0 and the criterion see (a random draw); None: the whole train split.
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
+    :param on_reached: called after each iteration with what ``resume`` takes.
+    :param resume: where an earlier run with the same arguments had come to; the outcome is the same to the bit.
     :param execution: precision and the like of the trainings; gradients and scores are always float32.
     :param options: of the criterion.
     :raises AutosparseError: before any training, where an argument or option does not make sense.
@@ -68,9 +87,11 @@ def rewind_prune(
     def batches(purpose: object) -> Iterator[Batch]:
         return dataset.scoring_batches(generator(seed, "score", purpose), limit=score_examples)
 
-    accuracies: list[float] = []
+    accuracies = list(resume.accuracy) if resume else []
+    first = len(accuracies)
 
-    def train_and_score(i: int, masks: Masks) -> Scores:
+    def train_and_score(done: int, masks: Masks) -> Scores:
+        i = first + done
         drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in CRITERIA[criterion].options else {}
         with rewinding(model):
             train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=execution)
@@ -82,12 +103,16 @@ def rewind_prune(
         with drawing_from(derive_seed(seed, "g_0"), dataset.train.device):
             gradient = mean_gradient(model.train(), batches(0), loss)
         grad = {name: g.float().cpu() for name, g in gradient.items()}
-        survived = {name: torch.zeros(p.shape, dtype=torch.int32) for name, p in param.items()}
-        for i, (masks, _) in enumerate(rounds_of(model, sparsities, train_and_score), 1):
+        survived = _counts(param, resume)
+        masks = Masks({name: (count >= first).to(gradient[name].device) for name, count in survived.items()})
+        rounds = rounds_of(model, sparsities[first:], train_and_score, masks=masks)
+        for i, (masks, _) in enumerate(rounds, first + 1):
             for name, mask in masks.items():
                 survived[name] += mask.cpu()
             if on_iteration:
                 on_iteration(i, masks, accuracies[-1])
+            if on_reached:
+                on_reached(Reached({name: count.clone() for name, count in survived.items()}, list(accuracies)))
     provenance = {
         "criterion": criterion,
         "options": options,
@@ -104,3 +129,15 @@ def rewind_prune(
         "code_version": __version__,
     }
     return Survival(param, grad, survived, provenance)
+
+
+def _counts(param: dict[str, Tensor], resume: Reached | None) -> dict[str, Tensor]:
+    """The iterations survived so far.
+
+    :raises AutosparseError: where ``resume`` is of another network.
+    """
+    if resume is None:
+        return {name: torch.zeros(p.shape, dtype=torch.int32) for name, p in param.items()}
+    if {name: c.shape for name, c in resume.survived.items()} != {name: p.shape for name, p in param.items()}:
+        raise AutosparseError("the run to go on from is of another network; start anew")
+    return {name: resume.survived[name].to(torch.int32).clone() for name in param}

@@ -25,7 +25,8 @@ from autosparse.report.style import inline_png, inline_svg, line_styles
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
 from autosparse.tracking.client import find_experiment, safe_uri, tracking_errors
-from autosparse.tracking.log import FAILED, all_runs
+from autosparse.tracking.log import FAILED
+from autosparse.tracking.pages import all_runs
 from autosparse.tracking.query import Run, finished_runs
 from autosparse.version import __version__
 

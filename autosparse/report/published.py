@@ -14,7 +14,8 @@ from mlflow.exceptions import MlflowException
 from autosparse.report.collect import METRIC
 from autosparse.report.tables import percent
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import SUMMARY, WHOLE, all_runs
+from autosparse.tracking.log import SUMMARY, WHOLE
+from autosparse.tracking.pages import all_runs
 from autosparse.tracking.query import Run
 
 

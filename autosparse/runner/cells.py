@@ -51,6 +51,7 @@ class Pruned:
 class Scored:
     """The last scores: cells of one network and method that differ in their sparsity need them once."""
 
+    scorer_of: Callable[[str], Scorer]
     key: str = ""
     scores: Scores = field(default_factory=dict)
     seconds: float = 0.0
@@ -67,6 +68,7 @@ def run_cells(
     device: str,
     together: int | None = None,
     execution: Execution | None = None,
+    scorer_of: Callable[[str], Scorer] | None = None,
 ) -> Iterator[list[Done]]:
     """Prune at initialisation, train, and measure; a list as soon as its cells are done.
 
@@ -74,8 +76,10 @@ def run_cells(
 
     :param cells: of one model and recipe.
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
+    :param scorer_of: gives the scorer of an id; None: reads it from the store.
     """
-    last, execution = Scored(), execution or Execution()
+    last = Scored(scorer_of or (lambda own: _scorer(store.files_path("scorer", own) / "scorer")))
+    execution = execution or Execution()
     if together is None:
         found = _attempt(_company, cells, dataset, device, execution) if len(cells) > 1 else 1
         together = found if isinstance(found, int) else 1  # what fails here fails, and is told of, cell by cell
@@ -83,7 +87,7 @@ def run_cells(
         done: list[Done] = []
         pack: list[Pruned] = []
         for cell in cells[start : start + together]:
-            pruned = _attempt(_pruned, cell, store, dataset, device, execution, last)
+            pruned = _attempt(_pruned, cell, dataset, device, execution, last)
             if isinstance(pruned, Exception):
                 done.append((cell, pruned))
             else:
@@ -106,10 +110,10 @@ def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Ex
     return min(len(cells), company(make, dataset, cells[0].recipe, execution))
 
 
-def _pruned(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
+def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
     model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
     trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution)
-    masks, seconds = _masks(cell, model, store, trainer, last)
+    masks, seconds = _masks(cell, model, trainer, last)
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
         model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
@@ -117,7 +121,7 @@ def _pruned(cell: Cell, store: Store, dataset: Dataset, device: str, execution: 
     return Pruned(cell, model, masks, trainer, seconds)
 
 
-def _masks(cell: Cell, model: nn.Module, store: Store, trainer: Trainer, last: Scored) -> tuple[Masks | None, float]:
+def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tuple[Masks | None, float]:
     """The masks, and the seconds that finding them takes, the scoring included where it was done for another cell."""
     started = time.perf_counter()
     if cell.criterion == DENSE:
@@ -127,7 +131,7 @@ def _masks(cell: Cell, model: nn.Module, store: Store, trainer: Trainer, last: S
     given = {"seed": cell.seed, "training": trainer}
     options |= {name: value for name, value in given.items() if name in criterion.options}
     if cell.scorer:
-        options["scorer"] = _scorer(store.files_path("scorer", cell.scorer) / "scorer")
+        options["scorer"] = last.scorer_of(cell.scorer)
 
     def batches() -> list[Batch]:
         return list(trainer.dataset.scoring_batches(generator(cell.seed, "score"), limit=cell.score_examples))

@@ -12,13 +12,15 @@ import torch
 from ray import get_gpu_ids, tune
 
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
 from autosparse.runner.work import do
 from autosparse.training import Execution
+
+Outcome = tuple[Task, Record | Exception]
 
 
 class Arrays(NamedTuple):
@@ -74,7 +76,7 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
     :param config: ``{"job": index}``.
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
-        ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import).
+        ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import), ``retries``.
     """
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
@@ -85,7 +87,7 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     unreported, reported = [task.id for task in tasks if task not in todo], time.monotonic()
-    for done in _outcomes(todo, store, datasets, device, shared["execution"]):
+    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"]):
         for task, outcome in done:
             _record(task, outcome, store, environment)
             unreported.append(task.id)
@@ -96,16 +98,36 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
 
 def _outcomes(
-    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, execution: Execution
-) -> Iterator[Sequence[tuple[Task, Record | Exception]]]:
-    """The results of one job's tasks, as they come; what goes wrong with one is its own."""
+    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, execution: Execution, retries: int
+) -> Iterator[Sequence[Outcome]]:
+    """The results of one job's tasks, as they come; what goes wrong with one is its own, and is tried again."""
+    for left in range(retries, -1, -1):
+        again: list[Task] = []
+        for done in _tried(tasks, store, datasets, device, execution, alone=left < retries):
+            passing = [task for task, outcome in done if left and may_pass(outcome, device)]
+            again += passing
+            yield [(task, outcome) for task, outcome in done if task not in passing]
+        tasks = again
+
+
+def may_pass(outcome: Record | Exception, device: str) -> bool:
+    """Whether it is a failure that another try may not have: on a CPU the same loss becomes NaN again."""
+    if isinstance(outcome, NonFiniteLoss):
+        return device != "cpu"
+    return isinstance(outcome, Exception) and not isinstance(outcome, AutosparseError)
+
+
+def _tried(
+    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, execution: Execution, alone: bool
+) -> Iterator[Sequence[Outcome]]:
 
     def report(numbers: dict[str, float]) -> None:
         tune.report({"event": "progress", **numbers})
 
     cells = [task for task in tasks if isinstance(task, Cell)]
     if cells:
-        yield from run_cells(cells, store, datasets[cells[0].dataset], device, execution=execution)
+        together = 1 if alone else None
+        yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution)
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
             dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None

@@ -17,6 +17,7 @@ from rich.progress import (
 )
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.space import SweepTask
 from autosparse.experiment.tasks import IrpTask, ScorerTask, Task
 
 
@@ -81,13 +82,15 @@ class Bar:
 def _steps(task: Task) -> int:
     if isinstance(task, IrpTask):
         return task.iterations
+    if isinstance(task, SweepTask):
+        return task.size
     return task.fit.epochs if isinstance(task, ScorerTask) else 1
 
 
 def _unit(tasks: Sequence[Task]) -> str:
-    return {"irp": "iterations", "scorer": "epochs", "cell": "cells"}[tasks[0].kind]
+    return {"irp": "iterations", "sweep": "trials", "scorer": "epochs", "cell": "cells"}[tasks[0].kind]
 
 
 def _count(tasks: Sequence[Task]) -> str:
-    noun = {"irp": "run", "scorer": "fit", "cell": "cell"}[tasks[0].kind]
+    noun = {"irp": "run", "sweep": "sweep", "scorer": "fit", "cell": "cell"}[tasks[0].kind]
     return f"{len(tasks)} {noun}{'' if len(tasks) == 1 else 's'}"

@@ -5,6 +5,7 @@ import logging
 import os
 import secrets
 import socket
+import sys
 import warnings
 from collections.abc import Iterator
 
@@ -16,8 +17,10 @@ QUIET = {
     "RAY_AIR_NEW_OUTPUT": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
 }
-"""No usage reports, no reporter of Tune's beside our progress bars, and Ctrl-C comes to us."""
+"""No usage reports, no reporter of Tune's beside our progress bars, Ctrl-C comes to us, and a trial of a sweep may tell
+of an epoch without what the sweep maximises."""
 
 
 @contextlib.contextmanager
@@ -28,7 +31,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
         os.environ.setdefault(name, value)
     if address:
         _require_answer(address)
-    else:
+    elif "ray" not in sys.modules:  # else it has read its settings, and makes a token in HOME
         # A token of this process alone: nobody else on the machine can submit work, and nothing is written to HOME.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):

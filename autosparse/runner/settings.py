@@ -22,4 +22,8 @@ class Settings:
     """Jobs at a time; None: as many as the cluster's CPUs (or GPUs) allow."""
     gpus_per_job: float = 0.0
     """A share of one GPU, such as 0.25 for four jobs on it, or a whole number."""
+    retries: int = 1
+    """How often a task that failed for a reason that may pass is tried again before it is marked as failed."""
+    retry_failed: bool = False
+    """Whether tasks that an earlier run marked as failed are tried, too."""
     execution: Execution = field(default_factory=Execution)

@@ -1,11 +1,7 @@
 """One stage of an experiment on Ray Tune: jobs of tasks of one kind, run side by side."""
 
-import contextlib
-import io
-import logging
 import secrets
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -17,6 +13,7 @@ from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
 from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
+from autosparse.runner.silence import silenced
 
 Event = dict[str, Any]
 """What a worker reports: ``{"event": "done", "task_ids": [...]}`` or ``{"event": "progress", ...}``."""
@@ -62,6 +59,7 @@ def run_stage(
         "environment": environment,
         "execution": settings.execution,
         "plugins": plugins,
+        "retries": settings.retries,
     }
     scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(
@@ -84,21 +82,7 @@ def run_stage(
         ),
     )
     try:
-        with _silenced():
+        with silenced():
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _silenced() -> Any:
-    """Keep Tune's own reporter off the terminal: results go to stdout, talk to stderr, and both are ours."""
-    logger = logging.getLogger("ray.tune")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)
-        sys.stdout.flush()

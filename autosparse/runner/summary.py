@@ -18,7 +18,12 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.files_path("irp", own) / "survival"))
     return {
         **plan.about,
-        "tasks": {"irp": len(plan.irp), "scorers": len(plan.scorers), "cells": len(plan.cells)},
+        "tasks": {
+            "irp": len(plan.irp),
+            "sweeps": len(plan.sweeps),
+            "scorers": len(plan.scorers),
+            "cells": len(plan.cells),
+        },
         "comparisons": [asdict(comparison) for comparison in plan.comparisons],
         "concordances": [
             {**asdict(pair), "measured": _measured(pair, load) if set(pair.irp) <= finished else None}

@@ -1,7 +1,8 @@
 """Doing an IRP run or a scorer fit, in whatever process. No Ray here."""
 
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -11,18 +12,22 @@ import torch
 
 from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.backbones import build_backbone
+from autosparse.autos.fit import Epoch
+from autosparse.autos.regression import State
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import IrpTask, ScorerTask
 from autosparse.files import atomic_folder
-from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
+from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
 from autosparse.seeds import generator
 from autosparse.training import Execution
 
 SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
 """Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
+
+SCORER_FILES = ("scorer", "sample.parquet")
 
 Progress = Callable[[dict[str, float]], None]
 """Called with a few numbers after each iteration, epoch, or cell."""
@@ -41,9 +46,10 @@ def do(
     if isinstance(task, IrpTask):
         assert dataset is not None
         result = run_irp(task, store, dataset, device, progress, execution)
+    elif task.sweep:
+        result = take_winner(task, store)
     else:
-        survivals = [load_survival(store.files_path("irp", irp) / "survival") for irp in task.irp]
-        result = run_fit(task, survivals, store, device, progress)
+        result = run_fit(task, survivals_of(task.irp, store), store, device, progress)
     return {**result, "seconds": time.perf_counter() - started, "device": device}
 
 
@@ -55,9 +61,20 @@ def run_irp(
     progress: Progress,
     execution: Execution | None = None,
 ) -> Record:
-    """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports."""
+    """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports.
+
+    Each iteration is kept: a run that was broken off goes on after the last that was done.
+    """
     init = task.seed if task.init is None else task.init
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, init).to(device)
+    states, before = store.states(task), _reached(task, store, dataset)
+    for i, accuracy in enumerate(before.accuracy if before else (), 1):
+        progress({"iteration": i, "accuracy": accuracy})
+
+    def keep(reached: Reached) -> None:
+        made_of = {"accuracy": reached.accuracy, "dataset_fingerprint": dataset.fingerprint}
+        states.save(reached.iteration, reached.survived, made_of)
+
     survival = rewind_prune(
         model,
         dataset,
@@ -69,6 +86,8 @@ def run_irp(
         seed=task.seed,
         score_examples=task.score_examples,
         on_iteration=lambda i, masks, accuracy: progress({"iteration": i, "accuracy": accuracy}),
+        on_reached=keep,
+        resume=before,
         execution=execution,
         **cast(dict[str, Any], task.options),
     )
@@ -91,18 +110,53 @@ def run_irp(
     }
 
 
-def run_fit(task: ScorerTask, survivals: list[Survival], store: Store, device: str, progress: Progress) -> Record:
-    """Fit a scorer; leaves its folder, with a sample of its predictions for reports."""
-    scorer = fit_scorer(
-        survivals,
-        **task.fit.model_dump(),
-        device=device,
-        on_epoch=lambda epoch, loss: progress({"epoch": epoch, "loss": loss}),
-    )
-    with atomic_folder(store.files_path("scorer", task.id), ours=("scorer", "sample.parquet")) as temporary:
+def _reached(task: IrpTask, store: Store, dataset: Dataset) -> Reached | None:
+    """Where an earlier process had come to, on the same data."""
+    found = store.states(task).newest()
+    if found is None or found.content["dataset_fingerprint"] != dataset.fingerprint:
+        return None
+    return Reached(found.tensors, found.content["accuracy"])
+
+
+def survivals_of(irp: Sequence[str], store: Store) -> list[Survival]:
+    """The survival datasets of IRP runs."""
+    return [load_survival(store.files_path("irp", own) / "survival") for own in irp]
+
+
+def run_fit(
+    task: ScorerTask,
+    survivals: list[Survival],
+    store: Store,
+    device: str,
+    progress: Progress,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: State | None = None,
+) -> Record:
+    """Fit a scorer; leaves its folder, with a sample of its predictions for reports.
+
+    :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
+    """
+
+    def told(epoch: Epoch) -> None:
+        if on_epoch:
+            on_epoch(epoch)
+        progress({"epoch": epoch.number, "loss": epoch.loss})
+
+    scorer = fit_scorer(survivals, **task.fit.model_dump(), device=device, on_epoch=told, resume=resume)
+    with atomic_folder(store.files_path("scorer", task.id), ours=SCORER_FILES) as temporary:
         scorer.save(temporary / "scorer")
         pq.write_table(_prediction_sample(scorer, survivals[0], task.fit.seed), temporary / "sample.parquet")
     return {"report": scorer.report, "rows": scorer.provenance["rows"]}
+
+
+def take_winner(task: ScorerTask, store: Store) -> Record:
+    """Make the scorer that won a sweep the scorer of ``task``."""
+    assert task.sweep
+    best = store.result("sweep", task.sweep)["best"]
+    result = store.result("scorer", best["id"])
+    with atomic_folder(store.files_path("scorer", task.id), ours=SCORER_FILES) as temporary:
+        shutil.copytree(store.files_path("scorer", best["id"]), temporary, dirs_exist_ok=True)
+    return {**result, "winner": best}
 
 
 def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tensor]]) -> pa.Table:

@@ -1,17 +1,18 @@
 """From records to MLflow runs: one writer, one run per task, however often it is called."""
 
 import re
-import time
-from collections.abc import Iterable
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
 from autosparse.experiment.plan import Plan, Planned
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.space import SweepTask
+from autosparse.experiment.store import WITH_FILES, Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
+from autosparse.tracking.pages import all_runs
+from autosparse.tracking.trials import log_trials
 
 FAILURE_TAGS = {"error", "traceback"}
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
@@ -76,15 +77,18 @@ class Tracker:
                 run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
             fresh = run_id is None
             if run_id is None:
-                run = self.client.create_run(self.experiment_id, run_name=_run_name(planned), tags=self._birth(task))
-                run_id = run.info.run_id
+                run_id = self._create(planned, record)
             else:
                 self.client.update_run(run_id, status="RUNNING")
             self._write(run_id, planned, record, fresh)
         return True
 
-    def _birth(self, task: Task) -> dict[str, str]:
-        return {"task_id": task.id, "mlflow.parentRunId": self.parent}
+    def _create(self, planned: Planned[Task], record: Record) -> str:
+        """A run that began when the task did, not when it was written."""
+        tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent}
+        begun = _ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
+        run = self.client.create_run(self.experiment_id, begun, tags, _run_name(planned))
+        return str(run.info.run_id)
 
     def _runs_of(self, task: Task) -> list[Any]:
         return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))
@@ -98,14 +102,16 @@ class Tracker:
             self.client.delete_tag(run_id, stale)
         self.client.log_batch(
             run_id,
-            metrics=[] if failed else _metrics(planned.task, record["result"]),
+            metrics=[] if failed else _metrics(planned.task, record["result"], _ended(record)),
             params=[Param(name, str(value)) for name, value in _flat(planned.task.model_dump(mode="json")).items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        if planned.task.kind != "cell" and not failed:
+        if planned.task.kind in WITH_FILES and not failed:
             self._log_files(run_id, planned.task)
+        if isinstance(planned.task, SweepTask) and not failed:
+            log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], _ended(record))
         status = FAILED if failed else FINISHED
-        self.client.set_terminated(run_id, status=status)
+        self.client.set_terminated(run_id, status=status, end_time=_ended(record))
         self.known[planned.task.id] = (run_id, status, planned.label)
 
     def _log_files(self, run_id: str, task: Task) -> None:
@@ -116,17 +122,6 @@ class Tracker:
             self.client.log_artifacts(run_id, str(folder / "scorer"), "scorer")
 
 
-def all_runs(client: MlflowClient, experiment_id: str, filter_string: str = "") -> Iterable[Any]:
-    """Every run of an experiment that matches, page by page."""
-    token = None
-    while True:
-        page = client.search_runs([experiment_id], filter_string, max_results=10_000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
 def _run_name(planned: Planned[Task]) -> str:
     match planned.task:
         case Cell() as cell:
@@ -134,7 +129,7 @@ def _run_name(planned: Planned[Task]) -> str:
         case IrpTask() as irp:
             return f"irp {planned.label} seed {irp.seed}"
         case _:
-            return f"scorer {planned.label}"
+            return f"{planned.task.kind} {planned.label}"
 
 
 def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
@@ -155,13 +150,20 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
                 tags |= {"mask_sketch": record["result"]["mask_sketch"]}
         case IrpTask():
             tags |= {name: getattr(task, name) for name in ("model", "dataset", "criterion", "seed")}
+        case SweepTask():
+            tags |= {"metric": task.metric, "searched": ",".join(task.searched)}
         case ScorerTask() if "result" in record:
             warnings = record["result"]["report"]["warnings"]
             tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
     return tags
 
 
-def _metrics(task: Task, result: Record) -> list[Metric]:
+def _ended(record: Record) -> int:
+    """When the task ended, in ms: the same whenever and however often it is written, so that nothing doubles."""
+    return int(record["ended_ms"])
+
+
+def _metrics(task: Task, result: Record, now: int) -> list[Metric]:
     """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
     series: dict[str, list[float]] = {}
     plain: dict[str, float] = {"seconds": result["seconds"]}
@@ -172,6 +174,10 @@ def _metrics(task: Task, result: Record) -> list[Metric]:
             for name in ("best_accuracy", "sparsity", "kept", "total", "seconds_score", "seconds_train")
         }
         plain |= {"seed": task.seed, "collapsed_layers": len(result["collapsed_layers"]), **_measures(result)}
+    elif isinstance(task, SweepTask):
+        status = [trial["status"] for trial in result["trials"]]
+        plain |= {name: status.count(name) for name in ("done", "stopped", "failed")}
+        plain |= {"trials": len(status), "value": result["best"]["value"]}
     elif isinstance(task, IrpTask):
         series = {"accuracy": result["accuracy"]}
         plain |= {"kept": result["kept"], "total": result["total"], "seed": task.seed}
@@ -179,8 +185,8 @@ def _metrics(task: Task, result: Record) -> list[Metric]:
         report = result["report"]
         plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
         result = {"density_by_layer": report["layer_density_at_95"]}
-    plain |= {f"density/{_metric_name(layer)}": density for layer, density in result["density_by_layer"].items()}
-    now = int(time.time() * 1000)
+    densities = result.get("density_by_layer", {})
+    plain |= {f"density/{_metric_name(layer)}": density for layer, density in densities.items()}
     steps = [Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values, 1)]
     return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
 

@@ -12,9 +12,10 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FAILED, FINISHED, SUMMARY, WHOLE, all_runs
+from autosparse.tracking.log import FAILED, FINISHED, SUMMARY, WHOLE
+from autosparse.tracking.pages import all_runs
 
-STAGES = {"irp": "irp", "scorers": "scorer", "cells": "cell"}
+STAGES = {"irp": "irp", "sweeps": "sweep", "scorers": "scorer", "cells": "cell"}
 """Names of stages, and the kind that their runs have."""
 RECENT = 50
 """Finished runs from whose ends the rate is told."""

@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FINISHED, all_runs
+from autosparse.tracking.log import FINISHED
+from autosparse.tracking.pages import all_runs
 
 LOWER_IS_BETTER = ("seconds", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from autosparse.autos import fit_scorer
+from autosparse.autos.regression import State
+from autosparse.checkpoint import Checkpoints
 from autosparse.errors import AutosparseError, NonFiniteLoss, UnknownName
 from autosparse.irp import Survival
 
@@ -115,3 +117,30 @@ def test_settings_that_cannot_fit_are_refused(arguments):
 def test_a_fit_whose_last_step_diverges_is_an_error():
     with pytest.raises(NonFiniteLoss, match="not finite"):
         fit_scorer(synthetic(rows=2000), epochs=1, batch_size=10**6, lr=1e38)
+
+
+@pytest.mark.parametrize("stop", [1, 3])
+def test_a_fit_that_goes_on_from_a_state_gives_the_same_scorer_bit_for_bit(stop, tmp_path):
+    data, kept = synthetic(rows=5000), Checkpoints(tmp_path)
+
+    def keep(epoch):
+        if epoch.number == stop:
+            state = epoch.state()
+            kept.save(state.epoch, state.tensors, state.schedule)
+
+    whole = fit_scorer(data, epochs=4, on_epoch=keep)
+    found, later = kept.newest(), []
+    resume = State(found.step, found.tensors, found.content)
+    again = fit_scorer(data, epochs=4, on_epoch=lambda epoch: later.append(epoch.number), resume=resume)
+    assert later == list(range(stop + 1, 5))
+    assert again.report == whole.report
+    a, b = again.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_look_at_the_scorer_after_an_epoch_does_not_change_the_fit():
+    data, seen = synthetic(rows=5000), []
+    watched = fit_scorer(data, epochs=3, on_epoch=lambda epoch: seen.append(epoch.held_out_r2()))
+    assert watched.report == fit_scorer(data, epochs=3).report
+    assert seen[-1] == watched.report["held_out_r2"]
+    assert seen[0] < seen[-1]

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autosparse.criteria import score
+from autosparse.errors import AutosparseError
 from autosparse.irp import rewind_prune
 from autosparse.masks import Masks, prunable
 from autosparse.schedule import density_after
@@ -186,3 +187,25 @@ def test_same_seed_gives_the_same_survival_bit_for_bit(run, tiny_digits):
     again = rewind_prune(fresh(), tiny_digits, **RUN)
     assert same(again.survived, run.survival.survived)
     assert same(again.grad, run.survival.grad)
+
+
+@pytest.mark.parametrize("reached", [1, 2, 3])
+def test_a_run_that_goes_on_gives_the_same_survival_bit_for_bit(run, tiny_digits, reached):
+    states, later = [], []
+    rewind_prune(fresh(), tiny_digits, on_reached=states.append, **RUN)
+    model = fresh()
+    before = state(model)
+    again = rewind_prune(
+        model, tiny_digits, resume=states[reached - 1], on_iteration=lambda i, m, a: later.append(i), **RUN
+    )
+    assert later == list(range(reached + 1, 4))
+    assert again.fingerprint == run.survival.fingerprint
+    assert same(state(model), before)
+
+
+def test_a_run_does_not_go_on_from_another_network(tiny_digits):
+    states = []
+    rewind_prune(fresh(), tiny_digits, on_reached=states.append, **RUN)
+    other = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+    with pytest.raises(AutosparseError, match="another network"):
+        rewind_prune(other, tiny_digits, resume=states[0], **RUN)

@@ -16,7 +16,8 @@ from autosparse.runner.progress import Bar, Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import WHOLE, all_runs
+from autosparse.tracking.log import WHOLE
+from autosparse.tracking.pages import all_runs
 from autosparse.tracking.progress import progress_of
 from autosparse.training import Execution
 

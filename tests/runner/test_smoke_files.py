@@ -34,6 +34,7 @@ def storage(ray_running, tmp_path_factory):
     whole = Plan(
         "all",
         each_once([plan.irp for plan in plans]),
+        each_once([plan.sweeps for plan in plans]),
         each_once([plan.scorers for plan in plans]),
         each_once([plan.cells for plan in plans]),
     )

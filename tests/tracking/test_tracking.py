@@ -9,7 +9,8 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.tracking.client import connect, safe_uri, tracking_uri
-from autosparse.tracking.log import WHOLE, Tracker, all_runs
+from autosparse.tracking.log import WHOLE, Tracker
+from autosparse.tracking.pages import all_runs
 from autosparse.tracking.query import best, finished_runs
 from autosparse.training import Recipe
 

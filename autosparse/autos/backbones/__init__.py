@@ -7,7 +7,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from autosparse.autos.regression import OnEpoch, Training, train_regression
+from autosparse.autos.regression import OnEpoch, State, Training, train_regression
 from autosparse.errors import AutosparseError
 from autosparse.models import kaiming_normal_
 from autosparse.registry import Registry
@@ -32,10 +32,16 @@ class Backbone(nn.Module):
         return self.eval()
 
     def fit(
-        self, features: Tensor, target: Tensor, training: Training, seed: int, on_epoch: OnEpoch | None = None
+        self,
+        features: Tensor,
+        target: Tensor,
+        training: Training,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        resume: State | None = None,
     ) -> None:
         """Learn ``target`` (rows,) from ``features`` (rows, inputs), both float32 and on the backbone's device."""
-        train_regression(self, features, target, training, seed, on_epoch)
+        train_regression(self, features, target, training, seed, on_epoch, resume)
 
 
 BACKBONES: Registry[type[Backbone]] = Registry("backbone", __name__)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, backbone
-from autosparse.autos.regression import OnEpoch, Training
+from autosparse.autos.regression import OnEpoch, State, Training
 from autosparse.autos.table import Table, normal_scores, quantiles
 
 NODES = 129
@@ -49,7 +49,13 @@ class ConditionalMean(Backbone):
         self.register_buffer("table", torch.zeros((NODES,) * inputs))
 
     def fit(
-        self, features: Tensor, target: Tensor, training: Training, seed: int, on_epoch: OnEpoch | None = None
+        self,
+        features: Tensor,
+        target: Tensor,
+        training: Training,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        resume: State | None = None,
     ) -> None:
         """Tabulate the smoothed mean of ``target`` (rows,) over ``features`` (rows, inputs), on the CPU."""
         columns = [column.contiguous() for column in features.cpu().unbind(1)]

@@ -1,0 +1,68 @@
+"""``autosparse sweep FILE``: search for the settings of a fit."""
+
+from typing import Annotated, Any
+
+import typer
+
+from autosparse.cli import common
+from autosparse.cli.run import Changes, File, Preset, execute, planned
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("sweep")(sweep)
+
+
+def sweep(
+    file: File,
+    name: Annotated[
+        list[str] | None, typer.Option(help="One of its sweeps; again for more [default: all]", show_default=False)
+    ] = None,
+    preset: Preset = None,
+    changes: Changes = None,
+    storage: common.Storage = common.STORAGE,
+    tracking_uri: common.TrackingUri = None,
+    data_root: common.DataRoot = None,
+    download: common.Download = False,
+    address: common.Address = None,
+    workers: common.Workers = None,
+    gpus_per_job: common.GpusPerJob = 0.0,
+    as_json: common.Json = False,
+) -> None:
+    """Do the sweeps of an experiment file, and the IRP runs that they need; the same command resumes."""
+    from autosparse.errors import AutosparseError, UnknownName
+    from autosparse.experiment.store import Store
+    from autosparse.runner.settings import Settings
+
+    plan = planned(file, preset, changes or [], quiet=as_json)
+    if not plan.sweeps:
+        raise AutosparseError(f"{file} has no `sweeps:`; see experiments/ours/sweep.yaml for one")
+    labels = {p.label for p in plan.sweeps}
+    for asked in name or ():
+        if asked not in labels:
+            raise UnknownName("sweep", asked, labels)
+    plan = plan.only_sweeps(name or labels)
+    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, retry_failed=True)
+    code = execute(plan, settings, quiet=True)
+    store, found = Store(storage), {}
+    for p in plan.sweeps:
+        record = store.record(p.task)
+        if record is not None:
+            found[p.label] = record["result"]
+    if as_json:
+        common.emit(found)
+    else:
+        for label, result in found.items():
+            common.listing([_shown(row, result["metric"]) for row in result["trials"]], f"{plan.name}: {label}")
+            typer.echo(f"best: {_settings(result['best']['values'])} -> scorer {result['best']['id']}", err=True)
+    raise typer.Exit(code)
+
+
+def _shown(row: dict[str, Any], metric: str) -> dict[str, Any]:
+    value = None if row["value"] is None else f"{row['value']:.4f}"
+    values = {name: common.plain(value) for name, value in row["values"].items()}
+    return {**values, metric: value, "epochs": row["epochs"], "status": row["status"], "scorer": row["id"]}
+
+
+def _settings(values: dict[str, Any]) -> str:
+    return ", ".join(f"{name} {common.plain(value)}" for name, value in values.items())

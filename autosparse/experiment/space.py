@@ -1,0 +1,151 @@
+"""What a sweep may say: points to try, a space to draw from, how to choose, when to stop early, and what counts."""
+
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.tasks import (
+    DatasetName,
+    FitSpec,
+    ModelName,
+    ScoreExamples,
+    Seed,
+    Sparsity,
+    Strict,
+    Task,
+)
+from autosparse.irp.rewind import SCORE_EXAMPLES
+from autosparse.training import Recipe
+
+Scalar = bool | int | float | str
+Value = Scalar | tuple[str, ...]
+
+DISTRIBUTIONS = {
+    "choice": "any number of values",
+    "uniform": "lower, upper",
+    "quniform": "lower, upper, step",
+    "loguniform": "lower, upper",
+    "qloguniform": "lower, upper, step",
+    "randint": "lower, upper (excluded)",
+    "qrandint": "lower, upper, step",
+    "lograndint": "lower, upper (excluded)",
+    "qlograndint": "lower, upper, step",
+}
+"""Functions of Ray Tune's that take a list of plain numbers, or of values, and what is in it."""
+
+
+def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
+    if len(given) != 1:
+        raise AutosparseError("give one distribution, such as {loguniform: [1.0e-4, 0.1]}")
+    [(name, values)] = given.items()
+    if name not in DISTRIBUTIONS:
+        raise UnknownName("distribution", name, DISTRIBUTIONS)
+    if name == "choice":
+        if not values:
+            raise AutosparseError("choice: has nothing to choose from")
+        return given
+    numbers = [v for v in values if isinstance(v, int | float) and not isinstance(v, bool)]
+    expected = DISTRIBUTIONS[name].count(",") + 1
+    if len(numbers) != len(values) or len(values) != expected:
+        raise AutosparseError(f"{name} takes {expected} numbers: {DISTRIBUTIONS[name]}; got {list(values)}")
+    if not numbers[0] < numbers[1] or ("log" in name and numbers[0] <= 0):
+        above = " above 0" if "log" in name else ""
+        raise AutosparseError(
+            f"{name}: the lower bound must be{above or ' there and'} below the upper, got {numbers[:2]}"
+        )
+    return given
+
+
+Distribution = Annotated[dict[str, tuple[Value, ...]], AfterValidator(_known_distribution)]
+"""``{name of Ray Tune's function: what it is called with}``."""
+
+
+class Asha(Strict):
+    """Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), by Ray Tune."""
+
+    grace: Annotated[int, Field(ge=1)] = 1
+    """Epochs that every trial has."""
+    reduction: Annotated[float, Field(gt=1)] = 3
+    """One of so many goes on at each rung; rungs are at ``grace * reduction ** k`` epochs."""
+
+
+class Downstream(Strict):
+    """Test accuracy of networks that the scorer prunes, mean over seeds, as what a sweep maximises."""
+
+    model: ModelName
+    dataset: DatasetName
+    sparsity: Sparsity
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    score_examples: ScoreExamples = SCORE_EXAMPLES
+    recipe: Recipe = Recipe()
+
+
+class Search(Strict):
+    """What is tried: each of ``points``, and ``trials`` draws from ``space``."""
+
+    points: tuple[dict[str, Value], ...] = ()
+    """Settings of a fit, by name; what is not named is the sweep's own."""
+    space: dict[str, Distribution] = Field(default_factory=dict)
+    trials: Annotated[int, Field(ge=1, le=10_000)] = 20
+    search: Literal["random", "optuna"] = "random"
+    search_seed: Seed = 0
+    asha: Asha | None = None
+    """None: every trial has all its epochs."""
+    downstream: Downstream | None = None
+    """None: the sweep maximises the held-out R^2."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.points and not self.space:
+            raise AutosparseError("nothing to try: give `points:`, `space:`, or both")
+        if self.search == "optuna" and not self.space:
+            raise AutosparseError("optuna needs a `space:` to draw from")
+        return self
+
+    @property
+    def searched(self) -> list[str]:
+        """Names of the settings that differ between trials."""
+        named = [list(point) for point in self.points] + [list(self.space)]
+        return list(dict.fromkeys(name for names in named for name in names))
+
+    @property
+    def size(self) -> int:
+        """Number of trials in all."""
+        return len(self.points) + (self.trials if self.space else 0)
+
+    @property
+    def metric(self) -> str:
+        """What is maximised."""
+        return "test_accuracy" if self.downstream else "held_out_r2"
+
+
+def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:
+    """The fit that a trial does.
+
+    :raises AutosparseError: where a name is none of a fit's settings.
+    """
+    for name in values:
+        if name not in FitSpec.model_fields:
+            raise UnknownName("setting of a fit", name, FitSpec.model_fields)
+    own = {name: getattr(base, name) for name in FitSpec.model_fields}
+    return FitSpec.model_validate({**own, **values}, strict=False)
+
+
+def extremes(search: Search) -> list[dict[str, Any]]:
+    """Points at which the ends of the space, or its choices, are tried one at a time: those that a check should try."""
+    found: list[dict[str, Any]] = list(search.points)
+    for name, distribution in search.space.items():
+        [(kind, values)] = distribution.items()
+        found += [{name: value} for value in (values if kind == "choice" else values[:2])]
+    return found
+
+
+class SweepTask(Task, Search):
+    """A search for the settings of a fit on the survival datasets of IRP runs."""
+
+    kind: ClassVar[str] = "sweep"
+    irp: tuple[str, ...]
+    """Ids of the IRP runs."""
+    fit: FitSpec = FitSpec()
+    """Of what is not searched."""

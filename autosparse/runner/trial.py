@@ -1,0 +1,202 @@
+"""One trial of a sweep: a fit that keeps its state, so that it goes on where it was. No Ray here."""
+
+import contextlib
+import shutil
+import statistics
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from autosparse.autos import Scorer, load_scorer
+from autosparse.autos.fit import Epoch
+from autosparse.autos.regression import State
+from autosparse.checkpoint import Checkpoints
+from autosparse.data.split import Dataset
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.experiment.space import Downstream, SweepTask, candidate
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
+from autosparse.files import read_record, write_record
+from autosparse.irp import Survival
+from autosparse.runner.cells import run_cells
+from autosparse.runner.work import run_fit
+
+Numbers = dict[str, float]
+"""``epoch, loss, held_out_r2`` and, where it was measured, ``test_accuracy``."""
+RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
+
+
+class Trial:
+    """What a sweep knows of one candidate: ``sweeps/<sweep>/<fit>/trial.json``, and the checkpoints beside it."""
+
+    def __init__(self, store: Store, sweep: SweepTask, values: dict[str, Any]):
+        self.store, self.sweep, self.values = store, sweep, values
+        self.task = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, values))
+        self.folder = store.files_path("sweep", sweep.id) / self.task.id
+        self.checkpoints = Checkpoints(self.folder)
+        known = self._read()
+        self.status: str = known.get("status", RUNNING)
+        self.history: list[Numbers] = known.get("history", [])
+        self.error: str = known.get("error", "")
+
+    def _read(self) -> Record:
+        try:
+            return read_record(self.folder / "trial.json")
+        except (FileNotFoundError, CorruptFile):
+            return {}
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.status != RUNNING
+
+    @property
+    def value(self) -> float | None:
+        """What the sweep maximises, as it was measured last."""
+        found = [numbers[self.sweep.metric] for numbers in self.history if self.sweep.metric in numbers]
+        return found[-1] if found else None
+
+    @property
+    def row(self) -> Record:
+        """What the sweep's record says of it."""
+        fit = self.task.fit.model_dump(mode="json")
+        last = self.history[-1] if self.history else {}
+        own = {"id": self.task.id, "values": {name: fit.get(name) for name in self.values}, "fit": fit}
+        return {
+            **own,
+            "status": self.status,
+            "value": self.value,
+            "epochs": int(last.get("epoch", 0)),
+            "history": self.history,
+            "error": self.error,
+        }
+
+    def write(self, status: str, error: str = "") -> None:
+        """Write down where it stands; what is over needs no checkpoints."""
+        self.status, self.error = status, error
+        content = {"values": self.values, "status": status, "history": self.history, "error": error}
+        write_record(self.folder / "trial.json", content)
+        if self.over:
+            self.checkpoints.clear()
+
+    def resumed(self) -> State | None:
+        """The newest state that is whole; what the history holds beyond it is forgotten, because it comes again."""
+        found = self.checkpoints.newest()
+        epoch = found.step if found else 0
+        self.history = [numbers for numbers in self.history if numbers["epoch"] <= epoch]
+        return State(found.step, found.tensors, found.content) if found else None
+
+
+def tried(sweep: SweepTask, store: Store) -> list[Trial]:
+    """The candidates of which something is known, by their ids."""
+    found = []
+    for path in sorted(store.files_path("sweep", sweep.id).glob("*/trial.json")):
+        with contextlib.suppress(CorruptFile):
+            found.append(Trial(store, sweep, read_record(path)["values"]))
+    return found
+
+
+def run_trial(
+    trial: Trial,
+    survivals: Callable[[], list[Survival]],
+    dataset: Dataset | None,
+    device: str,
+    environment: Record,
+    report: Callable[[Numbers], None],
+) -> None:
+    """Fit, or go on with it; ``report`` has the numbers of every epoch, also of those that an earlier process did.
+
+    A fit that ends is a finished scorer of the store, the same as if an experiment had named it. ``report`` may end
+    the process: the last epoch is reported when all is written.
+    """
+    if trial.over:
+        _again(trial.history, report)
+        return
+    done = trial.store.record(trial.task)
+    if done is not None:
+        trial.history = _history_of(done["result"], trial, dataset, device)
+        trial.write(DONE)
+        _again(trial.history, report)
+        return
+    state = trial.resumed()
+    _again(trial.history, report)
+
+    def on_epoch(epoch: Epoch) -> None:
+        numbers: Numbers = {"epoch": epoch.number, "loss": epoch.loss, "held_out_r2": epoch.held_out_r2()}
+        if epoch.number in milestones(trial.sweep, trial.task.fit):
+            numbers |= _downstream(trial, epoch.scorer, dataset, device)
+        trial.history.append(numbers)
+        now = epoch.state()
+        trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
+        trial.write(RUNNING)
+        if epoch.number < trial.task.fit.epochs:
+            report(numbers)
+
+    try:
+        result = run_fit(trial.task, survivals(), trial.store, device, lambda _: None, on_epoch, state)
+        if not trial.history:  # a backbone without epochs
+            trial.history = _history_of(result, trial, dataset, device)
+    except AutosparseError as error:  # these settings do not work, which says nothing of others
+        trial.write(FAILED, str(error))
+        return
+    trial.store.finish(trial.task, {**result, "seconds": 0.0, "device": device}, environment)
+    trial.write(DONE)
+    report(trial.history[-1])
+
+
+def _again(history: list[Numbers], report: Callable[[Numbers], None]) -> None:
+    for numbers in history:
+        report(numbers)
+
+
+def milestones(sweep: SweepTask, fit: FitSpec) -> set[int]:
+    """Epochs after which networks are trained to tell how good the scorer is: where it may be stopped, and the last."""
+    return set(_rungs(sweep, fit.epochs)) | {fit.epochs}
+
+
+def _rungs(sweep: SweepTask, epochs: int) -> Iterator[int]:
+    if sweep.asha:
+        rung = float(sweep.asha.grace)
+        while rung < epochs:
+            yield int(-(-rung // 1))
+            rung *= sweep.asha.reduction
+
+
+def _history_of(result: Record, trial: Trial, dataset: Dataset | None, device: str) -> list[Numbers]:
+    """Of a scorer whose epochs are not known one by one."""
+    scorer = load_scorer(trial.store.files_path("scorer", trial.task.id))
+    measured = _downstream(trial, scorer, dataset, device)
+    return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
+
+
+def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: str) -> Numbers:
+    """Mean test accuracy of networks pruned by ``scorer``, in percent; nothing where the sweep does not ask for it."""
+    asked = trial.sweep.downstream
+    if asked is None:
+        return {}
+    assert dataset is not None
+    cells = [_cell(asked, trial.task.id, seed) for seed in asked.seeds]
+    accuracies = []
+    for done in run_cells(cells, trial.store, dataset, device, scorer_of=lambda _: scorer):
+        for _, result in done:
+            if isinstance(result, Exception):
+                raise result
+            accuracies.append(result["test_accuracy"])
+    return {"test_accuracy": statistics.fmean(accuracies)}
+
+
+def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
+    shared = {name: getattr(asked, name) for name in ("model", "dataset", "sparsity", "score_examples", "recipe")}
+    return Cell(criterion="autos", scorer=scorer, seed=seed, **shared)
+
+
+def finish_sweep(sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Record) -> None:
+    """Write the sweep's record, and drop what its trials kept to go on."""
+    rows = sorted((trial.row for trial in trials), key=_rank)
+    best = {name: rows[0][name] for name in ("id", "values", "fit", "value")}
+    store.finish(sweep, {"best": best, "metric": sweep.metric, "trials": rows, "seconds": seconds}, environment)
+    shutil.rmtree(store.files_path("sweep", sweep.id), ignore_errors=True)
+
+
+def _rank(row: Record) -> tuple[bool, float]:
+    """Those that ended come first: of the others there is no scorer."""
+    return row["status"] != DONE, -row["value"] if row["value"] is not None else float("inf")

@@ -1,0 +1,44 @@
+"""Asking MLflow for the best settings that a sweep found."""
+
+from typing import Any
+
+from mlflow import MlflowClient
+
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.tracking.client import find_experiment, tracking_errors
+from autosparse.tracking.pages import all_runs
+from autosparse.tracking.query import finished_runs
+from autosparse.tracking.trials import TRIAL
+
+
+def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[str, Any]]:
+    """The trials of a finished sweep, best first; those that were stopped or failed come last.
+
+    :param sweep: its name in the experiment file.
+    :return: rows with the settings that were searched, ``value``, ``metric``, ``epochs``, ``status``, ``scorer_id``.
+    :raises AutosparseError: where the experiment has no such sweep.
+    """
+    sweeps = {run.tags["label"]: run for run in finished_runs(client, experiment, "sweep")}
+    if not sweeps:
+        raise AutosparseError(f"experiment {experiment!r} has no finished sweep in MLflow; run `autosparse sweep FILE`")
+    if sweep not in sweeps:
+        raise UnknownName("sweep", sweep, sweeps)
+    own = sweeps[sweep]
+    searched = own.tags["searched"].split(",")
+    with tracking_errors(client.tracking_uri):
+        experiment_id = find_experiment(client, experiment)
+        runs = list(
+            all_runs(client, experiment_id, f"tags.sweep_id = '{own.tags['task_id']}' and tags.kind = '{TRIAL}'")
+        )
+    rows = [
+        {
+            **{name: run.data.params.get(name, "") for name in searched},
+            "value": run.data.metrics.get("value"),
+            "metric": own.tags["metric"],
+            "epochs": int(run.data.metrics.get("epochs", 0)),
+            "status": run.data.tags["trial_status"],
+            "scorer_id": run.data.tags["scorer_id"],
+        }
+        for run in {run.data.tags["trial_id"]: run for run in runs}.values()
+    ]
+    return sorted(rows, key=lambda row: (row["status"] != "done", -row["value"] if row["value"] is not None else 1e9))

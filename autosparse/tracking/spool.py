@@ -1,0 +1,78 @@
+"""MLflow written beside the work: a server that is away is waited for, and the records are what is written later."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import tenacity
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.tasks import Task
+from autosparse.tracking.log import Tracker
+
+PAUSE = 5.0
+"""Seconds without another try after one that failed."""
+PATIENCE = 120.0
+"""Seconds that the end of an experiment waits for a server that is away."""
+
+
+class Spool:
+    """Writes finished tasks in a thread of its own, so that workers do not wait for MLflow.
+
+    What cannot be written now is kept, and written when the server is back, or at the next :meth:`drain`. What is
+    lost with the process is found in the records by :func:`finish`.
+    """
+
+    def __init__(self, tracker: Tracker, warn: Callable[[str], None]):
+        self.tracker, self.warn = tracker, warn
+        self.waiting: deque[Planned[Task]] = deque()
+        self.away_until = 0.0
+        self.pool = ThreadPoolExecutor(max_workers=1)
+
+    def __enter__(self) -> "Spool":
+        return self
+
+    def __call__(self, planned: Planned[Task]) -> None:
+        """Have it written soon."""
+        self.waiting.append(planned)
+        self.pool.submit(self.drain)
+
+    def drain(self) -> None:
+        """Write what waits, in order, unless the server was away a moment ago."""
+        while self.waiting and time.monotonic() >= self.away_until:
+            try:
+                self.tracker.log(self.waiting[0])
+            except AutosparseError as error:
+                if not self.away_until:
+                    self.warn(f"{error}; what has finished is kept, and written when the server is back")
+                self.away_until = time.monotonic() + PAUSE
+                return
+            self.waiting.popleft()
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self.pool.shutdown(wait=True, cancel_futures=kind is not None)  # what is dropped is written by `finish`
+
+
+def finish(tracker: Tracker, plan: Plan, say: Callable[[str], None], patience: float = PATIENCE) -> None:
+    """Write every record of ``plan`` that MLflow does not have; a server that is away is waited for.
+
+    :raises AutosparseError: where it has not come back: nothing is lost, the same command writes it later.
+    """
+
+    def tell(state: tenacity.RetryCallState) -> None:
+        if state.attempt_number == 1:
+            say(f"MLflow does not answer; waiting up to {patience:.0f} s for it")
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(AutosparseError),
+        stop=tenacity.stop_after_delay(patience),
+        wait=tenacity.wait_exponential(multiplier=1, max=10),
+        before_sleep=tell,
+        reraise=True,
+    )
+    try:
+        retrying(tracker.sync, plan)
+    except AutosparseError as error:
+        raise AutosparseError(f"{error}\nnothing is lost: run the same command when the server is back") from error

@@ -1,0 +1,46 @@
+"""The trials of a sweep as MLflow runs beneath the sweep's own."""
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
+
+from autosparse.experiment.store import Record
+from autosparse.tracking.pages import all_runs
+
+TRIAL = "trial"
+"""Their kind."""
+
+
+def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str, result: Record, ended: int) -> None:
+    """Write each trial of a finished sweep that is not there yet.
+
+    :param parent: the sweep's run.
+    :param sweep: its task id.
+    :param ended: when it ended, in ms.
+    """
+    known = {
+        run.data.tags["trial_id"]
+        for run in all_runs(client, experiment_id, f"tags.sweep_id = '{sweep}' and tags.kind = '{TRIAL}'")
+        if run.info.status != "RUNNING"
+    }
+    for number, row in enumerate(result["trials"], 1):
+        trial_id = f"{sweep}/{row['id']}"
+        if trial_id in known:
+            continue
+        tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent}
+        tags |= {"trial_status": row["status"], "scorer_id": row["id"]}
+        tags |= {"error": row["error"]} if row["error"] else {}
+        run = client.create_run(experiment_id, run_name=f"trial {number}", tags=tags)
+        params = [Param(name, str(value)) for name, value in row["fit"].items() if value is not None]
+        client.log_batch(run.info.run_id, metrics=_metrics(row, ended), params=params)
+        client.set_terminated(run.info.run_id, status="FAILED" if row["status"] == "failed" else "FINISHED")
+
+
+def _metrics(row: Record, now: int) -> list[Metric]:
+    found = [
+        Metric(name, value, now, int(numbers["epoch"]))
+        for numbers in row["history"]
+        for name, value in numbers.items()
+        if name != "epoch"
+    ]
+    plain = {"epochs": row["epochs"], "value": row["value"]}
+    return found + [Metric(name, float(value), now, 0) for name, value in plain.items() if value is not None]

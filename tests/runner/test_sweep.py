@@ -1,0 +1,127 @@
+"""Sweeps on a real local Ray: Tune chooses and stops, our records remember, MLflow is asked."""
+
+import os
+import signal
+
+import pytest
+
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.progress import Talk
+from autosparse.runner.run import run_plan
+from autosparse.runner.settings import Settings
+from autosparse.runner.trial import Trial
+from autosparse.tracking.best_trials import best_trials
+from autosparse.tracking.client import connect
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+
+RECIPE = {"epochs": 1, "batch_size": 64}
+SPACE = {"lr": {"loguniform": [1e-5, 0.05]}, "batch_size": {"choice": [256, 1024]}}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sweep")
+    return Settings(storage=folder / "results", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", workers=2)
+
+
+def plan_of(name, **sweep):
+    irp = {"model": "lenet-300-100", "dataset": "digits", "iterations": 3, "final_density": 0.1, "recipe": RECIPE}
+    content = {
+        "name": name,
+        "irp": {"snip": irp},
+        "sweeps": {"fit": {"irp": "snip", "epochs": 4, **sweep}},
+        "scorers": {"best": {"sweep": "fit"}},
+        "grid": {
+            "models": ["lenet-300-100"],
+            "datasets": ["digits"],
+            "methods": [{"criterion": "autos", "scorer": "best"}],
+            "sparsities": [0.9],
+            "seeds": [0],
+            "recipe": RECIPE,
+        },
+    }
+    return make_plan(parse_experiment(content, "sweep.yaml"))
+
+
+def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
+    plan = plan_of("random", space=SPACE, trials=6, points=[{"lr": 1e-6}], asha={"grace": 1, "reduction": 2})
+    outcome = run_plan(plan, settings, Talk())
+    assert (outcome.done, outcome.failed) == (4, [])
+    store, [sweep] = Store(settings.storage), plan.sweeps
+    result = store.record(sweep.task)["result"]
+    rows = result["trials"]
+    assert len(rows) == 7
+    assert {row["status"] for row in rows} == {"done", "stopped"}
+    for row in rows:
+        assert row["epochs"] == (4 if row["status"] == "done" else row["history"][-1]["epoch"])
+        assert 1e-6 <= row["fit"]["lr"] <= 0.05
+    done = [row for row in rows if row["status"] == "done"]
+    assert result["best"]["value"] == max(row["value"] for row in done)
+    assert store.record(plan.scorers[0].task)["result"]["winner"] == result["best"]
+    report = store.record(plan.scorers[0].task)["result"]["report"]
+    assert report["held_out_r2"] == pytest.approx(result["best"]["value"])
+    assert not store.files_path("sweep", sweep.task.id).exists()
+
+    asked = best_trials(connect(settings.tracking_uri), "random", "fit")
+    assert [row["scorer_id"] for row in asked] == [row["id"] for row in rows]
+    assert asked[0].keys() >= {"lr", "batch_size", "value", "epochs", "status"}
+
+    again = run_plan(plan, settings, Talk())
+    assert (again.found, again.done) == (4, 0)
+
+
+def test_the_same_seed_draws_the_same_candidates(settings):
+    drawn = []
+    for grace in (1, 2):
+        plan = plan_of(f"drawn-{grace}", space=SPACE, trials=3, search_seed=5, asha={"grace": grace})
+        run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+        rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+        drawn.append({row["id"] for row in rows})
+    assert drawn[0] == drawn[1]
+
+
+def test_points_alone_are_tried_exactly_and_the_fits_are_those_of_named_scorers(settings):
+    points = [{"batch_size": 256, "lr": 0.01}, {"batch_size": 512, "lr": 0.001}, {"batch_size": 512, "lr": 1e30}]
+    plan = plan_of("points", points=points)
+    outcome = run_plan(plan, settings, Talk())
+    assert outcome.failed == []
+    store = Store(settings.storage)
+    rows = store.record(plan.sweeps[0].task)["result"]["trials"]
+    assert [row["status"] for row in rows] == ["done", "done", "failed"]
+    assert "lower --lr" in rows[2]["error"]
+    named = plan_of("named", points=points[:1])
+    trial = Trial(store, named.sweeps[0].task, points[0])
+    assert store.record(trial.task) is not None
+
+
+def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
+    from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
+
+    plan = plan_of("killed", space=SPACE, trials=3, search_seed=9, epochs=30)
+    killed = []
+
+    def kill_one(self, iteration, trials, trial, result, **info):
+        if not killed and result["epoch"] >= 5:
+            killed.append(result["pid"])
+            os.kill(result["pid"], signal.SIGKILL)
+
+    monkeypatch.setattr(_Seen, "on_trial_result", kill_one)
+    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert killed
+    assert outcome.failed == []
+    rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    assert [row["status"] for row in rows] == ["done"] * 3
+    for row in rows:
+        assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
+
+
+def test_optuna_chooses_where_it_is_asked_to(settings):
+    pytest.importorskip("optuna")
+    plan = plan_of("optuna", space={"lr": {"loguniform": [1e-4, 0.05]}}, trials=4, search="optuna", epochs=2)
+    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert outcome.failed == []
+    rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    assert len({row["fit"]["lr"] for row in rows}) == 4

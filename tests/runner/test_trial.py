@@ -1,0 +1,132 @@
+"""One trial of a sweep in this process: it ends as a plain fit, also when it was broken off."""
+
+import pytest
+import torch
+
+from autosparse.autos import load_scorer
+from autosparse.experiment.space import SweepTask
+from autosparse.experiment.store import Store
+from autosparse.irp import Survival
+from autosparse.runner.trial import Trial, run_trial, tried
+
+SPACE = {"lr": {"uniform": (0.001, 0.1)}}
+DOWNSTREAM = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": {"epochs": 1}}
+
+
+@pytest.fixture(scope="module")
+def survival():
+    draws = torch.Generator().manual_seed(0)
+    param, grad = torch.randn(2, 4000, generator=draws)
+    survived = (param.abs() * 8).round().clamp(max=20).int()
+    return Survival({"fc.weight": param}, {"fc.weight": grad}, {"fc.weight": survived}, {"iterations": 20})
+
+
+def sweep_of(**changes):
+    content = {"irp": ("some",), "fit": {"epochs": 4, "batch_size": 256}, "space": SPACE, **changes}
+    return SweepTask.model_validate(content, strict=False)
+
+
+def trial_of(store, sweep, lr=0.01):
+    return Trial(store, sweep, {"lr": lr})
+
+
+def run(trial, survival, report=lambda numbers: None, dataset=None):
+    run_trial(trial, lambda: [survival], dataset, "cpu", {}, report)
+
+
+def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path, survival):
+    store, sweep, told = Store(tmp_path), sweep_of(), []
+    trial = trial_of(store, sweep)
+    run(trial, survival, told.append)
+    assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
+    report = store.record(trial.task)["result"]["report"]
+    assert trial.value == told[-1]["held_out_r2"] == report["held_out_r2"]
+    assert not list(trial.folder.glob("*.safetensors")), "nothing to go on from is left"
+
+
+class Killed(BaseException):
+    """What a killed process does not catch."""
+
+
+@pytest.mark.parametrize("at", [1, 3])
+def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_path, survival, at):
+    sweep, whole = sweep_of(), trial_of(Store(tmp_path / "whole"), sweep_of())
+    run(whole, survival)
+
+    def kill(numbers):
+        if numbers["epoch"] == at:
+            raise Killed
+
+    store = Store(tmp_path / "broken")
+    with pytest.raises(Killed):
+        run(trial_of(store, sweep), survival, kill)
+    assert [trial.status for trial in tried(sweep, store)] == ["running"]
+
+    told, again = [], trial_of(store, sweep)
+    assert again.checkpoints.newest().step == at
+    run(again, survival, told.append)
+    assert told == whole.history == again.history
+    states = [load_scorer(t.store.files_path("scorer", t.task.id)).network.state_dict() for t in (whole, again)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_path, survival):
+    store, sweep, told = Store(tmp_path), sweep_of(), []
+
+    def kill(numbers):
+        if numbers["epoch"] == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(trial_of(store, sweep), survival, kill)
+    (trial_of(store, sweep).folder / "00000003.safetensors").write_bytes(b"half a")
+    run(trial_of(store, sweep), survival, told.append)
+    assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
+
+
+def test_what_is_over_is_told_again_and_not_done_again(tmp_path, survival):
+    store, sweep, told = Store(tmp_path), sweep_of(), []
+    run(trial_of(store, sweep), survival)
+    again = trial_of(store, sweep)
+    run_trial(again, lambda: pytest.fail("read the data"), None, "cpu", {}, told.append)
+    assert told == again.history
+    assert len(told) == 4
+
+
+def test_a_stopped_trial_stays_stopped(tmp_path, survival):
+    store, sweep, told = Store(tmp_path), sweep_of(), []
+
+    def stop(numbers):
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(trial_of(store, sweep), survival, stop)
+    trial_of(store, sweep).write("stopped")
+    run_trial(trial_of(store, sweep), lambda: pytest.fail("read the data"), None, "cpu", {}, told.append)
+    assert [numbers["epoch"] for numbers in told] == [1]
+
+
+def test_settings_that_do_not_work_fail_alone_with_their_reason(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+    trial = trial_of(store, sweep, lr=1e30)
+    run(trial, survival)
+    assert trial.status == "failed"
+    assert "lower --lr" in trial.row["error"]
+
+
+def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_path, survival, tiny_digits):
+    sweep = sweep_of(downstream=DOWNSTREAM, asha={"grace": 1, "reduction": 2}, fit={"epochs": 5, "batch_size": 512})
+    trial = trial_of(Store(tmp_path), sweep)
+    run(trial, survival, dataset=tiny_digits)
+    measured = [numbers["epoch"] for numbers in trial.history if "test_accuracy" in numbers]
+    assert measured == [1, 2, 4, 5]
+    assert trial.value == trial.history[-1]["test_accuracy"] > 0
+
+
+def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path, survival):
+    store, told = Store(tmp_path), []
+    run(trial_of(store, sweep_of()), survival)
+    other = trial_of(store, sweep_of(space={"lr": {"uniform": (0.001, 0.2)}}))
+    run_trial(other, lambda: pytest.fail("fitted again"), None, "cpu", {}, told.append)
+    assert [numbers["epoch"] for numbers in told] == [4]
+    assert other.value == pytest.approx(trial_of(store, sweep_of()).value)

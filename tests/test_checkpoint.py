@@ -1,0 +1,48 @@
+"""States of long work: to the bit, and the one before where the newest is damaged."""
+
+import pytest
+import torch
+
+from autosparse.checkpoint import Checkpoints
+
+
+@pytest.fixture
+def three(tmp_path):
+    checkpoints = Checkpoints(tmp_path / "work")
+    for step in (1, 2, 11):
+        checkpoints.save(step, {"x": torch.full((3,), step / 3), "n": torch.tensor(step)}, {"lr": 0.1 / step})
+    return checkpoints
+
+
+def test_the_newest_comes_back_to_the_bit(three):
+    found = three.newest()
+    assert (found.step, found.content) == (11, {"lr": 0.1 / 11})
+    assert torch.equal(found.tensors["x"], torch.full((3,), 11 / 3))
+    assert found.tensors["n"].item() == 11
+
+
+def test_only_two_generations_are_kept(three):
+    assert len(list(three.folder.iterdir())) == 4
+
+
+@pytest.mark.parametrize("suffix", [".json", ".safetensors"])
+@pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
+def test_a_damaged_one_is_passed_over_for_the_one_before(three, suffix, damage):
+    path = three.folder / f"00000011{suffix}"
+    content = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
+    else:
+        middle = len(content) // 2
+        flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+        path.write_bytes(content[:middle] if damage == "truncate" else flipped)
+    assert three.newest().step == 2
+
+
+def test_nothing_is_found_where_nothing_was_saved(tmp_path):
+    assert Checkpoints(tmp_path / "absent").newest() is None
+
+
+def test_cleared_work_leaves_no_folder(three):
+    three.clear()
+    assert not three.folder.exists()
