@@ -37,6 +37,8 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
 ]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start and write nothing.")]
+Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU is taken to sustain.", min=0.001)]
 
 
 def run(
@@ -46,10 +48,8 @@ def run(
     only: Annotated[
         Only | None, typer.Option(help="Do one stage; what it builds on must be finished.", show_default=False)
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan; start and write nothing.")] = False,
-    tflops: Annotated[
-        float, typer.Option(help="With --dry-run: TFLOP/s that a GPU is taken to sustain.", min=0.001)
-    ] = 10.0,
+    dry_run: DryRun = False,
+    tflops: Tflops = 10.0,
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,
     data_root: common.DataRoot = None,

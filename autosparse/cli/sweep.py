@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from autosparse.cli import common
-from autosparse.cli.run import Changes, File, Preset, execute, planned
+from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, estimate, execute, planned, show_plan
 
 
 def register(app: typer.Typer) -> None:
@@ -20,6 +20,8 @@ def sweep(
     ] = None,
     preset: Preset = None,
     changes: Changes = None,
+    dry_run: DryRun = False,
+    tflops: Tflops = 10.0,
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,
     data_root: common.DataRoot = None,
@@ -42,6 +44,9 @@ def sweep(
         if asked not in labels:
             raise UnknownName("sweep", asked, labels)
     plan = plan.only_sweeps(name or labels)
+    if dry_run:
+        show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
+        return
     settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, retry_failed=True)
     code = execute(plan, settings, quiet=True)
     store, found = Store(storage), {}
