@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from autosparse.experiment.schema import Experiment, GridSpec, MethodSpec, Stated
+from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, MethodSpec, Stated
 from autosparse.experiment.tasks import DENSE, Cell
 
 if TYPE_CHECKING:
@@ -91,7 +91,13 @@ def _differences(
         scorer, original = experiment.scorers[mine.scorer], paper.scorers[their.scorer]
         yield from _apart("scorer.", _plain(scorer, ("irp", "irp_seeds")), _plain(original, ("irp", "irp_seeds")))
         for own, other in zip(scorer.irp, original.irp, strict=False):
-            yield from _apart("irp.", _plain(experiment.irp[own], ("seeds",)), _plain(paper.irp[other], ("seeds",)))
+            yield from _irp_apart(experiment.irp[own], paper.irp[other])
+    if mine.irp and their.irp:
+        yield from _irp_apart(experiment.irp[mine.irp], paper.irp[their.irp])
+
+
+def _irp_apart(mine: IrpSpec, theirs: IrpSpec) -> Iterator[str]:
+    return _apart("irp.", _plain(mine, ("seeds",)), _plain(theirs, ("seeds",)))
 
 
 def _method(grid: GridSpec, label: str) -> MethodSpec | None:

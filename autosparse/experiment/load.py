@@ -128,7 +128,7 @@ def _validated(model: type[M], text: str, source: str) -> M:
 
 
 def _written_out(content: dict[str, Any]) -> dict[str, Any]:
-    """Short forms in full: ``snip`` for ``{criterion: snip}``, one grid, source or IRP run for a list of one."""
+    """Short forms in full: ``snip`` for ``{criterion: snip}``, one grid, source, IRP run or level for a list of one."""
     content = {**content}
     for fitted in ("sweeps", "scorers"):
         if isinstance(content.get(fitted), dict):
@@ -149,7 +149,7 @@ def _listed(spec: Any, key: str) -> Any:
 def _methods_in_full(grid: Any) -> Any:
     if not isinstance(grid, dict) or not isinstance(grid.get("methods"), list):
         return grid
-    methods = [{"criterion": method} if isinstance(method, str) else method for method in grid["methods"]]
+    methods = [{"criterion": own} if isinstance(own, str) else _listed(own, "levels") for own in grid["methods"]]
     return {**grid, "methods": methods}
 
 

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.branches import branches
 from autosparse.experiment.compared import Comparison, Concordance, compared
-from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, MethodSpec
+from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, MethodSpec
 from autosparse.experiment.space import Search, SweepTask
 from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Strict, Task
 
@@ -75,7 +76,8 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
     Raises :class:`AutosparseError` where the grids hold more than ``MAX_CELLS`` cells.
     """
     size = sum(
-        len(g.models) * len(g.datasets) * len(g.methods) * len(g.sparsities) * len(g.seeds) for g in experiment.grid
+        len(g.models) * len(g.datasets) * sum(len(m.levels or g.sparsities) for m in g.methods) * len(g.seeds)
+        for g in experiment.grid
     )
     if size > MAX_CELLS:
         raise AutosparseError(f"{experiment.name}: the grid has {size:,} cells, more than {MAX_CELLS:,}: split it up")
@@ -98,7 +100,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
         for name, spec in experiment.scorers.items()
     }
     scorer_ids = {name: task.id for name, task in scorers.items()}
-    by_grid = [list(_cells(grid, scorer_ids)) for grid in experiment.grid]
+    by_grid = [list(_cells(grid, scorer_ids, experiment.irp)) for grid in experiment.grid]
     return Plan(
         experiment.name,
         _once([Planned(task, name) for name, by_seed in irp.items() for task in by_seed.values()]),
@@ -134,25 +136,26 @@ def _fields(spec: Strict, of: type[Strict]) -> dict[str, Any]:
     return {name: getattr(spec, name) for name in of.model_fields}
 
 
-def _cells(grid: GridSpec, scorer_ids: dict[str, str]) -> Iterator[Planned[Cell]]:
+def _cells(grid: GridSpec, scorer_ids: dict[str, str], irp: dict[str, IrpSpec]) -> Iterator[Planned[Cell]]:
     for model, dataset, method in itertools.product(grid.models, grid.datasets, grid.methods):
-        sparsities = (0.0,) if method.criterion == DENSE else grid.sparsities
-        for sparsity, seed in itertools.product(sparsities, grid.seeds):
-            yield Planned(_cell(grid, model, dataset, method, sparsity, seed, scorer_ids), method.label)
+        for point, seed in itertools.product(_points(grid, method, irp), grid.seeds):
+            cell = Cell(
+                model=model,
+                dataset=dataset,
+                criterion=method.criterion,
+                options=method.options,
+                scorer=scorer_ids[method.scorer] if method.scorer else None,
+                ablation=method.ablation,
+                seed=seed,
+                score_examples=grid.score_examples,
+                recipe=grid.recipe,
+                **point,
+            )
+            yield Planned(cell, method.label)
 
 
-def _cell(
-    grid: GridSpec, model: str, dataset: str, method: MethodSpec, sparsity: float, seed: int, scorer_ids: dict[str, str]
-) -> Cell:
-    return Cell(
-        model=model,
-        dataset=dataset,
-        criterion=method.criterion,
-        options=method.options,
-        scorer=scorer_ids[method.scorer] if method.scorer else None,
-        ablation=method.ablation,
-        sparsity=sparsity,
-        seed=seed,
-        score_examples=grid.score_examples,
-        recipe=grid.recipe,
-    )
+def _points(grid: GridSpec, method: MethodSpec, irp: dict[str, IrpSpec]) -> list[dict[str, Any]]:
+    """The sparsities of a method, with what else its cells have there."""
+    if method.irp is not None:
+        return list(branches(method, irp[method.irp]))
+    return [{"sparsity": sparsity} for sparsity in ((0.0,) if method.criterion == DENSE else grid.sparsities)]

@@ -6,13 +6,17 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.ablations import check_ablation
+from autosparse.experiment.branches import check_branch, check_branch_keys
 from autosparse.experiment.space import Search, candidate, extremes
 from autosparse.experiment.tasks import (
+    BRANCH,
     DENSE,
     Ablation,
     DatasetName,
     FitSpec,
     IrpFields,
+    Level,
     MethodName,
     ModelName,
     Options,
@@ -101,36 +105,32 @@ class MethodSpec(Strict):
     options: Options = Field(default_factory=dict)
     scorer: Name | None = None
     ablation: Ablation = None
+    irp: Name | None = None
+    """Of ``irp``: the name of the run whose masks and initial weights are taken."""
+    levels: Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    """Of ``irp``: the iterations after which masks are taken; they stand for the grid's sparsities."""
+    irp_seed: Seed | None = None
+    """Of ``irp``: which of the run's seeds all cells start from; by default its only one; of several, each its own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "MethodSpec":
-        if self.criterion != DENSE:
+        criterion = None if self.criterion in (DENSE, BRANCH) else CRITERIA[self.criterion]
+        if criterion is not None:
             check_option_values(self.criterion, self.options)
         elif self.options:
-            raise AutosparseError("dense takes no options")
-        needs_scorer = self.criterion != DENSE and "scorer" in CRITERIA[self.criterion].needs
+            raise AutosparseError(f"{self.criterion} takes no options")
+        needs_scorer = criterion is not None and "scorer" in criterion.needs
         if needs_scorer != (self.scorer is not None):
             verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"
             raise AutosparseError(f"method {self.criterion!r} {verb}")
-        if self.ablation and self.criterion == DENSE:
-            raise AutosparseError("dense has no masks or scores to ablate")
-        if self.ablation == "invert" and "sparsity" in CRITERIA[self.criterion].options:
-            raise AutosparseError(
-                f"{self.criterion!r} prunes in rounds or whole channels: its scores inverted mean nothing"
-            )
-        if self.ablation == "shuffle" and "channels" in CRITERIA[self.criterion].needs:
-            raise AutosparseError(
-                f"{self.criterion!r} prunes whole channels, which a shuffle of single weights would take apart: "
-                f"compare with random-structured instead"
-            )
-        if self.ablation == "reinit" and CRITERIA[self.criterion].changes_weights:
-            raise AutosparseError(f"{self.criterion!r} sets the weights itself: drop `ablation: reinit`, or take 3sp")
+        check_branch_keys(self)
+        check_ablation(self.criterion, self.ablation)
         return self
 
     @property
     def label(self) -> str:
         """What reports call it."""
-        return self.name or (f"{self.criterion}-{self.ablation}" if self.ablation else self.criterion)
+        return self.name or "-".join(part for part in (self.criterion, self.irp, self.ablation) if part)
 
 
 Stated = Annotated[float, Field(ge=0, le=100)] | tuple[float, float] | None
@@ -158,7 +158,7 @@ class Published(Strict):
 class GridSpec(Strict):
     """All combinations of models, datasets, methods, sparsities and seeds, trained by one recipe.
 
-    ``dense`` among the methods stands for one unpruned training per model, dataset and seed.
+    ``dense`` among the methods stands for one unpruned training per model, dataset and seed, ``irp`` for one per level.
     """
 
     name: Name | None = None
@@ -235,6 +235,9 @@ class Experiment(Strict):
             for method in grid.methods:
                 if method.scorer is not None and method.scorer not in self.scorers:
                     raise UnknownName(f"scorer (of method {method.label!r})", method.scorer, self.scorers)
+                if method.irp is not None:
+                    self._known_irp(method.irp, f"of method {method.label!r}")
+                    check_branch(method, self.irp[method.irp], grid)
         if not self.irp and not self.grid:
             raise AutosparseError("nothing to do: give `irp:`, `grid:`, or both")
         return self

@@ -149,3 +149,8 @@ class SweepTask(Task, Search):
     """Ids of the IRP runs."""
     fit: FitSpec = FitSpec()
     """Of what is not searched."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The IRP runs."""
+        return self.irp

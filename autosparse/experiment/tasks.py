@@ -24,10 +24,11 @@ from autosparse.errors import AutosparseError, UnknownName
 from autosparse.files import content_id
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.models import find_model
-from autosparse.schedule import SCHEDULES
+from autosparse.schedule import SCHEDULES, density_after
 from autosparse.training import Recipe
 
-DENSE = "dense"
+DENSE, BRANCH = "dense", "irp"
+"""Methods without a criterion: nothing is pruned, or an IRP run has pruned already."""
 
 
 class Strict(BaseModel):
@@ -47,7 +48,7 @@ def _known_dataset(name: str) -> str:
 
 
 def _known_method(name: str) -> str:
-    if name != DENSE:
+    if name not in (DENSE, BRANCH):
         CRITERIA[name]
     return name
 
@@ -74,10 +75,12 @@ def _one_of(kind: str, known: Any) -> AfterValidator:
 ModelName = Annotated[str, AfterValidator(_known_model)]
 DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 MethodName = Annotated[str, AfterValidator(_known_method)]
-"""A criterion, or ``dense``."""
+"""A criterion, ``dense``, or ``irp``."""
 IrpCriterion = Annotated[str, AfterValidator(_known_irp_criterion)]
 Sparsity = Annotated[float, Field(ge=0, lt=1)]
 Seed = Annotated[int, Field(ge=0)]
+Level = Annotated[int, Field(ge=0)]
+"""An iteration of IRP, from 1; 0: before the first, where nothing is pruned."""
 ScoreExamples = Annotated[int, Field(ge=1)] | None
 Options = dict[str, bool | int | float | str]
 
@@ -103,6 +106,11 @@ class Task(Strict):
         """16 hex digits that name the task by its content."""
         return content_id({"kind": self.kind, **self.spec})
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Ids of the tasks that it builds on."""
+        return ()
+
 
 class IrpFields(Strict):
     """What IRP runs that differ in their seed share."""
@@ -124,6 +132,10 @@ class IrpFields(Strict):
         check_option_values(self.criterion, self.options)
         return self
 
+    def sparsity_at(self, level: int) -> float:
+        """Share of weights removed after iteration ``level``; 12 digits, lest noise make a sparsity of its own."""
+        return round(1 - density_after(level, self.iterations, self.final_density, self.schedule), 12) if level else 0.0
+
 
 GIVEN = ("seed", "scorer", "sparsity", "near", "training")
 """Options of a criterion that the task gives it."""
@@ -143,6 +155,11 @@ class IrpTask(Task, IrpFields):
 
     kind: ClassVar[str] = "irp"
     seed: Seed = 0
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the initial weights."""
+        return self.seed if self.init is None else self.init
 
 
 class FitSpec(Strict):
@@ -181,6 +198,11 @@ class ScorerTask(Task):
     sweep: str | None = None
     """Id of the sweep; the rest is then as it comes."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The IRP runs, or the sweep."""
+        return self.irp if self.sweep is None else (self.sweep,)
+
 
 class Cell(Task):
     """One point of a grid: a network, pruned at initialisation by one method to one sparsity, then trained."""
@@ -193,10 +215,34 @@ class Cell(Task):
     scorer: str | None = None
     """Id of the scorer task, for ``autos``."""
     ablation: Ablation = None
+    irp: IrpFields | None = None
+    """Of a branch: the IRP run whose masks and initial weights it has."""
+    irp_seed: Seed | None = None
+    """Of a branch: the IRP run's seed; None: the cell's own."""
+    level: Level | None = None
+    """Of a branch: the iteration after which the masks are taken."""
     sparsity: Sparsity
     seed: Seed
     score_examples: ScoreExamples = SCORE_EXAMPLES
     recipe: Recipe = Recipe()
+
+    @property
+    def trunk(self) -> IrpTask | None:
+        """The IRP run that a branch starts from; None for every other cell."""
+        if self.irp is None:
+            return None
+        return IrpTask(**dict(self.irp), seed=self.seed if self.irp_seed is None else self.irp_seed)
+
+    @property
+    def init_seed(self) -> int:
+        """Seed of the initial weights: the cell's own, but a branch has those of its IRP run."""
+        trunk = self.trunk
+        return self.seed if trunk is None else trunk.init_seed
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scorer, or the IRP run of a branch."""
+        return tuple(own for own in (self.scorer, getattr(self.trunk, "id", None)) if own)
 
 
 TASKS: dict[str, type[Task]] = {task.kind: task for task in (IrpTask, ScorerTask, Cell)}

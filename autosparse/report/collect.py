@@ -15,7 +15,9 @@ METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"
 """Values of ``criterion`` that reports treat apart."""
 
-NOT_SETTING = ("model", "dataset", "criterion", "scorer", "ablation", "sparsity", "seed")
+NOT_SETTING = ("model", "dataset", "sparsity", "level", "seed")
+OF_METHOD = ("criterion", "options.", "scorer", "ablation", "irp")
+"""Beginnings of the names of parameters that say what a method is."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +171,12 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 def _settings(run: Run) -> dict[str, str]:
-    return {k: v for k, v in run.params.items() if k not in NOT_SETTING and not k.startswith("options.")}
+    return {k: v for k, v in run.params.items() if k not in NOT_SETTING and not k.startswith(OF_METHOD)}
 
 
 def _definition(run: Run) -> dict[str, str]:
     """What a method is, beside its name."""
-    return {k: v for k, v in run.params.items() if k in ("criterion", "scorer", "ablation") or k.startswith("options.")}
+    return {k: v for k, v in run.params.items() if k.startswith(OF_METHOD)}
 
 
 Grouping = Callable[[Run], dict[str, str]]

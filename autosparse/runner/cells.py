@@ -16,10 +16,11 @@ from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.data.split import Batch, Dataset
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import DENSE, Cell
+from autosparse.experiment.tasks import BRANCH, DENSE, Cell
 from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
 from autosparse.models import build_model
+from autosparse.runner.branch import branch_masks
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company
@@ -51,6 +52,7 @@ class Pruned:
 class Scored:
     """The last scores: cells of one network and method that differ in their sparsity need them once."""
 
+    store: Store
     scorer_of: Callable[[str], Scorer]
     key: str = ""
     scores: Scores = field(default_factory=dict)
@@ -78,7 +80,7 @@ def run_cells(
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
     """
-    last = Scored(scorer_of or (lambda own: _scorer(store.files_path("scorer", own) / "scorer")))
+    last = Scored(store, scorer_of or (lambda own: _scorer(store.files_path("scorer", own) / "scorer")))
     execution = execution or Execution()
     if together is None:
         found = _attempt(_company, cells, dataset, device, execution) if len(cells) > 1 else 1
@@ -111,7 +113,7 @@ def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Ex
 
 
 def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
-    model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.seed).to(device)
+    model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.init_seed).to(device)
     trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution)
     masks, seconds = _masks(cell, model, trainer, last)
     if cell.ablation == "reinit":
@@ -126,6 +128,8 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tupl
     started = time.perf_counter()
     if cell.criterion == DENSE:
         return None, 0.0
+    if cell.criterion == BRANCH:
+        return _shuffled(branch_masks(cell, model, last.store), cell), time.perf_counter() - started
     criterion = CRITERIA[cell.criterion]
     options: dict[str, Any] = dict(cell.options)
     given = {"seed": cell.seed, "training": trainer}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
 from autosparse.data.split import Dataset
-from autosparse.experiment.tasks import DENSE, Cell, IrpTask, Options, Task
+from autosparse.experiment.tasks import BRANCH, DENSE, Cell, IrpTask, Options, Task
 from autosparse.models import build_model
 
 BACKWARD = 3
@@ -61,7 +61,7 @@ class Costs:
             return FIXED + task.iterations * (self._training(task) + self._scoring(task, task.options))
         if not isinstance(task, Cell):
             return FIXED
-        if task.criterion == DENSE:
+        if task.criterion in (DENSE, BRANCH):
             return FIXED + self._training(task)
         trains = "training" in CRITERIA[task.criterion].needs
         rounds = _rounds(task.criterion, task.options) if trains else 0

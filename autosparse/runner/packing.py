@@ -49,5 +49,5 @@ def _shared(task: Task) -> str:
 
 
 def _neighbours(task: Task) -> str:
-    """Sorts cells of one network and method beside each other: they share their scores."""
-    return canonical_json(task.model_dump(mode="json", exclude={"sparsity"}))
+    """Sorts cells of one network and method beside each other: they share their scores, or their IRP run."""
+    return canonical_json(task.model_dump(mode="json", exclude={"sparsity", "level"}))

@@ -145,18 +145,13 @@ def _listener(bar: Bar, planned: dict[str, Planned[Task]], spool: Spool) -> Call
 def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
     """Those whose inputs are finished; the others would fail for a reason told elsewhere."""
     done = {p.task.id for p in (*plan.irp, *plan.sweeps, *plan.scorers) if store.record(p.task) is not None}
-    return [p for p in planned if set(_inputs(p.task)) <= done]
-
-
-def _inputs(task: Task) -> tuple[str, ...]:
-    single = (getattr(task, "scorer", None), getattr(task, "sweep", None))
-    return (*getattr(task, "irp", ()), *(own for own in single if own))
+    return [p for p in planned if set(p.task.inputs) <= done]
 
 
 def _reason(task: Task, store: Store) -> str:
     failure = store.failure(task)
     if failure is not None:
         return str(failure["error"])
-    if _inputs(task):
+    if task.inputs:
         return "what it builds on is not finished"
     return "interrupted, or its worker died; run again to go on"

@@ -65,8 +65,7 @@ def run_irp(
 
     Each iteration is kept: a run that was broken off goes on after the last that was done.
     """
-    init = task.seed if task.init is None else task.init
-    model = build_model(task.model, dataset.num_classes, dataset.input_shape, init).to(device)
+    model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
     states, before = store.states(task), _reached(task, store, dataset)
     for i, accuracy in enumerate(before.accuracy if before else (), 1):
         progress({"iteration": i, "accuracy": accuracy})

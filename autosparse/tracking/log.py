@@ -146,6 +146,8 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
         case Cell():
             shown = ("model", "dataset", "sparsity", "seed")
             tags |= {"method": planned.label, **{name: getattr(task, name) for name in shown}}
+            if task.trunk is not None:
+                tags |= {"irp_id": task.trunk.id}
             if "mask_sketch" in record.get("result", {}):
                 tags |= {"mask_sketch": record["result"]["mask_sketch"]}
         case IrpTask():

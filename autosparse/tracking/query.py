@@ -96,7 +96,7 @@ def _summary(values: list[float]) -> dict[str, Any]:
 
 def _settings(run: Run, of_method: bool) -> tuple[tuple[str, str], ...]:
     """How a cell was trained and, where rows are methods, how its method was set."""
-    names = ("recipe.", "score_examples") + (("options.", "scorer", "ablation") if of_method else ())
+    names = ("recipe.", "score_examples") + (("options.", "scorer", "ablation", "irp") if of_method else ())
     return tuple(sorted((name, value) for name, value in run.params.items() if name.startswith(names)))
 
 

@@ -1,0 +1,37 @@
+"""Where a branch of an IRP run starts: the run's masks after one of its iterations, over its initial weights."""
+
+import functools
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell
+from autosparse.irp import Survival, load_survival
+from autosparse.masks import Masks, prunable
+
+
+def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
+    """The masks of the IRP run that ``cell`` branches from, after iteration ``cell.level``.
+
+    :param model: at initialisation, by ``cell.init_seed``.
+    :raises AutosparseError: where its weights are not, bit for bit, those that the run started from.
+    """
+    assert cell.trunk is not None
+    assert cell.level is not None
+    survival = _survival(store.files_path("irp", cell.trunk.id) / "survival")
+    for name, weight in prunable(model).items():
+        if name not in survival.param or not torch.equal(weight.detach().float().cpu(), survival.param[name]):
+            raise AutosparseError(
+                f"{cell.model} with seed {cell.init_seed} does not start from the weights of IRP run {cell.trunk.id} "
+                f"({name!r} differs): the model has changed since; use a fresh --storage"
+            )
+    device = next(model.parameters()).device
+    return survival.masks(cell.level).to(device)
+
+
+@functools.lru_cache(maxsize=1)
+def _survival(folder: Path) -> Survival:
+    return load_survival(folder)

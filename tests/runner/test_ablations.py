@@ -1,0 +1,80 @@
+"""Every ablation of every method that takes it: what it keeps, and what it changes."""
+
+import pytest
+
+from autosparse.autos import fit_scorer
+from autosparse.criteria import CRITERIA
+from autosparse.errors import AutosparseError
+from autosparse.experiment.ablations import check_ablation
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell
+from autosparse.irp import rewind_prune
+from autosparse.models import build_model
+from autosparse.runner.cells import run_cells
+from autosparse.training import Recipe
+
+FEW = {
+    "force": {"rounds": 2},
+    "iter-snip": {"rounds": 2},
+    "prospr-first-order": {"steps": 2},
+    "synflow": {"rounds": 5},
+    "lth": {"rounds": 2},
+    "ltr": {"rounds": 2},
+    "snip-iter": {"rounds": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory, tiny_digits):
+    store = Store(tmp_path_factory.mktemp("ablations"))
+    model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
+    survival = rewind_prune(model, tiny_digits, iterations=2, final_density=0.1, recipe=Recipe(epochs=1))
+    fit_scorer(survival, backbone="conditional-mean").save(store.files_path("scorer", "some") / "scorer")
+    return store
+
+
+def accepted(name, ablation):
+    try:
+        check_ablation(name, ablation)
+    except AutosparseError:
+        return False
+    return True
+
+
+def results(name, ablations, store, dataset):
+    cells = [
+        Cell(
+            model="lenet-300-100",
+            dataset="digits",
+            criterion=name,
+            options=FEW.get(name, {}),
+            scorer="some" if name == "autos" else None,
+            ablation=ablation,
+            sparsity=0.8,
+            seed=0,
+            recipe=Recipe(epochs=1),
+        )
+        for ablation in (None, *ablations)
+    ]
+    done = [pair for pack in run_cells(cells, store, dataset, "cpu") for pair in pack]
+    return {cell.ablation: result for cell, result in done}
+
+
+@pytest.mark.parametrize("name", list(CRITERIA))
+def test_ablations_keep_what_they_promise(name, store, tiny_digits):
+    ablations = [ablation for ablation in ("shuffle", "reinit", "invert") if accepted(name, ablation)]
+    found = results(name, ablations, store, tiny_digits)
+    plain = found.pop(None)
+    losses = {plain["history"]["train_loss"][0]}
+    for ablation, result in found.items():
+        losses.add(result["history"]["train_loss"][0])
+        assert result["kept"] == plain["kept"]
+        assert (result["mask_sketch"] == plain["mask_sketch"]) == (ablation == "reinit")
+        assert ablation == "invert" or result["density_by_layer"] == plain["density_by_layer"]
+    assert len(losses) == 1 + len(ablations)
+
+
+@pytest.mark.parametrize("name", ["lth", "ltr", "snip-iter", "magnitude-after-training"])
+def test_references_that_train_take_shuffle_and_reinit(name):
+    assert accepted(name, "shuffle")
+    assert accepted(name, "reinit")
