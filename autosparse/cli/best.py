@@ -65,6 +65,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     return {
         "network": f"{row['model']} on {row['dataset']}",
         "sparsity": f"{row['sparsity']:g}",
+        "settings": row["settings"],
         "best": row["best"],
         "mean": f"{common.plus_minus(row['mean'], row['half_width'])} ({row['n']})",
         "next": row["next"] or "",

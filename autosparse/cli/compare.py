@@ -39,6 +39,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
     return {
         "network": f"{row['model']} on {row['dataset']}",
         "sparsity": f"{row['sparsity']:g}",
+        "settings": row["settings"],
         "method": row["method"],
         "A": f"{row['a']:.2f}",
         "B": f"{row['b']:.2f}",

@@ -16,6 +16,9 @@ from autosparse.tracking.pages import all_runs
 LOWER_IS_BETTER = ("seconds", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
 
+Settings = tuple[tuple[str, str], ...]
+"""Parameters and their values, sorted."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -68,11 +71,11 @@ def best(
     metrics = {name for run in cells for name in run.metrics}
     if metric not in metrics:
         raise UnknownName("metric", metric, metrics)
-    groups: dict[tuple[Any, ...], dict[tuple[tuple[str, str], ...], list[float]]] = {}
+    groups: dict[tuple[Any, ...], dict[Settings, list[float]]] = {}
     for run in cells:
         if metric in run.metrics:
             variants = groups.setdefault(tuple(_value(run, group) for group in group_by), {})
-            variants.setdefault(_settings(run, "method" in group_by), []).append(run.metrics[metric])
+            variants.setdefault(settings_of(run, "method" in group_by), []).append(run.metrics[metric])
     rows = [
         {**dict(zip(group_by, key, strict=True)), "settings": settings, "metric": metric, **_summary(values)}
         for key, variants in groups.items()
@@ -94,8 +97,8 @@ def _summary(values: list[float]) -> dict[str, Any]:
     return {"n": len(values), "mean": statistics.fmean(values), "std": std}
 
 
-def _settings(run: Run, of_method: bool) -> tuple[tuple[str, str], ...]:
-    """How a cell was trained and, where rows are methods, how its method was set."""
+def settings_of(run: Run, of_method: bool) -> Settings:
+    """How a cell was trained and, with ``of_method``, how its method was set."""
     names = ("recipe.", "score_examples") + (("options.", "scorer", "ablation", "irp") if of_method else ())
     return tuple(sorted((name, value) for name, value in run.params.items() if name.startswith(names)))
 

@@ -21,7 +21,7 @@ from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.tracking.client import safe_uri, tracking_errors
 from autosparse.tracking.query import Run, finished_runs
-from autosparse.tracking.winners import winners
+from autosparse.tracking.winners import method_names, winners
 
 NAME, CHAMPION = "autos", "champion"
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -43,10 +43,12 @@ def promote(
     if not scorers:
         raise AutosparseError(f"experiment {experiment!r} has no finished scorer in MLflow; run one with `scorers:`")
     by_id = {run.tags["task_id"]: name for name, run in scorers.items()}
-    cells = [run for run in finished_runs(client, experiment, "cell") if run.params.get("scorer") in by_id]
+    learned = [run for run in finished_runs(client, experiment, "cell") if "scorer" in run.params]
+    cells = [run for run in learned if run.params["scorer"] in by_id]
     if label and label not in scorers:
         raise UnknownName("scorer", label, scorers)
-    scorer_of = {cell.tags["method"]: by_id[cell.params["scorer"]] for cell in cells}
+    name = method_names(learned)
+    scorer_of = {name(cell): by_id[cell.params["scorer"]] for cell in cells}
     chosen = label or _best(client, experiment, sparsity, metric, scorer_of)
     run = scorers[chosen]
     accuracy = _accuracies([c for c in cells if by_id[c.params["scorer"]] == chosen])

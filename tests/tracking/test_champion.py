@@ -158,6 +158,6 @@ def test_the_commands_promote_prune_compare_and_name_winners(done, tmp_path: Pat
     (row,) = json.loads(run("compare", "by-table", "snip", "--experiment", "exp", "--json"))
     assert row["pairs"] == 2
     header, line = run("best", "--experiment", "exp", "--winners", "--csv").splitlines()
-    assert header.startswith("model,dataset,sparsity,best,n,mean,half_width,next")
+    assert header.startswith("model,dataset,sparsity,settings,best,n,mean,half_width,next")
     assert line.startswith("lenet-300-100,digits,0.9,")
     assert "by-" in run("best", "--experiment", "exp", "--scorers")

@@ -37,9 +37,10 @@ def test_one_seed_has_no_interval_and_nothing_in_common_no_difference():
     assert paired({0: 3.0}, {1: 1.0}) is None
 
 
-def cell(method, sparsity, seed, accuracy, scorer=None, **metrics):
+def cell(method, sparsity, seed, accuracy, scorer=None, epochs=10, **metrics):
     tags = {"method": method, "model": "m", "dataset": "d", "sparsity": str(sparsity), "seed": str(seed)}
-    return Run("id", "name", tags, {"scorer": scorer} if scorer else {}, {"test_accuracy": accuracy, **metrics})
+    params = {"recipe.epochs": str(epochs)} | ({"scorer": scorer} if scorer else {})
+    return Run("id", "name", tags, params, {"test_accuracy": accuracy, **metrics})
 
 
 RUNS = {
@@ -51,7 +52,16 @@ RUNS = {
         cell("snip", 0.99, 0, 50.0),
     ],
     "y": [*(cell("snip", 0.9, seed, 91.0 + seed) for seed in range(1, 4)), cell("lth", 0.9, 0, 1.0)],
+    "edited": [
+        *(cell("snip", 0.9, seed, 60.0) for seed in range(2)),
+        *(cell("grasp", 0.9, seed, 50.0) for seed in range(2)),
+        *(cell("snip", 0.9, seed, 70.0, epochs=20) for seed in range(2)),
+        *(cell("grasp", 0.9, seed, 75.0, epochs=20) for seed in range(2)),
+    ],
+    "longer": [cell("snip", 0.9, 0, 71.5, epochs=20), cell("snip", 0.99, 0, 1.0, epochs=30)],
+    "refitted": [cell("autos", 0.9, 0, 80.0, "old"), cell("autos", 0.9, 0, 82.0, "new")],
 }
+SHORT, LONG = "recipe.epochs=10", "recipe.epochs=20"
 
 
 @pytest.fixture(autouse=True)
@@ -86,6 +96,29 @@ def test_methods_of_one_experiment_are_compared():
     (row,) = compare(None, "snip", "grasp", "x")
     assert (row["sparsity"], row["pairs"]) == (0.9, 3)
     assert row["difference"] == pytest.approx(1 - 0.1 / 3)
+
+
+def test_cells_of_two_recipes_never_compete():
+    told = [(row["settings"], row["best"], row["n"], row["mean"], row["lead"]) for row in winners(None, "edited")]
+    assert told == [(SHORT, "snip", 2, 60.0, 10.0), (LONG, "grasp", 2, 75.0, 5.0)]
+    assert {row["settings"] for row in winners(None, "x")} == {""}
+
+
+def test_methods_are_compared_within_a_recipe():
+    told = [(row["settings"], row["pairs"], row["difference"]) for row in compare(None, "snip", "grasp", "edited")]
+    assert told == [(SHORT, 2, 10.0), (LONG, 2, -5.0)]
+
+
+def test_experiments_are_compared_where_their_recipes_agree_else_each_with_each():
+    told = [(row["settings"], row["method"], row["difference"]) for row in compare(None, "edited", "longer")]
+    assert told == [(LONG, "snip", -1.5)]
+    told = [(row["settings"], row["difference"]) for row in compare(None, "x", "longer")]
+    assert told == [("", 90.0 - 71.5), ("", 49.0)]
+
+
+def test_a_method_whose_scorer_was_fitted_anew_is_two_methods():
+    (row,) = winners(None, "refitted")
+    assert (row["best"], row["next"], row["lead"]) == ("autos (scorer=new)", "autos (scorer=old)", 2.0)
 
 
 @pytest.mark.parametrize(
