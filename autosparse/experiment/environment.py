@@ -19,6 +19,24 @@ def describe_environment() -> dict[str, Any]:
     }
 
 
+def describe_device(device: str) -> dict[str, str]:
+    """Host, and the name of the accelerator or processor that work on ``device`` runs on."""
+    if device == "cuda":
+        import torch
+
+        return {"host": platform.node(), "device_name": torch.cuda.get_device_name()}
+    return {"host": platform.node(), "device_name": _processor()}
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, "") or platform.processor() or platform.machine()
+
+
 def _version(package: str) -> str:
     try:
         return version(package)

@@ -41,6 +41,8 @@ class Pruned:
     masks: Masks | None
     trainer: Trainer
     seconds_score: float
+    images: int
+    """Trained on, its own training included."""
 
     @property
     def member(self) -> Member:
@@ -120,7 +122,7 @@ def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, las
         fresh = derive_seed(cell.seed, "reinit")
         model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
         trainer.go_on(start=0)
-    return Pruned(cell, model, masks, trainer, seconds)
+    return Pruned(cell, model, masks, trainer, seconds, trainer.images + trainer.images_ahead)
 
 
 def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tuple[Masks | None, float]:
@@ -216,12 +218,14 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "sparsity": masks.sparsity,
         "kept": masks.kept,
         "total": masks.total,
+        "parameters": sum(parameter.numel() for parameter in pruned.model.parameters()),
         "density_by_layer": masks.density_by_layer(),
         "collapsed_layers": masks.collapsed_layers(),
         "dataset_fingerprint": dataset.fingerprint,
         "seconds": pruned.seconds_score + seconds,
         "seconds_score": pruned.seconds_score,
         "seconds_train": seconds,
+        "images": pruned.images,
         "trained_together": together,
         "device": dataset.train.device.type,
         "precision": pruned.trainer.execution.precision_on(dataset.train.device),

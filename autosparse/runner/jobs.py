@@ -13,6 +13,7 @@ from ray import get_gpu_ids, tune
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.experiment.environment import describe_device
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
@@ -81,7 +82,7 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
     load_plugins(shared["plugins"])
-    store, environment = Store(shared["storage"]), shared["environment"]
+    store, environment = Store(shared["storage"]), {**shared["environment"], **describe_device(device)}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
     todo = [task for task in tasks if store.record(task) is None]
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}

@@ -1,7 +1,9 @@
 """An experiment from its plan to finished records: stages on Ray, MLflow written as they finish."""
 
+import contextlib
+import time
 import traceback
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from autosparse.data import load_dataset
@@ -98,7 +100,7 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
     for name in sorted(needed):
         talk.say(f"loading {name}")
         datasets[name] = load_dataset(name, settings.data_root, download=settings.download)
-    environment = describe_environment()
+    environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
     talk.say("starting Ray")
     with ray_session(settings):
         from autosparse.runner.jobs import to_arrays  # here: Ray takes seconds to import
@@ -116,7 +118,11 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
             if not missing:
                 continue
             tasks = [p.task for p in missing.values()]
-            with talk.stage(TITLES[stage], tasks) as bar, Spool(tracker, talk.warn) as spool:
+            with (
+                _timed(stage, tracker, talk),
+                talk.stage(TITLES[stage], tasks) as bar,
+                Spool(tracker, talk.warn) as spool,
+            ):
                 on_event = _listener(bar, missing, spool)
                 if stage != "sweeps":
                     run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins)
@@ -128,6 +134,17 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
                     except AutosparseError as error:
                         store.fail(sweep, str(error), traceback.format_exc(), environment)
                     on_event({"event": "done", "task_ids": [sweep.id]})
+
+
+@contextlib.contextmanager
+def _timed(stage: str, tracker: Tracker, talk: Talk) -> Iterator[None]:
+    """Note the wall time of a stage, also of one that is broken off."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        seconds = time.monotonic() - started
+        talk.guard(lambda: tracker.spent(stage, seconds))
 
 
 def _listener(bar: Bar, planned: dict[str, Planned[Task]], spool: Spool) -> Callable[[Record], None]:

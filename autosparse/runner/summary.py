@@ -18,6 +18,7 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.files_path("irp", own) / "survival"))
     return {
         **plan.about,
+        "layers": _layers(plan, store),
         "tasks": {
             "irp": len(plan.irp),
             "sweeps": len(plan.sweeps),
@@ -30,6 +31,16 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
             for pair in plan.concordances
         ],
     }
+
+
+def _layers(plan: Plan, store: Store) -> dict[str, list[str]]:
+    """The layers of each model in the order of the network, from the first of its cells that has finished."""
+    layers: dict[str, list[str]] = {}
+    for planned in plan.cells:
+        model = planned.task.model
+        if model not in layers and (record := store.record(planned.task)):
+            layers[model] = list(record["result"]["density_by_layer"])
+    return layers
 
 
 def _measured(pair: Concordance, load: Callable[[str], Survival]) -> float:

@@ -105,6 +105,7 @@ def run_irp(
         "density_by_layer": final.density_by_layer(),
         "collapsed_layers": final.collapsed_layers(),
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
+        "images": task.iterations * task.recipe.epochs * len(dataset.train),
         "precision": (execution or Execution()).precision_on(device),
     }
 

@@ -1,6 +1,7 @@
 """From records to MLflow runs: one writer, one run per task, however often it is called."""
 
 import re
+import time
 from typing import Any
 
 from mlflow import MlflowClient
@@ -10,6 +11,7 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
+from autosparse.tracking import curves
 from autosparse.tracking.client import open_experiment, tracking_errors
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.trials import log_trials
@@ -20,6 +22,8 @@ WHOLE = "experiment"
 """The kind of a parent run."""
 SUMMARY = "experiment.json"
 """Its artifact: what the report says of the experiment as a whole."""
+WALL_SECONDS = "wall_seconds/"
+"""Prefix of its metrics: the time from start to end of a stage, a point for each time that it ran."""
 
 
 class Tracker:
@@ -58,6 +62,11 @@ class Tracker:
                 self.client.update_run(self.parent, status=status)
             else:
                 self.client.set_terminated(self.parent, status=status)
+
+    def spent(self, stage: str, seconds: float) -> None:
+        """Add the wall time of a stage, or of a part of it, to the parent run's history."""
+        with tracking_errors(self.client.tracking_uri):
+            self.client.log_metric(self.parent, f"{WALL_SECONDS}{stage}", seconds, step=int(time.time()))
 
     def sync(self, plan: Plan) -> int:
         """Write every finished or failed task of ``plan`` that MLflow does not have; returns how many."""
@@ -141,6 +150,7 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
         "git_commit": environment["git_commit"],
         "host": environment["host"],
         **{f"version.{name}": version for name, version in environment["versions"].items()},
+        **_where(record),
     }
     match task:
         case Cell():
@@ -150,6 +160,8 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
                 tags |= {"irp_id": task.trunk.id}
             if "mask_sketch" in record.get("result", {}):
                 tags |= {"mask_sketch": record["result"]["mask_sketch"]}
+            if "result" in record:
+                tags |= {curves.TAG: curves.pack(record["result"]["history"])}
         case IrpTask():
             tags |= {name: getattr(task, name) for name in ("model", "dataset", "criterion", "seed")}
         case SweepTask():
@@ -165,10 +177,18 @@ def _ended(record: Record) -> int:
     return int(record["ended_ms"])
 
 
+def _where(record: Record) -> dict[str, Any]:
+    """On what, and on which data; older records lack some of it."""
+    environment, result = record["environment"], record.get("result", {})
+    found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
+    found |= {name: result.get(name) for name in ("device", "dataset_fingerprint")}
+    return {name: value for name, value in found.items() if value}
+
+
 def _metrics(task: Task, result: Record, now: int) -> list[Metric]:
     """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
     series: dict[str, list[float]] = {}
-    plain: dict[str, float] = {"seconds": result["seconds"]}
+    plain: dict[str, float] = {name: result[name] for name in ("seconds", "images", "parameters") if name in result}
     if isinstance(task, Cell):
         series = result["history"]
         plain |= {
@@ -188,7 +208,7 @@ def _metrics(task: Task, result: Record, now: int) -> list[Metric]:
         plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
         result = {"density_by_layer": report["layer_density_at_95"]}
     densities = result.get("density_by_layer", {})
-    plain |= {f"density/{_metric_name(layer)}": density for layer, density in densities.items()}
+    plain |= {f"density/{metric_name(layer)}": density for layer, density in densities.items()}
     steps = [Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values, 1)]
     return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
 
@@ -205,7 +225,7 @@ def _measures(result: Record) -> dict[str, float]:
     return measures
 
 
-def _metric_name(layer: str) -> str:
+def metric_name(layer: str) -> str:
     """A layer's name in the characters that MLflow takes."""
     return re.sub(r"[^\w\-. :/]", "_", layer)
 

@@ -13,7 +13,7 @@ from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FINISHED
 from autosparse.tracking.pages import all_runs
 
-LOWER_IS_BETTER = ("seconds", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
+LOWER_IS_BETTER = ("seconds", "images", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
 
 Settings = tuple[tuple[str, str], ...]

@@ -105,6 +105,12 @@ def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:
     return math.ceil(len(dataset.train) / recipe.batch_size)
 
 
+def images_before(step: int, dataset: Dataset, recipe: Recipe) -> int:
+    """Number of images that a training sees before ``step``, each as often as it is seen."""
+    epochs, steps = divmod(step, steps_per_epoch(dataset, recipe))
+    return epochs * len(dataset.train) + min(steps * recipe.batch_size, len(dataset.train))
+
+
 def epochs_between(start: int, stop: int | None, length: int, epochs: int) -> Iterator[tuple[int, range]]:
     """Each epoch (from 1) that has steps in [start, stop), with those steps counted from the epoch's first."""
     stop = epochs * length if stop is None else stop

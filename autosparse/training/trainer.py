@@ -11,7 +11,7 @@ from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed
 from autosparse.training.execution import Execution
-from autosparse.training.loop import History, steps_per_epoch, train
+from autosparse.training.loop import History, images_before, steps_per_epoch, train
 from autosparse.training.recipe import Recipe
 
 
@@ -32,6 +32,9 @@ class Trainer:
     loss: Loss = F.cross_entropy
     execution: Execution = field(default_factory=Execution)
 
+    images: int = field(default=0, init=False)
+    """Number of images that it has trained on so far, without those of :meth:`finish`."""
+
     def __post_init__(self) -> None:
         self._last, self._start = self.recipe, 0
 
@@ -50,6 +53,7 @@ class Trainer:
     ) -> None:
         """Train in place, see :class:`autosparse.criteria.trained.Training`."""
         seed = self.seed if run is None else derive_seed(self.seed, "run", run)
+        self.images += self._images(self.recipe, start, self.steps if stop is None else stop)
         train(
             model, self.dataset, self.recipe, masks, seed, self.loss, start=start, stop=stop, execution=self.execution
         )
@@ -58,6 +62,15 @@ class Trainer:
     def ahead(self) -> tuple[Recipe, int]:
         """What :meth:`finish` will train by, and from which step on."""
         return self._last, self._start
+
+    @property
+    def images_ahead(self) -> int:
+        """Number of images that :meth:`finish` will train on."""
+        recipe, start = self.ahead
+        return self._images(recipe, start, recipe.epochs * steps_per_epoch(self.dataset, recipe))
+
+    def _images(self, recipe: Recipe, start: int, stop: int) -> int:
+        return images_before(stop, self.dataset, recipe) - images_before(start, self.dataset, recipe)
 
     def go_on(self, start: int) -> None:
         """Let :meth:`finish` train from this step on."""

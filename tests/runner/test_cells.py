@@ -58,6 +58,13 @@ def test_cells_that_leave_off_in_the_midst_of_a_training_are_trained_apart_from_
     assert results(some, tmp_path, 3) == results(some, tmp_path, 1)
 
 
+def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
+    n = len(load_dataset("digits").train)
+    snip, lth = results([cell("snip"), cell("lth", options={"rounds": 3})], tmp_path, 2)
+    assert (snip["images"], lth["images"]) == (2 * n, (3 + 1) * 2 * n)
+    assert snip["parameters"] == snip["total"] + 300 + 100 + 10  # and the biases
+
+
 def test_networks_are_scored_once_for_all_sparsities(tmp_path, monkeypatch):
     scored = []
     snip = CRITERIA["snip"]

@@ -9,6 +9,7 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.tracking.client import connect, safe_uri, tracking_uri
+from autosparse.tracking.curves import unpack
 from autosparse.tracking.log import WHOLE, Tracker
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.query import best, finished_runs
@@ -94,6 +95,18 @@ def test_a_cell_has_the_measures_of_its_masks(client, store, plan):
     expected = {"effective_sparsity": 0.93, "effective_kept": 7, "disconnected_layers": 1}
     expected |= {"flops_dense": 200, "flops_pruned": 20, "flops_share": 0.1}
     assert expected.items() <= run.data.metrics.items()
+
+
+def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, store, plan):
+    where = {"device_name": "A GPU", "gpus_per_job": 0.25}
+    more = {"device": "cuda", "images": 120, "parameters": 110, "dataset_fingerprint": "1e35"}
+    store.finish(plan.cells[0].task, result(50.0) | more, ENVIRONMENT | where)
+    Tracker(client, "exp", store).log(plan.cells[0])
+    (run,) = runs_of(client)
+    expected = {"device": "cuda", "device_name": "A GPU", "gpus_per_job": "0.25", "dataset_fingerprint": "1e35"}
+    assert expected.items() <= run.data.tags.items()
+    assert {"images": 120, "parameters": 110}.items() <= run.data.metrics.items()
+    assert unpack(run.data.tags["curves"]) == {"epochs": [1, 2], "train_loss": [2, 1], "test_accuracy": [45, 50]}
 
 
 def test_a_cell_that_could_not_be_measured_is_logged_without(client, store, plan):

@@ -89,3 +89,17 @@ def test_fine_tuning_holds_the_last_rate_and_its_own_number_of_epochs(tiny_digit
     train(expected, tiny_digits, replace(PLAIN, lr=0.1 * 0.1, milestones=(), epochs=3), seed=5)
     assert len(history.test_accuracy) == 3
     assert same(expected, model)
+
+
+def test_images_are_counted_as_often_as_they_are_trained_on(tiny_digits):
+    n = len(tiny_digits.train)
+    trainer, model = Trainer(tiny_digits, PLAIN, seed=5), fresh()
+    assert (trainer.images, trainer.images_ahead) == (0, 2 * n)
+    trainer(model, None, stop=3)  # of 4 steps an epoch
+    assert trainer.images == 3 * PLAIN.batch_size
+    trainer(model, None, start=3, stop=4)
+    assert trainer.images == n
+    prune(fresh(), "ltr", 0.8, training=trainer, rounds=2, rewind=0.5)
+    assert (trainer.images, trainer.images_ahead) == (n + n + 2 * n, n)
+    trainer.fine_tune(3)
+    assert trainer.images_ahead == 3 * n
