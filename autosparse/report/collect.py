@@ -2,13 +2,14 @@
 
 import re
 import statistics
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from mlflow import MlflowClient
 
 from autosparse.criteria import CRITERIA
+from autosparse.tracking.log import metric_name
 from autosparse.tracking.query import Run, apart, finished_runs
 
 METRIC = "test_accuracy"
@@ -61,13 +62,13 @@ class Point:
         return [run.metrics[metric] for run in self.runs if metric in run.metrics]
 
     def densities(self) -> dict[str, list[float]]:
-        """Density of each layer in each run, layers in natural order of their names."""
+        """Density of each layer in each run."""
         found: dict[str, list[float]] = {}
         for run in self.runs:
             for name, value in run.metrics.items():
                 if name.startswith("density/"):
                     found.setdefault(name.removeprefix("density/"), []).append(value)
-        return dict(sorted(found.items(), key=lambda item: natural(item[0])))
+        return found
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,13 @@ class Section:
     """What sets it apart from other sections of the same model and dataset; mostly empty."""
     settings: dict[str, str]
     methods: list[Method]
+    layers: Sequence[str] = ()
+    """Names of its layers in network order, where that is known."""
+
+    def in_order(self, names: Iterable[str]) -> list[str]:
+        """Layers in network order; those that it does not know last, in the natural order of their names."""
+        place = {name: index for index, name in enumerate(self.layers)}
+        return sorted(set(names), key=lambda name: (place.get(name, len(place)), natural(name)))
 
     @property
     def title(self) -> str:
@@ -151,8 +159,11 @@ def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
     return make_sections(finished_runs(client, experiment, "cell"))
 
 
-def make_sections(cells: Iterable[Run]) -> list[Section]:
-    """See :func:`sections_of`; cells without a test accuracy are left out."""
+def make_sections(cells: Iterable[Run], layers: Mapping[str, Sequence[str]] | None = None) -> list[Section]:
+    """See :func:`sections_of`; cells without a test accuracy are left out.
+
+    :param layers: of each model, in network order.
+    """
     by_network: dict[tuple[str, str], list[Run]] = {}
     for run in cells:
         if METRIC in run.metrics:
@@ -161,7 +172,8 @@ def make_sections(cells: Iterable[Run]) -> list[Section]:
     for (model, dataset), runs in sorted(by_network.items()):
         groups = _grouped(runs, _settings)
         for note, group in zip(apart([settings for settings, _ in groups]), groups, strict=True):
-            sections.append(Section(model, dataset, note, group[0], _methods(group[1])))
+            order = [metric_name(layer) for layer in (layers or {}).get(model, ())]
+            sections.append(Section(model, dataset, note, group[0], _methods(group[1]), order))
     return sections
 
 

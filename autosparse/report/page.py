@@ -1,29 +1,34 @@
 """The report of an experiment: one HTML file that needs nothing but a browser."""
 
 import shlex
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from importlib import resources
 from pathlib import Path
+from typing import Any
 
-from jinja2 import Environment, StrictUndefined, Template
-from markupsafe import Markup
-from matplotlib.figure import Figure
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow import MlflowClient
 
 from autosparse.analysis.sketch import LARGEST_ERROR, SIZE
 from autosparse.files import write_atomic
-from autosparse.report.collect import make_sections, natural
+from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
+from autosparse.report.curves import has_curves
 from autosparse.report.figures_autos import prediction_figure, survival_figure
+from autosparse.report.figures_curves import curves_figure
+from autosparse.report.figures_density import density_figure, has_densities, numbered
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
+from autosparse.report.gallery import Gallery
 from autosparse.report.plain import Plain, plain_tables, write_tables
+from autosparse.report.provenance import provenance_of
 from autosparse.report.published import concordant_pairs, published_tables, summary_of
-from autosparse.report.style import inline_png, inline_svg, line_styles
+from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
+from autosparse.report.tables_cost import Costs, method_costs, stage_costs, wall_seconds
+from autosparse.report.tables_size import size_table
 from autosparse.tracking.client import find_experiment, safe_uri, tracking_errors
 from autosparse.tracking.log import FAILED
 from autosparse.tracking.pages import all_runs
@@ -40,16 +45,28 @@ UNTOLD = {
     "command": "autosparse run FILE.yaml",
     "file": "",
     "tasks": {"cells": 1},
+    "layers": {},
 }
 """Of an experiment without a parent run: what an older version wrote."""
 IRP_COMPARED = 12
 """IRP runs whose survival scores are compared: as many as fit on a page."""
 
 
+@dataclass(frozen=True)
+class Report:
+    """What :func:`write_report` writes."""
+
+    page: str
+    """HTML."""
+    tables: list[Plain]
+    figures: Gallery
+
+
 def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     """Write ``folder/index.html`` with everything that MLflow holds of an experiment, and return its path.
 
-    Each of its tables lies in ``folder/tables`` as Markdown, CSV and LaTeX, too.
+    Each of its tables lies in ``folder/tables`` as Markdown, CSV and LaTeX, and each of its figures in
+    ``folder/figures``, as SVG or, where it is a cloud of points, PNG.
 
     The file is whole or not there, and holds its figures and styles itself. Only MLflow is read: runs, metrics, and
     the samples of weights that were logged as artifacts; a sample that cannot be had is told of in the page.
@@ -57,79 +74,90 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     :raises AutosparseError: where MLflow does not answer, knows no such experiment, or ``folder`` cannot be written.
     """
     path = Path(folder) / "index.html"
-    page, tables = render(client, experiment)
-    write_atomic(path, page.encode())
-    write_tables(tables, Path(folder))
+    report = render(client, experiment)
+    write_atomic(path, report.page.encode())
+    write_tables(report.tables, Path(folder))
+    report.figures.write(Path(folder))
     return path
 
 
-def render(client: MlflowClient, experiment: str) -> tuple[str, list[Plain]]:
-    """The HTML of :func:`write_report`, and its tables."""
+def render(client: MlflowClient, experiment: str) -> Report:
+    """The page of :func:`write_report`, its tables and figures."""
     cells, irp = finished_runs(client, experiment, "cell"), in_order(finished_runs(client, experiment, "irp"))
-    sections = make_sections(cells)
+    parent, told = summary_of(client, experiment)
+    summary = {**UNTOLD, **told}
+    sections = make_sections(cells, summary["layers"])
     fits = fits_of(client, experiment, irp)
     runs = [*cells, *irp, *(fit.run for fit in fits)]
-    summary = {**UNTOLD, **summary_of(client, experiment)}
     compared = irp_runs_of(client, irp[:IRP_COMPARED])
     published, concordant = published_tables(summary, cells), concordant_pairs(summary)
     concordances = concordance_tables(compared)
-    styles = line_styles(method for section in sections for method in section.methods)
-    page = _template().render(
-        experiment=experiment,
-        summary=summary,
-        published=published,
-        concordant=concordant,
-        sections=sections,
-        irp=compared[:IRP_SHOWN],
-        concordances=concordances,
-        compared=len(compared),
-        fits=fits,
-        counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
-        failed=_failed(client, experiment),
-        networks=list(dict.fromkeys(f"{section.model} on {section.dataset}" for section in sections)),
-        written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
-        provenance=_provenance(runs),
-        tracking_uri=safe_uri(client.tracking_uri),
-        version=__version__,
-        draw_accuracy=lambda section: _svg(partial(accuracy_figure, section, styles), f"accuracy {section.title}"),
-        draw_iterations=lambda run: _svg(partial(iterations_figure, run), f"iterations {run.run.run_id}"),
-        draw_survival=lambda run: inline_png(partial(survival_figure, run, run.sample)),
-        draw_prediction=lambda fit: inline_png(partial(prediction_figure, fit.sample)),
+    stages = _stages(client, parent, irp, [fit.run for fit in fits], cells)
+    gallery = Gallery()
+    page = (
+        _environment()
+        .get_template("page.html.j2")
+        .render(
+            experiment=experiment,
+            summary=summary,
+            published=published,
+            concordant=concordant,
+            sections=sections,
+            irp=compared[:IRP_SHOWN],
+            concordances=concordances,
+            compared=len(compared),
+            fits=fits,
+            stages=stages,
+            counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
+            failed=_failed(client, experiment),
+            networks=list(dict.fromkeys(f"{section.model} on {section.dataset}" for section in sections)),
+            written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
+            provenance=provenance_of(runs),
+            tracking_uri=safe_uri(client.tracking_uri),
+            version=__version__,
+            **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
+        )
     )
-    return page, list(plain_tables(sections, published, concordant, concordances))
+    return Report(page, list(plain_tables(sections, published, concordant, concordances, stages)), gallery)
 
 
-def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[[Any], str]]:
+    """What the templates call to draw."""
+    svg, png = gallery.svg, gallery.png
+    return {
+        "draw_accuracy": lambda own: svg(partial(accuracy_figure, own, styles), f"accuracy {own.title}"),
+        "draw_curves": lambda own: svg(partial(curves_figure, own, styles), f"training {own.title}"),
+        "draw_densities": lambda own: svg(partial(density_figure, own), f"density {own.title}"),
+        "draw_iterations": lambda irp: svg(partial(iterations_figure, irp), f"iterations {irp.run.name}"),
+        "draw_survival": lambda irp: png(partial(survival_figure, irp, irp.sample), f"survival {irp.run.name}"),
+        "draw_prediction": lambda fit: png(partial(prediction_figure, fit.sample), f"prediction {fit.run.name}"),
+    }
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader(__package__),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote}
-    tables = (accuracy_table, density_table, effect_table, overlap_table)
+    tables = (accuracy_table, density_table, effect_table, overlap_table, size_table, method_costs)
     environment.globals |= {table.__name__: table for table in tables}
+    environment.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
     environment.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
-    return environment.from_string(resources.files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+    return environment
 
 
-def _svg(draw: Callable[[], Figure], name: str) -> Markup:
-    """Matplotlib escapes the texts in it; the page must not do so again."""
-    return Markup(inline_svg(draw, name))
+def _stages(
+    client: MlflowClient, parent: str | None, irp: list[Run], fits: list[Run], cells: list[Run]
+) -> Costs | None:
+    stages = {"irp": ("IRP runs", irp), "scorers": ("scorer fits", fits), "grid": ("cells of the grid", cells)}
+    return stage_costs(stages, wall_seconds(client, parent, stages))
 
 
 def _failed(client: MlflowClient, experiment: str) -> int:
     with tracking_errors(client.tracking_uri):
         found = all_runs(client, find_experiment(client, experiment), f"attributes.status = '{FAILED}'")
         return sum("task_id" in run.data.tags for run in found)
-
-
-def _provenance(runs: Iterable[Run]) -> dict[str, str]:
-    """Commit, hosts and versions that the runs were made with, each with how many runs where they differ."""
-    found: dict[str, Counter[str]] = {}
-    for run in runs:
-        for name, value in run.tags.items():
-            if name in ("git_commit", "host") or name.startswith("version."):
-                found.setdefault(name.removeprefix("version.").replace("_", " "), Counter())[value] += 1
-    return {name: _tally(found[name]) for name in sorted(found, key=lambda name: (name != "git commit", natural(name)))}
-
-
-def _tally(values: Counter[str]) -> str:
-    if len(values) == 1:
-        return next(iter(values))
-    return ", ".join(f"{value} ({count} runs)" for value, count in values.most_common())

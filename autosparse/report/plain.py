@@ -2,16 +2,18 @@
 
 import csv
 import io
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from autosparse.files import write_atomic
 from autosparse.report.collect import Section
+from autosparse.report.gallery import slug
 from autosparse.report.published import Beside, Concordant, Table
 from autosparse.report.tables import Density, Effect, Entry, accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import Agreement, Square, overlap_table
+from autosparse.report.tables_cost import Costs, method_costs
+from autosparse.report.tables_size import Size, size_table
 
 FOLDER = "tables"
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -52,10 +54,11 @@ class Plain:
 
 
 def plain_tables(
-    sections: Iterable[Section],
+    sections: Sequence[Section],
     published: Iterable[Table],
     concordant: Sequence[Concordant],
     concordances: Iterable[Square],
+    stages: Costs | None,
 ) -> Iterator[Plain]:
     """In the order of the page."""
     for table in published:
@@ -70,6 +73,9 @@ def plain_tables(
         if densities := density_table(section):
             columns = ["layer", *(method.name for method in densities.methods)]
             yield Plain(f"Density at {densities.sparsity}, {section.title}", columns, _rows(densities.rows))
+        if sizes := size_table(section):
+            before = [f"before: {sizes.before}", *("" for _ in sizes.columns)]
+            yield Plain(f"Size, {section.title}", ["method", *sizes.columns], [before, *_rows(sizes.rows)])
         if effects := effect_table(section):
             named_effects = [(method.name, entries) for method, entries in effects.rows]
             yield Plain(f"Effective sparsity, {section.title}", ["method", *effects.columns], _rows(named_effects))
@@ -77,6 +83,9 @@ def plain_tables(
             yield _square(f"Overlap of masks at {overlaps.title}, {section.title}", overlaps)
     for square in concordances:
         yield _square(f"Agreement of survival scores, {square.title}", square)
+    for costs in (stages, *map(method_costs, sections)):
+        if costs is not None:
+            yield Plain(costs.title, costs.columns, costs.rows)
 
 
 def write_tables(tables: Iterable[Plain], folder: Path) -> None:
@@ -84,16 +93,15 @@ def write_tables(tables: Iterable[Plain], folder: Path) -> None:
     for old in (folder / FOLDER).glob("[0-9][0-9]-*"):
         old.unlink()
     for number, table in enumerate(tables, 1):
-        slug = re.sub(r"[^a-z0-9]+", "-", table.title.lower()).strip("-")[:80]
         for ending, text in (("md", table.markdown), ("csv", table.csv), ("tex", table.latex)):
-            write_atomic(folder / FOLDER / f"{number:02d}-{slug}.{ending}", text.encode())
+            write_atomic(folder / FOLDER / f"{number:02d}-{slug(table.title)}.{ending}", text.encode())
 
 
 def _square(title: str, square: Square) -> Plain:
     return Plain(title, ["", *square.names], _rows(zip(square.names, square.rows, strict=True)))
 
 
-Item = Entry | Density | Effect | Beside | Agreement | None
+Item = Entry | Density | Effect | Size | Beside | Agreement | None
 
 
 def _rows(rows: Iterable[tuple[str, Sequence[Item]]]) -> list[list[str]]:
@@ -107,7 +115,9 @@ def _text(item: Item) -> str:
         case Density():
             return f"{item.mean} ✕{item.collapsed}" if item.collapsed else item.mean
         case Effect():
-            return f"{item.sparsity}, FLOPs {item.flops}"
+            return f"{item.sparsity} ✕{item.disconnected}" if item.disconnected else item.sparsity
+        case Size():
+            return f"{item.weights}, FLOPs {item.flops}" if item.flops else item.weights
         case Beside():
             measured = [f"{item.measured} ({item.n})", item.difference] if item.n else ["not measured"]
             return "; ".join(filter(None, [item.published, *measured]))

@@ -41,8 +41,8 @@ class Table:
     """What was not done as published."""
 
 
-def summary_of(client: MlflowClient, experiment: str) -> dict[str, Any]:
-    """What the parent run of an experiment says; empty where there is none, as in a store of an older version."""
+def summary_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
+    """The id of an experiment's parent run, and what it says; empty where there is none, as in an older store."""
     with tracking_errors(client.tracking_uri), tempfile.TemporaryDirectory() as folder:
         filter_string = f"tags.kind = '{WHOLE}'"
         for run in all_runs(client, find_experiment(client, experiment), filter_string):
@@ -51,8 +51,8 @@ def summary_of(client: MlflowClient, experiment: str) -> dict[str, Any]:
             except (MlflowException, OSError):
                 continue
             found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-            return found
-    return {}
+            return run.info.run_id, found
+    return None, {}
 
 
 def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Table]:
@@ -77,7 +77,7 @@ def _table(title: str, comparisons: list[dict[str, Any]], accuracy: dict[str, fl
 
 
 def _beside(published: float, spread: float | None, values: list[float], another_network: bool) -> Beside:
-    stated = f"{published:g}" + (f" ± {spread:g}" if spread is not None else "")
+    stated = f"{published:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
     if not values:
         return Beside(stated, "", 0, "")
     mean = statistics.fmean(values)

@@ -1,6 +1,5 @@
 """How figures look: palette, markers, axes of density, and the two formats of the page."""
 
-import base64
 import contextlib
 import io
 import itertools
@@ -114,26 +113,30 @@ def spread_axis(axes: Axes, x: np.ndarray) -> None:
     axes.set_xticks([], minor=True)
 
 
-def inline_svg(draw: Callable[[], Figure], name: str) -> str:
-    """An ``<svg>`` element to stand in HTML, with ids that no other figure of the page has."""
+def draw_svg(draw: Callable[[], Figure], name: str) -> str:
+    """The figure as an SVG file, the same each time."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with _style({"svg.hashsalt": name}):
         draw().savefig(text, format="svg", metadata=nothing)
-    svg = text.getvalue()
+    return text.getvalue()
+
+
+def inlined(svg: str, name: str) -> str:
+    """The ``<svg>`` element of a file to stand in HTML, with ids that no other figure of the page has."""
     svg = svg[svg.index("<svg") :]
     prefix = re.sub(r"\W", "-", name)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", svg)
 
 
-def inline_png(draw: Callable[[], Figure]) -> str:
-    """A ``data:`` address of the figure as PNG, for clouds of points that would make a heavy SVG."""
+def draw_png(draw: Callable[[], Figure]) -> bytes:
+    """The figure as a small PNG."""
     data = io.BytesIO()
     with _style({}):
         figure = draw()
         FigureCanvasAgg(figure)
         figure.savefig(data, format="png", dpi=150)
-    return "data:image/png;base64," + base64.b64encode(_small_png(Image.open(data))).decode()
+    return _small_png(Image.open(data))
 
 
 def _small_png(image: Image.Image) -> bytes:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from autosparse.report.collect import Method, Point, Section
 
+UNITS = ("", "k", "M", "G", "T", "P")
+
 
 @dataclass(frozen=True)
 class Entry:
@@ -56,10 +58,9 @@ class DensityTable:
 
 @dataclass(frozen=True)
 class Effect:
-    """Mean effective sparsity and FLOPs (of the dense network's) in percent, and in how many runs no path is left."""
+    """Mean effective sparsity in percent, and in how many runs no path is left."""
 
     sparsity: str
-    flops: str
     disconnected: int
 
 
@@ -79,6 +80,29 @@ class EffectTable:
 def percent(share: float) -> str:
     """``0.995`` as ``99.5%``, with as many digits as it needs and no more than six."""
     return f"{100 * share:.6g}%"
+
+
+def quantity(value: float, unit: str = "") -> str:
+    """``266200`` as ``266 k``, with three digits, and the unit after it."""
+    power = 0 if value < 1000 else min(int(math.log10(float(f"{value:.3g}")) // 3), len(UNITS) - 1)
+    scaled = value / 1000**power
+    digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
+    text = f"{scaled:.{digits}f}" if power or value != round(value) else f"{value:.0f}"
+    return f"{text} {UNITS[power]}{unit}".strip()
+
+
+def duration(seconds: float) -> str:
+    """``0.45 s``, ``12 s``, ``3 min 20 s``, ``5 h 7 min``."""
+    if seconds < 10:
+        return f"{seconds:.2g} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(round(whole / 60), 60)
+    return f"{hours} h {minutes} min"
 
 
 def seeds_text(counts: list[int]) -> str:
@@ -114,7 +138,7 @@ def density_table(section: Section) -> DensityTable | None:
         return None
     methods = [method for method in section.pruned if top in method.points]
     densities = [method.points[top].densities() for method in methods]
-    layers = list(dict.fromkeys(layer for found in densities for layer in found))
+    layers = section.in_order(layer for found in densities for layer in found)
     if not layers:
         return None
     rows = [(layer, [_density(found.get(layer)) for found in densities]) for layer in layers]
@@ -123,7 +147,7 @@ def density_table(section: Section) -> DensityTable | None:
 
 
 def effect_table(section: Section) -> EffectTable | None:
-    """Effective sparsity and FLOPs of the pruned networks; None where neither was measured."""
+    """Effective sparsity of the pruned networks; None where it was not measured."""
     sparsities = sorted({sparsity for method in section.pruned for sparsity in method.points})
     rows = [(method, [_effect(method.points.get(sparsity)) for sparsity in sparsities]) for method in section.pruned]
     if not any(effect for _, effects in rows for effect in effects):
@@ -133,18 +157,11 @@ def effect_table(section: Section) -> EffectTable | None:
 
 def _effect(point: Point | None) -> Effect | None:
     sparsity = point.values("effective_sparsity") if point else []
-    flops = point.values("flops_share") if point else []
-    if point is None or not sparsity + flops:
-        return None
-    return Effect(
-        _sparsity_text(sparsity), f"{100 * statistics.fmean(flops):.2g}" if flops else "–", point.disconnected
-    )
+    return Effect(_sparsity_text(sparsity), point.disconnected) if point and sparsity else None
 
 
 def _sparsity_text(values: list[float]) -> str:
     """In percent, with digits enough to tell high sparsities apart: two of the density."""
-    if not values:
-        return "–"
     density = 100 * (1 - statistics.fmean(values))
     digits = 0 if density <= 0 else min(max(1 - math.floor(math.log10(density)), 1), 4)
     return f"{100 - density:.{digits}f}"

@@ -37,12 +37,13 @@ class FakeRuns:
         params: Mapping[str, str] | None = None,
         measures: Mapping[str, float] | None = None,
         masks: Masks | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> str:
         """A finished cell; its criterion is its method unless ``params`` say otherwise."""
         metrics = {"test_accuracy": accuracy, "collapsed_layers": sum(d == 0 for d in (densities or {}).values())}
         metrics |= {f"density/{layer}": density for layer, density in (densities or {}).items()}
         metrics |= measures or {}
-        tags = {"method": method, "label": method, "model": model, "dataset": dataset}
+        tags = {"method": method, "label": method, "model": model, "dataset": dataset, **(tags or {})}
         tags |= {"mask_sketch": mask_sketch(masks)} if masks else {}
         fixed = {"criterion": method, "model": model, "dataset": dataset, "recipe.epochs": "10"}
         point = {"sparsity": str(sparsity), "seed": str(seed)}

@@ -37,20 +37,20 @@ def test_a_table_has_published_measured_and_difference(client: MlflowClient, run
             ),
         ],
     )
-    (table,) = published_tables(summary_of(client, "exp"), finished_runs(client, "exp", "cell"))
+    (table,) = published_tables(summary_of(client, "exp")[1], finished_runs(client, "exp", "cell"))
     assert table.title == "Table 2: resnet18 on cifar10"
     assert table.columns == ["90%", "99%"]
     rows = dict(table.rows)
     assert vars(rows["snip"][0]) == {
-        "published": "92.5 ± 0.2",
+        "published": "92.50 ± 0.20",
         "measured": "92.00 ± 1.00",
         "n": 3,
         "difference": "-0.50",
     }
-    assert (rows["snip"][1].published, rows["snip"][1].measured) == ("80", "")
+    assert (rows["snip"][1].published, rows["snip"][1].measured) == ("80.00", "")
     assert rows["autos"][1] is None
     assert table.notes == [*DIFFERENT, f"autos: {SCORER}"]
-    page, _ = render(client, "exp")
+    page = render(client, "exp").page
     assert "Not a reproduction" in page
     assert "not measured" in page
     assert "recipe.epochs: 5 (published: 160)" in page
@@ -60,20 +60,20 @@ def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns)
     runs.cell("snip", 0.9, 0, 99.0)
     other = ["models: lenet-300-100 (published: resnet18)"]
     told(client, runs, comparisons=[comparison("snip", 0.9, 92.5, [f"{1:016x}"], differences=other)])
-    (table,) = published_tables(summary_of(client, "exp"), finished_runs(client, "exp", "cell"))
+    (table,) = published_tables(summary_of(client, "exp")[1], finished_runs(client, "exp", "cell"))
     assert table.rows[0][1][0].difference == ""
 
 
 def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:
     pair = {"name": "SNIP & SNIP", "irp": ["a", "b"], "published": 0.23642, "source": "Table 9"}
     told(client, runs, concordances=[{**pair, "measured": 0.5}, {**pair, "published": None, "measured": None}])
-    first, second = concordant_pairs(summary_of(client, "exp"))
+    first, second = concordant_pairs(summary_of(client, "exp")[1])
     assert (first.published, first.measured) == ("+0.23642", "+0.50000")
     assert (second.published, second.measured) == ("", "")
-    assert "+0.23642" in render(client, "exp")[0]
+    assert "+0.23642" in render(client, "exp").page
 
 
 def test_a_store_without_a_parent_run_has_no_such_table(client: MlflowClient, runs: FakeRuns) -> None:
     runs.cell("snip", 0.9, 0, 99.0)
-    assert summary_of(client, "exp") == {}
-    assert "Published and measured" not in render(client, "exp")[0]
+    assert summary_of(client, "exp") == (None, {})
+    assert "Published and measured" not in render(client, "exp").page

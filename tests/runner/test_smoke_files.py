@@ -51,7 +51,7 @@ def test_a_file_runs_through_all_its_stages(path, storage, tmp_path):
     settings, plan = Settings(storage.storage, f"sqlite:///{store}"), plan_of(path)
     outcome = run_plan(plan, settings, Talk())
     assert (outcome.done, outcome.failed) == (0, [])
-    page, _ = render(connect(settings.tracking_uri), plan.name)
+    page = render(connect(settings.tracking_uri), plan.name).page
     for comparison in plan.comparisons:
         assert comparison.source in page
     for pair in plan.concordances:

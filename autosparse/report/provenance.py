@@ -1,0 +1,41 @@
+"""Where the runs of a report come from: code, machines, data."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+from autosparse.report.collect import natural
+from autosparse.tracking.query import Run
+
+DIRTY = "+dirty"
+"""Ends the commit of a checkout with local changes."""
+SHOWN = ("git_commit", "host", "device", "device_name")
+
+
+def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
+    """Commit, machines, versions and fingerprints of data that the runs have, each with how many where they differ."""
+    found: dict[str, Counter[str]] = {}
+    for run in runs:
+        for name, value in _facts(run):
+            found.setdefault(name, Counter())[value] += 1
+    places = [name.replace("_", " ") for name in SHOWN]
+
+    def rank(name: str) -> tuple[int, bool, object]:
+        return places.index(name) if name in places else len(places), not name.startswith("data "), natural(name)
+
+    return {name: _tally(found[name]) for name in sorted(found, key=rank)}
+
+
+def _facts(run: Run) -> Iterable[tuple[str, str]]:
+    for name, value in run.tags.items():
+        if name == "git_commit" and value.endswith(DIRTY):
+            yield "git commit", f"{value.removesuffix(DIRTY)} with uncommitted changes"
+        elif name in SHOWN or name.startswith("version."):
+            yield name.removeprefix("version.").replace("_", " "), value
+        elif name == "dataset_fingerprint" and "dataset" in run.tags:
+            yield f"data {run.tags['dataset']}", f"fingerprint {value}"
+
+
+def _tally(values: Counter[str]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return ", ".join(f"{value} ({count} run{'s' if count > 1 else ''})" for value, count in values.most_common())

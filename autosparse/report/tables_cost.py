@@ -1,0 +1,91 @@
+"""What an experiment cost: time, images, hours of processors and GPUs."""
+
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlflow import MlflowClient
+
+from autosparse.report.collect import Point, Section
+from autosparse.report.tables import duration, quantity
+from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.log import WALL_SECONDS
+from autosparse.tracking.query import Run
+
+NOT_KNOWN = "–"
+
+
+@dataclass(frozen=True)
+class Costs:
+    """A table of texts; the first field of a row is its name."""
+
+    title: str
+    columns: list[str]
+    rows: list[list[str]]
+
+
+def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]) -> dict[str, float]:
+    """How long each stage took from start to end, all its runs together; only those that the parent run tells of."""
+    if parent is None:
+        return {}
+    with tracking_errors(client.tracking_uri):
+        points = {stage: client.get_metric_history(parent, WALL_SECONDS + stage) for stage in stages}
+    return {stage: sum(point.value for point in found) for stage, found in points.items() if found}
+
+
+def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[str, float]) -> Costs | None:
+    """One row per stage of whose runs the time is known; None where there is none.
+
+    :param stages: by the name that ``wall`` has, the title and the runs of each.
+    """
+    rows = []
+    for name, (title, runs) in stages.items():
+        seconds = [run.metrics["seconds"] for run in runs if "seconds" in run.metrics]
+        if seconds:
+            time, work = duration(wall[name]) if name in wall else NOT_KNOWN, duration(sum(seconds))
+            rows.append([title, str(len(runs)), time, work, _images(runs), _hours(runs, "cpu"), _hours(runs, "cuda")])
+    columns = ["stage", "runs", "wall time", "work", "images trained on", "CPU-hours", "GPU-hours"]
+    return _without_unknown(Costs("Cost by stage", columns, rows)) if rows else None
+
+
+def method_costs(section: Section) -> Costs | None:
+    """Mean seconds and images of a cell by method; None where no times were logged."""
+    rows = []
+    for method in section.methods:
+        points = list(method.points.values())
+        times = [_mean(points, name) for name in ("seconds_score", "seconds_train", "seconds")]
+        if any(time is not None for time in times):
+            images = _mean(points, "images")
+            count = str(sum(point.n for point in points))
+            shown = [NOT_KNOWN if time is None else f"{time:.2f}" for time in times]
+            rows.append([method.name, count, *shown, NOT_KNOWN if images is None else quantity(images)])
+    columns = ["method", "cells", "to prune", "to train", "in all", "images trained on"]
+    return _without_unknown(Costs(f"Seconds per cell, {section.title}", columns, rows)) if rows else None
+
+
+def _without_unknown(costs: Costs) -> Costs:
+    """Without the columns of which nothing is known, and hours on devices that nothing ran on."""
+    shown = [i for i in range(len(costs.columns)) if any(row[i] not in (NOT_KNOWN, "0") for row in costs.rows)]
+    return Costs(costs.title, [costs.columns[i] for i in shown], [[row[i] for i in shown] for row in costs.rows])
+
+
+def _mean(points: Iterable[Point], metric: str) -> float | None:
+    values = [value for point in points for value in point.values(metric)]
+    return statistics.fmean(values) if values else None
+
+
+def _images(runs: Sequence[Run]) -> str:
+    """Of all runs; nothing where some do not tell."""
+    images = [run.metrics["images"] for run in runs if "images" in run.metrics]
+    return quantity(sum(images)) if len(images) == len(runs) else NOT_KNOWN
+
+
+def _hours(runs: Sequence[Run], device: str) -> str:
+    """A job takes one core, or a share of a GPU; nothing where some runs do not tell on what they ran."""
+    devices = {run.tags.get("device") for run in runs}
+    mine = [run for run in runs if run.tags.get("device") == device]
+    if None in devices or any(device == "cuda" and "gpus_per_job" not in run.tags for run in mine):
+        return NOT_KNOWN
+    share = {"cpu": lambda run: 1.0, "cuda": lambda run: float(run.tags["gpus_per_job"])}[device]
+    hours = sum(run.metrics.get("seconds", 0.0) * share(run) for run in mine) / 3600
+    return "< 0.01" if 0 < hours < 0.01 else "0" if not hours else f"{hours:,.2f}"
