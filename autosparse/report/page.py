@@ -48,6 +48,8 @@ UNTOLD = {
     "layers": {},
 }
 """Of an experiment without a parent run: what an older version wrote."""
+STAGES = {"irp": "IRP runs", "sweeps": "sweeps", "scorers": "scorer fits", "grid": "cells of the grid"}
+"""As the table of costs calls them."""
 IRP_COMPARED = 12
 """IRP runs whose survival scores are compared: as many as fit on a page."""
 
@@ -92,7 +94,8 @@ def render(client: MlflowClient, experiment: str) -> Report:
     compared = irp_runs_of(client, irp[:IRP_COMPARED])
     published, concordant = published_tables(summary, cells), concordant_pairs(summary)
     concordances = concordance_tables(compared)
-    stages = _stages(client, parent, irp, [fit.run for fit in fits], cells)
+    sweeps = finished_runs(client, experiment, "sweep")
+    stages = _stages(client, parent, irp=irp, sweeps=sweeps, scorers=[fit.run for fit in fits], grid=cells)
     gallery = Gallery()
     page = (
         _environment()
@@ -150,10 +153,8 @@ def _environment() -> Environment:
     return environment
 
 
-def _stages(
-    client: MlflowClient, parent: str | None, irp: list[Run], fits: list[Run], cells: list[Run]
-) -> Costs | None:
-    stages = {"irp": ("IRP runs", irp), "scorers": ("scorer fits", fits), "grid": ("cells of the grid", cells)}
+def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Costs | None:
+    stages = {name: (STAGES[name], own) for name, own in runs.items()}
     return stage_costs(stages, wall_seconds(client, parent, stages))
 
 
