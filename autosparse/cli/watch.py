@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from autosparse.tracking.progress import Progress
 
 
+SHOWN = {"cells": "grid"}
+"""Stages whose name in an experiment file is another than in its plan."""
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("watch")(watch)
@@ -49,21 +53,17 @@ def watch(
 
 def drawn(name: str, progress: "Progress") -> "Table":
     """The table that is shown."""
-    from rich.markup import escape
-    from rich.table import Table
+    from autosparse.runner.table import Line, stage_table
 
-    table = Table("stage", "total", "done", "failed", "to do", "time left", title=f"{escape(name)}: {progress.status}")
-    for stage in progress.stages:
-        if stage.total:
-            left = "" if stage.seconds_left is None else duration(stage.seconds_left)
-            counts = (stage.total, stage.done, stage.failed, max(0, stage.total - stage.done - stage.failed))
-            table.add_row(stage.name, *map(str, counts), left)
-    return table
-
-
-def duration(seconds: float) -> str:
-    """``1 h 05 min``, ``12 min``, ``30 s``."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+    lines = [
+        Line(
+            SHOWN.get(stage.name, stage.name),
+            stage.done,
+            stage.failed,
+            max(0, stage.total - stage.done - stage.failed),
+            seconds_left=stage.seconds_left,
+        )
+        for stage in progress.stages
+        if stage.total
+    ]
+    return stage_table(lines, f"{name}: {progress.status}")

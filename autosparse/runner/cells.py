@@ -64,6 +64,10 @@ class Scored:
 Done = tuple[Cell, Record | Exception]
 """A cell, and its result or what went wrong."""
 
+OnProgress = Callable[[Sequence[Cell], float | None], None]
+"""Called with the cells in hand, and the share of their final training that is done: None while they are pruned."""
+Tell = Callable[[float], None]
+
 
 def run_cells(
     cells: Sequence[Cell],
@@ -73,6 +77,7 @@ def run_cells(
     together: int | None = None,
     execution: Execution | None = None,
     scorer_of: Callable[[str], Scorer] | None = None,
+    on_progress: OnProgress = lambda cells, share: None,
 ) -> Iterator[list[Done]]:
     """Prune at initialisation, train, and measure; a list as soon as its cells are done.
 
@@ -90,13 +95,18 @@ def run_cells(
     for start in range(0, len(cells), together):
         done: list[Done] = []
         pack: list[Pruned] = []
-        for cell in cells[start : start + together]:
+        taken = cells[start : start + together]
+        tell = functools.partial(on_progress, taken)
+        tell(None)
+        for cell in taken:
             pruned = _attempt(_pruned, cell, dataset, device, execution, last)
             if isinstance(pruned, Exception):
                 done.append((cell, pruned))
             else:
                 pack.append(pruned)
-        yield done + [pair for group in _alike(pack) for pair in _trained(group, dataset)]
+        for group in _alike(pack):
+            done += _trained(group, dataset, _part(tell, len(done) / len(taken), len(group) / len(taken)))
+        yield done
 
 
 def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Record:
@@ -105,6 +115,11 @@ def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution:
     if isinstance(result, Exception):
         raise result
     return result
+
+
+def _part(tell: Tell, before: float, size: float) -> Tell:
+    """For a part of what ``tell`` is told of, which begins at the share ``before``."""
+    return lambda share: tell(before + share * size)
 
 
 def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution) -> int:
@@ -171,10 +186,10 @@ def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
     yield from groups.values()
 
 
-def _trained(group: Sequence[Pruned], dataset: Dataset) -> list[Done]:
+def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> list[Done]:
     """Train, together where there are several, and measure."""
     started = time.perf_counter()
-    outcomes = _train(group, dataset)
+    outcomes = _train(group, dataset, tell)
     seconds = (time.perf_counter() - started) / len(group)
     return [
         (p.cell, o if isinstance(o, Exception) else _attempt(_result, p, o, dataset, seconds, len(group)))
@@ -182,14 +197,23 @@ def _trained(group: Sequence[Pruned], dataset: Dataset) -> list[Done]:
     ]
 
 
-def _train(group: Sequence[Pruned], dataset: Dataset) -> Sequence[History | Exception]:
+def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[History | Exception]:
     """Train, together where there are several; where the device's memory is too small for that, in halves."""
-    if len(group) == 1:
-        return [_attempt(group[0].trainer.finish, group[0].model, group[0].masks)]
     recipe, start = group[0].trainer.ahead
+    if len(group) == 1:
+        [alone] = group
+        return [_attempt(alone.trainer.finish, alone.model, alone.masks, lambda epoch, _: tell(epoch / recipe.epochs))]
     before = [copy.deepcopy(pruned.model.state_dict()) for pruned in group]
     members, execution = [pruned.member for pruned in group], group[0].trainer.execution
-    outcomes = _attempt(train_together, members, dataset, recipe, start=start, execution=execution)
+    outcomes = _attempt(
+        train_together,
+        members,
+        dataset,
+        recipe,
+        start=start,
+        execution=execution,
+        on_epoch=lambda epoch: tell(epoch / recipe.epochs),
+    )
     if not isinstance(outcomes, Exception):
         return outcomes
     if not isinstance(outcomes, torch.OutOfMemoryError):
@@ -198,7 +222,10 @@ def _train(group: Sequence[Pruned], dataset: Dataset) -> Sequence[History | Exce
         pruned.model.load_state_dict(state)
     torch.cuda.empty_cache()
     half = len(group) // 2
-    return [*_train(group[:half], dataset), *_train(group[half:], dataset)]
+    return [
+        *_train(group[:half], dataset, _part(tell, 0, 1 / 2)),
+        *_train(group[half:], dataset, _part(tell, 1 / 2, 1 / 2)),
+    ]
 
 
 def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | Exception:

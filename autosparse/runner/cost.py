@@ -5,6 +5,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
@@ -48,6 +49,32 @@ def extent_of(dataset: Dataset) -> Extent:
     return Extent(len(dataset.train), len(dataset.test), dataset.input_shape, dataset.num_classes)
 
 
+class Weights(Protocol):
+    """What tasks cost, in whatever unit."""
+
+    def __call__(self, task: Task) -> float:
+        """Of a whole task."""
+
+    def behind(self, task: Task, share: float) -> float:
+        """Of the part of a task that is done, given the share that is done of its IRP, its fit, or a cell's final
+        training."""
+
+
+class Alike:
+    """All tasks cost the same."""
+
+    def __call__(self, task: Task) -> float:
+        """1."""
+        return 1.0
+
+    def behind(self, task: Task, share: float) -> float:
+        """The share."""
+        return share
+
+
+ALIKE = Alike()
+
+
 class Costs:
     """Estimates for tasks on these data sets."""
 
@@ -66,6 +93,11 @@ class Costs:
         trains = "training" in CRITERIA[task.criterion].needs
         rounds = _rounds(task.criterion, task.options) if trains else 0
         return FIXED + (1 + rounds) * self._training(task) + self._scoring(task, task.options)
+
+    def behind(self, task: Task, share: float) -> float:
+        """FLOPs done of a task: before a cell's final training lie scoring and the trainings that the method needs."""
+        last = self._training(task) if isinstance(task, Cell) else self(task)
+        return self(task) - (1 - share) * last
 
     def _training(self, task: IrpTask | Cell) -> float:
         dataset = self.datasets[task.dataset]

@@ -42,11 +42,10 @@ def _fit(
     planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
     tracker = Tracker(client, experiment, store)
     if store.record(task) is None:
-        with talk.stage("fitting the scorer", [task]) as bar:
+        with talk.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
-            result = run_fit(
-                task, survivals, store, "cpu", lambda numbers: bar.advance({"event": "progress", **numbers})
-            )
+            result = run_fit(task, survivals, store, "cpu", tally.advance)
+            tally.advance({"task_ids": [task.id]})
         timing = {"seconds": time.perf_counter() - started, "device": "cpu"}
         store.finish(task, {**result, **timing}, describe_environment())
     tracker.log(planned)

@@ -1,15 +1,15 @@
 """A job in its worker process: the function that Ray Tune runs as a trial."""
 
-import time
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ray import get_gpu_ids, tune
+from ray import get_gpu_ids
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, NonFiniteLoss
@@ -18,6 +18,7 @@ from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
+from autosparse.runner.reports import Reports
 from autosparse.runner.work import do
 from autosparse.training import Execution
 
@@ -68,10 +69,6 @@ def _shared(array: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(array)
 
 
-REPORT_EVERY = 0.5
-"""Seconds between a job's reports of finished tasks: each waits for the driver."""
-
-
 def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
@@ -87,24 +84,27 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     todo = [task for task in tasks if store.record(task) is None]
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
-    unreported, reported = [task.id for task in tasks if task not in todo], time.monotonic()
-    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"]):
+    reports = Reports([task.id for task in tasks if task not in todo])
+    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports):
         for task, outcome in done:
             _record(task, outcome, store, environment)
-            unreported.append(task.id)
-        if time.monotonic() - reported > REPORT_EVERY:
-            tune.report({"event": "done", "task_ids": unreported})
-            unreported, reported = [], time.monotonic()
-    tune.report({"event": "done", "task_ids": unreported})
+            reports.finish(task, outcome)
+    reports.end()
 
 
 def _outcomes(
-    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, execution: Execution, retries: int
+    tasks: Sequence[Task],
+    store: Store,
+    datasets: dict[str, Dataset],
+    device: str,
+    execution: Execution,
+    retries: int,
+    reports: Reports,
 ) -> Iterator[Sequence[Outcome]]:
     """The results of one job's tasks, as they come; what goes wrong with one is its own, and is tried again."""
     for left in range(retries, -1, -1):
         again: list[Task] = []
-        for done in _tried(tasks, store, datasets, device, execution, alone=left < retries):
+        for done in _tried(tasks, store, datasets, device, execution, reports, alone=left < retries):
             passing = [task for task, outcome in done if left and may_pass(outcome, device)]
             again += passing
             yield [(task, outcome) for task, outcome in done if task not in passing]
@@ -119,21 +119,28 @@ def may_pass(outcome: Record | Exception, device: str) -> bool:
 
 
 def _tried(
-    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, execution: Execution, alone: bool
+    tasks: Sequence[Task],
+    store: Store,
+    datasets: dict[str, Dataset],
+    device: str,
+    execution: Execution,
+    reports: Reports,
+    alone: bool,
 ) -> Iterator[Sequence[Outcome]]:
 
-    def report(numbers: dict[str, float]) -> None:
-        tune.report({"event": "progress", **numbers})
+    def at(cells: Sequence[Cell], share: float | None) -> None:
+        reports.progress(cells, {} if share is None else {"share": share})
 
     cells = [task for task in tasks if isinstance(task, Cell)]
     if cells:
         together = 1 if alone else None
-        yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution)
+        yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution, on_progress=at)
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
             dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None
+            reports.progress([task], {})
             try:
-                yield [(task, do(task, store, dataset, device, report, execution))]
+                yield [(task, do(task, store, dataset, device, partial(reports.progress, [task]), execution))]
             except Exception as error:
                 yield [(task, error)]
 

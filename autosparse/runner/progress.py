@@ -1,31 +1,32 @@
-"""What the user sees while work runs: one line per stage and a bar, on stderr."""
+"""What the user sees while work runs: a table of the stages on a terminal, and elsewhere a line now and then."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.live import Live
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.space import SweepTask
-from autosparse.experiment.tasks import IrpTask, ScorerTask, Task
+from autosparse.experiment.tasks import Task
+from autosparse.runner.cost import ALIKE, Weights
+from autosparse.runner.table import stage_table
+from autosparse.runner.tally import Tally
+
+KINDS = {"irp": ("irp", "run"), "sweep": ("sweeps", "sweep"), "scorer": ("scorers", "fit"), "cell": ("grid", "cell")}
+"""For each kind of task, the stage that does them, and what one is called."""
+LOOK_EVERY = 1.0
+"""Seconds between two looks at whether a line is due."""
 
 
 class Talk:
-    """Lines and bars on stderr; stdout is left to results."""
+    """Lines and a live table on stderr; stdout is left to results."""
 
     def __init__(self, console: Console | None = None):
         self.console = console or Console(stderr=True, highlight=False)
+        self._tallies: dict[str, Tally] = {}
         self._warned = False
 
     def say(self, line: str) -> None:
@@ -45,52 +46,72 @@ class Talk:
                 self.warn(str(error))
             self._warned = True
 
+    def expect(self, name: str, total: int, found: int) -> None:
+        """Give a stage that will come a row in the table: so many tasks, of which some were found finished."""
+        if total:
+            self._tallies[name] = Tally(name, total, found)
+
     @contextlib.contextmanager
-    def stage(self, title: str, tasks: Sequence[Task]) -> Iterator["Bar"]:
-        """A bar over the steps of ``tasks``; at its end, a line with the time it took."""
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[unit]}"),
-            TimeElapsedColumn(),
-            TextColumn("[dim]left[/dim]"),
-            TimeRemainingColumn(),
-            TextColumn("[dim]{task.fields[note]}[/dim]"),
-        )
-        self.say(f"{title}: {_count(tasks)}")
+    def stage(self, title: str, tasks: Sequence[Task], weights: Weights = ALIKE) -> Iterator[Tally]:
+        """Show how far ``tasks``, all of one kind, are while the block runs; at its end, a line with the time it took.
+
+        What it yields takes in the reports of workers: ``tally.advance({"running": [...], "share": 0.5})``.
+
+        :param weights: what the tasks cost, in any unit, for the time left.
+        """
+        name, noun = KINDS[tasks[0].kind]
+        tally = self._tallies.setdefault(name, Tally(name, len(tasks)))
+        self.say(f"{title}: {len(tasks)} {noun}{'' if len(tasks) == 1 else 's'}")
+        tally.start(tasks, weights)
         started = time.monotonic()
-        with Progress(*columns, console=self.console, transient=True, disable=not self.console.is_terminal) as progress:
-            bar = progress.add_task(title, total=sum(map(_steps, tasks)), unit=_unit(tasks), note="")
-            yield Bar(progress, bar, whole=_steps(tasks[0]) == 1)
-        self.say(f"{title}: done in {time.monotonic() - started:.0f} s")
+        try:
+            with self._table() if self._alive else self._lines(tally):
+                yield tally
+        finally:
+            tally.stop()
+        failed = tally.line.failed
+        self.say(f"{title}: done in {time.monotonic() - started:.0f} s{f', {failed} failed' if failed else ''}")
+
+    @property
+    def _alive(self) -> bool:
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    def _table(self) -> Live:
+        """The table, redrawn in place, gone at the end."""
+        return Live(
+            get_renderable=lambda: stage_table(tally.line for tally in self._tallies.values()),
+            console=self.console,
+            transient=True,
+            refresh_per_second=2,
+        )
+
+    @contextlib.contextmanager
+    def _lines(self, tally: Tally) -> Iterator[None]:
+        """Lines from a thread of their own: a worker may report nothing for an hour."""
+        over = threading.Event()
+        thread = threading.Thread(target=self._tell, args=(tally, over), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    def _tell(self, tally: Tally, over: threading.Event) -> None:
+        began = told = time.monotonic()
+        share = 0.0
+        while not over.wait(LOOK_EVERY):
+            now = time.monotonic()
+            if due(tally.share - share, now - told, now - began):
+                self.say(str(tally.line))
+                share, told = tally.share, now
 
 
-class Bar:
-    """The bar of one stage, moved by workers' reports."""
+def due(share: float, since: float, elapsed: float) -> bool:
+    """Whether a log should have another line.
 
-    def __init__(self, progress: Progress, bar: TaskID, whole: bool):
-        self.progress, self.bar, self.whole = progress, bar, whole
-
-    def advance(self, event: dict[str, Any]) -> None:
-        """Move by the steps that the event tells of, and show the latest number."""
-        if event.get("event") == ("done" if self.whole else "progress"):
-            note = f"accuracy {event['accuracy']:.2f} %" if "accuracy" in event else ""
-            self.progress.update(self.bar, advance=len(event["task_ids"]) if self.whole else 1, note=note)
-
-
-def _steps(task: Task) -> int:
-    if isinstance(task, IrpTask):
-        return task.iterations
-    if isinstance(task, SweepTask):
-        return task.size
-    return task.fit.epochs if isinstance(task, ScorerTask) else 1
-
-
-def _unit(tasks: Sequence[Task]) -> str:
-    return {"irp": "iterations", "sweep": "trials", "scorer": "epochs", "cell": "cells"}[tasks[0].kind]
-
-
-def _count(tasks: Sequence[Task]) -> str:
-    noun = {"irp": "run", "sweep": "sweep", "scorer": "fit", "cell": "cell"}[tasks[0].kind]
-    return f"{len(tasks)} {noun}{'' if len(tasks) == 1 else 's'}"
+    :param share: of the work, done since the last line; at a tenth one is due, but for lines on each other's heels.
+    :param since: seconds since that line; one is due after a minute, and in long stages a tenth of what has elapsed, at
+        most ten minutes.
+    """
+    return (share >= 0.1 and since >= 5) or since >= min(max(60, elapsed / 10), 600)

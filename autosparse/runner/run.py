@@ -11,14 +11,15 @@ from autosparse.errors import AutosparseError, Interrupted
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned, dataset_of
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
 from autosparse.runner.cost import Costs, extent_of
-from autosparse.runner.progress import Bar, Talk
+from autosparse.runner.progress import Talk
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
 from autosparse.runner.stopping import stoppable
 from autosparse.runner.summary import summarise
+from autosparse.runner.tally import Event, Tally
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FAILED, FINISHED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish
@@ -38,8 +39,13 @@ def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[T
     return [p for p in planned if store.record(p.task) is None]
 
 
-STAGES = ("irp", "sweeps", "scorers", "grid")
-"""In the order in which they feed each other."""
+STAGES = {
+    "irp": "iterative rewind pruning",
+    "sweeps": "searching for the best fit",
+    "scorers": "fitting scorers",
+    "grid": "training the grid",
+}
+"""In the order in which they feed each other, and what is done in them."""
 
 
 def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] = STAGES) -> Outcome:
@@ -58,8 +64,12 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
 
 def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: Collection[str]) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
-    asked = [p for stage, planned in _stages(plan).items() if stage in only for p in planned]
+    stages = {name: planned for name, planned in _stages(plan).items() if name in only}
+    asked = [p for planned in stages.values() for p in planned]
     todo = [p for p in unfinished(asked, store) if settings.retry_failed or store.failure(p.task) is None]
+    ids = {p.task.id for p in todo}
+    for name, planned in stages.items():
+        talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
     tracker.describe(summarise(plan, store), RUNNING)
     if todo:
         try:
@@ -84,14 +94,6 @@ def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: Collect
 
 def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:
     return dict(zip(STAGES, (plan.irp, plan.sweeps, plan.scorers, plan.cells), strict=True))
-
-
-TITLES = {
-    "irp": "iterative rewind pruning",
-    "sweeps": "searching for the best fit",
-    "scorers": "fitting scorers",
-    "grid": "training the grid",
-}
 
 
 def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> None:
@@ -120,20 +122,22 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
             tasks = [p.task for p in missing.values()]
             with (
                 _timed(stage, tracker, talk),
-                talk.stage(TITLES[stage], tasks) as bar,
+                talk.stage(STAGES[stage], tasks, costs) as tally,
                 Spool(tracker, talk.warn) as spool,
             ):
-                on_event = _listener(bar, missing, spool)
+                on_event = _listener(tally, missing, spool)
                 if stage != "sweeps":
                     run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins)
                     continue
                 for sweep in tasks:
                     assert isinstance(sweep, SweepTask)
+                    failed: list[str] = []
                     try:
                         run_sweep(sweep, store, arrays, environment, settings, on_event, plan.plugins)
                     except AutosparseError as error:
                         store.fail(sweep, str(error), traceback.format_exc(), environment)
-                    on_event({"event": "done", "task_ids": [sweep.id]})
+                        failed = [sweep.id]
+                    on_event({"task_ids": [sweep.id], "failed": failed})
 
 
 @contextlib.contextmanager
@@ -147,11 +151,11 @@ def _timed(stage: str, tracker: Tracker, talk: Talk) -> Iterator[None]:
         talk.guard(lambda: tracker.spent(stage, seconds))
 
 
-def _listener(bar: Bar, planned: dict[str, Planned[Task]], spool: Spool) -> Callable[[Record], None]:
-    """Moves the bar at each report of a worker, and has what has finished written to MLflow."""
+def _listener(tally: Tally, planned: dict[str, Planned[Task]], spool: Spool) -> Callable[[Event], None]:
+    """Counts what each report of a job tells, and has what has finished written to MLflow."""
 
-    def on_event(event: Record) -> None:
-        bar.advance(event)
+    def on_event(event: Event) -> None:
+        tally.advance(event)
         for task_id in event.get("task_ids", ()):
             if task_id in planned:
                 spool(planned[task_id])

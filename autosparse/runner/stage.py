@@ -14,13 +14,11 @@ from autosparse.runner.packing import pack
 from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.silence import silenced
-
-Event = dict[str, Any]
-"""What a worker reports: ``{"event": "done", "task_ids": [...]}`` or ``{"event": "progress", ...}``."""
+from autosparse.runner.tally import Event
 
 
 class _Events(tune.Callback):
-    """Hands each report of a worker to the driver's handler."""
+    """Hands each report of a job to the driver's handler, and the news that it is no longer at anything."""
 
     def __init__(self, handler: Callable[[Event], None]):
         self.handler = handler
@@ -33,6 +31,14 @@ class _Events(tune.Callback):
     ) -> None:
         """Called by Tune for each report."""
         self.handler(result)
+
+    def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune where a job's worker has died, and another will take it up."""
+        self.handler({"trial_id": trial.trial_id, "running": []})
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Called by Tune where it is given up."""
+        self.handler({"trial_id": trial.trial_id, "running": []})
 
 
 def run_stage(

@@ -87,6 +87,7 @@ class _Seen(tune.Callback):
     def __init__(self, sweep: SweepTask, store: Store, on_event: Callable[[Record], None]):
         self.sweep, self.store, self.on_event = sweep, store, on_event
         self.values: dict[str, dict[str, Any]] = {}
+        self.over: set[str] = set()
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune saves its callbacks for a restore, which we never do
@@ -99,14 +100,17 @@ class _Seen(tune.Callback):
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune before the first epoch."""
         self._known(trial.config)
+        self.on_event({"running": [self.sweep.id]})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a trial has ended or was stopped."""
         known = self._known(trial.config)
         if not known.over:
             known.write(one.STOPPED)
-        value = known.value
-        self.on_event({"event": "progress", **({} if value is None else {self.sweep.metric: value})})
+        self.over.add(known.task.id)
+        latest = {"accuracy": known.value} if self.sweep.downstream and known.value is not None else {}
+        share = min(1.0, len(self.over) / self.sweep.size)
+        self.on_event({"running": [self.sweep.id], "share": share, **latest})
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:

@@ -30,7 +30,7 @@ SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
 SCORER_FILES = ("scorer", "sample.parquet")
 
 Progress = Callable[[dict[str, float]], None]
-"""Called with a few numbers after each iteration, epoch, or cell."""
+"""Called after each iteration or epoch with the ``share`` of them that is done, and the ``accuracy`` or ``loss``."""
 
 
 def do(
@@ -67,8 +67,8 @@ def run_irp(
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
     states, before = store.states(task), _reached(task, store, dataset)
-    for i, accuracy in enumerate(before.accuracy if before else (), 1):
-        progress({"iteration": i, "accuracy": accuracy})
+    if before:
+        progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
 
     def keep(reached: Reached) -> None:
         made_of = {"accuracy": reached.accuracy, "dataset_fingerprint": dataset.fingerprint}
@@ -84,7 +84,7 @@ def run_irp(
         recipe=task.recipe,
         seed=task.seed,
         score_examples=task.score_examples,
-        on_iteration=lambda i, masks, accuracy: progress({"iteration": i, "accuracy": accuracy}),
+        on_iteration=lambda i, masks, accuracy: progress({"share": i / task.iterations, "accuracy": accuracy}),
         on_reached=keep,
         resume=before,
         execution=execution,
@@ -140,7 +140,7 @@ def run_fit(
     def told(epoch: Epoch) -> None:
         if on_epoch:
             on_epoch(epoch)
-        progress({"epoch": epoch.number, "loss": epoch.loss})
+        progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
 
     scorer = fit_scorer(survivals, **task.fit.model_dump(), device=device, on_epoch=told, resume=resume)
     with atomic_folder(store.files_path("scorer", task.id), ours=SCORER_FILES) as temporary:

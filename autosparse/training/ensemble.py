@@ -1,7 +1,7 @@
 """Networks that share architecture, data and recipe, trained together in batched kernels."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,6 +40,7 @@ def train_together(
     start: int = 0,
     stop: int | None = None,
     execution: Execution | None = None,
+    on_epoch: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
     """What :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
 
@@ -48,12 +49,13 @@ def train_together(
     floating-point noise.
 
     :param members: networks of one architecture, on the data set's device.
+    :param on_epoch: called after each epoch with its number (from 1).
     :raises AutosparseError: where they cannot be stacked, see :func:`why_not_together`.
     """
     reason = why_not_together(members, dataset, loss)
     if reason is not None:
         raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
-    return _train_stacked(members, dataset, recipe, loss, start, stop, execution or Execution())
+    return _train_stacked(members, dataset, recipe, loss, start, stop, execution or Execution(), on_epoch)
 
 
 def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
@@ -97,6 +99,7 @@ def _train_stacked(
     start: int,
     stop: int | None,
     execution: Execution,
+    on_epoch: Callable[[int], None] | None,
 ) -> list[Outcome]:
     assert isinstance(dataset.train, Split)
     stack = Stack([member.model for member in members])
@@ -117,6 +120,8 @@ def _train_stacked(
                     outcome.add(mean, member.model, dataset, recipe)
                 except NonFiniteLoss as error:
                     outcomes[index] = error
+        if on_epoch:
+            on_epoch(epoch)
     return [_finite(member.model, outcome, recipe) for member, outcome in zip(members, outcomes, strict=True)]
 
 

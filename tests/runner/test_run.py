@@ -1,10 +1,14 @@
 """Running experiments on a real local Ray: everything once, resumable, equal to a single process."""
 
+import contextlib
 import os
+import re
 import signal
+import threading
 from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, DataError
@@ -12,9 +16,10 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.cells import run_cell
-from autosparse.runner.progress import Bar, Talk
+from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
+from autosparse.runner.tally import Tally
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import WHOLE
 from autosparse.tracking.pages import all_runs
@@ -92,15 +97,62 @@ def test_a_cell_on_ray_equals_the_same_cell_in_this_process(settings):
     assert there["kept"] == there["total"] - round(there["total"] * 0.9)
 
 
-def test_a_cell_that_diverges_is_marked_and_the_others_go_on(settings):
+@pytest.fixture
+def terminal():
+    """A console of 80 columns on a pseudo-terminal, and a function that closes it and returns all it was sent."""
+    ours, theirs = os.openpty()
+    file, sent = os.fdopen(theirs, "w"), bytearray()
+
+    def read():
+        with contextlib.suppress(OSError):  # the other end is closed
+            while piece := os.read(ours, 65536):
+                sent.extend(piece)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+
+    def close():
+        file.close()
+        reader.join()
+        return sent.decode()
+
+    yield Console(file=file, width=80, highlight=False), close
+    close()
+    os.close(ours)
+
+
+def test_on_a_terminal_a_run_shows_what_is_running_done_and_failed(settings, terminal, monkeypatch):
+    console, close = terminal
+    seen, advance = [], Tally.advance
+
+    def advance_and_look(self, event):
+        advance(self, event)
+        seen.append((self.line.done, self.line.running, self.line.failed, self.line.to_do))
+
+    monkeypatch.setattr(Tally, "advance", advance_and_look)
+    run_plan(mixed(), settings, Talk(console))
+    assert seen[0] == (0, 1, 0, 1)
+    assert seen[-1] == (1, 0, 1, 0)
+    text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", close())
+    rows = re.findall(r"grid +(\d+) +(\d+) +(\d+) +(\d+) ", text)
+    assert rows[0] == ("0", "0", "0", "2")
+    assert rows[-1] == ("1", "0", "1", "0")
+
+
+def mixed():
+    """Two cells, of which one diverges."""
     grid = {"methods": ["random"], "seeds": [0], "sparsities": [0.5]}
     bad = cells_only("mixed", **grid, recipe={**RECIPE, "optimizer": "sgd", "lr": 1e30})
-    plan = Plan("mixed", cells=bad.cells + cells_only("mixed", **grid).cells)
+    return Plan("mixed", cells=bad.cells + cells_only("mixed", **grid).cells)
+
+
+def test_a_cell_that_diverges_is_marked_and_the_others_go_on(settings):
+    plan = mixed()
     outcome = run_plan(plan, settings, Talk())
     assert outcome.done == 1
     assert "lower the learning rate" in outcome.failed[0][1]
     assert sorted(run.info.status for run in tracked(settings, "mixed")) == ["FAILED", "FINISHED"]
-    assert Store(settings.storage).record(bad.cells[0].task) is None
+    assert Store(settings.storage).record(plan.cells[0].task) is None
 
     run_plan(plan, settings, Talk())
     assert len(tracked(settings, "mixed")) == 2
@@ -109,15 +161,15 @@ def test_a_cell_that_diverges_is_marked_and_the_others_go_on(settings):
 def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypatch):
     plan = cells_only("killed", methods=["random"], seeds=list(range(12)), sparsities=[0.5, 0.8])
     killed = []
-    advance = Bar.advance
+    advance = Tally.advance
 
-    def kill_the_first_worker_heard_of(self, event):
-        if not killed:
+    def kill_the_first_worker_with_something_done(self, event):
+        if not killed and event.get("task_ids"):
             killed.append(event["pid"])
             os.kill(event["pid"], signal.SIGKILL)
         advance(self, event)
 
-    monkeypatch.setattr(Bar, "advance", kill_the_first_worker_heard_of)
+    monkeypatch.setattr(Tally, "advance", kill_the_first_worker_with_something_done)
     outcome = run_plan(plan, settings, Talk())
     assert killed
     assert (outcome.done, outcome.failed) == (24, [])

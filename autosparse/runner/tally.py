@@ -1,0 +1,139 @@
+"""What has become of a stage's tasks, from workers' reports, and how long the rest will take."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autosparse.experiment.tasks import Task
+from autosparse.runner.cost import ALIKE, Weights
+from autosparse.runner.table import Line
+
+Event = Mapping[str, Any]
+"""A report of a job. All of it may be absent: ``task_ids`` (finished or failed since the last report), ``failed``
+(those of them that failed), ``running`` (in the job's hands now), ``share`` (of their last training that is done, from
+0 to 1), a latest number (``accuracy`` in percent, or ``loss``), and Tune's ``trial_id``, which tells jobs apart."""
+
+
+@dataclass
+class _Job:
+    """One job as far as it has been heard of; work in the unit of costs."""
+
+    began: float
+    heard: float
+    running: list[str] = field(default_factory=list)
+    behind: float = 0.0
+    """Work done on what is running."""
+    work: float = 0.0
+    """Work of what it has finished."""
+
+    def until(self, now: float) -> float:
+        """When it was last busy."""
+        return now if self.running else self.heard
+
+
+class Tally:
+    """Counts of one stage. It is told of events in one thread and read in another."""
+
+    def __init__(self, name: str, total: int, found: int = 0, clock: Callable[[], float] = time.monotonic):
+        """
+        :param total: number of its tasks, those included that were found finished.
+        """
+        self.name, self.total, self.found = name, total, found
+        self._clock, self._lock = clock, threading.Lock()
+        self._tasks: dict[str, Task] = {}
+        self._weights: Weights = ALIKE
+        self._costs: dict[str, float] = {}
+        self._ahead = 0.0  # the cost of what has not finished
+        self._done: set[str] = set()
+        self._failed: set[str] = set()
+        self._jobs: dict[str, _Job] = {}
+        self._latest = ""
+        self._started: float | None = None
+        self._ended: float | None = None
+
+    def start(self, tasks: Sequence[Task], weights: Weights) -> None:
+        """The stage begins with what is to be done of it."""
+        with self._lock:
+            self._tasks, self._weights = {task.id: task for task in tasks}, weights
+            self._costs = {own: weights(task) for own, task in self._tasks.items()}
+            self._ahead = sum(self._costs.values())
+            self._started, self._ended = self._clock(), None
+
+    def stop(self) -> None:
+        """The stage has ended; whatever ran is no longer running."""
+        with self._lock:
+            self._ended = self._clock()
+            for job in self._jobs.values():
+                job.running = []
+
+    def advance(self, event: Event) -> None:
+        """Take in the report of a job."""
+        with self._lock:
+            self._advance(event)
+
+    def _advance(self, event: Event) -> None:
+        now = self._clock()
+        finished = [own for own in event.get("task_ids", ()) if own in self._tasks]
+        job = self._jobs.get(event.get("trial_id", ""))
+        if job is None:  # one that has already something to show has been at it since the stage began
+            began = self._started if finished or "share" in event else None
+            job = self._jobs[event.get("trial_id", "")] = _Job(now if began is None else began, now)
+        done = set(finished).difference(event.get("failed", ())) - self._done
+        job.work += self._cost(done)
+        self._ahead -= self._cost(set(finished) - self._done - self._failed)
+        self._done |= done
+        self._failed = (self._failed | set(finished)) - self._done
+        only = self._tasks if len(self._tasks) == 1 and not finished else ()  # a fit in this process names no task
+        job.running = [own for own in event.get("running", only) if own in self._tasks and own not in finished]
+        share = event.get("share")
+        job.behind = 0.0 if share is None else sum(self._weights.behind(self._tasks[own], share) for own in job.running)
+        job.heard = now
+        if "accuracy" in event:
+            self._latest = f"{event['accuracy']:.2f} %"
+        elif "loss" in event:
+            self._latest = f"loss {event['loss']:.3g}"
+
+    @property
+    def line(self) -> Line:
+        """How the stage stands now."""
+        with self._lock:
+            now = self._clock()
+            running = sum(len(job.running) for job in self._jobs.values())
+            done, failed = self.found + len(self._done), len(self._failed)
+            seconds = None if self._started is None else (self._ended or now) - self._started
+            left = None if self._started is None or self._ended is not None else self._seconds_left(now)
+            return Line(
+                self.name, done, failed, self.total - done - failed - running, running, seconds, left, self._latest
+            )
+
+    @property
+    def share(self) -> float:
+        """Of the work to be done, how much has been heard to be done, from 0 to 1."""
+        with self._lock:
+            whole = sum(self._costs.values())
+            return 1 - (self._ahead - sum(job.behind for job in self._jobs.values())) / whole if whole else 1.0
+
+    def _cost(self, ids: Iterable[str]) -> float:
+        return sum(self._costs[own] for own in ids)
+
+    def _seconds_left(self, now: float) -> float | None:
+        """From the pace of the jobs that have something to show; None before there is one.
+
+        Between reports jobs are taken to go on at that pace, and as many of them to be busy as have been so far; but
+        the longest of what is running is waited for.
+        """
+        shown = [job for job in self._jobs.values() if job.work + job.behind > 0 and job.heard > job.began]
+        if not shown:
+            return None
+        pace = sum(job.work + job.behind for job in shown) / sum(job.heard - job.began for job in shown)
+        ahead, longest = self._ahead, 0.0
+        for job in self._jobs.values():
+            rest = self._cost(job.running) - job.behind
+            since = min(rest, pace * (now - job.heard))
+            ahead -= job.behind + since
+            longest = max(longest, (rest - since) / pace)
+        jobs = self._jobs.values()
+        busy = sum(job.until(now) - job.began for job in jobs) / (now - min(job.began for job in jobs))
+        return max(ahead / pace / busy, longest)

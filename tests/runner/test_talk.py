@@ -1,0 +1,97 @@
+"""What a person sees of a run: a table on a terminal of 80 columns, plain lines in a log."""
+
+import io
+import re
+import threading
+
+import pytest
+from rich.console import Console
+
+from autosparse.experiment.tasks import Cell
+from autosparse.runner import progress as module
+from autosparse.runner.progress import Talk, due
+from autosparse.runner.table import Line, duration, stage_table
+
+CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def cells(count):
+    return [
+        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=seed)
+        for seed in range(count)
+    ]
+
+
+def console(terminal):
+    return Console(file=io.StringIO(), force_terminal=terminal, width=80, highlight=False)
+
+
+def test_the_table_has_a_row_per_stage_within_80_columns():
+    lines = [
+        Line("irp", 8, 0, 0, 0, 3_660, None, "96.25 %"),
+        Line("scorers", 12, 1, 0, 0, 3_660, None, "loss 0.0123"),
+        Line("grid", 99_999, 12_345, 99_999, 512, 36_000, 360_000, "100.00 %"),
+    ]
+    page = console(terminal=False)
+    page.print(stage_table(lines))
+    text = page.file.getvalue()
+    assert max(map(len, text.splitlines())) <= 80
+    assert "…" not in text
+    last = re.split(r"\s{2,}", text.splitlines()[-1].strip())
+    assert last == ["grid", "99999", "512", "12345", "99999", "10 h 00 min", "100 h 00 min", "100.00 %"]
+
+
+def test_on_a_terminal_the_table_of_all_stages_is_redrawn_and_then_gone():
+    talk, tasks = Talk(console(terminal=True)), cells(3)
+    talk.expect("irp", 2, 2)
+    talk.expect("scorers", 0, 0)
+    talk.expect("grid", 5, 2)
+    with talk.stage("training the grid", tasks) as tally:
+        tally.advance({"running": [tasks[0].id]})
+        tally.advance({"task_ids": [tasks[0].id, tasks[1].id], "failed": [tasks[1].id], "accuracy": 91.5})
+    raw = talk.console.file.getvalue()
+    text = CODES.sub("", raw)
+    assert re.search(r"irp +2 +0 +0 +0 ", text)
+    assert re.search(r"grid +3 +0 +1 +1 +0 s .*91\.50 %", text)
+    assert "scorers" not in text
+    assert raw.count("\x1b[2K") >= 4, "rows are wiped"
+    assert text.rstrip().endswith("- training the grid: done in 0 s, 1 failed")
+
+
+def test_elsewhere_lines_without_codes_tell_how_far_it_is(monkeypatch):
+    monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(module, "due", lambda share, since, elapsed: share > 0.3)
+    talk, tasks = Talk(console(terminal=False)), cells(3)
+    said = threading.Event()
+    say = talk.say
+    monkeypatch.setattr(talk, "say", lambda line: (say(line), "1 of 3" in line and said.set()))
+    with talk.stage("training the grid", tasks) as tally:
+        tally.advance({"task_ids": [tasks[0].id], "running": [tasks[1].id], "accuracy": 91.5})
+        assert said.wait(10)
+    first, line, *_, last = talk.console.file.getvalue().splitlines()
+    assert first == "- training the grid: 3 cells"
+    assert re.fullmatch(r"- grid: 1 of 3 done, 1 running, after 0 s(, about \d+ s left)?; 91\.50 %", line)
+    assert last == "- training the grid: done in 0 s"
+    assert "\x1b" not in talk.console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("share", "since", "elapsed", "expected"),
+    [
+        (0.2, 2, 2, False),
+        (0.1, 5, 5, True),
+        (0.05, 59, 59, False),
+        (0.0, 60, 60, True),
+        (0.0, 300, 36_000, False),
+        (0.0, 600, 36_000, True),
+    ],
+)
+def test_a_log_gets_a_line_each_tenth_or_minute_and_fewer_in_long_stages(share, since, elapsed, expected):
+    assert due(share, since, elapsed) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(30, "30 s"), (89, "89 s"), (150, "2 min"), (3900, "1 h 05 min"), (90_000, "25 h 00 min")]
+)
+def test_durations(seconds, text):
+    assert duration(seconds) == text

@@ -1,0 +1,127 @@
+"""Counts and time left from reports of jobs, with a clock that the test turns."""
+
+import pytest
+
+from autosparse.experiment.tasks import Cell
+from autosparse.runner.cost import ALIKE, Costs, Extent
+from autosparse.runner.tally import Tally
+
+
+def cell(seed, **settings):
+    return Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=seed, **settings)
+
+
+class Given:
+    """Costs by seed."""
+
+    def __init__(self, *costs):
+        self.costs = costs
+
+    def __call__(self, task):
+        return self.costs[task.seed]
+
+    def behind(self, task, share):
+        return share * self(task)
+
+
+class Stage:
+    """Cells of given costs, and a clock."""
+
+    def __init__(self, *costs, found=0):
+        self.now, self.tasks = 100.0, [cell(seed) for seed in range(len(costs))]
+        self.ids = [task.id for task in self.tasks]
+        self.tally = Tally("grid", found + len(costs), found, clock=lambda: self.now)
+        self.tally.start(self.tasks, Given(*costs))
+
+    def hear(self, at, job="a", **event):
+        """A report at ``at`` seconds; tasks by their number."""
+        self.now = 100.0 + at
+        ids = {name: [self.ids[i] for i in event.pop(name, ())] for name in ("running", "task_ids", "failed")}
+        self.tally.advance({"trial_id": job, **ids, **event})
+        return self.tally.line
+
+
+def counts(line):
+    return line.done, line.running, line.failed, line.to_do
+
+
+def test_tasks_run_finish_and_fail_and_those_found_finished_are_done():
+    stage = Stage(1, 1, 1, 1, found=5)
+    assert counts(stage.tally.line) == (5, 0, 0, 4)
+    assert counts(stage.hear(1, "a", running=[0, 1])) == (5, 2, 0, 2)
+    assert counts(stage.hear(1, "b", running=[2])) == (5, 3, 0, 1)
+    line = stage.hear(2, "a", task_ids=[0, 1], failed=[1], running=[3], accuracy=97.314)
+    assert (counts(line), line.latest) == ((6, 2, 1, 0), "97.31 %")
+    assert counts(stage.hear(3, "b", task_ids=[2])) == (7, 1, 1, 0)
+    stage.tally.stop()
+    assert counts(stage.tally.line) == (7, 0, 1, 1)
+
+
+def test_a_job_whose_worker_died_is_counted_once_and_what_failed_may_succeed_when_it_is_done_again():
+    stage = Stage(1, 1)
+    stage.hear(1, task_ids=[0], failed=[0], running=[1])
+    assert counts(stage.hear(2)) == (0, 0, 1, 1), "its worker is gone, and so is what it was at"
+    stage.hear(3, running=[0])
+    assert counts(stage.hear(4, task_ids=[0, 1])) == (2, 0, 0, 0)
+    assert counts(stage.hear(5, task_ids=[0, 1])) == (2, 0, 0, 0)
+    assert stage.tally.share == 1
+
+
+def test_time_left_is_by_cost_not_by_number_and_no_cell_found_finished_quickens_it():
+    stage = Stage(1, 1, 8, found=90)
+    assert stage.tally.line.seconds_left is None
+    assert stage.hear(6, running=[0]).seconds_left is None, "nothing has finished"
+    assert stage.hear(16, task_ids=[0], running=[1]).seconds_left == pytest.approx(90)
+    assert stage.tally.share == pytest.approx(0.1)
+    stage.now += 5
+    assert stage.tally.line.seconds_left == pytest.approx(85), "it goes on at the same pace"
+    stage.now += 50
+    assert stage.tally.line.seconds_left == pytest.approx(80), "but not past what runs"
+
+
+def test_jobs_side_by_side_share_what_is_left():
+    stage = Stage(1, 1, 1, 1, 1, 1)
+    stage.hear(0, "a", running=[0])
+    stage.hear(0, "b", running=[1])
+    assert stage.hear(10, "a", task_ids=[0], running=[2]).seconds_left == pytest.approx(20)
+    assert stage.hear(10, "b", task_ids=[1], running=[3]).seconds_left == pytest.approx(20)
+
+
+def test_the_longest_that_runs_is_waited_for():
+    stage = Stage(1, 1, 10, 1)
+    stage.hear(0, "a", running=[0])
+    stage.hear(0, "b", running=[1])
+    stage.hear(1, "a", task_ids=[0], running=[2])
+    assert stage.hear(1, "b", task_ids=[1], running=[3]).seconds_left == pytest.approx(10)
+
+
+def test_a_share_of_what_runs_is_work_done():
+    stage = Stage(4, 4)
+    stage.hear(0, running=[0])
+    line = stage.hear(10, running=[0], share=0.25)
+    assert (counts(line), line.seconds_left) == ((0, 1, 0, 1), pytest.approx(70))
+    assert stage.tally.share == pytest.approx(1 / 8)
+
+
+def test_a_failure_is_out_of_the_way_but_tells_nothing_of_the_pace():
+    stage = Stage(1, 1, 1)
+    stage.hear(0, running=[0])
+    assert stage.hear(1, task_ids=[0], failed=[0], running=[1]).seconds_left is None
+    assert stage.hear(11, task_ids=[1], running=[2]).seconds_left == pytest.approx(11)
+
+
+def test_a_task_in_this_process_needs_no_name():
+    tally = Tally("scorers", 1, clock=iter([0.0, 4.0, 4.0]).__next__)
+    tally.start([cell(0)], ALIKE)
+    tally.advance({"share": 0.5, "loss": 0.01234})
+    line = tally.line
+    assert (counts(line), line.latest, line.seconds_left) == ((0, 1, 0, 0), "loss 0.0123", pytest.approx(4))
+
+
+def test_before_the_last_training_of_a_cell_lie_the_trainings_that_its_method_needs():
+    costs = Costs({"digits": Extent(60_000, 10_000, (1, 8, 8), 10)})
+    plain, rounds = cell(0), cell(0).model_copy(update={"criterion": "lth", "options": {"rounds": 4}})
+    assert costs.behind(plain, 0) < 0.2 * costs(plain)
+    assert costs.behind(rounds, 0) == pytest.approx(0.8 * costs(rounds), rel=0.1)
+    for task in (plain, rounds):
+        assert costs.behind(task, 0) < costs.behind(task, 0.5) < costs.behind(task, 1) == pytest.approx(costs(task))
