@@ -10,7 +10,8 @@ from mlflow import MlflowClient
 
 from autosparse.criteria import CRITERIA
 from autosparse.tracking.log import metric_name
-from autosparse.tracking.query import Run, apart, finished_runs
+from autosparse.tracking.query import apart
+from autosparse.tracking.runs import Run, finished_runs
 
 METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"

@@ -13,7 +13,7 @@ from mlflow.exceptions import MlflowException
 from autosparse.report.collect import natural
 from autosparse.schedule import density_after
 from autosparse.tracking.client import tracking_errors
-from autosparse.tracking.query import Run, finished_runs
+from autosparse.tracking.runs import Run, finished_runs
 
 
 @dataclass(frozen=True)

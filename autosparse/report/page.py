@@ -32,7 +32,7 @@ from autosparse.report.tables_size import size_table
 from autosparse.tracking.client import find_experiment, safe_uri, tracking_errors
 from autosparse.tracking.log import FAILED
 from autosparse.tracking.pages import all_runs
-from autosparse.tracking.query import Run, finished_runs
+from autosparse.tracking.runs import Run, finished_runs
 from autosparse.version import __version__
 
 IRP_SHOWN = 2

@@ -16,7 +16,7 @@ from autosparse.report.tables import percent
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import SUMMARY, WHOLE
 from autosparse.tracking.pages import all_runs
-from autosparse.tracking.query import Run
+from autosparse.tracking.runs import Run
 
 
 @dataclass(frozen=True)

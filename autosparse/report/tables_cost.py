@@ -10,7 +10,7 @@ from autosparse.report.collect import Point, Section
 from autosparse.report.tables import duration, quantity
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.log import WALL_SECONDS
-from autosparse.tracking.query import Run
+from autosparse.tracking.runs import Run
 
 NOT_KNOWN = "–"
 

@@ -20,6 +20,7 @@ from autosparse.runner.settings import Settings
 from autosparse.runner.stopping import stoppable
 from autosparse.runner.summary import summarise
 from autosparse.runner.tally import Event, Tally
+from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FAILED, FINISHED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish
@@ -85,6 +86,7 @@ def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: Collect
             talk.guard(lambda: tracker.describe(summarise(plan, store), FAILED))
             raise
     finish(tracker, plan, talk.warn)
+    talk.guard(lambda: write_cell_table(tracker))
     left = unfinished(asked, store)
     failed = [(p, _reason(p.task, store)) for p in left]
     tracker.describe(summarise(plan, store), FAILED if failed else FINISHED)

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.pages import all_runs
-from autosparse.tracking.query import finished_runs
+from autosparse.tracking.runs import finished_runs
 from autosparse.tracking.trials import TRIAL
 
 

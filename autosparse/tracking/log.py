@@ -120,7 +120,7 @@ class Tracker:
         if isinstance(planned.task, SweepTask) and not failed:
             log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], _ended(record))
         status = FAILED if failed else FINISHED
-        self.client.set_terminated(run_id, status=status, end_time=_ended(record))
+        self.client.set_terminated(run_id, status=status)
         self.known[planned.task.id] = (run_id, status, planned.label)
 
     def _log_files(self, run_id: str, task: Task) -> None:

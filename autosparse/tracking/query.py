@@ -1,43 +1,21 @@
-"""Asking MLflow: runs of an experiment, and the best of them."""
+"""Asking MLflow for the best cells of an experiment."""
 
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FINISHED
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.cell_table import finished_cells
+from autosparse.tracking.runs import Run
 
 LOWER_IS_BETTER = ("seconds", "images", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
 
 Settings = tuple[tuple[str, str], ...]
 """Parameters and their values, sorted."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """A finished run as MLflow has it."""
-
-    run_id: str
-    name: str
-    tags: dict[str, str]
-    params: dict[str, str]
-    metrics: dict[str, float]
-
-
-def finished_runs(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
-    """All finished runs of one kind (``cell``, ``irp`` or ``scorer``) of an experiment, oldest first."""
-    with tracking_errors(client.tracking_uri):
-        experiment_id = find_experiment(client, experiment)
-        runs = all_runs(client, experiment_id, f"attributes.status = '{FINISHED}' and tags.kind = '{kind}'")
-        found = [Run(r.info.run_id, r.info.run_name, r.data.tags, r.data.params, r.data.metrics) for r in runs]
-    return list({run.tags.get("task_id", run.run_id): run for run in found[::-1]}.values())  # one per task
 
 
 def best(
@@ -60,7 +38,7 @@ def best(
     for group in group_by:
         if group not in GROUPS:
             raise UnknownName("group", group, GROUPS)
-    cells = finished_runs(client, experiment, "cell")
+    cells = finished_cells(client, experiment)
     if sparsity is not None:
         cells = [run for run in cells if math.isclose(float(run.tags["sparsity"]), sparsity, abs_tol=1e-9)]
     if not cells:

@@ -19,8 +19,9 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.tracking.cell_table import finished_cells
 from autosparse.tracking.client import safe_uri, tracking_errors
-from autosparse.tracking.query import Run, finished_runs
+from autosparse.tracking.runs import Run, finished_runs
 from autosparse.tracking.winners import method_names, winners
 
 NAME, CHAMPION = "autos", "champion"
@@ -43,7 +44,7 @@ def promote(
     if not scorers:
         raise AutosparseError(f"experiment {experiment!r} has no finished scorer in MLflow; run one with `scorers:`")
     by_id = {run.tags["task_id"]: name for name, run in scorers.items()}
-    learned = [run for run in finished_runs(client, experiment, "cell") if "scorer" in run.params]
+    learned = [run for run in finished_cells(client, experiment) if "scorer" in run.params]
     cells = [run for run in learned if run.params["scorer"] in by_id]
     if label and label not in scorers:
         raise UnknownName("scorer", label, scorers)

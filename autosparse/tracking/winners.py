@@ -8,7 +8,9 @@ from typing import Any
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.tracking.query import LOWER_IS_BETTER, Run, Settings, apart, finished_runs, settings_of
+from autosparse.tracking.cell_table import finished_cells
+from autosparse.tracking.query import LOWER_IS_BETTER, Settings, apart, settings_of
+from autosparse.tracking.runs import Run
 from autosparse.tracking.significance import half_width, paired
 
 Place = tuple[str, str, float]
@@ -39,7 +41,7 @@ def winners(
         lead_half_width, p, significant``; None where it cannot be told.
     :raises AutosparseError: where no cell matches or the metric is unknown.
     """
-    cells = [run for run in finished_runs(client, experiment, "cell") if not scorers_only or "scorer" in run.params]
+    cells = [run for run in finished_cells(client, experiment) if not scorers_only or "scorer" in run.params]
     measured = _measured(cells, metric, experiment)
     sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
     rows = []
@@ -87,7 +89,7 @@ Pair = tuple[Place, str, str, BySeed, BySeed]
 
 
 def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]:
-    first, second = (_measured(finished_runs(client, own, "cell"), metric, own) for own in (a, b))
+    first, second = (_measured(finished_cells(client, own), metric, own) for own in (a, b))
     for place in sorted(first.keys() & second.keys()):
         mine, theirs = first[place], second[place]
         notes = _notes(mine), _notes(theirs)
@@ -99,7 +101,7 @@ def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]
 
 
 def _within(client: MlflowClient, a: str, b: str, experiment: str, metric: str) -> Iterator[Pair]:
-    measured = _measured(finished_runs(client, experiment, "cell"), metric, experiment)
+    measured = _measured(finished_cells(client, experiment), metric, experiment)
     methods = {name for variants in measured.values() for by_method in variants.values() for name in by_method}
     for name in (a, b):
         if name not in methods:

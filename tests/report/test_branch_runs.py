@@ -9,7 +9,8 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields
 from autosparse.report.collect import sections_of
 from autosparse.tracking.log import Tracker
-from autosparse.tracking.query import best, finished_runs
+from autosparse.tracking.query import best
+from autosparse.tracking.runs import finished_runs
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
 

@@ -19,7 +19,7 @@ from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
 from autosparse.tracking.curves import MOST, pack, unpack
 from autosparse.tracking.log import SUMMARY, WALL_SECONDS, WHOLE, Tracker
-from autosparse.tracking.query import finished_runs
+from autosparse.tracking.runs import finished_runs
 
 
 def section_of(client: MlflowClient, **layers: list[str]) -> Section:

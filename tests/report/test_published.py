@@ -6,7 +6,7 @@ from mlflow import MlflowClient
 from autosparse.report.page import render
 from autosparse.report.published import concordant_pairs, published_tables, summary_of
 from autosparse.tracking.log import SUMMARY, WHOLE
-from autosparse.tracking.query import finished_runs
+from autosparse.tracking.runs import finished_runs
 
 DIFFERENT = ["recipe.epochs: 5 (published: 160)"]
 SCORER = "scorer.epochs: 1 (published: 10)"

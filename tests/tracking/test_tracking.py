@@ -12,7 +12,8 @@ from autosparse.tracking.client import connect, safe_uri, tracking_uri
 from autosparse.tracking.curves import unpack
 from autosparse.tracking.log import WHOLE, Tracker
 from autosparse.tracking.pages import all_runs
-from autosparse.tracking.query import best, finished_runs
+from autosparse.tracking.query import best
+from autosparse.tracking.runs import finished_runs
 from autosparse.training import Recipe
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}

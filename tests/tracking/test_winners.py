@@ -7,7 +7,7 @@ from scipy import stats
 
 from autosparse.errors import AutosparseError
 from autosparse.tracking import winners as module
-from autosparse.tracking.query import Run
+from autosparse.tracking.runs import Run
 from autosparse.tracking.significance import half_width, paired
 from autosparse.tracking.winners import compare, winners
 
@@ -66,7 +66,7 @@ SHORT, LONG = "recipe.epochs=10", "recipe.epochs=20"
 
 @pytest.fixture(autouse=True)
 def _runs(monkeypatch):
-    monkeypatch.setattr(module, "finished_runs", lambda client, experiment, kind: RUNS.get(experiment, []))
+    monkeypatch.setattr(module, "finished_cells", lambda client, experiment: RUNS.get(experiment, []))
 
 
 def test_the_best_of_each_place_and_its_lead():

@@ -1,0 +1,80 @@
+"""An experiment's finished cells in one artifact of its parent run, so that thousands are asked about in a second.
+
+MLflow hands out a cell as some sixty objects, and a file of all cells is read at once. What has finished since the file
+was written, and what has been deleted, is asked of MLflow. A finished run that was changed by hand, or purged for good,
+is seen as it was until the next table.
+"""
+
+import gzip
+import json
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from mlflow import MlflowClient
+from mlflow.entities import RunTag, ViewType
+
+from autosparse.tracking.client import find_experiment, tracking_errors
+from autosparse.tracking.log import FINISHED, WHOLE, Tracker
+from autosparse.tracking.pages import all_runs
+from autosparse.tracking.runs import Run, one_per_task, runs_of
+
+ARTIFACT = "cells.json.gz"
+COUNT = "cells_in_table"
+"""Tag of the parent run that has a table."""
+WORTH = 1000
+"""So many finished cells are worth a table, and so many new ones another."""
+MARGIN = 60_000
+"""Milliseconds by which the clocks of two drivers may differ."""
+VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
+"""What is deleted now may be restored."""
+LEFT_OUT = ("mask_sketch",)
+"""Tags that are long and that no query needs."""
+
+
+def finished_cells(client: MlflowClient, experiment: str) -> list[Run]:
+    """What ``finished_runs(client, experiment, "cell")`` gives, but maybe without the tags in ``LEFT_OUT``."""
+    with tracking_errors(client.tracking_uri):
+        experiment_id = find_experiment(client, experiment)
+        known = _read(client, experiment_id)
+        if not known:
+            return one_per_task(runs_of(client, experiment_id, "cell"))
+        since = max(run.end for run in known) - MARGIN
+        news = {run.run_id: run for run in runs_of(client, experiment_id, "cell", since)}
+        gone = {run.run_id for run in runs_of(client, experiment_id, "cell", view=ViewType.DELETED_ONLY)}
+    runs = [run for run in known if run.run_id not in news.keys() | gone] + list(news.values())
+    return one_per_task(sorted(runs, key=lambda run: run.start))
+
+
+def write_cell_table(tracker: Tracker) -> bool:
+    """Write the table of all finished cells, where enough are not in the last one; returns whether."""
+    client = tracker.client
+    with tracking_errors(client.tracking_uri):
+        finished = sum(status == FINISHED for _, status, _ in tracker.known.values())
+        before = int(client.get_run(tracker.parent).data.tags.get(COUNT, 0))
+        if 0 <= finished - before < WORTH:
+            return False
+        runs = [run for view in VIEWS for run in runs_of(client, tracker.experiment_id, "cell", view=view)]
+        rows = [
+            {**asdict(run), "tags": {name: value for name, value in run.tags.items() if name not in LEFT_OUT}}
+            for run in runs
+        ]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / ARTIFACT
+            file.write_bytes(gzip.compress(json.dumps(rows).encode(), compresslevel=6))
+            client.log_artifact(tracker.parent, str(file))
+        client.log_batch(tracker.parent, tags=[RunTag(COUNT, str(len(rows)))])
+    return True
+
+
+def _read(client: MlflowClient, experiment_id: str) -> list[Run]:
+    """The runs in the table; none where there is no table, or it is being written."""
+    parent = next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
+    if parent is None or COUNT not in parent.data.tags:
+        return []
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            content = Path(client.download_artifacts(parent.info.run_id, ARTIFACT, folder)).read_bytes()
+        return [Run(**row) for row in json.loads(gzip.decompress(content))]
+    except Exception:  # whatever is wrong with the file: MLflow has the runs themselves
+        return []

@@ -1,0 +1,109 @@
+"""The table of finished cells: what is asked with it is what MLflow has, and little is asked of MLflow."""
+
+import pytest
+
+from autosparse.experiment.store import Store
+from autosparse.tracking import cell_table as module
+from autosparse.tracking.cell_table import ARTIFACT, finished_cells, write_cell_table
+from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.query import best
+from autosparse.tracking.runs import finished_runs
+
+HOUR = 3_600_000
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    return connect(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+
+
+@pytest.fixture
+def name(request):
+    """Of an experiment for this test alone."""
+    return request.node.name.replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+def tracker(client, name, tmp_path, monkeypatch):
+    """Of an experiment with four finished cells, an hour apart, and a table of them."""
+    monkeypatch.setattr(module, "WORTH", 4)
+    experiment_id = open_experiment(client, name)
+    for seed in range(4):
+        cell(client, experiment_id, seed)
+    tracker = Tracker(client, name, Store(tmp_path / "results"))
+    assert write_cell_table(tracker)
+    return tracker
+
+
+def cell(client, experiment_id, seed):
+    """One finished cell of MLflow."""
+    tags = {"kind": "cell", "task_id": f"task-{seed}", "method": "snip", "sparsity": "0.9", "mask_sketch": "long"}
+    run = client.create_run(experiment_id, start_time=HOUR * (seed + 1), run_name=f"cell {seed}", tags=tags)
+    client.log_param(run.info.run_id, "recipe.lr", "0.1")
+    client.log_metric(run.info.run_id, "test_accuracy", 90.0 + seed)
+    client.set_terminated(run.info.run_id, end_time=HOUR * (seed + 1) + 1000)
+    return run.info.run_id
+
+
+def without_sketch(runs):
+    return [{**vars(run), "tags": {k: v for k, v in run.tags.items() if k != "mask_sketch"}} for run in runs]
+
+
+def tasks_by_table(client, name):
+    """Tasks of the cells that are found with the table, which must be the runs that MLflow has."""
+    found, expected = finished_cells(client, name), finished_runs(client, name, "cell")
+    assert without_sketch(found) == without_sketch(expected)
+    return [run.tags["task_id"] for run in found]
+
+
+def test_the_table_spares_asking_for_what_is_in_it(tracker, name, monkeypatch):
+    client, asked, search = tracker.client, [], tracker.client.search_runs
+
+    def search_and_note(*given, **options):
+        page = search(*given, **options)
+        asked.extend(run.info.run_name for run in page if run.data.tags["kind"] == "cell")
+        return page
+
+    monkeypatch.setattr(client, "search_runs", search_and_note)
+    (row,) = best(client, name)
+    assert (row["n"], row["mean"]) == (4, 91.5)
+    assert asked == ["cell 3"], "only what ended within a minute of the last, as clocks differ"
+
+
+def test_cells_that_finish_change_or_go_after_the_table_was_written_are_seen(tracker, name):
+    client = tracker.client
+    ids = {run.tags["task_id"]: run.run_id for run in finished_cells(client, name)}
+    assert tasks_by_table(client, name) == ["task-0", "task-1", "task-2", "task-3"]
+    cell(client, tracker.experiment_id, 4)
+    assert tasks_by_table(client, name)[-1] == "task-4"
+    client.update_run(ids["task-1"], status="RUNNING")
+    client.set_tag(ids["task-1"], "method", "grasp")
+    client.set_terminated(ids["task-1"])
+    tasks_by_table(client, name)
+    assert [row["method"] for row in best(client, name)] == ["snip", "grasp"]
+    client.delete_run(ids["task-2"])
+    assert "task-2" not in tasks_by_table(client, name)
+    client.restore_run(ids["task-2"])
+    assert "task-2" in tasks_by_table(client, name)
+
+
+def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_restored(tracker, name):
+    client, store = tracker.client, tracker.store
+    assert not write_cell_table(Tracker(client, name, store))
+    for seed in range(4, 9):
+        last = cell(client, tracker.experiment_id, seed)
+    client.delete_run(last)
+    assert write_cell_table(Tracker(client, name, store))
+    assert "task-8" not in tasks_by_table(client, name)
+    client.restore_run(last)
+    assert tasks_by_table(client, name)[-1] == "task-8"
+
+
+@pytest.mark.parametrize("content", [b"", b"\x1f\x8b half"], ids=["empty", "half"])
+def test_a_damaged_table_is_passed_over(tracker, name, content, tmp_path):
+    parent = tracker.client.get_run(tracker.parent)
+    (tmp_path / ARTIFACT).write_bytes(content)
+    tracker.client.log_artifact(tracker.parent, str(tmp_path / ARTIFACT))
+    assert parent.data.tags[module.COUNT] == "4"
+    assert tasks_by_table(tracker.client, name) == ["task-0", "task-1", "task-2", "task-3"]
