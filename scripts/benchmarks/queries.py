@@ -1,0 +1,155 @@
+"""Asking MLflow about ten thousand finished cells: the project's queries, beside all runs as a data frame.
+
+A hundred cells are written as ``autosparse run`` writes them; the others are copies of their rows with other seeds,
+ids and accuracies, because to write each through the client takes minutes. The store is SQLite.
+"""
+
+import random
+import sqlite3
+import statistics
+import tempfile
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import mlflow
+from mlflow import MlflowClient
+
+from autosparse.data import load_dataset
+from autosparse.experiment.environment import describe_environment
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.cells import run_cell
+from autosparse.runner.summary import summarise
+from autosparse.tracking.cell_table import write_cell_table
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.query import best
+from autosparse.tracking.runs import finished_runs
+from autosparse.tracking.winners import winners
+from benchmarks.harness import Comparison, Figure, Options, Result, seconds
+
+GRID = {
+    "models": ["lenet-300-100"],
+    "datasets": ["digits"],
+    "methods": ["random", "random-erk", "magnitude", "snip", "snip-mb", "grasp", "grasp-mb", "synflow", "force", "npb"],
+    "sparsities": [0.5, 0.8, 0.9, 0.93, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995],
+    "recipe": {"epochs": 10},
+    "seeds": [0],
+}
+TABLES = ("runs", "tags", "params", "metrics", "latest_metrics")
+LARGE, SMALL = "large", "small"
+"""Names of experiments."""
+GOAL = 2.0
+"""Seconds for a query."""
+
+Row = dict[str, Any]
+
+
+def measure(options: Options) -> list[Result]:
+    """The best methods and the winners of ten thousand cells in MLflow, beside a data frame of all runs."""
+    seeds, repetitions = (10, 2) if options.quick else (100, 3)
+    with tempfile.TemporaryDirectory() as scratch:
+        client = fill(Path(scratch), GRID, seeds)
+        return [*compared(client, repetitions), small(client, repetitions)]
+
+
+def fill(folder: Path, grid: Row, seeds: int) -> MlflowClient:
+    """A store with the grid's cells in the small experiment, and those cells for each seed in the large one."""
+    database = folder / "mlflow.db"
+    client, store = connect(f"sqlite:///{database}"), Store(folder / "results")
+    store.prepare()
+    for name in (LARGE, SMALL):
+        plan = make_plan(parse_experiment({"name": name, "grid": [grid]}, "bench"))
+        finish(plan, store)
+        tracker = Tracker(client, name, store)
+        tracker.sync(plan)
+        if name == LARGE:
+            multiply(database, seeds)
+            tracker = Tracker(client, name, store)
+        write_cell_table(tracker)
+        tracker.describe(summarise(plan, store), FINISHED)
+    return client
+
+
+def finish(plan: Plan, store: Store) -> None:
+    """Records of the plan's cells, from one that is done."""
+    environment = describe_environment()
+    result = run_cell(plan.cells[0].task, store, load_dataset("digits"), "cpu")
+    *before, _ = result["history"]["test_accuracy"]
+    for index, planned in enumerate(plan.cells):
+        history = {**result["history"], "test_accuracy": [*before, 90 + index / 100]}
+        store.finish(planned.task, {**result, "history": history}, environment)
+
+
+def multiply(database: Path, seeds: int) -> None:
+    """Copy the rows of all cells for the seeds 1, 2, ..."""
+    draws = random.Random(0)
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.row_factory = sqlite3.Row
+        rows = {table: [dict(row) for row in connection.execute(f"SELECT * FROM {table}")] for table in TABLES}
+        cells = [row["run_uuid"] for row in rows["tags"] if row["key"] == "kind" and row["value"] == "cell"]
+        for seed in range(1, seeds):
+            ids = {cell: uuid.UUID(int=draws.getrandbits(128)).hex for cell in cells}
+            for table in TABLES:
+                copies = [copied(row, ids, seed, draws) for row in rows[table] if row["run_uuid"] in ids]
+                names, marks = ", ".join(copies[0]), ", ".join("?" * len(copies[0]))
+                values = [tuple(copy.values()) for copy in copies]
+                connection.executemany(f"INSERT INTO {table} ({names}) VALUES ({marks})", values)
+
+
+def copied(row: Row, ids: Mapping[str, str], seed: int, draws: random.Random) -> Row:
+    """A row of the same cell with another seed, an hour earlier."""
+    own = ids[row["run_uuid"]]
+    copy = {**row, "run_uuid": own}
+    if "end_time" in row:
+        earlier = 3_600_000 * seed
+        return {**copy, "start_time": row["start_time"] - earlier, "end_time": row["end_time"] - earlier}
+    if row["key"] == "seed":
+        copy["value"] = type(row["value"])(seed)
+    elif row["key"] in ("task_id", "cell_id"):
+        copy["value"] = own[:16]
+    elif row["key"] == "test_accuracy":
+        copy["value"] += draws.gauss(0, 0.2)
+    return copy
+
+
+def compared(client: MlflowClient, repetitions: int) -> list[Result]:
+    """Queries a second, and the seconds that each takes, against the goal."""
+    mlflow.set_tracking_uri(client.tracking_uri)
+    queries: dict[str, Callable[[], Any]] = {
+        "best methods": lambda: best(client, LARGE),
+        "winners": lambda: winners(client, LARGE),
+        "runs, whole": lambda: finished_runs(client, LARGE, "cell"),
+    }
+    took: dict[str, list[float]] = {name: [] for name in (*queries, "frame")}
+    for _ in range(repetitions):
+        took["frame"].append(seconds(frame))
+        for name, query in queries.items():
+            took[name].append(seconds(query))
+    runs = len(finished_runs(client, LARGE, "cell"))
+    results: list[Result] = []
+    for name in queries:
+        rates = [[1 / each for each in took[side]] for side in ("frame", name)]
+        results.append(Comparison(f"{name} of {runs:,} cells in MLflow", "mlflow.search_runs", "queries/s", *rates))
+        median = statistics.median(took[name])
+        goal = f"below {GOAL:g} s" if runs >= 10_000 else ""
+        results.append(Figure("the same: time", median, "s", goal, median < GOAL, {"each": took[name]}))
+    return results
+
+
+def frame() -> Any:
+    """The usual way to the means: all runs as a data frame."""
+    runs = mlflow.search_runs(experiment_names=[LARGE])
+    cells = runs[(runs["tags.kind"] == "cell") & (runs["status"] == FINISHED)]
+    return cells.groupby(["tags.method", "tags.sparsity"])["metrics.test_accuracy"].agg(["mean", "std"])
+
+
+def small(client: MlflowClient, repetitions: int) -> Figure:
+    """What the other runs in the store cost an experiment of 100 cells."""
+    took = [seconds(lambda: best(client, SMALL)) for _ in range(repetitions)]
+    median = statistics.median(took)
+    return Figure("best methods of 100 cells in the same store", median, "s", f"below {GOAL:g} s", median < GOAL)
