@@ -62,8 +62,8 @@ def finish(tracker: Tracker, plan: Plan, say: Callable[[str], None], patience: f
     """
 
     def tell(state: tenacity.RetryCallState) -> None:
-        if state.attempt_number == 1:
-            say(f"MLflow does not answer; waiting up to {patience:.0f} s for it")
+        if state.attempt_number == 1 and state.outcome is not None:
+            say(f"{state.outcome.exception()}; trying again for {patience:.0f} s")
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(AutosparseError),

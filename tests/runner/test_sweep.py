@@ -2,6 +2,7 @@
 
 import os
 import signal
+from dataclasses import replace
 
 import pytest
 
@@ -47,14 +48,16 @@ def plan_of(name, **sweep):
 
 
 def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
-    plan = plan_of("random", space=SPACE, trials=6, points=[{"lr": 1e-6}], asha={"grace": 1, "reduction": 2})
-    outcome = run_plan(plan, settings, Talk())
+    points = [{"lr": 0.01}, {"lr": 1e-6}]  # one after the other, so that the second is worse than all before it
+    plan = plan_of("random", space=SPACE, trials=3, points=points, asha={"grace": 1, "reduction": 2})
+    outcome = run_plan(plan, replace(settings, workers=1), Talk())
     assert (outcome.done, outcome.failed) == (4, [])
     store, [sweep] = Store(settings.storage), plan.sweeps
     result = store.record(sweep.task)["result"]
     rows = result["trials"]
-    assert len(rows) == 7
+    assert len(rows) == 5
     assert {row["status"] for row in rows} == {"done", "stopped"}
+    assert next(row for row in rows if row["fit"]["lr"] == 1e-6)["epochs"] == 1
     for row in rows:
         assert row["epochs"] == (4 if row["status"] == "done" else row["history"][-1]["epoch"])
         assert 1e-6 <= row["fit"]["lr"] <= 0.05

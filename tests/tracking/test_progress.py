@@ -34,7 +34,7 @@ def test_counts_and_time_left(client, monkeypatch):
     run(client, experiment_id, "cell", "RUNNING")
     monkeypatch.setattr(module.time, "time", lambda: 18.0)
     progress = progress_of(client, "exp")
-    irp, scorers, cells = progress.stages
+    irp, _, scorers, cells = progress.stages
     assert (progress.status, progress.over) == ("RUNNING", False)
     assert (irp.total, irp.done, irp.failed, irp.seconds_left) == (1, 1, 0, None)
     assert (scorers.total, scorers.done) == (0, 0)
