@@ -47,8 +47,9 @@ format: setup  ## put the code in its format
 	$(BIN)/ruff format .
 
 lock: setup  ## pin the newest versions that pyproject.toml allows
-	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade \
+	$(BIN)/uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --upgrade \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+	$(BIN)/python scripts/cluster_versions.py
 
 clean:  ## remove .venv and what runs left here
 	rm -rf .venv results report mlflow.db* mlartifacts

@@ -74,9 +74,15 @@ def worker_count(settings: Settings) -> int:
     if most < 1:
         raise AutosparseError(
             f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
-            f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job"
+            f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job, and --workers for a cluster that grows"
         )
     return min(most, settings.workers or most)
+
+
+def job_count(settings: Settings) -> int:
+    """Jobs to keep in flight: on a cluster, as many as were asked for, because those that wait have its autoscaler add
+    nodes; else :func:`worker_count`."""
+    return settings.workers if settings.address and settings.workers else worker_count(settings)
 
 
 def _jobs_on(gpus: int, share: float) -> int:

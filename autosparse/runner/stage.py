@@ -11,7 +11,7 @@ from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
-from autosparse.runner.session import worker_count
+from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.silence import silenced
 from autosparse.runner.tally import Event
@@ -56,7 +56,7 @@ def run_stage(
     A worker that dies is replaced, and its job goes on after the tasks it had finished. Whether a task has
     finished is for its record to say, not for Tune.
     """
-    workers = worker_count(settings)
+    workers = job_count(settings)
     jobs = pack(tasks, workers, cost)
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],

@@ -3,7 +3,7 @@
 import pytest
 
 from autosparse.errors import AutosparseError
-from autosparse.runner.session import worker_count
+from autosparse.runner.session import job_count, worker_count
 from autosparse.runner.settings import Settings
 
 
@@ -41,6 +41,13 @@ def test_jobs_share_gpus_as_they_are_told(cluster, cpus, gpus, per_job, expected
 def test_no_more_jobs_than_asked_for(cluster):
     cluster(CPU=16.0, GPU=1.0)
     assert worker_count(Settings(gpus_per_job=0.25, workers=3)) == 3
+
+
+def test_jobs_wait_for_the_nodes_that_a_cluster_adds_for_them(cluster):
+    cluster(CPU=0.0)  # an autoscaled cluster at rest
+    assert job_count(Settings(address="head:6379", gpus_per_job=0.25, workers=32)) == 32
+    with pytest.raises(AutosparseError, match="--workers for a cluster that grows"):
+        job_count(Settings(address="head:6379", gpus_per_job=0.25))
 
 
 def test_part_of_several_gpus_is_refused(cluster):

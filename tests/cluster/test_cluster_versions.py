@@ -1,0 +1,48 @@
+"""Names and versions under cluster/ are those of versions.env, and those of the lock file."""
+
+import shutil
+import subprocess
+import sys
+
+import pytest
+from cluster_files import REPOSITORY
+
+COPIED = ("cluster", "scripts", "requirements.lock", "Makefile")
+
+
+def run(folder, *arguments):
+    script = folder / "scripts" / "cluster_versions.py"
+    return subprocess.run([sys.executable, script, *arguments], capture_output=True, text=True)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    for name in COPIED:
+        source = REPOSITORY / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    return tmp_path
+
+
+def test_files_match_the_lock_file():
+    ran = run(REPOSITORY, "--check")
+    assert ran.returncode == 0, f"{ran.stderr}run: python scripts/cluster_versions.py"
+
+
+def test_another_lock_file_is_noticed_and_followed(copy):
+    lock = copy / "requirements.lock"
+    lock.write_text(lock.read_text().replace("\nray==", "\nray==9."))
+    assert "raycluster.yaml" in run(copy, "--check").stderr
+    assert run(copy).returncode == 0
+    assert run(copy, "--check").returncode == 0
+    assert "rayVersion: 9." in (copy / "cluster" / "kubernetes" / "raycluster" / "raycluster.yaml").read_text()
+
+
+def test_image_is_set_everywhere_by_one_command(copy):
+    assert run(copy, "--image", "ghcr.io/me/pruning:2").returncode == 0
+    text = [path.read_text() for path in (copy / "cluster").rglob("*") if path.suffix in (".yaml", ".env")]
+    assert not any("registry.example.org" in part for part in text)
+    assert sum("pruning" in part for part in text) == 6
+
+
+def test_image_without_a_tag_is_refused(copy):
+    assert "has no tag" in run(copy, "--image", "localhost:5000/pruning").stderr

@@ -1,0 +1,178 @@
+"""The Kubernetes files: valid by Kubernetes' and KubeRay's schemas, closed to the outside, and without a secret."""
+
+import shutil
+import subprocess
+
+import kubernetes_validate
+import pytest
+import yaml
+from cluster_files import CLUSTER, is_secret, load, load_all
+from kuberay import KINDS, RayJob
+
+FOLDERS = ("base", "raycluster", "rayjob")
+KUBERNETES = "1.31"
+
+
+def resources(folder):
+    """The objects of one folder's own files."""
+    listed = load(f"kubernetes/{folder}/kustomization.yaml")["resources"]
+    return [thing for name in listed if name.endswith(".yaml") for thing in load_all(f"kubernetes/{folder}/{name}")]
+
+
+OBJECTS = [
+    pytest.param(thing, id=f"{thing['kind']}-{thing['metadata']['name']}") for f in FOLDERS for thing in resources(f)
+]
+
+
+def named(kind, name=None):
+    """Objects of a kind."""
+    things = [p.values[0] for p in OBJECTS]
+    return [t for t in things if t["kind"] == kind and name in (None, t["metadata"]["name"])]
+
+
+def pod_templates(thing):
+    """Pod templates anywhere in an object, with the labels that select them."""
+    if isinstance(thing, dict):
+        for key, inner in thing.items():
+            if key in ("template", "submitterPodTemplate"):
+                yield inner
+            else:
+                yield from pod_templates(inner)
+    elif isinstance(thing, list):
+        for inner in thing:
+            yield from pod_templates(inner)
+
+
+PODS = [
+    pytest.param(template, id=f"{p.id}-{i}") for p in OBJECTS for i, template in enumerate(pod_templates(p.values[0]))
+]
+
+
+def check(thing):
+    """By Kubernetes' own schema, unknown keys refused; raises with the key and the reason."""
+    kubernetes_validate.validate(thing, KUBERNETES, strict=True)
+
+
+@pytest.mark.parametrize("thing", OBJECTS)
+def test_object_is_valid(thing):
+    if thing["kind"] == "RayJob":  # its cluster is the RayCluster's, filled in by Kustomize
+        thing = {**thing, "spec": {**thing["spec"], "rayClusterSpec": named("RayCluster")[0]["spec"]}}
+    if thing["kind"] in KINDS:
+        KINDS[thing["kind"]].model_validate(thing)
+    else:
+        check(thing)
+
+
+@pytest.mark.parametrize("template", PODS)
+def test_pod_is_valid(template):
+    check({"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "any"}, "template": template})
+
+
+@pytest.mark.parametrize("template", PODS)
+def test_pod_runs_without_root_within_limits(template):
+    pod = template["spec"]
+    assert pod["securityContext"]["runAsNonRoot"]
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    for container in pod["containers"]:
+        assert {"cpu", "memory"} <= set(container["resources"]["limits"])
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+
+
+@pytest.mark.parametrize("template", PODS)
+def test_secrets_come_from_the_secret(template):
+    keys = {line.split("=")[0] for line in example_secrets() if "=" in line and not line.startswith("#")}
+    for container in template["spec"]["containers"]:
+        for variable in container.get("env", []):
+            if is_secret(variable["name"]):
+                reference = variable["valueFrom"]["secretKeyRef"]
+                assert reference["name"] == "autosparse-secrets"
+                assert reference["key"] in keys
+
+
+def example_secrets():
+    return (CLUSTER / "kubernetes" / "base" / "secrets.env.example").read_text().splitlines()
+
+
+@pytest.mark.parametrize("template", PODS)
+def test_pod_is_reached_only_by_a_rule(template):
+    labels = template["metadata"]["labels"].items()
+    policies = [policy["spec"] for policy in named("NetworkPolicy")]
+    assert any(
+        set(p["podSelector"].get("matchLabels", {}).items()) <= labels
+        for p in policies
+        if "Ingress" in p["policyTypes"]
+    )
+    everything = next(p for p in policies if p["podSelector"] == {} and "Ingress" in p["policyTypes"])
+    assert everything == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+
+
+def test_no_service_is_public():
+    services = named("Service")
+    assert [s["metadata"]["name"] for s in services] == ["postgres", "mlflow"]
+    assert {s["spec"]["type"] for s in services} == {"ClusterIP"}
+    assert named("RayCluster")[0]["spec"]["headGroupSpec"]["serviceType"] == "ClusterIP"
+
+
+def test_ray_asks_for_a_token():
+    auth = named("RayCluster")[0]["spec"]["authOptions"]
+    assert auth == {"mode": "token", "secretName": "autosparse-secrets"}
+    assert "auth_token=" in example_secrets()
+
+
+def test_object_store_fits_its_memory():
+    cluster = named("RayCluster")[0]["spec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        shm = next(v["emptyDir"] for v in pod["volumes"] if v["name"] == "shm")
+        memory = pod["containers"][0]["resources"]["limits"]["memory"]
+        assert shm["medium"] == "Memory"
+        store = int(group["rayStartParams"]["object-store-memory"])
+        assert store < gibibytes(shm["sizeLimit"]) < gibibytes(memory) / 2
+
+
+def gibibytes(quantity):
+    return int(quantity.removesuffix("Gi")) * 2**30
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_file_is_listed(folder):
+    files = {path.name for path in (CLUSTER / "kubernetes" / folder).glob("*.yaml")} - {"kustomization.yaml"}
+    assert files == {name for name in load(f"kubernetes/{folder}/kustomization.yaml")["resources"] if "/" not in name}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """What ``kubectl apply -k`` of the job would send, with planted secrets."""
+    if not shutil.which("kubectl"):
+        pytest.skip("no kubectl here to build the kustomizations with")
+    folder = tmp_path_factory.mktemp("kustomize") / "kubernetes"
+    shutil.copytree(CLUSTER / "kubernetes", folder)
+    filled = [f"{line}planted" if line.endswith("=") else line for line in example_secrets()]
+    (folder / "base" / "secrets.env").write_text("\n".join(filled))
+
+    def build(name):
+        ran = subprocess.run(["kubectl", "kustomize", folder / name], capture_output=True, text=True, timeout=60)
+        assert ran.returncode == 0, ran.stderr
+        return list(yaml.safe_load_all(ran.stdout))
+
+    return build
+
+
+def test_job_is_built_with_the_cluster_of_the_standing_one(built):
+    job = next(thing for thing in built("rayjob") if thing["kind"] == "RayJob")
+    cluster = next(thing for thing in built("raycluster") if thing["kind"] == "RayCluster")
+    assert not [thing for thing in built("rayjob") if thing["kind"] == "RayCluster"]
+    assert job["spec"]["rayClusterSpec"] == cluster["spec"]
+    RayJob.model_validate(job)
+
+
+def test_built_objects_name_one_image_and_hold_secrets_in_the_secret_alone(built):
+    objects = built("rayjob")
+    text = [yaml.safe_dump(thing) for thing in objects if thing["kind"] != "Secret"]
+    images = {c["image"] for thing in objects for t in pod_templates(thing) for c in t["spec"]["containers"]}
+    assert len(images) == 2  # ours and Postgres'
+    assert "autosparse" not in images
+    assert not any("planted" in part for part in text)
+    assert all(thing["metadata"].get("namespace", "autosparse") == "autosparse" for thing in objects)

@@ -1,0 +1,44 @@
+"""The files for ``ray up``: by Ray's own schema and with Ray's own defaults, closed and authenticated."""
+
+import pytest
+from cluster_files import load, strings
+
+FILES = ("aws", "gcp", "on-premise")
+
+
+@pytest.fixture(params=FILES)
+def config(request):
+    return load(f"ray/{request.param}.yaml")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_ray_accepts_the_file_with_its_defaults_and_refuses_a_wrong_key(name, installed):
+    assert installed["launcher"][name]["refusal"] is None
+    assert "max_worker" in installed["launcher"][name]["refusal_of_a_wrong_key"]
+
+
+def test_every_node_starts_ray_with_the_token(config):
+    environment = " ".join(config.get("docker", {}).get("run_options", []))
+    for commands in ("head_start_ray_commands", "worker_start_ray_commands"):
+        start = f"{environment} {config[commands][-1]}"
+        assert "RAY_AUTH_MODE=token" in start
+        assert "RAY_AUTH_TOKEN_PATH=/shared/.ray/auth_token" in start
+        assert "--disable-usage-stats" in start
+
+
+def test_dashboard_listens_to_the_head_alone(config):
+    assert "--dashboard-host=127.0.0.1" in config["head_start_ray_commands"][-1]
+    assert not any("0.0.0.0" in text for text in strings(config))
+
+
+@pytest.mark.parametrize("name", ["aws", "gcp"])
+def test_head_is_on_demand_and_workers_are_spot(name):
+    types = load(f"ray/{name}.yaml")["available_node_types"]
+    spot = {"aws": ("InstanceMarketOptions", {"MarketType": "spot"}), "gcp": ("provisioningModel", "SPOT")}[name]
+    head, workers = types["head"]["node_config"], types["gpu-spot"]["node_config"]
+    assert types["head"]["max_workers"] == 0
+    assert spot[0] not in str(head)
+    where = workers if name == "aws" else workers["scheduling"][0]
+    assert where[spot[0]] == spot[1]
+    assert types["gpu-spot"]["resources"]["GPU"] > 0
+    assert types["gpu-spot"]["min_workers"] < types["gpu-spot"]["max_workers"]
