@@ -12,20 +12,23 @@ from pathlib import Path
 import pytest
 from cluster_files import CLUSTER
 
-pytestmark = [pytest.mark.cluster, pytest.mark.slow]
+pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SBATCH = CLUSTER / "slurm" / "autosparse.sbatch"
 
 EXPERIMENT = """
 name: slurm
 grid:
-  models: [lenet-300-100]
-  datasets: [digits]
-  methods: [dense, magnitude, snip, random]
-  sparsities: [0.9]
-  seeds: [0, 1, 2]
-  recipe: {epochs: 60, batch_size: 16}
+  - &quick
+    models: [lenet-300-100]
+    datasets: [digits]
+    methods: [magnitude, random]
+    sparsities: [0.9]
+    seeds: [0, 1]
+    recipe: {epochs: 1}
+  - {<<: *quick, recipe: {epochs: 100, batch_size: 16}}
 """
+"""Four cells that are soon done, and four that are not."""
 
 STAND_INS = {
     "srun": 'while [[ $1 == --* ]]; do shift; done\nexec "$@"',
@@ -80,34 +83,32 @@ def batch_shell(process):
 
 def test_a_job_out_of_time_stops_cleanly_requeues_itself_and_is_finished_by_the_next(slurm, tmp_path):
     first = slurm("slurm.yaml")
-    for _ in range(240):
-        if records(tmp_path) or first.poll() is not None:
-            break
-        time.sleep(0.5)
-    assert first.poll() is None, first.communicate()[0]
+    while not records(tmp_path):
+        assert first.poll() is None, first.communicate()[0]
+        time.sleep(0.2)
     os.kill(batch_shell(first), signal.SIGUSR1)
-    said, _ = first.communicate(timeout=120)
+    said, _ = first.communicate(timeout=300)
     assert first.returncode == 0, said
     assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
     assert "run the same command to go on" in said
     assert not list(tmp_path.glob(".slurm-7/*"))
     finished = records(tmp_path)
-    assert 0 < len(finished) < 12
+    assert 0 < len(finished) < 8
 
     second = slurm("slurm.yaml", restarts=1)
-    said, _ = second.communicate(timeout=240)
+    said, _ = second.communicate(timeout=300)
     assert second.returncode == 0, said
     assert f"{len(finished)} found finished, 0 failed" in said
     assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
     now = records(tmp_path)
-    assert len(now) == 12
+    assert len(now) == 8
     assert finished.items() <= now.items()
     assert not any("token" in json.loads(text) for text in now.values())
 
 
 def test_a_job_that_cannot_start_says_so_and_is_not_requeued(slurm, tmp_path):
     job = slurm("none.yaml")
-    said, _ = job.communicate(timeout=120)
+    said, _ = job.communicate(timeout=300)
     assert job.returncode == 2
     assert "no experiment file none.yaml" in said
     assert not (tmp_path / "scontrol.log").exists()

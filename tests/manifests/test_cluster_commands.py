@@ -65,7 +65,7 @@ def test_commands_in_the_readme_exist(check):
 
 
 def test_files_that_the_readme_names_exist():
-    for name in set(re.findall(r"\bcluster/[\w./-]+\w", README)):
+    for name in set(re.findall(r"(?<!/)\bcluster/[\w./-]+\w", README)):
         assert (REPOSITORY / name).exists() or name.endswith(("/.env", "/secrets.env")), name
 
 
