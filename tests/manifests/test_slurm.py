@@ -26,7 +26,7 @@ grid:
     sparsities: [0.9]
     seeds: [0, 1]
     recipe: {epochs: 1}
-  - {<<: *quick, recipe: {epochs: 100, batch_size: 16}}
+  - {<<: *quick, recipe: {epochs: 30, batch_size: 16}}
 """
 """Four cells that are soon done, and four that are not."""
 
@@ -87,7 +87,7 @@ def test_a_job_out_of_time_stops_cleanly_requeues_itself_and_is_finished_by_the_
         assert first.poll() is None, first.communicate()[0]
         time.sleep(0.2)
     os.kill(batch_shell(first), signal.SIGUSR1)
-    said, _ = first.communicate(timeout=300)
+    said, _ = first.communicate(timeout=400)
     assert first.returncode == 0, said
     assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
     assert "run the same command to go on" in said
@@ -96,7 +96,7 @@ def test_a_job_out_of_time_stops_cleanly_requeues_itself_and_is_finished_by_the_
     assert 0 < len(finished) < 8
 
     second = slurm("slurm.yaml", restarts=1)
-    said, _ = second.communicate(timeout=300)
+    said, _ = second.communicate(timeout=400)
     assert second.returncode == 0, said
     assert f"{len(finished)} found finished, 0 failed" in said
     assert (tmp_path / "scontrol.log").read_text() == "requeue 7\n"
@@ -108,7 +108,7 @@ def test_a_job_out_of_time_stops_cleanly_requeues_itself_and_is_finished_by_the_
 
 def test_a_job_that_cannot_start_says_so_and_is_not_requeued(slurm, tmp_path):
     job = slurm("none.yaml")
-    said, _ = job.communicate(timeout=300)
+    said, _ = job.communicate(timeout=400)
     assert job.returncode == 2
     assert "no experiment file none.yaml" in said
     assert not (tmp_path / "scontrol.log").exists()
