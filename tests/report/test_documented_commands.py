@@ -20,8 +20,8 @@ def documented():
     """``page:line`` and command, of lines of code blocks and of those that are handed to a cluster."""
     for page in PAGES:
         for number, line in enumerate(page.read_text().splitlines(), 1):
-            found = re.match(r"^ {4}.*?\b(autosparse (?!=).*)", line)
-            if found and not re.match(r"^ {4,}(git|pip|from|import|#)", line):
+            found = re.match(r"^ {4}(?:|.*'|.* -- |.* exec head )(autosparse [a-z].*)", line)
+            if found:
                 command = re.sub(r"\s{2,}#.*|'$", "", found[1]).strip()
                 yield f"{page.relative_to(ROOT)}:{number}", command
 
