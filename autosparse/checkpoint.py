@@ -12,7 +12,8 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from autosparse.errors import CorruptFile
-from autosparse.files import read_record, write_atomic, write_record
+from autosparse.files import pack_record, unpack_record
+from autosparse.places import Place, place_at
 
 KEPT = 2
 """Generations: where the newest is damaged, the one before it is used."""
@@ -34,47 +35,44 @@ class Checkpoints:
     The JSON file is written last and holds the checksum of the other: a checkpoint is whole or is not there.
     """
 
-    def __init__(self, folder: str | Path):
-        self.folder = Path(folder)
+    def __init__(self, place: str | Path | Place):
+        self.place = place_at(place)
 
     def save(self, step: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
         """Write one, and drop all but the newest two."""
         data = to_safetensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
-        stem = self.folder / f"{step:08d}"
-        write_atomic(stem.with_suffix(".safetensors"), data)
+        stem = f"{step:08d}"
+        self.place.write(f"{stem}.safetensors", data)
         record = {"step": step, "sha256": hashlib.sha256(data).hexdigest(), "content": dict(content)}
-        write_record(stem.with_suffix(".json"), record)
+        self.place.write(f"{stem}.json", pack_record(record))
         for old in self._stems()[KEPT:]:
-            _remove(old)
+            self._remove(old)
 
     def newest(self) -> Checkpoint | None:
         """The newest that is whole; None where there is none."""
-        return next((found for stem in self._stems() if (found := _read(stem)) is not None), None)
+        return next((found for stem in self._stems() if (found := self._read(stem)) is not None), None)
 
     def clear(self) -> None:
         """Remove them all: the work is done, and its result is elsewhere."""
         for stem in self._stems():
-            _remove(stem)
-        if self.folder.is_dir() and not any(self.folder.iterdir()):
-            self.folder.rmdir()
+            self._remove(stem)
+        self.place.drop_if_empty()
 
-    def _stems(self) -> list[Path]:
+    def _stems(self) -> list[str]:
         """Newest first."""
-        return sorted({path.with_suffix("") for path in self.folder.glob("[0-9]*.*")}, reverse=True)
+        return sorted({name.partition(".")[0] for name in self.place.names() if name[0].isdigit()}, reverse=True)
 
-
-def _read(stem: Path) -> Checkpoint | None:
-    try:
-        record = read_record(stem.with_suffix(".json"))
-        data = stem.with_suffix(".safetensors").read_bytes()
-        if hashlib.sha256(data).hexdigest() != record["sha256"]:
+    def _read(self, stem: str) -> Checkpoint | None:
+        try:
+            record = unpack_record(self.place.read(f"{stem}.json"), f"{self.place}/{stem}.json")
+            data = self.place.read(f"{stem}.safetensors")
+            if hashlib.sha256(data).hexdigest() != record["sha256"]:
+                return None
+            return Checkpoint(int(record["step"]), from_safetensors(data), dict(record["content"]))
+        except (FileNotFoundError, CorruptFile, SafetensorError, KeyError, TypeError, ValueError):
             return None
-        return Checkpoint(record["step"], from_safetensors(data), record["content"])
-    except (FileNotFoundError, CorruptFile, SafetensorError, KeyError):
-        return None
 
-
-def _remove(stem: Path) -> None:
-    """The JSON file first: without it the other counts for nothing."""
-    for suffix in (".json", ".safetensors"):
-        stem.with_suffix(suffix).unlink(missing_ok=True)
+    def _remove(self, stem: str) -> None:
+        """The JSON file first: without it the other counts for nothing."""
+        for suffix in (".json", ".safetensors"):
+            self.place.remove(f"{stem}{suffix}")

@@ -1,5 +1,6 @@
 """The one family of errors that users see: each message names the thing, the reason and the cure."""
 
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
@@ -23,6 +24,11 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
     return alike[0] if alike else None
 
 
+def safe_uri(text: str) -> str:
+    """``text`` without the user and password of any address in it."""
+    return re.sub(r"://(?!/)\S*@", "://***@", text)  # up to the last @: a password may hold one, or a slash
+
+
 class UnknownName(AutosparseError):
     """A name that no registry knows; the message offers the nearest one."""
 
@@ -35,6 +41,10 @@ class UnknownName(AutosparseError):
 
 class DataError(AutosparseError):
     """A data set, or a file of one, that is missing, truncated, or not what it should be."""
+
+
+class Unreachable(AutosparseError):
+    """A store that does not answer now, and may later."""
 
 
 class CorruptFile(AutosparseError):

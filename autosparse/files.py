@@ -113,29 +113,38 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` as JSON with a checksum of its canonical form, atomically.
+    """Write :func:`pack_record` of ``content`` atomically."""
+    write_atomic(path, pack_record(content))
 
-    ``content`` is taken as JSON reads it back (keys are text, tuples are lists); the key ``checksum`` is ours.
+
+def pack_record(content: dict[str, Any]) -> bytes:
+    """``content`` as JSON with a checksum of its canonical form.
+
+    It is taken as JSON reads it back (keys are text, tuples are lists); the key ``checksum`` is ours.
     """
     if "checksum" in content:
         raise ValueError("'checksum' is the name of the record's own checksum")
     content = json.loads(json.dumps(content, allow_nan=False))
     checksum = hashlib.sha256(canonical_json(content).encode()).hexdigest()
-    text = json.dumps({**content, "checksum": checksum}, indent=1, allow_nan=False)
-    write_atomic(path, text.encode())
+    return json.dumps({**content, "checksum": checksum}, indent=1, allow_nan=False).encode()
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """Read what :func:`write_record` wrote.
+    """Read what :func:`write_record` wrote; raises as :func:`unpack_record` does."""
+    return unpack_record(path.read_bytes(), str(path))
+
+
+def unpack_record(data: bytes, source: str) -> dict[str, Any]:
+    """What :func:`pack_record` packed; ``source`` names it in errors.
 
     Raises :class:`CorruptFile` where the text is no JSON object or its checksum does not match.
     """
     try:
-        content = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(data.decode())
         checksum = content.pop("checksum")
         expected = hashlib.sha256(canonical_json(content).encode()).hexdigest()
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
-        raise CorruptFile(f"{path} is truncated or not a record of autosparse; delete it to redo its work") from error
+        raise CorruptFile(f"{source} is truncated or not a record of autosparse; delete it to redo its work") from error
     if checksum != expected:
-        raise CorruptFile(f"{path} does not match its checksum; delete it to redo its work")
+        raise CorruptFile(f"{source} does not match its checksum; delete it to redo its work")
     return content

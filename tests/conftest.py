@@ -1,6 +1,9 @@
 """What all tests share: one thread, real data where it is at hand, one Ray session."""
 
+import logging
 import os
+import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +21,18 @@ def pytest_configure():
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests never write to the user's server
     os.environ.pop("RAY_ADDRESS", None)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:  # nor to the user's buckets
+        del os.environ[name]
+    nobody = {
+        "AWS_ACCESS_KEY_ID": "nobody",
+        "AWS_SECRET_ACCESS_KEY": "planted-and-looked-for",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    os.environ.update(nobody, AUTOSPARSE_CACHE=tempfile.mkdtemp(prefix="autosparse-tests-"))
+
+
+def pytest_unconfigure():
+    shutil.rmtree(os.environ["AUTOSPARSE_CACHE"], ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
@@ -44,6 +59,28 @@ def ray_running():
 
     with ray_session(Settings(workers=2)):
         yield
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
+    from moto.server import ThreadedMotoServer
+    from pyarrow.fs import S3FileSystem
+
+    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    made = S3FileSystem(
+        endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
+    )
+
+    def bucket(name):
+        made.create_dir(name)
+        return f"s3://{name}/some/prefix?scheme=http&region=us-east-1&endpoint_override={host}:{port}"
+
+    yield bucket
+    server.stop()
 
 
 @pytest.fixture(scope="session")

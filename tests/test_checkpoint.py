@@ -22,13 +22,13 @@ def test_the_newest_comes_back_to_the_bit(three):
 
 
 def test_only_two_generations_are_kept(three):
-    assert len(list(three.folder.iterdir())) == 4
+    assert len(list(three.place.path.iterdir())) == 4
 
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
 @pytest.mark.parametrize("damage", ["truncate", "flip", "remove"])
 def test_a_damaged_one_is_passed_over_for_the_one_before(three, suffix, damage):
-    path = three.folder / f"00000011{suffix}"
+    path = three.place.path / f"00000011{suffix}"
     content = path.read_bytes()
     if damage == "remove":
         path.unlink()
@@ -45,4 +45,4 @@ def test_nothing_is_found_where_nothing_was_saved(tmp_path):
 
 def test_cleared_work_leaves_no_folder(three):
     three.clear()
-    assert not three.folder.exists()
+    assert not three.place.path.exists()

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from autosparse.autos import Scorer
 
 Storage = Annotated[
-    Path, typer.Option(help="Folder of finished work; shared by all nodes on a cluster.", envvar="AUTOSPARSE_STORAGE")
+    str,
+    typer.Option(
+        help="Where finished work goes: a folder, which all nodes of a cluster share, or s3:// or gs://bucket/prefix.",
+        envvar="AUTOSPARSE_STORAGE",
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -50,7 +54,7 @@ CudaGraphs = Annotated[
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, and only that, on stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
 
-STORAGE = Path("results")
+STORAGE = "results"
 
 
 def out() -> Console:

@@ -78,7 +78,7 @@ def irp(
         record = store.record(planned.task)
         if record is not None:
             folder = out / f"seed-{planned.task.seed}"
-            export(store.files_path("irp", planned.task.id) / "survival", folder, SHARDS)
+            export(store.fetched("irp", planned.task.id) / "survival", folder, SHARDS)
             rows.append(
                 {"seed": planned.task.seed, "id": planned.task.id, "folder": str(folder), **_shown(record["result"])}
             )

@@ -153,7 +153,7 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
     if outcome.failed and not settings.retry_failed:
         talk.say("what failed is left alone by the next run, unless it has --retry-failed")
     if plan.irp:
-        talk.say(f"survival datasets are in {settings.storage / 'irp'}, scorers in {settings.storage / 'scorers'}")
+        talk.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
     if quiet:
         return 1 if outcome.failed else 0
     if as_json:
@@ -172,7 +172,7 @@ def _warnings(record: Any) -> list[str]:
     return list(record["result"]["report"]["warnings"]) if record else []
 
 
-def show_plan(plan: Any, storage: Path, as_json: bool, hours: dict[str, float | None], tflops: float) -> None:
+def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | None], tflops: float) -> None:
     """Print how many tasks of each kind there are, are done, and are left, and what all of them cost."""
     from rich.table import Table
 
@@ -180,10 +180,10 @@ def show_plan(plan: Any, storage: Path, as_json: bool, hours: dict[str, float | 
 
     store = Store(storage)
     stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
+    finished = store.finished(p.task for p in plan)
     listed = {
         stage: [
-            {"id": p.task.id, "label": p.label, "done": store.record(p.task) is not None, "spec": p.task.spec}
-            for p in planned
+            {"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned
         ]
         for stage, planned in stages.items()
     }

@@ -9,18 +9,21 @@ failed/<id>.json                        the last failure of a task that has not 
 """
 
 import contextlib
-import fcntl
+import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from autosparse.checkpoint import Checkpoints
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile, safe_uri
+from autosparse.experiment.driver import one_driver
 from autosparse.experiment.tasks import Task
-from autosparse.files import read_record, require_writable, sha256_file, write_record
+from autosparse.files import pack_record, sha256_file, unpack_record
+from autosparse.places import Folder, Place, place_at
 
 FOLDERS = {"cell": "cells", "irp": "irp", "sweep": "sweeps", "scorer": "scorers"}
+FAILED = "failed"
 WITH_FILES = ("irp", "scorer")
 """Kinds of tasks that leave more than a record."""
 
@@ -29,95 +32,139 @@ Record = dict[str, Any]
 
 
 class Store:
-    """The records and files under one folder. A task is finished when its record is there and whole."""
+    """The records and files at one place. A task is finished when its record is there and whole."""
 
-    def __init__(self, root: str | Path):
-        self.root = Path(root).absolute()
+    def __init__(self, where: str | Path | Place):
+        """:param where: a folder, or an object store's ``s3://bucket/prefix`` or ``gs://bucket/prefix``."""
+        self.place = place_at(where)
+        self.root = self.place.local
+        """The folder itself; of an object store, the folder of this machine where its files are made and read."""
+        self._whole: set[str] = set()
 
     def prepare(self) -> None:
         """Make the folder; raises now where it cannot be written."""
-        require_writable(self.root)
+        self.place.require_writable()
 
-    @contextlib.contextmanager
-    def one_driver(self) -> Iterator[None]:
+    def one_driver(self) -> contextlib.AbstractContextManager[None]:
         """Hold the storage for this driver alone; raises where another one holds it. Ends with the process."""
-        with (self.root / ".driver.lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise AutosparseError(
-                    f"another autosparse is running on {self.root}: wait for it, or choose another --storage"
-                ) from error
-            yield
+        return one_driver(self.place)
 
     def record_path(self, task: Task) -> Path:
-        """Where the record of a finished task lies."""
+        """Where the record of a finished task lies, in a storage that is a folder."""
         return self.root / FOLDERS[task.kind] / f"{task.id}.json"
 
     def files_path(self, kind: str, task_id: str) -> Path:
-        """The folder of an IRP run's survival dataset, of a scorer, or of a sweep's trials."""
-        return self.root / FOLDERS[kind] / task_id
+        """The folder in which the files of an IRP run or a scorer are made, or a sweep's trials keep their states."""
+        return self.root / _name(kind, task_id)
+
+    def fetched(self, kind: str, task_id: str) -> Path:
+        """The same folder, with what the store has of it: to read from."""
+        return self.place.fetch(_name(kind, task_id))
 
     def states(self, task: Task) -> Checkpoints:
         """How far an unfinished task has come."""
-        return Checkpoints(self.root / "states" / task.id)
+        return Checkpoints(self.place.within(f"states/{task.id}"))
 
     def record(self, task: Task) -> Record | None:
         """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
-        found = self._read(self.record_path(task), task)
-        return found if found is not None and found.get("files", {}) == self._checksums(task) else None
+        found = self._read(FOLDERS[task.kind], task)
+        if found is None or task.kind not in WITH_FILES:
+            return found
+        return found if found.get("files") == _checksums(self.fetched(task.kind, task.id)) else None
+
+    def finished(self, tasks: Iterable[Task]) -> set[str]:
+        """The ids of those that have a :meth:`record`: faster than asking one by one."""
+        known = self._whole if not isinstance(self.place, Folder) else set()  # a PUT record stays as it is
+        tasks = list(tasks)
+        names = {folder: self._names(folder) for folder in {FOLDERS[task.kind] for task in tasks}}
+        there = [task for task in tasks if f"{task.id}.json" in names[FOLDERS[task.kind]]]
+        asked = [task for task in there if task.id not in known]
+        found = self.place.each(lambda task: self.record(task) is not None, asked)
+        whole = {task.id for task, good in zip(asked, found, strict=True) if good}
+        known.update(whole)
+        return whole | {task.id for task in there if task.id in known}
+
+    def recorded(self, tasks: Iterable[Task]) -> set[str]:
+        """The ids of those of which there is a file, of success or failure, whole or not."""
+        tasks = list(tasks)
+        names = {folder: self._names(folder) for folder in {FAILED, *(FOLDERS[task.kind] for task in tasks)}}
+        return {t.id for t in tasks if f"{t.id}.json" in names[FOLDERS[t.kind]] | names[FAILED]}
 
     def result(self, kind: str, task_id: str) -> Record:
         """The result in the record of a finished task of which only the id is known.
 
         :raises AutosparseError: where there is none, or it is damaged.
         """
-        path = self.root / FOLDERS[kind] / f"{task_id}.json"
+        name = f"{_name(kind, task_id)}.json"
         try:
-            found: Record = read_record(path)["result"]
+            found: Record = unpack_record(self.place.read(name), name)["result"]
         except (OSError, CorruptFile, KeyError) as error:
-            raise AutosparseError(f"no whole record {path} of a finished {kind}; run the experiment again") from error
+            raise AutosparseError(
+                f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again"
+            ) from error
         return found
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since."""
-        return self._read(self._failure_path(task), task)
+        return self._read(FAILED, task)
+
+    def failed(self, tasks: Iterable[Task]) -> set[str]:
+        """The ids of those that have a :meth:`failure`."""
+        names = self._names(FAILED)
+        there = [task for task in tasks if f"{task.id}.json" in names]
+        found = self.place.each(lambda task: self.failure(task) is not None, there)
+        return {task.id for task, good in zip(there, found, strict=True) if good}
 
     def finish(self, task: Task, result: Record, environment: Record) -> None:
-        """Write the record that makes a task finished."""
-        outcome = {"result": result, "files": self._checksums(task)}
-        write_record(self.record_path(task), self._content(task, outcome, environment))
-        self._failure_path(task).unlink(missing_ok=True)
+        """Write the record that makes a task finished, after its files."""
+        files = {}
+        if task.kind in WITH_FILES:
+            self.place.send(f"{FOLDERS[task.kind]}/{task.id}")
+            files = _checksums(self.files_path(task.kind, task.id))
+        self._write(FOLDERS[task.kind], task, {"result": result, "files": files}, environment)
+        self.place.remove(f"{FAILED}/{task.id}.json")
         self.states(task).clear()
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
         """Write down why a task failed; it stays unfinished."""
-        content = self._content(task, {"error": error, "traceback": traceback}, environment)
-        write_record(self._failure_path(task), content)
+        told = {"error": safe_uri(error), "traceback": safe_uri(traceback)}
+        self._write(FAILED, task, told, environment)
 
-    def _failure_path(self, task: Task) -> Path:
-        return self.root / "failed" / f"{task.id}.json"
-
-    def _checksums(self, task: Task) -> dict[str, str]:
-        """SHA-256 of each file of an IRP run or scorer, by its path in their folder."""
-        if task.kind not in WITH_FILES:
-            return {}
-        folder = self.files_path(task.kind, task.id)
-        return {
-            str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()
-        }
-
-    @staticmethod
-    def _content(task: Task, outcome: Record, environment: Record) -> Record:
-        own = {"id": task.id, "kind": task.kind, "spec": task.spec, "ended_ms": int(time.time() * 1000)}
-        return {**own, **outcome, "environment": environment}
-
-    @staticmethod
-    def _read(path: Path, task: Task) -> Record | None:
+    def _names(self, folder: str) -> set[str]:
         try:
-            record = read_record(path)
+            return set(self.place.within(folder).names())
+        except OSError as error:
+            raise self._unreadable(folder, error) from error
+
+    def _write(self, folder: str, task: Task, outcome: Record, environment: Record) -> None:
+        own = {"id": task.id, "kind": task.kind, "spec": task.spec, "ended_ms": int(time.time() * 1000)}
+        self.place.write(f"{folder}/{task.id}.json", pack_record({**own, **outcome, "environment": environment}))
+
+    def _read(self, folder: str, task: Task) -> Record | None:
+        name = f"{folder}/{task.id}.json"
+        try:
+            record = unpack_record(self.place.read(name), name)
         except (FileNotFoundError, CorruptFile):
             return None  # unfinished either way: the task is done again and the record replaced
         except OSError as error:
-            raise AutosparseError(f"cannot read {path}: {error.strerror or error}; choose another --storage") from error
+            raise self._unreadable(name, error) from error
         return record if record.get("id") == task.id else None
+
+    def _unreadable(self, name: str, error: OSError) -> AutosparseError:
+        reason = error.strerror or error
+        return AutosparseError(f"cannot read {self.place}/{name}: {reason}; choose another --storage")
+
+
+def _name(kind: str, task_id: str) -> str:
+    """Where a task's record and files lie in the store.
+
+    :raises AutosparseError: for an id that could lead out of it: some come from records, which others write.
+    """
+    if not re.fullmatch(r"[\w-]+", task_id):
+        raise AutosparseError(f"{task_id!r} is no id of a task")
+    return f"{FOLDERS[kind]}/{task_id}"
+
+
+def _checksums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file in a folder, by its path there."""
+    return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}

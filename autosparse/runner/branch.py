@@ -21,7 +21,7 @@ def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
     """
     assert cell.trunk is not None
     assert cell.level is not None
-    survival = _survival(store.files_path("irp", cell.trunk.id) / "survival")
+    survival = _survival(store.fetched("irp", cell.trunk.id) / "survival")
     for name, weight in prunable(model).items():
         if name not in survival.param or not torch.equal(weight.detach().float().cpu(), survival.param[name]):
             raise AutosparseError(

@@ -87,7 +87,7 @@ def run_cells(
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
     """
-    last = Scored(store, scorer_of or (lambda own: _scorer(store.files_path("scorer", own) / "scorer")))
+    last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
     execution = execution or Execution()
     if together is None:
         found = _attempt(_company, cells, dataset, device, execution) if len(cells) > 1 else 1

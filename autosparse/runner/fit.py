@@ -20,11 +20,11 @@ from autosparse.tracking.log import Tracker
 
 
 def fit_on_folders(
-    folders: Sequence[Path], spec: FitSpec, storage: Path, tracking_uri: str | None, experiment: str, talk: Talk
+    folders: Sequence[Path], spec: FitSpec, storage: str | Path, tracking_uri: str | None, experiment: str, talk: Talk
 ) -> tuple[Path, Record]:
     """Fit, record and track; a fit on the same data with the same settings is found, not done again.
 
-    Returns the scorer's folder in the storage and its record.
+    Returns a folder with the scorer, and its record.
     """
     if len({folder.resolve() for folder in folders}) < len(folders):
         raise AutosparseError("a survival dataset is given twice: its rows would be both fitted on and held out")
@@ -51,4 +51,4 @@ def _fit(
     tracker.log(planned)
     record = store.record(task)
     assert record is not None
-    return store.files_path("scorer", task.id) / "scorer", record
+    return store.fetched("scorer", task.id) / "scorer", record

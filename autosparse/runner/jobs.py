@@ -12,7 +12,7 @@ import torch
 from ray import get_gpu_ids
 
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.errors import AutosparseError, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
@@ -81,7 +81,8 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     load_plugins(shared["plugins"])
     store, environment = Store(shared["storage"]), {**shared["environment"], **describe_device(device)}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
-    todo = [task for task in tasks if store.record(task) is None]
+    finished = store.finished(tasks)
+    todo = [task for task in tasks if task.id not in finished]
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task not in todo])
@@ -113,6 +114,8 @@ def _outcomes(
 
 def may_pass(outcome: Record | Exception, device: str) -> bool:
     """Whether it is a failure that another try may not have: on a CPU the same loss becomes NaN again."""
+    if isinstance(outcome, Unreachable):
+        return True
     if isinstance(outcome, NonFiniteLoss):
         return device != "cpu"
     return isinstance(outcome, Exception) and not isinstance(outcome, AutosparseError)

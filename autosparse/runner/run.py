@@ -37,7 +37,8 @@ class Outcome:
 
 def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[Task]]:
     """Those without a whole record."""
-    return [p for p in planned if store.record(p.task) is None]
+    finished = store.finished(p.task for p in planned)
+    return [p for p in planned if p.task.id not in finished]
 
 
 STAGES = {
@@ -67,7 +68,10 @@ def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: Collect
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
     stages = {name: planned for name, planned in _stages(plan).items() if name in only}
     asked = [p for planned in stages.values() for p in planned]
-    todo = [p for p in unfinished(asked, store) if settings.retry_failed or store.failure(p.task) is None]
+    todo = unfinished(asked, store)
+    if not settings.retry_failed:
+        failed_before = store.failed(p.task for p in todo)
+        todo = [p for p in todo if p.task.id not in failed_before]
     ids = {p.task.id for p in todo}
     for name, planned in stages.items():
         talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
@@ -112,7 +116,7 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         from autosparse.runner.stage import run_stage
         from autosparse.runner.sweep import run_sweep
 
-        require_shared(store.root)
+        require_shared(store.place)
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
         asked = {p.task.id for p in todo}
         costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})
@@ -167,7 +171,7 @@ def _listener(tally: Tally, planned: dict[str, Planned[Task]], spool: Spool) -> 
 
 def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
     """Those whose inputs are finished; the others would fail for a reason told elsewhere."""
-    done = {p.task.id for p in (*plan.irp, *plan.sweeps, *plan.scorers) if store.record(p.task) is not None}
+    done = store.finished(p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers))
     return [p for p in planned if set(p.task.inputs) <= done]
 
 

@@ -10,8 +10,8 @@ from autosparse.training import Execution
 class Settings:
     """Paths, addresses and resources of one invocation."""
 
-    storage: Path = field(default_factory=lambda: Path("results"))
-    """Records and files of finished work."""
+    storage: str | Path = "results"
+    """Records and files of finished work: a folder, or a prefix in an object store."""
     tracking_uri: str | None = None
     """MLflow server or store; None: ``MLFLOW_TRACKING_URI``, else SQLite in the working folder."""
     data_root: Path | None = None

@@ -1,39 +1,38 @@
-"""On a cluster, the storage must be one folder for all nodes: asked of each before anything starts."""
+"""On a cluster, the storage must be one place for all nodes: asked of each before anything starts."""
 
 import secrets
-from pathlib import Path
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosparse.errors import AutosparseError
-from autosparse.files import write_atomic
+from autosparse.places import Folder, Place, place_at
 
 ANSWER_WITHIN = 60.0
 """Seconds that a node has to look: a worker process may have to start first."""
 
 
-def require_shared(storage: Path) -> None:
-    """Raise where a node of the connected cluster does not see what the driver writes under ``storage``."""
+def require_shared(storage: Place) -> None:
+    """Raise where a node of the connected cluster does not see what the driver writes to ``storage``."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
         return
-    name, token = f".probe-{secrets.token_hex(4)}", secrets.token_hex(16)
-    probe = storage / name
-    write_atomic(probe, token.encode())
+    name, token = f".probe-{secrets.token_hex(4)}", secrets.token_bytes(16)
+    storage.write(name, token)
     try:
-        asked = {_look_on(node["NodeID"]).remote(str(probe), token): _called(node) for node in nodes}
+        asked = {_look_on(node["NodeID"]).remote(storage.address, name, token): _called(node) for node in nodes}
         ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_WITHIN)
-        blind = [asked[reference] for reference in ready if not ray.get(reference)]
+        blind = [(asked[reference], reason) for reference in ready if (reason := ray.get(reference))]
         for reference in late:
             ray.cancel(reference, force=True)
     finally:
-        probe.unlink(missing_ok=True)
+        storage.remove(name)
     if blind:
-        raise AutosparseError(
-            f"{storage} is not shared: {blind[0]} does not see what is written there; "
-            f"put --storage on a folder that all {len(nodes)} nodes mount at this path, such as NFS"
-        )
+        node, reason = blind[0]
+        cure = f"put --storage on a folder that all {len(nodes)} nodes mount at this path, such as NFS, or on s3://"
+        if not isinstance(storage, Folder):
+            cure = "give every node the credentials for it, by its role or its environment"
+        raise AutosparseError(f"{storage} is not shared: {node} {reason}; {cure}")
     if late:
         raise AutosparseError(
             f"{asked[late[0]]} did not answer within {ANSWER_WITHIN:.0f} s whether it sees {storage}; see `ray status`"
@@ -46,9 +45,15 @@ def _called(node: dict[str, str]) -> str:
 
 def _look_on(node_id: str) -> ray.remote_function.RemoteFunction:
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(_sees).options(num_cpus=0, scheduling_strategy=there)  # takes no CPU: a busy node answers, too
+    return ray.remote(_blindness).options(num_cpus=0, scheduling_strategy=there)  # takes no CPU: a busy node answers
 
 
-def _sees(probe: str, token: str) -> bool:
-    path = Path(probe)
-    return path.is_file() and path.read_text() == token
+def _blindness(address: str, name: str, token: bytes) -> str:
+    """Why this node does not see the token; empty where it does."""
+    try:
+        seen = place_at(address).read(name) == token
+    except AutosparseError as error:
+        return f"cannot read it ({error})"
+    except OSError:
+        seen = False
+    return "" if seen else "does not see what is written there"

@@ -61,7 +61,7 @@ def run_stage(
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
         "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
-        "storage": str(store.root),
+        "storage": store.place.address,
         "environment": environment,
         "execution": settings.execution,
         "plugins": plugins,

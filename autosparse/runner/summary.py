@@ -14,8 +14,8 @@ from autosparse.irp import Survival, load_survival
 
 def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     """JSON values; the concordance of IRP runs that have finished is measured on all their weights."""
-    finished = {planned.task.id for planned in plan.irp if store.record(planned.task) is not None}
-    load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.files_path("irp", own) / "survival"))
+    finished = store.finished(planned.task for planned in plan.irp)
+    load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.fetched("irp", own) / "survival"))
     return {
         **plan.about,
         "layers": _layers(plan, store),

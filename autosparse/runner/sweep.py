@@ -49,7 +49,7 @@ def run_sweep(
     shared = {
         "sweep": sweep.spec,
         "dataset": datasets[sweep.downstream.dataset] if sweep.downstream else None,
-        "storage": str(store.root),
+        "storage": store.place.address,
         "environment": environment,
         "plugins": plugins,
     }
@@ -120,15 +120,15 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     load_plugins(shared["plugins"])
     sweep, store = SweepTask.model_validate(shared["sweep"], strict=False), Store(shared["storage"])
     dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
-    load = functools.partial(_survivals, sweep.irp, store.root)
+    load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
     one.run_trial(trial, load, dataset, device, shared["environment"], lambda numbers: tune.report(dict(numbers)))
 
 
 @functools.lru_cache(maxsize=1)
-def _survivals(irp: tuple[str, ...], root: Any) -> list[Survival]:
+def _survivals(irp: tuple[str, ...], storage: str) -> list[Survival]:
     """Read once per worker."""
-    return survivals_of(irp, Store(root))
+    return survivals_of(irp, Store(storage))
 
 
 def values_of(config: dict[str, Any]) -> dict[str, Any]:

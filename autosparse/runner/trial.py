@@ -1,7 +1,6 @@
 """One trial of a sweep: a fit that keeps its state, so that it goes on where it was. No Ray here."""
 
 import contextlib
-import shutil
 import statistics
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,15 +12,16 @@ from autosparse.checkpoint import Checkpoints
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.space import Downstream, SweepTask, candidate
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.store import FOLDERS, Record, Store
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
-from autosparse.files import read_record, write_record
+from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
 from autosparse.runner.cells import run_cells
 from autosparse.runner.work import run_fit
 
 Numbers = dict[str, float]
 """``epoch, loss, held_out_r2`` and, where it was measured, ``test_accuracy``."""
+KNOWN = "trial.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 
 
@@ -31,8 +31,8 @@ class Trial:
     def __init__(self, store: Store, sweep: SweepTask, values: dict[str, Any]):
         self.store, self.sweep, self.values = store, sweep, values
         self.task = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, values))
-        self.folder = store.files_path("sweep", sweep.id) / self.task.id
-        self.checkpoints = Checkpoints(self.folder)
+        self.place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}/{self.task.id}")
+        self.checkpoints = Checkpoints(self.place)
         known = self._read()
         self.status: str = known.get("status", RUNNING)
         self.history: list[Numbers] = known.get("history", [])
@@ -40,7 +40,7 @@ class Trial:
 
     def _read(self) -> Record:
         try:
-            return read_record(self.folder / "trial.json")
+            return unpack_record(self.place.read(KNOWN), KNOWN)
         except (FileNotFoundError, CorruptFile):
             return {}
 
@@ -74,7 +74,7 @@ class Trial:
         """Write down where it stands; what is over needs no checkpoints."""
         self.status, self.error = status, error
         content = {"values": self.values, "status": status, "history": self.history, "error": error}
-        write_record(self.folder / "trial.json", content)
+        self.place.write(KNOWN, pack_record(content))
         if self.over:
             self.checkpoints.clear()
 
@@ -89,9 +89,11 @@ class Trial:
 def tried(sweep: SweepTask, store: Store) -> list[Trial]:
     """The candidates of which something is known, by their ids."""
     found = []
-    for path in sorted(store.files_path("sweep", sweep.id).glob("*/trial.json")):
-        with contextlib.suppress(CorruptFile):
-            found.append(Trial(store, sweep, read_record(path)["values"]))
+    place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}")
+    for name in place.names(deep=True):
+        with contextlib.suppress(CorruptFile, FileNotFoundError):
+            if name.endswith(f"/{KNOWN}"):
+                found.append(Trial(store, sweep, unpack_record(place.read(name), name)["values"]))
     return found
 
 
@@ -163,7 +165,7 @@ def _rungs(sweep: SweepTask, epochs: int) -> Iterator[int]:
 
 def _history_of(result: Record, trial: Trial, dataset: Dataset | None, device: str) -> list[Numbers]:
     """Of a scorer whose epochs are not known one by one."""
-    scorer = load_scorer(trial.store.files_path("scorer", trial.task.id))
+    scorer = load_scorer(trial.store.fetched("scorer", trial.task.id))
     measured = _downstream(trial, scorer, dataset, device)
     return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
 
@@ -194,7 +196,7 @@ def finish_sweep(sweep: SweepTask, trials: list[Trial], store: Store, seconds: f
     rows = sorted((trial.row for trial in trials), key=_rank)
     best = {name: rows[0][name] for name in ("id", "values", "fit", "value")}
     store.finish(sweep, {"best": best, "metric": sweep.metric, "trials": rows, "seconds": seconds}, environment)
-    shutil.rmtree(store.files_path("sweep", sweep.id), ignore_errors=True)
+    store.place.within(f"{FOLDERS['sweep']}/{sweep.id}").clear()
 
 
 def _rank(row: Record) -> tuple[bool, float]:

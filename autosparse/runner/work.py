@@ -120,7 +120,7 @@ def _reached(task: IrpTask, store: Store, dataset: Dataset) -> Reached | None:
 
 def survivals_of(irp: Sequence[str], store: Store) -> list[Survival]:
     """The survival datasets of IRP runs."""
-    return [load_survival(store.files_path("irp", own) / "survival") for own in irp]
+    return [load_survival(store.fetched("irp", own) / "survival") for own in irp]
 
 
 def run_fit(
@@ -155,7 +155,7 @@ def take_winner(task: ScorerTask, store: Store) -> Record:
     best = store.result("sweep", task.sweep)["best"]
     result = store.result("scorer", best["id"])
     with atomic_folder(store.files_path("scorer", task.id), ours=SCORER_FILES) as temporary:
-        shutil.copytree(store.files_path("scorer", best["id"]), temporary, dirs_exist_ok=True)
+        shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)
     return {**result, "winner": best}
 
 

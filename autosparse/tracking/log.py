@@ -70,13 +70,15 @@ class Tracker:
 
     def sync(self, plan: Plan) -> int:
         """Write every finished or failed task of ``plan`` that MLflow does not have; returns how many."""
-        return sum(self.log(planned) for planned in plan)
+        news = [planned for planned in plan if not self._written(planned)]
+        there = self.store.recorded(planned.task for planned in news)
+        return sum(self.log(planned) for planned in news if planned.task.id in there)
 
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""
         task = planned.task
-        run_id, status, label = self.known.get(task.id, (None, None, None))
-        if status == FINISHED and label == planned.label:
+        run_id, status, _ = self.known.get(task.id, (None, None, None))
+        if self._written(planned):
             return False
         record = self.store.record(task) or self.store.failure(task)
         if record is None or ("error" in record and status == FAILED):
@@ -91,6 +93,11 @@ class Tracker:
                 self.client.update_run(run_id, status="RUNNING")
             self._write(run_id, planned, record, fresh)
         return True
+
+    def _written(self, planned: Planned[Task]) -> bool:
+        """Whether MLflow has it as finished, under this label."""
+        _, status, label = self.known.get(planned.task.id, (None, None, None))
+        return status == FINISHED and label == planned.label
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
         """A run that began when the task did, not when it was written."""
@@ -125,7 +132,7 @@ class Tracker:
 
     def _log_files(self, run_id: str, task: Task) -> None:
         """The sample that reports draw, and the scorer itself; a survival dataset stays where it is."""
-        folder = self.store.files_path(task.kind, task.id)
+        folder = self.store.fetched(task.kind, task.id)
         self.client.log_artifact(run_id, str(folder / "sample.parquet"))
         if (folder / "scorer").is_dir():
             self.client.log_artifacts(run_id, str(folder / "scorer"), "scorer")
@@ -226,8 +233,9 @@ def _measures(result: Record) -> dict[str, float]:
 
 
 def metric_name(layer: str) -> str:
-    """A layer's name in the characters that MLflow takes."""
-    return re.sub(r"[^\w\-. :/]", "_", layer)
+    """A layer's name in the characters that MLflow takes, and no path: a dot alone, or two, would be one."""
+    name = re.sub(r"[^\w\-. :]", "_", layer)
+    return name if name.strip(".") else f"_{name}"
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

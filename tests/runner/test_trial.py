@@ -41,15 +41,15 @@ def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path, survi
     assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
     report = store.record(trial.task)["result"]["report"]
     assert trial.value == told[-1]["held_out_r2"] == report["held_out_r2"]
-    assert not list(trial.folder.glob("*.safetensors")), "nothing to go on from is left"
+    assert not list(trial.place.path.glob("*.safetensors")), "nothing to go on from is left"
 
 
 class Killed(BaseException):
     """What a killed process does not catch."""
 
 
-@pytest.mark.parametrize("at", [1, 3])
-def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_path, survival, at):
+@pytest.mark.parametrize(("at", "place"), [(1, "folder"), (3, "folder"), (2, "bucket")])
+def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_path, survival, request, at, place):
     sweep, whole = sweep_of(), trial_of(Store(tmp_path / "whole"), sweep_of())
     run(whole, survival)
 
@@ -57,7 +57,7 @@ def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_pa
         if numbers["epoch"] == at:
             raise Killed
 
-    store = Store(tmp_path / "broken")
+    store = Store(tmp_path / "broken" if place == "folder" else request.getfixturevalue("s3")("trials"))
     with pytest.raises(Killed):
         run(trial_of(store, sweep), survival, kill)
     assert [trial.status for trial in tried(sweep, store)] == ["running"]
@@ -66,7 +66,7 @@ def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_pa
     assert again.checkpoints.newest().step == at
     run(again, survival, told.append)
     assert told == whole.history == again.history
-    states = [load_scorer(t.store.files_path("scorer", t.task.id)).network.state_dict() for t in (whole, again)]
+    states = [load_scorer(t.store.fetched("scorer", t.task.id)).network.state_dict() for t in (whole, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
@@ -79,7 +79,7 @@ def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_p
 
     with pytest.raises(Killed):
         run(trial_of(store, sweep), survival, kill)
-    (trial_of(store, sweep).folder / "00000003.safetensors").write_bytes(b"half a")
+    (trial_of(store, sweep).place.path / "00000003.safetensors").write_bytes(b"half a")
     run(trial_of(store, sweep), survival, told.append)
     assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
 

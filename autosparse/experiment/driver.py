@@ -1,0 +1,107 @@
+"""One driver at a time: a lock on a folder, a lease in an object store."""
+
+import contextlib
+import fcntl
+import json
+import os
+import platform
+import secrets
+import threading
+import time
+from collections.abc import Iterator
+
+from autosparse.errors import AutosparseError
+from autosparse.places import Bucket, Folder, Place
+
+LEASE = "driver.json"
+BEAT = 10.0
+"""Seconds between a driver's signs of life."""
+SILENCE = 3 * BEAT
+"""Seconds without one after which a driver is taken for dead."""
+SETTLED = 1.0
+"""Seconds after which the later of two that came at the same time has overwritten the other."""
+
+
+def one_driver(place: Place) -> contextlib.AbstractContextManager[None]:
+    """Hold a place for this driver alone; raises where another one holds it. Ends with the process."""
+    return _locked(place) if isinstance(place, Folder) else _leased(place)
+
+
+def _refused(place: Place, holder: str = "") -> AutosparseError:
+    return AutosparseError(
+        f"another autosparse{holder} is running on {place}: wait for it, or choose another --storage"
+    )
+
+
+@contextlib.contextmanager
+def _locked(folder: Folder) -> Iterator[None]:
+    with (folder.path / ".driver.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise _refused(folder) from error
+        yield
+
+
+@contextlib.contextmanager
+def _leased(bucket: Bucket) -> Iterator[None]:
+    """An object that changes while its driver lives. Whether it does is watched, so no two clocks are compared.
+
+    There are no locks in an object store: two drivers that start within a second of each other could both win if one of
+    them stalls meanwhile. Records are named by their content, so that they would do work twice, and lose nothing.
+    """
+    _wait_for_silence(bucket)
+    mine = secrets.token_hex(8)
+    _beat(bucket, mine)
+    time.sleep(SETTLED)
+    if (held := _lease(bucket)).get("token") != mine:
+        raise _refused(bucket, _named(held))
+    over = threading.Event()
+    beating = threading.Thread(target=_keep_beating, args=(bucket, mine, over), daemon=True)
+    beating.start()
+    try:
+        yield
+    finally:
+        over.set()
+        beating.join()
+        with contextlib.suppress(AutosparseError):  # an old lease only has the next driver wait a little
+            if _lease(bucket).get("token") == mine:
+                bucket.remove(LEASE)
+
+
+def _wait_for_silence(bucket: Bucket) -> None:
+    """Return when nobody holds the place; raise when somebody gives a sign of life."""
+    first, since = _lease(bucket), time.monotonic()
+    while first and time.monotonic() - since < SILENCE:
+        time.sleep(BEAT / 10)
+        now = _lease(bucket)
+        if not now:
+            return
+        if now != first:
+            raise _refused(bucket, _named(now))
+
+
+def _keep_beating(bucket: Bucket, mine: str, over: threading.Event) -> None:
+    while not over.wait(BEAT):
+        with contextlib.suppress(AutosparseError):  # the next beat may get through
+            if _lease(bucket).get("token", mine) != mine:
+                return  # this driver was taken for dead, and has a successor
+            _beat(bucket, mine)
+
+
+def _beat(bucket: Bucket, mine: str) -> None:
+    content = {"token": mine, "host": platform.node(), "pid": os.getpid(), "beat": secrets.token_hex(4)}
+    bucket.write(LEASE, json.dumps(content).encode())
+
+
+def _lease(bucket: Bucket) -> dict[str, object]:
+    """What is there; {} for nothing."""
+    try:
+        found = json.loads(bucket.read(LEASE))
+    except (FileNotFoundError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _named(lease: dict[str, object]) -> str:
+    return f" (process {lease.get('pid')} on {lease.get('host')})"

@@ -1,0 +1,311 @@
+"""Where finished work lies, in files that are whole or absent: a folder, or a prefix in an object store (S3, GCS).
+
+Both have the same methods; names are relative, with ``/``. What is too large for memory is made and read in folders of
+this machine (:attr:`Folder.local`), which an object store takes (``send``) and gives (``fetch``).
+"""
+
+import contextlib
+import fcntl
+import functools
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+import tenacity
+from pyarrow import ArrowException
+from pyarrow import fs as filesystems
+
+from autosparse.errors import AutosparseError, Unreachable
+from autosparse.files import atomic_folder, content_id, require_writable, write_atomic
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ADDRESS = re.compile(r"(?P<scheme>s3|gs):/{1,2}(?P<rest>[^/].*)")
+"""``Path`` has made one slash of two."""
+CREDENTIALS = re.compile(r"[^/?]*@|[^?]*:[^?]*@")
+"""A secret may hold a slash."""
+PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL_FAILURE|status 5\d\d", re.I)
+"""In what an object store says when the same request may succeed a moment later."""
+PATIENCE = 60.0
+"""Seconds for which such a request is tried again."""
+AT_ONCE = 32
+"""Requests for small files under way: each takes tens of milliseconds, whatever its size."""
+
+
+class Folder:
+    """A folder of this machine, or one that it mounts."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).absolute()
+        self.local = self.path
+        self.address = str(self.path)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def within(self, name: str) -> "Folder":
+        """The folder ``name`` in it."""
+        return Folder(self.path / name)
+
+    def require_writable(self) -> None:
+        """Raise now where nothing could be written later."""
+        require_writable(self.path)
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        :raises FileNotFoundError: where there is none.
+        """
+        return (self.path / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """Write a file; a reader sees the old one or the whole new one."""
+        write_atomic(self.path / name, data)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        (self.path / name).unlink(missing_ok=True)
+
+    def names(self, deep: bool = False) -> list[str]:
+        """Of all files in it, and with ``deep`` in the folders in it; sorted."""
+        if not deep:
+            return (
+                sorted(entry.name for entry in os.scandir(self.path) if entry.is_file()) if self.path.is_dir() else []
+            )
+        return sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+
+    def clear(self) -> None:
+        """Remove all that is in it, and itself."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def drop_if_empty(self) -> None:
+        """Remove it, if nothing is left in it."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def send(self, name: str) -> None:
+        """Nothing: what was made in ``local / name`` is where it belongs."""
+
+    def fetch(self, name: str) -> Path:
+        """The folder ``name``."""
+        return self.path / name
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
+        """``work`` done on many small files."""
+        return map(work, items)
+
+
+class Bucket:
+    """A prefix in an object store. A PUT is atomic there, and a listing shows what has been put."""
+
+    def __init__(self, address: str, filesystem: Any = None, local: Path | None = None):
+        """:param address: such as ``s3://bucket/prefix`` or, of another S3 server, with ``?endpoint_override=``."""
+        self.address = address
+        self.local = local or cache_folder() / content_id(address)
+        self.filesystem = filesystem or _open(address)
+
+    def __str__(self) -> str:
+        return self.address.partition("?")[0]
+
+    def within(self, name: str) -> "Bucket":
+        """The prefix ``name`` in it."""
+        head, mark, query = self.address.partition("?")
+        below = filesystems.SubTreeFileSystem(name, self.filesystem)
+        return Bucket(f"{head}/{name}{mark}{query}", below, self.local / name)
+
+    def require_writable(self) -> None:
+        """Raise now where nothing could be written later, here or to the cache."""
+        require_writable(self.local)
+        name = f".probe-{os.urandom(4).hex()}"
+        self._put(name, b"", patience=0)
+        self.remove(name)
+
+    def read(self, name: str) -> bytes:
+        """See :meth:`Folder.read`."""
+
+        def read() -> bytes:
+            with self.filesystem.open_input_file(name) as file:
+                content: bytes = file.read()
+                return content
+
+        return self._asked(read)
+
+    def write(self, name: str, data: bytes) -> None:
+        """See :meth:`Folder.write`."""
+        self._put(name, data)
+
+    def _put(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
+        def put() -> None:
+            with self.filesystem.open_output_stream(name) as file:
+                file.write(data)
+
+        try:
+            self._asked(put, patience)
+        except FileNotFoundError as error:
+            raise AutosparseError(f"cannot write {self}/{name}: {_reason(error)}; make the bucket first") from error
+
+    def remove(self, name: str) -> None:
+        """See :meth:`Folder.remove`."""
+        with contextlib.suppress(FileNotFoundError):
+            self._asked(lambda: self.filesystem.delete_file(name))
+
+    def names(self, deep: bool = False) -> list[str]:
+        """See :meth:`Folder.names`."""
+        return sorted(self._listed("", deep))
+
+    def clear(self) -> None:
+        """See :meth:`Folder.clear`."""
+        self._asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
+        shutil.rmtree(self.local, ignore_errors=True)
+
+    def drop_if_empty(self) -> None:
+        """Nothing: an object store has no empty folders."""
+
+    def send(self, name: str) -> None:
+        """Put the folder ``local / name`` in the place of what is under ``name``; not at once, but a record follows."""
+        folder = self.local / name
+        self._asked(lambda: self.filesystem.delete_dir_contents(name, missing_dir_ok=True))
+        self._asked(lambda: filesystems.copy_files(str(folder), name, LOCAL, self.filesystem))
+        for path, (_, modified) in self._listed(name).items():
+            os.utime(folder / path, (modified, modified))  # so that `fetch` finds it unchanged
+
+    def fetch(self, name: str) -> Path:
+        """A folder of this machine with the files under ``name``; brought anew where their sizes or times differ."""
+        folder = self.local / name
+        with _locked(folder):
+            there = self._listed(name)
+            if there == _stamps(folder):
+                return folder
+            shutil.rmtree(folder, ignore_errors=True)
+            if there:
+                with atomic_folder(folder) as temporary:
+                    self._bring(name, there, temporary)
+        return folder
+
+    def _bring(self, name: str, there: dict[str, tuple[int, int]], folder: Path) -> None:
+        for path, (_, modified) in there.items():
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            copy = functools.partial(filesystems.copy_files, f"{name}/{path}", str(target), self.filesystem, LOCAL)
+            self._asked(copy)
+            os.utime(target, (modified, modified))
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
+        """``work`` done on many small files, on several at once."""
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            return list(pool.map(work, items))
+
+    def _listed(self, name: str, deep: bool = True) -> dict[str, tuple[int, int]]:
+        """Size and time (s) of each object under ``name``, by its path there.
+
+        :raises AutosparseError: where a path could lead out of a folder: anybody who may write there chooses it.
+        """
+        selector = filesystems.FileSelector(name, recursive=deep, allow_not_found=True)
+        found = {}
+        for info in self._asked(lambda: self.filesystem.get_file_info(selector)):
+            path = info.path.removeprefix(f"{name}/") if name else info.path
+            if info.is_file:
+                if path.startswith("/") or ".." in path.split("/") or str(PurePosixPath(path)) != path:
+                    raise AutosparseError(f"{self}/{name} holds {path!r}, which is no name of a file; remove it")
+                found[path] = (info.size, int(info.mtime_ns // 1_000_000_000))
+        return found
+
+    def _asked(self, request: Callable[[], R], patience: float = PATIENCE) -> R:
+        """The store's answer; what may pass is waited for.
+
+        :raises FileNotFoundError: as the request does.
+        :raises AutosparseError: where there is none; :class:`Unreachable` where there may be one later.
+        """
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(_may_pass),
+            stop=tenacity.stop_after_delay(patience),
+            wait=tenacity.wait_exponential(multiplier=0.5, max=10),
+            reraise=True,
+        )
+        try:
+            return retrying(request)
+        except FileNotFoundError:
+            raise
+        except (OSError, ArrowException) as error:
+            kind = Unreachable if _may_pass(error) else AutosparseError
+            raise kind(
+                f"{self} does not answer: {_reason(error)}; check the address, and the credentials and region that "
+                "the environment gives"
+            ) from error
+
+
+Place = Folder | Bucket
+LOCAL = filesystems.LocalFileSystem()
+
+
+def place_at(where: str | Path | Place) -> Place:
+    """The folder or the object store's prefix (``s3://``, ``gs://``) at an address.
+
+    :raises AutosparseError: for an address with credentials in it: records and logs would show them.
+    """
+    if isinstance(where, Folder | Bucket):
+        return where
+    found = ADDRESS.fullmatch(str(where))
+    if found:
+        return _bucket(f"{found['scheme']}://{found['rest'].rstrip('/')}")
+    scheme, colon, _ = str(where).partition("://")
+    if colon:
+        raise AutosparseError(f"--storage takes a folder, s3://bucket/prefix or gs://bucket/prefix, not {scheme}://")
+    return Folder(where)
+
+
+@functools.lru_cache(maxsize=8)
+def _bucket(address: str) -> Bucket:
+    return Bucket(address)
+
+
+def cache_folder() -> Path:
+    """``AUTOSPARSE_CACHE``, else ``autosparse`` in the user's cache folder: may be removed while nothing runs."""
+    given = os.environ.get("AUTOSPARSE_CACHE")
+    return Path(given or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autosparse").absolute()
+
+
+def _open(address: str) -> Any:
+    scheme, _, rest = address.partition("://")
+    if CREDENTIALS.match(rest) and not address.startswith("gs://anonymous@"):
+        raise AutosparseError(
+            f"the address {scheme}://*** holds credentials, which belong in the environment "
+            "(such as AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY), in a profile, or in the machine's role"
+        )
+    head, _, query = address.partition("?")
+    if scheme == "s3":
+        query = "&".join(filter(None, (query, "allow_delayed_open=true")))  # a small file is one request, not three
+    try:
+        filesystem, path = filesystems.FileSystem.from_uri(f"{head}?{query}" if query else head)
+    except (OSError, ArrowException, NotImplementedError) as error:
+        raise AutosparseError(f"cannot open {head}: {_reason(error)}") from error
+    return filesystems.SubTreeFileSystem(path, filesystem)
+
+
+def _may_pass(error: BaseException) -> bool:
+    return isinstance(error, OSError) and bool(PASSING.search(str(error)))
+
+
+def _reason(error: BaseException) -> str:
+    """One line of what an object store says, without its identifiers of the request."""
+    return re.sub(r"\s*\(Request ID:.*?\)", "", " ".join(str(error).split()))[:300]
+
+
+def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
+    """Size and time (s) of each file in a folder, by its path there."""
+    files = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+    return {path.relative_to(folder).as_posix(): (s.st_size, int(s.st_mtime)) for path, s in files.items()}
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Alone among the processes of this machine that fetch this folder."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f".{folder.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

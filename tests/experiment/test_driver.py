@@ -1,0 +1,60 @@
+"""One driver at a time in an object store: a lease, watched for signs of life."""
+
+import threading
+import time
+
+import pytest
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment import driver
+from autosparse.experiment.driver import LEASE, one_driver
+from autosparse.places import place_at
+
+
+@pytest.fixture
+def bucket(s3, monkeypatch, request):
+    monkeypatch.setattr(driver, "BEAT", 0.2)
+    monkeypatch.setattr(driver, "SILENCE", 1.0)
+    monkeypatch.setattr(driver, "SETTLED", 0.1)
+    return place_at(s3(f"driver-{abs(hash(request.node.name)) % 10**12}"))
+
+
+def test_a_second_driver_is_refused_while_the_first_lives_and_let_in_after_it(bucket):
+    with one_driver(bucket), pytest.raises(AutosparseError, match=r"another autosparse \(process \d+ on "):
+        one_driver(bucket).__enter__()
+    assert bucket.names() == []
+    with one_driver(bucket):
+        assert bucket.names() == [LEASE]
+
+
+def test_the_lease_of_a_driver_that_was_killed_is_taken_over_when_it_has_been_silent(bucket):
+    bucket.write(LEASE, b'{"token": "dead", "host": "gone", "pid": 1}')
+    started = time.monotonic()
+    with one_driver(bucket):
+        assert time.monotonic() - started > 1.0
+
+
+def test_of_two_drivers_that_start_at_once_one_works(bucket):
+    worked, refused, gate = [], [], threading.Barrier(2)
+
+    def drive():
+        gate.wait()
+        try:
+            with one_driver(bucket):
+                worked.append(1)
+                time.sleep(0.8)
+        except AutosparseError:
+            refused.append(1)
+
+    threads = [threading.Thread(target=drive) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (len(worked), len(refused)) == (1, 1)
+
+
+def test_a_lease_that_is_no_json_keeps_nobody_out(bucket):
+    bucket.write(LEASE, b"\x80\x04pickle")
+    with one_driver(bucket):
+        pass

@@ -1,0 +1,96 @@
+"""An experiment whose storage is a prefix on a real S3 server: stopped, resumed, damaged, equal to a folder's."""
+
+import pytest
+import torch
+
+from autosparse import places
+from autosparse.autos import load_scorer
+from autosparse.data import load_dataset
+from autosparse.errors import CorruptFile, Interrupted
+from autosparse.experiment import driver
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell
+from autosparse.runner.cells import run_cell
+from autosparse.runner.progress import Bar, Talk
+from autosparse.runner.run import run_plan, unfinished
+from autosparse.runner.settings import Settings
+from autosparse.runner.work import do, survivals_of
+from autosparse.tracking.client import connect
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+
+RECIPE = {"epochs": 1, "batch_size": 64}
+PLAN = {
+    "name": "objects",
+    "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 3, "recipe": RECIPE}},
+    "scorers": {"mine": {"irp": "snip", "backbone": "conditional-mean"}},
+    "grid": {
+        "models": ["lenet-300-100"],
+        "datasets": ["digits"],
+        "methods": ["snip", {"criterion": "autos", "scorer": "mine"}],
+        "sparsities": [0.9],
+        "seeds": [0],
+        "recipe": RECIPE,
+    },
+}
+OF_CHANCE = ("seconds", "seconds_score", "seconds_train", "trained_together")
+
+
+@pytest.fixture
+def settings(s3, tmp_path, monkeypatch):
+    monkeypatch.setattr(driver, "SETTLED", 0.1)
+    return Settings(s3("objects"), f"sqlite:///{tmp_path / 'mlflow.db'}", workers=2)
+
+
+def result_of(store, task):
+    return {name: value for name, value in store.record(task)["result"].items() if name not in OF_CHANCE}
+
+
+def test_a_run_on_s3_is_stopped_resumed_and_checked_and_equals_one_in_a_folder(settings, tmp_path, monkeypatch):
+    plan = make_plan(parse_experiment(PLAN, "objects.yaml"))
+    [irp], [scorer], cells = ([p.task for p in planned] for planned in (plan.irp, plan.scorers, plan.cells))
+    store, advance = Store(settings.storage), Bar.advance
+
+    def interrupt(self, event):
+        if event.get("iteration") == 2:
+            raise KeyboardInterrupt
+        advance(self, event)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Bar, "advance", interrupt)
+        with pytest.raises(Interrupted):
+            run_plan(plan, settings, Talk())
+    assert store.states(irp).newest().step >= 1, "what was done is not done again"
+    outcome = run_plan(plan, settings, Talk())
+    assert (outcome.done, outcome.failed) == (4, [])
+    left = {name.partition("/")[0] for name in store.place.names(deep=True)}
+    assert left == {"irp", "scorers", "cells"}, "no state, failure or lease"
+
+    folder, digits = Store(tmp_path / "folder"), load_dataset("digits")
+    for task in (irp, scorer, *cells):
+        if isinstance(task, Cell):
+            result = run_cell(task, folder, digits, "cpu")
+        else:
+            result = do(task, folder, digits, "cpu", lambda numbers: None)
+        folder.finish(task, result, store.record(task)["environment"])
+        assert result_of(folder, task) == result_of(store, task)
+        assert folder.record(task)["files"].keys() == store.record(task)["files"].keys()
+
+    client = connect(settings.tracking_uri)
+    [run] = client.search_runs([client.get_experiment_by_name("objects").experiment_id], "tags.kind = 'scorer'")
+    assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"sample.parquet", "scorer"}
+
+    for name in (f"irp/{irp.id}/survival/part-00000.parquet", f"cells/{cells[0].id}.json"):
+        store.place.write(name, store.place.read(name)[:-30])
+    assert Store(settings.storage).record(irp) is None, "also where this machine has seen the whole one"
+    monkeypatch.setenv("AUTOSPARSE_CACHE", str(tmp_path / "another machine"))
+    places._bucket.cache_clear()
+    elsewhere = Store(settings.storage)
+    assert elsewhere.root.is_relative_to(tmp_path)
+    assert [p.task for p in unfinished(list(plan), elsewhere)] == [irp, cells[0]]
+    with pytest.raises(CorruptFile, match=r"part-00000.parquet is truncated"):
+        survivals_of([irp.id], elsewhere)
+    predicted = [load_scorer(s.fetched("scorer", scorer.id)).network.state_dict() for s in (folder, elsewhere)]
+    assert all(torch.equal(value, predicted[1][name]) for name, value in predicted[0].items())

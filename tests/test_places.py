@@ -1,0 +1,110 @@
+"""A folder and a prefix on a real S3 server behave alike."""
+
+import threading
+
+import boto3
+import pytest
+
+from autosparse.errors import AutosparseError, Unreachable
+from autosparse.places import Bucket, Folder, place_at
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path):
+    if request.param == "folder":
+        return Folder(tmp_path / "place")
+    address = request.getfixturevalue("s3")(f"places-{abs(hash(tmp_path)) % 10**12}")
+    return Bucket(address, local=tmp_path / "cache")
+
+
+def test_what_is_written_is_read_listed_and_removed(place):
+    place.require_writable()
+    assert (place.names(), place.names(deep=True)) == ([], [])
+    place.write("a.json", b"one")
+    place.write("a.json", b"two")
+    place.within("deep").write("b.json", b"three")
+    assert (place.read("a.json"), place.read("deep/b.json")) == (b"two", b"three")
+    assert (place.names(), place.names(deep=True)) == (["a.json"], ["a.json", "deep/b.json"])
+    assert place.within("deep").names() == ["b.json"]
+    assert list(place.each(place.read, ["a.json", "deep/b.json"])) == [b"two", b"three"]
+    place.remove("a.json")
+    place.remove("a.json")
+    with pytest.raises(FileNotFoundError):
+        place.read("a.json")
+    place.within("deep").clear()
+    assert place.names(deep=True) == []
+
+
+def test_a_folder_that_is_sent_is_fetched_elsewhere_and_replaced_as_a_whole(place, tmp_path):
+    made = place.local / "made"
+    (made / "in").mkdir(parents=True)
+    (made / "in" / "large").write_bytes(b"x" * 100_000)
+    (made / "old").touch()
+    place.send("made")
+    (made / "old").unlink()
+    place.send("made")
+    elsewhere = place if isinstance(place, Folder) else Bucket(place.address, local=tmp_path / "another machine")
+    assert elsewhere.fetch("absent").exists() is False
+    assert [p.name for p in elsewhere.fetch("made").rglob("*")] == ["in", "large"]
+    assert (elsewhere.fetch("made") / "in" / "large").read_bytes() == b"x" * 100_000
+
+
+def test_a_folder_is_fetched_anew_only_when_it_has_changed(s3, tmp_path):
+    bucket = Bucket(s3("anew"), local=tmp_path)
+    bucket.write("f/a", b"12")
+    first = (bucket.fetch("f") / "a").stat().st_ino
+    assert (bucket.fetch("f") / "a").stat().st_ino == first
+    bucket.write("f/a", b"123")
+    assert (bucket.fetch("f") / "a").read_bytes() == b"123"
+    bucket.remove("f/a")
+    assert not (bucket.fetch("f") / "a").exists()
+
+
+@pytest.mark.parametrize("name", ["../../evil", "a/../../../evil", "a//b"])
+def test_an_object_whose_name_leads_out_of_the_folder_is_refused(s3, tmp_path, name):
+    address = s3(f"evil-{len(name)}")
+    client = boto3.client("s3", endpoint_url=f"http://{address.rpartition('=')[2]}", region_name="us-east-1")
+    client.put_object(Bucket=f"evil-{len(name)}", Key=f"some/prefix/irp/x/{name}", Body=b"evil")
+    with pytest.raises(AutosparseError, match="no name of a file"):
+        Bucket(address, local=tmp_path / "cache").fetch("irp/x")
+    assert not list(tmp_path.rglob("evil"))
+
+
+@pytest.mark.parametrize(
+    "address", ["s3://KEY:hun/ter2@b/p", "s3://KEY:hunter2@b/p", "s3://KEY@b/p", "gs://KEY:hunter2@b/p"]
+)
+def test_credentials_in_an_address_are_refused_and_not_repeated(address):
+    with pytest.raises(AutosparseError, match="belong in the environment") as refusal:
+        place_at(address)
+    assert "hun" not in str(refusal.value)
+
+
+def test_what_is_neither_a_folder_nor_an_object_store_we_know_is_refused():
+    with pytest.raises(AutosparseError, match=r"not ftp://"):
+        place_at("ftp://host/results")
+
+
+def test_a_bucket_that_is_not_there_is_told_of_at_once(s3):
+    with pytest.raises(AutosparseError, match=r"s3://absent/some/prefix.*does not exist"):
+        place_at(s3("present").replace("present", "absent")).require_writable()
+
+
+def test_a_server_that_is_away_is_waited_for_and_told_of_in_the_end(s3, tmp_path, monkeypatch):
+    bucket = Bucket(s3("away"), local=tmp_path)
+    bucket.write("a", b"here")
+    back, asked = threading.Event(), []
+
+    class Away:
+        def open_input_file(self, name):
+            asked.append(name)
+            if not back.is_set():
+                raise OSError("AWS Error NETWORK_CONNECTION during HeadObject operation")
+            return there.open_input_file(name)
+
+    there, bucket.filesystem = bucket.filesystem, Away()
+    threading.Timer(0.8, back.set).start()
+    assert bucket.read("a") == b"here"
+    assert len(asked) > 1
+    back.clear()
+    with pytest.raises(Unreachable, match="does not answer"):
+        bucket._asked(lambda: bucket.filesystem.open_input_file("a"), patience=0)
