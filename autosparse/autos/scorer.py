@@ -1,6 +1,7 @@
 """The scorer: a fitted backbone with all it needs to score weights, and its files."""
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -118,10 +119,12 @@ def load_scorer(folder: str | Path) -> Scorer:
         network = build_backbone(config["backbone"], len(inputs), 0)
         network.load_state_dict(from_safetensors(content))
         scaling = Standardisation(**{name: tuple(values) for name, values in config["standardisation"].items()})
-        if not len(scaling.mean) == len(scaling.std) == len(inputs):
+        values = [float(value) for value in (*scaling.mean, *scaling.std)]
+        if not len(scaling.mean) == len(scaling.std) == len(inputs) or not all(map(math.isfinite, values)):
             raise KeyError("standardisation of every input")
-        return Scorer(config["backbone"], inputs, scaling, network.eval(), config["report"], config["provenance"])
+        about = dict(config["report"]), dict(config["provenance"])
+        return Scorer(config["backbone"], inputs, scaling, network.eval(), *about)
     except AutosparseError:
         raise
-    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFile(f"{folder} is not a whole scorer: {error}; fit it again") from error

@@ -20,7 +20,7 @@ from autosparse.cli import (
     sweep,
     watch,
 )
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, safe_uri
 
 app = typer.Typer(
     name="autosparse",
@@ -59,5 +59,5 @@ def _tell(error: Exception) -> None:
     text = (
         str(error) if expected else f"unexpected {type(error).__name__}: {error}; run again with --debug to see where"
     )
-    for line in text.splitlines():
+    for line in safe_uri(text).splitlines():
         typer.echo(f"error: {line}", err=True)

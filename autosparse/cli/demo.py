@@ -46,7 +46,7 @@ def demo_file() -> Path:
 
 def print_next(page: Path, uri: str, name: str) -> None:
     """Say where the report is and what to try next."""
-    from autosparse.tracking.client import safe_uri
+    from autosparse.errors import safe_uri
 
     console = common.out()
     autosparse = common.command("autosparse")

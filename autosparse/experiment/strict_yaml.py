@@ -7,6 +7,9 @@ import yaml
 
 from autosparse.errors import AutosparseError
 
+MOST_CHARACTERS = 250_000
+MOST_VALUES = 50_000
+
 
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader that reads 1e-3 as a number and refuses a key given twice."""
@@ -30,8 +33,42 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """YAML by the safe loader, strictly."""
+    """YAML by the safe loader, strictly; no small text becomes something large.
+
+    :raises AutosparseError: for anything else, whatever it is.
+    """
+    if len(text) > MOST_CHARACTERS:
+        raise AutosparseError(f"{source} has more than {MOST_CHARACTERS:,} characters: an experiment is a few pages")
     try:
-        return yaml.load(text, Loader=_Loader)
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        if _extent(node, {}) > MOST_VALUES:
+            raise AutosparseError(
+                f"{source} has more than {MOST_VALUES:,} values, its aliases written out: split it up"
+            )
+        return loader.construct_document(node)
+    except AutosparseError:
+        raise
     except yaml.YAMLError as error:
         raise AutosparseError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise AutosparseError(f"{source} is nested too deeply for an experiment") from error
+    except Exception as error:  # a value that is not of its tag, such as a date without its day: PyYAML lets it through
+        raise AutosparseError(f"{source} is not YAML: a value is not what its form says: {error}") from error
+
+
+def _extent(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """How many values a node stands for, with those behind aliases counted as often as they appear.
+
+    :raises yaml.YAMLError: for one that holds itself.
+    """
+    if node not in known:
+        known[node] = 0
+        parts = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value
+        inner = parts if isinstance(node, yaml.CollectionNode) else ()
+        known[node] = 1 + sum(_extent(part, known) for part in inner)
+    elif known[node] == 0:
+        raise yaml.MarkedYAMLError(problem="an anchor holds itself", problem_mark=node.start_mark)
+    return known[node]

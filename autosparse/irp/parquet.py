@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,8 @@ def load_survival(folder: str | Path) -> Survival:
     for path, content in zip(paths, described, strict=True):
         if content != described[0]:
             raise CorruptFile(f"{path} belongs to another survival dataset than {paths[0].name}; keep one per folder")
-    missing = sorted(set(range(described[0]["shards"])) - set(shards))
-    if missing:
-        raise CorruptFile(f"{folder} is incomplete: shard part-{missing[0]:05d}.parquet is missing")
+    if (missing := first_missing(set(shards), described[0]["shards"])) is not None:
+        raise CorruptFile(f"{folder} is incomplete: shard part-{missing:05d}.parquet is missing")
     for path in paths:
         try:
             tables.append(pq.read_table(path, page_checksum_verification=True))
@@ -99,11 +99,30 @@ def read_metadata(path: Path) -> dict[str, Any]:
         )
     try:
         content: dict[str, Any] = json.loads(metadata[KEY])
-        for key in ("shard", "shards", "rows", "shapes", "fingerprint", "provenance"):
-            content[key]
-    except (ValueError, KeyError, TypeError) as error:
+        check_description(content)
+        content["rows"], content["fingerprint"]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{path} has damaged metadata; make the dataset again") from error
     return content
+
+
+def check_description(content: dict[str, Any]) -> None:
+    """Raise KeyError, TypeError or ValueError where a shard's number, their count, or the shapes are not what they are.
+
+    Anybody can write a file's metadata: what is wrong must not become a huge array, or a layer of another name.
+    """
+    numbers = [content["shard"], content["shards"], *(size for _, shape in content["shapes"] for size in shape)]
+    if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
+        raise ValueError("sizes are whole numbers")
+    names = [name for name, _ in content["shapes"]]
+    if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+        raise ValueError("layers are texts, each once")
+    content["provenance"].items()
+
+
+def first_missing(numbers: Collection[int], count: int) -> int | None:
+    """The first of 0..count-1 that is not among ``numbers``."""
+    return next((n for n in range(min(count, len(numbers) + 1)) if n not in numbers), None)
 
 
 def find_datasets(folder: str | Path) -> list[Path]:
@@ -144,7 +163,7 @@ def _survival(table: pa.Table, described: dict[str, Any], folder: Path) -> Survi
     for name, shape in described["shapes"]:
         rows = np.flatnonzero(index == codes.get(name, -1))
         order = rows[np.argsort(position[rows], kind="stable")]
-        if not np.array_equal(position[order], np.arange(math.prod(shape))):
+        if len(order) != math.prod(shape) or not np.array_equal(position[order], np.arange(len(order))):
             raise CorruptFile(f"{folder} does not hold each weight of {name!r} once; make the dataset again")
         for column, values in columns.items():
             parts[column][name] = torch.from_numpy(values[order].copy()).view(shape)

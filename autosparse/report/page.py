@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow import MlflowClient
 
 from autosparse.analysis.sketch import LARGEST_ERROR, SIZE
+from autosparse.errors import safe_uri
 from autosparse.files import write_atomic
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
@@ -29,7 +30,7 @@ from autosparse.report.tables import accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
 from autosparse.report.tables_cost import Costs, method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_size import size_table
-from autosparse.tracking.client import find_experiment, safe_uri, tracking_errors
+from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FAILED
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.runs import Run, finished_runs

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosparse.data import data_root, load_dataset
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, safe_uri
 from autosparse.experiment.environment import PACKAGES, describe_environment
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
-from autosparse.tracking.client import connect, safe_uri, sqlite_path, tracking_uri
+from autosparse.tracking.client import connect, sqlite_path, tracking_uri
 
 
 @dataclass(frozen=True)

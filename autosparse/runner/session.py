@@ -49,7 +49,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 address=address,
                 log_to_driver=False,
                 logging_level=logging.ERROR,
-                runtime_env={"env_vars": QUIET},
+                runtime_env={"env_vars": {name: os.environ[name] for name in QUIET}},
                 **local,
             )
     except (ConnectionError, RuntimeError, TimeoutError, OSError) as error:

@@ -1,4 +1,5 @@
-"""Keeping Tune's own reporter off the terminal: results go to stdout, talk to stderr, and both are ours."""
+"""Keeping Tune quiet: its reporter off the terminal (results go to stdout, talk to stderr, and both are ours), and the
+credentials of this process out of its logs."""
 
 import contextlib
 import io
@@ -9,7 +10,8 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """No line of Tune's on stdout or in its log within the block."""
+    """No line of Tune's on stdout or in its log within the block, and no credentials sent to workers."""
+    _keep_credentials()
     logger = logging.getLogger("ray.tune")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -19,3 +21,12 @@ def silenced() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         sys.stdout.flush()
+
+
+def _keep_credentials() -> None:
+    """Ray writes what Tune sends to workers into a log on each node: `AWS_` keys, too. Nodes have their own."""
+    from ray.tune.execution import class_cache
+
+    class_cache.ENV_VARS_TO_PROPAGATE = {
+        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
+    }

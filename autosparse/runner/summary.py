@@ -36,9 +36,10 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
 def _layers(plan: Plan, store: Store) -> dict[str, list[str]]:
     """The layers of each model in the order of the network, from the first of its cells that has finished."""
     layers: dict[str, list[str]] = {}
+    recorded = store.recorded(planned.task for planned in plan.cells)
     for planned in plan.cells:
         model = planned.task.model
-        if model not in layers and (record := store.record(planned.task)):
+        if planned.task.id in recorded and model not in layers and (record := store.record(planned.task)):
             layers[model] = list(record["result"]["density_by_layer"])
     return layers
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.irp.parquet import KEY as SURVIVAL
+from autosparse.irp.parquet import check_description, first_missing
 from autosparse.seeds import derive_seed
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes, Shard, Shards, pieces
 from autosparse.shards.writer import KEYS
@@ -38,11 +39,12 @@ def open_features(folder: str | Path) -> Shards:
     for path, (described, _, columns) in zip(paths, read, strict=True):
         if any(described[key] != first[key] for key in ("shapes", "provenance", "shards")) or columns != read[0][2]:
             raise CorruptFile(f"{path} belongs to another network than {paths[0].name}; keep one per folder")
-    numbers = {described["shard"] for described, _, _ in read}
-    missing = sorted(set(range(first["shards"])) - numbers)
-    if missing or len(paths) != first["shards"]:
-        name = f"part-{missing[0]:05d}.parquet" if missing else paths[-1].name
-        raise CorruptFile(f"{folder} is not whole: {name} is {'missing' if missing else 'one too many'}; {AGAIN}")
+    missing = first_missing({described["shard"] for described, _, _ in read}, first["shards"])
+    if missing is not None or len(paths) != first["shards"]:
+        name = paths[-1].name if missing is None else f"part-{missing:05d}.parquet"
+        raise CorruptFile(
+            f"{folder} is not whole: {name} is {'one too many' if missing is None else 'missing'}; {AGAIN}"
+        )
     shapes = {name: tuple(shape) for name, shape in first["shapes"]}
     files, start = [], 0
     for path, (_, rows, _) in zip(paths, read, strict=True):
@@ -150,8 +152,7 @@ def _describe(path: Path) -> tuple[dict[str, Any], int, tuple[str, ...]]:
         )
     try:
         content: dict[str, Any] = json.loads(text)
-        for key in ("shard", "shards", "shapes", "provenance"):
-            content[key]
-    except (ValueError, KeyError, TypeError) as error:
+        check_description(content)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{path} has damaged metadata; {AGAIN}") from error
     return content, metadata.num_rows, tuple(field.name for field in schema if field.type == pa.float32())

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, safe_uri
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -65,11 +65,6 @@ def tracking_errors(where: str) -> Iterator[None]:
             f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; start it, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
         ) from error
-
-
-def safe_uri(text: str) -> str:
-    """``text`` without the user and password of any address in it."""
-    return re.sub(r"://[^/@\s]+@", "://***@", text)
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:

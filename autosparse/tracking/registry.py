@@ -18,9 +18,9 @@ from mlflow.models.signature import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
 from autosparse.autos import Scorer, load_scorer
-from autosparse.errors import AutosparseError, UnknownName
+from autosparse.errors import AutosparseError, UnknownName, safe_uri
 from autosparse.tracking.cell_table import finished_cells
-from autosparse.tracking.client import safe_uri, tracking_errors
+from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.runs import Run, finished_runs
 from autosparse.tracking.winners import method_names, winners
 
