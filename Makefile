@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test lint bench bench-quick format lock clean
+.PHONY: help setup demo test test-cluster chaos lint bench bench-quick format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -35,6 +35,12 @@ lint: setup  ## style, types, and the direction of imports
 
 test: lint  ## lint, then the test suite
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
+
+test-cluster: setup  ## clusters of several nodes, servers and full disks, each broken on purpose
+	$(BIN)/python -m pytest tests/cluster -m '' --timeout=900
+
+chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
+	@$(BIN)/python scripts/chaos.py
 
 bench: setup  ## every speed claim beside what it is compared with
 	@$(BIN)/python scripts/bench.py

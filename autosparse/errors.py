@@ -51,6 +51,10 @@ class CorruptFile(AutosparseError):
     """A file of ours whose content does not match its checksum, layout or provenance."""
 
 
+class CannotWrite(AutosparseError):
+    """A place that is full, read-only, or not ours: nothing else that is written there will fare better."""
+
+
 class WorkFailed(AutosparseError):
     """Work that was started and did not end well."""
 

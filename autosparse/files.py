@@ -1,6 +1,7 @@
 """Files that are either whole or absent: atomic writes, checksums, canonical JSON."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -10,7 +11,9 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def canonical_json(value: Any) -> str:
@@ -44,10 +47,9 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise AutosparseError(
-            f"cannot write {path}: {reason}; choose another folder or make this one writable"
-        ) from error
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        cure = "make room there" if error.errno in FULL else "choose another folder or make this one writable"
+        raise CannotWrite(f"cannot write {path}: {reason}; {cure}") from error
 
 
 def require_writable(folder: Path) -> None:
@@ -98,7 +100,13 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
     try:
-        yield temporary
+        try:
+            yield temporary
+        except OSError as error:
+            if error.errno in FULL:
+                with refusing_unwritable(path):
+                    raise
+            raise
         with refusing_unwritable(path):
             for file in temporary.rglob("*"):
                 if file.is_file():

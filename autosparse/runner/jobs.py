@@ -1,5 +1,6 @@
 """A job in its worker process: the function that Ray Tune runs as a trial."""
 
+import platform
 import traceback
 import warnings
 from collections.abc import Iterator, Sequence
@@ -9,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from ray import get_gpu_ids
+from ray import get_gpu_ids, get_runtime_context, tune
 
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError, NonFiniteLoss, Unreachable
+from autosparse.errors import AutosparseError, CannotWrite, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
@@ -75,11 +76,21 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     :param config: ``{"job": index}``.
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
         ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import), ``retries``.
+
+    Where the storage cannot be written, the report ``{"event": "stop", "reason": ...}`` says so.
     """
+    try:
+        _do_job(config, shared)
+    except CannotWrite as error:
+        tune.report({"event": "stop", "reason": f"{error} (on {platform.node()})"})
+
+
+def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
     load_plugins(shared["plugins"])
-    store, environment = Store(shared["storage"]), {**shared["environment"], **describe_device(device)}
+    store = Store(shared["storage"])
+    environment = {**shared["environment"], **describe_device(device), **here()}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
     finished = store.finished(tasks)
     todo = [task for task in tasks if task.id not in finished]
@@ -91,6 +102,11 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
             _record(task, outcome, store, environment)
             reports.finish(task, outcome)
     reports.end()
+
+
+def here() -> Record:
+    """Which machine, and which of Ray's nodes, this worker is on."""
+    return {"host": platform.node(), "node": get_runtime_context().get_node_id()}
 
 
 def _outcomes(
@@ -149,6 +165,8 @@ def _tried(
 
 
 def _record(task: Task, outcome: Record | Exception, store: Store, environment: Record) -> None:
+    if isinstance(outcome, CannotWrite):
+        raise outcome  # which is nothing that the task has done
     if not isinstance(outcome, Exception):
         store.finish(task, outcome, environment)
         return

@@ -60,14 +60,27 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
     """
     store = Store(settings.storage)
     store.prepare()
-    with store.one_driver(), stoppable():
-        return _run(plan, store, settings, talk, only)
-
-
-def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: Collection[str]) -> Outcome:
-    tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
     stages = {name: planned for name, planned in _stages(plan).items() if name in only}
     asked = [p for planned in stages.values() for p in planned]
+    with store.one_driver(), stoppable():
+        try:
+            return _run(plan, stages, asked, store, settings, talk)
+        except KeyboardInterrupt as error:
+            undone = len(unfinished(asked, store))
+            raise Interrupted(
+                f"interrupted with {undone} of {len(asked)} to do; run the same command to go on"
+            ) from error
+
+
+def _run(
+    plan: Plan,
+    stages: dict[str, Sequence[Planned[Task]]],
+    asked: list[Planned[Task]],
+    store: Store,
+    settings: Settings,
+    talk: Talk,
+) -> Outcome:
+    tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
     todo = unfinished(asked, store)
     if not settings.retry_failed:
         failed_before = store.failed(p.task for p in todo)
@@ -79,21 +92,17 @@ def _run(plan: Plan, store: Store, settings: Settings, talk: Talk, only: Collect
     if todo:
         try:
             _do(plan, todo, store, tracker, settings, talk)
-        except KeyboardInterrupt as error:
+        except KeyboardInterrupt:
             talk.guard(lambda: tracker.sync(plan))
             talk.guard(lambda: tracker.describe(summarise(plan, store), KILLED))
-            undone = len(unfinished(todo, store))
-            raise Interrupted(
-                f"interrupted with {undone} of {len(todo)} to do; run the same command to go on"
-            ) from error
+            raise
         except BaseException:
             talk.guard(lambda: tracker.describe(summarise(plan, store), FAILED))
             raise
-    finish(tracker, plan, talk.warn)
-    talk.guard(lambda: write_cell_table(tracker))
     left = unfinished(asked, store)
     failed = [(p, _reason(p.task, store)) for p in left]
-    tracker.describe(summarise(plan, store), FAILED if failed else FINISHED)
+    finish(tracker, plan, summarise(plan, store), FAILED if failed else FINISHED, talk.warn)
+    talk.guard(lambda: write_cell_table(tracker))
     done = len(todo) - len({p.task.id for p in todo} & {p.task.id for p in left})
     return Outcome(len(asked) - done - len(left), done, failed)
 

@@ -6,11 +6,13 @@ import os
 import secrets
 import socket
 import sys
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from autosparse.errors import AutosparseError
 from autosparse.runner.settings import Settings
+from autosparse.runner.stopping import signals_kept
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -43,10 +45,10 @@ def ray_session(settings: Settings) -> Iterator[None]:
         return
     local = {} if address else {"include_dashboard": False, "num_cpus": settings.workers}
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), signals_kept():
             warnings.simplefilter("ignore")
             ray.init(
-                address=address,
+                address=address or "local",  # else it joins a cluster of anybody's that runs on this machine
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": {name: os.environ[name] for name in QUIET}},
@@ -63,15 +65,20 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ray.shutdown()
 
 
+NODES_WITHIN = 300.0
+"""Seconds that a cluster without a free node is waited for: nodes may be on their way."""
+
+
 def worker_count(settings: Settings) -> int:
     """Jobs that the connected cluster runs at a time."""
     import ray
 
-    resources = ray.cluster_resources()
-    most = int(resources.get("CPU", 0))
-    if settings.gpus_per_job:
-        most = min(most, _jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
-    if most < 1:
+    patience = NODES_WITHIN if settings.address or os.environ.get("RAY_ADDRESS") else 0.0
+    deadline = time.monotonic() + patience
+    while (most := _jobs_at_a_time(resources := ray.cluster_resources(), settings)) < 1:
+        if time.monotonic() < deadline:
+            time.sleep(1)
+            continue
         raise AutosparseError(
             f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
             f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job, and --workers for a cluster that grows"
@@ -83,6 +90,13 @@ def job_count(settings: Settings) -> int:
     """Jobs to keep in flight: on a cluster, as many as were asked for, because those that wait have its autoscaler add
     nodes; else :func:`worker_count`."""
     return settings.workers if settings.address and settings.workers else worker_count(settings)
+
+
+def _jobs_at_a_time(resources: Mapping[str, float], settings: Settings) -> int:
+    most = int(resources.get("CPU", 0))
+    if settings.gpus_per_job:
+        most = min(most, _jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
+    return most
 
 
 def _jobs_on(gpus: int, share: float) -> int:

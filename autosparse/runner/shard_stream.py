@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosparse.errors import WorkFailed
 from autosparse.runner.session import worker_count
@@ -86,9 +87,11 @@ class ShardStream:
             for number, shard in enumerate(shards)
         ]
         (self.signs / FAILED).unlink(missing_ok=True)
-        job = ray.get_runtime_context().get_job_id()
-        if job not in COORDINATORS:
-            COORDINATORS[job] = _Coordinator.remote()  # type: ignore[attr-defined]
+        context = ray.get_runtime_context()
+        job = context.get_job_id()
+        if job not in COORDINATORS:  # beside the driver: it may be no other node's end that ends it
+            beside = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=True)
+            COORDINATORS[job] = _Coordinator.options(scheduling_strategy=beside).remote()  # type: ignore[attr-defined]
         results = (
             COORDINATORS[job]
             .run.options(num_returns="streaming")

@@ -38,6 +38,7 @@ class ScoreShard:
         counts = np.zeros(BINS, np.int64)
         path = shard.as_in(self.folder, "scores").path
         described = {**self.description, "source": shard.path.name, "source_digest": content_digest(shard.path)}
+        described["node"] = ray.get_runtime_context().get_node_id()
         with ShardWriter(path, "scores", {"score": pa.float32()}, {**described, "start": shard.start}) as writer:
             for rows in read_rows(shard, self.shapes, self.inputs):
                 scores = self._scores(rows)

@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import tune
 
+from autosparse.errors import CannotWrite
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.runner.jobs import Arrays, run_job
@@ -15,6 +16,9 @@ from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.silence import silenced
 from autosparse.runner.tally import Event
+
+DEATHS = 2
+"""Workers that a job outlives."""
 
 
 class _Events(tune.Callback):
@@ -41,6 +45,22 @@ class _Events(tune.Callback):
         self.handler({"trial_id": trial.trial_id, "running": []})
 
 
+class _Stop(tune.Stopper):
+    """Ends the stage at the first report that asks for it."""
+
+    reason: str = ""
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Called by Tune for each report."""
+        if result.get("event") == "stop":
+            self.reason = result["reason"]
+        return bool(self.reason)
+
+    def stop_all(self) -> bool:
+        """Asked by Tune now and then."""
+        return bool(self.reason)
+
+
 def run_stage(
     tasks: Sequence[Task],
     store: Store,
@@ -53,11 +73,49 @@ def run_stage(
 ) -> None:
     """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed.
 
-    A worker that dies is replaced, and its job goes on after the tasks it had finished. Whether a task has
-    finished is for its record to say, not for Tune.
+    A worker that dies is replaced, and its job goes on after the tasks it had finished. A job that lost too many is
+    given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
+    job of its own, so that one that kills its workers keeps no other from being done.
+
+    :raises CannotWrite: where a worker could not write to the storage.
     """
-    workers = job_count(settings)
-    jobs = pack(tasks, workers, cost)
+    known = _failures(tasks, store)
+    left, alone = list(tasks), False
+    while left:
+        before = _reached(left, store)
+        jobs = [[task] for task in left] if alone else pack(left, job_count(settings), cost)
+        _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, 0 if alone else DEATHS)
+        finished, failures = store.finished(left), _failures(left, store)
+        left = [t for t in left if t.id not in finished and failures.get(t.id) == known.get(t.id)]
+        if _reached(left, store) == before:
+            if alone:
+                return
+            alone = True
+
+
+def _failures(tasks: Sequence[Task], store: Store) -> dict[str, Record | None]:
+    failed = store.failed(tasks)
+    return {task.id: store.failure(task) for task in tasks if task.id in failed}
+
+
+def _reached(tasks: Sequence[Task], store: Store) -> dict[str, int]:
+    """The tasks, and how many steps of each are kept."""
+    states = {task.id: store.states(task).newest() if isinstance(task, IrpTask) else None for task in tasks}
+    return {task: found.step if found else 0 for task, found in states.items()}
+
+
+def _run_jobs(
+    jobs: Sequence[Sequence[Task]],
+    store: Store,
+    datasets: dict[str, Arrays],
+    environment: Record,
+    settings: Settings,
+    on_event: Callable[[Event], None],
+    plugins: Sequence[str],
+    deaths: int,
+) -> None:
+    """Whether a task has finished is for its record to say, not for Tune."""
+    tasks = [task for job in jobs for task in job]
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
         "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
@@ -67,6 +125,7 @@ def run_stage(
         "plugins": plugins,
         "retries": settings.retries,
     }
+    stop = _Stop()
     scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(
         tune.with_parameters(run_job, shared=shared), {"cpu": 1, "gpu": settings.gpus_per_job}
@@ -76,7 +135,7 @@ def run_stage(
         param_space={"job": tune.grid_search(list(range(len(jobs))))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            max_concurrent_trials=workers,
+            max_concurrent_trials=job_count(settings),
             trial_dirname_creator=lambda trial: f"job-{trial.config['job']:05d}",
         ),
         run_config=tune.RunConfig(
@@ -84,7 +143,8 @@ def run_stage(
             storage_path=str(scratch.parent),
             verbose=0,
             callbacks=[_Events(on_event)],
-            failure_config=tune.FailureConfig(max_failures=2),
+            stop=stop,
+            failure_config=tune.FailureConfig(max_failures=deaths),
         ),
     )
     try:
@@ -92,3 +152,5 @@ def run_stage(
             tuner.fit()
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if stop.reason:
+        raise CannotWrite(f"{stop.reason}; then run the same command to go on")

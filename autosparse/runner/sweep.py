@@ -18,7 +18,7 @@ from autosparse.experiment.store import Record, Store
 from autosparse.irp import Survival
 from autosparse.plugins import load_plugins
 from autosparse.runner import trial as one
-from autosparse.runner.jobs import Arrays, from_arrays
+from autosparse.runner.jobs import Arrays, from_arrays, here
 from autosparse.runner.session import worker_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.silence import silenced
@@ -70,12 +70,13 @@ def run_sweep(
     )
     try:
         with silenced():
-            tuner.fit()
+            errors = tuner.fit().errors
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     trials = [Trial(store, sweep, values) for values in seen.values.values()]
     if unfinished := [trial for trial in trials if not trial.over]:
-        raise WorkFailed(f"{len(unfinished)} of {len(trials)} trials did not come to an end; run again to go on")
+        why = f" ({str(errors[0]).strip().splitlines()[-1]})" if errors else ""
+        raise WorkFailed(f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; run again to go on")
     if not any(trial.status == one.DONE for trial in trials):
         raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
     finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
@@ -122,7 +123,8 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
-    one.run_trial(trial, load, dataset, device, shared["environment"], lambda numbers: tune.report(dict(numbers)))
+    environment = shared["environment"] | here()
+    one.run_trial(trial, load, dataset, device, environment, lambda numbers: tune.report(dict(numbers)))
 
 
 @functools.lru_cache(maxsize=1)

@@ -10,7 +10,7 @@ from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 from autosparse.experiment.space import Downstream, SweepTask, candidate
 from autosparse.experiment.store import FOLDERS, Record, Store
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
@@ -137,6 +137,8 @@ def run_trial(
         result = run_fit(trial.task, survivals(), trial.store, device, lambda _: None, on_epoch, state)
         if not trial.history:  # a backbone without epochs
             trial.history = _history_of(result, trial, dataset, device)
+    except CannotWrite:
+        raise
     except AutosparseError as error:  # these settings do not work, which says nothing of others
         trial.write(FAILED, str(error))
         return

@@ -2,6 +2,8 @@
 
 import re
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from mlflow import MlflowClient
@@ -18,6 +20,8 @@ from autosparse.tracking.trials import log_trials
 
 FAILURE_TAGS = {"error", "traceback"}
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+WRITERS = 8
+"""Threads that write to a server; a file takes one at a time."""
 WHOLE = "experiment"
 """The kind of a parent run."""
 SUMMARY = "experiment.json"
@@ -38,11 +42,19 @@ class Tracker:
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
             self.parent = self._parent(experiment)
-            self.known = {
-                run.data.tags["task_id"]: (run.info.run_id, run.info.status, run.data.tags.get("label", ""))
-                for run in all_runs(client, self.experiment_id)
-                if "task_id" in run.data.tags
-            }
+            self.known: dict[str, tuple[str, str, str]] = {}
+            for run in all_runs(client, self.experiment_id):
+                if "task_id" in run.data.tags:
+                    self._know(run)
+
+    def _know(self, run: Any) -> None:
+        """Of two runs of a task, which a request sent twice or another driver left, the finished one stays."""
+        task_id, found = run.data.tags["task_id"], (run.info.run_id, run.info.status, run.data.tags.get("label", ""))
+        other = self.known.get(task_id)
+        if other is not None and other[0] != found[0]:
+            found, double = (found, other) if found[1] == FINISHED != other[1] else (other, found)
+            self.client.delete_run(double[0])
+        self.known[task_id] = found
 
     def _parent(self, experiment: str) -> str:
         """The run that stands for the experiment as a whole, made if it is new; its children are the tasks' runs."""
@@ -72,7 +84,18 @@ class Tracker:
         """Write every finished or failed task of ``plan`` that MLflow does not have; returns how many."""
         news = [planned for planned in plan if not self._written(planned)]
         there = self.store.recorded(planned.task for planned in news)
-        return sum(self.log(planned) for planned in news if planned.task.id in there)
+        return self.log_all([planned for planned in news if planned.task.id in there])
+
+    def log_all(self, planned: Sequence[Planned[Task]]) -> int:
+        """:meth:`log` for each, several at a time where a server takes them so; returns for how many there was news.
+
+        What can be written is written; then the first error is raised.
+        """
+        writers = WRITERS if self.client.tracking_uri.startswith("http") else 1
+        if writers == 1 or len(planned) < 2:
+            return sum(map(self.log, planned))
+        with ThreadPoolExecutor(writers) as pool:
+            return sum(pool.map(self.log, planned))
 
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""
@@ -86,6 +109,9 @@ class Tracker:
         with tracking_errors(self.client.tracking_uri):
             if run_id is None:
                 run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
+            if run_id is not None and status != FINISHED and self.client.get_run(run_id).data.metrics:
+                self.client.delete_run(run_id)  # half-written, perhaps from a record that has been lost since
+                run_id = None
             fresh = run_id is None
             if run_id is None:
                 run_id = self._create(planned, record)
@@ -101,7 +127,7 @@ class Tracker:
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
         """A run that began when the task did, not when it was written."""
-        tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent}
+        tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent, **_tag_texts(planned, record)}
         begun = _ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
         run = self.client.create_run(self.experiment_id, begun, tags, _run_name(planned))
         return str(run.info.run_id)
@@ -110,15 +136,15 @@ class Tracker:
         return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))
 
     def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool) -> None:
-        tags = {name: str(value) for name, value in _tags(planned, record).items()}
-        failed = "error" in record
+        tags = {} if fresh else _tag_texts(planned, record)
+        failed, relabelled = "error" in record, self.known.get(planned.task.id, ("", ""))[1] == FINISHED
         if failed:
             tags |= {"error": record["error"], "traceback": record["traceback"][-5000:]}
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         self.client.log_batch(
             run_id,
-            metrics=[] if failed else _metrics(planned.task, record["result"], _ended(record)),
+            metrics=[] if failed or relabelled else _metrics(planned.task, record["result"], _ended(record)),
             params=[Param(name, str(value)) for name, value in _flat(planned.task.model_dump(mode="json")).items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
@@ -146,6 +172,10 @@ def _run_name(planned: Planned[Task]) -> str:
             return f"irp {planned.label} seed {irp.seed}"
         case _:
             return f"{planned.task.kind} {planned.label}"
+
+
+def _tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
+    return {name: str(value) for name, value in _tags(planned, record).items()}
 
 
 def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:

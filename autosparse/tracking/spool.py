@@ -1,5 +1,6 @@
 """MLflow written beside the work: a server that is away is waited for, and the records are what is written later."""
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -9,9 +10,12 @@ import tenacity
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Task
 from autosparse.tracking.log import Tracker
 
+BATCH = 64
+"""Tasks that are written at a time, if so many wait."""
 PAUSE = 5.0
 """Seconds without another try after one that failed."""
 PATIENCE = 120.0
@@ -42,21 +46,27 @@ class Spool:
     def drain(self) -> None:
         """Write what waits, in order, unless the server was away a moment ago."""
         while self.waiting and time.monotonic() >= self.away_until:
+            batch = list(itertools.islice(self.waiting, BATCH))
             try:
-                self.tracker.log(self.waiting[0])
+                self.tracker.log_all(batch)
             except AutosparseError as error:
                 if not self.away_until:
                     self.warn(f"{error}; what has finished is kept, and written when the server is back")
                 self.away_until = time.monotonic() + PAUSE
                 return
-            self.waiting.popleft()
+            for _ in batch:
+                self.waiting.popleft()
 
     def __exit__(self, kind: object, *_: object) -> None:
         self.pool.shutdown(wait=True, cancel_futures=kind is not None)  # what is dropped is written by `finish`
 
 
-def finish(tracker: Tracker, plan: Plan, say: Callable[[str], None], patience: float = PATIENCE) -> None:
-    """Write every record of ``plan`` that MLflow does not have; a server that is away is waited for.
+def finish(
+    tracker: Tracker, plan: Plan, summary: Record, status: str, say: Callable[[str], None], patience: float = PATIENCE
+) -> None:
+    """Write every record of ``plan`` that MLflow does not have, and the experiment's ``summary`` and ``status``.
+
+    A server that is away is waited for.
 
     :raises AutosparseError: where it has not come back: nothing is lost, the same command writes it later.
     """
@@ -74,5 +84,6 @@ def finish(tracker: Tracker, plan: Plan, say: Callable[[str], None], patience: f
     )
     try:
         retrying(tracker.sync, plan)
+        retrying(tracker.describe, summary, status)
     except AutosparseError as error:
         raise AutosparseError(f"{error}\nnothing is lost: run the same command when the server is back") from error

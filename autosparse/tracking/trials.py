@@ -17,22 +17,20 @@ def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str
     :param sweep: its task id.
     :param ended: when it ended, in ms.
     """
-    known = {
-        run.data.tags["trial_id"]
-        for run in all_runs(client, experiment_id, f"tags.sweep_id = '{sweep}' and tags.kind = '{TRIAL}'")
-        if run.info.status != "RUNNING"
-    }
+    runs = all_runs(client, experiment_id, f"tags.sweep_id = '{sweep}' and tags.kind = '{TRIAL}'")
+    known = {run.data.tags["trial_id"]: run.info for run in runs}
     for number, row in enumerate(result["trials"], 1):
         trial_id = f"{sweep}/{row['id']}"
-        if trial_id in known:
+        begun = known.get(trial_id)
+        if begun and begun.status != "RUNNING":
             continue
         tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent}
         tags |= {"trial_status": row["status"], "scorer_id": row["id"]}
         tags |= {"error": row["error"]} if row["error"] else {}
-        run = client.create_run(experiment_id, run_name=f"trial {number}", tags=tags)
+        info = begun or client.create_run(experiment_id, run_name=f"trial {number}", tags=tags).info
         params = [Param(name, str(value)) for name, value in row["fit"].items() if value is not None]
-        client.log_batch(run.info.run_id, metrics=_metrics(row, ended), params=params)
-        client.set_terminated(run.info.run_id, status="FAILED" if row["status"] == "failed" else "FINISHED")
+        client.log_batch(info.run_id, metrics=_metrics(row, ended), params=params)
+        client.set_terminated(info.run_id, status="FAILED" if row["status"] == "failed" else "FINISHED")
 
 
 def _metrics(row: Record, now: int) -> list[Metric]:

@@ -1,0 +1,68 @@
+"""A grid on two nodes of one CPU beside the same on one node: cells a minute, start-up apart."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from local_cluster import LocalCluster
+
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from benchmarks.harness import Comparison, Options, Result
+
+GRID = {
+    "models": ["lenet-300-100"],
+    "datasets": ["digits"],
+    "methods": ["snip", "synflow"],
+    "sparsities": [0.8, 0.9, 0.95, 0.98],
+}
+
+
+def measure(options: Options) -> list[Result]:
+    """A grid on two nodes of one CPU beside the same on one node: cells a minute, start-up apart."""
+    seeds, repetitions = (8, 1) if options.quick else (24, 3)
+    one, two = [], []
+    scratch = tempfile.TemporaryDirectory(prefix="autosparse-nodes-")
+    with scratch, LocalCluster(2) as pair, LocalCluster(1) as single:
+        for repetition in range(repetitions):
+            folder = Path(scratch.name) / str(repetition)
+            one.append(cells_per_minute(single, folder / "one", seeds))
+            two.append(cells_per_minute(pair, folder / "two", seeds))
+    name = f"{len(plan_of(seeds).cells)} cells of LeNet-300-100/digits on two nodes of one CPU"
+    return [Comparison(name, "one node", "cells/min", one, two, goal=1.8)]
+
+
+def content_of(seeds: int) -> dict[str, Any]:
+    """The grid; long enough that the ends of jobs do not count."""
+    return {"name": "nodes", "grid": {**GRID, "seeds": list(range(seeds)), "recipe": {"epochs": 20}}}
+
+
+def plan_of(seeds: int) -> Any:
+    """Its plan."""
+    return make_plan(parse_experiment(content_of(seeds), "nodes"))
+
+
+def cells_per_minute(cluster: LocalCluster, folder: Path, seeds: int) -> float:
+    """From the first finished record to the last: by then all workers run."""
+    folder.mkdir(parents=True)
+    file, store = folder / "nodes.yaml", Store(folder / "results")
+    file.write_text(json.dumps(content_of(seeds)))
+    command = [sys.executable, "-c", "from autosparse.cli import main; main()", "run", str(file), "--json"]
+    command += ["--storage", str(store.root), "--tracking-uri", f"sqlite:///{folder / 'mlflow.db'}"]
+    path = os.pathsep.join(sys.path)
+    ran = subprocess.run(
+        [*command, "--address", cluster.address],
+        env={**cluster.environment, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+    )
+    if ran.returncode:
+        raise RuntimeError(ran.stderr)
+    ended = sorted(store.record(planned.task)["ended_ms"] for planned in plan_of(seeds).cells)  # type: ignore[index]
+    tenth = len(ended) // 10  # the nodes' workers do not start at the same moment, nor end at it
+    return 60_000 * (len(ended) - 2 * tenth) / (ended[-1 - tenth] - ended[tenth])

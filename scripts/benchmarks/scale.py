@@ -1,0 +1,91 @@
+"""Overhead at scale: a plan of 100,000 cells, and how many finished cells a second MLflow takes."""
+
+import multiprocessing
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from local_mlflow import MlflowServer, Postgres, why_no_postgres
+
+from autosparse.data import load_dataset
+from autosparse.experiment.environment import describe_environment
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.cells import run_cell
+from autosparse.runner.cost import Costs, extent_of
+from autosparse.runner.packing import pack
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import Tracker
+from benchmarks.harness import Figure, Options, Result, seconds
+
+CELLS = 100_000
+WORKERS = 64
+
+
+def measure(options: Options) -> list[Result]:
+    """A plan of 100,000 cells, and how many finished cells a second MLflow takes."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:  # its own peak of memory
+        planning = process.apply(planned, (CELLS,))
+    took = sum(planning["seconds"].values())
+    results: list[Result] = [
+        Figure(f"{CELLS:,} cells planned", took, "s", "below 60", took < 60, planning),
+        Figure(f"{CELLS:,} cells planned: peak of memory", planning["GiB"], "GiB", "below 4", planning["GiB"] < 4),
+    ]
+    count = 200 if options.quick else 1000
+    with tempfile.TemporaryDirectory(prefix="autosparse-scale-") as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        plan, store = finished(count, folder / "results")
+        results.append(rate("SQLite", plan, store, f"sqlite:///{folder / 'mlflow.db'}"))
+        if reason := why_no_postgres():
+            results.append(Figure("cells logged: a server with Postgres", 0, "cells/s", f"not measured: {reason}"))
+        else:
+            with Postgres(folder / "pg") as postgres, MlflowServer(folder / "mlflow", postgres.uri, 4) as server:
+                results.append(rate("a server with Postgres", plan, store, server.uri))
+                results.append(rate("Postgres without a server", plan, store, postgres.uri, "direct"))
+    return results
+
+
+def planned(cells: int) -> dict[str, Any]:
+    """Read, expand, look for what is done, and pack; seconds of each, and the process's peak."""
+    methods = ["random", "magnitude", "snip", "grasp", "synflow"]
+    sparsities = [number / 101 for number in range(20)]
+    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": methods, "sparsities": sparsities}
+    content = {"name": "large", "grid": {**grid, "seeds": list(range(cells // 100)), "recipe": {"epochs": 1}}}
+    took, found = {}, {}
+
+    def lap(name: str, work: Any) -> None:
+        took[name] = seconds(lambda: found.update({name: work()}))
+
+    lap("load", lambda: parse_experiment(content, "large"))
+    lap("plan", lambda: make_plan(found["load"]))
+    with tempfile.TemporaryDirectory() as folder:
+        lap("look", lambda: [p.task for p in found["plan"].cells if Store(folder).record(p.task) is None])
+    costs = Costs({"digits": extent_of(load_dataset("digits"))})
+    lap("pack", lambda: pack(found["look"], WORKERS, costs))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return {"seconds": took, "jobs": len(found["pack"]), "GiB": peak}
+
+
+def finished(count: int, root: Path) -> tuple[Plan, Store]:
+    """A grid of which every cell has a record: the same real result under each."""
+    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "sparsities": [0.9]}
+    content = {"name": "logged", "grid": {**grid, "seeds": list(range(count)), "recipe": {"epochs": 10}}}
+    plan, store = make_plan(parse_experiment(content, "logged")), Store(root)
+    result = run_cell(plan.cells[0].task, store, load_dataset("digits"), "cpu")
+    environment = describe_environment()
+    for cell in plan.cells:
+        store.finish(cell.task, result, environment)
+    return plan, store
+
+
+def rate(where: str, plan: Plan, store: Store, uri: str, suffix: str = "") -> Figure:
+    """How fast the records of a plan are written to MLflow."""
+    tracker = Tracker(connect(uri), f"{plan.name}{suffix}", store)
+    started = time.perf_counter()
+    written = tracker.sync(plan)
+    found = written / (time.perf_counter() - started)
+    return Figure(f"cells logged: {where}", found, "cells/s", "at least 200", found >= 200, {"cells": written})

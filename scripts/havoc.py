@@ -1,0 +1,323 @@
+"""Random faults under a real experiment: what `scripts/chaos.py` injects, and how it looks for damage."""
+
+import contextlib
+import json
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local_cluster import LocalCluster
+from local_mlflow import MlflowServer
+
+from autosparse.data import load_dataset
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.cells import run_cell
+from autosparse.runner.work import run_irp
+
+PLUGIN = '''
+"""A small network, and random pruning that takes as long as the file AUTOSPARSE_CHAOS_PACE says."""
+import os, time
+from pathlib import Path
+from torch import nn
+from autosparse.criteria import CRITERIA, criterion
+from autosparse.models import register_model
+
+@register_model("chaos-net", min_side=8)
+def chaos_net(num_classes, input_shape):
+    return nn.Sequential(nn.Conv2d(input_shape[0], 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, num_classes))
+
+@criterion("chaos-random", paper="none")
+def chaos_random(model, batches, loss, seed=0):
+    if "AUTOSPARSE_CHAOS_PACE" in os.environ:
+        time.sleep(float(Path(os.environ["AUTOSPARSE_CHAOS_PACE"]).read_text()))
+    return CRITERIA["random"].function(model, batches, loss, seed)
+'''
+SLOW, FAST = "1.5", "0.05"
+"""Seconds that a cell waits: so that there is work left for the faults that are left."""
+SAME = ("history", "kept", "density_by_layer", "accuracy")
+"""What must be equal to the bit."""
+WEIGHTS = {
+    "kill -9 of a worker": 30,
+    "kill -9 of a node": 8,
+    "kill -9 of the driver": 12,
+    "Ctrl-C": 10,
+    "kill -9 of the MLflow server": 10,
+    "truncated record": 20,
+    "truncated checkpoint, its worker killed": 30,
+}
+"""How likely each is, where it is possible."""
+
+
+@dataclass
+class Damage:
+    """What one kind of fault did."""
+
+    injected: int = 0
+    lost: int = 0
+    """Finished work, or iterations of an IRP run, that were there before."""
+    doubled: int = 0
+    """Second runs in MLflow."""
+    wrong: int = 0
+    """Results that are not those of the undisturbed run, exit codes that are not those documented."""
+
+
+class Havoc:
+    """An experiment on two nodes with an MLflow server, and what can befall it; a context."""
+
+    def __init__(self, folder: Path, cells: int, irp: int, iterations: int, seed: int):
+        self.folder, self.dice = folder, random.Random(seed)
+        (folder / "chaos_plugin.py").write_text(PLUGIN)
+        sys.path.insert(0, str(folder))
+        self.pace = folder / "pace"
+        self.pace.write_text(FAST)
+        recipe = {"epochs": 1, "batch_size": 256}
+        runs = {"model": "chaos-net", "dataset": "digits", "criterion": "chaos-random", "recipe": recipe}
+        sparsities = [0.5, 0.6, 0.7, 0.8, 0.9]
+        grid = {"models": ["chaos-net"], "datasets": ["digits"], "methods": ["chaos-random"], "recipe": recipe}
+        content = {
+            "name": "chaos",
+            "plugins": ["chaos_plugin"],
+            "irp": {"chaos": {**runs, "iterations": iterations, "final_density": 0.1, "seeds": list(range(irp))}},
+            "grid": {**grid, "sparsities": sparsities, "seeds": list(range(cells // len(sparsities)))},
+        }
+        self.file = folder / "chaos.yaml"
+        self.file.write_text(json.dumps(content))
+        self.plan: Plan = make_plan(parse_experiment(content, "chaos"))
+        self.store = Store(folder / "results")
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.whole: set[str] = set()
+        self.steps: dict[str, int] = {}
+        self.drivers = 0
+        self.restarting: threading.Timer | None = None
+
+    def __enter__(self) -> "Havoc":
+        self.expected = dict(self._undisturbed())
+        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        self.server = MlflowServer(self.folder / "mlflow")
+        self.server.start(wait=False)
+        self.cluster = LocalCluster(2, PYTHONPATH=path, AUTOSPARSE_CHAOS_PACE=str(self.pace))
+        self.server.wait()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.driver is not None and self.driver.poll() is None:
+            self.driver.kill()
+            self.driver.wait()
+        if self.restarting:
+            self.restarting.cancel()
+            self.restarting.join()
+        self.cluster.close()
+        self.server.kill()
+
+    def _undisturbed(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """What one process makes of each task."""
+        apart, digits = Store(self.folder / "undisturbed"), load_dataset("digits")
+        for planned in self.plan.irp:
+            result = run_irp(planned.task, apart, digits, "cpu", lambda _: None)
+            yield planned.task.id, {name: result[name] for name in SAME if name in result}
+        for cell in self.plan.cells:
+            result = run_cell(cell.task, apart, digits, "cpu")
+            yield cell.task.id, {name: result[name] for name in SAME if name in result}
+
+    # --- the driver
+
+    def start(self) -> None:
+        """``autosparse run``, the same command each time; not while MLflow is away, which it would refuse."""
+        if self.restarting:
+            self.restarting.join()
+            self.server.wait()
+        command = [sys.executable, "-c", "from autosparse.cli import main; main()", "run", str(self.file), "--json"]
+        command += ["--storage", str(self.store.root), "--tracking-uri", self.server.uri]
+        self.drivers += 1
+        with (self.folder / "driver.log").open("ab") as log:
+            self.driver = subprocess.Popen(
+                [*command, "--address", self.cluster.address], env=self.cluster.environment, stdout=log, stderr=log
+            )
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a driver."""
+        return self.driver is not None and self.driver.poll() is None
+
+    def await_progress(self, patience: float = 180.0) -> None:
+        """Start a driver where there is none, and return when a task or an iteration more is done."""
+        self.cluster.heal()
+        before, deadline = self._progress(), time.monotonic() + patience
+        while self._progress() == before and time.monotonic() < deadline:
+            if not self.running:
+                if len(self._whole()) == len(self.expected):
+                    return
+                self.start()
+            time.sleep(0.1)
+
+    def _progress(self) -> list[int]:
+        """Changes whenever a record or a state is written."""
+        folders = [self.store.root / "cells", self.store.root / "irp", *(self.store.root / "states").glob("*")]
+        found = []
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                found.append(folder.stat().st_mtime_ns)
+        return found
+
+    def keep_pace(self, share: float) -> None:
+        """Slow the cells down where they are ahead of the faults, of which ``share`` are injected."""
+        ahead = len(self._whole()) > share * len(self.expected)
+        self.pace.write_text(SLOW if ahead else FAST)
+
+    def go_on_to_the_end(self, tries: int = 20) -> int:
+        """Run the same command until it says that all is done; returns how often."""
+        self.pace.write_text("0")
+        for attempt in range(1, tries + 1):
+            if not self.running:
+                self.start()
+            assert self.driver
+            if self.driver.wait() == 0:
+                return attempt
+        raise RuntimeError(f"not done after {tries} times: see {self.folder / 'driver.log'}")
+
+    # --- faults
+
+    def possible(self) -> dict[str, Callable[[], int]]:
+        """The faults that can be injected now; each returns the number of wrong things that it saw at once."""
+        found: dict[str, Callable[[], int]] = {}
+        if self.running:
+            found |= {"kill -9 of a node": self._kill_node}
+            found |= {"kill -9 of the driver": self._kill_driver, "Ctrl-C": self._interrupt}
+            if self._busy():
+                found["kill -9 of a worker"] = self._kill_worker
+                if self._steps():
+                    found["truncated checkpoint, its worker killed"] = self._truncate_checkpoint
+        if not self.restarting or not self.restarting.is_alive():
+            found["kill -9 of the MLflow server"] = self._kill_server
+        if any(planned.task.id in self.whole for planned in self.plan.cells):
+            found["truncated record"] = self._truncate_record
+        return found
+
+    def inject(self, seen: Collection[str]) -> tuple[str, int]:
+        """One fault, not among those ``seen`` if it can be; its name, and what was wrong at once."""
+        time.sleep(self.dice.uniform(0, 0.5))
+        possible = self.possible()
+        possible = {name: fault for name, fault in possible.items() if name not in seen} or possible
+        name = self.dice.choices(list(possible), [WEIGHTS[name] for name in possible])[0]
+        return name, possible[name]()
+
+    def _busy(self) -> list[int]:
+        """Process ids of actors at work."""
+        found = []
+        for status in Path("/proc").glob("[0-9]*/status"):
+            try:
+                if int(status.read_text().split("PPid:")[1].split()[0]) in {n.raylet for n in self.cluster.nodes}:
+                    title = (status.parent / "cmdline").read_text()
+                    if title.startswith("ray::") and "IDLE" not in title and "Agent" not in title:
+                        found.append(int(status.parent.name))
+            except (OSError, IndexError):
+                continue
+        return found
+
+    def _kill_worker(self) -> int:
+        for worker in self._busy()[: 1 + (self.dice.random() < 0.2)]:
+            os.kill(worker, signal.SIGKILL)
+        return 0
+
+    def _kill_node(self) -> int:
+        self.cluster.replace(self.dice.randrange(2))
+        return 0
+
+    def _kill_driver(self) -> int:
+        assert self.driver
+        self.driver.kill()
+        self.driver.wait()
+        return 0
+
+    def _interrupt(self) -> int:
+        assert self.driver
+        self.driver.send_signal(signal.SIGINT)
+        return int(self.driver.wait() not in (130, 0))
+
+    def _kill_server(self) -> int:
+        self.server.kill()
+        self.restarting = threading.Timer(self.dice.uniform(0, 8), self.server.start)
+        self.restarting.start()
+        return 0
+
+    def _truncate_record(self) -> int:
+        """One record; of a grid that is done, ten."""
+        cells = [p.task for p in self.plan.cells if p.task.id in self.whole]
+        for cell in self.dice.sample(cells, min(len(cells), 1 if self.running else 10)):
+            path = self.store.record_path(cell)
+            path.write_bytes(path.read_bytes()[: self.dice.randrange(path.stat().st_size)])
+            self.whole.discard(cell.id)
+        return 0
+
+    def _truncate_checkpoint(self) -> int:
+        task = self.dice.choice(sorted(self._steps()))
+        files = sorted((self.store.root / "states" / task).glob("[0-9]*.*"))
+        with contextlib.suppress(FileNotFoundError, IndexError):  # by now dropped, or done
+            path, self.steps[task] = files[-self.dice.randrange(1, 3)], self.steps.get(task, 0) - 1
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        return self._kill_worker()
+
+    # --- damage
+
+    def _whole(self) -> set[str]:
+        return {p.task.id for p in self.plan if self.store.record(p.task) is not None}
+
+    def _steps(self) -> dict[str, int]:
+        """The newest whole state of each unfinished IRP run."""
+        states = {p.task.id: self.store.states(p.task).newest() for p in self.plan.irp}
+        return {task: found.step for task, found in states.items() if found}
+
+    def look(self, damage: Damage) -> None:
+        """Count what is lost, doubled or wrong now, against the fault that came last."""
+        whole, steps = self._whole(), self._steps()
+        damage.lost += len(self.whole - whole)
+        damage.lost += sum(steps[task] < kept for task, kept in self.steps.items() if task in steps)
+        damage.wrong += sum(self._differs(task) for task in whole - self.whole)
+        damage.doubled += sum(self.doubled_runs().values())
+        self.whole, self.steps = whole, steps
+
+    def _differs(self, task_id: str) -> bool:
+        planned = next(p for p in self.plan if p.task.id == task_id)
+        record, expected = self.store.record(planned.task), self.expected[task_id]
+        return record is None or {name: record["result"][name] for name in expected} != expected
+
+    def doubled_runs(self) -> Counter[str]:
+        """Tasks with more than one run in MLflow, and how many more."""
+        rows = self._ask(
+            "select t.value, count(*) from tags t join runs r on r.run_uuid = t.run_uuid "
+            "where t.key = 'task_id' and r.lifecycle_stage = 'active' group by t.value having count(*) > 1"
+        )
+        return Counter({task: count - 1 for task, count in rows})
+
+    def doubled_points(self) -> int:
+        """Points of a metric's history that are there twice."""
+        rows = self._ask(
+            "select count(*) from metrics m join runs r on r.run_uuid = m.run_uuid where r.lifecycle_stage = 'active' "
+            "group by m.run_uuid, m.key, m.step having count(*) > 1"
+        )
+        return len(rows)
+
+    def finished_runs(self) -> Counter[str]:
+        """Finished runs in MLflow, by kind."""
+        rows = self._ask(
+            "select t.value, count(*) from tags t join runs r on r.run_uuid = t.run_uuid where t.key = 'kind' "
+            "and r.lifecycle_stage = 'active' and r.status = 'FINISHED' group by t.value"
+        )
+        return Counter(dict(rows))
+
+    def _ask(self, query: str) -> list[Any]:
+        """Of the server's database: the server may be away."""
+        with sqlite3.connect(f"file:{self.folder / 'mlflow' / 'server.db'}?mode=ro", uri=True, timeout=60) as database:
+            return database.execute(query).fetchall()

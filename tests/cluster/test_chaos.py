@@ -1,0 +1,29 @@
+"""Ten random faults over sixty cells: what `make chaos` does at length."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path):
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    ran = subprocess.run(
+        [sys.executable, str(ROOT / "scripts" / "chaos.py"), "--quick", "--out", str(tmp_path / "chaos.json")],
+        env={**os.environ, "PYTHONPATH": path},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    result = json.loads((tmp_path / "chaos.json").read_text())
+    assert result["finished runs"] == {"cell": 60, "irp": 1, "experiment": 1}
+    assert sum(damage["injected"] for damage in result["faults"].values()) == 10
+    assert "| **all** | **10** | **0** | **0** | **0** |" in ran.stdout

@@ -1,0 +1,58 @@
+"""A grid and a scoring pass on a real cluster of two nodes: both work, and what comes out is that of one process."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from commands import GRID, IRP, RECIPE, Work, ended, start
+
+import autosparse as asp
+from autosparse.autos import load_scorer
+from autosparse.data import load_dataset
+from autosparse.irp import load_survival, rewind_prune
+from autosparse.seeds import generator
+from autosparse.shards import save_features
+
+
+@pytest.fixture(scope="module")
+def work(two_nodes, tmp_path_factory):
+    methods = ["dense", "snip", {"criterion": "autos", "scorer": "mine"}]
+    scorers = {"mine": {"irp": "snip", "epochs": 2}}
+    content = {"name": "two-nodes", "irp": IRP, "scorers": scorers, "grid": {**GRID, "methods": methods}}
+    work = Work(tmp_path_factory.mktemp("work"), content)
+    work.told = work.run(cluster=two_nodes)
+    return work
+
+
+def test_a_grid_is_done_by_both_nodes_each_task_once(work, two_nodes):
+    assert (work.told["done"], work.told["failed"]) == (14, [])
+    work.assert_each_once()
+    nodes = {work.store.record(planned.task)["environment"]["node"] for planned in work.plan.cells}
+    assert nodes == {node.id for node in two_nodes.nodes}
+
+
+def test_its_results_are_those_of_a_single_process(work):
+    work.assert_cells_as_alone([0, 4, 8, 11])
+    irp = work.plan.irp[0].task
+    digits = load_dataset("digits")
+    model = asp.build_model("lenet-300-100", 10, digits.input_shape, irp.seed)
+    here = rewind_prune(model, digits, iterations=3, recipe=asp.Recipe(**RECIPE), seed=irp.seed)
+    there = load_survival(work.store.files_path("irp", irp.id) / "survival")
+    assert all((there.survived[name] == here.survived[name]).all() for name in here.survived)
+
+
+def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_in_memory(work, two_nodes, tmp_path):
+    digits = load_dataset("digits")
+    model = asp.build_model("lenet-300-100", 10, digits.input_shape, 7)
+    batches = list(digits.scoring_batches(generator(7, "score"), limit=256))
+    features = save_features(model, batches, tmp_path / "features", shard_rows=2000)
+    scorer = work.store.files_path("scorer", work.plan.scorers[0].task.id)
+    arguments = ("score", "--scorer", scorer, "--features", features, "--out", tmp_path / "out", "--sparsity", 0.9)
+    code, out, err = ended(start(*arguments, "--json", cluster=two_nodes))
+    assert code == 0, err
+    expected = asp.prune(model, "autos", 0.9, batches, scorer=load_scorer(scorer))
+    assert asp.Masks.load(tmp_path / "out" / "masks.safetensors") == expected
+    assert json.loads(out)["kept"] == expected.kept
+    described = [pq.read_metadata(path).metadata for path in (tmp_path / "out").glob("scores-*.parquet")]
+    nodes = {json.loads(written[b"autosparse.scores"])["node"] for written in described}
+    assert nodes == {node.id for node in two_nodes.nodes}

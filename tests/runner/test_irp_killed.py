@@ -1,0 +1,70 @@
+"""An IRP run whose process is killed goes on from its last iteration, and ends the same to the bit."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from autosparse.data import load_dataset
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import IrpTask
+from autosparse.irp import load_survival, rewind
+from autosparse.runner.work import run_irp
+from autosparse.training import Recipe
+
+TASK = IrpTask(model="lenet-300-100", dataset="digits", iterations=6, recipe=Recipe(epochs=1))
+KILLED_AFTER = 4
+KILLED = f"""
+import os, signal, sys, torch
+torch.set_num_threads(1)
+from autosparse.checkpoint import Checkpoints
+from autosparse.data import load_dataset
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import IrpTask
+from autosparse.runner.work import run_irp
+
+save = Checkpoints.save
+def save_and_die(self, step, tensors, content):
+    save(self, step, tensors, content)
+    if step == {KILLED_AFTER}:
+        os.kill(os.getpid(), signal.SIGKILL)
+Checkpoints.save = save_and_die
+task = IrpTask.model_validate_json(sys.argv[2])
+run_irp(task, Store(sys.argv[1]), load_dataset("digits"), "cpu", lambda numbers: None)
+"""
+
+
+def survival_of(store):
+    return load_survival(store.files_path("irp", TASK.id) / "survival")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("undisturbed"))
+    return run_irp(TASK, store, load_dataset("digits"), "cpu", lambda numbers: None), survival_of(store)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """The storage that the killed process left."""
+    folder = tmp_path_factory.mktemp("killed")
+    ran = subprocess.run([sys.executable, "-c", KILLED, str(folder), TASK.model_dump_json()], env=os.environ)
+    assert ran.returncode == -9
+    return folder
+
+
+@pytest.mark.parametrize("damaged", [None, "00000004.safetensors", "00000004.json"])
+def test_it_goes_on_from_the_newest_whole_state(killed, undisturbed, tmp_path, monkeypatch, damaged):
+    states, trained = tmp_path / "states" / TASK.id, []
+    states.mkdir(parents=True)
+    for path in (killed / "states" / TASK.id).iterdir():
+        (states / path.name).write_bytes(path.read_bytes()[: 100 if path.name == damaged else None])
+    train = rewind.train
+    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
+    result = run_irp(TASK, Store(tmp_path), load_dataset("digits"), "cpu", lambda numbers: None)
+    assert len(trained) == TASK.iterations - KILLED_AFTER + (damaged is not None)
+    assert result == undisturbed[0]
+    here, there = survival_of(Store(tmp_path)), undisturbed[1]
+    assert all(torch.equal(here.survived[name], there.survived[name]) for name in there.survived)
