@@ -19,7 +19,7 @@ from autosparse.irp import Survival
 from autosparse.plugins import load_plugins
 from autosparse.runner import trial as one
 from autosparse.runner.jobs import Arrays, from_arrays, here
-from autosparse.runner.session import worker_count
+from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.silence import silenced
 from autosparse.runner.trial import Trial, finish_sweep, tried
@@ -59,7 +59,7 @@ def run_sweep(
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources),
         param_space=_space(sweep),
-        tune_config=_choosing(sweep, store, worker_count(settings)),
+        tune_config=_choosing(sweep, store, job_count(settings)),
         run_config=tune.RunConfig(
             name=scratch.name,
             storage_path=str(scratch.parent),
