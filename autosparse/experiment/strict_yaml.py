@@ -70,5 +70,5 @@ def _extent(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
         inner = parts if isinstance(node, yaml.CollectionNode) else ()
         known[node] = 1 + sum(_extent(part, known) for part in inner)
     elif known[node] == 0:
-        raise yaml.MarkedYAMLError(problem="an anchor holds itself", problem_mark=node.start_mark)
+        raise yaml.MarkedYAMLError(problem="a circular anchor", problem_mark=node.start_mark)
     return known[node]
