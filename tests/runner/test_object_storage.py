@@ -1,4 +1,4 @@
-"""An experiment whose storage is a prefix on a real S3 server: stopped, resumed, damaged, equal to a folder's."""
+"""An experiment whose storage is a prefix on a real S3 server: broken off, resumed, damaged, equal to a folder's."""
 
 import pytest
 import torch
@@ -6,14 +6,14 @@ import torch
 from autosparse import places
 from autosparse.autos import load_scorer
 from autosparse.data import load_dataset
-from autosparse.errors import CorruptFile, Interrupted
+from autosparse.errors import CorruptFile
 from autosparse.experiment import driver
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.cells import run_cell
-from autosparse.runner.progress import Bar, Talk
+from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan, unfinished
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import do, survivals_of
@@ -44,31 +44,32 @@ def settings(s3, tmp_path, monkeypatch):
     return Settings(s3("objects"), f"sqlite:///{tmp_path / 'mlflow.db'}", workers=2)
 
 
+class Killed(BaseException):
+    """What a killed process does not catch."""
+
+
 def result_of(store, task):
     return {name: value for name, value in store.record(task)["result"].items() if name not in OF_CHANCE}
 
 
-def test_a_run_on_s3_is_stopped_resumed_and_checked_and_equals_one_in_a_folder(settings, tmp_path, monkeypatch):
+def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folder(settings, tmp_path, monkeypatch):
     plan = make_plan(parse_experiment(PLAN, "objects.yaml"))
     [irp], [scorer], cells = ([p.task for p in planned] for planned in (plan.irp, plan.scorers, plan.cells))
-    store, advance = Store(settings.storage), Bar.advance
+    store, digits = Store(settings.storage), load_dataset("digits")
 
-    def interrupt(self, event):
-        if event.get("iteration") == 2:
-            raise KeyboardInterrupt
-        advance(self, event)
+    def kill(numbers):
+        if numbers["share"] == 1:
+            raise Killed
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Bar, "advance", interrupt)
-        with pytest.raises(Interrupted):
-            run_plan(plan, settings, Talk())
-    assert store.states(irp).newest().step >= 1, "what was done is not done again"
+    with pytest.raises(Killed):
+        do(irp, store, digits, "cpu", kill)
+    assert store.states(irp).newest().step == 2, "what was done is not done again"
     outcome = run_plan(plan, settings, Talk())
     assert (outcome.done, outcome.failed) == (4, [])
     left = {name.partition("/")[0] for name in store.place.names(deep=True)}
     assert left == {"irp", "scorers", "cells"}, "no state, failure or lease"
 
-    folder, digits = Store(tmp_path / "folder"), load_dataset("digits")
+    folder = Store(tmp_path / "folder")
     for task in (irp, scorer, *cells):
         if isinstance(task, Cell):
             result = run_cell(task, folder, digits, "cpu")
