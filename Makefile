@@ -37,7 +37,7 @@ test: lint  ## lint, then the test suite
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
 test-cluster: setup  ## clusters of several nodes, servers and full disks, each broken on purpose
-	$(BIN)/python -m pytest tests/cluster -m '' --timeout=900
+	$(BIN)/python -m pytest tests/cluster tests/manifests -m '' --timeout=900
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
 	@$(BIN)/python scripts/chaos.py

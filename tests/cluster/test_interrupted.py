@@ -89,7 +89,7 @@ def test_a_driver_on_a_cluster_killed_in_mid_irp_is_followed_from_the_last_itera
     reached = states.newest().step
     process, seen = work.start(cluster=two_nodes), set()
     while process.poll() is None:
-        seen |= {int(path.stem) for path in states.folder.glob("*.json")}
+        seen |= {int(path.stem) for path in states.place.local.glob("*.json")}
         time.sleep(0.05)
     code, _, err = ended(process)
     assert code == 0, err

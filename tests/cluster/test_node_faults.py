@@ -49,10 +49,10 @@ def test_an_irp_run_whose_node_dies_goes_on_on_the_other_from_its_last_iteration
     process = work.start(cluster=two_nodes)
     wait_for(lambda: states.newest() and states.newest().step >= 3, process)
     two_nodes.replace(busy(two_nodes))
-    kept = {path: path.stat().st_mtime_ns for path in states.folder.glob("*.json")}
+    kept = {path: path.stat().st_mtime_ns for path in states.place.local.glob("*.json")}
     first = min(int(path.stem) for path in kept)
     wait_for(lambda: work.finished() == 1 or states.newest().step > max(int(path.stem) for path in kept), process)
-    again = [path for path in states.folder.glob("*.json") if int(path.stem) <= first]
+    again = [path for path in states.place.local.glob("*.json") if int(path.stem) <= first]
     assert all(path.stat().st_mtime_ns == kept.get(path) for path in again), "an iteration was done twice"
     code, _, err = ended(process)
     assert code == 0, err
