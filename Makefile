@@ -36,6 +36,9 @@ lint: setup  ## style, types, and the direction of imports
 test: lint  ## lint, then the test suite
 	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
+test-all: lint  ## the same, and what takes longer
+	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup -m 'not cluster'
+
 test-cluster: setup  ## clusters of several nodes, servers and full disks, each broken on purpose
 	$(BIN)/python -m pytest tests/cluster tests/manifests -m '' --timeout=900
 

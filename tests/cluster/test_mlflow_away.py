@@ -15,6 +15,8 @@ from autosparse.tracking.log import FINISHED, Tracker
 from autosparse.tracking.spool import Spool, finish
 
 
+@pytest.mark.cluster
+@pytest.mark.timeout(900)
 def test_a_server_killed_while_cells_are_logged_has_each_once_when_it_is_back(tmp_path):
     server = MlflowServer(tmp_path / "mlflow")
     content = {"name": "away", "grid": {**GRID, "seeds": list(range(16)), "recipe": {"epochs": 1}}}
