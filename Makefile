@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test test-cluster chaos lint bench bench-quick format lock clean
+.PHONY: help setup demo test test-all test-cluster chaos lint bench bench-quick format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22

@@ -1,5 +1,6 @@
 """What Ray and MLflow would tell others, or let others do, is off or on loopback unless the user asks for it."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -12,7 +13,10 @@ LISTENING = "0A"
 
 def listening(pid: int) -> list[str]:
     """Local addresses at which a process takes connections, in hex."""
-    held = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir() if link.is_symlink()}
+    held = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed since
+            held.add(str(link.readlink()))
     rows = [
         line.split()
         for table in ("tcp", "tcp6")
