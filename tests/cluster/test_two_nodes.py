@@ -14,6 +14,9 @@ from autosparse.seeds import generator
 from autosparse.shards import save_features
 
 
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+
+
 @pytest.fixture(scope="module")
 def work(two_nodes, tmp_path_factory):
     methods = ["dense", "snip", {"criterion": "autos", "scorer": "mine"}]
@@ -41,7 +44,6 @@ def test_its_results_are_those_of_a_single_process(work):
     assert all((there.survived[name] == here.survived[name]).all() for name in here.survived)
 
 
-@pytest.mark.cluster
 def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_in_memory(work, two_nodes, tmp_path):
     digits = load_dataset("digits")
     model = asp.build_model("lenet-300-100", 10, digits.input_shape, 7)
