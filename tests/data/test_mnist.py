@@ -88,7 +88,7 @@ def test_bad_magic_is_refused(tmp_path, magic):
         read_idx(tmp_path, "x")
 
 
-@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"abc")[:-3]])
+@pytest.mark.parametrize("content", [b"no gzip at all", gzip.compress(b"abc", mtime=0)[:-3]])
 def test_broken_gzip_is_named(tmp_path, content):
     (tmp_path / "x.gz").write_bytes(content)
     with pytest.raises(DataError, match=r"/x\.gz is truncated or not a gzip file"):
