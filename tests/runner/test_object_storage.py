@@ -19,7 +19,7 @@ from autosparse.runner.settings import Settings
 from autosparse.runner.work import do, survivals_of
 from autosparse.tracking.client import connect
 
-pytestmark = pytest.mark.usefixtures("ray_running")
+pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.slow]
 
 RECIPE = {"epochs": 1, "batch_size": 64}
 PLAN = {

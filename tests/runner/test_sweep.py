@@ -16,7 +16,7 @@ from autosparse.runner.trial import Trial
 from autosparse.tracking.best_trials import best_trials
 from autosparse.tracking.client import connect
 
-pytestmark = pytest.mark.usefixtures("ray_running")
+pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.slow]  # the smoke grid runs sweeps, too
 
 RECIPE = {"epochs": 1, "batch_size": 64}
 SPACE = {"lr": {"loguniform": [1e-5, 0.05]}, "batch_size": {"choice": [256, 1024]}}
@@ -76,7 +76,6 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     assert (again.found, again.done) == (4, 0)
 
 
-@pytest.mark.slow
 def test_the_same_seed_draws_the_same_candidates(settings):
     drawn = []
     for grace in (1, 2):
@@ -87,7 +86,6 @@ def test_the_same_seed_draws_the_same_candidates(settings):
     assert drawn[0] == drawn[1]
 
 
-@pytest.mark.slow
 def test_points_alone_are_tried_exactly_and_the_fits_are_those_of_named_scorers(settings):
     points = [{"batch_size": 256, "lr": 0.01}, {"batch_size": 512, "lr": 0.001}, {"batch_size": 512, "lr": 1e30}]
     plan = plan_of("points", points=points)
@@ -123,7 +121,6 @@ def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
         assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
 
 
-@pytest.mark.slow
 def test_optuna_chooses_where_it_is_asked_to(settings):
     pytest.importorskip("optuna")
     plan = plan_of("optuna", space={"lr": {"loguniform": [1e-4, 0.05]}}, trials=4, search="optuna", epochs=2)
