@@ -3,6 +3,7 @@
 import pytest
 
 from autosparse.errors import AutosparseError
+from autosparse.runner import session
 from autosparse.runner.session import job_count, worker_count
 from autosparse.runner.settings import Settings
 
@@ -11,6 +12,8 @@ from autosparse.runner.settings import Settings
 def cluster(monkeypatch, ray_running):
     """A cluster that claims to have these resources."""
     import ray
+
+    monkeypatch.setattr(session, "NODES_WITHIN", 0.0)
 
     def claim(**resources):
         monkeypatch.setattr(ray, "cluster_resources", lambda: resources)
