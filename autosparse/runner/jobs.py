@@ -77,12 +77,12 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
         ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import), ``retries``.
 
-    Where the storage cannot be written, the report ``{"event": "stop", "reason": ...}`` says so.
+    Where the storage cannot be written, a last report says why under ``stop``.
     """
     try:
         _do_job(config, shared)
     except CannotWrite as error:
-        tune.report({"event": "stop", "reason": f"{error} (on {platform.node()})"})
+        tune.report({"stop": f"{error} (on {platform.node()})"})
 
 
 def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:

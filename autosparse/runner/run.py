@@ -64,7 +64,7 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
     asked = [p for planned in stages.values() for p in planned]
     with store.one_driver(), stoppable():
         try:
-            return _run(plan, stages, asked, store, settings, talk)
+            return _run(plan, stages, store, settings, talk)
         except KeyboardInterrupt as error:
             undone = len(unfinished(asked, store))
             raise Interrupted(
@@ -75,12 +75,12 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
 def _run(
     plan: Plan,
     stages: dict[str, Sequence[Planned[Task]]],
-    asked: list[Planned[Task]],
     store: Store,
     settings: Settings,
     talk: Talk,
 ) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
+    asked = [p for planned in stages.values() for p in planned]
     todo = unfinished(asked, store)
     if not settings.retry_failed:
         failed_before = store.failed(p.task for p in todo)

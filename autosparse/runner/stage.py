@@ -52,8 +52,7 @@ class _Stop(tune.Stopper):
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Called by Tune for each report."""
-        if result.get("event") == "stop":
-            self.reason = result["reason"]
+        self.reason = self.reason or result.get("stop", "")
         return bool(self.reason)
 
     def stop_all(self) -> bool:

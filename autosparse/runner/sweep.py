@@ -76,7 +76,9 @@ def run_sweep(
     trials = [Trial(store, sweep, values) for values in seen.values.values()]
     if unfinished := [trial for trial in trials if not trial.over]:
         why = f" ({str(errors[0]).strip().splitlines()[-1]})" if errors else ""
-        raise WorkFailed(f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; run again to go on")
+        raise WorkFailed(
+            f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; --retry-failed goes on"
+        )
     if not any(trial.status == one.DONE for trial in trials):
         raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
     finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)

@@ -2,6 +2,7 @@
 
 import contextlib
 import statistics
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -119,7 +120,7 @@ def run_trial(
         trial.write(DONE)
         _again(trial.history, report)
         return
-    state = trial.resumed()
+    started, state = time.perf_counter(), trial.resumed()
     _again(trial.history, report)
 
     def on_epoch(epoch: Epoch) -> None:
@@ -142,7 +143,7 @@ def run_trial(
     except AutosparseError as error:  # these settings do not work, which says nothing of others
         trial.write(FAILED, str(error))
         return
-    trial.store.finish(trial.task, {**result, "seconds": 0.0, "device": device}, environment)
+    trial.store.finish(trial.task, {**result, "seconds": time.perf_counter() - started, "device": device}, environment)
     trial.write(DONE)
     report(trial.history[-1])
 
