@@ -15,6 +15,9 @@ Event = Mapping[str, Any]
 (those of them that failed), ``running`` (in the job's hands now), ``share`` (of their last training that is done, from
 0 to 1), a latest number (``accuracy`` in percent, or ``loss``), and Tune's ``trial_id``, which tells jobs apart."""
 
+WAITED = 60.0
+"""Seconds without any worker that are worth a word."""
+
 
 @dataclass
 class _Job:
@@ -104,9 +107,10 @@ class Tally:
             done, failed = self.found + len(self._done), len(self._failed)
             seconds = None if self._started is None else (self._ended or now) - self._started
             left = None if self._started is None or self._ended is not None else self._seconds_left(now)
-            return Line(
-                self.name, done, failed, self.total - done - failed - running, running, seconds, left, self._latest
-            )
+            latest = self._latest
+            if not self._jobs and self._ended is None and (seconds or 0) >= WAITED:
+                latest = "no worker yet: see `ray status`"
+            return Line(self.name, done, failed, self.total - done - failed - running, running, seconds, left, latest)
 
     @property
     def share(self) -> float:

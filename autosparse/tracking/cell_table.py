@@ -26,6 +26,8 @@ WORTH = 1000
 """So many finished cells are worth a table, and so many new ones another."""
 MARGIN = 60_000
 """Milliseconds by which the clocks of two drivers may differ."""
+MOST = 1 << 30
+"""Bytes of a table that are read: half a million cells. A larger one is not one of ours."""
 VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
 """What is deleted now may be restored."""
 LEFT_OUT = ("mask_sketch",)
@@ -73,8 +75,11 @@ def _read(client: MlflowClient, experiment_id: str) -> list[Run]:
     if parent is None or COUNT not in parent.data.tags:
         return []
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            content = Path(client.download_artifacts(parent.info.run_id, ARTIFACT, folder)).read_bytes()
-        return [Run(**row) for row in json.loads(gzip.decompress(content))]
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            gzip.open(client.download_artifacts(parent.info.run_id, ARTIFACT, folder)) as file,
+        ):
+            content = file.read(MOST + 1)
+        return [Run(**row) for row in json.loads(content)] if len(content) <= MOST else []
     except Exception:  # whatever is wrong with the file: MLflow has the runs themselves
         return []

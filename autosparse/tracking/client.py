@@ -4,9 +4,11 @@ import contextlib
 import logging
 import os
 import re
+import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from autosparse.errors import AutosparseError, safe_uri
 
@@ -43,9 +45,22 @@ def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
         )
     with tracking_errors(where), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        _knock(where)
         client = MlflowClient(where)
         client.search_experiments(max_results=1)
     return client
+
+
+PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
+"""Where a database listens unless told otherwise."""
+
+
+def _knock(uri: str) -> None:
+    """Raise OSError where no database listens; MLflow itself would try for minutes."""
+    parts = urlsplit(uri)
+    usual = PORTS.get(parts.scheme.partition("+")[0])
+    if usual and parts.hostname:
+        socket.create_connection((parts.hostname, parts.port or usual), timeout=10).close()
 
 
 def sqlite_path(uri: str) -> Path | None:

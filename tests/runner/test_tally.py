@@ -57,6 +57,15 @@ def test_tasks_run_finish_and_fail_and_those_found_finished_are_done():
     assert counts(stage.tally.line) == (7, 0, 1, 1)
 
 
+def test_a_stage_that_no_worker_takes_up_says_so_after_a_minute():
+    stage = Stage(1, 1)
+    stage.now += 59
+    assert not stage.tally.line.latest
+    stage.now += 1
+    assert str(stage.tally.line).endswith("no worker yet: see `ray status`")
+    assert not stage.hear(61, running=[0]).latest
+
+
 def test_a_job_whose_worker_died_is_counted_once_and_what_failed_may_succeed_when_it_is_done_again():
     stage = Stage(1, 1)
     stage.hear(1, task_ids=[0], failed=[0], running=[1])

@@ -107,3 +107,11 @@ def test_a_damaged_table_is_passed_over(tracker, name, content, tmp_path):
     tracker.client.log_artifact(tracker.parent, str(tmp_path / ARTIFACT))
     assert parent.data.tags[module.COUNT] == "4"
     assert tasks_by_table(tracker.client, name) == ["task-0", "task-1", "task-2", "task-3"]
+
+
+def test_a_table_that_unpacks_to_more_than_a_table_can_be_is_not_read(tracker, name, monkeypatch):
+    monkeypatch.setattr(module, "MOST", 100)
+    asked = []
+    monkeypatch.setattr(module.json, "loads", lambda content: asked.append(content))
+    assert len(finished_cells(tracker.client, name)) == 4
+    assert not asked

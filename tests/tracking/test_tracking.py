@@ -207,6 +207,11 @@ def test_passwords_in_addresses_are_hidden():
     assert safe_uri("postgresql://me:secret@db/mlflow") == "postgresql://***@db/mlflow"
 
 
+def test_a_database_that_is_not_there_is_told_of_at_once():
+    with pytest.raises(AutosparseError, match=r"at postgresql://\*\*\*@127.0.0.1:9/mlflow does not answer: .*refused"):
+        connect("postgresql://me:secret@127.0.0.1:9/mlflow")
+
+
 def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(client, store, plan):
     longer = [
         Planned(p.task.model_copy(update={"recipe": Recipe(epochs=20)}), p.label)
