@@ -62,8 +62,7 @@ def test_a_server_that_is_away_for_a_minute_of_a_grid_costs_nothing(tmp_path):
 
 @pytest.mark.cluster
 @pytest.mark.timeout(900)
-def test_a_server_that_does_not_come_back_is_told_of_and_the_same_command_logs_it_all(tmp_path, monkeypatch):
-    monkeypatch.setattr("autosparse.tracking.spool.PATIENCE", 5)
+def test_a_server_that_does_not_come_back_is_told_of_and_the_same_command_logs_it_all(tmp_path):
     with MlflowServer(tmp_path / "mlflow") as server:
         work = Work(tmp_path, {"name": "gone", "grid": {**GRID, "seeds": list(range(40))}}, server.uri)
         process = work.start()
