@@ -38,8 +38,8 @@ def pytest_unconfigure():
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     for item in items:
-        if "ray_running" in item.fixturenames:
-            item.add_marker(pytest.mark.xdist_group("ray"))  # in one process, which starts the one Ray
+        if "ray_running" in item.fixturenames:  # in two processes, each of which starts one Ray
+            item.add_marker(pytest.mark.xdist_group("ray-cli" if item.path.parent.name == "cli" else "ray"))
 
 
 @pytest.fixture(scope="session")

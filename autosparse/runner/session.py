@@ -59,6 +59,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
         raise AutosparseError(
             f"cannot reach or start {where}: {str(error).splitlines()[0]}; see `autosparse doctor`"
         ) from error
+    ray._private.worker._worker_logs_enabled = False  # it prints deaths of workers on stdout, which is for results
     try:
         yield
     finally:
