@@ -76,7 +76,8 @@ def break_it(havoc: Havoc, faults: int, deadline: float) -> dict[str, Damage]:
         table[name].injected += 1
         table[name].wrong += wrong
         havoc.look(table[name])
-        print(f"- {number + 1}/{faults}: {name}; {len(havoc.whole)} tasks finished", file=sys.stderr)
+        harm = ", ".join(f"{count} {what}" for what, count in asdict(table[name]).items() if count)
+        print(f"- {number + 1}/{faults}: {name} ({harm}); {len(havoc.whole)} tasks finished", file=sys.stderr)
     return table
 
 

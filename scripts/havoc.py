@@ -244,7 +244,7 @@ class Havoc:
     def _interrupt(self) -> int:
         assert self.driver
         self.driver.send_signal(signal.SIGINT)
-        return int(self.driver.wait() not in (130, 0))
+        return int(self.driver.wait() not in (130, -signal.SIGINT, 0))  # for a shell the first two are one
 
     def _kill_server(self) -> int:
         self.server.kill()

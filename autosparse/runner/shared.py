@@ -3,6 +3,7 @@
 import secrets
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosparse.errors import AutosparseError
@@ -22,7 +23,7 @@ def require_shared(storage: Place) -> None:
     try:
         asked = {_look_on(node["NodeID"]).remote(storage.address, name, token): _called(node) for node in nodes}
         ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_WITHIN)
-        blind = [(asked[reference], reason) for reference in ready if (reason := ray.get(reference))]
+        blind = [(asked[reference], reason) for reference in ready if (reason := _answer(reference, asked[reference]))]
         for reference in late:
             ray.cancel(reference, force=True)
     finally:
@@ -37,6 +38,16 @@ def require_shared(storage: Place) -> None:
         raise AutosparseError(
             f"{asked[late[0]]} did not answer within {ANSWER_WITHIN:.0f} s whether it sees {storage}; see `ray status`"
         )
+
+
+def _answer(reference: ray.ObjectRef, node: str) -> str:
+    try:
+        return str(ray.get(reference))
+    except RayTaskError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise AutosparseError(f"{node} cannot run autosparse ({reason}): install it there as it is here") from error
+    except RayError:
+        return ""  # it has gone since it was listed: nothing will run there
 
 
 def _called(node: dict[str, str]) -> str:

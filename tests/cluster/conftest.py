@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 def pytest_collection_modifyitems(items):
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("ray"))  # one Ray at a time: each takes a core to start
+            item.add_marker(pytest.mark.xdist_group("nodes"))  # one cluster at a time
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Ten random faults over sixty cells: what `make chaos` does at length."""
+"""A few random faults over a few cells, and ten over sixty: what `make chaos` does at length."""
 
 import json
 import os
@@ -11,12 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.cluster
+@pytest.mark.parametrize(("faults", "cells"), [(4, 20), pytest.param(10, 60, marks=pytest.mark.cluster)])
 @pytest.mark.timeout(900)
-def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path):
+def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path, faults, cells):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, str(ROOT / "scripts" / "chaos.py"), "--quick", "--out", str(tmp_path / "chaos.json")]
     ran = subprocess.run(
-        [sys.executable, str(ROOT / "scripts" / "chaos.py"), "--quick", "--out", str(tmp_path / "chaos.json")],
+        [*command, "--faults", str(faults), "--cells", str(cells)],
         env={**os.environ, "PYTHONPATH": path},
         cwd=tmp_path,
         capture_output=True,
@@ -24,6 +25,6 @@ def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path
     )
     assert ran.returncode == 0, ran.stdout + ran.stderr
     result = json.loads((tmp_path / "chaos.json").read_text())
-    assert result["finished runs"] == {"cell": 60, "irp": 1, "experiment": 1}
-    assert sum(damage["injected"] for damage in result["faults"].values()) == 10
-    assert "| **all** | **10** | **0** | **0** | **0** |" in ran.stdout
+    assert result["finished runs"] == {"cell": cells, "irp": 1, "experiment": 1}
+    assert sum(damage["injected"] for damage in result["faults"].values()) == faults
+    assert f"| **all** | **{faults}** | **0** | **0** | **0** |" in ran.stdout

@@ -13,7 +13,7 @@ from autosparse.irp import load_survival, rewind_prune
 from autosparse.seeds import generator
 from autosparse.shards import save_features
 
-pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ def test_every_table_and_figure_has_its_file(folder):
 @pytest.mark.parametrize("path", SCALED, ids=lambda path: f"{path.parent.name}-{path.stem}")
 def test_a_file_loads_at_every_scale(path):
     presets = load_experiment(path).presets
-    assert {"paper", "small", "smoke"} <= set(presets)
+    assert {"paper", "gpu", "small", "smoke"} <= set(presets)
     for preset in presets:
         loaded = load_experiment(path, preset)
         plan = make_plan(loaded.experiment, loaded.paper)
