@@ -61,6 +61,10 @@ class WorkFailed(AutosparseError):
     exit_code = 1
 
 
+class WorkersDied(WorkFailed):
+    """Work whose workers died too often; the same command goes on with it."""
+
+
 class Interrupted(WorkFailed):
     """Work that the user stopped (Ctrl-C)."""
 

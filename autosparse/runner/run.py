@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from autosparse.data import load_dataset
-from autosparse.errors import AutosparseError, Interrupted
+from autosparse.errors import AutosparseError, Interrupted, WorkersDied
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned, dataset_of
 from autosparse.experiment.space import SweepTask
@@ -100,7 +100,8 @@ def _run(
             talk.guard(lambda: tracker.describe(summarise(plan, store), FAILED))
             raise
     left = unfinished(asked, store)
-    failed = [(p, _reason(p.task, store)) for p in left]
+    ready = {p.task.id for p in _ready(left, store, plan)}
+    failed = [(p, _reason(p.task, store, p.task.id in ready)) for p in left]
     finish(tracker, plan, summarise(plan, store), FAILED if failed else FINISHED, talk.warn)
     talk.guard(lambda: write_cell_table(tracker))
     done = len(todo) - len({p.task.id for p in todo} & {p.task.id for p in left})
@@ -149,6 +150,9 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
                     failed: list[str] = []
                     try:
                         run_sweep(sweep, store, arrays, environment, settings, on_event, plan.plugins)
+                    except WorkersDied as error:
+                        talk.warn(str(error))
+                        failed = [sweep.id]
                     except AutosparseError as error:
                         store.fail(sweep, str(error), traceback.format_exc(), environment)
                         failed = [sweep.id]
@@ -184,10 +188,8 @@ def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Plann
     return [p for p in planned if set(p.task.inputs) <= done]
 
 
-def _reason(task: Task, store: Store) -> str:
+def _reason(task: Task, store: Store, ready: bool) -> str:
     failure = store.failure(task)
     if failure is not None:
         return str(failure["error"])
-    if task.inputs:
-        return "what it builds on is not finished"
-    return "interrupted, or its worker died; run again to go on"
+    return "interrupted, or its worker died; run again to go on" if ready else "what it builds on is not finished"

@@ -12,7 +12,7 @@ from ray import get_gpu_ids, tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
-from autosparse.errors import AutosparseError, WorkFailed
+from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Record, Store
 from autosparse.irp import Survival
@@ -43,7 +43,8 @@ def run_sweep(
     Tune's own restore is not used: it unpickles. The searcher draws the same candidates again (or, if it learns,
     is told of those known), and each goes on from its own checkpoint.
 
-    :raises WorkFailed: where no trial came to its end.
+    :raises WorkersDied: where trials are left.
+    :raises WorkFailed: where none ended well.
     """
     started = time.perf_counter()
     shared = {
@@ -75,10 +76,8 @@ def run_sweep(
         shutil.rmtree(scratch, ignore_errors=True)
     trials = [Trial(store, sweep, values) for values in seen.values.values()]
     if unfinished := [trial for trial in trials if not trial.over]:
-        why = f" ({str(errors[0]).strip().splitlines()[-1]})" if errors else ""
-        raise WorkFailed(
-            f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; --retry-failed goes on"
-        )
+        why = f" ({str(errors[0]).strip().splitlines()[-1].split('. ')[0]})" if errors else ""
+        raise WorkersDied(f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; run again to go on")
     if not any(trial.status == one.DONE for trial in trials):
         raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
     finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)

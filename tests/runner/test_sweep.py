@@ -121,6 +121,27 @@ def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
         assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
 
 
+def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(settings):
+    from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
+
+    plan = plan_of("deadly", points=[{"lr": 0.01}], epochs=30)
+    sweep = plan.sweeps[0].task
+
+    def kill_each(self, iteration, trials, trial, result, **info):
+        os.kill(result["pid"], signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Seen, "on_trial_result", kill_each)
+        outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    [(failed, reason)] = outcome.failed
+    assert failed.task == sweep
+    assert "its worker died; run again to go on" in reason
+    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert (outcome.done, outcome.failed) == (1, [])
+    [row] = Store(settings.storage).record(sweep)["result"]["trials"]
+    assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
+
+
 def test_optuna_chooses_where_it_is_asked_to(settings):
     pytest.importorskip("optuna")
     plan = plan_of("optuna", space={"lr": {"loguniform": [1e-4, 0.05]}}, trials=4, search="optuna", epochs=2)
