@@ -45,7 +45,9 @@ def best(
         from autosparse.tracking.best_trials import best_trials
 
         rows = best_trials(connect(tracking_uri, must_exist=True), experiment, sweep)[:top]
-        common.listing(rows, f"{experiment}: {sweep}", as_json, as_csv)
+        metric = rows[0]["metric"] if rows else "no trials"
+        trials = rows if as_json or as_csv else [_trial(row) for row in rows]
+        common.listing(trials, f"{experiment}: {sweep} ({metric})", as_json, as_csv)
         return
     if winners or scorers:
         rows = ask_winners(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, scorers)
@@ -57,6 +59,12 @@ def best(
     rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
     common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+
+
+def _trial(row: dict[str, Any]) -> dict[str, Any]:
+    """What the title does not say, in few digits."""
+    digits = {name: f"{value:.4g}" for name, value in row.items() if isinstance(value, float)}
+    return {name: digits.get(name, value) for name, value in row.items() if name != "metric"}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Asking MLflow for the best settings that a sweep found."""
 
+import contextlib
 from typing import Any
 
 from mlflow import MlflowClient
@@ -32,7 +33,7 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
         )
     rows = [
         {
-            **{name: run.data.params.get(name, "") for name in searched},
+            **{name: _number(run.data.params.get(name, "")) for name in searched},
             "value": run.data.metrics.get("value"),
             "metric": own.tags["metric"],
             "epochs": int(run.data.metrics.get("epochs", 0)),
@@ -42,3 +43,11 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
         for run in {run.data.tags["trial_id"]: run for run in runs}.values()
     ]
     return sorted(rows, key=lambda row: (row["status"] != "done", -row["value"] if row["value"] is not None else 1e9))
+
+
+def _number(text: str) -> int | float | str:
+    """What an MLflow param, which is always a text, says."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
