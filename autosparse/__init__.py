@@ -9,18 +9,23 @@
 Importing it needs neither Ray nor MLflow.
 """
 
-from autosparse import analysis
-from autosparse.autos import Scorer, fit_scorer, load_scorer
-from autosparse.channels import physically_prune
-from autosparse.criteria import prune, score
-from autosparse.data import load_dataset
-from autosparse.data.split import Dataset, Split
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from autosparse.errors import AutosparseError
-from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
-from autosparse.masks import Masks, prunable
-from autosparse.models import build_model
-from autosparse.training import History, Recipe, Trainer, accuracy, train
 from autosparse.version import __version__
+
+if TYPE_CHECKING:
+    from autosparse import analysis
+    from autosparse.autos import Scorer, fit_scorer, load_scorer
+    from autosparse.channels import physically_prune
+    from autosparse.criteria import prune, score
+    from autosparse.data import load_dataset
+    from autosparse.data.split import Dataset, Split
+    from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
+    from autosparse.masks import Masks, prunable
+    from autosparse.models import build_model
+    from autosparse.training import History, Recipe, Trainer, accuracy, train
 
 __all__ = [
     "AutosparseError",
@@ -48,3 +53,33 @@ __all__ = [
     "score",
     "train",
 ]
+
+_HOMES = {
+    "autos": ("Scorer", "fit_scorer", "load_scorer"),
+    "channels": ("physically_prune",),
+    "criteria": ("prune", "score"),
+    "data": ("load_dataset",),
+    "data.split": ("Dataset", "Split"),
+    "irp": ("Survival", "load_survival", "rewind_prune", "save_survival"),
+    "masks": ("Masks", "prunable"),
+    "models": ("build_model",),
+    "training": ("History", "Recipe", "Trainer", "accuracy", "train"),
+}
+_HOME = {name: f"autosparse.{module}" for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: PyTorch takes two seconds, and the command line answers most mistakes without it."""
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if not name.startswith("_"):
+        try:
+            return importlib.import_module(f"autosparse.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"autosparse.{name}":
+                raise
+    raise AttributeError(f"module 'autosparse' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME, "analysis"})

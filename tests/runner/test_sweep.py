@@ -70,7 +70,8 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
 
     asked = best_trials(connect(settings.tracking_uri), "random", "fit")
     assert [row["scorer_id"] for row in asked] == [row["id"] for row in rows]
-    assert asked[0].keys() >= {"lr", "batch_size", "value", "epochs", "status"}
+    assert asked[0].keys() >= {"value", "epochs", "status"}
+    assert [(row["lr"], row["batch_size"]) for row in asked] == [(r["fit"]["lr"], r["fit"]["batch_size"]) for r in rows]
 
     again = run_plan(plan, settings, Talk())
     assert (again.found, again.done) == (4, 0)
