@@ -52,7 +52,7 @@ def cells_per_minute(cluster: LocalCluster, folder: Path, seeds: int) -> float:
     folder.mkdir(parents=True)
     file, store = folder / "nodes.yaml", Store(folder / "results")
     file.write_text(json.dumps(content_of(seeds)))
-    command = [sys.executable, "-c", "from autosparse.cli import main; main()", "run", str(file), "--json"]
+    command = [sys.executable, "-m", "autosparse", "run", str(file), "--json"]
     command += ["--storage", str(store.root), "--tracking-uri", f"sqlite:///{folder / 'mlflow.db'}"]
     path = os.pathsep.join(sys.path)
     ran = subprocess.run(

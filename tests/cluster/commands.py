@@ -102,7 +102,7 @@ def start(*arguments, cluster=None, environment=None):
     environment = {**(environment or os.environ), **(cluster.environment if cluster else {})}
     if cluster and arguments[0] in ("run", "score"):
         arguments = (*arguments, "--address", cluster.address)
-    command = [sys.executable, "-c", "from autosparse.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "autosparse", *map(str, arguments)]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 

@@ -1,0 +1,5 @@
+"""``python -m autosparse``."""
+
+from autosparse.cli import main
+
+main()
