@@ -138,7 +138,7 @@ class Havoc:
         if self.restarting:
             self.restarting.join()
             self.server.wait()
-        command = [sys.executable, "-m", "autosparse", "run", str(self.file), "--json"]
+        command = [sys.executable, "-m", "autosparse", "run", str(self.file), "--json", "--debug"]
         command += ["--storage", str(self.store.root), "--tracking-uri", self.server.uri]
         self.drivers += 1
         with (self.folder / "driver.log").open("ab") as log:

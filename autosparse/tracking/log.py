@@ -91,11 +91,12 @@ class Tracker:
 
         What can be written is written; then the first error is raised.
         """
+        once = {each.task.id: each for each in planned}.values()  # two threads with one task would make two runs
         writers = WRITERS if self.client.tracking_uri.startswith("http") else 1
-        if writers == 1 or len(planned) < 2:
-            return sum(map(self.log, planned))
+        if writers == 1 or len(once) < 2:
+            return sum(map(self.log, once))
         with ThreadPoolExecutor(writers) as pool:
-            return sum(pool.map(self.log, planned))
+            return sum(pool.map(self.log, once))
 
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""

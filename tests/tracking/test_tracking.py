@@ -207,6 +207,15 @@ def test_passwords_in_addresses_are_hidden():
     assert safe_uri("postgresql://me:secret@db/mlflow") == "postgresql://***@db/mlflow"
 
 
+def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client, store, plan, monkeypatch):
+    tracker, written = Tracker(client, "exp", store), []
+    monkeypatch.setattr(tracker.client._tracking_client, "tracking_uri", "http://server:5000")
+    monkeypatch.setattr(tracker, "log", lambda planned: written.append(planned.task.id) or True)
+    assert tracker.client.tracking_uri.startswith("http")
+    assert tracker.log_all([*plan.cells, *plan.cells]) == len(plan.cells)
+    assert sorted(written) == sorted(planned.task.id for planned in plan.cells)
+
+
 def test_a_database_that_is_not_there_is_told_of_at_once():
     with pytest.raises(AutosparseError, match=r"at postgresql://\*\*\*@127.0.0.1:9/mlflow does not answer: .*refused"):
         connect("postgresql://me:secret@127.0.0.1:9/mlflow")
