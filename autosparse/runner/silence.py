@@ -7,6 +7,8 @@ import logging
 import sys
 from collections.abc import Iterator
 
+from ray import tune
+
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
@@ -21,6 +23,19 @@ def silenced() -> Iterator[None]:
     finally:
         logger.setLevel(level)
         sys.stdout.flush()
+
+
+def fit(tuner: tune.Tuner) -> tune.ResultGrid | None:
+    """``tuner.fit()``, silenced. None where Tune gave up waiting for the resources of a node that had died.
+
+    It looks for them again within each look (``RayActorManager.next``), a thousand deep, while Ray says both that they
+    are there and that they are not. Records say what has been done by then.
+    """
+    with silenced():
+        try:
+            return tuner.fit()
+        except RecursionError:
+            return None
 
 
 def _keep_credentials() -> None:

@@ -14,7 +14,7 @@ from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.silence import silenced
+from autosparse.runner.silence import fit
 from autosparse.runner.tally import Event
 
 DEATHS = 2
@@ -147,8 +147,7 @@ def _run_jobs(
         ),
     )
     try:
-        with silenced():
-            tuner.fit()
+        fit(tuner)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if stop.reason:

@@ -178,6 +178,24 @@ def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypa
     assert capsys.readouterr().out == ""  # which is for results: Ray itself would tell of the death there
 
 
+def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch):
+    from autosparse.runner import silence, stage
+
+    rounds = []
+
+    class Deep:
+        def fit(self):
+            raise RecursionError("maximum recursion depth exceeded")
+
+    def fit(tuner):
+        rounds.append(tuner)
+        return silence.fit(Deep() if len(rounds) == 1 else tuner)
+
+    monkeypatch.setattr(stage, "fit", fit)
+    outcome = run_plan(cells_only("deep", methods=["random"], seeds=[0], sparsities=[0.5]), settings, Talk())
+    assert (outcome.done, outcome.failed, len(rounds)) == (1, [], 2)
+
+
 def test_missing_data_are_told_of_before_anything_starts(settings, tmp_path):
     plan = plan_of("absent", datasets=["mnist"])
     with pytest.raises(DataError, match="MNIST is not under"):
