@@ -1,6 +1,7 @@
 """The command line: ``autosparse``. One file per command: parse, call, print."""
 
 import sys
+import traceback
 
 import typer
 
@@ -49,7 +50,7 @@ def main() -> None:
         app(args=arguments)
     except Exception as error:
         if debug:
-            raise
+            typer.echo(safe_uri(traceback.format_exc()), err=True)
         _tell(error)
         sys.exit(error.exit_code if isinstance(error, AutosparseError) else 1)
 

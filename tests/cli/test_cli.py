@@ -180,13 +180,11 @@ def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, folder, argumen
     assert not (folder / "x").exists() or not list((folder / "x").iterdir())
 
 
-def test_debug_shows_the_traceback(cli, monkeypatch, folder):
-    from autosparse.errors import AutosparseError
-
-    monkeypatch.chdir(folder)
-    monkeypatch.setattr(sys, "argv", ["autosparse", "run", "none.yaml", "--debug"])
-    with pytest.raises(AutosparseError):
-        main()
+def test_debug_shows_the_traceback_before_the_line_and_keeps_the_exit_code(cli):
+    code, out, err = cli("run", "none.yaml", "--debug")
+    assert (code, out) == (2, "")
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("error: no experiment file none.yaml")
 
 
 def test_doctor_finds_everything_a_run_needs(cli):
