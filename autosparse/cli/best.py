@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
 
 def best(
-    experiment: Annotated[str, typer.Option(help="Name of the experiment (the YAML's `name`).")],
+    experiment: Annotated[
+        str, typer.Option(help="Name of the experiment (the YAML's `name`, then `-PRESET` where it has presets).")
+    ],
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
     sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", min=0, max=1)] = None,
     group_by: Annotated[

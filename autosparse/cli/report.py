@@ -14,7 +14,9 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[str, typer.Argument(help="Name of the experiment (the YAML's `name`).")],
+    name: Annotated[
+        str, typer.Argument(help="Name of the experiment (the YAML's `name`, then `-PRESET` where it has presets).")
+    ],
     out: Annotated[Path, typer.Option(help="Folder for index.html.")] = Path("report"),
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,

@@ -15,7 +15,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
 from autosparse.runner.cost import Costs, extent_of
 from autosparse.runner.progress import Talk
-from autosparse.runner.session import ray_session
+from autosparse.runner.session import idle_gpus, ray_session
 from autosparse.runner.settings import Settings
 from autosparse.runner.stopping import stoppable
 from autosparse.runner.summary import summarise
@@ -127,6 +127,8 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         from autosparse.runner.sweep import run_sweep
 
         require_shared(store.place)
+        if count := idle_gpus(settings):
+            talk.warn(f"Ray has {count} GPU{'' if count == 1 else 's'}, and no job uses one: see --gpus-per-job")
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
         asked = {p.task.id for p in todo}
         costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})

@@ -93,6 +93,13 @@ def job_count(settings: Settings) -> int:
     return settings.workers if settings.address and settings.workers else worker_count(settings)
 
 
+def idle_gpus(settings: Settings) -> int:
+    """GPUs of the connected cluster, where no job asks for one."""
+    import ray
+
+    return 0 if settings.gpus_per_job else int(ray.cluster_resources().get("GPU", 0))
+
+
 def _jobs_at_a_time(resources: Mapping[str, float], settings: Settings) -> int:
     most = int(resources.get("CPU", 0))
     if settings.gpus_per_job:

@@ -176,7 +176,7 @@ def _optuna(sweep: SweepTask, store: Store) -> Any:
         import optuna  # noqa: F401  Ray imports it late, and says less
         from ray.tune.search.optuna import OptunaSearch
     except ImportError as error:
-        raise AutosparseError("`search: optuna` needs Optuna: pip install 'autosparse[optuna]'") from error
+        raise AutosparseError("`search: optuna` needs Optuna: pip install '.[optuna]'") from error
     known = [trial.values for trial in tried(sweep, store)]
     points = [dict(point) for point in sweep.points]
     points += [values for values in known if values not in points]

@@ -4,7 +4,7 @@ import pytest
 
 from autosparse.errors import AutosparseError
 from autosparse.runner import session
-from autosparse.runner.session import job_count, worker_count
+from autosparse.runner.session import idle_gpus, job_count, worker_count
 from autosparse.runner.settings import Settings
 
 
@@ -39,6 +39,12 @@ def cluster(monkeypatch, ray_running):
 def test_jobs_share_gpus_as_they_are_told(cluster, cpus, gpus, per_job, expected):
     cluster(CPU=float(cpus), GPU=float(gpus))
     assert worker_count(Settings(gpus_per_job=per_job)) == expected
+
+
+@pytest.mark.parametrize(("gpus", "per_job", "idle"), [(4, 0, 4), (4, 0.25, 0), (0, 0, 0)])
+def test_gpus_that_no_job_asks_for_are_counted(cluster, gpus, per_job, idle):
+    cluster(CPU=16.0, GPU=float(gpus))
+    assert idle_gpus(Settings(gpus_per_job=per_job)) == idle
 
 
 def test_no_more_jobs_than_asked_for(cluster):
