@@ -39,9 +39,11 @@ class Checkpoints:
         self.place = place_at(place)
 
     def save(self, step: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
-        """Write one, and drop all but the newest two."""
+        """Write one, and keep the one before it; later steps, of no use to who is at this one, are dropped first."""
         data = to_safetensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
         stem = f"{step:08d}"
+        for useless in [other for other in self._stems() if other > stem]:
+            self._remove(useless)
         self.place.write(f"{stem}.safetensors", data)
         record = {"step": step, "sha256": hashlib.sha256(data).hexdigest(), "content": dict(content)}
         self.place.write(f"{stem}.json", pack_record(record))

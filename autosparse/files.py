@@ -103,9 +103,10 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
         try:
             yield temporary
         except OSError as error:
-            if error.errno in FULL:
+            full = [number for number in FULL if number == error.errno or os.strerror(number) in str(error)]
+            if full:  # also as shutil.Error, which has no number
                 with refusing_unwritable(path):
-                    raise
+                    raise OSError(full[0], os.strerror(full[0])) from error
             raise
         with refusing_unwritable(path):
             for file in temporary.rglob("*"):

@@ -19,8 +19,8 @@ import tenacity
 from pyarrow import ArrowException
 from pyarrow import fs as filesystems
 
-from autosparse.errors import AutosparseError, Unreachable
-from autosparse.files import atomic_folder, content_id, require_writable, write_atomic
+from autosparse.errors import AutosparseError, CannotWrite, Unreachable
+from autosparse.files import FULL, atomic_folder, content_id, require_writable, write_atomic
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -232,6 +232,10 @@ class Bucket:
         except FileNotFoundError:
             raise
         except (OSError, ArrowException) as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise CannotWrite(
+                    f"cannot write what {self} sends: {os.strerror(error.errno)}; make room, or set AUTOSPARSE_CACHE"
+                ) from error
             kind = Unreachable if _may_pass(error) else AutosparseError
             raise kind(
                 f"{self} does not answer: {_reason(error)}; check the address, and the credentials and region that "

@@ -1,6 +1,8 @@
+import shutil
+
 import pytest
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, CannotWrite
 from autosparse.files import atomic_folder
 
 OURS = ["part-*"]
@@ -66,3 +68,9 @@ def test_a_place_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AutosparseError, match="cannot write"), atomic_folder(tmp_path / "file" / "data"):
         pass
+
+
+def test_a_disk_that_fills_up_as_a_tree_is_copied_is_named(tmp_path):
+    said = "out: No space left on device; make room there"
+    with pytest.raises(CannotWrite, match=said), atomic_folder(tmp_path / "out"):
+        raise shutil.Error([("a", "b", "[Errno 28] No space left on device")])

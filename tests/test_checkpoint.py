@@ -46,3 +46,12 @@ def test_nothing_is_found_where_nothing_was_saved(tmp_path):
 def test_cleared_work_leaves_no_folder(three):
     three.clear()
     assert not three.place.path.exists()
+
+
+def test_work_that_begins_anew_beside_later_states_goes_on_from_its_own(three):
+    for path in three.place.path.iterdir():
+        path.write_bytes(path.read_bytes()[:10])
+    assert three.newest() is None
+    three.save(1, {"x": torch.ones(3)}, {})
+    assert three.newest().step == 1
+    assert len(list(three.place.path.iterdir())) == 2

@@ -5,7 +5,7 @@ import threading
 import boto3
 import pytest
 
-from autosparse.errors import AutosparseError, Unreachable
+from autosparse.errors import AutosparseError, CannotWrite, Unreachable
 from autosparse.places import Bucket, Folder, place_at
 
 
@@ -108,3 +108,11 @@ def test_a_server_that_is_away_is_waited_for_and_told_of_in_the_end(s3, tmp_path
     back.clear()
     with pytest.raises(Unreachable, match="does not answer"):
         bucket._asked(lambda: bucket.filesystem.open_input_file("a"), patience=0)
+
+
+def test_a_disk_of_this_machine_that_is_full_is_not_taken_for_the_store(s3, tmp_path):
+    def full():
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(CannotWrite, match="No space left on device; make room"):
+        Bucket(s3("full"), local=tmp_path)._asked(full, patience=0)

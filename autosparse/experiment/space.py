@@ -1,5 +1,6 @@
 """What a sweep may say: points to try, a space to draw from, how to choose, when to stop early, and what counts."""
 
+import itertools
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -17,6 +18,9 @@ from autosparse.experiment.tasks import (
 )
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
+
+COMBINATIONS = 1000
+"""Of choices that are tried before a sweep starts."""
 
 Scalar = bool | int | float | str
 Value = Scalar | tuple[str, ...]
@@ -133,12 +137,15 @@ def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:
 
 
 def extremes(search: Search) -> list[dict[str, Any]]:
-    """Points at which the ends of the space, or its choices, are tried one at a time: those that a check should try."""
+    """Points that a check should try: the ends of the space one at a time, and the choices in each combination."""
     found: list[dict[str, Any]] = list(search.points)
+    sides: list[list[tuple[str, Any]]] = []
     for name, distribution in search.space.items():
         [(kind, values)] = distribution.items()
-        found += [{name: value} for value in (values if kind == "choice" else values[:2])]
-    return found
+        ends = values if kind == "choice" else values[:2]
+        found += [{name: value} for value in ends]
+        sides.append([(name, value) for value in (ends if kind == "choice" else ends[:1])])
+    return found + [dict(point) for point in itertools.islice(itertools.product(*sides), COMBINATIONS)]
 
 
 class SweepTask(Task, Search):

@@ -1,8 +1,8 @@
 """Doing the cells of a job: pruned one after the other, trained together where that pays. No Ray here."""
 
-import copy
 import functools
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -203,7 +203,7 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
     if len(group) == 1:
         [alone] = group
         return [_attempt(alone.trainer.finish, alone.model, alone.masks, lambda epoch, _: tell(epoch / recipe.epochs))]
-    before = [copy.deepcopy(pruned.model.state_dict()) for pruned in group]
+    before = [_snapshot(pruned.model) for pruned in group]
     members, execution = [pruned.member for pruned in group], group[0].trainer.execution
     outcomes = _attempt(
         train_together,
@@ -233,7 +233,14 @@ def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | E
     try:
         return work(*given, **options)
     except Exception as error:
+        if isinstance(error, torch.OutOfMemoryError):
+            traceback.clear_frames(error.__traceback__)  # which hold what did not fit, in the way of another try
         return error
+
+
+def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Its state, on the host: beside it on a GPU there may be no room."""
+    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
 def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Record:

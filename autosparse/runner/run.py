@@ -145,7 +145,8 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
             ):
                 on_event = _listener(tally, missing, spool)
                 if stage != "sweeps":
-                    run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins)
+                    if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
+                        talk.warn(f"workers gave up, for this or another reason: {why}")
                     continue
                 for sweep in tasks:
                     assert isinstance(sweep, SweepTask)

@@ -24,7 +24,7 @@ from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces
 from autosparse.shards.reader import read_column, read_sample
 
-OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json")
+OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json", ".*.parquet.*.tmp")
 SAMPLE = 1 << 24
 """Rows for which a surface is fitted: all there are, or a sample where there are more."""
 MANY = 100_000_000
@@ -79,6 +79,8 @@ def score_shards(
         actors = settings.gpus_per_job > 0 or shards.rows >= MANY
         counts = stream.map(work, shards.files, actors)
         kept = None if k is None else _prune(stream, shards, counts, k, temporary)
+        for left in temporary.glob(".*.parquet.*.tmp"):
+            left.unlink()  # of a worker that died as it wrote
         result = Scored(shards.rows, len(shards.files), kept, certificate)
         write_record(temporary / "scores.json", {**asdict(result), **described, "sparsity": sparsity})
     return result
@@ -93,6 +95,8 @@ def _tabulated(
         certificate = ray.get(certified)
     except ray.exceptions.RayTaskError as error:
         raise WorkFailed(str(error.cause)) from error
+    except ray.exceptions.RayError as error:
+        raise WorkFailed(f"Ray gave up tabulating the scorer: {str(error).strip().splitlines()[0]}") from error
     if isinstance(certificate, str):
         logging.getLogger(__name__).warning("%s: scoring %d weights one by one", certificate, shards.rows)
         return judge, None

@@ -6,6 +6,7 @@ object store, a shard's result is written whole or not at all, and, as nothing e
 all.
 """
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -137,7 +138,11 @@ class ShardStream:
                 )
 
     def _last_signs(self) -> dict[str, float]:
-        return {path.name: path.stat().st_mtime for path in self.signs.glob(".attempts-*") if path.exists()}
+        found = {}
+        for path in self.signs.glob(".attempts-*"):
+            with contextlib.suppress(FileNotFoundError):  # its shard is done
+                found[path.name] = path.stat().st_mtime
+        return found
 
     def _under_way(self, shards: Sequence[Shard]) -> str:
         begun = [shards[int(name.rpartition("-")[2])].path for name in sorted(self._last_signs())]

@@ -38,6 +38,13 @@ def fit(tuner: tune.Tuner) -> tune.ResultGrid | None:
             return None
 
 
+def first_error(grid: tune.ResultGrid | None) -> str:
+    """What ended the first trial that did not end well, in a sentence."""
+    if grid is None or not grid.errors:
+        return ""
+    return str(grid.errors[0]).strip().splitlines()[-1].split(". ")[0]
+
+
 def _keep_credentials() -> None:
     """Ray writes what Tune sends to workers into a log on each node: `AWS_` keys, too. Nodes have their own."""
     from ray.tune.execution import class_cache

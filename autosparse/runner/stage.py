@@ -7,14 +7,14 @@ from typing import Any
 
 from ray import tune
 
-from autosparse.errors import CannotWrite
+from autosparse.errors import WorkFailed
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.silence import fit
+from autosparse.runner.silence import first_error, fit
 from autosparse.runner.tally import Event
 
 DEATHS = 2
@@ -69,27 +69,29 @@ def run_stage(
     cost: Callable[[Task], float],
     on_event: Callable[[Event], None],
     plugins: Sequence[str] = (),
-) -> None:
-    """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed.
+) -> str:
+    """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed, or been given up.
 
     A worker that dies is replaced, and its job goes on after the tasks it had finished. A job that lost too many is
     given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
     job of its own, so that one that kills its workers keeps no other from being done.
 
-    :raises CannotWrite: where a worker could not write to the storage.
+    :return: why tasks were given up; empty where none was.
+    :raises WorkFailed: where a worker could not write to the storage.
     """
     known = _failures(tasks, store)
-    left, alone = list(tasks), False
+    left, alone, why = list(tasks), False, ""
     while left:
         before = _reached(left, store)
         jobs = [[task] for task in left] if alone else pack(left, job_count(settings), cost)
-        _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, 0 if alone else DEATHS)
+        why = _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, 0 if alone else DEATHS)
         finished, failures = store.finished(left), _failures(left, store)
         left = [t for t in left if t.id not in finished and failures.get(t.id) == known.get(t.id)]
         if _reached(left, store) == before:
             if alone:
-                return
+                return why if left else ""
             alone = True
+    return ""
 
 
 def _failures(tasks: Sequence[Task], store: Store) -> dict[str, Record | None]:
@@ -112,8 +114,8 @@ def _run_jobs(
     on_event: Callable[[Event], None],
     plugins: Sequence[str],
     deaths: int,
-) -> None:
-    """Whether a task has finished is for its record to say, not for Tune."""
+) -> str:
+    """Whether a task has finished is for its record to say, not for Tune; returns the first error that ended a job."""
     tasks = [task for job in jobs for task in job]
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
@@ -147,8 +149,9 @@ def _run_jobs(
         ),
     )
     try:
-        fit(tuner)
+        grid = fit(tuner)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if stop.reason:
-        raise CannotWrite(f"{stop.reason}; then run the same command to go on")
+        raise WorkFailed(f"{stop.reason}; then run the same command to go on")
+    return first_error(grid)

@@ -21,7 +21,7 @@ from autosparse.runner import trial as one
 from autosparse.runner.jobs import Arrays, from_arrays, here
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.silence import fit
+from autosparse.runner.silence import first_error, fit
 from autosparse.runner.trial import Trial, finish_sweep, tried
 from autosparse.runner.work import survivals_of
 
@@ -77,9 +77,11 @@ def run_sweep(
         raise WorkersDied("Ray Tune gave up waiting for a node that had died; run again to go on")
     trials = [Trial(store, sweep, values) for values in seen.values.values()]
     if unfinished := [trial for trial in trials if not trial.over]:
-        why = f" ({str(grid.errors[0]).strip().splitlines()[-1].split('. ')[0]})" if grid.errors else ""
+        why = f" ({told})" if (told := first_error(grid)) else ""
         raise WorkersDied(f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; run again to go on")
     if not any(trial.status == one.DONE for trial in trials):
+        for trial in trials:
+            trial.forget()  # what asks for another try means all of them
         raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
     finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
 

@@ -11,7 +11,7 @@ from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable
 from autosparse.experiment.space import Downstream, SweepTask, candidate
 from autosparse.experiment.store import FOLDERS, Record, Store
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
@@ -73,11 +73,17 @@ class Trial:
 
     def write(self, status: str, error: str = "") -> None:
         """Write down where it stands; what is over needs no checkpoints."""
+        if status != DONE and self._read().get("status") == DONE:
+            return  # an equal candidate beside it has ended
         self.status, self.error = status, error
         content = {"values": self.values, "status": status, "history": self.history, "error": error}
         self.place.write(KNOWN, pack_record(content))
         if self.over:
             self.checkpoints.clear()
+
+    def forget(self) -> None:
+        """Have it done anew."""
+        self.place.remove(KNOWN)
 
     def resumed(self) -> State | None:
         """The newest state that is whole; what the history holds beyond it is forgotten, because it comes again."""
@@ -128,9 +134,9 @@ def run_trial(
         if epoch.number in milestones(trial.sweep, trial.task.fit):
             numbers |= _downstream(trial, epoch.scorer, dataset, device)
         trial.history.append(numbers)
+        trial.write(RUNNING)  # first: what the history has beyond the checkpoint is forgotten, and comes again
         now = epoch.state()
         trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
-        trial.write(RUNNING)
         if epoch.number < trial.task.fit.epochs:
             report(numbers)
 
@@ -138,7 +144,7 @@ def run_trial(
         result = run_fit(trial.task, survivals(), trial.store, device, lambda _: None, on_epoch, state)
         if not trial.history:  # a backbone without epochs
             trial.history = _history_of(result, trial, dataset, device)
-    except CannotWrite:
+    except (CannotWrite, CorruptFile, Unreachable):
         raise
     except AutosparseError as error:  # these settings do not work, which says nothing of others
         trial.write(FAILED, str(error))

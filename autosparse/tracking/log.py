@@ -1,6 +1,7 @@
 """From records to MLflow runs: one writer, one run per task, however often it is called."""
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,6 +10,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
+from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Record, Store
@@ -92,11 +94,31 @@ class Tracker:
         What can be written is written; then the first error is raised.
         """
         once = {each.task.id: each for each in planned}.values()  # two threads with one task would make two runs
-        writers = WRITERS if self.client.tracking_uri.startswith("http") else 1
-        if writers == 1 or len(once) < 2:
-            return sum(map(self.log, once))
+        errors: list[AutosparseError] = []
+        away = threading.Event()
+
+        def attempt(each: Planned[Task]) -> bool:
+            try:
+                return not away.is_set() and self.log(each)
+            except AutosparseError as error:
+                errors.append(error)
+                if not self._answers():
+                    away.set()
+                return False
+
+        writers = WRITERS if self.client.tracking_uri.startswith("http") and len(once) > 1 else 1
         with ThreadPoolExecutor(writers) as pool:
-            return sum(pool.map(self.log, once))
+            written = sum(pool.map(attempt, once))
+        if errors:
+            raise errors[0]
+        return written
+
+    def _answers(self) -> bool:
+        try:
+            self.client.search_experiments(max_results=1)
+        except Exception:  # as in tracking_errors
+            return False
+        return True
 
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""

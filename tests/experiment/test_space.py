@@ -63,6 +63,12 @@ DOWNSTREAM = "downstream: {model: lenet-300-100, dataset: digits, sparsity: 1.5}
         ("loguniform:", "logunifrom:", "sweeps.rate.space.lr", "did you mean 'loguniform'"),
         ("choice: [64, 256]", "choice: []", "sweeps.rate.space.batch_size", "nothing to choose"),
         ("choice: [64, 256]", "choice: [64, 0]", "sweeps.rate", "'batch_size': 0"),
+        (
+            "batch_size: {choice: [64, 256]}",
+            "backbone: {choice: [mlp, conditional-mean]}",
+            "sweeps.rate",
+            "conditional-mean",
+        ),
         ("{lr: {", "{learning_rate: {", "sweeps.rate", "unknown setting of a fit 'learning_rate'"),
         (
             "    space: {lr: {loguniform: [1.0e-4, 0.1]}, batch_size: {choice: [64, 256]}}\n",

@@ -1,6 +1,7 @@
 """Cells in this process: alone, in packs, under ablations. That every criterion works is for the smoke grid."""
 
 import functools
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -101,10 +102,13 @@ def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):
 
 
 def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, monkeypatch):
-    sizes, train_together = [], module.train_together
+    sizes, held, train_together = [], [], module.train_together
 
     def small(members, *given, **options):
         sizes.append(len(members))
+        assert all(reference() is None for reference in held), "what did not fit is still there"
+        batch = torch.zeros(10)
+        held.append(weakref.ref(batch))
         if len(members) > 2:
             for member in members:
                 member.model.fc1.weight.data.zero_()  # as if it had trained for a while

@@ -196,6 +196,13 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
     assert (outcome.done, outcome.failed, len(rounds)) == (1, [], 2)
 
 
+def test_why_workers_gave_up_is_told(settings, capsys):
+    plan = replace(cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=("absent_module",))
+    outcome = run_plan(plan, settings, Talk())
+    assert len(outcome.failed) == 1
+    assert "absent_module" in capsys.readouterr().err
+
+
 def test_missing_data_are_told_of_before_anything_starts(settings, tmp_path):
     plan = plan_of("absent", datasets=["mnist"])
     with pytest.raises(DataError, match="MNIST is not under"):

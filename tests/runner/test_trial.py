@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from autosparse.autos import load_scorer
+from autosparse.checkpoint import Checkpoints
+from autosparse.errors import CorruptFile, Unreachable
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.irp import Survival
@@ -68,6 +70,48 @@ def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_pa
     assert told == whole.history == again.history
     states = [load_scorer(t.store.fetched("scorer", t.task.id)).network.state_dict() for t in (whole, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_trial_killed_as_its_last_epoch_is_kept_has_that_epochs_value(tmp_path, survival, monkeypatch, kept):
+    sweep, whole = sweep_of(), trial_of(Store(tmp_path / "whole"), sweep_of())
+    run(whole, survival)
+    store, save = Store(tmp_path / "broken"), Checkpoints.save
+
+    def kill(self, step, *given):
+        if step < 4 or kept:
+            save(self, step, *given)
+        if step == 4:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Checkpoints, "save", kill)
+        run(trial_of(store, sweep), survival)
+    again = trial_of(store, sweep)
+    run(again, survival)
+    assert again.history == whole.history
+
+
+@pytest.mark.parametrize("error", [Unreachable, CorruptFile])
+def test_what_is_wrong_with_the_storage_is_no_failure_of_a_trial(tmp_path, survival, error):
+    def gone():
+        raise error("for a while")
+
+    trial = trial_of(Store(tmp_path), sweep_of())
+    with pytest.raises(error):
+        run_trial(trial, gone, None, "cpu", {}, lambda numbers: None)
+    assert not trial.over
+    run(trial, survival)
+    assert trial.status == "done"
+
+
+def test_a_candidate_drawn_twice_stays_done_when_its_double_is_stopped(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+    first, double = trial_of(store, sweep), trial_of(store, sweep)
+    run(first, survival)
+    double.write("running")
+    double.write("stopped")
+    assert trial_of(store, sweep).row == first.row
 
 
 def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_path, survival):

@@ -216,6 +216,35 @@ def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client
     assert sorted(written) == sorted(planned.task.id for planned in plan.cells)
 
 
+def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, store, plan, monkeypatch):
+    tracker, log = Tracker(client, "exp", store), Tracker.log
+    refused = plan.cells[0].task.id
+
+    def some(self, planned):
+        if planned.task.id == refused:
+            raise AutosparseError("refused")
+        return log(self, planned)
+
+    monkeypatch.setattr(Tracker, "log", some)
+    with pytest.raises(AutosparseError, match="refused"):
+        tracker.sync(plan)
+    assert {run.data.tags["task_id"] for run in runs_of(client)} == {p.task.id for p in plan.cells[1:]}
+
+
+def test_a_server_that_is_away_is_not_asked_for_each_task(client, store, plan, monkeypatch):
+    tracker, asked = Tracker(client, "exp", store), []
+
+    def away(planned):
+        asked.append(planned)
+        raise AutosparseError("away")
+
+    monkeypatch.setattr(tracker, "log", away)
+    monkeypatch.setattr(tracker, "_answers", lambda: False)
+    with pytest.raises(AutosparseError, match="away"):
+        tracker.log_all(plan.cells)
+    assert len(asked) == 1
+
+
 def test_a_database_that_is_not_there_is_told_of_at_once():
     with pytest.raises(AutosparseError, match=r"at postgresql://\*\*\*@127.0.0.1:9/mlflow does not answer: .*refused"):
         connect("postgresql://me:secret@127.0.0.1:9/mlflow")
