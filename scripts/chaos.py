@@ -25,6 +25,8 @@ torch.set_num_threads(1)  # as in the workers
 from benchmarks.harness import machine  # noqa: E402
 from havoc import WEIGHTS, Damage, Havoc  # noqa: E402
 
+from autosparse.experiment.environment import describe_environment  # noqa: E402
+
 PAGE = Path(__file__).parents[1] / "cluster" / "RELIABILITY.md"
 
 
@@ -54,6 +56,7 @@ def main() -> None:
     result |= {
         "machine": machine(torch.device("cpu")) | {"cores": os.cpu_count(), "load": os.getloadavg()[1]},
         "command": command(given),
+        "commit": describe_environment()["git_commit"],
     }
     given.out.write_text(json.dumps(result, indent=1) + "\n")
     print(markdown(result))
