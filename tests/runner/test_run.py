@@ -196,7 +196,10 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
     assert (outcome.done, outcome.failed, len(rounds)) == (1, [], 2)
 
 
-def test_why_workers_gave_up_is_told(settings, capsys):
+def test_why_workers_gave_up_is_told(settings, monkeypatch, capsys):
+    from autosparse.runner import stage
+
+    monkeypatch.setattr(stage, "DEATHS", 0)
     plan = replace(cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=("absent_module",))
     outcome = run_plan(plan, settings, Talk())
     assert len(outcome.failed) == 1
