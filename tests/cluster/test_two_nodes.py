@@ -43,6 +43,7 @@ def test_its_results_are_those_of_a_single_process(work):
     assert all((there.survived[name] == here.survived[name]).all() for name in here.survived)
 
 
+@pytest.mark.slow
 def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_in_memory(work, two_nodes, tmp_path):
     digits = load_dataset("digits")
     model = asp.build_model("lenet-300-100", 10, digits.input_shape, 7)
