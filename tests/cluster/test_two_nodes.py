@@ -13,7 +13,7 @@ from autosparse.irp import load_survival, rewind_prune
 from autosparse.seeds import generator
 from autosparse.shards import save_features
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,6 @@ def test_its_results_are_those_of_a_single_process(work):
     assert all((there.survived[name] == here.survived[name]).all() for name in here.survived)
 
 
-@pytest.mark.slow
 def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_in_memory(work, two_nodes, tmp_path):
     digits = load_dataset("digits")
     model = asp.build_model("lenet-300-100", 10, digits.input_shape, 7)
