@@ -57,8 +57,8 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 def _knock(uri: str) -> None:
     """Raise OSError where no database listens; MLflow itself would try for minutes."""
-    parts = urlsplit(uri)
-    usual = PORTS.get(parts.scheme.partition("+")[0])
+    dialect, _, rest = uri.partition("://")
+    usual, parts = PORTS.get(dialect.partition("+")[0]), urlsplit(f"//{rest.rpartition('@')[2]}")  # no password in it
     if usual and parts.hostname:
         socket.create_connection((parts.hostname, parts.port or usual), timeout=10).close()
 

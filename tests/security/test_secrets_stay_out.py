@@ -59,10 +59,10 @@ def test_a_secret_is_found_where_it_is_written(tmp_path):
 @pytest.mark.parametrize("password", PASSWORDS)
 def test_a_password_in_an_address_is_in_no_message(tmp_path, password, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    address = f"http://me:{password}@127.0.0.1:9"
+    addresses = [f"http://me:{password}@127.0.0.1:9", f"postgresql://me:{password}@127.0.0.1:9/mlflow"]
     for arguments in (
-        ["best", "--experiment", "x", "--tracking-uri", address],
-        ["doctor", "--skip-ray", "--data-root", str(tmp_path), "--tracking-uri", address],
+        ["best", "--experiment", "x", "--tracking-uri", addresses[0]],
+        ["doctor", "--skip-ray", "--data-root", str(tmp_path), "--tracking-uri", addresses[1]],
         ["fit", ".", "--out", "out", "--storage", f"s3://key:{password}@bucket/x"],
         ["run", str(demo()), "--dry-run", "--storage", f"gs://key:{password}@bucket/x"],
     ):
