@@ -131,12 +131,10 @@ def inlined(svg: str, name: str) -> str:
 
 def draw_png(draw: Callable[[], Figure]) -> bytes:
     """The figure as a small PNG."""
-    data = io.BytesIO()
-    with _style({}):
-        figure = draw()
-        FigureCanvasAgg(figure)
-        figure.savefig(data, format="png", dpi=150)
-    return _small_png(Image.open(data))
+    with _style({"figure.dpi": 150}):
+        canvas = FigureCanvasAgg(draw())
+        canvas.draw()  # savefig() would draw twice
+    return _small_png(Image.fromarray(np.asarray(canvas.buffer_rgba())))
 
 
 def _small_png(image: Image.Image) -> bytes:
