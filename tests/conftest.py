@@ -62,6 +62,20 @@ def ray_running():
 
 
 @pytest.fixture(scope="session")
+def empty_store(tmp_path_factory):
+    """Puts an empty MLflow store into a folder, and returns its address: to make the schema takes MLflow seconds."""
+    from autosparse.tracking.client import connect
+
+    made = tmp_path_factory.mktemp("store") / "mlflow.db"
+    connect(f"sqlite:///{made}")
+
+    def copied(folder):
+        return f"sqlite:///{shutil.copy(made, folder / 'mlflow.db')}"
+
+    return copied
+
+
+@pytest.fixture(scope="session")
 def s3():
     """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
     from moto.server import ThreadedMotoServer

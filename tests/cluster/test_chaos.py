@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.mark.parametrize(
     ("faults", "cells"),
-    [pytest.param(2, 10, marks=pytest.mark.slow), pytest.param(10, 60, marks=pytest.mark.cluster)],
+    [(2, 10), pytest.param(10, 60, marks=pytest.mark.cluster)],
 )
 @pytest.mark.timeout(900)
 def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path, faults, cells):

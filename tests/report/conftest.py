@@ -1,6 +1,6 @@
-"""A store for each test, copied from an empty one."""
+"""A store for each test, and made-up runs in it."""
 
-import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,18 +10,9 @@ from mlflow import MlflowClient
 from autosparse.tracking.client import connect
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with its schema, which takes MLflow seconds to make."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    connect(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def client(tmp_path: Path, empty_store: Path) -> MlflowClient:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def client(tmp_path: Path, empty_store: Callable[[Path], str]) -> MlflowClient:
+    return connect(empty_store(tmp_path))
 
 
 @pytest.fixture

@@ -84,9 +84,9 @@ def plan(streamed):
     return make_plan(parse_experiment(content, "streamed.yaml"))
 
 
-def test_a_streamed_cell_on_ray_with_workers_equals_the_same_cell_here(plan, streamed, tmp_path, monkeypatch):
+def test_a_streamed_cell_on_ray_equals_the_same_cell_here(plan, streamed, tmp_path, empty_store, monkeypatch):
     monkeypatch.setenv("AUTOSPARSE_LOADER_WORKERS", "2")
-    settings = Settings(storage=tmp_path / "results", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    settings = Settings(tmp_path / "results", empty_store(tmp_path))
     outcome = run_plan(plan, settings, Talk())
     assert (outcome.done, outcome.failed) == (1, [])
     store = Store(settings.storage)

@@ -39,9 +39,9 @@ OF_CHANCE = ("seconds", "seconds_score", "seconds_train", "trained_together")
 
 
 @pytest.fixture
-def settings(s3, tmp_path, monkeypatch):
+def settings(s3, tmp_path, empty_store, monkeypatch):
     monkeypatch.setattr(driver, "SETTLED", 0.1)
-    return Settings(s3("objects"), f"sqlite:///{tmp_path / 'mlflow.db'}", workers=2)
+    return Settings(s3("objects"), empty_store(tmp_path), workers=2)
 
 
 class Killed(BaseException):

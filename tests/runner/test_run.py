@@ -56,8 +56,8 @@ def cells_only(name, **grid):
 
 
 @pytest.fixture
-def settings(tmp_path):
-    return Settings(storage=tmp_path / "results", tracking_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+def settings(tmp_path, empty_store):
+    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
 
 
 def tracked(settings, name="small"):
@@ -66,7 +66,7 @@ def tracked(settings, name="small"):
     return [run for run in runs if run.data.tags["kind"] != WHOLE]
 
 
-def test_an_experiment_is_done_once_and_its_missing_part_redone(settings):
+def test_an_experiment_is_done_once_as_in_one_process_and_its_missing_part_redone(settings):
     plan = plan_of()
     first = run_plan(plan, settings, Talk())
     assert (first.found, first.done, first.failed) == (0, 8, [])
@@ -74,27 +74,22 @@ def test_an_experiment_is_done_once_and_its_missing_part_redone(settings):
     assert len(runs) == 8
     assert {run.info.status for run in runs} == {"FINISHED"}
 
+    store = Store(settings.storage)
+    for planned in plan.cells[::2]:  # one of each method
+        here, there = run_cell(planned.task, store, load_dataset("digits"), "cpu"), store.record(planned.task)["result"]
+        assert there["history"] == here["history"]
+        assert there["density_by_layer"] == here["density_by_layer"]
+        assert there["kept"] == there["total"] - round(there["total"] * planned.task.sparsity)
+
     again = run_plan(plan, settings, Talk())
     assert (again.found, again.done) == (8, 0)
 
-    store = Store(settings.storage)
     before = store.record(plan.cells[1].task)
     store.record_path(plan.cells[1].task).write_text('{"id": "half a rec')
     third = run_plan(plan, settings, Talk())
     assert (third.found, third.done) == (7, 1)
     assert store.record(plan.cells[1].task)["result"]["history"] == before["result"]["history"]
     assert len(tracked(settings)) == 8
-
-
-def test_a_cell_on_ray_equals_the_same_cell_in_this_process(settings):
-    plan = cells_only("equal", methods=["snip"], seeds=[3])
-    run_plan(plan, settings, Talk())
-    store = Store(settings.storage)
-    here = run_cell(plan.cells[0].task, store, load_dataset("digits"), "cpu")
-    there = store.record(plan.cells[0].task)["result"]
-    assert there["history"] == here["history"]
-    assert there["density_by_layer"] == here["density_by_layer"]
-    assert there["kept"] == there["total"] - round(there["total"] * 0.9)
 
 
 @pytest.fixture
@@ -121,7 +116,7 @@ def terminal():
     os.close(ours)
 
 
-def test_on_a_terminal_a_run_shows_what_is_running_done_and_failed(settings, terminal, monkeypatch):
+def test_a_cell_that_diverges_is_marked_and_the_others_go_on_all_shown_on_a_terminal(settings, terminal, monkeypatch):
     console, close = terminal
     seen, advance = [], Tally.advance
 
@@ -130,7 +125,8 @@ def test_on_a_terminal_a_run_shows_what_is_running_done_and_failed(settings, ter
         seen.append((self.line.done, self.line.running, self.line.failed, self.line.to_do))
 
     monkeypatch.setattr(Tally, "advance", advance_and_look)
-    run_plan(mixed(), settings, Talk(console))
+    plan = mixed()
+    outcome = run_plan(plan, settings, Talk(console))
     assert seen[0] == (0, 1, 0, 1)
     assert seen[-1] == (1, 0, 1, 0)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", close())
@@ -138,17 +134,6 @@ def test_on_a_terminal_a_run_shows_what_is_running_done_and_failed(settings, ter
     assert rows[0] == ("0", "0", "0", "2")
     assert rows[-1] == ("1", "0", "1", "0")
 
-
-def mixed():
-    """Two cells, of which one diverges."""
-    grid = {"methods": ["random"], "seeds": [0], "sparsities": [0.5]}
-    bad = cells_only("mixed", **grid, recipe={**RECIPE, "optimizer": "sgd", "lr": 1e30})
-    return Plan("mixed", cells=bad.cells + cells_only("mixed", **grid).cells)
-
-
-def test_a_cell_that_diverges_is_marked_and_the_others_go_on(settings):
-    plan = mixed()
-    outcome = run_plan(plan, settings, Talk())
     assert outcome.done == 1
     assert "lower the learning rate" in outcome.failed[0][1]
     assert sorted(run.info.status for run in tracked(settings, "mixed")) == ["FAILED", "FINISHED"]
@@ -156,6 +141,13 @@ def test_a_cell_that_diverges_is_marked_and_the_others_go_on(settings):
 
     run_plan(plan, settings, Talk())
     assert len(tracked(settings, "mixed")) == 2
+
+
+def mixed():
+    """Two cells, of which one diverges."""
+    grid = {"methods": ["random"], "seeds": [0], "sparsities": [0.5]}
+    bad = cells_only("mixed", **grid, recipe={**RECIPE, "optimizer": "sgd", "lr": 1e30})
+    return Plan("mixed", cells=bad.cells + cells_only("mixed", **grid).cells)
 
 
 def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypatch, capsys):
@@ -221,15 +213,14 @@ def test_an_unreachable_tracking_server_is_told_of_before_anything_starts(settin
 
 
 def test_precision_reaches_the_workers_and_is_recorded_but_is_no_part_of_the_id(settings):
-    plan, results = cells_only("one", methods=["dense"], seeds=[0]), {}
-    for precision in ("auto", "bfloat16"):
-        storage = settings.storage / precision
-        run_plan(plan, replace(settings, storage=storage, execution=Execution(precision)), Talk())
-        results[precision] = Store(storage).record(plan.cells[0].task)["result"]
-    assert {name: result["precision"] for name, result in results.items()} == {
-        "auto": "float32",
-        "bfloat16": "bfloat16",
-    }
-    losses = [result["history"]["train_loss"] for result in results.values()]
+    plan = cells_only("one", methods=["dense"], seeds=[0])
+    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Talk())
+    store = Store(settings.storage)
+    there, here = (
+        store.record(plan.cells[0].task)["result"],
+        run_cell(plan.cells[0].task, store, load_dataset("digits"), "cpu"),
+    )
+    assert (there["precision"], here["precision"]) == ("bfloat16", "float32")
+    losses = [result["history"]["train_loss"] for result in (there, here)]
     assert losses[0] != losses[1]
     assert losses[0] == pytest.approx(losses[1], rel=0.05)

@@ -7,6 +7,7 @@ import pytest
 
 from autosparse.experiment.load import load_experiment
 from autosparse.experiment.plan import Plan, make_plan
+from autosparse.report.gallery import Gallery
 from autosparse.report.page import render
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
@@ -27,7 +28,7 @@ def each_once(lists):
 
 
 @pytest.fixture(scope="module")
-def storage(ray_running, tmp_path_factory):
+def storage(ray_running, tmp_path_factory, empty_store):
     """All tasks of all files, done in one go: what they share is done once, and Ray's stages start once."""
     folder = tmp_path_factory.mktemp("smoke")
     plans = [plan_of(path) for path in SCALED]
@@ -38,10 +39,16 @@ def storage(ray_running, tmp_path_factory):
         each_once([plan.scorers for plan in plans]),
         each_once([plan.cells for plan in plans]),
     )
-    settings = Settings(folder / "results", f"sqlite:///{folder / 'mlflow.db'}")
+    settings = Settings(folder / "results", empty_store(folder))
     outcome = run_plan(whole, settings, Talk())
     assert outcome.failed == []
     return settings
+
+
+@pytest.fixture(autouse=True)
+def no_clouds(monkeypatch):
+    """Clouds of points are of the same code for every file, and take seconds each; tests/report draws them."""
+    monkeypatch.setattr(Gallery, "png", lambda self, draw, name: "")
 
 
 @pytest.mark.parametrize("path", SCALED, ids=lambda path: f"{path.parent.name}-{path.stem}")

@@ -18,9 +18,9 @@ from autosparse.training import Recipe
 NETWORKS = ("narrow_models:resnet20", "narrow_models:vgg16")
 RANDOM = ("random", "random-structured")
 FEW = {
-    "force": {"rounds": 10},
-    "iter-snip": {"rounds": 10},
-    "prospr-first-order": {"steps": 10},
+    "force": {"rounds": 5},
+    "iter-snip": {"rounds": 5},
+    "prospr-first-order": {"steps": 5},
     "lth": {"rounds": 2},
     "ltr": {"rounds": 2},
     "snip-iter": {"rounds": 2},
@@ -30,11 +30,11 @@ FEW = {
 
 @pytest.fixture(scope="module")
 def images(data_root, tmp_path_factory):
-    """512 training and 128 test images of the lossy CIFAR-10: to decode all of them takes long."""
+    """256 training and 128 test images of the lossy CIFAR-10: to decode all of them takes long."""
     whole, folder = data_root / "cifar10-jpeg", tmp_path_factory.mktemp("few")
     if not whole.is_dir():
         pytest.skip(f"no cifar10-jpeg under {data_root}")
-    for split, count in (("train", 512), ("test", 128)):
+    for split, count in (("train", 256), ("test", 128)):
         first = min(whole.glob(f"{split}-*.parquet"))
         pq.write_table(pq.read_table(first).slice(0, count), folder / f"{split}-00000.parquet")
     return load_dataset(f"parquet:{folder}")

@@ -23,9 +23,9 @@ SPACE = {"lr": {"loguniform": [1e-5, 0.05]}, "batch_size": {"choice": [256, 1024
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory):
+def settings(tmp_path_factory, empty_store):
     folder = tmp_path_factory.mktemp("sweep")
-    return Settings(storage=folder / "results", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}", workers=2)
+    return Settings(storage=folder / "results", tracking_uri=empty_store(folder), workers=2)
 
 
 def plan_of(name, **sweep):

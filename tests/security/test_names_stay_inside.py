@@ -1,7 +1,5 @@
 """Names from a YAML file, a command line, a store or a network never lead out of the output folder."""
 
-import shutil
-
 import pytest
 from typer.testing import CliRunner
 
@@ -70,18 +68,6 @@ def test_an_id_from_a_record(tmp_path, evil):
     store.place.write("sweeps/0123456789abcdef.json", pack_record({"result": {"best": {"id": evil}}}))
     with pytest.raises(AutosparseError, match="no id of a task"):
         take_winner(task, store)
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
-    """Copies an empty MLflow store: to make its schema takes seconds."""
-    made = tmp_path_factory.mktemp("empty") / "mlflow.db"
-    connect(f"sqlite:///{made}")
-
-    def copied(folder):
-        return f"sqlite:///{shutil.copy(made, folder / 'mlflow.db')}"
-
-    return copied
 
 
 @pytest.mark.parametrize("layer", ["../../evil", "..", ".", "/etc/evil", "a//b", "a\nb", "", "<script>", "%2e%2e/evil"])

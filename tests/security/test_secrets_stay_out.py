@@ -31,12 +31,12 @@ def found_in(folder: Path, *secrets: str) -> list[tuple[str, str]]:
     return [(path.name, secret) for path, content in held for secret in secrets if secret.encode() in content]
 
 
-def test_nothing_that_a_run_writes_holds_a_secret(ray_running, tmp_path, monkeypatch, capfd):
+def test_nothing_that_a_run_writes_holds_a_secret(ray_running, tmp_path, empty_store, monkeypatch, capfd):
     import ray
 
     for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABASE_PASSWORD"):
         monkeypatch.setenv(name, "hunter2")
-    settings = Settings(tmp_path / "results", f"sqlite:///{tmp_path / 'mlflow.db'}")
+    settings = Settings(tmp_path / "results", empty_store(tmp_path))
     outcome = run_plan(make_plan(parse_experiment(PLAN, "secrets.yaml")), settings, Talk())
     assert (outcome.done, outcome.failed) == (1, [])
     client = connect(settings.tracking_uri)

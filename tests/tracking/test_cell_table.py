@@ -14,8 +14,8 @@ HOUR = 3_600_000
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory):
-    return connect(f"sqlite:///{tmp_path_factory.mktemp('store') / 'mlflow.db'}")
+def client(tmp_path_factory, empty_store):
+    return connect(empty_store(tmp_path_factory.mktemp("store")))
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2"}}
 
 
 @pytest.fixture(scope="module")
-def done(tmp_path_factory):
+def done(tmp_path_factory, empty_store):
     """A small experiment, done in this process, in MLflow."""
     folder, digits = tmp_path_factory.mktemp("registry"), load_dataset("digits")
     store, plan = Store(folder / "results"), make_plan(parse_experiment(CONTENT, "x.yaml"))
@@ -60,7 +60,7 @@ def done(tmp_path_factory):
         else:
             result = do(task, store, digits, "cpu", lambda numbers: None)
         store.finish(task, result, ENVIRONMENT)
-    client = connect(f"sqlite:///{folder / 'mlflow.db'}")
+    client = connect(empty_store(folder))
     Tracker(client, "exp", store).sync(plan)
     return client, store, plan
 

@@ -12,8 +12,8 @@ from autosparse.tracking.progress import progress_of
 
 
 @pytest.fixture
-def client(tmp_path) -> MlflowClient:
-    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def client(tmp_path, empty_store) -> MlflowClient:
+    return connect(empty_store(tmp_path))
 
 
 def run(client, experiment_id, kind, status, end=None):

@@ -63,8 +63,8 @@ def store(tmp_path, plan):
 
 
 @pytest.fixture
-def client(tmp_path):
-    return connect(f"sqlite:///{tmp_path / 'mlflow.db'}")
+def client(tmp_path, empty_store):
+    return connect(empty_store(tmp_path))
 
 
 def runs_of(client):
