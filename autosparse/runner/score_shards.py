@@ -24,7 +24,11 @@ from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces
 from autosparse.shards.reader import read_column, read_sample
 
+logger = logging.getLogger(__name__)
+
 OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json", ".*.parquet.*.tmp")
+SILENCE = 60.0
+"""Seconds without a surface that are worth a word."""
 SAMPLE = 1 << 24
 """Rows for which a surface is fitted: all there are, or a sample where there are more."""
 MANY = 100_000_000
@@ -91,6 +95,9 @@ def _tabulated(
 ) -> tuple[ray.ObjectRef, dict[str, Any] | None]:
     """The surface and its certificate; or, where it does not agree with the scorer, that, with a warning."""
     judge, certified = _fit_surface.options(num_gpus=gpus).remote(scorer, shards, sparsities)
+    if not ray.wait([certified], timeout=SILENCE)[0]:
+        told = "no surface of the scorer after %.0f s: it is being fitted, or waits for a CPU: see `ray status`"
+        logger.warning(told, SILENCE)
     try:
         certificate = ray.get(certified)
     except ray.exceptions.RayTaskError as error:
@@ -98,7 +105,7 @@ def _tabulated(
     except ray.exceptions.RayError as error:
         raise WorkFailed(f"Ray gave up tabulating the scorer: {str(error).strip().splitlines()[0]}") from error
     if isinstance(certificate, str):
-        logging.getLogger(__name__).warning("%s: scoring %d weights one by one", certificate, shards.rows)
+        logger.warning("%s: scoring %d weights one by one", certificate, shards.rows)
         return judge, None
     return judge, certificate
 

@@ -6,8 +6,10 @@ import io
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import PurePath
 
 from ray import tune
+from ray.exceptions import RayActorError
 
 
 @contextlib.contextmanager
@@ -43,6 +45,16 @@ def first_error(grid: tune.ResultGrid | None) -> str:
     if grid is None or not grid.errors:
         return ""
     return str(grid.errors[0]).strip().splitlines()[-1].split(". ")[0]
+
+
+def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, str]:
+    """Of the trials that ended with the death of a worker process (not of its node), by their folders: how it died."""
+    found = {}
+    for result in grid or ():
+        _, died, detail = str(result.error).partition("worker process has died.")
+        if died and isinstance(result.error, RayActorError):
+            found[PurePath(result.path).name] = detail.partition("Worker exit detail:")[2].strip() or detail.strip()
+    return found
 
 
 def _keep_credentials() -> None:

@@ -14,11 +14,13 @@ from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.silence import first_error, fit
+from autosparse.runner.silence import first_error, fit, worker_deaths
 from autosparse.runner.tally import Event
 
 DEATHS = 2
 """Workers that a job outlives."""
+DEATHS_ALONE = 1
+"""The same for a job of one task that is tried for the last time."""
 
 
 class _Events(tune.Callback):
@@ -74,7 +76,7 @@ def run_stage(
 
     A worker that dies is replaced, and its job goes on after the tasks it had finished. A job that lost too many is
     given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
-    job of its own, so that one that kills its workers keeps no other from being done.
+    job of its own, so that one that kills its workers keeps no other from being done. It has failed, then.
 
     :return: why tasks were given up; empty where none was.
     :raises WorkFailed: where a worker could not write to the storage.
@@ -84,7 +86,11 @@ def run_stage(
     while left:
         before = _reached(left, store)
         jobs = [[task] for task in left] if alone else pack(left, job_count(settings), cost)
-        why = _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, 0 if alone else DEATHS)
+        deaths = DEATHS_ALONE if alone else DEATHS
+        grid = _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, deaths)
+        why = first_error(grid)
+        if alone:
+            _fail(jobs, worker_deaths(grid), store, environment, on_event)
         finished, failures = store.finished(left), _failures(left, store)
         left = [t for t in left if t.id not in finished and failures.get(t.id) == known.get(t.id)]
         if _reached(left, store) == before:
@@ -114,8 +120,8 @@ def _run_jobs(
     on_event: Callable[[Event], None],
     plugins: Sequence[str],
     deaths: int,
-) -> str:
-    """Whether a task has finished is for its record to say, not for Tune; returns the first error that ended a job."""
+) -> tune.ResultGrid | None:
+    """Whether a task has finished is for its record to say, not for Tune."""
     tasks = [task for job in jobs for task in job]
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
@@ -137,7 +143,7 @@ def _run_jobs(
         tune_config=tune.TuneConfig(
             reuse_actors=True,
             max_concurrent_trials=job_count(settings),
-            trial_dirname_creator=lambda trial: f"job-{trial.config['job']:05d}",
+            trial_dirname_creator=lambda trial: _name(trial.config["job"]),
         ),
         run_config=tune.RunConfig(
             name=scratch.name,
@@ -154,4 +160,26 @@ def _run_jobs(
         shutil.rmtree(scratch, ignore_errors=True)
     if stop.reason:
         raise WorkFailed(f"{stop.reason}; then run the same command to go on")
-    return first_error(grid)
+    return grid
+
+
+def _fail(
+    jobs: Sequence[Sequence[Task]],
+    deaths: dict[str, str],
+    store: Store,
+    environment: Record,
+    on_event: Callable[[Event], None],
+) -> None:
+    """Mark as failed what has killed its workers with nothing else in its job."""
+    for index, [task] in enumerate(jobs):
+        told = deaths.get(_name(index))
+        if told is None or store.record(task) is not None:
+            continue
+        cure = "give it more memory, or smaller batches, and use --retry-failed"
+        error = f"its worker process died each time, also with nothing else in its job: {told.rstrip('.')}; {cure}"
+        store.fail(task, error, told, environment)
+        on_event({"task_ids": [task.id], "failed": [task.id]})
+
+
+def _name(index: int) -> str:
+    return f"job-{index:05d}"

@@ -198,6 +198,46 @@ def test_why_workers_gave_up_is_told(settings, monkeypatch, capsys):
     assert "absent_module" in capsys.readouterr().err
 
 
+def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, monkeypatch):
+    from autosparse.runner import stage
+
+    for name in ("DEATHS", "DEATHS_ALONE"):
+        monkeypatch.setattr(stage, name, 0)
+    plan = cells_only("deadly", methods=["random"], seeds=[0, 1], sparsities=[0.5])
+    deadly, run_job = plan.cells[0].task, stage.run_job
+
+    def run_with_one_deadly_cell(config, shared):
+        from autosparse.runner import cells
+
+        find_masks = cells._masks
+
+        def find_masks_or_die(cell, *given):
+            if cell.id == deadly.id:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return find_masks(cell, *given)
+
+        cells._masks = find_masks_or_die
+        try:
+            run_job(config, shared)
+        finally:
+            cells._masks = find_masks
+
+    monkeypatch.setattr(stage, "run_job", run_with_one_deadly_cell)
+    outcome = run_plan(plan, settings, Talk())
+    ((failed, why),) = outcome.failed
+    assert (outcome.done, failed.task) == (1, deadly)
+    assert "worker process died each time" in why
+    assert "--retry-failed" in why
+    assert sorted(run.info.status for run in tracked(settings, "deadly")) == ["FAILED", "FINISHED"]
+    (run,) = [run for run in tracked(settings, "deadly") if run.info.status == "FAILED"]
+    assert "Worker unexpectedly exits" in run.data.tags["traceback"]
+
+    monkeypatch.setattr(stage, "run_job", run_job)
+    outcome = run_plan(plan, replace(settings, retry_failed=True), Talk())
+    assert (outcome.done, outcome.failed) == (1, [])
+    assert {run.info.status for run in tracked(settings, "deadly")} == {"FINISHED"}
+
+
 def test_missing_data_are_told_of_before_anything_starts(settings, tmp_path):
     plan = plan_of("absent", datasets=["mnist"])
     with pytest.raises(DataError, match="MNIST is not under"):
