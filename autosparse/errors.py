@@ -25,8 +25,9 @@ def nearest_name(name: str, known: Iterable[str]) -> str | None:
 
 
 def safe_uri(text: str) -> str:
-    """``text`` without the user and password of any address in it."""
-    return re.sub(r"://(?!/)\S*@", "://***@", text)  # up to the last @: a password may hold one, or a slash
+    """``text`` without the user and password of any address in it, also where they stand in its query."""
+    text = re.sub(r"://(?!/)\S*@", "://***@", text)  # up to the last @: a password may hold one, or a slash
+    return re.sub(r"(?i)([?&][^=&\s]*(?:passw|pwd|secret|token|key)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
 
 
 class UnknownName(AutosparseError):

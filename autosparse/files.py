@@ -109,9 +109,11 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
                     raise OSError(full[0], os.strerror(full[0])) from error
             raise
         with refusing_unwritable(path):
-            for file in temporary.rglob("*"):
-                if file.is_file():
-                    with file.open("rb") as handle:
+            for entry in (*temporary.rglob("*"), temporary):
+                if entry.is_dir():
+                    sync_folder(entry)
+                elif entry.is_file():
+                    with entry.open("rb") as handle:
                         os.fsync(handle.fileno())
             if path.exists():
                 shutil.rmtree(path)

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -73,14 +74,14 @@ class MlflowServer:
 
 
 class Postgres:
-    """A Postgres on loopback, in ``folder``; a context. See :func:`why_no_postgres`."""
+    """A Postgres on loopback, in a folder of its own, which ends with it; a context. See :func:`why_no_postgres`."""
 
-    def __init__(self, folder: Path):
-        self.folder, self.port = folder, free_port()
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # where another user may go
+        self.port = free_port()
         self.uri = f"postgresql+psycopg://mlflow@127.0.0.1:{self.port}/postgres"
 
     def __enter__(self) -> "Postgres":
-        self.folder.mkdir(parents=True)
         if os.getuid() == 0:  # Postgres refuses to run as root
             shutil.chown(self.folder, "postgres", "postgres")
         data = str(self.folder / "data")
@@ -91,6 +92,7 @@ class Postgres:
 
     def __exit__(self, *_: object) -> None:
         self._run(tool("pg_ctl"), "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def _run(self, *command: str) -> None:
         user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.getuid() == 0 else {}

@@ -6,17 +6,19 @@ sweeps/<id>.json                        a finished sweep; sweeps/<id>/ while it 
 scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
 states/<id>/                            how far an unfinished IRP run has come
 failed/<id>.json                        the last failure of a task that has not finished since
+.identity                               what tells it from another place at the same path of another machine
 """
 
 import contextlib
 import re
+import secrets
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from autosparse.checkpoint import Checkpoints
-from autosparse.errors import AutosparseError, CorruptFile, safe_uri
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, safe_uri
 from autosparse.experiment.driver import one_driver
 from autosparse.experiment.tasks import Task
 from autosparse.files import pack_record, sha256_file, unpack_record
@@ -24,6 +26,7 @@ from autosparse.places import Folder, Place, place_at
 
 FOLDERS = {"cell": "cells", "irp": "irp", "sweep": "sweeps", "scorer": "scorers"}
 FAILED = "failed"
+IDENTITY = ".identity"
 WITH_FILES = ("irp", "scorer")
 """Kinds of tasks that leave more than a record."""
 
@@ -44,6 +47,24 @@ class Store:
     def prepare(self) -> None:
         """Make the folder; raises now where it cannot be written."""
         self.place.require_writable()
+        if not self.identity:
+            self.place.write(IDENTITY, secrets.token_hex(16).encode())
+
+    @property
+    def identity(self) -> str:
+        """The same wherever this storage is seen; empty where it has not been prepared."""
+        try:
+            return self.place.read(IDENTITY).decode("ascii", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def require(self, identity: str) -> None:
+        """Raise in a worker whose node has something else at this path: nodes come after the driver has asked."""
+        if self.identity != identity:
+            raise CannotWrite(
+                f"{self.place} is not shared: what the driver has there is not here; put --storage on a folder that "
+                "all nodes mount at this path, such as NFS, or on s3://"
+            )
 
     def one_driver(self) -> contextlib.AbstractContextManager[None]:
         """Hold the storage for this driver alone; raises where another one holds it. Ends with the process."""

@@ -74,8 +74,9 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
     :param config: ``{"job": index}``.
-    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage``, ``environment``,
-        ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import), ``retries``.
+    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage`` and its ``identity``,
+        ``environment``, ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import),
+        ``retries``.
 
     Where the storage cannot be written, a last report says why under ``stop``.
     """
@@ -90,6 +91,7 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     device = "cuda" if get_gpu_ids() else "cpu"
     load_plugins(shared["plugins"])
     store = Store(shared["storage"])
+    store.require(shared["identity"])
     environment = {**shared["environment"], **describe_device(device), **here()}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
     finished = store.finished(tasks)

@@ -16,9 +16,11 @@ from autosparse.criteria.autos import SPARSITIES
 from autosparse.errors import WorkFailed
 from autosparse.files import atomic_folder, content_id, write_record
 from autosparse.masks import Masks, keep_count
+from autosparse.places import Folder
 from autosparse.runner.settings import Settings
 from autosparse.runner.shard_stream import PATIENCE, ShardStream
 from autosparse.runner.shard_work import CountLow, MaskShard, ScoreShard
+from autosparse.runner.shared import require_shared
 from autosparse.selection import find_bin, make_cut
 from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces
@@ -74,6 +76,7 @@ def score_shards(
     k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
     with atomic_folder(Path(out).absolute(), ours=OURS) as temporary:
+        require_shared(Folder(temporary), "--out")
         stream = ShardStream(settings, temporary, patience)
         judge, certificate = ray.put(scorer), None
         if not exact and needs_surface(scorer, shards.rows):

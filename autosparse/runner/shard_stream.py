@@ -26,6 +26,8 @@ PATIENCE = 900.0
 """Seconds without a sign of life, after which the work is given up."""
 RESTARTS = 8
 """Of each actor, for whatever reason."""
+ROUNDS = 3
+"""How often Ray Data is asked: where a node dies that held an actor of its own, it gives up."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
@@ -64,6 +66,10 @@ COORDINATORS: dict[str, Any] = {}
 """The one of each connection to Ray: its start takes seconds."""
 
 
+class _GaveUp(WorkFailed):
+    """Ray did, and not the work."""
+
+
 class ShardStream:
     """Does work on shards with :meth:`map`; where that ends with an error, what is under way is stopped.
 
@@ -88,6 +94,28 @@ class ShardStream:
             for number, shard in enumerate(shards)
         ]
         (self.signs / FAILED).unlink(missing_ok=True)
+        found: dict[int, np.ndarray] = {}
+        for left in reversed(range(ROUNDS)):
+            try:
+                self._go_on(work, [row for row in rows if row["number"] not in found], actors, shards, found)
+                break
+            except _GaveUp:
+                if not left:
+                    raise
+        if len(found) < len(shards):
+            missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
+            raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
+        return [found[number] for number in range(len(shards))]
+
+    def _go_on(
+        self,
+        work: Work,
+        rows: list[dict[str, Any]],
+        actors: bool,
+        shards: Sequence[Shard],
+        found: dict[int, np.ndarray],
+    ) -> None:
+        """Put what comes of ``rows`` into ``found``."""
         context = ray.get_runtime_context()
         job = context.get_job_id()
         if job not in COORDINATORS:  # beside the driver: it may be no other node's end that ends it
@@ -98,7 +126,6 @@ class ShardStream:
             .run.options(num_returns="streaming")
             .remote(work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0)
         )
-        found: dict[int, np.ndarray] = {}
         errors: list[str] = []
         try:
             for row in self._watched(results, shards):  # after an error, too: until nobody writes any more
@@ -111,10 +138,6 @@ class ShardStream:
             raise
         if errors:
             raise WorkFailed(next((error for error in errors if error != STOPPED), STOPPED))
-        if len(found) < len(shards):
-            missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
-            raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
-        return [found[number] for number in range(len(shards))]
 
     def _watched(self, results: Any, shards: Sequence[Shard]) -> Iterator[dict[str, Any]]:
         seen, moved = self._last_signs(), time.monotonic()
@@ -127,7 +150,7 @@ class ShardStream:
                     return
                 except ray.exceptions.RayError as error:
                     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-                    raise WorkFailed(f"Ray gave up{self._under_way(shards)}: {reason}") from error
+                    raise _GaveUp(f"Ray gave up{self._under_way(shards)}: {reason}") from error
                 moved = time.monotonic()
             elif (signs := self._last_signs()) != seen:
                 seen, moved = signs, time.monotonic()

@@ -1,4 +1,7 @@
-"""On a cluster, the storage must be one place for all nodes: asked of each before anything starts."""
+"""On a cluster, the storage must be one place for all nodes: asked of each before anything starts.
+
+Nodes that join later are asked by their jobs: :meth:`autosparse.experiment.store.Store.require`.
+"""
 
 import secrets
 
@@ -13,7 +16,7 @@ ANSWER_WITHIN = 300.0
 """Seconds that a node has to look: a worker process may have to start first, on a machine that is busy."""
 
 
-def require_shared(storage: Place) -> None:
+def require_shared(storage: Place, option: str = "--storage") -> None:
     """Raise where a node of the connected cluster does not see what the driver writes to ``storage``."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
@@ -30,7 +33,8 @@ def require_shared(storage: Place) -> None:
         storage.remove(name)
     if blind:
         node, reason = blind[0]
-        cure = f"put --storage on a folder that all {len(nodes)} nodes mount at this path, such as NFS, or on s3://"
+        cure = f"put {option} on a folder that all {len(nodes)} nodes mount at this path, such as NFS"
+        cure += ", or on s3://" if option == "--storage" else ""
         if not isinstance(storage, Folder):
             cure = "give every node the credentials for it, by its role or its environment"
         raise AutosparseError(f"{storage} is not shared: {node} {reason}; {cure}")

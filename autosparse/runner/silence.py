@@ -1,5 +1,5 @@
-"""Keeping Tune quiet: its reporter off the terminal (results go to stdout, talk to stderr, and both are ours), and the
-credentials of this process out of its logs."""
+"""Keeping Tune quiet: its reporter off the terminal (results go to stdout, talk to stderr, and both are ours), the
+credentials of this process out of its logs, and its pickles unread."""
 
 import contextlib
 import io
@@ -7,15 +7,22 @@ import logging
 import sys
 from collections.abc import Iterator
 from pathlib import PurePath
+from typing import Any
 
 from ray import tune
-from ray.exceptions import RayActorError
+from ray.air.execution._internal import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
+from ray.tune.experiment import Trial
+
+_tunes_own = RayActorManager._actor_task_failed
 
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """No line of Tune's on stdout or in its log within the block, and no credentials sent to workers."""
+    """No line of Tune's on stdout or in its log within the block, no credentials sent to workers, no pickle read."""
     _keep_credentials()
+    Trial.get_pickled_error = lambda self: None  # it lies on the storage; the text beside it says the same
+    RayActorManager._actor_task_failed = _task_failed
     logger = logging.getLogger("ray.tune")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -40,21 +47,43 @@ def fit(tuner: tune.Tuner) -> tune.ResultGrid | None:
             return None
 
 
+DIED, SHORT = "worker process has died.", "running low on memory"
+"""What Ray says of an actor that ended with its process, and not with its node; or by Ray's own hand."""
+FAILURE = "Failure # "
+"""How Tune begins each of the failures of a trial."""
+
+
 def first_error(grid: tune.ResultGrid | None) -> str:
     """What ended the first trial that did not end well, in a sentence."""
     if grid is None or not grid.errors:
         return ""
-    return str(grid.errors[0]).strip().splitlines()[-1].split(". ")[0]
+    last = str(grid.errors[0]).rpartition(FAILURE)[2]
+    return _death(last) or last.strip().splitlines()[-1].split(". ")[0]
 
 
 def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, str]:
-    """Of the trials that ended with the death of a worker process (not of its node), by their folders: how it died."""
+    """Of the trials that were ended by the death of a worker process, each time: how it died, by the trial's folder."""
     found = {}
     for result in grid or ():
-        _, died, detail = str(result.error).partition("worker process has died.")
-        if died and isinstance(result.error, RayActorError):
-            found[PurePath(result.path).name] = detail.partition("Worker exit detail:")[2].strip() or detail.strip()
+        deaths = [_death(failure) for failure in str(result.error or "").split(FAILURE)[1:]]
+        if deaths and all(deaths):
+            found[PurePath(result.path).name] = deaths[-1]
     return found
+
+
+def _death(failure: str) -> str:
+    """How the worker process died, in a line; empty where something else was wrong."""
+    if SHORT in failure:
+        return next(line for line in failure.splitlines() if SHORT in line).partition(". ")[0]
+    _, died, detail = failure.partition(DIED)
+    return (detail.partition("Worker exit detail:")[2] or detail).strip().partition("\n")[0] if died else ""
+
+
+def _task_failed(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+    """To Tune, a worker that Ray killed for want of memory is a worker that died; by itself it would end them all."""
+    if isinstance(exception, OutOfMemoryError):
+        exception = RayActorError(error_msg=str(exception))
+    _tunes_own(manager, tracked_actor_task=tracked_actor_task, exception=exception)
 
 
 def _keep_credentials() -> None:

@@ -76,28 +76,54 @@ def run_stage(
 
     A worker that dies is replaced, and its job goes on after the tasks it had finished. A job that lost too many is
     given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
-    job of its own, so that one that kills its workers keeps no other from being done. It has failed, then.
+    job of its own, so that one that kills its workers keeps no other from being done. What kills them even with no job
+    beside it has failed.
 
     :return: why tasks were given up; empty where none was.
     :raises WorkFailed: where a worker could not write to the storage.
     """
     known = _failures(tasks, store)
-    left, alone, why = list(tasks), False, ""
+
+    def run(jobs: Sequence[Sequence[Task]], deaths: int) -> tune.ResultGrid | None:
+        return _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, deaths)
+
+    def still(tasks: Sequence[Task]) -> list[Task]:
+        finished, failures = store.finished(tasks), _failures(tasks, store)
+        return [task for task in tasks if task.id not in finished and failures.get(task.id) == known.get(task.id)]
+
+    left, alone = list(tasks), False
     while left:
         before = _reached(left, store)
         jobs = [[task] for task in left] if alone else pack(left, job_count(settings), cost)
-        deaths = DEATHS_ALONE if alone else DEATHS
-        grid = _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, deaths)
-        why = first_error(grid)
-        if alone:
-            _fail(jobs, worker_deaths(grid), store, environment, on_event)
-        finished, failures = store.finished(left), _failures(left, store)
-        left = [t for t in left if t.id not in finished and failures.get(t.id) == known.get(t.id)]
+        grid = run(jobs, DEATHS_ALONE if alone else DEATHS)
+        left = still(left)
         if _reached(left, store) == before:
             if alone:
-                return why if left else ""
+                _fail_killers(jobs, grid, run, store, environment, on_event)
+                return first_error(grid) if still(left) else ""
             alone = True
     return ""
+
+
+def _fail_killers(
+    jobs: Sequence[Sequence[Task]],
+    grid: tune.ResultGrid | None,
+    run: Callable[[Sequence[Sequence[Task]], int], tune.ResultGrid | None],
+    store: Store,
+    environment: Record,
+    on_event: Callable[[Event], None],
+) -> None:
+    """Do what killed its workers with no other job beside it, and mark as failed what does so again."""
+    deaths = worker_deaths(grid)
+    for [task] in [job for index, job in enumerate(jobs) if _name(index) in deaths]:
+        before = _reached([task], store)
+        told = worker_deaths(run([[task]], DEATHS_ALONE) if len(jobs) > 1 else grid).get(_name(0))
+        if told is None or store.record(task) is not None or _reached([task], store) != before:
+            continue
+        cure = "give it more memory, or smaller batches, and use --retry-failed"
+        error = f"its worker process died each time, also with no job beside it: {told.rstrip('.')}; {cure}"
+        store.fail(task, error, told, environment)
+        on_event({"task_ids": [task.id], "failed": [task.id]})
 
 
 def _failures(tasks: Sequence[Task], store: Store) -> dict[str, Record | None]:
@@ -127,6 +153,7 @@ def _run_jobs(
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
         "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
         "storage": store.place.address,
+        "identity": store.identity,
         "environment": environment,
         "execution": settings.execution,
         "plugins": plugins,
@@ -161,24 +188,6 @@ def _run_jobs(
     if stop.reason:
         raise WorkFailed(f"{stop.reason}; then run the same command to go on")
     return grid
-
-
-def _fail(
-    jobs: Sequence[Sequence[Task]],
-    deaths: dict[str, str],
-    store: Store,
-    environment: Record,
-    on_event: Callable[[Event], None],
-) -> None:
-    """Mark as failed what has killed its workers with nothing else in its job."""
-    for index, [task] in enumerate(jobs):
-        told = deaths.get(_name(index))
-        if told is None or store.record(task) is not None:
-            continue
-        cure = "give it more memory, or smaller batches, and use --retry-failed"
-        error = f"its worker process died each time, also with nothing else in its job: {told.rstrip('.')}; {cure}"
-        store.fail(task, error, told, environment)
-        on_event({"task_ids": [task.id], "failed": [task.id]})
 
 
 def _name(index: int) -> str:

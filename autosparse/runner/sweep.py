@@ -51,6 +51,7 @@ def run_sweep(
         "sweep": sweep.spec,
         "dataset": datasets[sweep.downstream.dataset] if sweep.downstream else None,
         "storage": store.place.address,
+        "identity": store.identity,
         "environment": environment,
         "plugins": plugins,
     }
@@ -124,6 +125,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     device = "cuda" if get_gpu_ids() else "cpu"
     load_plugins(shared["plugins"])
     sweep, store = SweepTask.model_validate(shared["sweep"], strict=False), Store(shared["storage"])
+    store.require(shared["identity"])
     dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))

@@ -20,7 +20,7 @@ from autosparse.tracking.client import open_experiment, tracking_errors
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.trials import log_trials
 
-FAILURE_TAGS = {"error", "traceback"}
+FAILURE_TAGS = {"error", "traceback", "failed_ms"}
 RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
 WRITERS = 8
 """Threads that write to a server; a file takes one at a time."""
@@ -127,9 +127,11 @@ class Tracker:
         if self._written(planned):
             return False
         record = self.store.record(task) or self.store.failure(task)
-        if record is None or ("error" in record and status == FAILED):
+        if record is None:
             return False
         with tracking_errors(self.client.tracking_uri):
+            if "error" in record and status == FAILED and self._told(run_id, record):
+                return False
             if run_id is None:
                 run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
             if run_id is not None and status != FINISHED and self.client.get_run(run_id).data.metrics:
@@ -142,6 +144,11 @@ class Tracker:
                 self.client.update_run(run_id, status="RUNNING")
             self._write(run_id, planned, record, fresh)
         return True
+
+    def _told(self, run_id: str | None, record: Record) -> bool:
+        """Whether a failed run tells of this failure, and not of an earlier one."""
+        tags = self.client.get_run(run_id).data.tags
+        return bool(tags.get("failed_ms") == str(_ended(record)))
 
     def _written(self, planned: Planned[Task]) -> bool:
         """Whether MLflow has it as finished, under this label."""
@@ -162,7 +169,11 @@ class Tracker:
         tags = {} if fresh else _tag_texts(planned, record)
         failed, relabelled = "error" in record, self.known.get(planned.task.id, ("", ""))[1] == FINISHED
         if failed:
-            tags |= {"error": record["error"], "traceback": record["traceback"][-5000:]}
+            tags |= {
+                "error": record["error"],
+                "traceback": record["traceback"][-5000:],
+                "failed_ms": str(_ended(record)),
+            }
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         self.client.log_batch(

@@ -37,13 +37,12 @@ def measure(options: Options) -> list[Result]:
     count = 200 if options.quick else 1000
     with tempfile.TemporaryDirectory(prefix="autosparse-scale-") as scratch:
         folder = Path(scratch)
-        folder.chmod(0o755)
         plan, store = finished(count, folder / "results")
         results.append(rate("SQLite", plan, store, f"sqlite:///{folder / 'mlflow.db'}"))
         if reason := why_no_postgres():
             results.append(Figure("cells logged: a server with Postgres", 0, "cells/s", f"not measured: {reason}"))
         else:
-            with Postgres(folder / "pg") as postgres, MlflowServer(folder / "mlflow", postgres.uri, 4) as server:
+            with Postgres() as postgres, MlflowServer(folder / "mlflow", postgres.uri, 4) as server:
                 results.append(rate("a server with Postgres", plan, store, server.uri))
                 results.append(rate("Postgres without a server", plan, store, postgres.uri, "direct"))
     return results

@@ -94,5 +94,20 @@ def test_a_cell_that_kills_its_workers_keeps_no_other_from_being_done(tmp_path):
     assert code == 1, err
     [failed] = json.loads(out)["failed"]
     assert failed["id"] == work.plan.cells[3].task.id
-    assert "its worker died" in failed["reason"]
+    assert "worker process died each time" in failed["reason"]
     assert work.finished() == 23
+    assert sorted(run.info.status for run in work.runs()) == ["FAILED", *["FINISHED"] * 23]
+
+
+def test_a_cell_for_which_memory_is_too_small_is_marked_and_done_where_there_is_enough(tmp_path):
+    work = Work(tmp_path, {"name": "hungry", "grid": {**GRID, "seeds": [0], "recipe": {"epochs": 300}}})
+    work.environment |= {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
+    code, out, err = ended(work.start("--json", "--workers", "1"))
+    assert code == 1, err
+    [failed] = json.loads(out)["failed"]
+    assert "the node running low on memory; give it more memory" in failed["reason"]
+    assert [run.info.status for run in work.runs()] == ["FAILED"]
+    for name in ("RAY_memory_usage_threshold", "RAY_memory_monitor_refresh_ms"):
+        del work.environment[name]
+    assert work.run("--retry-failed")["failed"] == []
+    work.assert_each_once()

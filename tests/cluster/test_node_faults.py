@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -85,13 +86,19 @@ def test_a_node_that_dies_in_mid_scoring_costs_no_shard(two_nodes, tmp_path):
     assert disturbed.kept == 800_000
 
 
-def test_storage_that_a_node_does_not_see_is_refused_with_the_node_and_the_cure(tmp_path):
+@pytest.mark.parametrize("late", [False, True], ids=["there at the start", "joins later"])
+def test_storage_that_a_node_does_not_see_is_refused_with_the_node_and_the_cure(tmp_path, late):
     hidden = f"mount -t tmpfs none {tmp_path}"
     if subprocess.run(["unshare", "-m", "sh", "-c", hidden], capture_output=True).returncode:
         pytest.skip("mount namespaces need a privilege that is not given here")
     ray = Path(sys.executable).with_name("ray")
-    with LocalCluster(1) as cluster:
+    work = Work(tmp_path / "work", {"name": "blind", "grid": GRID})
+    with LocalCluster(0 if late else 1) as cluster:
         join = f"{hidden} && exec {ray} start --address={cluster.address} --num-cpus=1 --object-store-memory=80000000"
+        process = work.start(cluster=cluster) if late else None
+        if process:
+            wait_for(lambda: (work.storage / ".identity").exists(), process)
+            time.sleep(10)  # by now it waits for a node
         blind = subprocess.Popen(
             ["unshare", "-m", "sh", "-c", f"{join} --block"],
             env={**cluster.environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},
@@ -99,13 +106,18 @@ def test_storage_that_a_node_does_not_see_is_refused_with_the_node_and_the_cure(
             stderr=subprocess.DEVNULL,
         )
         try:
-            wait_for(lambda: cluster.alive == 3)
-            work = Work(tmp_path / "work", {"name": "blind", "grid": GRID})
-            code, _, err = ended(work.start(cluster=cluster))
+            if process is None:
+                wait_for(lambda: cluster.alive == 3)
+                process = work.start(cluster=cluster)
+            code, _, err = ended(process)
         finally:
             blind.terminate()
             blind.wait(60)
-    assert code == 2
-    assert f"{work.storage} is not shared: node " in err
-    assert "a folder that all 3 nodes mount at this path" in err
+    if late:
+        assert code == 1
+        assert f"{work.storage} is not shared: what the driver has there is not here" in err
+    else:
+        assert code == 2
+        assert f"{work.storage} is not shared: node " in err
+        assert "a folder that all 3 nodes mount at this path" in err
     assert work.finished() == 0

@@ -1,10 +1,13 @@
 """A grid and a scoring pass on a real cluster of two nodes: both work, and what comes out is that of one process."""
 
+import contextlib
 import json
+import warnings
 
 import pyarrow.parquet as pq
 import pytest
 from commands import GRID, IRP, RECIPE, Work, ended, start
+from local_mlflow import MlflowServer, Postgres, why_no_postgres
 
 import autosparse as asp
 from autosparse.autos import load_scorer
@@ -20,9 +23,21 @@ LONG = {"epochs": 60, "batch_size": 64}
 
 
 @pytest.fixture(scope="module")
-def work(two_nodes, tmp_path_factory):
+def server(tmp_path_factory):
+    """An MLflow server on Postgres; on SQLite, with a warning, where there is none."""
+    with contextlib.ExitStack() as stack:
+        backend = None
+        if reason := why_no_postgres():
+            warnings.warn(f"the MLflow server is on SQLite: {reason}", stacklevel=1)
+        else:
+            backend = stack.enter_context(Postgres()).uri
+        yield stack.enter_context(MlflowServer(tmp_path_factory.mktemp("server"), backend))
+
+
+@pytest.fixture(scope="module")
+def work(two_nodes, server, tmp_path_factory):
     grid = {**GRID, "methods": ["dense", "snip", "random"], "recipe": LONG}
-    work = Work(tmp_path_factory.mktemp("work"), {"name": "two-nodes", "grid": grid})
+    work = Work(tmp_path_factory.mktemp("work"), {"name": "two-nodes", "grid": grid}, server.uri)
     work.told = work.run(cluster=two_nodes)
     return work
 
@@ -39,11 +54,11 @@ def test_its_results_are_those_of_a_single_process(work):
 
 
 @pytest.fixture(scope="module")
-def pipeline(two_nodes, tmp_path_factory):
+def pipeline(two_nodes, server, tmp_path_factory):
     methods = ["snip", {"criterion": "autos", "scorer": "mine"}]
     scorers = {"mine": {"irp": "snip", "epochs": 2}}
     content = {"name": "pipeline", "irp": IRP, "scorers": scorers, "grid": {**GRID, "methods": methods}}
-    work = Work(tmp_path_factory.mktemp("work"), content)
+    work = Work(tmp_path_factory.mktemp("work"), content, server.uri)
     work.told = work.run(cluster=two_nodes)
     return work
 

@@ -95,17 +95,83 @@ def example_secrets():
     return (CLUSTER / "kubernetes" / "base" / "secrets.env.example").read_text().splitlines()
 
 
-@pytest.mark.parametrize("template", PODS)
-def test_pod_is_reached_only_by_a_rule(template):
-    labels = template["metadata"]["labels"].items()
+def test_nothing_is_open_without_a_rule():
     policies = [policy["spec"] for policy in named("NetworkPolicy")]
-    assert any(
-        set(p["podSelector"].get("matchLabels", {}).items()) <= labels
-        for p in policies
-        if "Ingress" in p["policyTypes"]
-    )
-    everything = next(p for p in policies if p["podSelector"] == {} and "Ingress" in p["policyTypes"])
-    assert everything == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    assert {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]} in policies
+
+
+RAY, MLFLOW, POSTGRES, SUBMITTER, OPERATOR, STRANGER = (
+    {"app.kubernetes.io/component": "ray"},
+    {"app.kubernetes.io/name": "mlflow"},
+    {"app.kubernetes.io/name": "postgres"},
+    {"app.kubernetes.io/component": "submitter"},
+    {"app.kubernetes.io/component": "kuberay-operator"},
+    {"app": "anything"},
+)
+
+
+def test_pods_have_the_labels_that_the_rules_go_by():
+    for labels in (RAY, MLFLOW, POSTGRES, SUBMITTER):
+        assert any(labels.items() <= pod.values[0]["metadata"]["labels"].items() for pod in PODS), labels
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "port", "open_"),
+    [
+        (RAY, RAY, 6379, True),
+        (RAY, MLFLOW, 5000, True),
+        (MLFLOW, POSTGRES, 5432, True),
+        (SUBMITTER, RAY, 8265, True),
+        (RAY, POSTGRES, 5432, False),
+        (SUBMITTER, MLFLOW, 5000, False),
+        (SUBMITTER, RAY, 6379, False),
+        (MLFLOW, RAY, 8265, False),
+        (POSTGRES, MLFLOW, 5000, False),
+    ],
+)
+def test_pods_reach_each_other_where_a_rule_says_so_on_both_sides(source, target, port, open_):
+    out = reaches("Egress", source, target, port, elsewhere=False)
+    assert (out and reaches("Ingress", target, source, port, elsewhere=False)) == open_
+
+
+def test_from_elsewhere_only_the_operator_gets_in_and_only_to_the_dashboard():
+    assert reaches("Ingress", RAY, OPERATOR, 8265, elsewhere=True)
+    assert not reaches("Ingress", RAY, OPERATOR, 6379, elsewhere=True)
+    for pod in (RAY, MLFLOW, POSTGRES, SUBMITTER):
+        for port in (5000, 5432, 6379, 8265):
+            assert not reaches("Ingress", pod, STRANGER, port, elsewhere=True)
+
+
+@pytest.mark.parametrize("pod", [RAY, MLFLOW, POSTGRES, SUBMITTER])
+def test_every_pod_may_ask_for_names(pod):
+    assert reaches("Egress", pod, {"k8s-app": "kube-dns"}, 53, elsewhere=True)
+
+
+def test_mlflow_is_where_ray_looks_for_it():
+    (service,) = [service for service in named("Service") if service["metadata"]["name"] == "mlflow"]
+    (port,) = service["spec"]["ports"]
+    head = named("RayCluster")[0]["spec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    (uri,) = [variable["value"] for variable in head["env"] if variable["name"] == "MLFLOW_TRACKING_URI"]
+    assert uri == f"http://mlflow:{port['port']}"
+
+
+def reaches(direction, pod, other, port, elsewhere):
+    """Whether a policy of ``pod`` lets it talk with ``other``, in its own namespace or elsewhere, in one direction."""
+    key, side = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
+    for policy in (policy["spec"] for policy in named("NetworkPolicy")):
+        if not policy["podSelector"].get("matchLabels", {}).items() <= pod.items():
+            continue
+        for rule in policy.get(key, ()) if direction in policy["policyTypes"] else ():
+            peers, ports = rule.get(side), [allowed["port"] for allowed in rule.get("ports", ())]
+            met = peers is None or any(
+                "podSelector" in peer
+                and ("namespaceSelector" in peer) == elsewhere
+                and peer["podSelector"].get("matchLabels", {}).items() <= other.items()
+                for peer in peers
+            )
+            if met and (not ports or port in ports):
+                return True
+    return False
 
 
 def test_no_service_is_public():

@@ -1,7 +1,7 @@
 """The files for ``ray up``: by Ray's own schema and with Ray's own defaults, closed and authenticated."""
 
 import pytest
-from cluster_files import load, strings
+from cluster_files import CLUSTER, load, strings
 
 FILES = ("aws", "gcp", "on-premise")
 
@@ -42,3 +42,16 @@ def test_head_is_on_demand_and_workers_are_spot(name):
     assert where[spot[0]] == spot[1]
     assert types["gpu-spot"]["resources"]["GPU"] > 0
     assert types["gpu-spot"]["min_workers"] < types["gpu-spot"]["max_workers"]
+
+
+def test_what_is_left_out_is_no_part_of_the_package():
+    excluded = load("ray/on-premise.yaml")["rsync_exclude"]
+    inside = {path.name for path in (CLUSTER.parent / "autosparse").rglob("*")}
+    assert "data" in inside, "a package and a folder of data sets have the name"
+    assert not {pattern for pattern in excluded if not pattern.startswith("/")} & inside
+
+
+@pytest.mark.parametrize("tool", ["rsync", "tmux"])
+def test_the_image_has_what_the_launcher_calls_in_it(tool):
+    installed = (CLUSTER / "docker" / "Dockerfile").read_text().partition("apt-get install")[2].partition("&&")[0]
+    assert tool in installed.split()

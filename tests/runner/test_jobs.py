@@ -11,11 +11,13 @@ from autosparse.data import load_dataset
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
+from autosparse.runner import cells
 from autosparse.runner.cells import run_cell
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.seeds import generator
+from autosparse.training import Execution
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 
@@ -96,3 +98,51 @@ def test_a_streamed_cell_on_ray_equals_the_same_cell_here(plan, streamed, tmp_pa
     here = run_cell(plan.cells[0].task, store, in_process, "cpu")
     assert there["history"] == here["history"]
     assert there["kept"] == here["kept"] == there["total"] - round(there["total"] * 0.5)
+
+
+class Silent:
+    """Reports that nobody reads."""
+
+    def progress(self, tasks, numbers):
+        pass
+
+
+@pytest.mark.parametrize(("retries", "done"), [(0, [1, 3]), (1, [1, 3, 2]), (2, [1, 3, 2])])
+def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
+    jobs, tiny_digits, tmp_path, monkeypatch, retries, done
+):
+    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "sparsities": [0.5]}
+    content = {"name": "again", "grid": {**grid, "seeds": [1, 2, 3], "recipe": {"epochs": 1}}}
+    tasks = [planned.task for planned in make_plan(parse_experiment(content, "again.yaml")).cells]
+    build_model, tried = cells.build_model, []
+
+    def fail_once(name, classes, shape, seed):
+        tried.append(seed)
+        if seed == tasks[1].init_seed and tried.count(seed) == 1:
+            raise OSError("a cable was pulled")
+        return build_model(name, classes, shape, seed)
+
+    monkeypatch.setattr(cells, "build_model", fail_once)
+    monkeypatch.setattr(cells, "company", lambda make, *given: 3)
+    store, execution = Store(tmp_path), Execution()
+    outcomes = [
+        outcome
+        for some in jobs._outcomes(tasks, store, {"digits": tiny_digits}, "cpu", execution, retries, Silent())
+        for outcome in some
+    ]
+    assert len(outcomes) == 3
+    assert [task.seed for task, outcome in outcomes if isinstance(outcome, dict)] == done
+    assert [str(outcome) for _, outcome in outcomes if isinstance(outcome, Exception)] == ["a cable was pulled"] * (
+        retries == 0
+    )
+
+
+def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(jobs, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(jobs.tune, "report", told.append)
+    store = Store(tmp_path / "results")
+    store.prepare()
+    shared = {"storage": store.place.address, "identity": "the driver's", "plugins": ()}
+    jobs.run_job({"job": 0}, shared)
+    assert "is not shared: what the driver has there is not here; put --storage on a folder" in told[0]["stop"]
+    assert [path.name for path in store.root.iterdir()] == [".identity"]

@@ -188,9 +188,18 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
     assert (outcome.done, outcome.failed, len(rounds)) == (1, [], 2)
 
 
-def test_why_workers_gave_up_is_told(settings, monkeypatch, capsys):
+def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monkeypatch, capsys):
+    from ray.tune.experiment import trial
+
     from autosparse.runner import stage
 
+    class Refusing:
+        def __getattr__(self, name):
+            assert name not in ("load", "loads"), "what lies on the storage may be anybody's"
+            return getattr(pickles, name)
+
+    pickles = trial.cloudpickle
+    monkeypatch.setattr(trial, "cloudpickle", Refusing())
     monkeypatch.setattr(stage, "DEATHS", 0)
     plan = replace(cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=("absent_module",))
     outcome = run_plan(plan, settings, Talk())
@@ -201,7 +210,7 @@ def test_why_workers_gave_up_is_told(settings, monkeypatch, capsys):
 def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, monkeypatch):
     from autosparse.runner import stage
 
-    for name in ("DEATHS", "DEATHS_ALONE"):
+    for name in ("DEATHS", "DEATHS_ALONE"):  # tests/cluster/test_bad_machine.py has more of them
         monkeypatch.setattr(stage, name, 0)
     plan = cells_only("deadly", methods=["random"], seeds=[0, 1], sparsities=[0.5])
     deadly, run_job = plan.cells[0].task, stage.run_job

@@ -116,6 +116,24 @@ def dying(folder, times, number=1):
     return work
 
 
+def test_where_ray_data_gives_up_it_is_asked_again_for_what_is_missing(stream, features, tmp_path, monkeypatch):
+    watched, asked = stream.ShardStream._watched, []
+
+    def give_up_after_a_shard(self, results, shards):
+        asked.append(0)
+        for row in watched(self, results, shards):
+            yield row
+            asked[-1] += 1
+            if len(asked) == 1:
+                raise stream.stream._GaveUp("the actor is unavailable")
+
+    monkeypatch.setattr(stream.ShardStream, "_watched", give_up_after_a_shard)
+    files = open_features(features).files
+    counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 0), files)
+    assert [int(n[0]) for n in counts] == [shard.rows for shard in files]
+    assert asked == [1, len(files) - 1]
+
+
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
     counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 1), files, actors=True)

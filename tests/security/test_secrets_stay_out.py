@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from autosparse import cli
 from autosparse.cli import app
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, safe_uri
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
@@ -76,6 +76,13 @@ def demo() -> Path:
     from autosparse.cli.demo import demo_file
 
     return demo_file()
+
+
+def test_a_password_in_the_query_of_an_address_is_hidden_and_the_rest_is_not():
+    told = safe_uri(
+        "lost 'postgresql://db/mlflow?user=me&password=hunter2&sslmode=require' and s3://b/x?secret_key=h;2"
+    )
+    assert told == "lost 'postgresql://db/mlflow?user=me&password=***&sslmode=require' and s3://b/x?secret_key=***"
 
 
 @pytest.mark.parametrize("password", PASSWORDS)

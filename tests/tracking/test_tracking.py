@@ -151,6 +151,13 @@ def test_a_failure_becomes_a_failed_run_that_a_later_success_turns_into_a_finish
     (run,) = runs_of(client)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == "it diverged"
+    assert not Tracker(client, "exp", store).log(planned), "it is told already"
+
+    store.fail(planned.task, "its worker died", "Killed", ENVIRONMENT)
+    assert Tracker(client, "exp", store).log(planned)
+    (run,) = runs_of(client)
+    assert (run.info.status, run.data.tags["error"]) == ("FAILED", "its worker died")
+
     store.finish(planned.task, result(50.0), ENVIRONMENT)
     Tracker(client, "exp", store).log(planned)
     (run,) = runs_of(client)

@@ -1,0 +1,72 @@
+"""What Tune tells of trials that failed: which of them ended their worker processes."""
+
+from types import SimpleNamespace
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+
+WORKER = """Failure # 1 (occurred at 2026-01-01_00-00-00)
+The actor died unexpectedly before finishing this task.
+\tpid: 1
+The actor is dead because its worker process has died. Worker exit type: SYSTEM_ERROR Worker exit detail: It was killed.
+"""
+NODE = """Failure # 2 (occurred at 2026-01-01_00-00-00)
+The actor died unexpectedly before finishing this task.
+The actor is dead because its node has died. Node Id: ab
+"""
+MEMORY = """Failure # 1 (occurred at 2026-01-01_00-00-00)
+1 worker(s) were killed due to the node running low on memory. Memory on the node was 9GB used / 10GB limit.
+Consider provisioning more memory.
+"""
+OURS = """Failure # 1 (occurred at 2026-01-01_00-00-00)
+ray::ImplicitFunc.train() (pid=1)
+autosparse.errors.AutosparseError: plugin 'x' cannot be imported
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "deaths"),
+    [
+        (WORKER, {"job-00007": "It was killed."}),
+        (WORKER + WORKER, {"job-00007": "It was killed."}),
+        (MEMORY, {"job-00007": "1 worker(s) were killed due to the node running low on memory"}),
+        (WORKER + NODE, {}),
+        (NODE + WORKER, {}),
+        (OURS, {}),
+        (None, {}),
+    ],
+    ids=["worker", "worker twice", "memory", "node last", "node first", "an error", "none"],
+)
+def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deaths):
+    from autosparse.runner.silence import worker_deaths
+
+    assert worker_deaths([SimpleNamespace(error=error, path="results/tune/ab/job-00007")]) == deaths
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (WORKER + MEMORY, "1 worker(s) were killed due to the node running low on memory"),
+        (NODE + WORKER, "It was killed."),
+        (OURS, "autosparse.errors.AutosparseError: plugin 'x' cannot be imported"),
+    ],
+)
+def test_the_last_failure_is_told_in_a_line(error, told):
+    from autosparse.runner.silence import first_error
+
+    assert first_error(SimpleNamespace(errors=[error])) == told
+
+
+def test_a_worker_that_ray_kills_for_want_of_memory_is_to_tune_one_that_died(monkeypatch):
+    from ray.exceptions import OutOfMemoryError, RayActorError
+
+    from autosparse.runner import silence
+
+    seen = []
+    monkeypatch.setattr(silence, "_tunes_own", lambda manager, tracked_actor_task, exception: seen.append(exception))
+    silence._task_failed(None, None, OutOfMemoryError("node running low on memory"))
+    silence._task_failed(None, None, ValueError("another"))
+    assert isinstance(seen[0], RayActorError)
+    assert silence.SHORT in str(seen[0])
+    assert isinstance(seen[1], ValueError)
