@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from autosparse.experiment.tasks import Cell, Task
 from autosparse.files import canonical_json
 
-SMALLEST = 8
-"""No job is cut smaller than this part of one worker's share: starting a job takes half a second."""
+SMALLEST = 32
+"""No job is cut smaller than this part of one worker's share: starting one takes a sixth of a second, and waiting for
+the last one as long as it takes."""
 
 
 def pack(tasks: Sequence[Task], workers: int, cost: Callable[[Task], float]) -> list[list[Task]]:
