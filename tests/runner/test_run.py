@@ -207,6 +207,7 @@ def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monk
     assert "absent_module" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, monkeypatch):
     from autosparse.runner import stage
 
