@@ -18,11 +18,14 @@ QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "inf",
 }
-"""No usage reports, no reporter of Tune's beside our progress bars, Ctrl-C comes to us, and a trial of a sweep may tell
-of an epoch without what the sweep maximises."""
+"""No usage reports, no reporter of Tune's beside our progress bars, no logs and snapshots of its own on the storage
+(records and MLflow have it all, and nothing reads them), Ctrl-C comes to us, and a trial of a sweep may tell of an
+epoch without what the sweep maximises."""
 
 
 @contextlib.contextmanager
