@@ -13,7 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 
-LOCKED = {"CUDA_VERSION": "cuda-toolkit", "RAY_VERSION": "ray", "MLFLOW_VERSION": "mlflow"}
+LOCKED = {"CUDA_VERSION": "cuda-toolkit", "RAY_VERSION": "ray"}
 """Which package of requirements.lock says the version."""
 
 IMAGE = r"(?m)^docker:\n  image: (\S+)$"

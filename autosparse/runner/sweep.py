@@ -1,10 +1,11 @@
 """A sweep on Ray Tune: its search spaces, searchers and schedulers choose; our records say what has been done."""
 
+import contextlib
 import functools
 import secrets
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ from autosparse.runner import trial as one
 from autosparse.runner.jobs import Arrays, from_arrays, here
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.silence import first_error, fit
+from autosparse.runner.silence import first_error, fit, worker_deaths
 from autosparse.runner.trial import Trial, finish_sweep, tried
 from autosparse.runner.work import survivals_of
 
@@ -41,7 +42,8 @@ def run_sweep(
     """Try all candidates and write the sweep's record; what an earlier process did of a trial is not done again.
 
     Tune's own restore is not used: it unpickles. The searcher draws the same candidates again (or, if it learns,
-    is told of those known), and each goes on from its own checkpoint.
+    is told of those known), and each goes on from its own checkpoint. A trial that kills its workers is tried once more
+    with none beside it, and has failed if it does so again.
 
     :raises WorkersDied: where trials are left.
     :raises WorkFailed: where none ended well.
@@ -56,12 +58,36 @@ def run_sweep(
         "plugins": plugins,
     }
     seen = _Seen(sweep, store, on_event)
-    scratch = store.root / "tune" / secrets.token_hex(4)
     resources = {"cpu": 1, "gpu": settings.gpus_per_job}
+    trainable = tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources)
+    grid = _search(trainable, seen, job_count(settings))
+    if worker_deaths(grid):
+        before = {trial.task.id: trial.reached for trial in seen.unfinished}
+        grid = _search(trainable, seen, 1)
+        deaths = {seen.task_ids[name]: told for name, told in worker_deaths(grid).items()}
+        for trial in seen.unfinished:
+            if trial.task.id in deaths and trial.reached == before.get(trial.task.id):
+                trial.write(one.FAILED, f"its worker process died each time, also alone: {deaths[trial.task.id]}")
+    if unfinished := seen.unfinished:
+        why = f" ({told})" if (told := first_error(grid)) else ""
+        raise WorkersDied(
+            f"{len(unfinished)} of {len(seen.values)} trials did not come to an end{why}; run again to go on"
+        )
+    trials = seen.trials
+    if not any(trial.status == one.DONE for trial in trials):
+        for trial in trials:
+            trial.forget()  # what asks for another try means all of them
+        raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
+    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
+
+
+def _search(trainable: Any, seen: "_Seen", workers: int) -> tune.ResultGrid:
+    """Have Tune try the candidates, each from where it is; those that are over tell their history again."""
+    scratch = seen.store.root / "tune" / secrets.token_hex(4)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources),
-        param_space=_space(sweep),
-        tune_config=_choosing(sweep, store, job_count(settings)),
+        trainable,
+        param_space=_space(seen.sweep),
+        tune_config=_choosing(seen.sweep, seen.store, workers),
         run_config=tune.RunConfig(
             name=scratch.name,
             storage_path=str(scratch.parent),
@@ -72,19 +98,13 @@ def run_sweep(
     )
     try:
         grid = fit(tuner)
+    except Exception as error:
+        raise seen.error or error from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if grid is None:
         raise WorkersDied("Ray Tune gave up waiting for a node that had died; run again to go on")
-    trials = [Trial(store, sweep, values) for values in seen.values.values()]
-    if unfinished := [trial for trial in trials if not trial.over]:
-        why = f" ({told})" if (told := first_error(grid)) else ""
-        raise WorkersDied(f"{len(unfinished)} of {len(trials)} trials did not come to an end{why}; run again to go on")
-    if not any(trial.status == one.DONE for trial in trials):
-        for trial in trials:
-            trial.forget()  # what asks for another try means all of them
-        raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
-    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
+    return grid
 
 
 class _Seen(tune.Callback):
@@ -93,26 +113,52 @@ class _Seen(tune.Callback):
     def __init__(self, sweep: SweepTask, store: Store, on_event: Callable[[Record], None]):
         self.sweep, self.store, self.on_event = sweep, store, on_event
         self.values: dict[str, dict[str, Any]] = {}
+        self.task_ids: dict[str, str] = {}
+        """By Tune's names of the trials, of which several may have one candidate."""
         self.over: set[str] = set()
+        self.error: AutosparseError | None = None
+        """What a storage that is away has made of a trial's end."""
+
+    @property
+    def trials(self) -> list[Trial]:
+        """As they stand now."""
+        return [Trial(self.store, self.sweep, values) for values in self.values.values()]
+
+    @property
+    def unfinished(self) -> list[Trial]:
+        """Those of which something is left to do."""
+        return [trial for trial in self.trials if not trial.over]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune saves its callbacks for a restore, which we never do
 
-    def _known(self, config: dict[str, Any]) -> Trial:
-        known = Trial(self.store, self.sweep, values_of(config))
+    @contextlib.contextmanager
+    def _telling(self) -> Iterator[None]:
+        """Tune makes text of what a callback raises."""
+        try:
+            yield
+        except AutosparseError as error:
+            self.error = error
+            raise
+
+    def _known(self, trial: Any) -> Trial:
+        known = Trial(self.store, self.sweep, values_of(trial.config))
         self.values[known.task.id] = known.values
+        self.task_ids[trial.trial_id] = known.task.id
         return known
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune before the first epoch."""
-        self._known(trial.config)
+        with self._telling():
+            self._known(trial)
         self.on_event({"running": [self.sweep.id]})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a trial has ended or was stopped."""
-        known = self._known(trial.config)
-        if not known.over:
-            known.write(one.STOPPED)
+        with self._telling():
+            known = self._known(trial)
+            if not known.over:
+                known.write(one.STOPPED)
         self.over.add(known.task.id)
         latest = {"accuracy": known.value} if self.sweep.downstream and known.value is not None else {}
         share = min(1.0, len(self.over) / self.sweep.size)
@@ -159,6 +205,7 @@ def _distribution(given: dict[str, tuple[Any, ...]]) -> Any:
 def _choosing(sweep: SweepTask, store: Store, workers: int) -> tune.TuneConfig:
     """Who chooses the candidates, and who stops them."""
     shared: dict[str, Any] = {"metric": sweep.metric, "mode": "max", "reuse_actors": True}
+    shared["trial_dirname_creator"] = lambda trial: trial.trial_id
     if sweep.asha:
         longest = max(candidate(sweep.fit, point).epochs for point in [{}, *extremes(sweep)])
         grace = min(sweep.asha.grace, longest)

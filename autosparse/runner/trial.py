@@ -51,6 +51,12 @@ class Trial:
         return self.status != RUNNING
 
     @property
+    def reached(self) -> int:
+        """The epoch after which it would go on."""
+        found = self.checkpoints.newest()
+        return found.step if found else 0
+
+    @property
     def value(self) -> float | None:
         """What the sweep maximises, as it was measured last."""
         found = [numbers[self.sweep.metric] for numbers in self.history if self.sweep.metric in numbers]

@@ -110,3 +110,9 @@ def test_a_grid_too_large_to_be_meant_is_refused_before_it_is_expanded(monkeypat
     monkeypatch.setattr(plan_module, "MAX_CELLS", 10)
     with pytest.raises(AutosparseError, match="18 cells"):
         plan_of(grid=grid())
+
+
+def test_a_million_cells_by_mistake_are_refused_at_once():
+    million = {**grid(), "seeds": list(range(1000)), "sparsities": [place / 1001 for place in range(1, 1001)]}
+    with pytest.raises(AutosparseError, match=r"more than 200,000: split it up"):
+        plan_of(grid=million)

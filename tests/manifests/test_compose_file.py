@@ -123,11 +123,13 @@ def test_build_finds_its_files():
             assert f"!{source}" in allowed
 
 
-def test_docker_accepts_the_file(tmp_path):
+@pytest.mark.parametrize("beside", [(), ("docker/compose.gpu.yaml",)], ids=["alone", "with GPUs"])
+def test_docker_accepts_the_file(tmp_path, beside):
     if not shutil.which("docker") or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode:
         pytest.skip("no docker compose here")
     secrets = tmp_path / ".env"
     secrets.write_text(re.sub(r"(?m)^(\w+)=$", r"\1=planted", (CLUSTER / "docker" / ".env.example").read_text()))
-    files = ["--file", CLUSTER / FILE, "--env-file", CLUSTER / "versions.env", "--env-file", secrets]
+    files = [part for path in (FILE, *beside) for part in ("--file", CLUSTER / path)]
+    files += ["--env-file", CLUSTER / "versions.env", "--env-file", secrets]
     ran = subprocess.run(["docker", "compose", *files, "config", "--quiet"], capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from autosparse.errors import Unreachable
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
@@ -128,8 +129,12 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
     plan = plan_of("deadly", points=[{"lr": 0.01}], epochs=30)
     sweep = plan.sweeps[0].task
 
+    killed = set()
+
     def kill_each(self, iteration, trials, trial, result, **info):
-        os.kill(result["pid"], signal.SIGKILL)
+        if result["epoch"] not in killed:
+            killed.add(result["epoch"])
+            os.kill(result["pid"], signal.SIGKILL)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_result", kill_each)
@@ -141,6 +146,38 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
     assert (outcome.done, outcome.failed) == (1, [])
     [row] = Store(settings.storage).record(sweep)["result"]["trials"]
     assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
+
+
+def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_from(settings, monkeypatch):
+    from autosparse.runner import sweep as module  # here: Ray is imported after its session's settings
+
+    whole = module._trainable
+
+    def deadly(config, shared):
+        if config["point"].get("batch_size") == 123:
+            os.kill(os.getpid(), signal.SIGKILL)
+        whole(config, shared)
+
+    monkeypatch.setattr(module, "_trainable", deadly)
+    plan = plan_of("killer", points=[{"batch_size": 123}, {"lr": 0.01}], epochs=2)
+    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert outcome.failed == []
+    good, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    assert (good["status"], good["epochs"]) == ("done", 2)
+    assert bad["status"] == "failed"
+    assert "its worker process died each time, also alone" in bad["error"]
+
+
+def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_by_its_name(settings, monkeypatch):
+    from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
+
+    def away(self, trial):
+        raise Unreachable("s3://bucket/x does not answer")
+
+    monkeypatch.setattr(_Seen, "_known", away)
+    plan = plan_of("away", points=[{"lr": 0.01}], epochs=2)
+    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert [reason for _, reason in outcome.failed] == ["s3://bucket/x does not answer"]
 
 
 def test_optuna_chooses_where_it_is_asked_to(settings):

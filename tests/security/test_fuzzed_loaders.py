@@ -22,7 +22,8 @@ from autosparse.experiment.strict_yaml import parse_yaml
 from autosparse.files import read_record, write_record
 from autosparse.irp import Survival, load_survival, save_survival
 from autosparse.irp.parquet import KEY, SCHEMA
-from autosparse.shards import open_features
+from autosparse.shards import open_features, save_features
+from autosparse.shards.reader import read_column, read_sample
 
 few = settings(max_examples=60, deadline=2000, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
@@ -174,6 +175,9 @@ def test_a_bomb_of_yaml(tmp_path, bomb):
 # Parquet
 
 
+PART = "part-00000.parquet"
+
+
 @pytest.fixture(scope="module")
 def survival():
     draws = torch.Generator().manual_seed(0)
@@ -183,7 +187,7 @@ def survival():
 
 @pytest.fixture
 def shard(survival, tmp_path):
-    return save_survival(survival, tmp_path / "set") / "part-00000.parquet"
+    return save_survival(survival, tmp_path / "set") / PART
 
 
 def damage(content, at, bits, cut):
@@ -193,6 +197,16 @@ def damage(content, at, bits, cut):
     return content[:cut] if cut is not None else content
 
 
+def read_features(folder):
+    """Every column of every shard."""
+    shards = open_features(folder)
+    read_sample(shards, shards.columns, 100)
+    for shard in shards.files:
+        for column in (*shards.columns, "position", "layer"):
+            list(read_column(shard, column))
+
+
+LOADERS = (load_survival, open_features, read_features)
 DAMAGE = (
     st.lists(st.integers(0, 2**16), max_size=4),
     st.lists(st.integers(1, 255), min_size=4, max_size=4),
@@ -206,7 +220,7 @@ def test_a_damaged_survival_shard(shard, survival, at, bits, cut):
     whole = shard.read_bytes()
     try:
         shard.write_bytes(damage(whole, at, bits, cut))
-        for load in (load_survival, open_features):
+        for load in LOADERS:
             refused_or_fine(load, shard.parent)
     finally:
         shard.write_bytes(whole)
@@ -232,7 +246,7 @@ def test_a_survival_shard_that_says_something_else(shard, survival, changes):
     whole = json.loads(table.schema.metadata[KEY])
     try:
         pq.write_table(table.replace_schema_metadata({KEY: json.dumps({**whole, **changes})}), shard)
-        for load in (load_survival, open_features):
+        for load in LOADERS:
             refused_or_fine(load, shard.parent)
     finally:
         pq.write_table(table, shard)
@@ -246,6 +260,36 @@ def test_positions_that_are_none(shard, column):
     pq.write_table(table.set_column(1, SCHEMA.field("position"), pa.array(column, pa.int64())), shard)
     with pytest.raises(CorruptFile):
         load_survival(shard.parent)
+
+
+@pytest.fixture
+def features(tmp_path):
+    batches = [(torch.ones(2, 10), torch.tensor([0, 1]))]
+    return save_features(torch.nn.Sequential(torch.nn.Linear(10, 40)), batches, tmp_path / "features") / PART
+
+
+@few
+@given(*DAMAGE)
+def test_a_damaged_feature_shard(features, at, bits, cut):
+    whole = features.read_bytes()
+    try:
+        features.write_bytes(damage(whole, at, bits, cut))
+        refused_or_fine(read_features, features.parent)
+    finally:
+        features.write_bytes(whole)
+
+
+KINDS = [pa.int8(), pa.uint64(), pa.float32(), pa.float64(), pa.string(), pa.binary(), pa.bool_(), pa.list_(pa.int64())]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+@pytest.mark.parametrize("column", ["layer", "position", "param"])
+def test_a_column_of_another_type(features, column, kind):
+    table = pq.read_table(features)
+    values = [[1]] * len(table) if pa.types.is_list(kind) else pa.array([1] * len(table)).cast(pa.string()).cast(kind)
+    place = table.schema.get_field_index(column)
+    pq.write_table(table.set_column(place, pa.field(column, kind), pa.array(values, kind)), features)
+    refused_or_fine(read_features, features.parent)
 
 
 # Scorers
