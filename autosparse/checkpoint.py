@@ -11,7 +11,7 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from autosparse.errors import CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import pack_record, unpack_record
 from autosparse.places import Place, place_at
 
@@ -35,8 +35,9 @@ class Checkpoints:
     The JSON file is written last and holds the checksum of the other: a checkpoint is whole or is not there.
     """
 
-    def __init__(self, place: str | Path | Place):
-        self.place = place_at(place)
+    def __init__(self, place: str | Path | Place, of: str):
+        """:param of: names the work; what another work has left in the folder is not its own."""
+        self.place, self.of = place_at(place), of
 
     def save(self, step: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
         """Write one, and keep the one before it; later steps, of no use to who is at this one, are dropped first."""
@@ -45,13 +46,16 @@ class Checkpoints:
         for useless in [other for other in self._stems() if other > stem]:
             self._remove(useless)
         self.place.write(f"{stem}.safetensors", data)
-        record = {"step": step, "sha256": hashlib.sha256(data).hexdigest(), "content": dict(content)}
+        record = {"of": self.of, "step": step, "sha256": hashlib.sha256(data).hexdigest(), "content": dict(content)}
         self.place.write(f"{stem}.json", pack_record(record))
         for old in self._stems()[KEPT:]:
             self._remove(old)
 
     def newest(self) -> Checkpoint | None:
-        """The newest that is whole; None where there is none."""
+        """The newest that is whole; None where there is none.
+
+        :raises Unreachable: where an object store does not answer: that says nothing of what it holds.
+        """
         return next((found for stem in self._stems() if (found := self._read(stem)) is not None), None)
 
     def clear(self) -> None:
@@ -68,10 +72,14 @@ class Checkpoints:
         try:
             record = unpack_record(self.place.read(f"{stem}.json"), f"{self.place}/{stem}.json")
             data = self.place.read(f"{stem}.safetensors")
-            if hashlib.sha256(data).hexdigest() != record["sha256"]:
+            if record["of"] != self.of or hashlib.sha256(data).hexdigest() != record["sha256"]:
                 return None
             return Checkpoint(int(record["step"]), from_safetensors(data), dict(record["content"]))
-        except (FileNotFoundError, CorruptFile, SafetensorError, KeyError, TypeError, ValueError):
+        except CorruptFile:
+            return None
+        except AutosparseError:
+            raise
+        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
             return None
 
     def _remove(self, stem: str) -> None:

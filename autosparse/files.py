@@ -14,6 +14,8 @@ from typing import Any
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
+PROBE = 1 << 16
+"""Bytes that must fit where work is to start: an empty file has room on a full disk."""
 
 
 def canonical_json(value: Any) -> str:
@@ -48,6 +50,8 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
+        if isinstance(error, IsADirectoryError):  # one name, not the place
+            raise AutosparseError(f"cannot write {path}: {reason}; remove what is there") from error
         cure = "make room there" if error.errno in FULL else "choose another folder or make this one writable"
         raise CannotWrite(f"cannot write {path}: {reason}; {cure}") from error
 
@@ -57,8 +61,13 @@ def require_writable(folder: Path) -> None:
     with refusing_unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{secrets.token_hex(4)}"
-        probe.touch()
-        probe.unlink()
+        try:
+            with probe.open("wb") as file:
+                file.write(bytes(PROBE))
+                file.flush()
+                os.fsync(file.fileno())
+        finally:
+            probe.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -115,7 +124,9 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
                 elif entry.is_file():
                     with entry.open("rb") as handle:
                         os.fsync(handle.fileno())
-            if path.exists():
+            if path.is_symlink():
+                path.unlink()
+            elif path.exists():
                 shutil.rmtree(path)
             temporary.replace(path)
             sync_folder(path.parent)

@@ -69,7 +69,11 @@ class Folder:
 
     def remove(self, name: str) -> None:
         """Remove a file, if it is there."""
-        (self.path / name).unlink(missing_ok=True)
+        path = self.path / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)  # what stands in the file's place
+        else:
+            path.unlink(missing_ok=True)
 
     def names(self, deep: bool = False) -> list[str]:
         """Of all files in it, and with ``deep`` in the folders in it; sorted."""

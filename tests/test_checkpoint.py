@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from autosparse.checkpoint import Checkpoints
+from autosparse.errors import Unreachable
 
 
 @pytest.fixture
 def three(tmp_path):
-    checkpoints = Checkpoints(tmp_path / "work")
+    checkpoints = Checkpoints(tmp_path / "work", "mine")
     for step in (1, 2, 11):
         checkpoints.save(step, {"x": torch.full((3,), step / 3), "n": torch.tensor(step)}, {"lr": 0.1 / step})
     return checkpoints
@@ -40,7 +41,29 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(three, suffix, damage):
 
 
 def test_nothing_is_found_where_nothing_was_saved(tmp_path):
-    assert Checkpoints(tmp_path / "absent").newest() is None
+    assert Checkpoints(tmp_path / "absent", "mine").newest() is None
+
+
+def test_what_another_work_has_left_here_is_not_gone_on_with(three):
+    assert Checkpoints(three.place, "another").newest() is None
+
+
+def test_one_that_cannot_be_read_is_passed_over_for_the_one_before(three):
+    path = three.place.path / "00000011.safetensors"
+    path.unlink()
+    path.mkdir()
+    assert three.newest().step == 2
+    three.save(3, {"x": torch.ones(3)}, {})
+    assert three.newest().step == 3
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_an_empty_one(three, monkeypatch):
+    def away(name):
+        raise Unreachable("s3://bucket does not answer")
+
+    monkeypatch.setattr(three.place, "read", away)
+    with pytest.raises(Unreachable):
+        three.newest()
 
 
 def test_cleared_work_leaves_no_folder(three):

@@ -22,6 +22,7 @@ def doctor(
     as_json: common.Json = False,
 ) -> None:
     """Say what is installed, which devices there are, whether MLflow and Ray answer, and which data are there."""
+    from rich.markup import escape
     from rich.table import Table
 
     from autosparse.runner.checkup import checkup
@@ -33,6 +34,6 @@ def doctor(
         table = Table("check", "", "detail", title="autosparse doctor")
         for f in findings:
             mark = {True: "[green]ok[/green]", False: "[red]broken[/red]", None: "[dim]absent[/dim]"}[f.ok]
-            table.add_row(f.check, mark, f.detail)
+            table.add_row(f.check, mark, escape(f.detail))
         common.out().print(table)
     raise typer.Exit(1 if any(f.ok is False for f in findings) else 0)

@@ -6,11 +6,13 @@ import json
 import os
 import platform
 import secrets
+import signal
 import threading
 import time
 from collections.abc import Iterator
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, Interrupted
+from autosparse.files import refusing_unwritable
 from autosparse.places import Bucket, Folder, Place
 
 LEASE = "driver.json"
@@ -35,11 +37,15 @@ def _refused(place: Place, holder: str = "") -> AutosparseError:
 
 @contextlib.contextmanager
 def _locked(folder: Folder) -> Iterator[None]:
-    with (folder.path / ".driver.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise _refused(folder) from error
+    path = folder.path / ".driver.lock"
+    with refusing_unwritable(path):
+        lock = path.open("a")
+    with lock:
+        with refusing_unwritable(path):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise _refused(folder) from error
         yield
 
 
@@ -56,11 +62,15 @@ def _leased(bucket: Bucket) -> Iterator[None]:
     time.sleep(SETTLED)
     if (held := _lease(bucket)).get("token") != mine:
         raise _refused(bucket, _named(held))
-    over = threading.Event()
-    beating = threading.Thread(target=_keep_beating, args=(bucket, mine, over), daemon=True)
+    over, lost = threading.Event(), threading.Event()
+    beating = threading.Thread(target=_keep_beating, args=(bucket, mine, over, lost), daemon=True)
     beating.start()
     try:
         yield
+    except Interrupted as error:
+        if lost.is_set():
+            raise _refused(bucket, " has taken this one for dead, and") from error
+        raise
     finally:
         over.set()
         beating.join()
@@ -81,11 +91,13 @@ def _wait_for_silence(bucket: Bucket) -> None:
             raise _refused(bucket, _named(now))
 
 
-def _keep_beating(bucket: Bucket, mine: str, over: threading.Event) -> None:
+def _keep_beating(bucket: Bucket, mine: str, over: threading.Event, lost: threading.Event) -> None:
     while not over.wait(BEAT):
         with contextlib.suppress(AutosparseError):  # the next beat may get through
-            if _lease(bucket).get("token", mine) != mine:
-                return  # this driver was taken for dead, and has a successor
+            if _lease(bucket).get("token", mine) != mine:  # silent for too long, this driver has a successor
+                lost.set()
+                os.kill(os.getpid(), signal.SIGTERM)  # a clean stop
+                return
             _beat(bucket, mine)
 
 
@@ -97,8 +109,12 @@ def _beat(bucket: Bucket, mine: str) -> None:
 def _lease(bucket: Bucket) -> dict[str, object]:
     """What is there; {} for nothing."""
     try:
-        found = json.loads(bucket.read(LEASE))
-    except (FileNotFoundError, ValueError):
+        content = bucket.read(LEASE)
+    except FileNotFoundError:
+        return {}
+    try:
+        found = json.loads(content)
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -57,6 +57,8 @@ class Store:
             return self.place.read(IDENTITY).decode("ascii", "replace")
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise self._unreadable(IDENTITY, error) from error
 
     def require(self, identity: str) -> None:
         """Raise in a worker whose node has something else at this path: nodes come after the driver has asked."""
@@ -84,14 +86,33 @@ class Store:
 
     def states(self, task: Task) -> Checkpoints:
         """How far an unfinished task has come."""
-        return Checkpoints(self.place.within(f"states/{task.id}"))
+        return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
 
     def record(self, task: Task) -> Record | None:
-        """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
+        """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone.
+
+        A sweep has finished as long as its winner is whole.
+        """
         found = self._read(FOLDERS[task.kind], task)
-        if found is None or task.kind not in WITH_FILES:
-            return found
-        return found if found.get("files") == _checksums(self.fetched(task.kind, task.id)) else None
+        whole = found is not None and self._has_files(task.kind, task.id, found)
+        if found is not None and task.kind == "sweep":
+            try:
+                self.result("scorer", found["result"]["best"]["id"])
+            except CorruptFile:
+                whole = False
+        return found if whole else None
+
+    def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
+        """Whether the files that a record tells of are there and whole, and none that would be read for one of them."""
+        if kind not in WITH_FILES:
+            return True
+        folder = self.fetched(kind, task_id)
+        try:
+            there = _checksums(folder)
+        except OSError as error:
+            raise self._unreadable(_name(kind, task_id), error) from error
+        files, kinds = record["files"], {Path(name).suffix for name in record["files"]}
+        return bool(files == {n: sha for n, sha in there.items() if n in files or Path(n).suffix in kinds})
 
     def finished(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a :meth:`record`: faster than asking one by one."""
@@ -114,16 +135,14 @@ class Store:
     def result(self, kind: str, task_id: str) -> Record:
         """The result in the record of a finished task of which only the id is known.
 
-        :raises AutosparseError: where there is none, or it is damaged.
+        :raises CorruptFile: where there is none, or it or a file of the task is damaged or gone.
         """
         name = f"{_name(kind, task_id)}.json"
-        try:
-            found: Record = unpack_record(self.place.read(name), name)["result"]
-        except (OSError, CorruptFile, KeyError) as error:
-            raise AutosparseError(
-                f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again"
-            ) from error
-        return found
+        record = self._unpacked(name)
+        if record is None or not _is_record(record, kind, task_id) or not self._has_files(kind, task_id, record):
+            raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
+        result: Record = record["result"]
+        return result
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since."""
@@ -148,7 +167,7 @@ class Store:
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
         """Write down why a task failed; it stays unfinished."""
-        told = {"error": safe_uri(error), "traceback": safe_uri(traceback)}
+        told = {"error": _plain(error), "traceback": _plain(traceback)}
         self._write(FAILED, task, told, environment)
 
     def _names(self, folder: str) -> set[str]:
@@ -162,14 +181,17 @@ class Store:
         self.place.write(f"{folder}/{task.id}.json", pack_record({**own, **outcome, "environment": environment}))
 
     def _read(self, folder: str, task: Task) -> Record | None:
-        name = f"{folder}/{task.id}.json"
+        found = self._unpacked(f"{folder}/{task.id}.json")
+        return found if found and _is_record(found, task.kind, task.id, folder == FAILED) else None
+
+    def _unpacked(self, name: str) -> Record | None:
+        """None where it is absent or damaged: unfinished either way, to be done again and replaced."""
         try:
-            record = unpack_record(self.place.read(name), name)
-        except (FileNotFoundError, CorruptFile):
-            return None  # unfinished either way: the task is done again and the record replaced
+            return unpack_record(self.place.read(name), name)
+        except (FileNotFoundError, IsADirectoryError, CorruptFile):
+            return None
         except OSError as error:
             raise self._unreadable(name, error) from error
-        return record if record.get("id") == task.id else None
 
     def _unreadable(self, name: str, error: OSError) -> AutosparseError:
         reason = error.strerror or error
@@ -186,6 +208,21 @@ def _name(kind: str, task_id: str) -> str:
     return f"{FOLDERS[kind]}/{task_id}"
 
 
+def _is_record(found: Record, kind: str, task_id: str, failed: bool = False) -> bool:
+    """Whether a record with the right checksum is what lies there by rights."""
+    told = {"error": str, "traceback": str} if failed else {"result": dict, "files": dict}
+    asked = {**told, "environment": dict, "ended_ms": int}
+    return (found.get("kind"), found.get("id")) == (kind, task_id) and all(
+        isinstance(found.get(name), type_) for name, type_ in asked.items()
+    )
+
+
+def _plain(text: str) -> str:
+    """Without credentials, and without what databases refuse: halves of characters, and zeros."""
+    return safe_uri(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+
+
 def _checksums(folder: Path) -> dict[str, str]:
     """SHA-256 of each file in a folder, by its path there."""
-    return {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*")) if path.is_file()}
+    files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # what systems leave has a dot
+    return {str(path.relative_to(folder)): sha256_file(path) for path in files}

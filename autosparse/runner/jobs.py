@@ -170,7 +170,12 @@ def _record(task: Task, outcome: Record | Exception, store: Store, environment: 
     if isinstance(outcome, CannotWrite):
         raise outcome  # which is nothing that the task has done
     if not isinstance(outcome, Exception):
-        store.finish(task, outcome, environment)
-        return
+        try:
+            store.finish(task, outcome, environment)
+            return
+        except (CannotWrite, Unreachable):
+            raise
+        except AutosparseError as error:  # something is in the place of its record
+            outcome = error
     text = str(outcome) if isinstance(outcome, AutosparseError) else f"{type(outcome).__name__}: {outcome}"
     store.fail(task, text, "".join(traceback.format_exception(outcome)), environment)

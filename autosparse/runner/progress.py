@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import Task
@@ -31,11 +32,11 @@ class Talk:
 
     def say(self, line: str) -> None:
         """One line of what is happening."""
-        self.console.print(f"[dim]-[/dim] {line}", soft_wrap=True)
+        self.console.print(f"[dim]-[/dim] {escape(line)}", soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """One line that should be read."""
-        self.console.print(f"[yellow]warning:[/yellow] {line}", soft_wrap=True)
+        self.console.print(f"[yellow]warning:[/yellow] {escape(line)}", soft_wrap=True)
 
     def guard(self, write: Callable[[], Any]) -> None:
         """Do something that may fail now because it will be done again at the end; say so once."""

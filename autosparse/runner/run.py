@@ -99,6 +99,22 @@ def _run(
         except BaseException:
             talk.guard(lambda: tracker.describe(summarise(plan, store), FAILED))
             raise
+    try:
+        return _finish(plan, asked, todo, store, tracker, talk)
+    except KeyboardInterrupt:
+        talk.guard(lambda: tracker.describe(summarise(plan, store), KILLED))
+        raise
+
+
+def _finish(
+    plan: Plan,
+    asked: Sequence[Planned[Task]],
+    todo: Sequence[Planned[Task]],
+    store: Store,
+    tracker: Tracker,
+    talk: Talk,
+) -> Outcome:
+    """See that MLflow has it all, and tell what has become of it."""
     left = unfinished(asked, store)
     ready = {p.task.id for p in _ready(left, store, plan)}
     failed = [(p, _reason(p.task, store, p.task.id in ready)) for p in left]

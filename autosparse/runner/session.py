@@ -6,9 +6,11 @@ import os
 import secrets
 import socket
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from autosparse.errors import AutosparseError
 from autosparse.runner.settings import Settings
@@ -64,9 +66,31 @@ def ray_session(settings: Settings) -> Iterator[None]:
         ) from error
     ray._private.worker._worker_logs_enabled = False  # it prints deaths of workers on stdout, which is for results
     try:
-        yield
+        with contextlib.nullcontext() if address else _watched(ray._private.worker._global_node):
+            yield
     finally:
         ray.shutdown()
+
+
+@contextlib.contextmanager
+def _watched(node: Any) -> Iterator[None]:
+    """Say why, where a local Ray dies: it ends this process some seconds later, without a word."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(1.0):
+            if dead := [name for name, _ in node.dead_processes()]:
+                sys.stderr.write(
+                    f"\nerror: Ray's own process {dead[0]!r} has died, killed or for want of memory; what has finished "
+                    "is kept: run the same command to go on\n"
+                )
+                return
+
+    threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        over.set()
 
 
 NODES_WITHIN = 300.0

@@ -4,15 +4,18 @@ credentials of this process out of its logs, and its pickles unread."""
 import contextlib
 import io
 import logging
+import shutil
 import sys
-from collections.abc import Iterator
-from pathlib import PurePath
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePath
 from typing import Any
 
 from ray import tune
 from ray.air.execution._internal import RayActorManager
 from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
+
+from autosparse.files import refusing_unwritable
 
 _tunes_own = RayActorManager._actor_task_failed
 
@@ -34,17 +37,22 @@ def silenced() -> Iterator[None]:
         sys.stdout.flush()
 
 
-def fit(tuner: tune.Tuner) -> tune.ResultGrid | None:
-    """``tuner.fit()``, silenced. None where Tune gave up waiting for the resources of a node that had died.
+def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | None:
+    """Make a tuner, and ``fit()`` it, silenced; ``scratch``, where it writes, is removed.
 
-    It looks for them again within each look (``RayActorManager.next``), a thousand deep, while Ray says both that they
-    are there and that they are not. Records say what has been done by then.
+    None where Tune gave up waiting for the resources of a node that had died. It looks for them again within each look
+    (``RayActorManager.next``), a thousand deep, while Ray says both that they are there and that they are not. Records
+    say what has been done by then.
     """
-    with silenced():
-        try:
-            return tuner.fit()
-        except RecursionError:
-            return None
+    try:
+        with silenced():
+            with refusing_unwritable(scratch):
+                made = tuner()
+            return made.fit()
+    except RecursionError:
+        return None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 DIED, SHORT = "worker process has died.", "running low on memory"

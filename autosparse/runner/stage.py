@@ -1,7 +1,7 @@
 """One stage of an experiment on Ray Tune: jobs of tasks of one kind, run side by side."""
 
+import functools
 import secrets
-import shutil
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -164,7 +164,8 @@ def _run_jobs(
     trainable = tune.with_resources(
         tune.with_parameters(run_job, shared=shared), {"cpu": 1, "gpu": settings.gpus_per_job}
     )
-    tuner = tune.Tuner(
+    tuner = functools.partial(
+        tune.Tuner,
         trainable,
         param_space={"job": tune.grid_search(list(range(len(jobs))))},
         tune_config=tune.TuneConfig(
@@ -181,10 +182,7 @@ def _run_jobs(
             failure_config=tune.FailureConfig(max_failures=deaths),
         ),
     )
-    try:
-        grid = fit(tuner)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    grid = fit(tuner, scratch)
     if stop.reason:
         raise WorkFailed(f"{stop.reason}; then run the same command to go on")
     return grid

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import secrets
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -84,7 +83,8 @@ def run_sweep(
 def _search(trainable: Any, seen: "_Seen", workers: int) -> tune.ResultGrid:
     """Have Tune try the candidates, each from where it is; those that are over tell their history again."""
     scratch = seen.store.root / "tune" / secrets.token_hex(4)
-    tuner = tune.Tuner(
+    tuner = functools.partial(
+        tune.Tuner,
         trainable,
         param_space=_space(seen.sweep),
         tune_config=_choosing(seen.sweep, seen.store, workers),
@@ -97,11 +97,9 @@ def _search(trainable: Any, seen: "_Seen", workers: int) -> tune.ResultGrid:
         ),
     )
     try:
-        grid = fit(tuner)
+        grid = fit(tuner, scratch)
     except Exception as error:
         raise seen.error or error from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     if grid is None:
         raise WorkersDied("Ray Tune gave up waiting for a node that had died; run again to go on")
     return grid

@@ -33,7 +33,8 @@ class Trial:
         self.store, self.sweep, self.values = store, sweep, values
         self.task = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, values))
         self.place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}/{self.task.id}")
-        self.checkpoints = Checkpoints(self.place)
+        self.of = f"{sweep.id}/{self.task.id}"
+        self.checkpoints = Checkpoints(self.place, self.of)
         known = self._read()
         self.status: str = known.get("status", RUNNING)
         self.history: list[Numbers] = known.get("history", [])
@@ -41,9 +42,15 @@ class Trial:
 
     def _read(self) -> Record:
         try:
-            return unpack_record(self.place.read(KNOWN), KNOWN)
+            known = unpack_record(self.place.read(KNOWN), KNOWN)
         except (FileNotFoundError, CorruptFile):
             return {}
+        except OSError as error:
+            reason = error.strerror or error
+            raise AutosparseError(
+                f"cannot read {self.place}/{KNOWN}: {reason}; make it readable, or remove it"
+            ) from error
+        return known if known.get("of") == self.of else {}
 
     @property
     def over(self) -> bool:
@@ -82,7 +89,7 @@ class Trial:
         if status != DONE and self._read().get("status") == DONE:
             return  # an equal candidate beside it has ended
         self.status, self.error = status, error
-        content = {"values": self.values, "status": status, "history": self.history, "error": error}
+        content = {"of": self.of, "values": self.values, "status": status, "history": self.history, "error": error}
         self.place.write(KNOWN, pack_record(content))
         if self.over:
             self.checkpoints.clear()

@@ -27,7 +27,8 @@ from autosparse.training import Execution
 SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
 """Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
 
-SCORER_FILES = ("scorer", "sample.parquet")
+ANYTHING = ("*",)
+"""May be in a folder that is named by what it holds: it is ours."""
 
 Progress = Callable[[dict[str, float]], None]
 """Called after each iteration or epoch with the ``share`` of them that is done, and the ``accuracy`` or ``loss``."""
@@ -94,7 +95,7 @@ def run_irp(
     batches = list(dataset.scoring_batches(generator(task.seed, "score", 0), limit=task.score_examples))
     saliency = {name: score(model, name, batches) for name in ("snip", "grasp")}
     folder = store.files_path("irp", task.id)
-    with atomic_folder(folder, ours=("survival", "sample.parquet")) as temporary:
+    with atomic_folder(folder, ours=ANYTHING) as temporary:
         save_survival(survival, temporary / "survival")
         pq.write_table(_survival_sample(survival, saliency), temporary / "sample.parquet")
     final = survival.masks(task.iterations)
@@ -143,7 +144,7 @@ def run_fit(
         progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
 
     scorer = fit_scorer(survivals, **task.fit.model_dump(), device=device, on_epoch=told, resume=resume)
-    with atomic_folder(store.files_path("scorer", task.id), ours=SCORER_FILES) as temporary:
+    with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")
         pq.write_table(_prediction_sample(scorer, survivals[0], task.fit.seed), temporary / "sample.parquet")
     return {"report": scorer.report, "rows": scorer.provenance["rows"]}
@@ -154,7 +155,7 @@ def take_winner(task: ScorerTask, store: Store) -> Record:
     assert task.sweep
     best = store.result("sweep", task.sweep)["best"]
     result = store.result("scorer", best["id"])
-    with atomic_folder(store.files_path("scorer", task.id), ours=SCORER_FILES) as temporary:
+    with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)
     return {**result, "winner": best}
 

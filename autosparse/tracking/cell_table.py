@@ -25,7 +25,9 @@ COUNT = "cells_in_table"
 WORTH = 1000
 """So many finished cells are worth a table, and so many new ones another."""
 MARGIN = 60_000
-"""Milliseconds by which the clocks of two drivers may differ."""
+"""Milliseconds by which the clocks of two drivers may differ. Where they differ by more, all runs are asked for."""
+FINISHED_COUNT = "cells_finished"
+"""Tag of the parent run: how many there are to find, at least."""
 MOST = 1 << 30
 """Bytes of a table that are read: half a million cells. A larger one is not one of ours."""
 VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
@@ -38,13 +40,15 @@ def finished_cells(client: MlflowClient, experiment: str) -> list[Run]:
     """What ``finished_runs(client, experiment, "cell")`` gives, but maybe without the tags in ``LEFT_OUT``."""
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
-        known = _read(client, experiment_id)
+        known, count = _read(client, experiment_id)
         if not known:
             return one_per_task(runs_of(client, experiment_id, "cell"))
         since = max(run.end for run in known) - MARGIN
         news = {run.run_id: run for run in runs_of(client, experiment_id, "cell", since)}
         gone = {run.run_id for run in runs_of(client, experiment_id, "cell", view=ViewType.DELETED_ONLY)}
-    runs = [run for run in known if run.run_id not in news.keys() | gone] + list(news.values())
+        runs = [run for run in known if run.run_id not in news.keys() | gone] + list(news.values())
+        if len(one_per_task(runs)) + len(gone) < count:
+            return one_per_task(runs_of(client, experiment_id, "cell"))
     return one_per_task(sorted(runs, key=lambda run: run.start))
 
 
@@ -52,9 +56,11 @@ def write_cell_table(tracker: Tracker) -> bool:
     """Write the table of all finished cells, where enough are not in the last one; returns whether."""
     client = tracker.client
     with tracking_errors(client.tracking_uri):
-        finished = sum(status == FINISHED for _, status, _ in tracker.known.values())
-        before = int(client.get_run(tracker.parent).data.tags.get(COUNT, 0))
-        if 0 <= finished - before < WORTH:
+        finished = [known.kind for known in tracker.known.values() if known.status == FINISHED]
+        count, tags = str(finished.count("cell")), client.get_run(tracker.parent).data.tags
+        if 0 <= len(finished) - int(tags.get(COUNT, 0)) < WORTH:
+            if COUNT in tags and tags.get(FINISHED_COUNT) != count:
+                client.log_batch(tracker.parent, tags=[RunTag(FINISHED_COUNT, count)])
             return False
         runs = [run for view in VIEWS for run in runs_of(client, tracker.experiment_id, "cell", view=view)]
         rows = [
@@ -65,21 +71,22 @@ def write_cell_table(tracker: Tracker) -> bool:
             file = Path(folder) / ARTIFACT
             file.write_bytes(gzip.compress(json.dumps(rows).encode(), compresslevel=6))
             client.log_artifact(tracker.parent, str(file))
-        client.log_batch(tracker.parent, tags=[RunTag(COUNT, str(len(rows)))])
+        client.log_batch(tracker.parent, tags=[RunTag(COUNT, str(len(rows))), RunTag(FINISHED_COUNT, count)])
     return True
 
 
-def _read(client: MlflowClient, experiment_id: str) -> list[Run]:
-    """The runs in the table; none where there is no table, or it is being written."""
+def _read(client: MlflowClient, experiment_id: str) -> tuple[list[Run], int]:
+    """The runs in the table, none where there is no table, or it is being written; and how many cells had finished."""
     parent = next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
     if parent is None or COUNT not in parent.data.tags:
-        return []
+        return [], 0
     try:
         with (
             tempfile.TemporaryDirectory() as folder,
             gzip.open(client.download_artifacts(parent.info.run_id, ARTIFACT, folder)) as file,
         ):
             content = file.read(MOST + 1)
-        return [Run(**row) for row in json.loads(content)] if len(content) <= MOST else []
+        runs = [Run(**row) for row in json.loads(content)] if len(content) <= MOST else []
+        return runs, int(parent.data.tags.get(FINISHED_COUNT, 0))
     except Exception:  # whatever is wrong with the file: MLflow has the runs themselves
-        return []
+        return [], 0

@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -32,6 +32,15 @@ WALL_SECONDS = "wall_seconds/"
 """Prefix of its metrics: the time from start to end of a stage, a point for each time that it ran."""
 
 
+class Known(NamedTuple):
+    """What MLflow has of a task."""
+
+    run_id: str | None = None
+    status: str = ""
+    label: str = ""
+    kind: str = ""
+
+
 class Tracker:
     """Writes the records of one experiment to MLflow.
 
@@ -44,18 +53,19 @@ class Tracker:
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
             self.parent = self._parent(experiment)
-            self.known: dict[str, tuple[str, str, str]] = {}
+            self.known: dict[str, Known] = {}
             for run in all_runs(client, self.experiment_id):
                 if "task_id" in run.data.tags:
                     self._know(run)
 
     def _know(self, run: Any) -> None:
         """Of two runs of a task, which a request sent twice or another driver left, the finished one stays."""
-        task_id, found = run.data.tags["task_id"], (run.info.run_id, run.info.status, run.data.tags.get("label", ""))
+        task_id, tags = run.data.tags["task_id"], run.data.tags
+        found = Known(run.info.run_id, run.info.status, tags.get("label", ""), tags.get("kind", ""))
         other = self.known.get(task_id)
-        if other is not None and other[0] != found[0]:
-            found, double = (found, other) if found[1] == FINISHED != other[1] else (other, found)
-            self.client.delete_run(double[0])
+        if other is not None and other.run_id != found.run_id:
+            found, double = (found, other) if found.status == FINISHED != other.status else (other, found)
+            self.client.delete_run(double.run_id)
         self.known[task_id] = found
 
     def _parent(self, experiment: str) -> str:
@@ -123,7 +133,7 @@ class Tracker:
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""
         task = planned.task
-        run_id, status, _ = self.known.get(task.id, (None, None, None))
+        run_id, status = self.known.get(task.id, Known())[:2]
         if self._written(planned):
             return False
         record = self.store.record(task) or self.store.failure(task)
@@ -152,8 +162,8 @@ class Tracker:
 
     def _written(self, planned: Planned[Task]) -> bool:
         """Whether MLflow has it as finished, under this label."""
-        _, status, label = self.known.get(planned.task.id, (None, None, None))
-        return status == FINISHED and label == planned.label
+        known = self.known.get(planned.task.id, Known())
+        return known.status == FINISHED and known.label == planned.label
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
         """A run that began when the task did, not when it was written."""
@@ -167,7 +177,7 @@ class Tracker:
 
     def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool) -> None:
         tags = {} if fresh else _tag_texts(planned, record)
-        failed, relabelled = "error" in record, self.known.get(planned.task.id, ("", ""))[1] == FINISHED
+        failed, relabelled = "error" in record, self.known.get(planned.task.id, Known()).status == FINISHED
         if failed:
             tags |= {
                 "error": record["error"],
@@ -188,7 +198,7 @@ class Tracker:
             log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], _ended(record))
         status = FAILED if failed else FINISHED
         self.client.set_terminated(run_id, status=status)
-        self.known[planned.task.id] = (run_id, status, planned.label)
+        self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind)
 
     def _log_files(self, run_id: str, task: Task) -> None:
         """The sample that reports draw, and the scorer itself; a survival dataset stays where it is."""

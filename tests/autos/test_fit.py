@@ -121,7 +121,7 @@ def test_a_fit_whose_last_step_diverges_is_an_error():
 
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_fit_that_goes_on_from_a_state_gives_the_same_scorer_bit_for_bit(stop, tmp_path):
-    data, kept = synthetic(rows=5000), Checkpoints(tmp_path)
+    data, kept = synthetic(rows=5000), Checkpoints(tmp_path, "fit")
 
     def keep(epoch):
         if epoch.number == stop:

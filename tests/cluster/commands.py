@@ -127,7 +127,7 @@ def wait_for(condition, process=None, within=PATIENCE):
 
 def workers_of(pid):
     """Process ids of the Ray workers beneath a process, or beneath a raylet."""
-    return [child for child in descendants(pid) if "ray::" in _command(child)]
+    return [child for child in descendants(pid) if "ray::" in command_of(child)]
 
 
 def descendants(root):
@@ -145,7 +145,7 @@ def descendants(root):
     return found
 
 
-def _command(pid):
+def command_of(pid):
     try:
         return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
     except OSError:

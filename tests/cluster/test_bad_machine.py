@@ -2,11 +2,12 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
-from commands import GRID, LONGER, Work, ended, wait_for
+from commands import GRID, LONGER, Work, command_of, descendants, ended, wait_for
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -35,15 +36,36 @@ def test_a_full_disk_is_named_and_the_same_command_finishes_when_there_is_room(t
     with pytest.raises(OSError, match="No space left"), filler.open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
+    assert_told_of(process, work)
+    assert_told_of(work.start(), work)  # also where it is full from the start
+    done = work.finished()
+    filler.unlink()
+    assert work.run()["found"] == done
+    work.assert_each_once()
+
+
+def assert_told_of(process, work):
+    """It ends with one line that says what cannot be written, why, and what to do."""
     code, _, err = ended(process)
     assert code != 0
     errors = [line for line in err.splitlines() if "error: " in line]
     assert len(errors) == 1, err
     assert f"cannot write {work.storage}" in errors[0]
     assert "No space left on device; make room there" in errors[0]
+
+
+def test_a_killed_raylet_of_a_local_ray_ends_the_command_and_the_next_goes_on(tmp_path):
+    work = Work(tmp_path, {"name": "local", "grid": {**GRID, "recipe": LONGER, "seeds": list(range(40))}})
+    process = work.start()
+    wait_for(lambda: work.finished() >= 3, process)
+    [raylet] = [pid for pid in descendants(process.pid) if "raylet/raylet " in command_of(pid)]
+    os.kill(raylet, signal.SIGKILL)
+    code, _, err = ended(process, within=180)
+    assert code == 1
+    assert "error: Ray's own process 'raylet' has died" in err
+    assert "run the same command to go on" in err
     done = work.finished()
-    filler.unlink()
-    assert work.run()["found"] == done
+    assert work.run()["found"] >= done
     work.assert_each_once()
 
 

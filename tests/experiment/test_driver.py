@@ -1,11 +1,13 @@
 """One driver at a time in an object store: a lease, watched for signs of life."""
 
+import os
+import signal
 import threading
 import time
 
 import pytest
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, Interrupted
 from autosparse.experiment import driver
 from autosparse.experiment.driver import LEASE, one_driver
 from autosparse.places import place_at
@@ -32,6 +34,21 @@ def test_the_lease_of_a_driver_that_was_killed_is_taken_over_when_it_has_been_si
     started = time.monotonic()
     with one_driver(bucket):
         assert time.monotonic() - started > 1.0
+
+
+def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch):
+    def stop(pid, number):
+        stopped.append((pid, number))
+
+    stopped = []
+    monkeypatch.setattr(driver.os, "kill", stop)
+    with pytest.raises(AutosparseError, match="another autosparse has taken this one for dead"):  # noqa: SIM117
+        with one_driver(bucket):
+            bucket.write(LEASE, b'{"token": "successor", "host": "there", "pid": 1}')
+            time.sleep(1)
+            assert stopped == [(os.getpid(), signal.SIGTERM)]
+            raise Interrupted("as what `stoppable` and `run_plan` make of it")
+    assert bucket.names() == [LEASE]
 
 
 def test_of_two_drivers_that_start_at_once_one_works(bucket):

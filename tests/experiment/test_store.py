@@ -1,10 +1,15 @@
 """Records: finished means whole, and nothing else does."""
 
+import errno
+import fcntl
+
 import pytest
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.experiment.space import SweepTask, candidate
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
+from autosparse.files import write_record
 
 
 @pytest.fixture
@@ -57,6 +62,68 @@ def test_an_irp_record_whose_files_are_not_those_it_was_written_for_counts_as_un
     else:
         (folder / "another").touch()
     assert store.record(task) is None
+
+
+def test_files_that_nobody_would_read_leave_an_irp_record_whole(store):
+    task = IrpTask(model="lenet-300-100", dataset="digits")
+    folder = store.files_path("irp", task.id) / "survival"
+    folder.mkdir(parents=True)
+    (folder / "part-00000.parquet").write_text("survival")
+    store.finish(task, {"accuracy": [1.0]}, {})
+    for name in (".DS_Store", ".nfs0001", "notes.txt"):
+        (folder / name).touch()
+    assert store.record(task) is not None
+    (folder / "part-00001.parquet").touch()
+    assert store.record(task) is None
+
+
+def test_a_sweep_has_finished_as_long_as_its_winner_is_whole(store):
+    sweep = SweepTask(irp=("0" * 16,), points=({"lr": 0.01},))
+    winner = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, {"lr": 0.01}))
+    weights = store.files_path("scorer", winner.id) / "scorer" / "scorer.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_text("weights")
+    store.finish(winner, {"report": {}}, {})
+    store.finish(sweep, {"best": {"id": winner.id}}, {})
+    assert store.record(sweep) is not None
+    weights.write_text("weigh")
+    assert store.record(sweep) is None
+    with pytest.raises(CorruptFile, match=f"no whole record .*scorers/{winner.id}.json"):
+        store.result("scorer", winner.id)
+
+
+@pytest.mark.parametrize("strange", [{}, {"result": [1]}, {"kind": "irp"}, {"environment": None}], ids=str)
+def test_a_record_with_a_right_checksum_and_other_content_counts_as_unfinished(store, cell, strange):
+    store.fail(cell, "NaN", "Traceback ...", {})
+    failure = store.failure(cell)
+    write_record(store.record_path(cell), {**failure, **({"result": {}, "files": {}} if strange else {}), **strange})
+    assert store.record(cell) is None
+    assert store.finished([cell]) == set()
+    store.finish(cell, {"test_accuracy": 91.5}, {})
+    assert store.record(cell) is not None
+
+
+def test_a_folder_in_the_place_of_a_record_counts_as_unfinished_and_is_named(store, cell):
+    store.record_path(cell).mkdir(parents=True)
+    assert store.record(cell) is None
+    with pytest.raises(AutosparseError, match=rf"cannot write .*{cell.id}.json: Is a directory; remove what is there"):
+        store.finish(cell, {}, {})
+
+
+def test_what_databases_refuse_is_not_in_a_failure(store, cell):
+    store.fail(cell, "half \udc80 and zero \0", "Traceback \udc80\0", {})
+    failure = store.failure(cell)
+    assert failure["error"] == r"half \udc80 and zero \0"
+    assert "\0" not in failure["traceback"]
+
+
+def test_a_lock_that_cannot_be_had_is_not_another_driver(tmp_path, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(AutosparseError, match=r"cannot write .*driver.lock: No locks available"):
+        Store(tmp_path).one_driver().__enter__()
 
 
 def test_a_second_driver_on_the_same_storage_is_refused_until_the_first_ends(tmp_path):

@@ -77,6 +77,17 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     again = run_plan(plan, settings, Talk())
     assert (again.found, again.done) == (4, 0)
 
+    weights = list((settings.storage / "scorers").glob("*/scorer/scorer.safetensors"))
+    whole = {path: path.read_bytes() for path in weights}
+    for path in weights:
+        path.write_bytes(path.read_bytes()[:-9])
+    healed = run_plan(plan, settings, Talk())
+    assert (healed.found, healed.done, healed.failed) == (2, 2, []), "the sweep and its scorer are done again"
+    winners = {plan.scorers[0].task.id, result["best"]["id"]}
+    assert {path for path in weights if path.read_bytes() == whole[path]} >= {
+        path for path in weights if path.parents[1].name in winners
+    }
+
 
 def test_the_same_seed_draws_the_same_candidates(settings):
     drawn = []

@@ -26,6 +26,12 @@ def console(terminal):
     return Console(file=io.StringIO(), force_terminal=terminal, width=80, highlight=False)
 
 
+def test_what_an_error_says_is_told_as_it_is():
+    page = console(terminal=False)
+    Talk(page).warn("x failed: [/INST] in [enforce fail at alloc_cpu] of [bold]")
+    assert page.file.getvalue() == "warning: x failed: [/INST] in [enforce fail at alloc_cpu] of [bold]\n"
+
+
 def test_the_table_has_a_row_per_stage_within_80_columns():
     lines = [
         Line("irp", 8, 0, 0, 0, 3_660, None, "96.25 %"),

@@ -1,5 +1,7 @@
 """One trial of a sweep in this process: it ends as a plain fit, also when it was broken off."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -112,6 +114,15 @@ def test_a_candidate_drawn_twice_stays_done_when_its_double_is_stopped(tmp_path,
     double.write("running")
     double.write("stopped")
     assert trial_of(store, sweep).row == first.row
+
+
+def test_what_another_trial_has_left_is_not_its_own(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+    run(trial_of(store, sweep), survival)
+    mine, theirs = trial_of(store, sweep).place.path, trial_of(store, sweep, lr=0.02).place.path
+    shutil.copytree(mine, theirs)
+    again = trial_of(store, sweep, lr=0.02)
+    assert (again.status, again.history) == ("running", [])
 
 
 def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_path, survival):

@@ -94,7 +94,7 @@ def test_in_a_file_of_masks(tmp_path, ran):
 
 @pytest.mark.parametrize("suffix", [".json", ".safetensors"])
 def test_in_a_checkpoint(tmp_path, ran, suffix):
-    checkpoints = Checkpoints(tmp_path / "work")
+    checkpoints = Checkpoints(tmp_path / "work", "mine")
     for step in (1, 2):
         checkpoints.save(step, {"x": torch.ones(3)}, {})
     (tmp_path / "work" / f"00000002{suffix}").write_bytes(malicious_pickle(ran))

@@ -100,6 +100,15 @@ def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_re
     assert tasks_by_table(client, name)[-1] == "task-8"
 
 
+def test_cells_that_ended_before_the_table_was_written_by_a_clock_that_has_been_set_back_are_seen(tracker, name):
+    client, store = tracker.client, tracker.store
+    for seed in (10, 11):
+        run = cell(client, tracker.experiment_id, seed)
+        client.set_terminated(run, end_time=HOUR)
+    assert not write_cell_table(Tracker(client, name, store))
+    assert tasks_by_table(client, name)[-2:] == ["task-10", "task-11"]
+
+
 @pytest.mark.parametrize("content", [b"", b"\x1f\x8b half"], ids=["empty", "half"])
 def test_a_damaged_table_is_passed_over(tracker, name, content, tmp_path):
     parent = tracker.client.get_run(tracker.parent)
