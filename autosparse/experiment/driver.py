@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 
-from autosparse.errors import AutosparseError, Interrupted
+from autosparse.errors import AutosparseError
 from autosparse.files import refusing_unwritable
 from autosparse.places import Bucket, Folder, Place
 
@@ -67,7 +67,7 @@ def _leased(bucket: Bucket) -> Iterator[None]:
     beating.start()
     try:
         yield
-    except Interrupted as error:
+    except AutosparseError as error:
         if lost.is_set():
             raise _refused(bucket, " has taken this one for dead, and") from error
         raise
@@ -96,7 +96,8 @@ def _keep_beating(bucket: Bucket, mine: str, over: threading.Event, lost: thread
         with contextlib.suppress(AutosparseError):  # the next beat may get through
             if _lease(bucket).get("token", mine) != mine:  # silent for too long, this driver has a successor
                 lost.set()
-                os.kill(os.getpid(), signal.SIGTERM)  # a clean stop
+                if callable(signal.getsignal(signal.SIGTERM)):  # a clean stop; else it goes on, and does work twice
+                    os.kill(os.getpid(), signal.SIGTERM)
                 return
             _beat(bucket, mine)
 

@@ -89,18 +89,9 @@ class Store:
         return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
 
     def record(self, task: Task) -> Record | None:
-        """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone.
-
-        A sweep has finished as long as its winner is whole.
-        """
+        """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
         found = self._read(FOLDERS[task.kind], task)
-        whole = found is not None and self._has_files(task.kind, task.id, found)
-        if found is not None and task.kind == "sweep":
-            try:
-                self.result("scorer", found["result"]["best"]["id"])
-            except CorruptFile:
-                whole = False
-        return found if whole else None
+        return found if found and self._has_files(task.kind, task.id, found) else None
 
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
         """Whether the files that a record tells of are there and whole, and none that would be read for one of them."""
@@ -132,8 +123,8 @@ class Store:
         names = {folder: self._names(folder) for folder in {FAILED, *(FOLDERS[task.kind] for task in tasks)}}
         return {t.id for t in tasks if f"{t.id}.json" in names[FOLDERS[t.kind]] | names[FAILED]}
 
-    def result(self, kind: str, task_id: str) -> Record:
-        """The result in the record of a finished task of which only the id is known.
+    def record_of(self, kind: str, task_id: str) -> Record:
+        """The :meth:`record` of a finished task of which only the id is known.
 
         :raises CorruptFile: where there is none, or it or a file of the task is damaged or gone.
         """
@@ -141,8 +132,7 @@ class Store:
         record = self._unpacked(name)
         if record is None or not _is_record(record, kind, task_id) or not self._has_files(kind, task_id, record):
             raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
-        result: Record = record["result"]
-        return result
+        return record
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since."""
@@ -223,6 +213,7 @@ def _plain(text: str) -> str:
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file in a folder, by its path there."""
-    files = [path for path in sorted(folder.rglob("[!.]*")) if path.is_file()]  # what systems leave has a dot
-    return {str(path.relative_to(folder)): sha256_file(path) for path in files}
+    """SHA-256 of each file in a folder, by its path there; but for what has a dot, which systems leave behind."""
+    files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    ours = {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
+    return {str(name): sha256_file(path) for name, path in ours.items()}

@@ -101,8 +101,7 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     reports = Reports([task.id for task in tasks if task not in todo])
     for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports):
         for task, outcome in done:
-            _record(task, outcome, store, environment)
-            reports.finish(task, outcome)
+            reports.finish(task, _record(task, outcome, store, environment))
     reports.end()
 
 
@@ -166,16 +165,18 @@ def _tried(
                 yield [(task, error)]
 
 
-def _record(task: Task, outcome: Record | Exception, store: Store, environment: Record) -> None:
+def _record(task: Task, outcome: Record | Exception, store: Store, environment: Record) -> Record | Exception:
+    """Write down what became of a task, and return it: the end of it may fail, too."""
     if isinstance(outcome, CannotWrite):
         raise outcome  # which is nothing that the task has done
     if not isinstance(outcome, Exception):
         try:
             store.finish(task, outcome, environment)
-            return
+            return outcome
         except (CannotWrite, Unreachable):
             raise
         except AutosparseError as error:  # something is in the place of its record
             outcome = error
     text = str(outcome) if isinstance(outcome, AutosparseError) else f"{type(outcome).__name__}: {outcome}"
     store.fail(task, text, "".join(traceback.format_exception(outcome)), environment)
+    return outcome

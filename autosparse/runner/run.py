@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from autosparse.data import load_dataset
-from autosparse.errors import AutosparseError, Interrupted, WorkersDied
+from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned, dataset_of
 from autosparse.experiment.space import SweepTask
@@ -169,7 +169,9 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
                     failed: list[str] = []
                     try:
                         run_sweep(sweep, store, arrays, environment, settings, on_event, plan.plugins)
-                    except WorkersDied as error:
+                    except CannotWrite:
+                        raise
+                    except (WorkersDied, Unreachable) as error:  # which says nothing of the sweep
                         talk.warn(str(error))
                         failed = [sweep.id]
                     except AutosparseError as error:

@@ -25,9 +25,9 @@ QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
 }
-"""No usage reports, no reporter of Tune's beside our progress bars, no logs and snapshots of its own on the storage
-(records and MLflow have it all, and nothing reads them), Ctrl-C comes to us, and a trial of a sweep may tell of an
-epoch without what the sweep maximises."""
+"""No usage reports, no reporter of Tune's beside our progress bars, none of its logs on the storage (records and MLflow
+have it all) and snapshots at start and end only, Ctrl-C comes to us, and a trial of a sweep may tell of an epoch
+without what the sweep maximises."""
 
 
 @contextlib.contextmanager
@@ -86,11 +86,13 @@ def _watched(node: Any) -> Iterator[None]:
                 )
                 return
 
-    threading.Thread(target=watch, daemon=True).start()
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
     try:
         yield
     finally:
         over.set()
+        watching.join()
 
 
 NODES_WITHIN = 300.0

@@ -63,15 +63,13 @@ def run_sweep(
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
         grid = _search(trainable, seen, 1)
-        deaths = {seen.task_ids[name]: told for name, told in worker_deaths(grid).items()}
+        deaths = {seen.task_ids[name]: told for name, told in worker_deaths(grid).items() if name in seen.task_ids}
         for trial in seen.unfinished:
-            if trial.task.id in deaths and trial.reached == before.get(trial.task.id):
+            if trial.task.id in deaths and trial.reached == before.get(trial.task.id, 0):
                 trial.write(one.FAILED, f"its worker process died each time, also alone: {deaths[trial.task.id]}")
-    if unfinished := seen.unfinished:
+    if left := len(seen.unfinished) + len(grid) - len(seen.task_ids):  # of which some have not begun
         why = f" ({told})" if (told := first_error(grid)) else ""
-        raise WorkersDied(
-            f"{len(unfinished)} of {len(seen.values)} trials did not come to an end{why}; run again to go on"
-        )
+        raise WorkersDied(f"{left} of {len(grid)} trials did not come to an end{why}; run again to go on")
     trials = seen.trials
     if not any(trial.status == one.DONE for trial in trials):
         for trial in trials:
@@ -81,25 +79,29 @@ def run_sweep(
 
 
 def _search(trainable: Any, seen: "_Seen", workers: int) -> tune.ResultGrid:
-    """Have Tune try the candidates, each from where it is; those that are over tell their history again."""
+    """Have Tune try the candidates, each from where it is; those that are over tell their history again.
+
+    :raises Unreachable: where the storage was away as a trial began or ended.
+    """
+    seen.task_ids.clear()
     scratch = seen.store.root / "tune" / secrets.token_hex(4)
     tuner = functools.partial(
         tune.Tuner,
         trainable,
         param_space=_space(seen.sweep),
-        tune_config=_choosing(seen.sweep, seen.store, workers),
+        tune_config=_choosing(seen, workers),
         run_config=tune.RunConfig(
             name=scratch.name,
             storage_path=str(scratch.parent),
             verbose=0,
             callbacks=[seen],
+            stop=_Halt(seen),
             failure_config=tune.FailureConfig(max_failures=2),
         ),
     )
-    try:
-        grid = fit(tuner, scratch)
-    except Exception as error:
-        raise seen.error or error from None
+    grid = fit(tuner, scratch)
+    if seen.error:
+        raise seen.error
     if grid is None:
         raise WorkersDied("Ray Tune gave up waiting for a node that had died; run again to go on")
     return grid
@@ -115,7 +117,7 @@ class _Seen(tune.Callback):
         """By Tune's names of the trials, of which several may have one candidate."""
         self.over: set[str] = set()
         self.error: AutosparseError | None = None
-        """What a storage that is away has made of a trial's end."""
+        """Of the storage. Tune takes what a callback raises for the trial's."""
 
     @property
     def trials(self) -> list[Trial]:
@@ -132,12 +134,10 @@ class _Seen(tune.Callback):
 
     @contextlib.contextmanager
     def _telling(self) -> Iterator[None]:
-        """Tune makes text of what a callback raises."""
         try:
             yield
         except AutosparseError as error:
-            self.error = error
-            raise
+            self.error = self.error or error
 
     def _known(self, trial: Any) -> Trial:
         known = Trial(self.store, self.sweep, values_of(trial.config))
@@ -149,18 +149,38 @@ class _Seen(tune.Callback):
         """Called by Tune before the first epoch."""
         with self._telling():
             self._known(trial)
-        self.on_event({"running": [self.sweep.id]})
+            self.on_event({"running": [self.sweep.id]})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a trial has ended or was stopped."""
+        if self.error:
+            return  # it was stopped for that
         with self._telling():
             known = self._known(trial)
             if not known.over:
                 known.write(one.STOPPED)
-        self.over.add(known.task.id)
-        latest = {"accuracy": known.value} if self.sweep.downstream and known.value is not None else {}
-        share = min(1.0, len(self.over) / self.sweep.size)
-        self.on_event({"running": [self.sweep.id], "share": share, **latest})
+            self.over.add(known.task.id)
+            latest = {"accuracy": known.value} if self.sweep.downstream and known.value is not None else {}
+            share = min(1.0, len(self.over) / self.sweep.size)
+            self.on_event({"running": [self.sweep.id], "share": share, **latest})
+
+
+class _Halt(tune.Stopper):
+    """Ends the search where the storage is away."""
+
+    def __init__(self, seen: _Seen):
+        self.seen = seen
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # as of the callback
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Asked by Tune at each report."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Asked by Tune now and then."""
+        return self.seen.error is not None
 
 
 def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
@@ -200,8 +220,9 @@ def _distribution(given: dict[str, tuple[Any, ...]]) -> Any:
     return tune.choice(list(values)) if name == "choice" else getattr(tune, name)(*values)
 
 
-def _choosing(sweep: SweepTask, store: Store, workers: int) -> tune.TuneConfig:
+def _choosing(seen: _Seen, workers: int) -> tune.TuneConfig:
     """Who chooses the candidates, and who stops them."""
+    sweep = seen.sweep
     shared: dict[str, Any] = {"metric": sweep.metric, "mode": "max", "reuse_actors": True}
     shared["trial_dirname_creator"] = lambda trial: trial.trial_id
     if sweep.asha:
@@ -212,21 +233,22 @@ def _choosing(sweep: SweepTask, store: Store, workers: int) -> tune.TuneConfig:
     if not sweep.space:
         return tune.TuneConfig(max_concurrent_trials=workers, **shared)
     if sweep.search == "optuna":
-        searcher = _optuna(sweep, store)
+        searcher = _optuna(seen)
         return tune.TuneConfig(search_alg=searcher, num_samples=sweep.size, max_concurrent_trials=workers, **shared)
     points = [dict(point) for point in sweep.points]
     drawing = BasicVariantGenerator(points_to_evaluate=points, max_concurrent=workers, random_state=sweep.search_seed)
     return tune.TuneConfig(search_alg=drawing, num_samples=sweep.size, **shared)
 
 
-def _optuna(sweep: SweepTask, store: Store) -> Any:
+def _optuna(seen: _Seen) -> Any:
     """Tree-structured Parzen estimators; what an earlier process tried is tried first, and found done."""
     try:
         import optuna  # noqa: F401  Ray imports it late, and says less
         from ray.tune.search.optuna import OptunaSearch
     except ImportError as error:
         raise AutosparseError("`search: optuna` needs Optuna: pip install '.[optuna]'") from error
-    known = [trial.values for trial in tried(sweep, store)]
+    sweep = seen.sweep
+    known = list(({trial.task.id: trial.values for trial in tried(sweep, seen.store)} | seen.values).values())
     points = [dict(point) for point in sweep.points]
     points += [values for values in known if values not in points]
     return OptunaSearch(points_to_evaluate=points, seed=sweep.search_seed + len(known))

@@ -16,8 +16,9 @@ from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
+from autosparse.errors import CorruptFile
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import IrpTask, ScorerTask
+from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
@@ -48,7 +49,7 @@ def do(
         assert dataset is not None
         result = run_irp(task, store, dataset, device, progress, execution)
     elif task.sweep:
-        result = take_winner(task, store)
+        result = take_winner(task, store, device, progress)
     else:
         result = run_fit(task, survivals_of(task.irp, store), store, device, progress)
     return {**result, "seconds": time.perf_counter() - started, "device": device}
@@ -150,14 +151,21 @@ def run_fit(
     return {"report": scorer.report, "rows": scorer.provenance["rows"]}
 
 
-def take_winner(task: ScorerTask, store: Store) -> Record:
-    """Make the scorer that won a sweep the scorer of ``task``."""
+def take_winner(task: ScorerTask, store: Store, device: str, progress: Progress) -> Record:
+    """Make the scorer that won a sweep the scorer of ``task``; one that has been damaged since is fitted again."""
     assert task.sweep
-    best = store.result("sweep", task.sweep)["best"]
-    result = store.result("scorer", best["id"])
+    sweep = store.record_of("sweep", task.sweep)
+    best = sweep["result"]["best"]
+    try:
+        winner = store.record_of("scorer", best["id"])
+    except CorruptFile:
+        fit = FitSpec.model_validate(best["fit"], strict=False)
+        again = ScorerTask(irp=tuple(sweep["spec"]["irp"]), fit=fit)
+        store.finish(again, do(again, store, None, device, progress), sweep["environment"])
+        winner = store.record_of("scorer", best["id"])
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)
-    return {**result, "winner": best}
+    return {**winner["result"], "winner": best}
 
 
 def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tensor]]) -> pa.Table:

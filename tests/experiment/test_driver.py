@@ -36,11 +36,13 @@ def test_the_lease_of_a_driver_that_was_killed_is_taken_over_when_it_has_been_si
         assert time.monotonic() - started > 1.0
 
 
-def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch):
+def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch, request):
     def stop(pid, number):
         stopped.append((pid, number))
 
     stopped = []
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
     monkeypatch.setattr(driver.os, "kill", stop)
     with pytest.raises(AutosparseError, match="another autosparse has taken this one for dead"):  # noqa: SIM117
         with one_driver(bucket):

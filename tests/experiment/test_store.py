@@ -5,10 +5,9 @@ import fcntl
 
 import pytest
 
-from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.experiment.space import SweepTask, candidate
+from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
+from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.files import write_record
 
 
@@ -70,26 +69,12 @@ def test_files_that_nobody_would_read_leave_an_irp_record_whole(store):
     folder.mkdir(parents=True)
     (folder / "part-00000.parquet").write_text("survival")
     store.finish(task, {"accuracy": [1.0]}, {})
-    for name in (".DS_Store", ".nfs0001", "notes.txt"):
+    (folder / ".checkpoints").mkdir()
+    for name in (".DS_Store", ".nfs0001", "notes.txt", ".checkpoints/part-00000.parquet"):
         (folder / name).touch()
     assert store.record(task) is not None
     (folder / "part-00001.parquet").touch()
     assert store.record(task) is None
-
-
-def test_a_sweep_has_finished_as_long_as_its_winner_is_whole(store):
-    sweep = SweepTask(irp=("0" * 16,), points=({"lr": 0.01},))
-    winner = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, {"lr": 0.01}))
-    weights = store.files_path("scorer", winner.id) / "scorer" / "scorer.safetensors"
-    weights.parent.mkdir(parents=True)
-    weights.write_text("weights")
-    store.finish(winner, {"report": {}}, {})
-    store.finish(sweep, {"best": {"id": winner.id}}, {})
-    assert store.record(sweep) is not None
-    weights.write_text("weigh")
-    assert store.record(sweep) is None
-    with pytest.raises(CorruptFile, match=f"no whole record .*scorers/{winner.id}.json"):
-        store.result("scorer", winner.id)
 
 
 @pytest.mark.parametrize("strange", [{}, {"result": [1]}, {"kind": "irp"}, {"environment": None}], ids=str)

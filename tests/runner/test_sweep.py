@@ -77,16 +77,14 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     again = run_plan(plan, settings, Talk())
     assert (again.found, again.done) == (4, 0)
 
-    weights = list((settings.storage / "scorers").glob("*/scorer/scorer.safetensors"))
-    whole = {path: path.read_bytes() for path in weights}
+    winners = [settings.storage / "scorers" / name for name in (plan.scorers[0].task.id, result["best"]["id"])]
+    weights = [winner / "scorer" / "scorer.safetensors" for winner in winners]
+    whole = weights[0].read_bytes()
     for path in weights:
-        path.write_bytes(path.read_bytes()[:-9])
+        path.write_bytes(whole[:-9])
     healed = run_plan(plan, settings, Talk())
-    assert (healed.found, healed.done, healed.failed) == (2, 2, []), "the sweep and its scorer are done again"
-    winners = {plan.scorers[0].task.id, result["best"]["id"]}
-    assert {path for path in weights if path.read_bytes() == whole[path]} >= {
-        path for path in weights if path.parents[1].name in winners
-    }
+    assert (healed.found, healed.done, healed.failed) == (3, 1, [])
+    assert [path.read_bytes() == whole for path in weights] == [True, True]
 
 
 def test_the_same_seed_draws_the_same_candidates(settings):
@@ -159,36 +157,49 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
     assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
 
 
-def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_from(settings, monkeypatch):
+@pytest.mark.parametrize("search", ["points", "optuna"])
+def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_from(settings, search, monkeypatch):
     from autosparse.runner import sweep as module  # here: Ray is imported after its session's settings
 
     whole = module._trainable
 
     def deadly(config, shared):
-        if config["point"].get("batch_size") == 123:
+        if config.get("point", config).get("batch_size") == 123:
             os.kill(os.getpid(), signal.SIGKILL)
         whole(config, shared)
 
     monkeypatch.setattr(module, "_trainable", deadly)
-    plan = plan_of("killer", points=[{"batch_size": 123}, {"lr": 0.01}], epochs=2)
+    points, searched = [{"batch_size": 123}, {"batch_size": 256}], {}
+    if search == "optuna":
+        pytest.importorskip("optuna")
+        space = {"batch_size": {"choice": [123, 256]}}
+        points, searched = [], {"search": "optuna", "space": space, "trials": 4, "search_seed": 1}
+    plan = plan_of(f"killer-{search}", points=points, epochs=2, **searched)
     outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
     assert outcome.failed == []
-    good, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    good, *_, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert (good["status"], good["epochs"]) == ("done", 2)
     assert bad["status"] == "failed"
     assert "its worker process died each time, also alone" in bad["error"]
 
 
-def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_by_its_name(settings, monkeypatch):
+def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_command_goes_on(settings, capsys):
     from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
 
-    def away(self, trial):
-        raise Unreachable("s3://bucket/x does not answer")
+    def away(self, iteration, trials, trial, **info):
+        with self._telling():
+            raise Unreachable("s3://bucket/x does not answer")
 
-    monkeypatch.setattr(_Seen, "_known", away)
-    plan = plan_of("away", points=[{"lr": 0.01}], epochs=2)
+    plan = plan_of("away", points=[{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}], epochs=2)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_Seen, "on_trial_complete", away)
+        outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert ["run again to go on" in reason for _, reason in outcome.failed] == [True]
+    assert "s3://bucket/x does not answer" in capsys.readouterr().err
     outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
-    assert [reason for _, reason in outcome.failed] == ["s3://bucket/x does not answer"]
+    assert (outcome.done, outcome.failed) == (1, [])
+    rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    assert [row["status"] for row in rows] == ["done"] * 3
 
 
 def test_optuna_chooses_where_it_is_asked_to(settings):

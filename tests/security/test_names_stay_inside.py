@@ -61,13 +61,15 @@ def test_a_name_on_the_command_line(tmp_path, monkeypatch):
 @pytest.mark.parametrize("evil", ["../../evil", "..", "/evil", "a/b", ""])
 def test_an_id_from_a_record(tmp_path, evil):
     store = Store(tmp_path / "results")
-    for look in (store.fetched, store.files_path, store.result):
+    for look in (store.fetched, store.files_path, store.record_of):
         with pytest.raises(AutosparseError, match="no id of a task"):
             look("scorer", evil)
     task = ScorerTask(sweep="0123456789abcdef")
-    store.place.write("sweeps/0123456789abcdef.json", pack_record({"result": {"best": {"id": evil}}}))
+    told = {"kind": "sweep", "id": task.sweep, "ended_ms": 1, "files": {}, "environment": {}}
+    record = pack_record({**told, "result": {"best": {"id": evil}}})
+    store.place.write(f"sweeps/{task.sweep}.json", record)
     with pytest.raises(AutosparseError, match="no id of a task"):
-        take_winner(task, store)
+        take_winner(task, store, "cpu", lambda _: None)
 
 
 @pytest.mark.parametrize("layer", ["../../evil", "..", ".", "/etc/evil", "a//b", "a\nb", "", "<script>", "%2e%2e/evil"])

@@ -110,7 +110,7 @@ def test_in_a_record_and_in_a_failure(tmp_path, ran, kind, s3):
     assert store.record(cell) is None
     assert store.failure(cell) is None
     with store.one_driver(), pytest.raises(AutosparseError, match="no whole record"):
-        store.result("cell", cell.id)
+        store.record_of("cell", cell.id)
 
 
 @pytest.mark.parametrize(
