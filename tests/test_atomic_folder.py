@@ -1,9 +1,13 @@
+import errno
+import os
 import shutil
+import time
+from pathlib import Path
 
 import pytest
 
 from autosparse.errors import AutosparseError, CannotWrite
-from autosparse.files import atomic_folder
+from autosparse.files import atomic_folder, require_replaceable
 
 OURS = ["part-*"]
 
@@ -67,6 +71,52 @@ def test_sub_folders_are_moved_too(tmp_path):
 def test_a_place_below_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AutosparseError, match="cannot write"), atomic_folder(tmp_path / "file" / "data"):
+        pass
+
+
+def test_the_old_folder_stays_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    write(tmp_path / "data", "part-old")
+    replace = Path.replace
+
+    def fail(self, target):
+        if self.name.endswith(".tmp"):
+            raise OSError(errno.EBUSY, "busy")
+        return replace(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", fail)
+        with pytest.raises(CannotWrite, match="data: Device or resource busy"):
+            write(tmp_path / "data", "part-new")
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+    assert names(tmp_path / "data") == ["part-old"]
+
+
+def test_what_somebody_puts_there_meanwhile_is_not_lost(tmp_path):
+    with pytest.raises(AutosparseError, match=r"already holds 'thesis.tex'"):  # noqa: SIM117
+        with atomic_folder(tmp_path / "data", OURS):
+            (tmp_path / "data").mkdir()
+            (tmp_path / "data" / "thesis.tex").touch()
+    assert [path.name for path in tmp_path.rglob("*")] == ["data", "thesis.tex"]
+
+
+def test_what_a_killed_process_has_begun_goes_and_what_is_under_way_stays(tmp_path):
+    hour_ago = time.time() - 3600
+    for name in (".data.dead.tmp", ".data.dead.old", ".other.dead.tmp", ".data.fresh.tmp"):
+        (tmp_path / name).mkdir()
+        if "fresh" not in name:
+            os.utime(tmp_path / name, (hour_ago, hour_ago))
+    with atomic_folder(tmp_path / "data") as alive:
+        os.utime(alive, (hour_ago, hour_ago))
+        write(tmp_path / "data", "part-0")
+        assert {path.name for path in tmp_path.iterdir()} == {".other.dead.tmp", ".data.fresh.tmp", "data", alive.name}
+        shutil.rmtree(tmp_path / "data")
+
+
+def test_the_folder_in_which_it_runs_is_not_replaced(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(AutosparseError, match=r"\. is the folder in which this runs"):
+        require_replaceable(Path(), OURS)
+    with pytest.raises(AutosparseError, match="is the folder in which this runs"), atomic_folder(Path()):
         pass
 
 

@@ -106,12 +106,12 @@ def load_scorer(folder: str | Path) -> Scorer:
     Raises :class:`AutosparseError` where there is none and :class:`CorruptFile` where a file is damaged or foreign.
     """
     folder = Path(folder)
-    if (folder / "scorer" / CONFIG).is_file():  # a fit's folder in the storage, with its sample beside the scorer
-        folder = folder / "scorer"
-    if not (folder / CONFIG).is_file():
-        raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
-    config = read_record(folder / CONFIG)
     try:
+        if (folder / "scorer" / CONFIG).is_file():  # a fit's folder in the storage, with its sample beside the scorer
+            folder = folder / "scorer"
+        if not (folder / CONFIG).is_file():
+            raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
+        config = read_record(folder / CONFIG)
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
             raise CorruptFile(f"{folder / WEIGHTS} does not match its checksum; fit the scorer again")
@@ -126,5 +126,7 @@ def load_scorer(folder: str | Path) -> Scorer:
         return Scorer(config["backbone"], inputs, scaling, network.eval(), *about)
     except AutosparseError:
         raise
+    except PermissionError as error:
+        raise AutosparseError(f"cannot read the scorer in {folder}: {error.strerror}; ask its owner") from error
     except (OSError, SafetensorError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise CorruptFile(f"{folder} is not a whole scorer: {error}; fit it again") from error

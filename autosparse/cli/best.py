@@ -47,9 +47,8 @@ def best(
         from autosparse.tracking.best_trials import best_trials
 
         rows = best_trials(connect(tracking_uri, must_exist=True), experiment, sweep)[:top]
-        metric = rows[0]["metric"] if rows else "no trials"
         trials = rows if as_json or as_csv else [_trial(row) for row in rows]
-        common.listing(trials, f"{experiment}: {sweep} ({metric})", as_json, as_csv)
+        common.listing(trials, f"{experiment}: {sweep} ({rows[0]['metric']})", as_json, as_csv)
         return
     if winners or scorers:
         rows = ask_winners(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, scorers)

@@ -31,14 +31,19 @@ def prune(
 ) -> None:
     """Prune one network at initialisation and write its masks."""
     from autosparse.data import load_dataset
+    from autosparse.errors import AutosparseError
     from autosparse.files import require_writable
     from autosparse.runner.prune import masks_of
+    from autosparse.runner.stopping import interruptible
 
+    if out.is_dir():
+        raise AutosparseError(f"--out {out} is a folder: name a file in it, such as {out / 'masks.safetensors'}")
     require_writable(out.absolute().parent)
     held = common.find_scorer(scorer, tracking_uri) if scorer else None
     data = load_dataset(dataset, data_root, download=download)
-    masks = masks_of(model, data, criterion, sparsity, seed, held)
-    masks.save(out)
+    with interruptible("interrupted: nothing was written"):
+        masks = masks_of(model, data, criterion, sparsity, seed, held)
+        masks.save(out)
     if as_json:
         common.emit({"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity})
     else:

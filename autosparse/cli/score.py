@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from autosparse.autos import Scorer
     from autosparse.runner.settings import Settings
 
+STOPPED = "interrupted: nothing was written; run the same command again"
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -51,6 +53,7 @@ def score(
     from autosparse.files import require_replaceable, require_writable
     from autosparse.runner.score import SCORES, score_network
     from autosparse.runner.settings import Settings
+    from autosparse.runner.stopping import interruptible
 
     if features is None and sparsity is not None:
         raise AutosparseError("--sparsity goes with --features; a model is pruned by `autosparse run` or asp.prune")
@@ -60,7 +63,9 @@ def score(
         settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
         return _score_features(loaded, features, out, settings, sparsity, exact, as_json)
     require_replaceable(out, SCORES)
-    rows = score_network(loaded, model, load_dataset(dataset, data_root, download=download), seed, out, exact)
+    data = load_dataset(dataset, data_root, download=download)
+    with interruptible(STOPPED):
+        rows = score_network(loaded, model, data, seed, out, exact)
     certificate = loaded.verdict.certificate if loaded.verdict else None
     if as_json:
         agreement = {"certificate": asdict(certificate)} if certificate else {}
@@ -81,8 +86,9 @@ def _score_features(
     as_json: bool,
 ) -> None:
     from autosparse.runner.session import ray_session
+    from autosparse.runner.stopping import interruptible
 
-    with ray_session(settings):
+    with interruptible(STOPPED), ray_session(settings):
         from autosparse.runner.score_shards import score_shards  # here: Ray reads its variables when it is imported
 
         scored = score_shards(scorer, features, out, settings, sparsity, exact)

@@ -41,6 +41,8 @@ class Plan:
     """Modules that workers import first."""
     about: dict[str, Any] = field(default_factory=dict)
     """What is told of the experiment as a whole: its description, preset, and the like; JSON values."""
+    whole: "Plan | None" = None
+    """Of which this is a part."""
 
     def __iter__(self) -> Iterator[Planned[Task]]:
         yield from self.irp
@@ -52,7 +54,8 @@ class Plan:
         """These sweeps, and the IRP runs that they need."""
         sweeps = [p for p in self.sweeps if p.label in labels]
         needed = {own for p in sweeps for own in p.task.irp}
-        return replace(self, irp=[p for p in self.irp if p.task.id in needed], sweeps=sweeps, scorers=[], cells=[])
+        irp = [p for p in self.irp if p.task.id in needed]
+        return replace(self, irp=irp, sweeps=sweeps, scorers=[], cells=[], whole=self)
 
     @property
     def datasets(self) -> list[str]:

@@ -5,7 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.strict_yaml import parse_yaml
+from autosparse.experiment.strict_yaml import MOST_VALUES, parse_yaml
 
 PAPER = "paper"
 """The file as it stands, where it has presets."""
@@ -69,8 +69,16 @@ def set_value(content: Content, path: str, value: Any) -> None:
     In a list, a part is a number from 0, or an item's ``name`` or, without one, its ``criterion``; ``*`` stands for all
     keys or items. The last key may be new, those before it must be there.
     """
-    for holder, key in _places(content, path, new=True):
+    places = _places(content, path, new=True)
+    if len(places) * _extent(value) > MOST_VALUES:
+        raise AutosparseError(f"{path!r} sets more than {MOST_VALUES:,} values: split it up")
+    for holder, key in places:
         holder[key] = deepcopy(value)
+
+
+def _extent(value: Any) -> int:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return 1 + sum(map(_extent, inner))
 
 
 def parse_change(text: str) -> tuple[str, Any]:

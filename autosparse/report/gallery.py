@@ -3,12 +3,10 @@
 import base64
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from autosparse.files import write_atomic
 from autosparse.report.style import draw_png, draw_svg, inlined
 
 FOLDER = "figures"
@@ -19,7 +17,7 @@ class Gallery:
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        """By file name, in the order of the page."""
+        """Each as ``figures/NN-name.svg`` or ``.png``, in the order of the page."""
 
     def svg(self, draw: Callable[[], Figure], name: str) -> Markup:
         """An ``<svg>`` element; Matplotlib escapes the texts in it, and the page must not do so again."""
@@ -34,15 +32,8 @@ class Gallery:
         self._keep(name, "png", data)
         return "data:image/png;base64," + base64.b64encode(data).decode()
 
-    def write(self, folder: Path) -> None:
-        """Each as ``figures/NN-name.svg`` or ``.png``; those of an older report go."""
-        for old in (folder / FOLDER).glob("[0-9][0-9]-*"):
-            old.unlink()
-        for name, data in self.files.items():
-            write_atomic(folder / FOLDER / name, data)
-
     def _keep(self, name: str, ending: str, data: bytes) -> None:
-        self.files[f"{len(self.files) + 1:02d}-{slug(name)}.{ending}"] = data
+        self.files[f"{FOLDER}/{len(self.files) + 1:02d}-{slug(name)}.{ending}"] = data
 
 
 def slug(title: str) -> str:

@@ -13,7 +13,6 @@ from mlflow import MlflowClient
 
 from autosparse.analysis.sketch import LARGEST_ERROR, SIZE
 from autosparse.errors import safe_uri
-from autosparse.files import write_atomic
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
 from autosparse.report.curves import has_curves
@@ -21,8 +20,9 @@ from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_curves import curves_figure
 from autosparse.report.figures_density import density_figure, has_densities, numbered
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
+from autosparse.report.folder import write_files
 from autosparse.report.gallery import Gallery
-from autosparse.report.plain import Plain, plain_tables, write_tables
+from autosparse.report.plain import Plain, plain_tables, table_files
 from autosparse.report.provenance import provenance_of
 from autosparse.report.published import concordant_pairs, published_tables, summary_of
 from autosparse.report.style import LineStyle, line_styles
@@ -36,6 +36,7 @@ from autosparse.tracking.pages import all_runs
 from autosparse.tracking.runs import Run, finished_runs
 from autosparse.version import __version__
 
+PAGE = "index.html"
 IRP_SHOWN = 2
 """IRP runs whose figures are drawn; those of one network look much alike."""
 UNTOLD = {
@@ -74,14 +75,12 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     The file is whole or not there, and holds its figures and styles itself. Only MLflow is read: runs, metrics, and
     the samples of weights that were logged as artifacts; a sample that cannot be had is told of in the page.
 
-    :raises AutosparseError: where MLflow does not answer, knows no such experiment, or ``folder`` cannot be written.
+    :raises AutosparseError: where MLflow does not answer, knows no such experiment, or ``folder`` cannot be written or
+        holds files of these names that no report has written.
     """
-    path = Path(folder) / "index.html"
     report = render(client, experiment)
-    write_atomic(path, report.page.encode())
-    write_tables(report.tables, Path(folder))
-    report.figures.write(Path(folder))
-    return path
+    write_files(Path(folder), {PAGE: report.page.encode(), **table_files(report.tables), **report.figures.files})
+    return Path(folder) / PAGE
 
 
 def render(client: MlflowClient, experiment: str) -> Report:

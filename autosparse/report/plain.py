@@ -4,9 +4,7 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from autosparse.files import write_atomic
 from autosparse.report.collect import Section
 from autosparse.report.gallery import slug
 from autosparse.report.published import Beside, Concordant, Table
@@ -88,13 +86,13 @@ def plain_tables(
             yield Plain(costs.title, costs.columns, costs.rows)
 
 
-def write_tables(tables: Iterable[Plain], folder: Path) -> None:
-    """Each as ``tables/NN-title.md``, ``.csv`` and ``.tex``; those of an older report go."""
-    for old in (folder / FOLDER).glob("[0-9][0-9]-*"):
-        old.unlink()
-    for number, table in enumerate(tables, 1):
-        for ending, text in (("md", table.markdown), ("csv", table.csv), ("tex", table.latex)):
-            write_atomic(folder / FOLDER / f"{number:02d}-{slug(table.title)}.{ending}", text.encode())
+def table_files(tables: Iterable[Plain]) -> dict[str, bytes]:
+    """Each as ``tables/NN-title.md``, ``.csv`` and ``.tex``."""
+    return {
+        f"{FOLDER}/{number:02d}-{slug(table.title)}.{ending}": text.encode()
+        for number, table in enumerate(tables, 1)
+        for ending, text in (("md", table.markdown), ("csv", table.csv), ("tex", table.latex))
+    }
 
 
 def _square(title: str, square: Square) -> Plain:

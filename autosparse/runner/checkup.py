@@ -12,7 +12,6 @@ from autosparse.errors import AutosparseError, safe_uri
 from autosparse.experiment.environment import PACKAGES, describe_environment
 from autosparse.runner.session import ray_session
 from autosparse.runner.settings import Settings
-from autosparse.tracking.client import connect, sqlite_path, tracking_uri
 
 
 @dataclass(frozen=True)
@@ -53,6 +52,10 @@ def _devices() -> Finding:
 
 
 def _mlflow(uri: str | None) -> Finding:
+    try:
+        from autosparse.tracking.client import connect, sqlite_path, tracking_uri
+    except Exception as error:  # whatever keeps it from being imported is what is looked for
+        return Finding("mlflow store", False, f"MLflow does not import: {error}")
     where = tracking_uri(uri)
     database = sqlite_path(where)
     if database and not database.exists():

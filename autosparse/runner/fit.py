@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from autosparse.errors import AutosparseError, Interrupted
+from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Planned
 from autosparse.experiment.store import Record, Store
@@ -14,7 +14,7 @@ from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.files import content_id
 from autosparse.irp import Survival, load_survival
 from autosparse.runner.progress import Talk
-from autosparse.runner.stopping import stoppable
+from autosparse.runner.stopping import interruptible
 from autosparse.runner.work import run_fit
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
@@ -33,11 +33,8 @@ def fit_on_folders(
     task = ScorerTask(irp=tuple(content_id(survival.fingerprint) for survival in survivals), fit=spec)
     store = Store(storage)
     store.prepare()
-    with store.one_driver(), stoppable():
-        try:
-            return _fit(task, survivals, store, connect(tracking_uri), experiment, talk)
-        except KeyboardInterrupt as error:
-            raise Interrupted("interrupted; run the same command to fit it") from error
+    with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
+        return _fit(task, survivals, store, connect(tracking_uri), experiment, talk)
 
 
 def _fit(
@@ -53,6 +50,7 @@ def _fit(
         timing = {"seconds": time.perf_counter() - started, "device": "cpu"}
         store.finish(task, {**result, **timing}, describe_environment())
     tracker.log(planned)
+    tracker.end_untold()
     record = store.record(task)
     assert record is not None
     return store.fetched("scorer", task.id) / "scorer", record

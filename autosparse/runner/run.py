@@ -11,7 +11,7 @@ from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreach
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan, Planned, dataset_of
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.store import Store
+from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
 from autosparse.runner.cost import Costs, extent_of
 from autosparse.runner.progress import Talk
@@ -88,21 +88,21 @@ def _run(
     ids = {p.task.id for p in todo}
     for name, planned in stages.items():
         talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
-    tracker.describe(summarise(plan, store), RUNNING)
+    tracker.describe(_told(plan, store, tracker), RUNNING)
     if todo:
         try:
             _do(plan, todo, store, tracker, settings, talk)
         except KeyboardInterrupt:
             talk.guard(lambda: tracker.sync(plan))
-            talk.guard(lambda: tracker.describe(summarise(plan, store), KILLED))
+            talk.guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
             raise
         except BaseException:
-            talk.guard(lambda: tracker.describe(summarise(plan, store), FAILED))
+            talk.guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
             raise
     try:
         return _finish(plan, asked, todo, store, tracker, talk)
     except KeyboardInterrupt:
-        talk.guard(lambda: tracker.describe(summarise(plan, store), KILLED))
+        talk.guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
         raise
 
 
@@ -118,10 +118,14 @@ def _finish(
     left = unfinished(asked, store)
     ready = {p.task.id for p in _ready(left, store, plan)}
     failed = [(p, _reason(p.task, store, p.task.id in ready)) for p in left]
-    finish(tracker, plan, summarise(plan, store), FAILED if failed else FINISHED, talk.warn)
+    finish(tracker, plan, _told(plan, store, tracker), FAILED if failed else FINISHED, talk.warn)
     talk.guard(lambda: write_cell_table(tracker))
     done = len(todo) - len({p.task.id for p in todo} & {p.task.id for p in left})
     return Outcome(len(asked) - done - len(left), done, failed)
+
+
+def _told(plan: Plan, store: Store, tracker: Tracker) -> Record:
+    return {**summarise(plan, store), "others": tracker.others(plan)}
 
 
 def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:

@@ -93,9 +93,9 @@ class ShardStream:
             {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
             for number, shard in enumerate(shards)
         ]
-        (self.signs / FAILED).unlink(missing_ok=True)
         found: dict[int, np.ndarray] = {}
         for left in reversed(range(ROUNDS)):
+            (self.signs / FAILED).unlink(missing_ok=True)
             try:
                 self._go_on(work, [row for row in rows if row["number"] not in found], actors, shards, found)
                 break
@@ -133,9 +133,10 @@ class ShardStream:
                     errors.append(row["error"])
                 else:
                     found[row["number"]] = np.frombuffer(row["counts"], np.int64)
-        except BaseException:  # Ctrl-C, too
+        except BaseException as error:  # Ctrl-C, too
             ray.kill(COORDINATORS.pop(job))
-            raise
+            if not isinstance(error, _GaveUp) or not errors:
+                raise
         if errors:
             raise WorkFailed(next((error for error in errors if error != STOPPED), STOPPED))
 

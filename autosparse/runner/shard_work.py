@@ -17,8 +17,11 @@ from autosparse.errors import WorkFailed
 from autosparse.runner.shard_actor import Beat
 from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
 from autosparse.shards import Shard, ShardWriter, read_rows
-from autosparse.shards.layout import Shapes
+from autosparse.shards.layout import ROWS_AT_ONCE, Shapes
 from autosparse.shards.reader import content_digest, read_column
+
+COSTLY = 1 << 10
+"""A multiple of what networks are asked at a time, so that scores are the same whatever this is."""
 
 
 @dataclass
@@ -41,24 +44,36 @@ class ScoreShard:
         described["node"] = ray.get_runtime_context().get_node_id()
         with ShardWriter(path, "scores", {"score": pa.float32()}, {**described, "start": shard.start}) as writer:
             for rows in read_rows(shard, self.shapes, self.inputs):
-                scores = self._scores(rows)
+                scores = self._scores(rows, beat)
                 counts += count_high(_bits(scores, shard))
                 writer.append({"score": scores})
-                beat()
         return counts
 
-    def _scores(self, rows: dict[str, np.ndarray]) -> np.ndarray:
+    def _scores(self, rows: dict[str, np.ndarray], beat: Beat) -> np.ndarray:
         columns = [torch.from_numpy(rows[name].copy()).to(self._device) for name in self.inputs]
-        return self._ask(columns).float().cpu().numpy()
+        parts = []
+        for start in range(0, len(columns[0]), self._at_once):
+            parts.append(self._ask([column[start : start + self._at_once] for column in columns]))
+            beat()
+        return torch.cat(parts).float().cpu().numpy()
 
     @cached_property
     def _device(self) -> torch.device:
         return torch.device("cuda" if ray.get_gpu_ids() else "cpu")
 
     @cached_property
-    def _ask(self) -> Callable[[list[Tensor]], Tensor]:
+    def _held(self) -> Table | Scorer:
         judge: Table | Scorer = ray.get(self.judge)
-        return judge.predictor(self._device) if isinstance(judge, Scorer) else judge
+        return judge
+
+    @cached_property
+    def _ask(self) -> Callable[[list[Tensor]], Tensor]:
+        return self._held.predictor(self._device) if isinstance(self._held, Scorer) else self._held
+
+    @property
+    def _at_once(self) -> int:
+        """Rows between two signs of life: a network may take a hundredth of a second a row."""
+        return COSTLY if isinstance(self._held, Scorer) and self._held.network.costly else ROWS_AT_ONCE
 
 
 @dataclass(frozen=True)

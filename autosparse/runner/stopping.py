@@ -7,6 +7,8 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
+from autosparse.errors import Interrupted
+
 EXIT_CODE = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,6 +36,16 @@ def stoppable() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def interruptible(message: str) -> Iterator[None]:
+    """:func:`stoppable`, and the signal is told as :class:`Interrupted`."""
+    with stoppable():
+        try:
+            yield
+        except KeyboardInterrupt as error:
+            raise Interrupted(message) from error
 
 
 @contextlib.contextmanager

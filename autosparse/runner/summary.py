@@ -13,7 +13,11 @@ from autosparse.irp import Survival, load_survival
 
 
 def summarise(plan: Plan, store: Store) -> dict[str, Any]:
-    """JSON values; the concordance of IRP runs that have finished is measured on all their weights."""
+    """JSON values; the concordance of IRP runs that have finished is measured on all their weights.
+
+    Of a part of an experiment, what is told of the whole.
+    """
+    plan = plan.whole or plan
     finished = store.finished(planned.task for planned in plan.irp)
     load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.fetched("irp", own) / "survival"))
     return {

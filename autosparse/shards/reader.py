@@ -2,6 +2,7 @@
 
 import json
 import math
+import platform
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,8 @@ def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
                 if left < 0 or any(column.null_count for column in batch.columns):
                     raise CorruptFile(f"{shard.path} has a row too many or without a value; {AGAIN}")
                 yield batch
+    except (FileNotFoundError, PermissionError) as error:
+        raise _unseen(shard.path, error) from error
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{shard.path} is truncated or damaged: {error}; {AGAIN}") from error
     if left:
@@ -136,11 +139,20 @@ def _check(batch: pa.RecordBatch, shapes: Shapes, rows: range, shard: Shard) -> 
             )
 
 
+def _unseen(path: Path, error: OSError) -> AutosparseError:
+    reason = "not there" if isinstance(error, FileNotFoundError) else "not readable"
+    return AutosparseError(
+        f"{path} is {reason} on {platform.node()}: every node must see it; put the shards on a folder that all share"
+    )
+
+
 def _describe(path: Path) -> tuple[dict[str, Any], int, tuple[str, ...]]:
     """A shard's description, its number of rows, and its float32 columns."""
     try:
         metadata = pq.read_metadata(path)
         schema = metadata.schema.to_arrow_schema()
+    except (FileNotFoundError, PermissionError) as error:
+        raise _unseen(path, error) from error
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{path} is truncated or no Parquet file: {error}; {AGAIN}") from error
     held = metadata.metadata or {}

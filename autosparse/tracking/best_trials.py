@@ -31,6 +31,8 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
         runs = list(
             all_runs(client, experiment_id, f"tags.sweep_id = '{own.tags['task_id']}' and tags.kind = '{TRIAL}'")
         )
+    if not runs:
+        raise AutosparseError(f"MLflow has no trials of sweep {sweep!r} any more: restore their runs there")
     rows = [
         {
             **{name: _number(run.data.params.get(name, "")) for name in searched},

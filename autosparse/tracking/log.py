@@ -75,6 +75,22 @@ class Tracker:
             found = self.client.create_run(self.experiment_id, run_name=experiment, tags={"kind": WHOLE})
         return str(found.info.run_id)
 
+    def end_untold(self) -> None:
+        """End the parent run of what is no experiment as a whole, such as fits one by one."""
+        with tracking_errors(self.client.tracking_uri):
+            if not any(file.path == SUMMARY for file in self.client.list_artifacts(self.parent)):
+                self.client.set_terminated(self.parent)
+
+    def others(self, plan: Plan) -> dict[str, dict[str, int]]:
+        """How many runs there are of tasks that ``plan`` does not have, such as of an earlier file: kind -> status."""
+        own = {planned.task.id for planned in plan.whole or plan}
+        found: dict[str, dict[str, int]] = {}
+        for task_id, known in self.known.items():
+            if task_id not in own and known.status in (FINISHED, FAILED):
+                counts = found.setdefault(known.kind, {})
+                counts[known.status] = counts.get(known.status, 0) + 1
+        return found
+
     def describe(self, summary: Record, status: str) -> None:
         """Write what is told of the experiment as a whole to the parent run, and its status."""
         shown = ("preset", "source", "command", "file", "description")

@@ -58,22 +58,25 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
         if parent is None:
             raise AutosparseError(f"experiment {experiment!r} has no parent run yet; start it with `autosparse run`")
         runs = list(all_runs(client, experiment_id, "attributes.status != 'RUNNING'"))
-        totals = _totals(client, parent.info.run_id)
+        told = _told(client, parent.info.run_id)
+    totals, others = told.get("tasks", {}), told.get("others", {})
     counts = Counter((run.data.tags.get("kind"), run.info.status) for run in runs)
     stages = []
     for name, kind in STAGES.items():
-        done, failed = counts[kind, FINISHED], counts[kind, FAILED]
+        done, failed = (counts[kind, status] - others.get(kind, {}).get(status, 0) for status in (FINISHED, FAILED))
         ends = sorted(run.info.end_time for run in runs if run.data.tags.get("kind") == kind and run.info.end_time)
         total = totals.get(name, done + failed)
         stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
     return Progress(parent.info.status, stages)
 
 
-def _totals(client: MlflowClient, run_id: str) -> dict[str, int]:
+def _told(client: MlflowClient, run_id: str) -> dict[str, Any]:
+    """The summary of an experiment; nothing of one that has just begun, or of fits one by one."""
+    if not any(file.path == SUMMARY for file in client.list_artifacts(run_id)):
+        return {}
     with tempfile.TemporaryDirectory() as folder:
         summary: dict[str, Any] = json.loads(Path(client.download_artifacts(run_id, SUMMARY, folder)).read_text())
-    totals: dict[str, int] = summary.get("tasks", {})
-    return totals
+    return summary
 
 
 def _seconds_left(ends: list[int], left: int) -> float | None:

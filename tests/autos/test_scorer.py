@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from pathlib import Path
 
 import pytest
 import torch
@@ -27,6 +28,15 @@ def scorer():
 @pytest.fixture
 def folder(scorer, tmp_path):
     return scorer.save(tmp_path / "scorer")
+
+
+def test_a_scorer_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def closed(self):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "is_file", closed)
+    with pytest.raises(AutosparseError, match=r"cannot read the scorer in .*: Permission denied; ask its owner"):
+        load_scorer(tmp_path)
 
 
 def test_a_saved_scorer_predicts_bit_for_bit_the_same(scorer, folder):

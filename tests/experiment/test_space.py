@@ -5,6 +5,8 @@ import pytest
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import load_experiment
 from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.summary import summarise
 
 GOOD = """
 name: small
@@ -48,6 +50,9 @@ def test_a_sweep_alone_takes_with_it_the_irp_runs_that_it_needs(tmp_path):
     more = GOOD.replace("irp:\n", "irp:\n  other: {model: lenet-5, dataset: digits, iterations: 2}\n", 1)
     plan = make_plan(load(tmp_path, more)).only_sweeps(["rate"])
     assert [planned.label for planned in plan] == ["snip", "rate"]
+    assert len(plan.whole.cells) == 1, "of which the parent run goes on telling"
+    told = summarise(plan, Store(tmp_path))
+    assert told["tasks"] == {"irp": 2, "sweeps": 1, "scorers": 1, "cells": 1}
 
 
 SPACE = "    space: {lr: {loguniform: [1.0e-4, 0.1]}, batch_size: {choice: [64, 256]}}\n"

@@ -169,9 +169,13 @@ def test_figures_lie_beside_the_page_and_older_ones_go(runs: FakeRuns, client: M
     runs.cell("snip", 0.9, 0, 90.0, densities={"fc1": 0.1}, tags=history(80, 90))
     runs.irp("a")
     folder = tmp_path / "out" / "figures"
-    folder.mkdir(parents=True)
-    (folder / "07-gone.svg").write_text("of an older report")
+    other = runs.irp("b")
     write_report(client, "exp", tmp_path / "out")
+    assert (folder / "07-iterations-irp-b-seed-0.svg").exists()
+    (folder / "08-mine.svg").write_text("somebody's")
+    client.delete_run(other)
+    write_report(client, "exp", tmp_path / "out")
+    (folder / "08-mine.svg").unlink()
     assert sorted(path.name for path in folder.iterdir()) == [
         "01-accuracy-lenet-300-100-on-digits.svg",
         "02-training-lenet-300-100-on-digits.svg",

@@ -34,8 +34,6 @@ def test_every_table_of_a_page_is_a_file_of_each_kind(runs: FakeRuns, client: Ml
     for method, accuracy in (("snip", 90.0), ("grasp", 80.0)):
         for seed in range(2):
             runs.cell(method, 0.9, seed, accuracy + seed, densities={"fc1": 0.1})
-    (tmp_path / "out" / "tables").mkdir(parents=True)
-    (tmp_path / "out" / "tables" / "07-gone.csv").write_text("of an older report")
     page = write_report(client, "exp", tmp_path / "out")
     files = sorted(path.name for path in (page.parent / "tables").iterdir())
     assert files == [

@@ -134,6 +134,40 @@ def test_where_ray_data_gives_up_it_is_asked_again_for_what_is_missing(stream, f
     assert asked == [1, len(files) - 1]
 
 
+def test_a_shard_that_failed_is_named_also_where_ray_data_gives_up(stream, features, tmp_path, monkeypatch):
+    watched = stream.ShardStream._watched
+
+    def give_up_at_the_end(self, results, shards):
+        yield from watched(self, results, shards)
+        raise stream.stream._GaveUp("the actor is unavailable")
+
+    def work(shard, beat):
+        if shard.path.name == "part-00002.parquet":
+            raise CorruptFile(f"{shard.path} is damaged")
+        return np.array([1])
+
+    monkeypatch.setattr(stream.ShardStream, "_watched", give_up_at_the_end)
+    with pytest.raises(WorkFailed, match=r"part-00002.parquet is damaged"):
+        stream.ShardStream(settings(), tmp_path).map(work, open_features(features).files)
+
+
+def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(stream, features, tmp_path, monkeypatch):
+    from autosparse.runner import shard_work
+
+    scorer, [shard, *_] = scorer_of("mlp", costly=True), open_features(features).files
+    monkeypatch.setattr(shard_work.ray, "get", lambda judge: judge)
+    work = shard_work.ScoreShard(scorer, scorer.inputs, open_features(features).shapes, str(tmp_path), {})
+    beats, found = [], []
+    for costly in (True, False):
+        scorer.network.costly = costly
+        work(shard, lambda: beats.append(0))
+        found.append(pq.read_table(shard.as_in(tmp_path, "scores").path)["score"].to_numpy())
+        assert len(beats) == 6, "for 6,001 rows"
+        work.__dict__.pop("_ask")
+        beats[:] = [0] * 5
+    assert (found[0] == found[1]).all()
+
+
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
     counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 1), files, actors=True)

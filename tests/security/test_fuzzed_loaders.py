@@ -145,6 +145,7 @@ def test_any_value_in_any_place_of_an_experiment(place, value, preset):
         "{a: " * 5000,
         "- " * 5000,
         "a: 0x" + "f" * 200_000,
+        "a: " + "1" * 200_000 + "x",
         "a: " + "1" * 200_000,
         "a: " + ":".join(["59"] * 40_000),
         "a: [" + "x," * 60_000 + "]",
@@ -159,6 +160,7 @@ def test_any_value_in_any_place_of_an_experiment(place, value, preset):
         "maps",
         "items",
         "hex",
+        "no number",
         "digits",
         "base 60",
         "long",
@@ -170,6 +172,13 @@ def test_a_bomb_of_yaml(tmp_path, bomb):
     (tmp_path / "bomb.yaml").write_text(bomb)
     with pytest.raises(AutosparseError):
         load_experiment(tmp_path / "bomb.yaml")
+
+
+def test_a_bomb_of_presets():
+    many = {f"k{i}": 0 for i in range(100)}
+    stars = {"irp" + ".*" * depth: many for depth in range(1, 6)}
+    with pytest.raises(AutosparseError, match="sets more than 50,000 values"):
+        parse_loaded({**WHOLE, "presets": {"small": {"set": stars}}}, "bomb", "small")
 
 
 # Parquet

@@ -23,6 +23,18 @@ def run(client, experiment_id, kind, status, end=None):
     return made.info.run_id
 
 
+def test_tasks_of_an_earlier_file_are_not_counted_as_done(client):
+    experiment_id = open_experiment(client, "exp")
+    parent = run(client, experiment_id, WHOLE, "RUNNING")
+    assert [stage.total for stage in progress_of(client, "exp").stages] == [0] * 4, "nothing is told yet"
+    others = {"cell": {"FINISHED": 2, "FAILED": 1}}
+    client.log_dict(parent, {"tasks": {"cells": 3}, "others": others}, SUMMARY)
+    for status in ("FINISHED", "FINISHED", "FAILED", "FINISHED"):
+        run(client, experiment_id, "cell", status, 1_000)
+    cells = progress_of(client, "exp").stages[-1]
+    assert (cells.total, cells.done, cells.failed) == (3, 1, 0)
+
+
 def test_counts_and_time_left(client, monkeypatch):
     experiment_id = open_experiment(client, "exp")
     parent = run(client, experiment_id, WHOLE, "RUNNING")
