@@ -27,7 +27,7 @@ GRID = {
 
 def measure(options: Options) -> list[Result]:
     """A grid on two nodes of one CPU beside the same on one node: cells a minute, start-up apart."""
-    seeds, repetitions = (6, 1) if options.quick else (12, 3)
+    seeds, repetitions = (6, 1) if options.quick else (24, 2)
     one, two = [], []
     scratch = tempfile.TemporaryDirectory(prefix="autosparse-nodes-")
     with scratch, LocalCluster(2) as pair, LocalCluster(1) as single:
