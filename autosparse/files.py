@@ -2,14 +2,11 @@
 
 import contextlib
 import errno
-import fcntl
-import glob
 import hashlib
 import json
 import os
 import secrets
 import shutil
-import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +14,6 @@ from typing import Any
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
-FRESH = 60.0
-"""Seconds in which what another process has made may not have its lock yet."""
 PROBE = 1 << 16
 """Bytes that must fit where work is to start: an empty file has room on a full disk."""
 
@@ -94,7 +89,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 def require_replaceable(path: Path, ours: Collection[str]) -> None:
     """Raise where ``path`` holds anything but files named by the patterns ``ours``: it is somebody else's."""
-    if path.absolute() == Path.cwd():
+    if path.resolve() == Path.cwd():
         raise AutosparseError(f"{path} is the folder in which this runs, and cannot be replaced: name one in it")
     if path.exists() and not path.is_dir():
         raise AutosparseError(f"{path} is a file, a folder is needed; choose another name")
@@ -109,16 +104,14 @@ def require_replaceable(path: Path, ours: Collection[str]) -> None:
 def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
     """Yield a fresh folder beside ``path`` that takes its place when the block ends without error.
 
-    :param ours: name patterns of what an older folder at ``path`` may hold and lose. It is there until the new one is.
+    :param ours: name patterns of what an older folder at ``path`` may hold and lose; it goes when the new one is whole.
     """
     path = path.absolute()
     with refusing_unwritable(path):
         require_replaceable(path, ours)
         path.parent.mkdir(parents=True, exist_ok=True)
-        _clear_abandoned(path)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
-    lock = _lock(temporary)
     try:
         try:
             yield temporary
@@ -139,7 +132,6 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
             _put(temporary, path)
             sync_folder(path.parent)
     finally:
-        os.close(lock)
         shutil.rmtree(temporary, ignore_errors=True)
 
 
@@ -158,29 +150,6 @@ def _put(temporary: Path, path: Path) -> None:
         old.replace(path)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _lock(folder: Path) -> int:
-    """A handle that holds a folder, where its file system can, until this process ends."""
-    handle = os.open(folder, os.O_RDONLY)
-    with contextlib.suppress(OSError):
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return handle
-
-
-def _clear_abandoned(path: Path) -> None:
-    """Remove what processes that were killed had begun for ``path``."""
-    name = f".{glob.escape(path.name)}.*."
-    for left in (*path.parent.glob(f"{name}tmp"), *path.parent.glob(f"{name}old")):
-        with contextlib.suppress(OSError):  # somebody's who is alive, or where there are no locks
-            if time.time() - left.stat().st_mtime < FRESH or not left.is_dir():
-                continue
-            handle = os.open(left, os.O_RDONLY)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            finally:
-                os.close(handle)
 
 
 def write_record(path: Path, content: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 import errno
-import os
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -97,19 +95,6 @@ def test_what_somebody_puts_there_meanwhile_is_not_lost(tmp_path):
             (tmp_path / "data").mkdir()
             (tmp_path / "data" / "thesis.tex").touch()
     assert [path.name for path in tmp_path.rglob("*")] == ["data", "thesis.tex"]
-
-
-def test_what_a_killed_process_has_begun_goes_and_what_is_under_way_stays(tmp_path):
-    hour_ago = time.time() - 3600
-    for name in (".data.dead.tmp", ".data.dead.old", ".other.dead.tmp", ".data.fresh.tmp"):
-        (tmp_path / name).mkdir()
-        if "fresh" not in name:
-            os.utime(tmp_path / name, (hour_ago, hour_ago))
-    with atomic_folder(tmp_path / "data") as alive:
-        os.utime(alive, (hour_ago, hour_ago))
-        write(tmp_path / "data", "part-0")
-        assert {path.name for path in tmp_path.iterdir()} == {".other.dead.tmp", ".data.fresh.tmp", "data", alive.name}
-        shutil.rmtree(tmp_path / "data")
 
 
 def test_the_folder_in_which_it_runs_is_not_replaced(tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ def demo(
     from autosparse.experiment.load import load_experiment
     from autosparse.experiment.plan import make_plan
     from autosparse.files import require_writable
+    from autosparse.report.folder import require_free
     from autosparse.report.page import write_report
     from autosparse.runner.settings import Settings
     from autosparse.tracking.client import connect
@@ -33,6 +34,7 @@ def demo(
 
     plan = make_plan(load_experiment(demo_file()).experiment)
     require_writable(out)
+    require_free(out)
     code = execute(plan, Settings(storage, tracking_uri, workers=workers, retry_failed=True))
     page = write_report(connect(tracking_uri), plan.name, out)
     print_next(page, resolve(tracking_uri), plan.name)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from autosparse.autos import Scorer
     from autosparse.runner.settings import Settings
 
-STOPPED = "interrupted: nothing was written; run the same command again"
+STOPPED = "interrupted: run the same command again"
 
 
 def register(app: typer.Typer) -> None:

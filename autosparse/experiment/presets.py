@@ -59,21 +59,25 @@ def _apply(content: Content, preset: Content, name: str) -> None:
     places = [place for path in drop for place in _places(content, str(path))]
     for holder, key in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
         del holder[key]
+    written = 0
     for path, value in changes.items():
-        set_value(content, str(path), value)
+        written += set_value(content, str(path), value)
+        if written > MOST_VALUES:
+            raise AutosparseError(f"presets.{name} sets more than {MOST_VALUES:,} values: split it up")
 
 
-def set_value(content: Content, path: str, value: Any) -> None:
-    """Set what ``path`` leads to: keys with dots between, ``grid.*.recipe.epochs``.
+def set_value(content: Content, path: str, value: Any) -> int:
+    """Set what ``path`` leads to: keys with dots between, ``grid.*.recipe.epochs``. Returns how many values were set.
 
     In a list, a part is a number from 0, or an item's ``name`` or, without one, its ``criterion``; ``*`` stands for all
     keys or items. The last key may be new, those before it must be there.
     """
     places = _places(content, path, new=True)
-    if len(places) * _extent(value) > MOST_VALUES:
+    if (written := len(places) * _extent(value)) > MOST_VALUES:
         raise AutosparseError(f"{path!r} sets more than {MOST_VALUES:,} values: split it up")
     for holder, key in places:
         holder[key] = deepcopy(value)
+    return written
 
 
 def _extent(value: Any) -> int:

@@ -1,38 +1,54 @@
 """The folder of a report: the files of the last one go, and nobody else's."""
 
-import contextlib
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.files import read_record, refusing_unwritable, write_atomic, write_record
+from autosparse.errors import AutosparseError
+from autosparse.files import refusing_unwritable, write_atomic
 
-WRITTEN = ".report.json"
-"""Says what a report has written."""
-NAME = re.compile(r"index\.html|(tables|figures)/[\w-]+\.\w+")
+PAGE = "index.html"
+MARK = b'<meta name="generator" content="autosparse">'
+"""At the top of every page of ours."""
+
+
+def require_free(folder: Path) -> None:
+    """Raise where a report would replace a page that is none."""
+    with refusing_unwritable(folder):
+        if (folder / PAGE).exists() and not _is_report(folder):
+            raise _foreign(folder / PAGE)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write each, by its name in ``folder``, and remove what an earlier report has written there beside them.
 
-    :raises AutosparseError: where a file has such a name that no report has written.
+    :raises AutosparseError: where a file has such a name, and is not of a report.
     """
-    before = _written(folder)
-    foreign = next((name for name in files if name not in before and (folder / name).exists()), None)
+    require_free(folder)
+    with refusing_unwritable(folder):
+        before = _files(folder) if _is_report(folder) else set()
+        foreign = next((name for name in files if name not in before and (folder / name).exists()), None)
     if foreign:
-        raise AutosparseError(f"{folder / foreign} is there, and not of an earlier report; choose another --out")
-    write_record(folder / WRITTEN, {"files": sorted(before | files.keys())})
+        raise _foreign(folder / foreign)
     for name, data in files.items():
         write_atomic(folder / name, data)
     with refusing_unwritable(folder):
         for name in before - files.keys():
             (folder / name).unlink(missing_ok=True)
-    write_record(folder / WRITTEN, {"files": sorted(files)})
 
 
-def _written(folder: Path) -> set[str]:
-    with contextlib.suppress(FileNotFoundError, CorruptFile):
-        held = read_record(folder / WRITTEN).get("files", [])
-        return {name for name in held if isinstance(name, str) and NAME.fullmatch(name)}
-    return set()
+def _is_report(folder: Path) -> bool:
+    try:
+        with (folder / PAGE).open("rb") as file:
+            return MARK in file.read(1000)
+    except FileNotFoundError:
+        return False
+
+
+def _files(folder: Path) -> set[str]:
+    """Of a report: its page, and what is numbered in ``figures`` and ``tables``."""
+    numbered = (path for name in ("figures", "tables") for path in (folder / name).glob("[0-9][0-9]-*"))
+    return {PAGE, *(str(path.relative_to(folder)) for path in numbered if path.is_file())}
+
+
+def _foreign(path: Path) -> AutosparseError:
+    return AutosparseError(f"{path} is there, and not of an earlier report; choose another folder, or move it away")

@@ -20,7 +20,7 @@ from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_curves import curves_figure
 from autosparse.report.figures_density import density_figure, has_densities, numbered
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
-from autosparse.report.folder import write_files
+from autosparse.report.folder import PAGE, write_files
 from autosparse.report.gallery import Gallery
 from autosparse.report.plain import Plain, plain_tables, table_files
 from autosparse.report.provenance import provenance_of
@@ -36,7 +36,6 @@ from autosparse.tracking.pages import all_runs
 from autosparse.tracking.runs import Run, finished_runs
 from autosparse.version import __version__
 
-PAGE = "index.html"
 IRP_SHOWN = 2
 """IRP runs whose figures are drawn; those of one network look much alike."""
 UNTOLD = {

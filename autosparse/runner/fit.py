@@ -42,6 +42,16 @@ def _fit(
 ) -> tuple[Path, Record]:
     planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
     tracker = Tracker(client, experiment, store)
+    try:
+        return _fitted(planned, survivals, store, tracker, talk)
+    finally:
+        talk.guard(tracker.end_untold)
+
+
+def _fitted(
+    planned: Planned[ScorerTask], survivals: list[Survival], store: Store, tracker: Tracker, talk: Talk
+) -> tuple[Path, Record]:
+    task = planned.task
     if store.record(task) is None:
         with talk.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
@@ -50,7 +60,6 @@ def _fit(
         timing = {"seconds": time.perf_counter() - started, "device": "cpu"}
         store.finish(task, {**result, **timing}, describe_environment())
     tracker.log(planned)
-    tracker.end_untold()
     record = store.record(task)
     assert record is not None
     return store.fetched("scorer", task.id) / "scorer", record

@@ -135,7 +135,7 @@ class ShardStream:
                     found[row["number"]] = np.frombuffer(row["counts"], np.int64)
         except BaseException as error:  # Ctrl-C, too
             ray.kill(COORDINATORS.pop(job))
-            if not isinstance(error, _GaveUp) or not errors:
+            if not isinstance(error, _GaveUp) or not set(errors) - {STOPPED}:
                 raise
         if errors:
             raise WorkFailed(next((error for error in errors if error != STOPPED), STOPPED))

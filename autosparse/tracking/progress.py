@@ -65,6 +65,7 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
     for name, kind in STAGES.items():
         done, failed = (counts[kind, status] - others.get(kind, {}).get(status, 0) for status in (FINISHED, FAILED))
         ends = sorted(run.info.end_time for run in runs if run.data.tags.get("kind") == kind and run.info.end_time)
+        ends = ends[-(done + failed) :] if done + failed > 0 else []
         total = totals.get(name, done + failed)
         stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
     return Progress(parent.info.status, stages)

@@ -172,10 +172,10 @@ def test_figures_lie_beside_the_page_and_older_ones_go(runs: FakeRuns, client: M
     other = runs.irp("b")
     write_report(client, "exp", tmp_path / "out")
     assert (folder / "07-iterations-irp-b-seed-0.svg").exists()
-    (folder / "08-mine.svg").write_text("somebody's")
+    (folder / "mine.svg").write_text("somebody's")
     client.delete_run(other)
     write_report(client, "exp", tmp_path / "out")
-    (folder / "08-mine.svg").unlink()
+    (folder / "mine.svg").unlink()
     assert sorted(path.name for path in folder.iterdir()) == [
         "01-accuracy-lenet-300-100-on-digits.svg",
         "02-training-lenet-300-100-on-digits.svg",

@@ -310,12 +310,7 @@ def test_report_replaces_an_older_one(runs: FakeRuns, client: MlflowClient, tmp_
     page_of(client, tmp_path)
     runs.cell("random", 0.9, 0, 40.0)
     assert "random" in table_rows(page_of(client, tmp_path))
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
-        ".report.json",
-        "figures",
-        "index.html",
-        "tables",
-    ]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["figures", "index.html", "tables"]
 
 
 def test_leaderboard_has_one_table_per_network_and_bold_best(runs: FakeRuns, client: MlflowClient) -> None:

@@ -13,7 +13,7 @@ from autosparse.experiment.store import Store
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
-from autosparse.runner.trial import Trial
+from autosparse.runner.trial import Trial, tried
 from autosparse.tracking.best_trials import best_trials
 from autosparse.tracking.client import connect
 
@@ -193,8 +193,9 @@ def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_comman
     plan = plan_of("away", points=[{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}], epochs=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_complete", away)
-        outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+        outcome = run_plan(plan, replace(settings, workers=1), Talk(), only=("irp", "sweeps"))
     assert ["run again to go on" in reason for _, reason in outcome.failed] == [True]
+    assert len(tried(plan.sweeps[0].task, Store(settings.storage))) < 3, "the search has stopped"
     assert "s3://bucket/x does not answer" in capsys.readouterr().err
     outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
     assert (outcome.done, outcome.failed) == (1, [])

@@ -179,6 +179,9 @@ def test_a_bomb_of_presets():
     stars = {"irp" + ".*" * depth: many for depth in range(1, 6)}
     with pytest.raises(AutosparseError, match="sets more than 50,000 values"):
         parse_loaded({**WHOLE, "presets": {"small": {"set": stars}}}, "bomb", "small")
+    thin = {"set": {f"grid.*.b{i}": 0 for i in range(200)}}
+    with pytest.raises(AutosparseError, match="small sets more than 50,000 values"):
+        parse_loaded({**WHOLE, "grid": [GRID] * 1000, "presets": {"small": thin}}, "bomb", "small")
 
 
 # Parquet
