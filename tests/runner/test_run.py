@@ -179,9 +179,9 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
         def fit(self):
             raise RecursionError("maximum recursion depth exceeded")
 
-    def fit(tuner):
+    def fit(tuner, scratch):
         rounds.append(tuner)
-        return silence.fit(Deep() if len(rounds) == 1 else tuner)
+        return silence.fit(Deep if len(rounds) == 1 else tuner, scratch)
 
     monkeypatch.setattr(stage, "fit", fit)
     outcome = run_plan(cells_only("deep", methods=["random"], seeds=[0], sparsities=[0.5]), settings, Talk())
