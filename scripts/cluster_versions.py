@@ -29,7 +29,7 @@ PLACES = [
     ("kubernetes/raycluster/kustomization.yaml", KUSTOMIZED, "newName: {NAME}, newTag: {TAG}"),
     ("kubernetes/rayjob/kustomization.yaml", KUSTOMIZED, "newName: {NAME}, newTag: {TAG}"),
     ("kubernetes/raycluster/raycluster.yaml", r"(?m)^  rayVersion: (\S+)$", "{RAY_VERSION}"),
-    ("kubernetes/base/postgres.yaml", r"(?m)^\s+image: (postgres:\S+)$", "{POSTGRES_IMAGE}"),
+    ("kubernetes/base/postgres.yaml", r"(?m)^\s+image: (\S+)$", "{POSTGRES_IMAGE}"),
 ]
 """File under cluster/, a pattern whose group is the value, and the value."""
 

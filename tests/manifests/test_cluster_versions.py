@@ -44,5 +44,14 @@ def test_image_is_set_everywhere_by_one_command(copy):
     assert sum("pruning" in part for part in text) == 6
 
 
+def test_postgres_may_come_from_a_mirror(copy):
+    env = copy / "cluster" / "versions.env"
+    env.write_text(env.read_text().replace("=postgres:", "=mirror.example.org/postgres:"))
+    for _ in range(2):
+        assert run(copy).returncode == 0
+    assert "image: mirror." in (copy / "cluster" / "kubernetes" / "base" / "postgres.yaml").read_text()
+    assert run(copy, "--check").returncode == 0
+
+
 def test_image_without_a_tag_is_refused(copy):
     assert "has no tag" in run(copy, "--image", "localhost:5000/pruning").stderr
