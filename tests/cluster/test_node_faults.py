@@ -42,7 +42,7 @@ def test_a_node_that_dies_in_mid_grid_costs_no_cell(two_nodes, tmp_path):
 
 
 def test_an_irp_run_whose_node_dies_goes_on_on_the_other_from_its_last_iteration(two_nodes, tmp_path):
-    spec = {"model": "lenet-300-100", "dataset": "digits", "iterations": 12, "recipe": {**RECIPE, "epochs": 6}}
+    spec = {"model": "lenet-300-100", "dataset": "digits", "iterations": 12, "recipe": {**RECIPE, "epochs": 30}}
     work = Work(tmp_path / "here", {"name": "irp", "irp": {"snip": spec}})
     undisturbed = Work(tmp_path / "there", {"name": "irp", "irp": {"snip": spec}})
     irp = work.plan.irp[0].task
