@@ -149,32 +149,36 @@ class Tracker:
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""
         task = planned.task
-        run_id, status = self.known.get(task.id, Known())[:2]
         if self._written(planned):
             return False
         record = self.store.record(task) or self.store.failure(task)
         if record is None:
             return False
         with tracking_errors(self.client.tracking_uri):
-            if "error" in record and status == FAILED and self._told(run_id, record):
-                return False
-            if run_id is None:
-                run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
-            if run_id is not None and status != FINISHED and self.client.get_run(run_id).data.metrics:
-                self.client.delete_run(run_id)  # half-written, perhaps from a record that has been lost since
-                run_id = None
-            fresh = run_id is None
-            if run_id is None:
+            run = self._run_of(task)
+            finished = run is not None and run.info.status == FINISHED
+            if finished:
+                self._know(run)  # perhaps another driver's: it stays, at most under another label
+                if "error" in record or self._written(planned):
+                    return False
+            elif run is not None:
+                if _told(run, record):
+                    return False
+                if run.data.metrics:
+                    self.client.delete_run(run.info.run_id)  # half-written, maybe from a record that was lost since
+                    run = None
+            if run is None:
                 run_id = self._create(planned, record)
             else:
+                run_id = str(run.info.run_id)
                 self.client.update_run(run_id, status="RUNNING")
-            self._write(run_id, planned, record, fresh)
+            self._write(run_id, planned, record, fresh=run is None, relabelled=finished)
         return True
 
-    def _told(self, run_id: str | None, record: Record) -> bool:
-        """Whether a failed run tells of this failure, and not of an earlier one."""
-        tags = self.client.get_run(run_id).data.tags
-        return bool(tags.get("failed_ms") == str(_ended(record)))
+    def _run_of(self, task: Task) -> Any:
+        """The task's run as it is now, a finished one if there is; None where there is none, or it was deleted."""
+        runs = self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'")
+        return max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
 
     def _written(self, planned: Planned[Task]) -> bool:
         """Whether MLflow has it as finished, under this label."""
@@ -188,12 +192,9 @@ class Tracker:
         run = self.client.create_run(self.experiment_id, begun, tags, _run_name(planned))
         return str(run.info.run_id)
 
-    def _runs_of(self, task: Task) -> list[Any]:
-        return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))
-
-    def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool) -> None:
+    def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool, relabelled: bool) -> None:
         tags = {} if fresh else _tag_texts(planned, record)
-        failed, relabelled = "error" in record, self.known.get(planned.task.id, Known()).status == FINISHED
+        failed = "error" in record
         if failed:
             tags |= {
                 "error": record["error"],
@@ -267,6 +268,12 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
             warnings = record["result"]["report"]["warnings"]
             tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
     return tags
+
+
+def _told(run: Any, record: Record) -> bool:
+    """Whether a failed run tells of this failure, and not of an earlier one."""
+    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(_ended(record))
+    return bool("error" in record and told)
 
 
 def _ended(record: Record) -> int:

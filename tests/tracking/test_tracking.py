@@ -136,6 +136,51 @@ def test_a_run_that_a_crash_left_half_written_is_completed_not_doubled(client, s
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
+def test_a_run_that_another_driver_has_finished_meanwhile_is_left_as_it_is(client, store, plan):
+    stale = Tracker(client, "exp", store)
+    Tracker(client, "exp", store).sync(plan)
+    theirs = {run.info.run_id for run in runs_of(client)}
+    assert stale.sync(plan) == 0
+    assert {run.info.run_id for run in runs_of(client)} == theirs
+    assert stale.others(Plan("exp")) == {"cell": {"FINISHED": 9}}
+
+
+def test_a_failure_on_another_storage_leaves_a_finished_run_as_it_is(client, store, plan, tmp_path):
+    there, planned = Store(tmp_path / "there"), plan.cells[0]
+    there.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    stale = Tracker(client, "exp", there)
+    Tracker(client, "exp", store).log(planned)
+    (before,) = runs_of(client)
+    for label in ("snip", "my-snip"):
+        assert not stale.log(Planned(planned.task, label))
+    (run,) = runs_of(client)
+    assert (run.info.run_id, run.info.status) == (before.info.run_id, "FINISHED")
+
+
+def test_a_failed_run_that_was_deleted_while_the_driver_works_is_written_anew(client, store, plan):
+    planned = plan.cells[0]
+    store.record_path(planned.task).unlink()
+    store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    tracker = Tracker(client, "exp", store)
+    tracker.log(planned)
+    (run,) = runs_of(client)
+    client.delete_run(run.info.run_id)
+    store.finish(planned.task, result(50.0), ENVIRONMENT)
+    assert tracker.log(planned)
+    (run,) = runs_of(client)
+    assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
+
+
+def test_a_finished_run_that_was_deleted_is_whole_when_it_is_written_under_a_new_label(client, store, plan):
+    tracker = Tracker(client, "exp", store)
+    tracker.log(plan.cells[0])
+    (run,) = runs_of(client)
+    client.delete_run(run.info.run_id)
+    tracker.log(Planned(plan.cells[0].task, "my-snip"))
+    (run,) = runs_of(client)
+    assert (run.data.tags["method"], run.data.metrics["test_accuracy"]) == ("my-snip", 90.0)
+
+
 def test_a_new_server_is_rebuilt_from_the_records(client, store, plan, tmp_path):
     Tracker(client, "exp", store).sync(plan)
     new = connect(f"sqlite:///{tmp_path / 'new.db'}")
