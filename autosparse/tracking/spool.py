@@ -4,7 +4,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import tenacity
 
@@ -26,13 +26,15 @@ class Spool:
     """Writes finished tasks in a thread of its own, so that workers do not wait for MLflow.
 
     What cannot be written now is kept, and written when the server is back, or at the next :meth:`drain`. What is
-    lost with the process is found in the records by :func:`finish`.
+    lost with the process, or left when the block is broken off, is found in the records by :func:`finish`. After the
+    block nothing is being written, however it ends: of two writers of a task each would make a run.
     """
 
     def __init__(self, tracker: Tracker, warn: Callable[[str], None]):
         self.tracker, self.warn = tracker, warn
         self.waiting: deque[Planned[Task]] = deque()
         self.away_until = 0.0
+        self.stopped = False
         self.pool = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> "Spool":
@@ -45,7 +47,7 @@ class Spool:
 
     def drain(self) -> None:
         """Write what waits, in order, unless the server was away a moment ago."""
-        while self.waiting and time.monotonic() >= self.away_until:
+        while self.waiting and not self.stopped and time.monotonic() >= self.away_until:
             batch = list(itertools.islice(self.waiting, BATCH))
             try:
                 self.tracker.log_all(batch)
@@ -58,7 +60,19 @@ class Spool:
                 self.waiting.popleft()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=kind is not None)  # what is dropped is written by `finish`
+        self.stopped = kind is not None
+        try:
+            self._await_thread()
+        except BaseException:  # Ctrl-C
+            self.stopped = True
+            self._await_thread()
+            raise
+        finally:
+            self.pool.shutdown(wait=False)
+
+    def _await_thread(self) -> None:
+        """Until all that was handed to it is done; a `join` that Ctrl-C breaks off takes the thread for dead."""
+        wait([self.pool.submit(self.drain)])
 
 
 def finish(
