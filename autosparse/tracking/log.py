@@ -32,6 +32,14 @@ WALL_SECONDS = "wall_seconds/"
 """Prefix of its metrics: the time from start to end of a stage, a point for each time that it ran."""
 
 
+class NotAllWritten(AutosparseError):
+    """The first error of several tasks, and those that are not written."""
+
+    def __init__(self, first: AutosparseError, left: Sequence[Planned[Task]]):
+        super().__init__(str(first))
+        self.left = left
+
+
 class Known(NamedTuple):
     """What MLflow has of a task."""
 
@@ -49,10 +57,10 @@ class Tracker:
     """
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store):
-        self.client, self.store = client, store
+        self.client, self.experiment, self.store = client, experiment, store
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
-            self.parent = self._parent(experiment)
+            self.parent = self._parent()
             self.known: dict[str, Known] = {}
             for run in all_runs(client, self.experiment_id):
                 if "task_id" in run.data.tags:
@@ -68,11 +76,14 @@ class Tracker:
             self.client.delete_run(double.run_id)
         self.known[task_id] = found
 
-    def _parent(self, experiment: str) -> str:
-        """The run that stands for the experiment as a whole, made if it is new; its children are the tasks' runs."""
+    def _parent(self) -> str:
+        """The run that stands for the experiment as a whole, made if there is none, also as somebody deleted it.
+
+        Its children are the tasks' runs.
+        """
         found = next(iter(all_runs(self.client, self.experiment_id, f"tags.kind = '{WHOLE}'")), None)
         if found is None:
-            found = self.client.create_run(self.experiment_id, run_name=experiment, tags={"kind": WHOLE})
+            found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags={"kind": WHOLE})
         return str(found.info.run_id)
 
     def end_untold(self) -> None:
@@ -96,6 +107,7 @@ class Tracker:
         shown = ("preset", "source", "command", "file", "description")
         tags = [RunTag(name, str(summary[name])[:5000]) for name in shown if summary.get(name)]
         with tracking_errors(self.client.tracking_uri):
+            self.parent = self._parent()
             self.client.log_batch(self.parent, tags=tags)
             self.client.log_dict(self.parent, summary, SUMMARY)
             if status == RUNNING:
@@ -106,6 +118,7 @@ class Tracker:
     def spent(self, stage: str, seconds: float) -> None:
         """Add the wall time of a stage, or of a part of it, to the parent run's history."""
         with tracking_errors(self.client.tracking_uri):
+            self.parent = self._parent()
             self.client.log_metric(self.parent, f"{WALL_SECONDS}{stage}", seconds, step=int(time.time()))
 
     def sync(self, plan: Plan) -> int:
@@ -117,27 +130,32 @@ class Tracker:
     def log_all(self, planned: Sequence[Planned[Task]]) -> int:
         """:meth:`log` for each, several at a time where a server takes them so; returns for how many there was news.
 
-        What can be written is written; then the first error is raised.
+        What can be written is written.
+
+        :raises NotAllWritten: then, if there is more.
         """
         once = {each.task.id: each for each in planned}.values()  # two threads with one task would make two runs
         errors: list[AutosparseError] = []
         away = threading.Event()
 
-        def attempt(each: Planned[Task]) -> bool:
+        def attempt(each: Planned[Task]) -> bool | None:
+            if away.is_set():
+                return None
             try:
-                return not away.is_set() and self.log(each)
+                return self.log(each)
             except AutosparseError as error:
                 errors.append(error)
                 if not self._answers():
                     away.set()
-                return False
+                return None
 
         writers = WRITERS if self.client.tracking_uri.startswith("http") and len(once) > 1 else 1
         with ThreadPoolExecutor(writers) as pool:
-            written = sum(pool.map(attempt, once))
+            written = list(pool.map(attempt, once))
         if errors:
-            raise errors[0]
-        return written
+            left = [each for each, news in zip(once, written, strict=True) if news is None]
+            raise NotAllWritten(errors[0], left) from errors[0]
+        return written.count(True)
 
     def _answers(self) -> bool:
         try:

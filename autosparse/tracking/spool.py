@@ -1,6 +1,5 @@
 """MLflow written beside the work: a server that is away is waited for, and the records are what is written later."""
 
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -12,7 +11,7 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Task
-from autosparse.tracking.log import Tracker
+from autosparse.tracking.log import NotAllWritten, Tracker
 
 BATCH = 64
 """Tasks that are written at a time, if so many wait."""
@@ -46,18 +45,17 @@ class Spool:
         self.pool.submit(self.drain)
 
     def drain(self) -> None:
-        """Write what waits, in order, unless the server was away a moment ago."""
+        """Write what waits, unless the server was away a moment ago; what it refuses comes last at the next try."""
         while self.waiting and not self.stopped and time.monotonic() >= self.away_until:
-            batch = list(itertools.islice(self.waiting, BATCH))
+            batch = [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
             try:
                 self.tracker.log_all(batch)
-            except AutosparseError as error:
+            except NotAllWritten as error:
+                self.waiting.extend(error.left)
                 if not self.away_until:
                     self.warn(f"{error}; what has finished is kept, and written when the server is back")
                 self.away_until = time.monotonic() + PAUSE
                 return
-            for _ in batch:
-                self.waiting.popleft()
 
     def __exit__(self, kind: object, *_: object) -> None:
         self.stopped = kind is not None

@@ -5,9 +5,11 @@ import threading
 
 import pytest
 
+from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Planned
 from autosparse.experiment.tasks import Cell
 from autosparse.tracking import spool as module
+from autosparse.tracking.log import NotAllWritten
 from autosparse.tracking.spool import Spool
 
 CELLS = [
@@ -54,6 +56,24 @@ def test_after_ctrl_c_within_the_block_the_batch_in_flight_is_the_last(tracker):
         threading.Timer(0.1, tracker.go_on.set).start()
         raise KeyboardInterrupt
     assert tracker.begun == tracker.ended == CELLS[:1]
+
+
+def test_a_task_that_is_refused_keeps_no_other_back(monkeypatch):
+    class Refusing:
+        def log_all(self, batch):
+            written.extend(planned for planned in batch if planned is not CELLS[0])
+            if CELLS[0] in batch:
+                raise NotAllWritten(AutosparseError("refused"), [CELLS[0]])
+
+    written, said = [], []
+    monkeypatch.setattr(module, "BATCH", 2)
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    with Spool(Refusing(), said.append) as spool:
+        for planned in CELLS:
+            spool(planned)
+    assert sorted(planned.task.seed for planned in written) == [1, 2, 3, 4, 5]
+    assert list(spool.waiting) == CELLS[:1]
+    assert len(said) == 1
 
 
 def test_at_the_end_all_is_written(tracker):
