@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autosparse.cli import common
+from autosparse.errors import AutosparseError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,9 @@ def watch(
     as_json: common.Json = False,
 ) -> None:
     """Follow an experiment that runs anywhere, until it ends; Ctrl-C stops the watching alone."""
+    from rich.console import Group
     from rich.live import Live
+    from rich.text import Text
 
     from autosparse.tracking.client import connect
     from autosparse.tracking.progress import progress_of
@@ -47,8 +50,13 @@ def watch(
     with Live(drawn(name, progress), console=common.out(), auto_refresh=False) as live:
         while not progress.over:
             time.sleep(every)
-            progress = progress_of(client, name)
-            live.update(drawn(name, progress), refresh=True)
+            try:
+                progress = progress_of(client, name)
+            except AutosparseError as error:  # a server that is away for a moment ends no experiment
+                line = Text(str(error), "yellow", no_wrap=True, overflow="ellipsis")
+                live.update(Group(drawn(name, progress), line), refresh=True)
+            else:
+                live.update(drawn(name, progress), refresh=True)
 
 
 def drawn(name: str, progress: "Progress") -> "Table":

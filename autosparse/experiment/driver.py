@@ -24,8 +24,11 @@ SETTLED = 1.0
 """Seconds after which the later of two that came at the same time has overwritten the other."""
 
 
-def one_driver(place: Place) -> contextlib.AbstractContextManager[None]:
-    """Hold a place for this driver alone; raises where another one holds it. Ends with the process."""
+def one_driver(place: Place) -> contextlib.AbstractContextManager[threading.Event]:
+    """Hold a place for this driver alone; raises where another one holds it. Ends with the process.
+
+    What it yields is set when a successor, who took this driver for dead, holds the place.
+    """
     return _locked(place) if isinstance(place, Folder) else _leased(place)
 
 
@@ -36,7 +39,7 @@ def _refused(place: Place, holder: str = "") -> AutosparseError:
 
 
 @contextlib.contextmanager
-def _locked(folder: Folder) -> Iterator[None]:
+def _locked(folder: Folder) -> Iterator[threading.Event]:
     path = folder.path / ".driver.lock"
     with refusing_unwritable(path):
         lock = path.open("a")
@@ -46,11 +49,11 @@ def _locked(folder: Folder) -> Iterator[None]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise _refused(folder) from error
-        yield
+        yield threading.Event()
 
 
 @contextlib.contextmanager
-def _leased(bucket: Bucket) -> Iterator[None]:
+def _leased(bucket: Bucket) -> Iterator[threading.Event]:
     """An object that changes while its driver lives. Whether it does is watched, so no two clocks are compared.
 
     There are no locks in an object store: two drivers that start within a second of each other could both win if one of
@@ -66,7 +69,7 @@ def _leased(bucket: Bucket) -> Iterator[None]:
     beating = threading.Thread(target=_keep_beating, args=(bucket, mine, over, lost), daemon=True)
     beating.start()
     try:
-        yield
+        yield lost
     except AutosparseError as error:
         if lost.is_set():
             raise _refused(bucket, " has taken this one for dead, and") from error

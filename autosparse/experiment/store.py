@@ -12,6 +12,7 @@ failed/<id>.json                        the last failure of a task that has not 
 import contextlib
 import re
 import secrets
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -68,8 +69,8 @@ class Store:
                 "all nodes mount at this path, such as NFS, or on s3://"
             )
 
-    def one_driver(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the storage for this driver alone; raises where another one holds it. Ends with the process."""
+    def one_driver(self) -> contextlib.AbstractContextManager[threading.Event]:
+        """Hold the storage for this driver alone, see :func:`one_driver`."""
         return one_driver(self.place)
 
     def record_path(self, task: Task) -> Path:

@@ -1,10 +1,12 @@
 """An experiment from its plan to finished records: stages on Ray, MLflow written as they finish."""
 
 import contextlib
+import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
@@ -62,9 +64,9 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
     store.prepare()
     stages = {name: planned for name, planned in _stages(plan).items() if name in only}
     asked = [p for planned in stages.values() for p in planned]
-    with store.one_driver(), stoppable():
+    with store.one_driver() as lost, stoppable():
         try:
-            return _run(plan, stages, store, settings, talk)
+            return _run(plan, stages, store, settings, talk, lost)
         except KeyboardInterrupt as error:
             undone = len(unfinished(asked, store))
             raise Interrupted(
@@ -78,8 +80,14 @@ def _run(
     store: Store,
     settings: Settings,
     talk: Talk,
+    lost: threading.Event,
 ) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
+
+    def guard(write: Callable[[], Any]) -> None:
+        if not lost.is_set():  # from then on MLflow is the successor's
+            talk.guard(write)
+
     asked = [p for planned in stages.values() for p in planned]
     todo = unfinished(asked, store)
     if not settings.retry_failed:
@@ -93,16 +101,16 @@ def _run(
         try:
             _do(plan, todo, store, tracker, settings, talk)
         except KeyboardInterrupt:
-            talk.guard(lambda: tracker.sync(plan))
-            talk.guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
+            guard(lambda: tracker.sync(plan))
+            guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
             raise
         except BaseException:
-            talk.guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
+            guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
             raise
     try:
         return _finish(plan, asked, todo, store, tracker, talk)
     except KeyboardInterrupt:
-        talk.guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
+        guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
         raise
 
 

@@ -32,6 +32,14 @@ WALL_SECONDS = "wall_seconds/"
 """Prefix of its metrics: the time from start to end of a stage, a point for each time that it ran."""
 
 
+class NotAllWritten(AutosparseError):
+    """The first error of several tasks, and those that are not written."""
+
+    def __init__(self, first: AutosparseError, left: Sequence[Planned[Task]]):
+        super().__init__(str(first))
+        self.left = left
+
+
 class Known(NamedTuple):
     """What MLflow has of a task."""
 
@@ -49,10 +57,10 @@ class Tracker:
     """
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store):
-        self.client, self.store = client, store
+        self.client, self.experiment, self.store = client, experiment, store
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
-            self.parent = self._parent(experiment)
+            self.parent = self._parent()
             self.known: dict[str, Known] = {}
             for run in all_runs(client, self.experiment_id):
                 if "task_id" in run.data.tags:
@@ -68,11 +76,14 @@ class Tracker:
             self.client.delete_run(double.run_id)
         self.known[task_id] = found
 
-    def _parent(self, experiment: str) -> str:
-        """The run that stands for the experiment as a whole, made if it is new; its children are the tasks' runs."""
+    def _parent(self) -> str:
+        """The run that stands for the experiment as a whole, made if there is none, also as somebody deleted it.
+
+        Its children are the tasks' runs.
+        """
         found = next(iter(all_runs(self.client, self.experiment_id, f"tags.kind = '{WHOLE}'")), None)
         if found is None:
-            found = self.client.create_run(self.experiment_id, run_name=experiment, tags={"kind": WHOLE})
+            found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags={"kind": WHOLE})
         return str(found.info.run_id)
 
     def end_untold(self) -> None:
@@ -96,6 +107,7 @@ class Tracker:
         shown = ("preset", "source", "command", "file", "description")
         tags = [RunTag(name, str(summary[name])[:5000]) for name in shown if summary.get(name)]
         with tracking_errors(self.client.tracking_uri):
+            self.parent = self._parent()
             self.client.log_batch(self.parent, tags=tags)
             self.client.log_dict(self.parent, summary, SUMMARY)
             if status == RUNNING:
@@ -106,6 +118,7 @@ class Tracker:
     def spent(self, stage: str, seconds: float) -> None:
         """Add the wall time of a stage, or of a part of it, to the parent run's history."""
         with tracking_errors(self.client.tracking_uri):
+            self.parent = self._parent()
             self.client.log_metric(self.parent, f"{WALL_SECONDS}{stage}", seconds, step=int(time.time()))
 
     def sync(self, plan: Plan) -> int:
@@ -117,27 +130,32 @@ class Tracker:
     def log_all(self, planned: Sequence[Planned[Task]]) -> int:
         """:meth:`log` for each, several at a time where a server takes them so; returns for how many there was news.
 
-        What can be written is written; then the first error is raised.
+        What can be written is written.
+
+        :raises NotAllWritten: then, if there is more.
         """
         once = {each.task.id: each for each in planned}.values()  # two threads with one task would make two runs
         errors: list[AutosparseError] = []
         away = threading.Event()
 
-        def attempt(each: Planned[Task]) -> bool:
+        def attempt(each: Planned[Task]) -> bool | None:
+            if away.is_set():
+                return None
             try:
-                return not away.is_set() and self.log(each)
+                return self.log(each)
             except AutosparseError as error:
                 errors.append(error)
                 if not self._answers():
                     away.set()
-                return False
+                return None
 
         writers = WRITERS if self.client.tracking_uri.startswith("http") and len(once) > 1 else 1
         with ThreadPoolExecutor(writers) as pool:
-            written = sum(pool.map(attempt, once))
+            written = list(pool.map(attempt, once))
         if errors:
-            raise errors[0]
-        return written
+            left = [each for each, news in zip(once, written, strict=True) if news is None]
+            raise NotAllWritten(errors[0], left) from errors[0]
+        return written.count(True)
 
     def _answers(self) -> bool:
         try:
@@ -149,32 +167,36 @@ class Tracker:
     def log(self, planned: Planned[Task]) -> bool:
         """Write one task's record, if there is news (also another label); returns whether there was."""
         task = planned.task
-        run_id, status = self.known.get(task.id, Known())[:2]
         if self._written(planned):
             return False
         record = self.store.record(task) or self.store.failure(task)
         if record is None:
             return False
         with tracking_errors(self.client.tracking_uri):
-            if "error" in record and status == FAILED and self._told(run_id, record):
-                return False
-            if run_id is None:
-                run_id = next((run.info.run_id for run in self._runs_of(task)), None)  # another driver's, by now
-            if run_id is not None and status != FINISHED and self.client.get_run(run_id).data.metrics:
-                self.client.delete_run(run_id)  # half-written, perhaps from a record that has been lost since
-                run_id = None
-            fresh = run_id is None
-            if run_id is None:
+            run = self._run_of(task)
+            finished = run is not None and run.info.status == FINISHED
+            if finished:
+                self._know(run)  # perhaps another driver's: it stays, at most under another label
+                if "error" in record or self._written(planned):
+                    return False
+            elif run is not None:
+                if _told(run, record):
+                    return False
+                if run.data.metrics:
+                    self.client.delete_run(run.info.run_id)  # half-written, maybe from a record that was lost since
+                    run = None
+            if run is None:
                 run_id = self._create(planned, record)
             else:
+                run_id = str(run.info.run_id)
                 self.client.update_run(run_id, status="RUNNING")
-            self._write(run_id, planned, record, fresh)
+            self._write(run_id, planned, record, fresh=run is None, relabelled=finished)
         return True
 
-    def _told(self, run_id: str | None, record: Record) -> bool:
-        """Whether a failed run tells of this failure, and not of an earlier one."""
-        tags = self.client.get_run(run_id).data.tags
-        return bool(tags.get("failed_ms") == str(_ended(record)))
+    def _run_of(self, task: Task) -> Any:
+        """The task's run as it is now, a finished one if there is; None where there is none, or it was deleted."""
+        runs = self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'")
+        return max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
 
     def _written(self, planned: Planned[Task]) -> bool:
         """Whether MLflow has it as finished, under this label."""
@@ -188,12 +210,9 @@ class Tracker:
         run = self.client.create_run(self.experiment_id, begun, tags, _run_name(planned))
         return str(run.info.run_id)
 
-    def _runs_of(self, task: Task) -> list[Any]:
-        return list(self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'"))
-
-    def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool) -> None:
+    def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool, relabelled: bool) -> None:
         tags = {} if fresh else _tag_texts(planned, record)
-        failed, relabelled = "error" in record, self.known.get(planned.task.id, Known()).status == FINISHED
+        failed = "error" in record
         if failed:
             tags |= {
                 "error": record["error"],
@@ -267,6 +286,12 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
             warnings = record["result"]["report"]["warnings"]
             tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
     return tags
+
+
+def _told(run: Any, record: Record) -> bool:
+    """Whether a failed run tells of this failure, and not of an earlier one."""
+    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(_ended(record))
+    return bool("error" in record and told)
 
 
 def _ended(record: Record) -> int:

@@ -1,10 +1,9 @@
 """MLflow written beside the work: a server that is away is waited for, and the records are what is written later."""
 
-import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import tenacity
 
@@ -12,7 +11,7 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Task
-from autosparse.tracking.log import Tracker
+from autosparse.tracking.log import NotAllWritten, Tracker
 
 BATCH = 64
 """Tasks that are written at a time, if so many wait."""
@@ -26,13 +25,15 @@ class Spool:
     """Writes finished tasks in a thread of its own, so that workers do not wait for MLflow.
 
     What cannot be written now is kept, and written when the server is back, or at the next :meth:`drain`. What is
-    lost with the process is found in the records by :func:`finish`.
+    lost with the process, or left when the block is broken off, is found in the records by :func:`finish`. After the
+    block nothing is being written, however it ends: of two writers of a task each would make a run.
     """
 
     def __init__(self, tracker: Tracker, warn: Callable[[str], None]):
         self.tracker, self.warn = tracker, warn
         self.waiting: deque[Planned[Task]] = deque()
         self.away_until = 0.0
+        self.stopped = False
         self.pool = ThreadPoolExecutor(max_workers=1)
 
     def __enter__(self) -> "Spool":
@@ -44,21 +45,32 @@ class Spool:
         self.pool.submit(self.drain)
 
     def drain(self) -> None:
-        """Write what waits, in order, unless the server was away a moment ago."""
-        while self.waiting and time.monotonic() >= self.away_until:
-            batch = list(itertools.islice(self.waiting, BATCH))
+        """Write what waits, unless the server was away a moment ago; what it refuses comes last at the next try."""
+        while self.waiting and not self.stopped and time.monotonic() >= self.away_until:
+            batch = [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
             try:
                 self.tracker.log_all(batch)
-            except AutosparseError as error:
+            except NotAllWritten as error:
+                self.waiting.extend(error.left)
                 if not self.away_until:
                     self.warn(f"{error}; what has finished is kept, and written when the server is back")
                 self.away_until = time.monotonic() + PAUSE
                 return
-            for _ in batch:
-                self.waiting.popleft()
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self.pool.shutdown(wait=True, cancel_futures=kind is not None)  # what is dropped is written by `finish`
+        self.stopped = kind is not None
+        try:
+            self._await_thread()
+        except BaseException:  # Ctrl-C
+            self.stopped = True
+            self._await_thread()
+            raise
+        finally:
+            self.pool.shutdown(wait=False)
+
+    def _await_thread(self) -> None:
+        """Until all that was handed to it is done; a `join` that Ctrl-C breaks off takes the thread for dead."""
+        wait([self.pool.submit(self.drain)])
 
 
 def finish(

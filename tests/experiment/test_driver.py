@@ -53,6 +53,33 @@ def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch, request):
     assert bucket.names() == [LEASE]
 
 
+def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket, monkeypatch, tmp_path, empty_store):
+    from autosparse.experiment.plan import Plan, Planned
+    from autosparse.experiment.store import Store
+    from autosparse.experiment.tasks import Cell
+    from autosparse.runner import run
+    from autosparse.runner.progress import Talk
+    from autosparse.runner.settings import Settings
+    from autosparse.tracking.client import connect
+    from autosparse.tracking.pages import all_runs
+
+    cell = Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0)
+    plan, settings = Plan("exp", cells=[Planned(cell, "snip")]), Settings(bucket.address, empty_store(tmp_path))
+
+    def be_succeeded(*_):
+        store = Store(bucket.address)
+        store.fail(cell, "it diverged", "Traceback: ...", {"git_commit": "", "host": "", "versions": {}})
+        bucket.write(LEASE, b'{"token": "successor", "host": "there", "pid": 1}')
+        time.sleep(5)  # until the signal comes
+
+    monkeypatch.setattr(run, "_do", be_succeeded)
+    with pytest.raises(AutosparseError, match="another autosparse has taken this one for dead"):
+        run.run_plan(plan, settings, Talk())
+    client = connect(settings.tracking_uri)
+    (parent,) = all_runs(client, client.get_experiment_by_name("exp").experiment_id)
+    assert parent.info.status == "RUNNING", "and nothing else was written"
+
+
 def test_of_two_drivers_that_start_at_once_one_works(bucket):
     worked, refused, gate = [], [], threading.Barrier(2)
 

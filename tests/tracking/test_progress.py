@@ -1,9 +1,13 @@
 """How far an experiment is, from its runs in MLflow."""
 
+import io
+
 import pytest
 from mlflow import MlflowClient
+from rich.console import Console
 
-from autosparse.cli.watch import drawn
+from autosparse.cli import common
+from autosparse.cli.watch import drawn, watch
 from autosparse.errors import AutosparseError
 from autosparse.tracking import progress as module
 from autosparse.tracking.client import connect, open_experiment
@@ -63,6 +67,26 @@ def test_counts_and_time_left(client, monkeypatch):
 
     client.set_terminated(parent, "FAILED")
     assert progress_of(client, "exp").over
+
+
+def test_a_server_that_is_away_for_a_look_is_told_of_and_the_watching_goes_on(client, monkeypatch):
+    def look(client, name):
+        status = looks.pop(0)
+        if status == "away":
+            raise AutosparseError(f"MLflow does not answer: [reason]{' and more' * 20}")
+        return module.Progress(status, [module.Stage("cells", 3, 1, 0, None)])
+
+    screen = Console(file=io.StringIO(), force_terminal=True, width=80)
+    monkeypatch.setattr(common, "out", lambda: screen)
+    monkeypatch.setattr(module, "progress_of", look)
+    looks = ["RUNNING", "away", "FINISHED"]
+    watch("exp", every=0.01, tracking_uri=client.tracking_uri)
+    shown = screen.file.getvalue()
+    assert looks == []
+    assert "exp: FINISHED" in shown.rpartition("MLflow does not answer: [reason] and more")[2]
+    looks = ["away"]
+    with pytest.raises(AutosparseError, match="does not answer"):
+        watch("exp", every=0.01, tracking_uri=client.tracking_uri)
 
 
 def test_an_experiment_that_never_ran_is_said(client):

@@ -10,7 +10,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.tracking.client import connect, safe_uri, tracking_uri
 from autosparse.tracking.curves import unpack
-from autosparse.tracking.log import WHOLE, Tracker
+from autosparse.tracking.log import FINISHED, RUNNING, WHOLE, NotAllWritten, Tracker
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.query import best
 from autosparse.tracking.runs import finished_runs
@@ -136,6 +136,63 @@ def test_a_run_that_a_crash_left_half_written_is_completed_not_doubled(client, s
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
+def test_a_run_that_another_driver_has_finished_meanwhile_is_left_as_it_is(client, store, plan):
+    stale = Tracker(client, "exp", store)
+    Tracker(client, "exp", store).sync(plan)
+    theirs = {run.info.run_id for run in runs_of(client)}
+    assert stale.sync(plan) == 0
+    assert {run.info.run_id for run in runs_of(client)} == theirs
+    assert stale.others(Plan("exp")) == {"cell": {"FINISHED": 9}}
+
+
+def test_a_failure_on_another_storage_leaves_a_finished_run_as_it_is(client, store, plan, tmp_path):
+    there, planned = Store(tmp_path / "there"), plan.cells[0]
+    there.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    stale = Tracker(client, "exp", there)
+    Tracker(client, "exp", store).log(planned)
+    (before,) = runs_of(client)
+    for label in ("snip", "my-snip"):
+        assert not stale.log(Planned(planned.task, label))
+    (run,) = runs_of(client)
+    assert (run.info.run_id, run.info.status) == (before.info.run_id, "FINISHED")
+
+
+def test_a_failed_run_that_was_deleted_while_the_driver_works_is_written_anew(client, store, plan):
+    planned = plan.cells[0]
+    store.record_path(planned.task).unlink()
+    store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    tracker = Tracker(client, "exp", store)
+    tracker.log(planned)
+    (run,) = runs_of(client)
+    client.delete_run(run.info.run_id)
+    store.finish(planned.task, result(50.0), ENVIRONMENT)
+    assert tracker.log(planned)
+    (run,) = runs_of(client)
+    assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
+
+
+def test_a_finished_run_that_was_deleted_is_whole_when_it_is_written_under_a_new_label(client, store, plan):
+    tracker = Tracker(client, "exp", store)
+    tracker.log(plan.cells[0])
+    (run,) = runs_of(client)
+    client.delete_run(run.info.run_id)
+    tracker.log(Planned(plan.cells[0].task, "my-snip"))
+    (run,) = runs_of(client)
+    assert (run.data.tags["method"], run.data.metrics["test_accuracy"]) == ("my-snip", 90.0)
+
+
+def test_a_parent_run_that_was_deleted_while_the_driver_works_is_made_anew(client, store, plan):
+    tracker = Tracker(client, "exp", store)
+    tracker.describe({}, RUNNING)
+    client.delete_run(tracker.parent)
+    tracker.spent("grid", 1.5)
+    tracker.log(plan.cells[0])
+    tracker.describe({"file": "exp.yaml"}, FINISHED)
+    (parent,) = all_runs(client, tracker.experiment_id, f"tags.kind = '{WHOLE}'")
+    assert (parent.info.status, parent.data.metrics) == ("FINISHED", {"wall_seconds/grid": 1.5})
+    assert runs_of(client)[0].data.tags["mlflow.parentRunId"] == parent.info.run_id
+
+
 def test_a_new_server_is_rebuilt_from_the_records(client, store, plan, tmp_path):
     Tracker(client, "exp", store).sync(plan)
     new = connect(f"sqlite:///{tmp_path / 'new.db'}")
@@ -233,8 +290,9 @@ def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, st
         return log(self, planned)
 
     monkeypatch.setattr(Tracker, "log", some)
-    with pytest.raises(AutosparseError, match="refused"):
+    with pytest.raises(NotAllWritten, match="refused") as told:
         tracker.sync(plan)
+    assert told.value.left == plan.cells[:1]
     assert {run.data.tags["task_id"] for run in runs_of(client)} == {p.task.id for p in plan.cells[1:]}
 
 
@@ -247,9 +305,10 @@ def test_a_server_that_is_away_is_not_asked_for_each_task(client, store, plan, m
 
     monkeypatch.setattr(tracker, "log", away)
     monkeypatch.setattr(tracker, "_answers", lambda: False)
-    with pytest.raises(AutosparseError, match="away"):
+    with pytest.raises(NotAllWritten, match="away") as told:
         tracker.log_all(plan.cells)
     assert len(asked) == 1
+    assert told.value.left == plan.cells
 
 
 def test_a_database_that_is_not_there_is_told_of_at_once():
