@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,9 +16,9 @@ from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
-from autosparse.errors import CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
+from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
@@ -118,6 +118,27 @@ def _reached(task: IrpTask, store: Store, dataset: Dataset) -> Reached | None:
     if found is None or found.content["dataset_fingerprint"] != dataset.fingerprint:
         return None
     return Reached(found.tensors, found.content["accuracy"])
+
+
+def inputs_whole(task: Task, store: Store) -> bool:
+    """Whether what ``task`` builds on can be read and is whole; what is not is made again by the next run."""
+    try:
+        for kind, own in _built_on(task, store):
+            store.record_of(kind, own)
+    except AutosparseError:
+        return False
+    return True
+
+
+def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
+    if isinstance(task, ScorerTask):  # the winner of a sweep may have to be fitted again, on what the sweep has
+        irp = store.record_of("sweep", task.sweep)["spec"]["irp"] if task.sweep else task.irp
+        yield from (("irp", own) for own in irp)
+    if isinstance(task, Cell):
+        if task.scorer:
+            yield "scorer", task.scorer
+        if task.trunk:
+            yield "irp", task.trunk.id
 
 
 def survivals_of(irp: Sequence[str], store: Store) -> list[Survival]:
