@@ -1,5 +1,6 @@
 """Doing an IRP run or a scorer fit, in whatever process. No Ray here."""
 
+import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +10,13 @@ from typing import Any, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import nn
 
 from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
+from autosparse.checkpoint import Checkpoints
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
@@ -68,13 +71,14 @@ def run_irp(
     Each iteration is kept: a run that was broken off goes on after the last that was done.
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
-    states, before = store.states(task), _reached(task, store, dataset)
+    states = store.states(task)
+    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_state": _fingerprint(model)}
+    before = _reached(states, origin)
     if before:
         progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
 
     def keep(reached: Reached) -> None:
-        made_of = {"accuracy": reached.accuracy, "dataset_fingerprint": dataset.fingerprint}
-        states.save(reached.iteration, reached.survived, made_of)
+        states.save(reached.iteration, reached.survived, {"accuracy": reached.accuracy, **origin})
 
     survival = rewind_prune(
         model,
@@ -112,12 +116,21 @@ def run_irp(
     }
 
 
-def _reached(task: IrpTask, store: Store, dataset: Dataset) -> Reached | None:
-    """Where an earlier process had come to, on the same data."""
-    found = store.states(task).newest()
-    if found is None or found.content["dataset_fingerprint"] != dataset.fingerprint:
+def _reached(states: Checkpoints, origin: Record) -> Reached | None:
+    """Where an earlier process had come to, from the same data and the same initial network."""
+    found = states.newest()
+    if found is None or any(found.content.get(name) != value for name, value in origin.items()):
         return None
     return Reached(found.tensors, found.content["accuracy"])
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """SHA-256, in hex, over every parameter and buffer: the name does not say how the user's own network begins."""
+    digest = hashlib.sha256()
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def inputs_whole(task: Task, store: Store) -> bool:
