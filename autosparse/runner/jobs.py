@@ -19,6 +19,7 @@ from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
+from autosparse.runner.device import require_device
 from autosparse.runner.reports import Reports
 from autosparse.runner.work import do, inputs_whole
 from autosparse.training import Execution
@@ -84,6 +85,7 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     Where the storage cannot be written, a last report says why under ``stop``.
 
     :raises Unreachable: at the end, where the storage was away for some of the tasks.
+    :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
         _do_job(config, shared)
@@ -173,6 +175,7 @@ def _tried(
             try:
                 yield [(task, do(task, store, dataset, device, partial(reports.progress, [task]), execution))]
             except Exception as error:
+                require_device()
                 yield [(task, error)]
 
 

@@ -12,9 +12,10 @@ from autosparse.errors import Unreachable
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, ScorerTask
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
 from autosparse.runner import cells
 from autosparse.runner.cells import run_cell
+from autosparse.runner.device import DeviceLost
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
@@ -137,6 +138,20 @@ def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
     assert [str(outcome) for _, outcome in outcomes if isinstance(outcome, Exception)] == ["a cable was pulled"] * (
         retries == 0
     )
+
+
+def test_an_irp_run_that_breaks_its_process_is_not_recorded_as_failed(jobs, tiny_digits, tmp_path, monkeypatch):
+    def assert_in_a_kernel(*given):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(jobs, "do", assert_in_a_kernel)
+    task, store = IrpTask(model="lenet-300-100", dataset="digits"), Store(tmp_path)
+    outcomes = jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent())
+    assert [str(error) for some in outcomes for _, error in some] == ["CUDA error: device-side assert triggered"]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", assert_in_a_kernel)
+    with pytest.raises(DeviceLost):
+        list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent()))
 
 
 def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(jobs, tmp_path, monkeypatch):
