@@ -1,7 +1,8 @@
 """The state of long work, so that it goes on where it was: safetensors and JSON, checksummed, two generations."""
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from safetensors.torch import load as from_safetensors
 from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile, Unreachable
 from autosparse.files import pack_record, unpack_record
 from autosparse.places import Place, place_at
 
+ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
+"""What reading raises where there is no such file."""
 KEPT = 2
 """Generations: where the newest is damaged, the one before it is used."""
 
@@ -54,7 +57,7 @@ class Checkpoints:
     def newest(self) -> Checkpoint | None:
         """The newest that is whole; None where there is none.
 
-        :raises Unreachable: where an object store does not answer: that says nothing of what it holds.
+        :raises Unreachable: where an object store or a disk does not answer: that says nothing of what it holds.
         """
         return next((found for stem in self._stems() if (found := self._read(stem)) is not None), None)
 
@@ -66,12 +69,14 @@ class Checkpoints:
 
     def _stems(self) -> list[str]:
         """Newest first."""
-        return sorted({name.partition(".")[0] for name in self.place.names() if name[0].isdigit()}, reverse=True)
+        with _answering(str(self.place)):
+            names = self.place.names()
+        return sorted({name.partition(".")[0] for name in names if name[0].isdigit()}, reverse=True)
 
     def _read(self, stem: str) -> Checkpoint | None:
         try:
-            record = unpack_record(self.place.read(f"{stem}.json"), f"{self.place}/{stem}.json")
-            data = self.place.read(f"{stem}.safetensors")
+            record = unpack_record(self._bytes(f"{stem}.json"), f"{self.place}/{stem}.json")
+            data = self._bytes(f"{stem}.safetensors")
             if record["of"] != self.of or hashlib.sha256(data).hexdigest() != record["sha256"]:
                 return None
             return Checkpoint(int(record["step"]), from_safetensors(data), dict(record["content"]))
@@ -79,10 +84,28 @@ class Checkpoints:
             return None
         except AutosparseError:
             raise
-        except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        except (*ABSENT, SafetensorError, KeyError, TypeError, ValueError):
             return None
+
+    def _bytes(self, name: str) -> bytes:
+        with _answering(f"{self.place}/{name}"):
+            return self.place.read(name)
 
     def _remove(self, stem: str) -> None:
         """The JSON file first: without it the other counts for nothing."""
         for suffix in (".json", ".safetensors"):
             self.place.remove(f"{stem}{suffix}")
+
+
+@contextlib.contextmanager
+def _answering(path: str) -> Iterator[None]:
+    """A disk that fails for a moment is not an empty one: what is there would be done anew, and removed."""
+    try:
+        yield
+    except ABSENT:
+        raise
+    except OSError as error:
+        reason = error.strerror or error
+        raise Unreachable(
+            f"cannot read {path}: {reason}; make it readable, or wait until its disk answers, and run again"
+        ) from error

@@ -43,6 +43,14 @@ def sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
+def make_folder(folder: Path) -> None:
+    """Make ``folder`` and those that it lies in, so that they outlive a crash; nothing where it is there."""
+    if not folder.is_dir():
+        make_folder(folder.parent)
+        folder.mkdir(exist_ok=True)
+        sync_folder(folder.parent)
+
+
 @contextlib.contextmanager
 def refusing_unwritable(path: Path) -> Iterator[None]:
     """Turn a failure to write within the block into one clear line that names ``path``."""
@@ -59,7 +67,7 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
 def require_writable(folder: Path) -> None:
     """Raise now, before any work, where ``folder`` could not be written later."""
     with refusing_unwritable(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         probe = folder / f".probe-{secrets.token_hex(4)}"
         try:
             with probe.open("wb") as file:
@@ -74,7 +82,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` so that a reader sees the old file or the whole new one (fsync, then rename)."""
     path = path.absolute()  # of "." there is no name
     with refusing_unwritable(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
             with temporary.open("wb") as file:
@@ -109,7 +117,7 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
     path = path.absolute()
     with refusing_unwritable(path):
         require_replaceable(path, ours)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
     try:
@@ -149,6 +157,7 @@ def _put(temporary: Path, path: Path) -> None:
     except OSError:
         old.replace(path)
         raise
+    sync_folder(path.parent)  # first: a crash must leave one of them
     shutil.rmtree(old, ignore_errors=True)
 
 

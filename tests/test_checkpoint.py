@@ -1,5 +1,7 @@
 """States of long work: to the bit, and the one before where the newest is damaged."""
 
+import errno
+
 import pytest
 import torch
 
@@ -64,6 +66,18 @@ def test_a_store_that_does_not_answer_is_not_taken_for_an_empty_one(three, monke
     monkeypatch.setattr(three.place, "read", away)
     with pytest.raises(Unreachable):
         three.newest()
+
+
+@pytest.mark.parametrize("asked", ["read", "names"])
+def test_a_disk_that_fails_for_a_moment_is_not_taken_for_an_empty_one(three, monkeypatch, asked):
+    def fail(*given):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(three.place, asked, fail)
+        with pytest.raises(Unreachable, match=r"cannot read .*/work.*: Input/output error; .* run again"):
+            three.newest()
+    assert three.newest().step == 11
 
 
 def test_cleared_work_leaves_no_folder(three):

@@ -6,8 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from autosparse import files
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import (
+    atomic_folder,
     canonical_json,
     content_id,
     read_record,
@@ -52,6 +54,33 @@ def test_sha256_of_a_file(tmp_path):
 def test_write_creates_missing_folders(tmp_path):
     write_atomic(tmp_path / "a" / "b" / "x", b"abc")
     assert (tmp_path / "a" / "b" / "x").read_bytes() == b"abc"
+
+
+@pytest.fixture
+def synced(monkeypatch):
+    """The folders that are synced, as they are."""
+    folders, sync = [], files.sync_folder
+    monkeypatch.setattr(files, "sync_folder", lambda folder: folders.append(folder) or sync(folder))
+    return folders
+
+
+def test_the_names_of_new_folders_outlive_a_crash_and_old_ones_cost_nothing(tmp_path, synced):
+    write_atomic(tmp_path / "a" / "b" / "x", b"abc")
+    assert synced == [tmp_path, tmp_path / "a", tmp_path / "a" / "b"]
+    write_atomic(tmp_path / "a" / "b" / "y", b"abc")
+    assert synced[3:] == [tmp_path / "a" / "b"]
+
+
+def test_an_older_folder_goes_after_the_name_of_the_new_one_is_kept(tmp_path, synced, monkeypatch):
+    remove, before = files.shutil.rmtree, []
+    monkeypatch.setattr(files.shutil, "rmtree", lambda path, **how: before.append(list(synced)) or remove(path, **how))
+    for name in ("part-0", "part-1"):
+        synced.clear()
+        before.clear()
+        with atomic_folder(tmp_path / "data", ["part-*"]) as folder:
+            (folder / name).touch()
+    assert tmp_path in before[0]
+    assert names(tmp_path) == ["data"]
 
 
 def test_write_replaces_and_leaves_nothing_else(tmp_path):

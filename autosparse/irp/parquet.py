@@ -126,11 +126,15 @@ def first_missing(numbers: Collection[int], count: int) -> int | None:
 
 
 def find_datasets(folder: str | Path) -> list[Path]:
-    """The survival datasets at ``folder``: itself, or its sub-folders (``seed-*``) that hold shards."""
+    """The survival datasets at ``folder``: itself, or its sub-folders (``seed-*``) that hold shards.
+
+    What lies in a folder whose name begins with a dot was left by a process that was killed, and is none.
+    """
     folder = Path(folder)
     if any(folder.glob("part-*.parquet")):
         return [folder]
-    found = sorted({path.parent for path in folder.rglob("part-*.parquet") if not path.parent.name.startswith(".")})
+    below = {path.parent for path in folder.rglob("part-*.parquet")}
+    found = sorted(b for b in below if not any(part.startswith(".") for part in b.relative_to(folder).parts))
     if not found:
         raise AutosparseError(
             f"no survival dataset in {folder}: neither it nor a sub-folder holds part-*.parquet; "

@@ -21,6 +21,7 @@ from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
 from autosparse.models import build_model
 from autosparse.runner.branch import branch_masks
+from autosparse.runner.device import require_device
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company
@@ -86,6 +87,7 @@ def run_cells(
     :param cells: of one model and recipe.
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
+    :raises DeviceLost: where the error of a cell has broken this process: what is left is for another one.
     """
     last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
     execution = execution or Execution()
@@ -229,12 +231,16 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
 
 
 def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | Exception:
-    """What ``work`` gives, or what it raises: one cell's failure is not another's."""
+    """What ``work`` gives, or what it raises: one cell's failure is not another's.
+
+    :raises DeviceLost: where it would be.
+    """
     try:
         return work(*given, **options)
     except Exception as error:
         if isinstance(error, torch.OutOfMemoryError):
             traceback.clear_frames(error.__traceback__)  # which hold what did not fit, in the way of another try
+        require_device()
         return error
 
 

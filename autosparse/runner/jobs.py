@@ -13,14 +13,15 @@ import torch
 from ray import get_gpu_ids, get_runtime_context, tune
 
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError, CannotWrite, NonFiniteLoss, Unreachable
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
+from autosparse.runner.device import require_device
 from autosparse.runner.reports import Reports
-from autosparse.runner.work import do
+from autosparse.runner.work import do, inputs_whole
 from autosparse.training import Execution
 
 Outcome = tuple[Task, Record | Exception]
@@ -73,12 +74,18 @@ def _shared(array: np.ndarray) -> torch.Tensor:
 def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
+    A task that the storage has failed is not recorded: a damaged input, or an object store that was away, says nothing
+    of the task, and the next run does it.
+
     :param config: ``{"job": index}``.
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage`` and its ``identity``,
         ``environment``, ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import),
         ``retries``.
 
     Where the storage cannot be written, a last report says why under ``stop``.
+
+    :raises Unreachable: at the end, where the storage was away for some of the tasks.
+    :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
         _do_job(config, shared)
@@ -99,10 +106,16 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task not in todo])
+    away: Unreachable | None = None
     for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports):
         for task, outcome in done:
-            reports.finish(task, _record(task, outcome, store, environment))
+            if isinstance(outcome, Unreachable):
+                away = outcome
+            elif not isinstance(outcome, Exception) or inputs_whole(task, store):
+                reports.finish(task, _record(task, outcome, store, environment))
     reports.end()
+    if away:
+        raise away
 
 
 def here() -> Record:
@@ -131,7 +144,7 @@ def _outcomes(
 
 def may_pass(outcome: Record | Exception, device: str) -> bool:
     """Whether it is a failure that another try may not have: on a CPU the same loss becomes NaN again."""
-    if isinstance(outcome, Unreachable):
+    if isinstance(outcome, Unreachable | CorruptFile):
         return True
     if isinstance(outcome, NonFiniteLoss):
         return device != "cpu"
@@ -162,6 +175,7 @@ def _tried(
             try:
                 yield [(task, do(task, store, dataset, device, partial(reports.progress, [task]), execution))]
             except Exception as error:
+                require_device()
                 yield [(task, error)]
 
 

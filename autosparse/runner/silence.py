@@ -16,6 +16,7 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 
 from autosparse.files import refusing_unwritable
+from autosparse.runner.device import DeviceLost
 
 _tunes_own = RayActorManager._actor_task_failed
 
@@ -57,6 +58,8 @@ def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | Non
 
 DIED, SHORT = "worker process has died.", "running low on memory"
 """What Ray says of an actor that ended with its process, and not with its node; or by Ray's own hand."""
+LOST = f"{DeviceLost.__name__}: "
+"""How a traceback ends where a process that can do no more ends itself."""
 FAILURE = "Failure # "
 """How Tune begins each of the failures of a trial."""
 
@@ -70,7 +73,10 @@ def first_error(grid: tune.ResultGrid | None) -> str:
 
 
 def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, str]:
-    """Of the trials that were ended by the death of a worker process, each time: how it died, by the trial's folder."""
+    """Of the trials that were ended by the death of a worker process, each time: how it died, by the trial's folder.
+
+    One that has lost its GPU is as good as dead: Tune replaces it.
+    """
     found = {}
     for result in grid or ():
         deaths = [_death(failure) for failure in str(result.error or "").split(FAILURE)[1:]]
@@ -83,6 +89,8 @@ def _death(failure: str) -> str:
     """How the worker process died, in a line; empty where something else was wrong."""
     if SHORT in failure:
         return next(line for line in failure.splitlines() if SHORT in line).partition(". ")[0]
+    if LOST in failure:
+        return failure.rpartition(LOST)[2].partition("\n")[0]
     _, died, detail = failure.partition(DIED)
     return (detail.partition("Worker exit detail:")[2] or detail).strip().partition("\n")[0] if died else ""
 

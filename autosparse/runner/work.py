@@ -1,24 +1,27 @@
 """Doing an IRP run or a scorer fit, in whatever process. No Ray here."""
 
+import hashlib
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from torch import nn
 
 from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
+from autosparse.checkpoint import Checkpoints
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
-from autosparse.errors import CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
+from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
@@ -68,13 +71,14 @@ def run_irp(
     Each iteration is kept: a run that was broken off goes on after the last that was done.
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
-    states, before = store.states(task), _reached(task, store, dataset)
+    states = store.states(task)
+    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_state": _fingerprint(model)}
+    before = _reached(states, origin)
     if before:
         progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
 
     def keep(reached: Reached) -> None:
-        made_of = {"accuracy": reached.accuracy, "dataset_fingerprint": dataset.fingerprint}
-        states.save(reached.iteration, reached.survived, made_of)
+        states.save(reached.iteration, reached.survived, {"accuracy": reached.accuracy, **origin})
 
     survival = rewind_prune(
         model,
@@ -112,12 +116,42 @@ def run_irp(
     }
 
 
-def _reached(task: IrpTask, store: Store, dataset: Dataset) -> Reached | None:
-    """Where an earlier process had come to, on the same data."""
-    found = store.states(task).newest()
-    if found is None or found.content["dataset_fingerprint"] != dataset.fingerprint:
+def _reached(states: Checkpoints, origin: Record) -> Reached | None:
+    """Where an earlier process had come to, from the same data and the same initial network."""
+    found = states.newest()
+    if found is None or any(found.content.get(name) != value for name, value in origin.items()):
         return None
     return Reached(found.tensors, found.content["accuracy"])
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """SHA-256, in hex, over every parameter and buffer: the name does not say how the user's own network begins."""
+    digest = hashlib.sha256()
+    for name, value in (*model.named_parameters(), *model.named_buffers()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def inputs_whole(task: Task, store: Store) -> bool:
+    """Whether what ``task`` builds on can be read and is whole; what is not is made again by the next run."""
+    try:
+        for kind, own in _built_on(task, store):
+            store.record_of(kind, own)
+    except AutosparseError:
+        return False
+    return True
+
+
+def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
+    if isinstance(task, ScorerTask):  # the winner of a sweep may have to be fitted again, on what the sweep has
+        irp = store.record_of("sweep", task.sweep)["spec"]["irp"] if task.sweep else task.irp
+        yield from (("irp", own) for own in irp)
+    if isinstance(task, Cell):
+        if task.scorer:
+            yield "scorer", task.scorer
+        if task.trunk:
+            yield "irp", task.trunk.id
 
 
 def survivals_of(irp: Sequence[str], store: Store) -> list[Survival]:

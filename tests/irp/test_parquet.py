@@ -107,6 +107,12 @@ def test_datasets_are_found_in_sub_folders_in_order(survival, tmp_path):
     assert find_datasets(tmp_path / "seed-1") == [tmp_path / "seed-1"]
 
 
+def test_what_a_killed_process_left_is_no_dataset(survival, tmp_path):
+    for folder in (tmp_path / ".hidden" / "irp" / "whole", tmp_path / ".hidden" / "irp" / ".whole.0123.tmp"):
+        save_survival(survival, folder / "survival")
+    assert find_datasets(tmp_path / ".hidden") == [tmp_path / ".hidden" / "irp" / "whole" / "survival"]
+
+
 def test_a_folder_with_something_else_in_it_is_not_overwritten(survival, tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(AutosparseError, match=r"thesis\.tex"):

@@ -14,6 +14,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner import cells as module
 from autosparse.runner.cells import run_cells
+from autosparse.runner.device import DeviceLost
 from autosparse.training import Recipe
 
 RECIPE = Recipe(epochs=2, lr=2e-3, batch_size=256)
@@ -94,6 +95,37 @@ def test_a_cell_that_fails_is_told_of_and_the_others_are_as_alone(tmp_path, monk
     first, error, second = results([good[0], bad, good[1]], tmp_path, 3)
     assert str(error) == "planted"
     assert [first, second] == results(good, tmp_path, 1)
+
+
+@pytest.fixture
+def asserting(monkeypatch):
+    """Training of a network fails with an error on the GPU; gives what decides whether the GPU answers after it."""
+    broken = []
+    error = RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`")
+
+    def assert_in_a_kernel(*given, **options):
+        raise error
+
+    def synchronize():
+        if broken:
+            raise error
+
+    monkeypatch.setattr(module.Trainer, "finish", assert_in_a_kernel)
+    monkeypatch.setattr(module, "train_together", assert_in_a_kernel)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
+    return broken
+
+
+@pytest.mark.parametrize("together", [1, 2])
+def test_an_error_that_breaks_the_process_ends_it_and_is_no_failure_of_the_cells_after_it(
+    tmp_path, asserting, together
+):
+    some = [cell("random", seed=seed) for seed in (0, 1)]
+    assert [str(error)[:10] for error in results(some, tmp_path, together)] == ["CUDA error"] * 2, "it goes on"
+    asserting.append(True)
+    with pytest.raises(DeviceLost, match=r"^CUDA error: device-side assert triggered, after which the GPU answers"):
+        results(some, tmp_path, together)
 
 
 def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):

@@ -1,4 +1,7 @@
-"""An IRP run whose process is killed goes on from its last iteration, and ends the same to the bit."""
+"""An IRP run whose process is killed goes on from its last iteration, and ends the same to the bit.
+
+Unless its network begins otherwise since: a state of another network counts for nothing.
+"""
 
 import os
 import subprocess
@@ -6,11 +9,14 @@ import sys
 
 import pytest
 import torch
+from torch import nn
 
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import load_survival, rewind
+from autosparse.models import build_model
+from autosparse.runner import work
 from autosparse.runner.work import run_irp
 from autosparse.training import Recipe
 
@@ -68,3 +74,33 @@ def test_it_goes_on_from_the_newest_whole_state(killed, undisturbed, tmp_path, m
     assert result == undisturbed[0]
     here, there = survival_of(Store(tmp_path)), undisturbed[1]
     assert all(torch.equal(here.survived[name], there.survived[name]) for name in there.survived)
+
+
+class BrokenOff(BaseException):
+    """What a killed process does not catch."""
+
+
+@pytest.mark.parametrize("change", ["none", "values", "shapes"])
+def test_it_goes_on_only_with_the_network_that_it_began_with(tiny_digits, tmp_path, monkeypatch, change):
+    task, trained, store = TASK.model_copy(update={"iterations": 2}), [], Store(tmp_path)
+    train = rewind.train
+    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
+
+    def break_off(numbers):
+        if numbers["share"] == 1:
+            raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        run_irp(task, store, tiny_digits, "cpu", break_off)
+    assert store.states(task).newest().step == 1
+
+    def another(name, classes, shape, seed):
+        other = build_model(name, classes, shape, seed)
+        if change == "values":
+            next(other.parameters()).data[0, 0] += 1
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, classes)) if change == "shapes" else other
+
+    monkeypatch.setattr(work, "build_model", another)
+    trained.clear()
+    run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
+    assert len(trained) == (1 if change == "none" else 2)

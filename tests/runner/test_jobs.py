@@ -8,16 +8,19 @@ import torch
 from PIL import Image
 
 from autosparse.data import load_dataset
+from autosparse.errors import Unreachable
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
 from autosparse.runner import cells
 from autosparse.runner.cells import run_cell
+from autosparse.runner.device import DeviceLost
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.seeds import generator
-from autosparse.training import Execution
+from autosparse.training import Execution, Recipe
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 
@@ -137,6 +140,20 @@ def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
     )
 
 
+def test_an_irp_run_that_breaks_its_process_is_not_recorded_as_failed(jobs, tiny_digits, tmp_path, monkeypatch):
+    def assert_in_a_kernel(*given):
+        raise RuntimeError("CUDA error: device-side assert triggered")
+
+    monkeypatch.setattr(jobs, "do", assert_in_a_kernel)
+    task, store = IrpTask(model="lenet-300-100", dataset="digits"), Store(tmp_path)
+    outcomes = jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent())
+    assert [str(error) for some in outcomes for _, error in some] == ["CUDA error: device-side assert triggered"]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", assert_in_a_kernel)
+    with pytest.raises(DeviceLost):
+        list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent()))
+
+
 def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(jobs, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(jobs.tune, "report", told.append)
@@ -146,3 +163,53 @@ def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(j
     jobs.run_job({"job": 0}, shared)
     assert "is not shared: what the driver has there is not here; put --storage on a folder" in told[0]["stop"]
     assert [path.name for path in store.root.iterdir()] == [".identity"]
+
+
+@pytest.fixture
+def two(jobs, tiny_digits, tmp_path, monkeypatch):
+    """A finished scorer, a cell that it prunes, a cell without one, the storage, and what does both as a job."""
+    monkeypatch.setattr(jobs.tune, "report", lambda told: None)
+    store, scorer = Store(tmp_path / "results"), ScorerTask(irp=("0",))
+    store.prepare()
+    (store.files_path("scorer", scorer.id) / "scorer").mkdir(parents=True)
+    (store.files_path("scorer", scorer.id) / "scorer" / "scorer.json").write_text("not one that can be read")
+    store.finish(scorer, {}, {})
+    some = {"model": "lenet-300-100", "dataset": "digits", "seed": 0, "recipe": Recipe(epochs=1)}
+    both = [
+        Cell(criterion="autos", scorer=scorer.id, sparsity=0.5, **some),
+        Cell(criterion="dense", sparsity=0.0, **some),
+    ]
+    shared = {
+        "jobs": [[(task.kind, task.spec) for task in both]],
+        "datasets": {"digits": jobs.to_arrays(tiny_digits)},
+        "storage": store.place.address,
+        "identity": store.identity,
+        "environment": {},
+        "execution": Execution(),
+        "plugins": (),
+        "retries": 1,
+    }
+    return scorer, *both, store, lambda: jobs.run_job({"job": 0}, shared)
+
+
+@pytest.mark.parametrize("damaged", [True, False], ids=["damaged since", "as it was recorded"])
+def test_a_cell_has_not_failed_where_its_scorer_has_been_damaged_since(two, damaged):
+    scorer, cell, other, store, run = two
+    if damaged:
+        (store.files_path("scorer", scorer.id) / "scorer" / "scorer.json").write_text("not one")
+    run()
+    assert store.finished([cell, other]) == {other.id}
+    assert store.failed([cell, other]) == (set() if damaged else {cell.id}), "no run makes a whole scorer again"
+
+
+def test_a_cell_has_not_failed_where_the_storage_was_away_and_the_others_are_done(two, monkeypatch):
+    _, cell, other, store, run = two
+
+    def away(*given):
+        raise Unreachable("s3://bucket does not answer")
+
+    monkeypatch.setattr(cells, "load_scorer", away)
+    with pytest.raises(Unreachable, match="does not answer"):
+        run()
+    assert store.finished([cell, other]) == {other.id}
+    assert store.failed([cell, other]) == set()

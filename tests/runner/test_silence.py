@@ -23,6 +23,15 @@ OURS = """Failure # 1 (occurred at 2026-01-01_00-00-00)
 ray::ImplicitFunc.train() (pid=1)
 autosparse.errors.AutosparseError: plugin 'x' cannot be imported
 """
+LOST = """Failure # 1 (occurred at 2026-01-01_00-00-00)
+ray::ImplicitFunc.train() (pid=1)
+torch.AcceleratorError: CUDA error: device-side assert triggered
+Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
+
+The above exception was the direct cause of the following exception:
+
+autosparse.runner.device.DeviceLost: CUDA error: device-side assert triggered, after which the GPU is gone
+"""
 
 
 @pytest.mark.parametrize(
@@ -31,12 +40,13 @@ autosparse.errors.AutosparseError: plugin 'x' cannot be imported
         (WORKER, {"job-00007": "It was killed."}),
         (WORKER + WORKER, {"job-00007": "It was killed."}),
         (MEMORY, {"job-00007": "1 worker(s) were killed due to the node running low on memory"}),
+        (LOST + WORKER + LOST, {"job-00007": "CUDA error: device-side assert triggered, after which the GPU is gone"}),
         (WORKER + NODE, {}),
         (NODE + WORKER, {}),
         (OURS, {}),
         (None, {}),
     ],
-    ids=["worker", "worker twice", "memory", "node last", "node first", "an error", "none"],
+    ids=["worker", "worker twice", "memory", "its GPU", "node last", "node first", "an error", "none"],
 )
 def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deaths):
     from autosparse.runner.silence import worker_deaths
