@@ -140,7 +140,8 @@ def run_trial(
         _again(trial.history, report)
         return
     started, state = time.perf_counter(), trial.resumed()
-    _again(trial.history, report)
+    last = trial.task.fit.epochs
+    _again([numbers for numbers in trial.history if numbers["epoch"] < last], report)
 
     def on_epoch(epoch: Epoch) -> None:
         numbers: Numbers = {"epoch": epoch.number, "loss": epoch.loss, "held_out_r2": epoch.held_out_r2()}
@@ -150,7 +151,7 @@ def run_trial(
         trial.write(RUNNING)  # first: what the history has beyond the checkpoint is forgotten, and comes again
         now = epoch.state()
         trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
-        if epoch.number < trial.task.fit.epochs:
+        if epoch.number < last:
             report(numbers)
 
     try:

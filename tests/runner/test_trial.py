@@ -94,6 +94,28 @@ def test_a_trial_killed_as_its_last_epoch_is_kept_has_that_epochs_value(tmp_path
     assert again.history == whole.history
 
 
+def test_a_trial_killed_before_its_scorer_is_written_has_it_when_its_last_report_ends_it(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+
+    def killed(self, *given):
+        raise Killed
+
+    def stop(numbers):
+        """As ASHA does at the most epochs that there are."""
+        if numbers["epoch"] == 4:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Store, "finish", killed)
+        run(trial_of(store, sweep), survival)
+    again = trial_of(store, sweep)
+    assert (again.status, again.reached) == ("running", 4)
+    with pytest.raises(Killed):
+        run(again, survival, stop)
+    assert trial_of(store, sweep).status == "done"
+    assert store.record(again.task) is not None
+
+
 @pytest.mark.parametrize("error", [Unreachable, CorruptFile])
 def test_what_is_wrong_with_the_storage_is_no_failure_of_a_trial(tmp_path, survival, error):
     def gone():
