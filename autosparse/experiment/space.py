@@ -1,6 +1,7 @@
 """What a sweep may say: points to try, a space to draw from, how to choose, when to stop early, and what counts."""
 
 import itertools
+import math
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
@@ -137,15 +138,25 @@ def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:
 
 
 def extremes(search: Search) -> list[dict[str, Any]]:
-    """Points that a check should try: the ends of the space one at a time, and the choices in each combination."""
+    """Points that a check should try: the ends of the space and what is between them, one at a time, and the choices in
+    each combination.
+    """
     found: list[dict[str, Any]] = list(search.points)
     sides: list[list[tuple[str, Any]]] = []
     for name, distribution in search.space.items():
         [(kind, values)] = distribution.items()
         ends = values if kind == "choice" else values[:2]
         found += [{name: value} for value in ends]
+        if kind.endswith("uniform"):
+            found.append({name: _between(values)})
         sides.append([(name, value) for value in (ends if kind == "choice" else ends[:1])])
     return found + [dict(point) for point in itertools.islice(itertools.product(*sides), COMBINATIONS)]
+
+
+def _between(values: tuple[Any, ...]) -> float:
+    """What a distribution may draw above its lower bound; no whole number, unless its step is one."""
+    lower, upper, *step = values
+    return float(lower + (step[0] if step else (upper - lower) / math.pi))
 
 
 class SweepTask(Task, Search):

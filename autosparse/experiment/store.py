@@ -158,7 +158,7 @@ class Store:
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
         """Write down why a task failed; it stays unfinished."""
-        told = {"error": _plain(error), "traceback": _plain(traceback)}
+        told = {"error": plain(error), "traceback": plain(traceback)}
         self._write(FAILED, task, told, environment)
 
     def _names(self, folder: str) -> set[str]:
@@ -208,7 +208,7 @@ def _is_record(found: Record, kind: str, task_id: str, failed: bool = False) -> 
     )
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Without credentials, and without what databases refuse: halves of characters, and zeros."""
     return safe_uri(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 

@@ -27,6 +27,8 @@ from autosparse.runner.work import survivals_of
 
 POINT = "point"
 """Key of a trial's configuration under which a whole point stands."""
+DEATHS = 2
+"""Workers that a trial outlives."""
 
 
 def run_sweep(
@@ -41,8 +43,9 @@ def run_sweep(
     """Try all candidates and write the sweep's record; what an earlier process did of a trial is not done again.
 
     Tune's own restore is not used: it unpickles. The searcher draws the same candidates again (or, if it learns,
-    is told of those known), and each goes on from its own checkpoint. A trial that kills its workers is tried once more
-    with none beside it, and has failed if it does so again.
+    is told of those known), and each goes on from its own checkpoint. A trial that raises is tried again, as often as
+    the settings say, and then has failed; one that kills its workers is tried once more with none beside it, and has
+    failed if it does so again.
 
     :raises WorkersDied: where trials are left.
     :raises WorkFailed: where none ended well.
@@ -55,14 +58,16 @@ def run_sweep(
         "identity": store.identity,
         "environment": environment,
         "plugins": plugins,
+        "retries": settings.retries,
     }
     seen = _Seen(sweep, store, on_event)
     resources = {"cpu": 1, "gpu": settings.gpus_per_job}
     trainable = tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources)
-    grid = _search(trainable, seen, job_count(settings))
+    search = functools.partial(_search, trainable, seen, max(DEATHS, settings.retries))
+    grid = search(job_count(settings))
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
-        grid = _search(trainable, seen, 1)
+        grid = search(1)
         deaths = {seen.task_ids[name]: told for name, told in worker_deaths(grid).items() if name in seen.task_ids}
         for trial in seen.unfinished:
             if trial.task.id in deaths and trial.reached == before.get(trial.task.id, 0):
@@ -74,13 +79,16 @@ def run_sweep(
     if not any(trial.status == one.DONE for trial in trials):
         for trial in trials:
             trial.forget()  # what asks for another try means all of them
-        raise WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
+        failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
+        failed.add_note(trials[0].traceback)
+        raise failed
     finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
 
 
-def _search(trainable: Any, seen: "_Seen", workers: int) -> tune.ResultGrid:
+def _search(trainable: Any, seen: "_Seen", failures: int, workers: int) -> tune.ResultGrid:
     """Have Tune try the candidates, each from where it is; those that are over tell their history again.
 
+    :param failures: how often Tune begins one again.
     :raises Unreachable: where the storage was away as a trial began or ended.
     """
     seen.task_ids.clear()
@@ -96,7 +104,7 @@ def _search(trainable: Any, seen: "_Seen", workers: int) -> tune.ResultGrid:
             verbose=0,
             callbacks=[seen],
             stop=_Halt(seen),
-            failure_config=tune.FailureConfig(max_failures=2),
+            failure_config=tune.FailureConfig(max_failures=failures),
         ),
     )
     grid = fit(tuner, scratch)
@@ -193,8 +201,8 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
-    environment = shared["environment"] | here()
-    one.run_trial(trial, load, dataset, device, environment, lambda numbers: tune.report(dict(numbers)))
+    environment, retries = shared["environment"] | here(), shared["retries"]
+    one.run_trial(trial, load, dataset, device, environment, lambda numbers: tune.report(dict(numbers)), retries)
 
 
 @functools.lru_cache(maxsize=1)

@@ -1,8 +1,10 @@
 """One trial of a sweep: a fit that keeps its state, so that it goes on where it was. No Ray here."""
 
 import contextlib
+import math
 import statistics
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,9 +13,9 @@ from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
 from autosparse.data.split import Dataset
-from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed
 from autosparse.experiment.space import Downstream, SweepTask, candidate
-from autosparse.experiment.store import FOLDERS, Record, Store
+from autosparse.experiment.store import FOLDERS, Record, Store, plain
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
@@ -39,6 +41,9 @@ class Trial:
         self.status: str = known.get("status", RUNNING)
         self.history: list[Numbers] = known.get("history", [])
         self.error: str = known.get("error", "")
+        self.traceback: str = known.get("traceback", "")
+        self.failures: int = known.get("failures", 0)
+        """How often it has failed for a reason that may pass."""
 
     def _read(self) -> Record:
         try:
@@ -82,17 +87,23 @@ class Trial:
             "epochs": int(last.get("epoch", 0)),
             "history": self.history,
             "error": self.error,
+            "traceback": self.traceback,
         }
 
-    def write(self, status: str, error: str = "") -> None:
+    def write(self, status: str, error: str = "", traceback: str = "") -> None:
         """Write down where it stands; what is over needs no checkpoints."""
         if status != DONE and self._read().get("status") == DONE:
             return  # an equal candidate beside it has ended
-        self.status, self.error = status, error
-        content = {"of": self.of, "values": self.values, "status": status, "history": self.history, "error": error}
-        self.place.write(KNOWN, pack_record(content))
+        self.status, self.error, self.traceback = status, error, traceback
+        own = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
+        self.place.write(KNOWN, pack_record({**own, "status": status, "error": error, "traceback": traceback}))
         if self.over:
             self.checkpoints.clear()
+
+    def fail(self, error: Exception) -> None:
+        """Write down why it failed."""
+        text = str(error) if isinstance(error, AutosparseError) else f"{type(error).__name__}: {error}"
+        self.write(FAILED, plain(text), plain("".join(traceback.format_exception(error))))
 
     def forget(self) -> None:
         """Have it done anew."""
@@ -124,52 +135,79 @@ def run_trial(
     device: str,
     environment: Record,
     report: Callable[[Numbers], None],
+    retries: int = 0,
 ) -> None:
     """Fit, or go on with it; ``report`` has the numbers of every epoch, also of those that an earlier process did.
 
     A fit that ends is a finished scorer of the store, the same as if an experiment had named it. ``report`` may end
     the process: the last epoch is reported when all is written.
+
+    :param retries: how often a trial that failed for a reason that may pass is tried again before it has failed; such
+        a reason is raised each time, also the last: no process that it may have spoilt is used again.
     """
     if trial.over:
         _again(trial.history, report)
         return
-    done = trial.store.record(trial.task)
-    if done is not None:
-        trial.history = _history_of(done["result"], trial, dataset, device)
-        trial.write(DONE)
-        _again(trial.history, report)
-        return
-    started, state = time.perf_counter(), trial.resumed()
-    _again(trial.history, report)
+    with _failing(trial, retries):
+        done = trial.store.record(trial.task)
+        if done is not None:
+            trial.history = _history_of(done["result"], trial, dataset, device)
+            trial.write(DONE)
+            _again(trial.history, report)
+            return
+        started, state = time.perf_counter(), trial.resumed()
+        last = trial.task.fit.epochs
+        _again([numbers for numbers in trial.history if numbers["epoch"] < last], report)
 
-    def on_epoch(epoch: Epoch) -> None:
-        numbers: Numbers = {"epoch": epoch.number, "loss": epoch.loss, "held_out_r2": epoch.held_out_r2()}
-        if epoch.number in milestones(trial.sweep, trial.task.fit):
-            numbers |= _downstream(trial, epoch.scorer, dataset, device)
-        trial.history.append(numbers)
-        trial.write(RUNNING)  # first: what the history has beyond the checkpoint is forgotten, and comes again
-        now = epoch.state()
-        trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
-        if epoch.number < trial.task.fit.epochs:
-            report(numbers)
+        def on_epoch(epoch: Epoch) -> None:
+            numbers: Numbers = {"epoch": epoch.number, "loss": epoch.loss, "held_out_r2": epoch.held_out_r2()}
+            if epoch.number in milestones(trial.sweep, trial.task.fit):
+                numbers |= _downstream(trial, epoch.scorer, dataset, device)
+            _require_finite(numbers)
+            trial.history.append(numbers)
+            trial.write(RUNNING)  # first: what the history has beyond the checkpoint is forgotten, and comes again
+            now = epoch.state()
+            trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
+            if epoch.number < last:
+                report(numbers)
 
-    try:
         result = run_fit(trial.task, survivals(), trial.store, device, lambda _: None, on_epoch, state)
         if not trial.history:  # a backbone without epochs
             trial.history = _history_of(result, trial, dataset, device)
+        timing = {"seconds": time.perf_counter() - started, "device": device}
+        trial.store.finish(trial.task, {**result, **timing}, environment)
+        trial.write(DONE)
+        report(trial.history[-1])
+
+
+@contextlib.contextmanager
+def _failing(trial: Trial, retries: int) -> Iterator[None]:
+    """Have what is raised within the block be the trial's failure; what is wrong with the storage is none."""
+    try:
+        yield
     except (CannotWrite, CorruptFile, Unreachable):
         raise
     except AutosparseError as error:  # these settings do not work, which says nothing of others
-        trial.write(FAILED, str(error))
-        return
-    trial.store.finish(trial.task, {**result, "seconds": time.perf_counter() - started, "device": device}, environment)
-    trial.write(DONE)
-    report(trial.history[-1])
+        trial.fail(error)
+    except Exception as error:
+        trial.failures += 1
+        if trial.failures > retries:
+            trial.fail(error)
+        else:
+            trial.write(RUNNING)
+        raise
 
 
 def _again(history: list[Numbers], report: Callable[[Numbers], None]) -> None:
     for numbers in history:
         report(numbers)
+
+
+def _require_finite(numbers: Numbers) -> None:
+    """Raise where one is not: it ranks no trial, and no record holds it."""
+    for name, value in numbers.items():
+        if not math.isfinite(value):
+            raise WorkFailed(f"the scorer's {name} became {value} in epoch {numbers['epoch']}: try a lower lr")
 
 
 def milestones(sweep: SweepTask, fit: FitSpec) -> set[int]:

@@ -183,6 +183,34 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_fro
     assert "its worker process died each time, also alone" in bad["error"]
 
 
+def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from(settings, monkeypatch):
+    from autosparse.runner import sweep as module  # here: Ray is imported after its session's settings
+
+    whole = module._trainable
+
+    def raising(config, shared):
+        from autosparse.runner import trial
+
+        def run_fit(task, *given):
+            if task.fit.batch_size == 124:
+                raise MemoryError("too large a batch")
+            return fit(task, *given)
+
+        fit, trial.run_fit = trial.run_fit, run_fit
+        try:
+            whole(config, shared)
+        finally:
+            trial.run_fit = fit
+
+    monkeypatch.setattr(module, "_trainable", raising)
+    plan = plan_of("raising", points=[{"batch_size": 124}, {"batch_size": 256}], epochs=2)
+    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    assert outcome.failed == []
+    good, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    assert (good["status"], bad["status"], bad["error"]) == ("done", "failed", "MemoryError: too large a batch")
+    assert "in run_fit" in bad["traceback"]
+
+
 def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_command_goes_on(settings, capsys):
     from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
 

@@ -1,5 +1,6 @@
 """One trial of a sweep in this process: it ends as a plain fit, also when it was broken off."""
 
+import math
 import shutil
 
 import pytest
@@ -34,8 +35,8 @@ def trial_of(store, sweep, lr=0.01):
     return Trial(store, sweep, {"lr": lr})
 
 
-def run(trial, survival, report=lambda numbers: None, dataset=None):
-    run_trial(trial, lambda: [survival], dataset, "cpu", {}, report)
+def run(trial, survival, report=lambda numbers: None, dataset=None, retries=0):
+    run_trial(trial, lambda: [survival], dataset, "cpu", {}, report, retries)
 
 
 def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path, survival):
@@ -92,6 +93,28 @@ def test_a_trial_killed_as_its_last_epoch_is_kept_has_that_epochs_value(tmp_path
     again = trial_of(store, sweep)
     run(again, survival)
     assert again.history == whole.history
+
+
+def test_a_trial_killed_before_its_scorer_is_written_has_it_when_its_last_report_ends_it(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+
+    def killed(self, *given):
+        raise Killed
+
+    def stop(numbers):
+        """As ASHA does at the most epochs that there are."""
+        if numbers["epoch"] == 4:
+            raise Killed
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Store, "finish", killed)
+        run(trial_of(store, sweep), survival)
+    again = trial_of(store, sweep)
+    assert (again.status, again.reached) == ("running", 4)
+    with pytest.raises(Killed):
+        run(again, survival, stop)
+    assert trial_of(store, sweep).status == "done"
+    assert store.record(again.task) is not None
 
 
 @pytest.mark.parametrize("error", [Unreachable, CorruptFile])
@@ -167,6 +190,45 @@ def test_settings_that_do_not_work_fail_alone_with_their_reason(tmp_path, surviv
     run(trial, survival)
     assert trial.status == "failed"
     assert "lower --lr" in trial.row["error"]
+
+
+def test_a_trial_that_raises_is_tried_as_often_as_asked_and_then_has_failed_with_its_traceback(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+
+    def run_out(numbers):
+        if numbers["epoch"] == 2:
+            raise torch.OutOfMemoryError("out of memory at s3://me:secret@host/bucket")
+
+    for status in ("running", "failed"):
+        with pytest.raises(torch.OutOfMemoryError):
+            run(trial_of(store, sweep), survival, run_out, retries=1)
+        assert trial_of(store, sweep).status == status
+    row = trial_of(store, sweep).row
+    assert row["error"] == "OutOfMemoryError: out of memory at s3://***@host/bucket"
+    assert "in run_out" in row["traceback"]
+    assert "secret" not in row["traceback"]
+    assert row["epochs"] == 2
+
+
+def test_a_trial_that_raised_once_goes_on_and_ends_well(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+    with pytest.raises(OSError, match="for a moment"):
+        run_trial(trial_of(store, sweep), lambda: raising(OSError("for a moment")), None, "cpu", {}, print, retries=1)
+    again = trial_of(store, sweep)
+    run(again, survival, retries=1)
+    assert (again.status, again.error, again.traceback) == ("done", "", "")
+
+
+def raising(error):
+    raise error
+
+
+def test_a_trial_whose_metric_is_not_finite_has_failed_and_says_so(tmp_path, survival, monkeypatch):
+    monkeypatch.setattr("autosparse.autos.fit.r_squared", lambda predicted, target: -math.inf)
+    trial = trial_of(Store(tmp_path), sweep_of())
+    run(trial, survival, retries=1)
+    assert trial.status == "failed"
+    assert "held_out_r2 became -inf in epoch 1: try a lower lr" in trial.row["error"]
 
 
 def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_path, survival, tiny_digits):
