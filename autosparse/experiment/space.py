@@ -59,7 +59,14 @@ def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[
         raise AutosparseError(
             f"{name}: the lower bound must be{above or ' there and'} below the upper, got {numbers[:2]}"
         )
+    if name in ("quniform", "qloguniform") and not all(_is_step(bound, numbers[2]) for bound in numbers[:2]):
+        raise AutosparseError(f"{name}: the bounds must be multiples of the step, got {numbers}")
     return given
+
+
+def _is_step(bound: float, step: float) -> bool:
+    """Whether Ray Tune takes it for a multiple of the step."""
+    return step > 0 and math.isclose(bound / step, round(bound / step))
 
 
 Distribution = Annotated[dict[str, tuple[Value, ...]], AfterValidator(_known_distribution)]

@@ -26,7 +26,7 @@ def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str
             continue
         tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent}
         tags |= {"trial_status": row["status"], "scorer_id": row["id"]}
-        tags |= {"error": row["error"]} if row["error"] else {}
+        tags |= {name: row[name][-5000:] for name in ("error", "traceback") if row.get(name)}
         info = begun or client.create_run(experiment_id, run_name=f"trial {number}", tags=tags).info
         params = [Param(name, str(value)) for name, value in row["fit"].items() if value is not None]
         client.log_batch(info.run_id, metrics=_metrics(row, ended), params=params)

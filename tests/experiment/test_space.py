@@ -70,6 +70,7 @@ DOWNSTREAM = "downstream: {model: lenet-300-100, dataset: digits, sparsity: 1.5}
         ("choice: [64, 256]", "choice: [64, 0]", "sweeps.rate", "'batch_size': 0"),
         ("choice: [64, 256]", "uniform: [64, 256]", "sweeps.rate", "batch_size: Input should be a valid integer"),
         ("choice: [64, 256]", "quniform: [64, 256, 0.5]", "sweeps.rate", "batch_size: Input should be a valid integer"),
+        ("choice: [64, 256]", "quniform: [64, 256, 100]", "sweeps.rate.space.batch_size", "multiples of the step"),
         (
             "batch_size: {choice: [64, 256]}",
             "backbone: {choice: [mlp, conditional-mean]}",

@@ -5,6 +5,7 @@ import pytest
 from autosparse.errors import AutosparseError
 from autosparse.tracking.best_trials import best_trials
 from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.trials import log_trials
 
 
 def test_a_sweep_whose_trials_were_deleted_is_told_of(tmp_path, empty_store):
@@ -14,3 +15,15 @@ def test_a_sweep_whose_trials_were_deleted_is_told_of(tmp_path, empty_store):
     client.set_terminated(run.info.run_id)
     with pytest.raises(AutosparseError, match="no trials of sweep 'rate' any more: restore their runs there"):
         best_trials(client, "exp", "rate")
+
+
+def test_a_trial_that_failed_is_a_failed_run_with_its_traceback(tmp_path, empty_store):
+    client = connect(empty_store(tmp_path))
+    experiment = open_experiment(client, "exp")
+    parent = client.create_run(experiment).info.run_id
+    row = {"id": "0" * 16, "status": "failed", "fit": {"lr": 1.0}, "epochs": 0, "history": [], "value": None}
+    told = {"error": "MemoryError: too large", "traceback": "Traceback: in run_fit"}
+    log_trials(client, experiment, parent, "sweep", {"trials": [{**row, **told}]}, 1000)
+    (run,) = client.search_runs([experiment], "tags.kind = 'trial'")
+    assert run.info.status == "FAILED"
+    assert {name: run.data.tags[name] for name in told} == told
