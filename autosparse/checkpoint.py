@@ -107,5 +107,5 @@ def _answering(path: str) -> Iterator[None]:
     except OSError as error:
         reason = error.strerror or error
         raise Unreachable(
-            f"cannot read {path}: {reason}; make it readable, or wait until its disk answers, and run again"
+            f"cannot read {path}: {reason}; make it readable, wait until its disk answers, or remove it, and run again"
         ) from error

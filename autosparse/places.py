@@ -99,6 +99,10 @@ class Folder:
         """The folder ``name``."""
         return self.path / name
 
+    def forget(self, name: str) -> bool:
+        """Nothing: of the folder ``name`` there is no copy."""
+        return False
+
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
         """``work`` done on many small files."""
         return map(work, items)
@@ -190,6 +194,14 @@ class Bucket:
                 with atomic_folder(folder) as temporary:
                     self._bring(name, there, temporary)
         return folder
+
+    def forget(self, name: str) -> bool:
+        """Remove what this machine keeps of a folder, so that it is brought anew; returns whether there was any."""
+        folder = self.local / name
+        with _locked(folder):
+            kept = folder.is_dir()
+            shutil.rmtree(folder, ignore_errors=True)
+        return kept
 
     def _bring(self, name: str, there: dict[str, tuple[int, int]], folder: Path) -> None:
         for path, (_, modified) in there.items():

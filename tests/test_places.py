@@ -56,6 +56,9 @@ def test_a_folder_is_fetched_anew_only_when_it_has_changed(s3, tmp_path):
     assert (bucket.fetch("f") / "a").stat().st_ino == first
     bucket.write("f/a", b"123")
     assert (bucket.fetch("f") / "a").read_bytes() == b"123"
+    (bucket.fetch("f") / "a").write_bytes(b"12")
+    assert bucket.forget("f")
+    assert (bucket.fetch("f") / "a").read_bytes() == b"123"
     bucket.remove("f/a")
     assert not (bucket.fetch("f") / "a").exists()
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from autosparse.cli import common
-from autosparse.errors import AutosparseError
+from autosparse.errors import Unreachable
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from autosparse.tracking.progress import Progress
 
 
+PATIENCE = 600.0
+"""Seconds without an answer after which the watching ends."""
 SHOWN = {"cells": "grid"}
 """Stages whose name in an experiment file is another than in its plan."""
 
@@ -47,15 +49,19 @@ def watch(
     if once:
         common.out().print(drawn(name, progress))
         return
+    answered = time.monotonic()
     with Live(drawn(name, progress), console=common.out(), auto_refresh=False) as live:
         while not progress.over:
             time.sleep(every)
             try:
                 progress = progress_of(client, name)
-            except AutosparseError as error:  # a server that is away for a moment ends no experiment
+            except Unreachable as error:  # for a moment: the experiment goes on
+                if time.monotonic() - answered > PATIENCE:
+                    raise
                 line = Text(str(error), "yellow", no_wrap=True, overflow="ellipsis")
                 live.update(Group(drawn(name, progress), line), refresh=True)
             else:
+                answered = time.monotonic()
                 live.update(drawn(name, progress), refresh=True)
 
 

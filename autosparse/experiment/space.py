@@ -20,6 +20,8 @@ from autosparse.experiment.tasks import (
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
 
+LARGEST = 1e100
+"""Of the numbers of a distribution: what is computed with them stays finite."""
 COMBINATIONS = 1000
 """Of choices that are tried before a sweep starts."""
 
@@ -54,6 +56,8 @@ def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[
     expected = DISTRIBUTIONS[name].count(",") + 1
     if len(numbers) != len(values) or len(values) != expected:
         raise AutosparseError(f"{name} takes {expected} numbers: {DISTRIBUTIONS[name]}; got {list(values)}")
+    if any(abs(number) > LARGEST for number in numbers):
+        raise AutosparseError(f"{name}: takes no numbers above {LARGEST:g}")
     if not numbers[0] < numbers[1] or ("log" in name and numbers[0] <= 0):
         above = " above 0" if "log" in name else ""
         raise AutosparseError(
@@ -66,7 +70,8 @@ def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[
 
 def _is_step(bound: float, step: float) -> bool:
     """Whether Ray Tune takes it for a multiple of the step."""
-    return step > 0 and math.isclose(bound / step, round(bound / step))
+    steps = bound / step if step > 0 else math.inf
+    return math.isfinite(steps) and math.isclose(steps, round(steps))
 
 
 Distribution = Annotated[dict[str, tuple[Value, ...]], AfterValidator(_known_distribution)]

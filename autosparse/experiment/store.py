@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from autosparse.checkpoint import Checkpoints
-from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, safe_uri
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, safe_uri
 from autosparse.experiment.driver import one_driver
 from autosparse.experiment.tasks import Task
 from autosparse.files import pack_record, sha256_file, unpack_record
@@ -92,7 +92,12 @@ class Store:
     def record(self, task: Task) -> Record | None:
         """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
         found = self._read(FOLDERS[task.kind], task)
-        return found if found and self._has_files(task.kind, task.id, found) else None
+        if found is None:
+            return None
+        whole = self._has_files(task.kind, task.id, found)
+        if not whole and self.place.forget(_name(task.kind, task.id)):
+            whole = self._has_files(task.kind, task.id, found)
+        return found if whole else None
 
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
         """Whether the files that a record tells of are there and whole, and none that would be read for one of them."""
@@ -132,6 +137,7 @@ class Store:
         name = f"{_name(kind, task_id)}.json"
         record = self._unpacked(name)
         if record is None or not _is_record(record, kind, task_id) or not self._has_files(kind, task_id, record):
+            self.place.forget(_name(kind, task_id))
             raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
         return record
 
@@ -141,10 +147,14 @@ class Store:
 
     def failed(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a :meth:`failure`."""
+        return set(self.failures(tasks))
+
+    def failures(self, tasks: Iterable[Task]) -> dict[str, Record]:
+        """The :meth:`failure` of each that has one, by its id."""
         names = self._names(FAILED)
         there = [task for task in tasks if f"{task.id}.json" in names]
-        found = self.place.each(lambda task: self.failure(task) is not None, there)
-        return {task.id for task, good in zip(there, found, strict=True) if good}
+        found = self.place.each(self.failure, there)
+        return {task.id: failure for task, failure in zip(there, found, strict=True) if failure is not None}
 
     def finish(self, task: Task, result: Record, environment: Record) -> None:
         """Write the record that makes a task finished, after its files."""
@@ -184,9 +194,9 @@ class Store:
         except OSError as error:
             raise self._unreadable(name, error) from error
 
-    def _unreadable(self, name: str, error: OSError) -> AutosparseError:
+    def _unreadable(self, name: str, error: OSError) -> Unreachable:
         reason = error.strerror or error
-        return AutosparseError(f"cannot read {self.place}/{name}: {reason}; choose another --storage")
+        return Unreachable(f"cannot read {self.place}/{name}: {reason}; make it readable, or choose another --storage")
 
 
 def _name(kind: str, task_id: str) -> str:

@@ -29,12 +29,14 @@ def fit_on_folders(
     """
     survivals = [load_survival(folder) for folder in folders]
     task = ScorerTask(irp=tuple(content_id(survival.fingerprint) for survival in survivals), fit=spec)
-    twice = [folder for folder, own in zip(folders, task.irp, strict=True) if task.irp.count(own) > 1]
-    if twice:
-        raise AutosparseError(
-            f"{twice[0]} and {twice[1]} hold one survival dataset, whose rows would be both fitted on and held out; "
-            "leave one out"
-        )
+    seen: dict[str, Path] = {}
+    for folder, own in zip(folders, task.irp, strict=True):
+        if own in seen:
+            raise AutosparseError(
+                f"{seen[own]} and {folder} hold one survival dataset, whose rows would be both fitted on and held out; "
+                "leave one out"
+            )
+        seen[own] = folder
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):

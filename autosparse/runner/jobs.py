@@ -75,16 +75,16 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
     A task that the storage has failed is not recorded: a damaged input, or an object store that was away, says nothing
-    of the task, and the next run does it.
+    of the task, and another try does it.
 
     :param config: ``{"job": index}``.
     :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage`` and its ``identity``,
         ``environment``, ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import),
-        ``retries``.
+        ``retries``, ``failures`` (those that are to be tried again).
 
     Where the storage cannot be written, a last report says why under ``stop``.
 
-    :raises Unreachable: at the end, where the storage was away for some of the tasks.
+    :raises Exception: at the end, what the storage has failed some of the tasks with.
     :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
@@ -101,17 +101,20 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     store.require(shared["identity"])
     environment = {**shared["environment"], **describe_device(device), **here()}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
-    finished = store.finished(tasks)
-    todo = [task for task in tasks if task.id not in finished]
+    finished, failures = store.finished(tasks), store.failures(tasks)
+    failed = {own for own, failure in failures.items() if failure != shared["failures"].get(own)} - finished
+    todo = [task for task in tasks if task.id not in finished | failed]
     names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
-    reports = Reports([task.id for task in tasks if task not in todo])
-    away: Unreachable | None = None
+    reports = Reports([task.id for task in tasks if task not in todo], failed)
+    away: Exception | None = None
     for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports):
         for task, outcome in done:
-            if isinstance(outcome, Unreachable):
+            if isinstance(outcome, CannotWrite):
+                raise outcome
+            if isinstance(outcome, Unreachable) or (isinstance(outcome, Exception) and not inputs_whole(task, store)):
                 away = outcome
-            elif not isinstance(outcome, Exception) or inputs_whole(task, store):
+            else:
                 reports.finish(task, _record(task, outcome, store, environment))
     reports.end()
     if away:
@@ -181,8 +184,6 @@ def _tried(
 
 def _record(task: Task, outcome: Record | Exception, store: Store, environment: Record) -> Record | Exception:
     """Write down what became of a task, and return it: the end of it may fail, too."""
-    if isinstance(outcome, CannotWrite):
-        raise outcome  # which is nothing that the task has done
     if not isinstance(outcome, Exception):
         try:
             store.finish(task, outcome, environment)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ray import tune
 
@@ -16,11 +16,11 @@ NEWS_EVERY, SHARE_EVERY = 0.5, 2.0
 class Reports:
     """Reports of one job, see :data:`autosparse.runner.tally.Event`; what is too early for one goes with the next."""
 
-    def __init__(self, found: Sequence[str]):
+    def __init__(self, found: Sequence[str], failed: Collection[str] = ()):
         """
-        :param found: ids of tasks of the job that need not be done.
+        :param found: ids of tasks of the job that need not be done; ``failed``: those of them that have failed.
         """
-        self.finished, self.failed, self.running = list(found), list[str](), list[str]()
+        self.finished, self.failed, self.running = list(found), list(failed), list[str]()
         self.last: Mapping[str, float] = {}
         self.now: Mapping[str, float] = {}
         self.sent = -math.inf

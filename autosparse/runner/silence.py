@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray import tune
 from ray.air.execution._internal import RayActorManager
@@ -72,16 +72,32 @@ def first_error(grid: tune.ResultGrid | None) -> str:
     return _death(last) or last.strip().splitlines()[-1].split(". ")[0]
 
 
-def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, str]:
-    """Of the trials that were ended by the death of a worker process, each time: how it died, by the trial's folder.
+class Death(NamedTuple):
+    """How a worker process ended."""
+
+    told: str
+    """In a line."""
+    traceback: str
+    """All that is known."""
+
+    @property
+    def cure(self) -> str:
+        """What may help."""
+        if LOST in self.traceback:
+            return "mend what its traceback names, and use --retry-failed"
+        return "give it more memory, or smaller batches, and use --retry-failed"
+
+
+def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, Death]:
+    """Of the trials that were ended by the death of a worker process, each time: the last, by the trial's folder.
 
     One that has lost its GPU is as good as dead: Tune replaces it.
     """
     found = {}
     for result in grid or ():
-        deaths = [_death(failure) for failure in str(result.error or "").split(FAILURE)[1:]]
-        if deaths and all(deaths):
-            found[PurePath(result.path).name] = deaths[-1]
+        failures = str(result.error or "").split(FAILURE)[1:]
+        if failures and all(map(_death, failures)):
+            found[PurePath(result.path).name] = Death(_death(failures[-1]), failures[-1].strip())
     return found
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ray import tune
 
-from autosparse.errors import WorkFailed
+from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.runner.jobs import Arrays, run_job
@@ -82,13 +82,13 @@ def run_stage(
     :return: why tasks were given up; empty where none was.
     :raises WorkFailed: where a worker could not write to the storage.
     """
-    known = _failures(tasks, store)
+    known = store.failures(tasks)
 
     def run(jobs: Sequence[Sequence[Task]], deaths: int) -> tune.ResultGrid | None:
-        return _run_jobs(jobs, store, datasets, environment, settings, on_event, plugins, deaths)
+        return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, plugins, deaths)
 
     def still(tasks: Sequence[Task]) -> list[Task]:
-        finished, failures = store.finished(tasks), _failures(tasks, store)
+        finished, failures = store.finished(tasks), store.failures(tasks)
         return [task for task in tasks if task.id not in finished and failures.get(task.id) == known.get(task.id)]
 
     left, alone = list(tasks), False
@@ -117,29 +117,31 @@ def _fail_killers(
     deaths = worker_deaths(grid)
     for [task] in [job for index, job in enumerate(jobs) if _name(index) in deaths]:
         before = _reached([task], store)
-        told = worker_deaths(run([[task]], DEATHS_ALONE) if len(jobs) > 1 else grid).get(_name(0))
-        if told is None or store.record(task) is not None or _reached([task], store) != before:
+        death = worker_deaths(run([[task]], DEATHS_ALONE) if len(jobs) > 1 else grid).get(_name(0))
+        if death is None or store.record(task) is not None or _reached([task], store) != before:
             continue
-        cure = "give it more memory, or smaller batches, and use --retry-failed"
-        error = f"its worker process died each time, also with no job beside it: {told.rstrip('.')}; {cure}"
-        store.fail(task, error, told, environment)
+        error = f"its worker process died each time, also with no job beside it: {death.told.rstrip('.')}; {death.cure}"
+        store.fail(task, error, death.traceback, environment)
         on_event({"task_ids": [task.id], "failed": [task.id]})
-
-
-def _failures(tasks: Sequence[Task], store: Store) -> dict[str, Record | None]:
-    failed = store.failed(tasks)
-    return {task.id: store.failure(task) for task in tasks if task.id in failed}
 
 
 def _reached(tasks: Sequence[Task], store: Store) -> dict[str, int]:
     """The tasks, and how many steps of each are kept."""
-    states = {task.id: store.states(task).newest() if isinstance(task, IrpTask) else None for task in tasks}
-    return {task: found.step if found else 0 for task, found in states.items()}
+    return {task.id: _step(task, store) if isinstance(task, IrpTask) else 0 for task in tasks}
+
+
+def _step(task: IrpTask, store: Store) -> int:
+    try:
+        found = store.states(task).newest()
+    except Unreachable:  # its job says so, and keeps no other from being done
+        return 0
+    return found.step if found else 0
 
 
 def _run_jobs(
     jobs: Sequence[Sequence[Task]],
     store: Store,
+    failures: dict[str, Record],
     datasets: dict[str, Arrays],
     environment: Record,
     settings: Settings,
@@ -147,7 +149,10 @@ def _run_jobs(
     plugins: Sequence[str],
     deaths: int,
 ) -> tune.ResultGrid | None:
-    """Whether a task has finished is for its record to say, not for Tune."""
+    """Whether a task has finished is for its record to say, not for Tune.
+
+    :param failures: those from before the stage, which are no reason to leave a task alone.
+    """
     tasks = [task for job in jobs for task in job]
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
@@ -158,6 +163,7 @@ def _run_jobs(
         "execution": settings.execution,
         "plugins": plugins,
         "retries": settings.retries,
+        "failures": {task.id: failures[task.id] for task in tasks if task.id in failures},
     }
     stop = _Stop()
     scratch = store.root / "tune" / secrets.token_hex(4)

@@ -14,7 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
 from autosparse.experiment.space import SweepTask, candidate, extremes
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.store import Record, Store, plain
 from autosparse.irp import Survival
 from autosparse.plugins import load_plugins
 from autosparse.runner import trial as one
@@ -68,10 +68,12 @@ def run_sweep(
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
         grid = search(1)
-        deaths = {seen.task_ids[name]: told for name, told in worker_deaths(grid).items() if name in seen.task_ids}
+        deaths = {seen.task_ids[name]: death for name, death in worker_deaths(grid).items() if name in seen.task_ids}
         for trial in seen.unfinished:
-            if trial.task.id in deaths and trial.reached == before.get(trial.task.id, 0):
-                trial.write(one.FAILED, f"its worker process died each time, also alone: {deaths[trial.task.id]}")
+            death = deaths.get(trial.task.id)
+            if death and trial.reached == before.get(trial.task.id, 0):
+                error = f"its worker process died each time, also alone: {death.told}"
+                trial.write(one.FAILED, error, plain(death.traceback))
     if left := len(seen.unfinished) + len(grid) - len(seen.task_ids):  # of which some have not begun
         why = f" ({told})" if (told := first_error(grid)) else ""
         raise WorkersDied(f"{left} of {len(grid)} trials did not come to an end{why}; run again to go on")

@@ -52,9 +52,7 @@ class Trial:
             return {}
         except OSError as error:
             reason = error.strerror or error
-            raise AutosparseError(
-                f"cannot read {self.place}/{KNOWN}: {reason}; make it readable, or remove it"
-            ) from error
+            raise Unreachable(f"cannot read {self.place}/{KNOWN}: {reason}; make it readable, or remove it") from error
         return known if known.get("of") == self.of else {}
 
     @property

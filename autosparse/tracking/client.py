@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from autosparse.errors import AutosparseError, safe_uri
+from autosparse.errors import AutosparseError, Unreachable, safe_uri
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -79,7 +79,7 @@ def tracking_errors(where: str) -> Iterator[None]:
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
-        raise AutosparseError(
+        raise Unreachable(
             f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; start it, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
         ) from error

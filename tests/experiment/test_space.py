@@ -70,6 +70,13 @@ DOWNSTREAM = "downstream: {model: lenet-300-100, dataset: digits, sparsity: 1.5}
         ("choice: [64, 256]", "choice: [64, 0]", "sweeps.rate", "'batch_size': 0"),
         ("choice: [64, 256]", "uniform: [64, 256]", "sweeps.rate", "batch_size: Input should be a valid integer"),
         ("choice: [64, 256]", "quniform: [64, 256, 0.5]", "sweeps.rate", "batch_size: Input should be a valid integer"),
+        (
+            "loguniform: [1.0e-4, 0.1]",
+            "quniform: [1.0, 1.0e+99, 1.0e-300]",
+            "sweeps.rate.space.lr",
+            "multiples of the step",
+        ),
+        ("loguniform: [1.0e-4, 0.1]", f"uniform: [1, 1{'0' * 400}]", "sweeps.rate.space.lr", "no numbers above 1e+100"),
         ("choice: [64, 256]", "quniform: [64, 256, 100]", "sweeps.rate.space.batch_size", "multiples of the step"),
         (
             "batch_size: {choice: [64, 256]}",

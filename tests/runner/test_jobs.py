@@ -1,5 +1,6 @@
 """Data sets on their way to workers: what is taken apart comes together again, and a streamed cell is trained there."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 from PIL import Image
 
 from autosparse.data import load_dataset
-from autosparse.errors import Unreachable
+from autosparse.errors import CannotWrite, CorruptFile, Unreachable
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
@@ -188,6 +189,7 @@ def two(jobs, tiny_digits, tmp_path, monkeypatch):
         "execution": Execution(),
         "plugins": (),
         "retries": 1,
+        "failures": {},
     }
     return scorer, *both, store, lambda: jobs.run_job({"job": 0}, shared)
 
@@ -197,7 +199,8 @@ def test_a_cell_has_not_failed_where_its_scorer_has_been_damaged_since(two, dama
     scorer, cell, other, store, run = two
     if damaged:
         (store.files_path("scorer", scorer.id) / "scorer" / "scorer.json").write_text("not one")
-    run()
+    with pytest.raises(CorruptFile, match="scorer") if damaged else nullcontext():
+        run()
     assert store.finished([cell, other]) == {other.id}
     assert store.failed([cell, other]) == (set() if damaged else {cell.id}), "no run makes a whole scorer again"
 
@@ -213,3 +216,28 @@ def test_a_cell_has_not_failed_where_the_storage_was_away_and_the_others_are_don
         run()
     assert store.finished([cell, other]) == {other.id}
     assert store.failed([cell, other]) == set()
+
+
+def test_where_nothing_can_be_written_as_a_scorer_is_brought_the_stage_ends(two, jobs, monkeypatch):
+    told = []
+    monkeypatch.setattr(jobs.tune, "report", told.append)
+
+    def full(*given):
+        raise CannotWrite("cannot write what s3://bucket sends: No space left on device")
+
+    monkeypatch.setattr(Store, "fetched", full)
+    two[-1]()
+    assert "No space left on device" in told[-1]["stop"]
+
+
+def test_a_job_that_is_begun_again_leaves_alone_what_has_failed_in_it(two, jobs, monkeypatch):
+    _, cell, other, store, run = two
+    tried, told = [], []
+    monkeypatch.setattr(jobs.tune, "report", told.append)
+    monkeypatch.setattr(cells, "_pruned", lambda cell, *given: tried.append(cell.id) or 1 / 0)
+    run()
+    assert set(tried) == store.failed([cell, other]) == {cell.id, other.id}
+    tried.clear()
+    run()
+    assert tried == []
+    assert set(told[-1]["failed"]) == {cell.id, other.id}

@@ -51,7 +51,20 @@ autosparse.runner.device.DeviceLost: CUDA error: device-side assert triggered, a
 def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deaths):
     from autosparse.runner.silence import worker_deaths
 
-    assert worker_deaths([SimpleNamespace(error=error, path="results/tune/ab/job-00007")]) == deaths
+    found = worker_deaths([SimpleNamespace(error=error, path="results/tune/ab/job-00007")])
+    assert {name: death.told for name, death in found.items()} == deaths
+    assert all(death.traceback in error for death in found.values())
+
+
+def test_what_broke_the_gpu_is_told_with_its_traceback_and_memory_with_its_cure():
+    from autosparse.runner.silence import worker_deaths
+
+    def death(error):
+        return worker_deaths([SimpleNamespace(error=error, path="job")])["job"]
+
+    assert "torch.AcceleratorError: CUDA error" in death(LOST).traceback
+    assert "traceback" in death(LOST).cure
+    assert "more memory" in death(MEMORY).cure
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """One trial of a sweep in this process: it ends as a plain fit, also when it was broken off."""
 
+import errno
 import math
 import shutil
 
@@ -221,6 +222,19 @@ def test_a_trial_that_raised_once_goes_on_and_ends_well(tmp_path, survival):
 
 def raising(error):
     raise error
+
+
+def test_a_record_that_cannot_be_read_for_a_moment_is_no_failure_of_a_trial(tmp_path, survival, monkeypatch):
+    store, sweep = Store(tmp_path), sweep_of()
+    trial, read = trial_of(store, sweep), store.place.read
+
+    def fail(name):
+        return raising(OSError(errno.EIO, "Input/output error")) if name.startswith("scorers/") else read(name)
+
+    monkeypatch.setattr(store.place, "read", fail)
+    with pytest.raises(Unreachable, match="Input/output error; make it readable"):
+        run(trial, survival)
+    assert trial_of(store, sweep).status == "running"
 
 
 def test_a_trial_whose_metric_is_not_finite_has_failed_and_says_so(tmp_path, survival, monkeypatch):

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from autosparse.cli import common
 from autosparse.cli.watch import drawn, watch
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, Unreachable
 from autosparse.tracking import progress as module
 from autosparse.tracking.client import connect, open_experiment
 from autosparse.tracking.log import SUMMARY, WHOLE
@@ -73,7 +73,7 @@ def test_a_server_that_is_away_for_a_look_is_told_of_and_the_watching_goes_on(cl
     def look(client, name):
         status = looks.pop(0)
         if status == "away":
-            raise AutosparseError(f"MLflow does not answer: [reason]{' and more' * 20}")
+            raise Unreachable(f"MLflow does not answer: [reason]{' and more' * 20}")
         return module.Progress(status, [module.Stage("cells", 3, 1, 0, None)])
 
     screen = Console(file=io.StringIO(), force_terminal=True, width=80)
@@ -84,7 +84,8 @@ def test_a_server_that_is_away_for_a_look_is_told_of_and_the_watching_goes_on(cl
     shown = screen.file.getvalue()
     assert looks == []
     assert "exp: FINISHED" in shown.rpartition("MLflow does not answer: [reason] and more")[2]
-    looks = ["away"]
+    looks = ["RUNNING", "away"]
+    monkeypatch.setattr("autosparse.cli.watch.PATIENCE", 0.0)
     with pytest.raises(AutosparseError, match="does not answer"):
         watch("exp", every=0.01, tracking_uri=client.tracking_uri)
 
