@@ -318,6 +318,6 @@ class Havoc:
         return Counter(dict(rows))
 
     def _ask(self, query: str) -> list[Any]:
-        """Of the server's database: the server may be away."""
-        with sqlite3.connect(f"file:{self.folder / 'mlflow' / 'server.db'}?mode=ro", uri=True, timeout=60) as database:
+        """Of the server's database: the server may be away, and what it was killed in is rolled back by who asks."""
+        with sqlite3.connect(f"file:{self.folder / 'mlflow' / 'server.db'}?mode=rw", uri=True, timeout=60) as database:
             return database.execute(query).fetchall()
