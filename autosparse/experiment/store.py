@@ -136,10 +136,11 @@ class Store:
         """
         name = f"{_name(kind, task_id)}.json"
         record = self._unpacked(name)
-        if record is None or not _is_record(record, kind, task_id) or not self._has_files(kind, task_id, record):
-            self.place.forget(_name(kind, task_id))
-            raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
-        return record
+        if record is not None and _is_record(record, kind, task_id):
+            if self._has_files(kind, task_id, record):
+                return record
+            self.place.forget(_name(kind, task_id))  # perhaps only what this machine has of it is damaged
+        raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since."""
