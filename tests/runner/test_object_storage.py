@@ -67,7 +67,7 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
     outcome = run_plan(plan, settings, Talk())
     assert (outcome.done, outcome.failed) == (4, [])
     left = {name.partition("/")[0] for name in store.place.names(deep=True)}
-    assert left == {"irp", "scorers", "cells"}, "no state, failure or lease"
+    assert left == {".identity", "irp", "scorers", "cells"}, "no state, failure or lease"
 
     folder = Store(tmp_path / "folder")
     for task in (irp, scorer, *cells):
