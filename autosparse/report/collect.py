@@ -9,7 +9,7 @@ from functools import cached_property
 from mlflow import MlflowClient
 
 from autosparse.criteria import CRITERIA
-from autosparse.tracking.log import metric_name
+from autosparse.tracking.entries import metric_name
 from autosparse.tracking.query import apart
 from autosparse.tracking.runs import Run, finished_runs
 

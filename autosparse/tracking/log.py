@@ -1,6 +1,5 @@
 """From records to MLflow runs: one writer, one run per task, however often it is called."""
 
-import re
 import threading
 import time
 from collections.abc import Sequence
@@ -8,15 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import Param, RunTag
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Record, Store
-from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
-from autosparse.tracking import curves
+from autosparse.experiment.tasks import Task
 from autosparse.tracking.client import open_experiment, tracking_errors
+from autosparse.tracking.entries import ended, flat, metrics_of, run_name, tag_texts
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.trials import log_trials
 
@@ -205,32 +204,32 @@ class Tracker:
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
         """A run that began when the task did, not when it was written."""
-        tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent, **_tag_texts(planned, record)}
-        begun = _ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
-        run = self.client.create_run(self.experiment_id, begun, tags, _run_name(planned))
+        tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent, **tag_texts(planned, record)}
+        begun = ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
+        run = self.client.create_run(self.experiment_id, begun, tags, run_name(planned))
         return str(run.info.run_id)
 
     def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool, relabelled: bool) -> None:
-        tags = {} if fresh else _tag_texts(planned, record)
+        tags = {} if fresh else tag_texts(planned, record)
         failed = "error" in record
         if failed:
             tags |= {
                 "error": record["error"],
                 "traceback": record["traceback"][-5000:],
-                "failed_ms": str(_ended(record)),
+                "failed_ms": str(ended(record)),
             }
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         self.client.log_batch(
             run_id,
-            metrics=[] if failed or relabelled else _metrics(planned.task, record["result"], _ended(record)),
-            params=[Param(name, str(value)) for name, value in _flat(planned.task.model_dump(mode="json")).items()],
+            metrics=[] if failed or relabelled else metrics_of(planned.task, record["result"], ended(record)),
+            params=[Param(name, str(value)) for name, value in flat(planned.task.model_dump(mode="json")).items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         if planned.task.kind in WITH_FILES and not failed:
             self._log_files(run_id, planned.task)
         if isinstance(planned.task, SweepTask) and not failed:
-            log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], _ended(record))
+            log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], ended(record))
         status = FAILED if failed else FINISHED
         self.client.set_terminated(run_id, status=status)
         self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind)
@@ -243,121 +242,7 @@ class Tracker:
             self.client.log_artifacts(run_id, str(folder / "scorer"), "scorer")
 
 
-def _run_name(planned: Planned[Task]) -> str:
-    match planned.task:
-        case Cell() as cell:
-            return f"{planned.label} {cell.sparsity:.2%} seed {cell.seed}"
-        case IrpTask() as irp:
-            return f"irp {planned.label} seed {irp.seed}"
-        case _:
-            return f"{planned.task.kind} {planned.label}"
-
-
-def _tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
-    return {name: str(value) for name, value in _tags(planned, record).items()}
-
-
-def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
-    task, environment = planned.task, record["environment"]
-    tags = {
-        "kind": task.kind,
-        f"{task.kind}_id": task.id,
-        "label": planned.label,
-        "git_commit": environment["git_commit"],
-        "host": environment["host"],
-        **{f"version.{name}": version for name, version in environment["versions"].items()},
-        **_where(record),
-    }
-    match task:
-        case Cell():
-            shown = ("model", "dataset", "sparsity", "seed")
-            tags |= {"method": planned.label, **{name: getattr(task, name) for name in shown}}
-            if task.trunk is not None:
-                tags |= {"irp_id": task.trunk.id}
-            if "mask_sketch" in record.get("result", {}):
-                tags |= {"mask_sketch": record["result"]["mask_sketch"]}
-            if "result" in record:
-                tags |= {curves.TAG: curves.pack(record["result"]["history"])}
-        case IrpTask():
-            tags |= {name: getattr(task, name) for name in ("model", "dataset", "criterion", "seed")}
-        case SweepTask():
-            tags |= {"metric": task.metric, "searched": ",".join(task.searched)}
-        case ScorerTask() if "result" in record:
-            warnings = record["result"]["report"]["warnings"]
-            tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
-    return tags
-
-
 def _told(run: Any, record: Record) -> bool:
     """Whether a failed run tells of this failure, and not of an earlier one."""
-    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(_ended(record))
+    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(ended(record))
     return bool("error" in record and told)
-
-
-def _ended(record: Record) -> int:
-    """When the task ended, in ms: the same whenever and however often it is written, so that nothing doubles."""
-    return int(record["ended_ms"])
-
-
-def _where(record: Record) -> dict[str, Any]:
-    """On what, and on which data; older records lack some of it."""
-    environment, result = record["environment"], record.get("result", {})
-    found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
-    found |= {name: result.get(name) for name in ("device", "dataset_fingerprint")}
-    return {name: value for name, value in found.items() if value}
-
-
-def _metrics(task: Task, result: Record, now: int) -> list[Metric]:
-    """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
-    series: dict[str, list[float]] = {}
-    plain: dict[str, float] = {name: result[name] for name in ("seconds", "images", "parameters") if name in result}
-    if isinstance(task, Cell):
-        series = result["history"]
-        plain |= {
-            name: result[name]
-            for name in ("best_accuracy", "sparsity", "kept", "total", "seconds_score", "seconds_train")
-        }
-        plain |= {"seed": task.seed, "collapsed_layers": len(result["collapsed_layers"]), **_measures(result)}
-    elif isinstance(task, SweepTask):
-        status = [trial["status"] for trial in result["trials"]]
-        plain |= {name: status.count(name) for name in ("done", "stopped", "failed")}
-        plain |= {"trials": len(status), "value": result["best"]["value"]}
-    elif isinstance(task, IrpTask):
-        series = {"accuracy": result["accuracy"]}
-        plain |= {"kept": result["kept"], "total": result["total"], "seed": task.seed}
-    else:
-        report = result["report"]
-        plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
-        result = {"density_by_layer": report["layer_density_at_95"]}
-    densities = result.get("density_by_layer", {})
-    plain |= {f"density/{metric_name(layer)}": density for layer, density in densities.items()}
-    steps = [Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values, 1)]
-    return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
-
-
-def _measures(result: Record) -> dict[str, float]:
-    """What :func:`autosparse.analysis.measure` found, where it could be measured."""
-    measures: dict[str, float] = {}
-    if "effective_sparsity" in result:
-        measures |= {name: result[name] for name in ("effective_sparsity", "effective_kept")}
-        measures |= {"disconnected_layers": len(result["disconnected_layers"])}
-    if "flops_dense" in result:
-        dense, pruned = result["flops_dense"], result["flops_pruned"]
-        measures |= {"flops_dense": dense, "flops_pruned": pruned, "flops_share": pruned / max(dense, 1)}
-    return measures
-
-
-def metric_name(layer: str) -> str:
-    """A layer's name in the characters that MLflow takes, and no path: a dot alone, or two, would be one."""
-    name = re.sub(r"[^\w\-. :]", "_", layer)
-    return name if name.strip(".") else f"_{name}"
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{name}.")
-        elif value is not None:
-            flat[f"{prefix}{name}"] = value
-    return flat

@@ -1,0 +1,129 @@
+"""What MLflow is told of a task: its run's name, tags, params and metrics, from its record."""
+
+import re
+from typing import Any
+
+from mlflow.entities import Metric
+
+from autosparse.experiment.plan import Planned
+from autosparse.experiment.space import SweepTask
+from autosparse.experiment.store import Record
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
+from autosparse.tracking import curves
+
+
+def run_name(planned: Planned[Task]) -> str:
+    """What its run is called in MLflow's lists."""
+    match planned.task:
+        case Cell() as cell:
+            return f"{planned.label} {cell.sparsity:.2%} seed {cell.seed}"
+        case IrpTask() as irp:
+            return f"irp {planned.label} seed {irp.seed}"
+        case _:
+            return f"{planned.task.kind} {planned.label}"
+
+
+def tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
+    """The tags of its run: what it is, on what it was done, and where."""
+    return {name: str(value) for name, value in _tags(planned, record).items()}
+
+
+def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
+    task, environment = planned.task, record["environment"]
+    tags = {
+        "kind": task.kind,
+        f"{task.kind}_id": task.id,
+        "label": planned.label,
+        "git_commit": environment["git_commit"],
+        "host": environment["host"],
+        **{f"version.{name}": version for name, version in environment["versions"].items()},
+        **_where(record),
+    }
+    match task:
+        case Cell():
+            shown = ("model", "dataset", "sparsity", "seed")
+            tags |= {"method": planned.label, **{name: getattr(task, name) for name in shown}}
+            if task.trunk is not None:
+                tags |= {"irp_id": task.trunk.id}
+            if "mask_sketch" in record.get("result", {}):
+                tags |= {"mask_sketch": record["result"]["mask_sketch"]}
+            if "result" in record:
+                tags |= {curves.TAG: curves.pack(record["result"]["history"])}
+        case IrpTask():
+            tags |= {name: getattr(task, name) for name in ("model", "dataset", "criterion", "seed")}
+        case SweepTask():
+            tags |= {"metric": task.metric, "searched": ",".join(task.searched)}
+        case ScorerTask() if "result" in record:
+            warnings = record["result"]["report"]["warnings"]
+            tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
+    return tags
+
+
+def ended(record: Record) -> int:
+    """When the task ended, in ms: the same whenever and however often it is written, so that nothing doubles."""
+    return int(record["ended_ms"])
+
+
+def _where(record: Record) -> dict[str, Any]:
+    """On what, and on which data; older records lack some of it."""
+    environment, result = record["environment"], record.get("result", {})
+    found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
+    found |= {name: result.get(name) for name in ("device", "dataset_fingerprint")}
+    return {name: value for name, value in found.items() if value}
+
+
+def metrics_of(task: Task, result: Record, now: int) -> list[Metric]:
+    """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
+    series: dict[str, list[float]] = {}
+    plain: dict[str, float] = {name: result[name] for name in ("seconds", "images", "parameters") if name in result}
+    if isinstance(task, Cell):
+        series = result["history"]
+        plain |= {
+            name: result[name]
+            for name in ("best_accuracy", "sparsity", "kept", "total", "seconds_score", "seconds_train")
+        }
+        plain |= {"seed": task.seed, "collapsed_layers": len(result["collapsed_layers"]), **_measures(result)}
+    elif isinstance(task, SweepTask):
+        status = [trial["status"] for trial in result["trials"]]
+        plain |= {name: status.count(name) for name in ("done", "stopped", "failed")}
+        plain |= {"trials": len(status), "value": result["best"]["value"]}
+    elif isinstance(task, IrpTask):
+        series = {"accuracy": result["accuracy"]}
+        plain |= {"kept": result["kept"], "total": result["total"], "seed": task.seed}
+    else:
+        report = result["report"]
+        plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
+        result = {"density_by_layer": report["layer_density_at_95"]}
+    densities = result.get("density_by_layer", {})
+    plain |= {f"density/{metric_name(layer)}": density for layer, density in densities.items()}
+    steps = [Metric(name, value, now, step) for name, values in series.items() for step, value in enumerate(values, 1)]
+    return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
+
+
+def _measures(result: Record) -> dict[str, float]:
+    """What :func:`autosparse.analysis.measure` found, where it could be measured."""
+    measures: dict[str, float] = {}
+    if "effective_sparsity" in result:
+        measures |= {name: result[name] for name in ("effective_sparsity", "effective_kept")}
+        measures |= {"disconnected_layers": len(result["disconnected_layers"])}
+    if "flops_dense" in result:
+        dense, pruned = result["flops_dense"], result["flops_pruned"]
+        measures |= {"flops_dense": dense, "flops_pruned": pruned, "flops_share": pruned / max(dense, 1)}
+    return measures
+
+
+def metric_name(layer: str) -> str:
+    """A layer's name in the characters that MLflow takes, and no path: a dot alone, or two, would be one."""
+    name = re.sub(r"[^\w\-. :]", "_", layer)
+    return name if name.strip(".") else f"_{name}"
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings under dotted names, without those that are None."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        elif value is not None:
+            found[f"{prefix}{name}"] = value
+    return found
