@@ -38,6 +38,8 @@ class Criterion:
     paper: str
     changes_weights: bool = False
     """Whether it leaves the model with the weights from which the pruned network's training starts."""
+    revision: int = 1
+    """Counts up when a change of its code gives other scores for the same options; older results are then redone."""
 
     @property
     def summary(self) -> str:
@@ -63,12 +65,12 @@ CRITERIA: Registry[Criterion] = Registry("criterion", __name__)
 
 
 def criterion(
-    name: str, *, needs: Iterable[str] = (), paper: str, changes_weights: bool = False
+    name: str, *, needs: Iterable[str] = (), paper: str, changes_weights: bool = False, revision: int = 1
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
     """Decorator: make a scoring function known under the name that users type."""
 
     def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
-        CRITERIA.register(name, Criterion(name, function, frozenset(needs), paper, changes_weights))
+        CRITERIA.register(name, Criterion(name, function, frozenset(needs), paper, changes_weights, revision))
         return function
 
     return decorate
