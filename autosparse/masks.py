@@ -110,11 +110,7 @@ class Masks(Mapping[str, Tensor]):
             raise AutosparseError(
                 "no scores to select from: the model has no Linear or Conv weights, or the dict is empty"
             )
-        for name, score in scores.items():
-            if score.isnan().any():
-                raise AutosparseError(
-                    f"scores of {name!r} contain NaN: nothing can be ranked; check the loss and the inputs"
-                )
+        _refuse_nan(scores)
         k = keep_count(total, sparsity)
         flat = torch.cat([_rankable(score) for score in scores.values()])
         if within is None:
@@ -136,7 +132,11 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def where_scored(cls, scores: Scores) -> "Masks":
-        """Keep every weight whose score is above ``-inf``, the mark that criteria which prune by themselves leave."""
+        """Keep every weight whose score is above ``-inf``, the mark that criteria which prune by themselves leave.
+
+        :raises AutosparseError: on NaN, which is neither kept nor pruned.
+        """
+        _refuse_nan(scores)
         return cls({name: score > -torch.inf for name, score in scores.items()})
 
     @property
@@ -240,6 +240,14 @@ class Masks(Mapping[str, Tensor]):
                 found = tuple(weights[name].shape) if name in weights else "missing"
                 raise AutosparseError(f"masks do not fit the model: {name!r} is {found}, the mask {tuple(mask.shape)}")
         return [(weights[name], ~mask.to(weights[name].device)) for name, mask in self.items()]
+
+
+def _refuse_nan(scores: Scores) -> None:
+    for name, score in scores.items():
+        if score.isnan().any():
+            raise AutosparseError(
+                f"scores of {name!r} contain NaN: nothing can be ranked; check the loss and the inputs"
+            )
 
 
 def _rankable(score: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
+from autosparse.ranking import refuse_zeros
 from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from
 
@@ -119,11 +120,7 @@ def score(
         if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
             watch.explain(model, error)
         raise
-    if scores and not any(s.any() for s in scores.values()):
-        raise AutosparseError(
-            f"every score of criterion {name!r} is 0, so nothing can be ranked: the loss depends on no single weight, "
-            "as with a last layer of zeros; initialise it otherwise"
-        )
+    refuse_zeros((s[s > -torch.inf] for s in scores.values()), f"criterion {name!r}")
     return scores
 
 

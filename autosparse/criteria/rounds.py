@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from autosparse.criteria import Batches
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
+from autosparse.ranking import refuse_zeros
 from autosparse.schedule import density_after
 
 
@@ -46,11 +47,14 @@ def rounds_of(
     :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
+    :raises AutosparseError: where all scores that a round ranks are 0, or one is NaN.
     """
     masks = masks or Masks.dense(model)
     for i, sparsity in enumerate(sparsities):
         with masked(model, masks):
             scores = score_round(i, masks)
+        ranked = scores if revive else {name: score[masks[name]] for name, score in scores.items()}
+        refuse_zeros(ranked.values(), f"the {masks.kept} weights left of {masks.total}")
         masks = Masks.from_scores(scores, sparsity, within=None if revive else masks)
         yield masks, scores
 

@@ -108,7 +108,7 @@ def test_a_deep_float32_network_does_not_overflow():
     layers = [nn.Linear(50, 50, bias=False) for _ in range(20)]
     for layer in layers:
         nn.init.constant_(layer.weight, 10.0)
-    scores = score(nn.Sequential(*layers), "synflow", sparsity=0.5, rounds=2, input_shape=(50,))
+    scores = score(nn.Sequential(*layers), "synflow", sparsity=0.5, rounds=1, input_shape=(50,))
     assert all(s.dtype == torch.float64 and not s.isnan().any() and s.max() < torch.inf for s in scores.values())
 
 
