@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autosparse.criteria.types import Batches, Loss
 from autosparse.errors import AutosparseError
@@ -21,6 +22,13 @@ def untouched_buffers(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, value in saved:
                 buffer.copy_(value)
+
+
+@contextlib.contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Compute attention within the block by the math kernel, since the fused ones have no second derivative."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:

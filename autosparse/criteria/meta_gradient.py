@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autosparse.criteria import Batches, Loss
+from autosparse.criteria.gradients import twice_differentiable
 from autosparse.criteria.options import OneOf
 from autosparse.criteria.rounds import in_turn
 
@@ -20,6 +21,7 @@ def momentum_of(optimizer: str, momentum: float) -> float:
     return momentum if optimizer == "momentum" else 0.0
 
 
+@twice_differentiable()
 def meta_gradient(
     model: nn.Module,
     batches: Batches,
