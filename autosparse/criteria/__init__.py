@@ -121,7 +121,8 @@ def score(
         if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
             watch.explain(model, error)
         raise
-    refuse_zeros((s[s > -torch.inf] for s in scores.values()), f"criterion {name!r}")
+    if "sparsity" not in chosen.options:  # those that take it prune by themselves, and look where they rank
+        refuse_zeros(scores.values(), f"criterion {name!r}")
     return scores
 
 
