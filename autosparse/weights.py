@@ -76,6 +76,8 @@ class LeftOut:
         return {"names": list(self.names), "share": self.share}
 
     def __str__(self) -> str:
+        if not self:
+            return "nothing"
         more = len(self.names) - SHOWN
         listed = ", ".join(self.names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
         return f"{listed} ({100 * self.share:.2g} % of the parameters)"
