@@ -41,6 +41,8 @@ class Criterion:
     """Whether it leaves the model with the weights from which the pruned network's training starts."""
     revision: int = 1
     """Counts up when a change of its code gives other scores for the same options; older results are then redone."""
+    imported: bool = True
+    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
 
     @property
     def summary(self) -> str:
@@ -62,7 +64,14 @@ HINTS = {
 
 __all__ = ["CRITERIA", "Batches", "Criterion", "Loss", "check_options", "criterion", "prune", "score"]
 
-CRITERIA: Registry[Criterion] = Registry("criterion", __name__)
+
+def _not_imported(model: nn.Module, batches: Any, loss: Loss, **options: Any) -> Scores:
+    raise AutosparseError("the criterion's plugin is not imported here; run the experiment without --dry-run")
+
+
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion", __name__, lambda name: Criterion(name, _not_imported, frozenset(), paper="", imported=False)
+)
 
 
 def criterion(

@@ -143,6 +143,8 @@ GIVEN = ("seed", "scorer", "sparsity", "near", "training")
 
 def check_option_values(criterion: str, options: Options) -> None:
     """Raise where an option is not one that users set, or its value is not one that it may have."""
+    if not CRITERIA[criterion].imported:
+        return
     known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
     for option in options:
         if option not in known:
