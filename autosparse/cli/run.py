@@ -158,6 +158,8 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
     for planned in plan.scorers:
         for warning in _warnings(store.record(planned.task)):
             talk.warn(f"scorer {planned.label}: {warning}")
+    for model, rest in _left_out(plan, store).items():
+        talk.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
     if outcome.failed and not settings.retry_failed:
         talk.say("what failed is left alone by the next run, unless it has --retry-failed")
     if plan.irp:
@@ -173,6 +175,20 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)
     return 1 if outcome.failed else 0
+
+
+def _left_out(plan: Any, store: Any) -> dict[str, Any]:
+    """Per model that has such, the weights that no mask covers, as its first finished IRP run or cell tells."""
+    from autosparse.weights import LeftOut
+
+    found: dict[str, LeftOut] = {}
+    tasks = [planned.task for planned in (*plan.irp, *plan.cells)]
+    recorded = store.recorded(tasks)
+    for task in tasks:
+        if task.model not in found and task.id in recorded and (record := store.record(task)):
+            rest = record["result"].get("left_out", {})  # which records of earlier versions lack
+            found[task.model] = LeftOut(tuple(rest.get("names", ())), rest.get("share", 0.0))
+    return {model: rest for model, rest in found.items() if rest}
 
 
 def _warnings(record: Any) -> list[str]:

@@ -23,6 +23,7 @@ from autosparse.masks import Masks, Scores
 from autosparse.ranking import refuse_zeros
 from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from
+from autosparse.weights import left_out
 
 
 @dataclass(frozen=True)
@@ -161,5 +162,8 @@ def prune(
     if "near" in CRITERIA[name].options:
         options.setdefault("near", sparsity)
     if "sparsity" not in CRITERIA[name].options:
-        return Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
-    return Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
+        masks = Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
+    else:
+        masks = Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
+    masks.left_out = left_out(model)
+    return masks

@@ -35,7 +35,9 @@ def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
     """The prunable weights; raises where there are none or one is frozen."""
     weights = prunable(model)
     if not weights:
-        raise AutosparseError("the model has no Linear or Conv weights to score")
+        raise AutosparseError(
+            "the model has no prunable weights to score (of Linear, Conv, ConvTranspose or attention layers)"
+        )
     for name, weight in weights.items():
         if not weight.requires_grad:
             raise AutosparseError(f"{name!r} does not require a gradient: unfreeze it before scoring")
