@@ -60,7 +60,14 @@ def _criteria() -> list[dict[str, Any]]:
 
     criteria = [CRITERIA[name] for name in CRITERIA]
     return [
-        {"name": c.name, "summary": c.summary, "needs": sorted(c.needs), "options": c.options, "paper": c.paper}
+        {
+            "name": c.name,
+            "summary": c.summary,
+            "needs": sorted(c.needs),
+            "mode": c.mode,
+            "options": c.options,
+            "paper": c.paper,
+        }
         for c in criteria
     ]
 

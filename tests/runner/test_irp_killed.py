@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch import nn
 
+from autosparse.checkpoint import Checkpoints
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
@@ -124,4 +125,24 @@ def test_it_goes_on_only_with_the_network_that_it_began_with(broken_off, trained
 def test_it_begins_anew_where_its_data_have_changed(broken_off, trained, tiny_digits):
     swapped = replace(tiny_digits.train, labels=9 - tiny_digits.train.labels)
     run_irp(*broken_off, replace(tiny_digits, train=swapped, fingerprint="changed"), "cpu", lambda numbers: None)
+    assert len(trained) == 2
+
+
+def test_it_does_not_go_on_where_the_criterion_s_options_were_others(tiny_digits, tmp_path, monkeypatch):
+    """Or their defaults, of which the file says nothing: SNIP once scored in training mode."""
+    task, trained, store = TASK.model_copy(update={"iterations": 2}), [], Store(tmp_path)
+    train, save = rewind.train, Checkpoints.save
+    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
+
+    def save_of_before(self, step, tensors, content):
+        assert content.pop("options") == {"reinit": False, "seed": 0, "mode": "eval"}
+        save(self, step, tensors, content)
+        raise BrokenOff
+
+    monkeypatch.setattr(Checkpoints, "save", save_of_before)
+    with pytest.raises(BrokenOff):
+        run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
+    monkeypatch.setattr(Checkpoints, "save", save)
+    trained.clear()
+    run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
     assert len(trained) == 2
