@@ -6,6 +6,7 @@ it with the weights from which the pruned network's training starts.
 """
 
 import contextlib
+import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ class Criterion:
     def options(self) -> list[str]:
         """Names of the options that :func:`score` passes through."""
         return list(inspect.signature(self.function).parameters)[3:]
+
+    @functools.cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The options that need not be given, with the values that they then have."""
+        parameters = inspect.signature(self.function).parameters
+        found = {option: parameters[option].default for option in self.options}
+        return {option: value for option, value in found.items() if value is not inspect.Parameter.empty}
 
 
 HINTS = {
