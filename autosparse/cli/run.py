@@ -63,6 +63,7 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what an earlier run marked as failed, too.")
     ] = False,
+    redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
@@ -74,7 +75,7 @@ def run(
     plan = planned(file, preset, changes or [], quiet=as_json)
     execution = Execution(precision, cuda_graphs)
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
-    settings = Settings(*where, retries, retry_failed, execution)
+    settings = Settings(*where, retries, retry_failed, execution, redo_changed)
     if dry_run:
         show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
     elif only == Only.report:
@@ -115,14 +116,14 @@ def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
 
 def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
     """GPU-hours of each stage at a sustained rate, from FLOPs; None where a data set's size is not known."""
-    from autosparse.data import load_dataset
+    from autosparse.data import load_dataset, unpinned
     from autosparse.errors import DataError
     from autosparse.runner.cost import EXTENTS, Costs, extent_of
 
     extents = {}
     for name in plan.datasets:
         try:
-            extents[name] = EXTENTS.get(name) or extent_of(load_dataset(name, data_root))
+            extents[name] = EXTENTS.get(unpinned(name)[0]) or extent_of(load_dataset(name, data_root))
         except DataError:
             continue
     costs = Costs(extents)

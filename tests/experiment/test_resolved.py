@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 
 import pytest
+from old_records import write_old
 
 import autosparse
 from autosparse.criteria import CRITERIA
@@ -17,7 +18,6 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import Cell, FitSpec, IrpFields, IrpTask, ScorerTask
 from autosparse.training import Recipe
-from old_records import write_old
 
 NETWORK = {"model": "lenet-300-100", "dataset": "digits"}
 
