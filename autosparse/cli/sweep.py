@@ -29,6 +29,7 @@ def sweep(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    redo_changed: common.RedoChanged = False,
     as_json: common.Json = False,
 ) -> None:
     """Do the sweeps of an experiment file, and the IRP runs that they need; the same command resumes."""
@@ -49,7 +50,8 @@ def sweep(
         if dry_run:
             show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
             return
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, retry_failed=True)
+    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    settings = Settings(*where, retry_failed=True, redo_changed=redo_changed)
     code = execute(plan, settings, quiet=True)
     store, found = Store(storage), {}
     for p in plan.sweeps:

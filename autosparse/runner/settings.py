@@ -27,3 +27,5 @@ class Settings:
     retry_failed: bool = False
     """Whether tasks that an earlier run marked as failed are tried, too."""
     execution: Execution = field(default_factory=Execution)
+    redo_changed: bool = False
+    """Whether results of data, or of code of the user's, that have changed since are done again."""

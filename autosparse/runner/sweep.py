@@ -23,6 +23,7 @@ from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.silence import first_error, fit, worker_deaths
 from autosparse.runner.trial import Trial, finish_sweep, tried
+from autosparse.runner.trial_origin import keep_for
 from autosparse.runner.work import survivals_of
 
 POINT = "point"
@@ -60,6 +61,9 @@ def run_sweep(
         "plugins": plugins,
         "retries": settings.retries,
     }
+    data = datasets[sweep.downstream.dataset].fields["fingerprint"] if sweep.downstream else None
+    if data:
+        keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
     resources = {"cpu": 1, "gpu": settings.gpus_per_job}
     trainable = tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources)
@@ -84,7 +88,7 @@ def run_sweep(
         failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
         failed.add_note(trials[0].traceback)
         raise failed
-    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
+    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment, data)
 
 
 def _search(trainable: Any, seen: "_Seen", failures: int, workers: int) -> tune.ResultGrid:
@@ -209,7 +213,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _survivals(irp: tuple[str, ...], storage: str) -> list[Survival]:
-    """Read once per worker."""
+    """Read once per worker: its sweep's IRP runs stay as they are while it lives."""
     return survivals_of(irp, Store(storage))
 
 
