@@ -13,6 +13,7 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
+from autosparse.experiment.environment import describe_device
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Record, Store, plain
 from autosparse.irp import Survival
@@ -60,6 +61,7 @@ def run_sweep(
         "environment": environment,
         "plugins": plugins,
         "retries": settings.retries,
+        "execution": settings.execution,
     }
     data = datasets[sweep.downstream.dataset].fields["fingerprint"] if sweep.downstream else None
     if data:
@@ -207,8 +209,12 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
-    environment, retries = shared["environment"] | here(), shared["retries"]
-    one.run_trial(trial, load, dataset, device, environment, lambda numbers: tune.report(dict(numbers)), retries)
+    environment = {**shared["environment"], **describe_device(device), **here()}
+
+    def report(numbers: one.Numbers) -> None:
+        tune.report(dict(numbers))
+
+    one.run_trial(trial, load, dataset, device, environment, report, shared["retries"], shared["execution"])
 
 
 @functools.lru_cache(maxsize=1)
