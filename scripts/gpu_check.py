@@ -4,10 +4,10 @@
     python scripts/gpu_check.py --out gpu.json --parts masks,packs
     python scripts/gpu_check.py --out cpu.json --device cpu         # the same parts, small, on a machine without a GPU
 
-It needs PyTorch, NumPy, pyarrow, safetensors, scikit-learn, SciPy, Pillow and pytest; neither Ray, MLflow nor pydantic,
-and no installed autosparse. Each part runs in a process of its own for at most its share of the time; what a part leaves
-over, those after it may use. The file is written whenever there is something new, so that whoever ends this early has all
-that was found until then. Exit code 0: nothing failed; 1: something did; 2: the command was not understood.
+It needs PyTorch, NumPy, pyarrow, safetensors, scikit-learn, SciPy, Pillow and pytest, but neither Ray, MLflow nor
+pydantic; autosparse itself need not be installed. Each part runs in a process of its own, for at most its share of the
+time; what a part leaves over, the parts after it may use. The file is written whenever there is something new, so that
+nothing is lost if the command is killed. Exit code 0: nothing failed; 1: something did; 2: the command was wrong.
 """
 
 import argparse
@@ -19,7 +19,6 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the package may not be installed
 
@@ -93,7 +92,9 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--parts", type=lambda text: text.split(","), metavar="A,B", help=f"of {', '.join(names)}")
     parser.add_argument("--limit-s", type=float, default=LIMIT, metavar="SECONDS", help=f"in all; default {LIMIT:g}")
     parser.add_argument("--device", default="cuda", help="default cuda; cpu: the same parts, small")
-    parser.add_argument("--data-root", default=os.environ.get("AUTOSPARSE_DATA"), metavar="DIR", help="of MNIST and cifar10-jpeg")
+    parser.add_argument(
+        "--data-root", default=os.environ.get("AUTOSPARSE_DATA"), metavar="DIR", help="of MNIST and cifar10-jpeg"
+    )
     given = parser.parse_args()
     for name in given.parts or ():
         if name not in names:
@@ -131,7 +132,8 @@ def summary(result: Result) -> list[str]:
     """A part in a few lines: how it ended, and what is wrong."""
     count = sum(entry["status"] == "ok" for entry in result.get("entries", ()))
     reason = f": {result['reason']}" if result.get("reason") else ""
-    lines = [f"  {result['status']}{reason}, {count} of {len(result.get('entries', ()))} entries, {result.get('seconds', 0):.0f} s"]
+    fine = f"{count} of {len(result.get('entries', ()))} entries are ok"
+    lines = [f"  {result['status']}{reason}; {fine}; {result.get('seconds', 0):.0f} s"]
     return lines + [f"  ! {problem}" for problem in result["problems"]]
 
 

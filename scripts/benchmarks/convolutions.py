@@ -24,7 +24,11 @@ from benchmarks.usual_loop import loader, train_epoch
 RECIPE = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(5, 8), drop=0.1, epochs=10, augmentation="crop-flip")
 GOALS = {"resnet18": 8.0}
 """On a GPU; elsewhere, and for networks that are not named, there is none."""
-PEAKS = {"float32": (torch.float32, "highest"), "tf32": (torch.float32, "high"), "bfloat16": (torch.bfloat16, "highest")}
+PEAKS = {
+    "float32": (torch.float32, "highest"),
+    "tf32": (torch.float32, "high"),
+    "bfloat16": (torch.bfloat16, "highest"),
+}
 """Matrix products: their numbers, and the precision in which PyTorch may multiply float32 ones."""
 
 

@@ -46,9 +46,7 @@ def torchvision_transform(
     from torchvision import transforms
 
     flips = [transforms.RandomCrop(side, padding=4), transforms.RandomHorizontalFlip()] if augmented else []
-    return transforms.Compose(
-        [transforms.ToPILImage(), *flips, transforms.ToTensor(), transforms.Normalize(mean, std)]
-    )
+    return transforms.Compose([transforms.ToPILImage(), *flips, transforms.ToTensor(), transforms.Normalize(mean, std)])
 
 
 def tensor_transform(

@@ -15,7 +15,15 @@ PACKAGES = (
     "numpy", "torchvision", "triton", "pyarrow", "safetensors", "scikit-learn", "scipy", "pillow", "timm", "pytest",
     "ray", "mlflow", "pydantic",
 )  # fmt: skip
-ASKED = ("name", "driver_version", "memory.total", "power.limit", "clocks.max.sm", "clocks.max.memory", "mig.mode.current")
+ASKED = (
+    "name",
+    "driver_version",
+    "memory.total",
+    "power.limit",
+    "clocks.max.sm",
+    "clocks.max.memory",
+    "mig.mode.current",
+)
 
 
 def check(options: Options, report: Report) -> None:

@@ -19,7 +19,7 @@ from checks.twins import Case, cases, cpu, masks_of, masks_on_cpu, trained, trai
 SAME = 0.999
 """IoU of masks in float64."""
 TOLERANCE, CHANNEL_TOLERANCE = 0.01, 0.05
-"""Share of the masks' union that may differ in float32 beside twice what rounding changes; a channel is many weights."""
+"""Share of the union that may differ in float32 beyond twice what rounding changes; a channel is many weights."""
 NEAR = {"float32": 0.05, "auto": 0.1}
 """How far a mean training loss may be from the CPU's, relative; and accuracies in points, by a hundredfold of it."""
 FEW = ("magnitude", "snip", "grasp", "synflow", "3sp-reinit", "irp")

@@ -32,7 +32,12 @@ def run_part(module: str, options: Result, limit: float, on_change: Callable[[Re
         command = [sys.executable, "-m", "checks.child", module, json.dumps(options), str(entries)]
         with said.open("wb") as output:
             process = subprocess.Popen(
-                command, env=environment(), stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
         try:
             in_time = _await(process, entries, started + limit, on_change)
@@ -96,6 +101,9 @@ def _status(code: int, in_time: bool, limit: float, entries: list[Result], said:
     if code != 0:
         ended = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         return {"status": "failed", "problems": [*problems, _last(said, ended)], "said": said}
+    reasons = {entry.get("reason") for entry in entries if entry["status"] == "skipped"}
+    if entries and all(entry["status"] == "skipped" for entry in entries):
+        return {"status": "skipped", "reason": "; ".join(map(str, reasons)), "problems": []}
     return {"status": "failed" if problems else "ok", "problems": problems}
 
 

@@ -72,7 +72,13 @@ def masks_of(subject: Subject, case: Case, device: torch.device, kind: str = "fl
                 parameter.copy_(rounded(parameter, subject.bits))
     if case.name == IRP:
         survival = asp.rewind_prune(
-            model, data, iterations=3, final_density=1 - SPARSITY, recipe=RECIPE, score_examples=EXAMPLES, execution=SINGLE
+            model,
+            data,
+            iterations=3,
+            final_density=1 - SPARSITY,
+            recipe=RECIPE,
+            score_examples=EXAMPLES,
+            execution=SINGLE,
         )
         return torch.cat([count.cpu().flatten() == 3 for count in survival.survived.values()])
     given = dict(case.options)
