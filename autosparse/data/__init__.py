@@ -22,6 +22,8 @@ class Source:
     name: str
     load: DatasetLoader
     argument: str | None
+    imported: bool = True
+    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
 
     @property
     def usage(self) -> str:
@@ -34,7 +36,13 @@ class Source:
         return first_line(self.load)
 
 
-DATASETS: Registry[Source] = Registry("dataset", __name__)
+def _not_imported(root: Path, argument: str, download: bool) -> Dataset:
+    raise DataError("the data set's plugin is not imported here; run the experiment without --dry-run")
+
+
+DATASETS: Registry[Source] = Registry(
+    "dataset", __name__, lambda name: Source(name, _not_imported, None, imported=False)
+)
 
 
 def register_dataset(name: str, argument: str | None = None) -> Callable[[DatasetLoader], DatasetLoader]:
@@ -61,7 +69,7 @@ def check_dataset_name(name: str) -> None:
     source = DATASETS[base]
     if source.argument and not argument:
         raise DataError(f"dataset {name!r}: {base} needs an argument; write {source.usage}")
-    if colon and not source.argument:
+    if colon and not source.argument and source.imported:
         raise DataError(f"dataset {name!r}: {base} takes no argument; write {source.usage}")
 
 

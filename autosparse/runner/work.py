@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from autosparse.autos.backbones import build_backbone
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
-from autosparse.criteria import score
+from autosparse.criteria import CRITERIA, score
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.store import Record, Store
@@ -26,6 +26,7 @@ from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_
 from autosparse.models import build_model
 from autosparse.seeds import generator
 from autosparse.training import Execution
+from autosparse.weights import left_out, prunable
 
 SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
 """Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
@@ -71,8 +72,9 @@ def run_irp(
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
     states = store.states(task)
-    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model)}
-    before = _reached(states, origin)
+    options = {**CRITERIA[task.criterion].defaults, **task.options}
+    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model), "options": options}
+    before = _reached(states, origin, prunable(model))
     if before:
         progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
 
@@ -89,6 +91,7 @@ def run_irp(
         recipe=task.recipe,
         seed=task.seed,
         score_examples=task.score_examples,
+        gradient_mode=task.gradient_mode,
         on_iteration=lambda i, masks, accuracy: progress({"share": i / task.iterations, "accuracy": accuracy}),
         on_reached=keep,
         resume=before,
@@ -107,6 +110,7 @@ def run_irp(
         "accuracy": survival.provenance["accuracy"],
         "kept": final.kept,
         "total": final.total,
+        "left_out": left_out(model).record(),
         "density_by_layer": final.density_by_layer(),
         "collapsed_layers": final.collapsed_layers(),
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
@@ -115,10 +119,17 @@ def run_irp(
     }
 
 
-def _reached(states: Checkpoints, origin: Record) -> Reached | None:
-    """Where an earlier process had come to, from the same data and the same initial network."""
+def _reached(states: Checkpoints, origin: Record, weights: Collection[str]) -> Reached | None:
+    """Where an earlier process had come to: same data, network and weights, with the same options of the criterion.
+
+    These include its defaults, which another version may have had otherwise.
+    """
     found = states.newest()
-    if found is None or found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
+    if found is None or found.tensors.keys() != set(weights):
+        return None
+    if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
+        return None
+    if found.content.get("options", {}) != origin["options"]:
         return None
     if not _alike(found.content.get("initial_network", {}), origin["initial_network"]):
         return None
