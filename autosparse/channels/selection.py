@@ -20,7 +20,8 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
 
     :param scores: per group a tensor of shape (size,); higher = keep.
     :return: per group a bool tensor of shape (size,), True where the channel stays.
-    :raises AutosparseError: on NaN, where all scores are 0, and where fewer channels must stay than there are groups.
+    :raises AutosparseError: on scores that are not finite, where all are 0, and where fewer channels must stay than
+        there are groups.
     """
     total = sum(group.size for group in groups)
     count = keep_count(total, sparsity)
@@ -33,9 +34,10 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
     refuse_zeros(scores, "the channels")
     ranked = [score.detach().double().clone() for score in scores]
     for group, score in zip(groups, ranked, strict=True):
-        if score.isnan().any():
+        if not score.isfinite().all():
             raise AutosparseError(
-                f"channel scores of {group.rows[0]!r} contain NaN: nothing can be ranked; check the loss and the inputs"
+                f"channel scores of {group.rows[0]!r} contain NaN or infinity: nothing can be ranked; check the loss "
+                "and the inputs"
             )
         score[score.argmax()] = torch.inf
     return list(top_k(torch.cat(ranked), count).split([group.size for group in groups]))

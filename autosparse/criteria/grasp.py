@@ -9,7 +9,12 @@ from autosparse.criteria.options import Positive
 from autosparse.masks import Scores
 
 
-@criterion("grasp", needs=("data", "gradients", "hessian-vector products"), paper="Wang et al. 2020, arXiv:2002.07376")
+@criterion(
+    "grasp",
+    needs=("data", "gradients", "hessian-vector products"),
+    paper="Wang et al. 2020, arXiv:2002.07376",
+    mode="train",
+)
 @twice_differentiable()
 def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
     """theta * (H g): weights whose removal reduces the gradient flow most stay.

@@ -13,7 +13,9 @@ from autosparse.criteria.watch import shape_of_input
 from autosparse.masks import Scores
 
 
-@criterion("synflow", needs=("gradients", "rounds"), paper="Tanaka et al. 2020, arXiv:2006.05467", revision=2)
+@criterion(
+    "synflow", needs=("gradients", "rounds"), paper="Tanaka et al. 2020, arXiv:2006.05467", revision=2, mode="eval"
+)
 def synflow(
     model: nn.Module,
     batches: Batches | None,
@@ -34,7 +36,7 @@ def synflow(
     :param input_shape: shape of one example; needed where ``batches`` is None.
     """
     input_shape = shape_of_input("synflow", batches, input_shape)
-    linear = copy.deepcopy(model).double().eval()
+    linear = copy.deepcopy(model).double()
     with torch.no_grad():
         for tensor in (*linear.parameters(), *linear.buffers()):
             if tensor.is_floating_point():
