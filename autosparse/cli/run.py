@@ -178,6 +178,8 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     from rich.table import Table
 
     from autosparse.experiment.store import Store
+    from autosparse.experiment.superseded import changed_records
+    from autosparse.runner.changed import told
 
     store = Store(storage)
     stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
@@ -192,6 +194,8 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
         stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
         for stage, tasks in listed.items()
     }
+    if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
+        typer.echo(told(changed.values()), err=True)
     if as_json:
         common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed})
         return
