@@ -10,7 +10,7 @@ from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
 
 FILES = {
     "own_pack/__init__.py": "",
-    "own_pack/nets.py": "import torch\nfrom .layers import WIDTH\nfrom . import parts\ndef net():\n    import own_late\n",
+    "own_pack/nets.py": "from .layers import WIDTH\nfrom . import parts\ndef f():\n    import own_late\n",
     "own_pack/layers.py": "WIDTH = 8\n",
     "own_pack/parts.py": "import own_other.deep\n",
     "own_pack/unused.py": "X = 1\n",

@@ -1,16 +1,19 @@
 """An IRP run whose process is killed goes on from its last iteration, and ends the same to the bit.
 
-Unless its network begins otherwise since: a state of another network counts for nothing.
+Unless its network begins otherwise since, or a value, the code or the data are not what they were: a state of something
+else counts for nothing.
 """
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+from autosparse.criteria import CRITERIA
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
@@ -108,3 +111,34 @@ def test_it_goes_on_only_with_the_network_that_it_began_with(tiny_digits, tmp_pa
     trained.clear()
     run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
     assert len(trained) == (1 if change in ("none", "last bits") else 2)
+
+
+CHANGES = ["none", "default", "revision", "new option", "code", "data", "version 0.1.0"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_goes_on_only_with_the_values_code_and_data_that_it_began_with(tiny_digits, tmp_path, monkeypatch, change):
+    task, trained, store = TASK.model_copy(update={"iterations": 2}), [], Store(tmp_path)
+    train = rewind.train
+    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
+
+    def break_off(numbers):
+        if numbers["share"] == 1:
+            raise BrokenOff
+
+    with pytest.raises(BrokenOff):
+        run_irp(task, store, tiny_digits, "cpu", break_off)
+    kept = store.states(task).newest()
+    chosen = replace(CRITERIA["snip"], revision=2 if change == "revision" else 1)
+    given = {"default": {"reinit": None}, "new option": {"novel": 1}}.get(change, {})
+    chosen.__dict__["defaults"] = CRITERIA["snip"].defaults | given
+    monkeypatch.setitem(CRITERIA._members, "snip", chosen)
+    if change == "code":
+        monkeypatch.setattr(work, "code_of", lambda task: {"model net:mine": "0" * 16})
+    if change == "version 0.1.0":
+        known = {name: kept.content[name] for name in ("accuracy", "dataset_fingerprint", "initial_network")}
+        store.states(task).save(kept.step, kept.tensors, known)
+    data = replace(tiny_digits, fingerprint="0" * 16) if change == "data" else tiny_digits
+    trained.clear()
+    run_irp(task, store, data, "cpu", lambda numbers: None)
+    assert len(trained) == (1 if change in ("none", "new option", "version 0.1.0") else 2)
