@@ -202,7 +202,9 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     from rich.table import Table
 
     from autosparse.experiment.store import Store
+    from autosparse.experiment.superseded import changed_records
     from autosparse.plugins import Withheld, withheld
+    from autosparse.runner.changed import told
 
     store, code = Store(storage), withheld() or Withheld()
     stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
@@ -217,9 +219,11 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
         stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
         for stage, tasks in listed.items()
     }
+    if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
+        typer.echo(told(changed.values()), err=True)
     if as_json:
-        told = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
-        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **told})
+        own = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
+        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **own})
         return
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():

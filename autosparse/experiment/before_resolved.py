@@ -1,9 +1,10 @@
 """What version 0.1.0 meant by what its records do not say: frozen, whatever the defaults are today.
 
 Its records hold only what differed from its defaults. Later ones hold every value, so that a default may change: what
-was done under the old one is then another task. What may be lacking in those, too, is an option that is newer than
-they are; it has today's default, which must do what was done before there was the option. **Whoever changes such a
-default later puts the first one in here**, and then old records go on to mean what they meant.
+was done under the old one is then another task. What a record lacks that is not in here either, is an option that is
+newer than it; it has today's default, as long as that does what was done before there was the option. **So an option
+whose default does something else stands in here, with the value that stands for what was done before; and so does one
+whose default changes later, with the first one.**
 """
 
 from collections.abc import Collection
@@ -113,7 +114,7 @@ OPTIONS: dict[str, Values] = {
     "snip-structured": TRAIN,
     "synflow": {"rounds": 100, "input_shape": None, "mode": "eval"},
 }
-"""By criterion; those that are not here had none, or are not ours."""
+"""By criterion; those that are not here had none, or are not ours. Later options come in here, too: see above."""
 REVISION = 1
 """Of every criterion."""
 UNPRUNED = ("dense", "irp")

@@ -204,6 +204,7 @@ class Store:
         self._write(FOLDERS[task.kind], task, {"result": result, "files": files}, environment)
         self.place.remove(f"{FAILED}/{task.id}.json")
         self.states(task).clear()
+        self.forget(task)
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
         """Write down why a task failed; it stays unfinished."""

@@ -179,6 +179,21 @@ def test_what_is_set_aside_is_kept_with_its_files(store):
     assert (kept.with_suffix("") / "part").read_text() == "survival"
 
 
+def test_what_is_set_aside_in_an_object_store_is_kept_with_its_files(s3):
+    store, task = Store(s3("aside")), IrpTask(**NETWORK)
+    store.prepare()
+    folder = store.files_path("irp", task.id)
+    folder.mkdir(parents=True)
+    (folder / "part").write_text("survival")
+    store.finish(task, {"accuracy": [1.0]}, {})
+    name = f"irp/{task.id}-{store.record(task)['ended_ms']}"
+    set_aside(task, store)
+    assert store.finished([task]) == set()
+    assert store.place.within("superseded").names(deep=True) == [f"{name}.json", f"{name}/part"]
+    assert store.place.read(f"superseded/{name}/part") == b"survival"
+    assert not (store.fetched("irp", task.id) / "part").exists()
+
+
 def test_a_default_changed_in_the_source_is_told_of_and_relabels_no_result(tmp_path, empty_store):
     """With a copy of the package in which Recipe.lr is another, as somebody would edit it."""
     cell = cell_of("snip")

@@ -12,9 +12,11 @@ from autosparse.checkpoint import Checkpoints
 from autosparse.errors import CorruptFile, Unreachable
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Survival
 from autosparse.runner import trial as module
 from autosparse.runner.trial import Trial, finish_sweep, run_trial, tried
+from autosparse.runner.trial_origin import keep_for
 from autosparse.training import Execution
 
 SPACE = {"lr": {"uniform": (0.001, 0.1)}}
@@ -292,3 +294,32 @@ def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path, survival):
     run_trial(other, lambda: pytest.fail("fitted again"), None, "cpu", {}, told.append)
     assert [numbers["epoch"] for numbers in told] == [4]
     assert other.value == pytest.approx(trial_of(store, sweep_of()).value)
+
+
+def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_otherwise(tmp_path, survival):
+    store, irp = Store(tmp_path), IrpTask(model="lenet-300-100", dataset="digits")
+    sweep = sweep_of(irp=(irp.id,))
+
+    def finish(data):
+        store.files_path("irp", irp.id).mkdir(parents=True, exist_ok=True)
+        store.finish(irp, {"dataset_fingerprint": data}, {})
+
+    finish("aa")
+    run(trial_of(store, sweep), survival)
+    assert trial_of(store, sweep).over
+    finish("aa")
+    assert trial_of(store, sweep).over, "it came out the same"
+    finish("bb")
+    assert not trial_of(store, sweep).over
+    assert store.record(trial_of(store, sweep).task) is None
+
+
+def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_other_data(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
+    trial_of(store, sweep).write("stopped")
+    keep_for("aa", sweep, store)
+    assert trial_of(store, sweep).over, "by a version that did not say"
+    keep_for("aa", sweep, store)
+    assert trial_of(store, sweep).over
+    keep_for("bb", sweep, store)
+    assert not trial_of(store, sweep).over
