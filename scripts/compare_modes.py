@@ -80,17 +80,20 @@ def correlation(a: Tensor, b: Tensor) -> float:
 
 def rows(options: argparse.Namespace, dataset: Dataset, recipe: asp.Recipe) -> Iterator[dict[str, object]]:
     """One per seed."""
-    scorers = fit_scorers(options, dataset, recipe)
+    scorers = {} if options.masks_only else fit_scorers(options, dataset, recipe)
+    methods = {name: given for name, given in OPTIONS.items() if name != "autos" or scorers}
     for seed in options.seeds:
         batches = scoring(dataset, seed)
         row: dict[str, object] = {"seed": seed, **correlations(build(options, dataset, seed), batches)}
         for sparsity in options.sparsities:
-            for name, given in OPTIONS.items():
+            for name, given in methods.items():
                 masks = {}
                 for mode in MODES:
                     model = build(options, dataset, seed)
                     own: dict[str, Any] = {"scorer": scorers[mode]} if name == "autos" else {"mode": mode}
                     masks[mode] = asp.prune(model, name, sparsity, batches, **given, **own)
+                    if options.masks_only:
+                        continue
                     execution = Execution(options.precision)
                     seed_of = derive_seed(seed, "training")
                     history = train(model, dataset, recipe, masks[mode], seed_of, execution=execution)
@@ -103,7 +106,9 @@ def table(found: list[dict[str, object]], options: argparse.Namespace) -> Iterat
     """The figures of all seeds in Markdown."""
 
     def told(key: str, digits: int = 2) -> str:
-        values = [float(str(row[key])) for row in found]
+        values = [float(str(row[key])) for row in found if key in row]
+        if not values:
+            return ""
         spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
         return f"{statistics.mean(values):.{digits}f}{spread}"
 
@@ -112,7 +117,9 @@ def table(found: list[dict[str, object]], options: argparse.Namespace) -> Iterat
     for name in OPTIONS:
         for sparsity in options.sparsities:
             key = f"{name} {sparsity:g}"
-            yield f"| {name} | {sparsity:g} | {told(f'{key} train')} | {told(f'{key} eval')} | {told(f'{key} IoU')} |"
+            if f"{key} IoU" in found[0]:
+                columns = " | ".join(told(f"{key} {what}") for what in (*MODES, "IoU"))
+                yield f"| {name} | {sparsity:g} | {columns} |"
     yield "correlation of the two g_0: " + ", ".join(
         f"{kind} {told(kind, 3)}" for kind in ("pearson", "spearman", "spearman of magnitudes")
     )
@@ -132,6 +139,7 @@ def main() -> None:
     parser.add_argument("--sparsities", type=float, nargs="+", default=[0.9, 0.98])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--precision", default="float32")
+    parser.add_argument("--masks-only", action="store_true", help="no training, and so no AutoS")
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = asp.load_dataset(options.dataset, root=options.data_root)

@@ -24,8 +24,10 @@ from autosparse.training import loop
 MODELS = ("lenet-300-100", "resnet20")
 METHODS = ("snip-it", "iter-snip", "force", "synflow")
 SPARSITY = 0.95
-SEEDS = (0, 1, 2)
-ITERATIONS, EPOCHS = 5, 3
+SEEDS = (0, 1)
+IMAGES = 256
+"""In the batch that all rounds score."""
+ITERATIONS, EPOCHS = 4, 2
 
 
 def swapped(masks: Masks, scores: Scores) -> Masks:
@@ -66,7 +68,7 @@ def rounds(data: asp.Dataset) -> Iterator[str]:
         for name in MODELS:
             agree, differ, kept = [], [], 0
             for seed in SEEDS:
-                batches = list(data.scoring_batches(generator(seed, "score"), limit=None))
+                batches = list(data.scoring_batches(generator(seed, "score"), limit=IMAGES))
                 plain = asp.prune(build(name, data, seed), method, SPARSITY, batches)
                 with one_other_weight():
                     other = asp.prune(build(name, data, seed), method, SPARSITY, batches)
