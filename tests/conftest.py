@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from autosparse.runner.stopping import heed_signals
+
 REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_configure():
+    heed_signals()
     torch.set_num_threads(1)
     with contextlib.suppress(ModuleNotFoundError):  # the tests marked gpu do without
         from hypothesis import settings

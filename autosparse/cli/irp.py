@@ -38,6 +38,7 @@ def irp(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
@@ -74,6 +75,7 @@ def irp(
         gpus_per_job,
         retry_failed=True,
         execution=execution,
+        redo_changed=redo_changed,
     )
     talk, store = Talk(), Store(storage)
     outcome = run_plan(plan, settings, talk)

@@ -67,6 +67,7 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what an earlier run marked as failed, too.")
     ] = False,
+    redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
@@ -83,7 +84,7 @@ def run(
             return
     execution = Execution(precision, cuda_graphs)
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
-    settings = Settings(*where, retries, retry_failed, execution)
+    settings = Settings(*where, retries, retry_failed, execution, redo_changed)
     if only == Only.report:
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
@@ -122,7 +123,7 @@ def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
 
 def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
     """GPU-hours of each stage at a sustained rate, from FLOPs; None where a data set's size or code is not known."""
-    from autosparse.data import load_dataset
+    from autosparse.data import load_dataset, unpinned
     from autosparse.errors import DataError
     from autosparse.plugins import withheld
     from autosparse.runner.cost import EXTENTS, Costs, extent_of
@@ -130,7 +131,7 @@ def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, floa
     extents = {}
     for name in plan.datasets:
         try:
-            extents[name] = EXTENTS.get(name) or extent_of(load_dataset(name, data_root))
+            extents[name] = EXTENTS.get(unpinned(name)[0]) or extent_of(load_dataset(name, data_root))
         except DataError:
             continue
     costs, withholds = Costs(extents), withheld()

@@ -29,6 +29,9 @@ def sweep(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    redo_changed: common.RedoChanged = False,
+    precision: common.Precision = "auto",
+    cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
 ) -> None:
     """Do the sweeps of an experiment file, and the IRP runs that they need; the same command resumes."""
@@ -36,7 +39,9 @@ def sweep(
     from autosparse.experiment.store import Store
     from autosparse.plugins import withholding
     from autosparse.runner.settings import Settings
+    from autosparse.training import Execution
 
+    execution = Execution(precision, cuda_graphs)
     with withholding(dry_run):
         plan = planned(file, preset, changes or [], quiet=as_json)
         if not plan.sweeps:
@@ -49,7 +54,8 @@ def sweep(
         if dry_run:
             show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
             return
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, retry_failed=True)
+    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed)
     code = execute(plan, settings, quiet=True)
     store, found = Store(storage), {}
     for p in plan.sweeps:

@@ -80,9 +80,9 @@ class Criterion:
             return ()
         return (-torch.inf, torch.inf) if "channels" in self.needs else (-torch.inf,)
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Any]:
-        """What its options are where nobody sets them; those without a default are left out."""
+        """The options that need not be given, with the values that they then have."""
         return {n: p.default for n, p in self.parameters.items() if p.default is not Parameter.empty}
 
 

@@ -25,6 +25,8 @@ from mlflow import MlflowClient
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+# Beside what it raises, it logs each error of a database with its traceback: on a full disk 40 lines for each task.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def tracking_uri(given: str | None = None) -> str:
@@ -82,7 +84,7 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(_database_error(error)).strip() or type(error).__name__).splitlines()[0]
         if OUT_OF_DATE in reason:
             raise AutosparseError(f"MLflow at {safe_uri(where)}: {safe_uri(reason)}") from error  # it says what to do
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
@@ -91,6 +93,16 @@ def tracking_errors(where: str) -> Iterator[None]:
             f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; {cure}, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
         ) from error
+
+
+def _database_error(error: BaseException) -> BaseException:
+    """What the database itself said, where it is what ``error`` goes back to; SQLAlchemy's text may begin otherwise."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(found := getattr(cause, "orig", None), BaseException):
+            return found
+        cause = cause.__cause__
+    return error
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
