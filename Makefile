@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test test-all test-cluster chaos lint bench bench-quick format lock clean
+.PHONY: help setup demo test test-all test-cluster chaos lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -50,6 +50,9 @@ bench: setup  ## every speed claim beside what it is compared with
 
 bench-quick: setup  ## the same, less of each
 	@$(BIN)/python scripts/bench.py --quick
+
+gpu-check: setup  ## what a GPU does with all of this, in 8 minutes; writes gpu.json
+	@$(BIN)/python scripts/gpu_check.py --out gpu.json
 
 format: setup  ## put the code in its format
 	$(BIN)/ruff check --fix .
