@@ -33,6 +33,8 @@ class Hangs(tune.Callback):
         self.marks: dict[str, bytes | None] = {}
         self.told: dict[str, str] = {}
         """Names of those that are said to be silent."""
+        self.starting: dict[str, float] = {}
+        """Seconds for which actors have had a process and were not ready."""
         self.looked = self.asked = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -73,6 +75,7 @@ class Hangs(tune.Callback):
         if now - self.asked >= ASK_EVERY:
             self.asked = now
             self._ask(held)
+            self._look_at_those_that_start(now)
         for own, trial in held.items():
             if seconds := self.signs.too_long(own):
                 self._end(trial, seconds)
@@ -88,6 +91,20 @@ class Hangs(tune.Callback):
             elif before >= TOLD:
                 self.told[own] = _called(trial)
                 self.on_event({"trial_id": own, "silent": before, "job": self.told[own]})
+
+    def _look_at_those_that_start(self, now: float) -> None:
+        """A process may hang before Tune knows its actor: as it takes in the code, say."""
+        found = _starting()
+        self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
+        for actor, seconds in self.starting.items():
+            if 0 < self.signs.patience < seconds:
+                core = ray._private.worker.global_worker.core_worker
+                core.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
+                self.starting[actor] = 0.0
+                told = (
+                    f"process {found[actor]} has not begun its work for {duration(seconds)}: it is ended, and another"
+                )
+                self.on_event({"warning": f"{told} is started ({VARIABLE} says how long to wait)"})
 
     def _has_moved(self, own: str) -> bool:
         try:
@@ -116,6 +133,16 @@ class Hangs(tune.Callback):
         with contextlib.suppress(Exception):  # Ray has gone with all that it kept
             for trial in trials:
                 pulse.forget(trial.trial_id)
+
+
+def _starting() -> dict[str, int]:
+    """Actors that have a process and are not ready yet, and its id; the driver has no others than Tune's."""
+    try:
+        job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
+        found = ray._private.state.actors(job_id=job, actor_state_name="PENDING_CREATION")
+    except Exception:  # Ray does not answer, or is reached through its client
+        return {}
+    return {actor: about["Pid"] for actor, about in found.items() if about["Pid"]}
 
 
 def _in_hand(trial: Any) -> bool:
