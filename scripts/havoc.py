@@ -253,10 +253,12 @@ class Havoc:
         return 0
 
     def _stop_worker(self) -> int:
-        """Nothing runs on its node until the driver ends it."""
-        worker = self.dice.choice(self._busy())
-        os.kill(worker, signal.SIGSTOP)
-        self.stopped.append(worker)
+        """One that has begun its work: nothing runs on its node until the driver ends it."""
+        for worker in self.dice.sample(busy := self._busy(), len(busy)):
+            if "train" in Path(f"/proc/{worker}/cmdline").read_text():
+                os.kill(worker, signal.SIGSTOP)
+                self.stopped.append(worker)
+                break
         return 0
 
     def left_stopped(self) -> int:

@@ -16,6 +16,8 @@ LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 """Seconds between two looks at the time, and between two at the signs of life of who reports nothing."""
 AWAKE = 5.0
 """Seconds between two looks beyond which the driver itself was held up: those do not count."""
+STARTS = 300.0
+"""Seconds that a worker has at least to start: it gives no sign of life yet, and on a busy machine it takes a minute."""
 TOLD = 60.0
 """Seconds of silence that are worth a word."""
 
@@ -97,7 +99,7 @@ class Hangs(tune.Callback):
         found = _starting()
         self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
         for actor, seconds in self.starting.items():
-            if 0 < self.signs.patience < seconds:
+            if self.signs.patience and seconds > max(self.signs.patience, STARTS):
                 core = ray._private.worker.global_worker.core_worker
                 core.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
                 self.starting[actor] = 0.0
