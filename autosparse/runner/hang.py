@@ -17,7 +17,7 @@ LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 AWAKE = 5.0
 """Seconds between two looks beyond which the driver itself was held up: those do not count."""
 STARTS = 300.0
-"""Seconds that a worker has at least to start: it gives no sign of life yet, and on a busy machine it takes a minute."""
+"""Seconds that a worker has at least to start: it gives no sign of life yet, and a busy machine takes a minute."""
 TOLD = 60.0
 """Seconds of silence that are worth a word."""
 
