@@ -56,6 +56,7 @@ class Hangs(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune where its worker has died, and another will take it up."""
+        self.where.pop(trial.trial_id, None)
         self._hush(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -77,7 +78,7 @@ class Hangs(tune.Callback):
         if now - self.asked >= ASK_EVERY:
             self.asked = now
             self._ask(held)
-            self._look_at_those_that_start(now)
+            self._look_at_those_that_start()
         for own, trial in held.items():
             if seconds := self.signs.too_long(own):
                 self._end(trial, seconds)
@@ -94,7 +95,7 @@ class Hangs(tune.Callback):
                 self.told[own] = _called(trial)
                 self.on_event({"trial_id": own, "silent": before, "job": self.told[own]})
 
-    def _look_at_those_that_start(self, now: float) -> None:
+    def _look_at_those_that_start(self) -> None:
         """A process may hang before Tune knows its actor: as it takes in the code, say."""
         found = _starting()
         self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
@@ -103,10 +104,8 @@ class Hangs(tune.Callback):
                 core = ray._private.worker.global_worker.core_worker
                 core.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
                 self.starting[actor] = 0.0
-                told = (
-                    f"process {found[actor]} has not begun its work for {duration(seconds)}: it is ended, and another"
-                )
-                self.on_event({"warning": f"{told} is started ({VARIABLE} says how long to wait)"})
+                told = f"process {found[actor]} has not begun its work for {duration(seconds)}"
+                self._warn(f"{told}: it is ended, and another is started")
 
     def _has_moved(self, own: str) -> bool:
         try:
@@ -123,12 +122,11 @@ class Hangs(tune.Callback):
         where = self.where.get(own, "")
         self.signs.end(own)
         ray.kill(trial.temporary_state.ray_actor)
-        self.on_event(
-            {
-                "warning": f"{_called(trial)}{where} has {hung} for {duration(seconds)}: its worker is ended, and its "
-                f"work is tried again ({VARIABLE} says how long to wait)"
-            }
-        )
+        told = f"{_called(trial)}{where} has {hung} for {duration(seconds)}"
+        self._warn(f"{told}: its worker is ended, and its work is tried again")
+
+    def _warn(self, told: str) -> None:
+        self.on_event({"warning": f"{told} ({VARIABLE} says how long to wait)"})
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Called by Tune at the end."""
