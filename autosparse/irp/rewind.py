@@ -12,6 +12,7 @@ from autosparse.criteria import CRITERIA, Loss, check_options, score
 from autosparse.criteria.gradients import mean_gradient
 from autosparse.criteria.rounds import rewinding, rounds_of
 from autosparse.data.split import Batch, Dataset
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, prunable
@@ -73,7 +74,8 @@ def rewind_prune(
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
     :param on_reached: called after each iteration with what ``resume`` takes.
     :param resume: where an earlier run with the same arguments had come to; the outcome is the same to the bit.
-    :param execution: precision and the like of the trainings; gradients and scores are always float32.
+    :param execution: precision and the like of the trainings; gradients and scores are always float32, with
+        no TF32.
     :param options: of the criterion.
     :raises AutosparseError: before any training, where an argument or option does not make sense.
     :raises NonFiniteLoss: where a training diverges.
@@ -100,7 +102,7 @@ def rewind_prune(
 
     with rewinding(model):
         param = {name: weight.detach().float().cpu().clone() for name, weight in prunable(model).items()}
-        with drawing_from(derive_seed(seed, "g_0"), dataset.train.device):
+        with full_float32(), drawing_from(derive_seed(seed, "g_0"), dataset.train.device):
             gradient = mean_gradient(model.train(), batches(0), loss)
         grad = {name: g.float().cpu() for name, g in gradient.items()}
         survived = _counts(param, resume)
