@@ -25,6 +25,7 @@ from autosparse.criteria.mode import TRAIN, Mode, in_mode
 from autosparse.criteria.options import Sparsity, check_values
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
 from autosparse.ranking import refuse_zeros
@@ -155,8 +156,8 @@ def score(
 ) -> Scores:
     """Score every prunable weight of ``model`` with the criterion ``name``; a higher score means: keep.
 
-    On the CPU it runs on one thread, so that scores and masks do not depend on the number of cores; layers that draw
-    at random (dropout) do so from the option ``seed``.
+    On the CPU it runs on one thread, so that scores and masks do not depend on the number of cores; on a GPU float32 is
+    float32, not TF32. Layers that draw at random (dropout) do so from the option ``seed``.
 
     :param batches: iterable of (x, y) on the model's device; may be None where the criterion needs no data.
     :param loss: mean loss over a batch.
@@ -175,7 +176,7 @@ def score(
     watch = Watch()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     drawing = drawing_from(derive_seed(options.get("seed", 0), "scoring"), device)
-    with one_thread(device), drawing, in_mode(model, mode):
+    with one_thread(device), full_float32(), drawing, in_mode(model, mode):
         try:
             scores = chosen.function(model, None if batches is None else watch(batches), loss, **passed)
         except (RuntimeError, ValueError, IndexError) as error:

@@ -7,6 +7,7 @@ from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
 from autosparse.criteria.options import Positive
 from autosparse.masks import Scores
+from autosparse.seeds import kept_generators
 
 
 @criterion(
@@ -34,7 +35,7 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive 
 
     weights = prunable_or_fail(model)
     device = next(iter(weights.values())).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # both passes drop out the same
+    with kept_generators(device):  # both passes drop out the same
         gradient = mean_gradient(model, batches, tempered)
     products = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
     examples = 0

@@ -1,6 +1,7 @@
 """Doing the cells of a job: pruned one after the other, trained together where that pays. No Ray here."""
 
 import functools
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from autosparse.analysis import measure
 from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.data.split import Batch, Dataset
+from autosparse.devices import backend
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import BRANCH, DENSE, Cell
 from autosparse.files import canonical_json
@@ -96,6 +98,7 @@ def run_cells(
     execution: Execution | None = None,
     scorer_of: Callable[[str], Scorer] | None = None,
     on_progress: OnProgress = lambda cells, share: None,
+    share: float = 1.0,
 ) -> Iterator[list[Done]]:
     """Prune at initialisation, train, and measure; a list as soon as its cells are done.
 
@@ -104,13 +107,13 @@ def run_cells(
     :param cells: of one model and recipe.
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
+    :param share: of the device that this process is to use.
     :raises DeviceLost: where the error of a cell has broken this process: what is left is for another one.
     """
     last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
     execution = execution or Execution()
     if together is None:
-        found = _attempt(_company, cells, dataset, device, execution) if len(cells) > 1 else 1
-        together = found if isinstance(found, int) else 1  # what fails here fails, and is told of, cell by cell
+        together = _company(cells, dataset, device, execution, share)
     for start in range(0, len(cells), together):
         done: list[Done] = []
         pack: list[Pruned] = []
@@ -141,11 +144,22 @@ def _part(tell: Tell, before: float, size: float) -> Tell:
     return lambda share: tell(before + share * size)
 
 
-def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution) -> int:
+def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution, share: float) -> int:
+    """How many to train together; 1 where that cannot be found out, which is told of."""
+
     def make(seed: int) -> nn.Module:
         return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
 
-    return min(len(cells), company(make, dataset, cells[0].recipe, execution))
+    found = _attempt(company, make, dataset, cells[0].recipe, execution, share, len(cells))
+    if isinstance(found, int):
+        return found
+    if not isinstance(found, torch.OutOfMemoryError):  # one network does not fit: each cell fails, and says so
+        reason, _, _ = f"{type(found).__name__}: {found}".partition("\n")
+        logging.getLogger(__name__).warning(
+            "%d cells of %s are trained one by one, because a trial of them together failed: %s",
+            len(cells), cells[0].model, reason,
+        )  # fmt: skip
+    return 1
 
 
 def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
@@ -236,7 +250,9 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
         return [outcomes] * len(group)
     for pruned, state in zip(group, before, strict=True):
         pruned.model.load_state_dict(state)
-    torch.cuda.empty_cache()
+    own = backend(dataset.train.device)
+    if own is not None:
+        own.empty_cache()
     half = len(group) // 2
     return [
         *_train(group[:half], dataset, _part(tell, 0, 1 / 2)),

@@ -113,7 +113,8 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task not in todo], failed)
     away: Exception | None = None
-    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports):
+    gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
+    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports, gpu_share):
         for task, outcome in done:
             if isinstance(outcome, CannotWrite):
                 raise outcome
@@ -139,11 +140,12 @@ def _outcomes(
     execution: Execution,
     retries: int,
     reports: Reports,
+    gpu_share: float,
 ) -> Iterator[Sequence[Outcome]]:
     """The results of one job's tasks, as they come; what goes wrong with one is its own, and is tried again."""
     for left in range(retries, -1, -1):
         again: list[Task] = []
-        for done in _tried(tasks, store, datasets, device, execution, reports, alone=left < retries):
+        for done in _tried(tasks, store, datasets, device, execution, reports, gpu_share, alone=left < retries):
             passing = [task for task, outcome in done if left and may_pass(outcome, device)]
             again += passing
             yield [(task, outcome) for task, outcome in done if task not in passing]
@@ -166,6 +168,7 @@ def _tried(
     device: str,
     execution: Execution,
     reports: Reports,
+    gpu_share: float,
     alone: bool,
 ) -> Iterator[Sequence[Outcome]]:
 
@@ -175,7 +178,8 @@ def _tried(
     cells = [task for task in tasks if isinstance(task, Cell)]
     if cells:
         together = 1 if alone else None
-        yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution, on_progress=at)
+        data = datasets[cells[0].dataset]
+        yield from run_cells(cells, store, data, device, together, execution, on_progress=at, share=gpu_share)
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
             dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None

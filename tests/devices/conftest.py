@@ -3,13 +3,18 @@
 import emulated
 import pytest
 
+try:  # here, at collection: PyTorch's autograd learns at its first backward pass, once, which devices there are
+    AWAY = None
+    emulated.install()
+except (ImportError, AttributeError) as error:
+    AWAY = f"this PyTorch takes no backend that is written in Python: {error}"
+
 
 @pytest.fixture
 def device():
     """The emulated device, as fresh from its maker."""
-    try:
-        emulated.install()
-    except (ImportError, AttributeError) as error:
-        pytest.skip(f"this PyTorch has no Python backends: {error}")
+    if AWAY:
+        pytest.skip(AWAY)
     emulated.DEVICE.reset()
-    return emulated.DEVICE
+    yield emulated.DEVICE
+    emulated.DEVICE.reset()

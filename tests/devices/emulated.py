@@ -74,7 +74,7 @@ class Device:
         self.seeded = 0
         """How often somebody has seeded the device's generator."""
         self.sync = "default"
-        self.free = 1 << 34
+        self.free = self.total = 1 << 34
 
     def is_available(self):
         return True
@@ -125,7 +125,7 @@ class Device:
         return {"default": 0, "warn": 1, "error": 2}[self.sync]
 
     def mem_get_info(self, device=None):
-        return self.free, 1 << 34
+        return self.free, self.total
 
     def memory_allocated(self, device=None):
         return 0
@@ -208,6 +208,9 @@ def _computed(op, *args, **kwargs):
     def returned(tensor):
         return owners[id(tensor)] if id(tensor) in owners else _alias(tensor, ON_DEVICE) if here else tensor
 
+    if torch.is_inference_mode_enabled() and op.is_view and not any(t.is_inference() for t, _ in given.values()):
+        with torch.inference_mode(False):  # a view of a tensor from outside of it is from outside, too
+            return tree_map_only(torch.Tensor, returned, result)
     return tree_map_only(torch.Tensor, returned, result)
 
 

@@ -167,6 +167,19 @@ def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, 
     assert sizes == [5, 2, 3, 2]
 
 
+def test_where_the_trial_of_a_pack_fails_cells_train_one_by_one_and_the_reason_is_told(tmp_path, monkeypatch, caplog):
+    def planted(*given):
+        raise RuntimeError("expected scalar type Float but found BFloat16\nmore of it")
+
+    monkeypatch.setattr(module, "company", planted)
+    some = [cell("random", seed=seed) for seed in (0, 1)]
+    assert [result["test_accuracy"] > 0 for result in results(some, tmp_path)] == [True, True]
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 cells of lenet-300-100 are trained one by one, because a trial of them together failed: "
+        "RuntimeError: expected scalar type Float but found BFloat16"
+    ]
+
+
 def test_small_linear_networks_share_a_pack_and_larger_ones_train_alone(tmp_path):
     def together(model):
         some = [cell("random", seed=seed, model=model) for seed in (0, 1)]
