@@ -25,6 +25,7 @@ from autosparse.runner.device import require_device
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company
+from autosparse.weights import left_out
 
 ASKS = frozenset({"sparsity", "near", "training"})
 """Options by which a criterion learns of the sparsity, so that its scores are for that alone, or changes training."""
@@ -272,6 +273,7 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "kept": masks.kept,
         "total": masks.total,
         "parameters": sum(parameter.numel() for parameter in pruned.model.parameters()),
+        "left_out": left_out(pruned.model).record(),
         "density_by_layer": masks.density_by_layer(),
         "collapsed_layers": masks.collapsed_layers(),
         "dataset_fingerprint": dataset.fingerprint,

@@ -15,11 +15,13 @@ from ray import get_gpu_ids, get_runtime_context, tune
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
+from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
 from autosparse.runner.device import require_device
+from autosparse.runner.pulse import pulse
 from autosparse.runner.reports import Reports
 from autosparse.runner.work import do, inputs_whole
 from autosparse.training import Execution
@@ -88,7 +90,8 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
-        _do_job(config, shared)
+        with pulse():
+            _do_job(config, shared)
     except CannotWrite as error:
         tune.report({"stop": f"{error} (on {platform.node()})"})
 
@@ -101,6 +104,8 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     store.require(shared["identity"])
     environment = {**shared["environment"], **describe_device(device), **here()}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
+    for task in tasks:
+        code_of(task)  # now, as it is imported: the user may edit it while the job runs
     finished, failures = store.finished(tasks), store.failures(tasks)
     failed = {own for own, failure in failures.items() if failure != shared["failures"].get(own)} - finished
     todo = [task for task in tasks if task.id not in finished | failed]

@@ -7,10 +7,9 @@ import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
-from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
 from autosparse.experiment.environment import describe_environment
-from autosparse.experiment.plan import Plan, Planned, dataset_of
+from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
@@ -19,6 +18,7 @@ from autosparse.runner.outcome import Outcome, outcome_of, ready, unfinished
 from autosparse.runner.progress import Talk
 from autosparse.runner.session import idle_gpus, ray_session
 from autosparse.runner.settings import Settings
+from autosparse.runner.settle import Settled, settle, superseded
 from autosparse.runner.stopping import stoppable
 from autosparse.runner.summary import summarise
 from autosparse.runner.tally import Event, Tally
@@ -73,26 +73,23 @@ def _run(
             talk.guard(write)
 
     asked = [p for planned in stages.values() for p in planned]
-    todo = unfinished(asked, store)
-    if not settings.retry_failed:
-        failed_before = store.failed(p.task for p in todo)
-        todo = [p for p in todo if p.task.id not in failed_before]
-    ids = {p.task.id for p in todo}
-    for name, planned in stages.items():
-        talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
     tracker.describe(_told(plan, store, tracker), RUNNING)
-    if todo:
-        try:
-            _do(plan, todo, store, tracker, settings, talk)
-        except KeyboardInterrupt:
-            guard(lambda: tracker.sync(plan))
-            guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
-            raise
-        except BaseException:
-            guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
-            raise
     try:
-        return _finish(plan, asked, todo, store, tracker, talk)
+        settled = settle(plan, asked, store, tracker, settings, talk)
+        ids = {p.task.id for p in settled.todo}
+        for name, planned in stages.items():
+            talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
+        if settled.todo:
+            _do(plan, stages, settled, store, tracker, settings, talk)
+    except KeyboardInterrupt:
+        guard(lambda: tracker.sync(plan))
+        guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
+        raise
+    except BaseException:
+        guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
+        raise
+    try:
+        return _finish(plan, asked, settled.todo, store, tracker, talk)
     except KeyboardInterrupt:
         guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
         raise
@@ -121,12 +118,16 @@ def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:
     return dict(zip(STAGES, (plan.irp, plan.sweeps, plan.scorers, plan.cells), strict=True))
 
 
-def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> None:
-    needed = {name for p in todo if (name := dataset_of(p.task))}
-    datasets = {}
-    for name in sorted(needed):
-        talk.say(f"loading {name}")
-        datasets[name] = load_dataset(name, settings.data_root, download=settings.download)
+def _do(
+    plan: Plan,
+    stages: dict[str, Sequence[Planned[Task]]],
+    settled: Settled,
+    store: Store,
+    tracker: Tracker,
+    settings: Settings,
+    talk: Talk,
+) -> None:
+    datasets = settled.datasets
     environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
     talk.say("starting Ray")
     with ray_session(settings):
@@ -139,10 +140,10 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         if count := idle_gpus(settings):
             talk.warn(f"Ray has {count} GPU{'' if count == 1 else 's'}, and no job uses one: see --gpus-per-job")
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
-        asked = {p.task.id for p in todo}
         costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})
-        for stage, planned in _stages(plan).items():
-            wanted = [p for p in planned if p.task.id in asked]
+        for stage, planned in stages.items():
+            wanted = [p for p in planned if p.task.id in settled.pending]
+            settled.todo += superseded(wanted, settled.todo, store, tracker, talk)
             missing = {p.task.id: p for p in ready(unfinished(wanted, store), store, plan)}
             if not missing:
                 continue
@@ -152,7 +153,7 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
                 talk.stage(STAGES[stage], tasks, costs) as tally,
                 Spool(tracker, talk.warn) as spool,
             ):
-                on_event = _listener(tally, missing, spool)
+                on_event = _listener(tally, missing, spool, talk.warn)
                 if stage != "sweeps":
                     if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
                         talk.warn(f"workers gave up, for this or another reason: {why}")
@@ -184,10 +185,15 @@ def _timed(stage: str, tracker: Tracker, talk: Talk) -> Iterator[None]:
         talk.guard(lambda: tracker.spent(stage, seconds))
 
 
-def _listener(tally: Tally, planned: dict[str, Planned[Task]], spool: Spool) -> Callable[[Event], None]:
+def _listener(
+    tally: Tally, planned: dict[str, Planned[Task]], spool: Spool, warn: Callable[[str], None]
+) -> Callable[[Event], None]:
     """Counts what each report of a job tells, and has what has finished written to MLflow."""
 
     def on_event(event: Event) -> None:
+        if warning := event.get("warning"):
+            warn(warning)
+            return
         tally.advance(event)
         for task_id in event.get("task_ids", ()):
             if task_id in planned:

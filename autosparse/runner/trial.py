@@ -20,6 +20,7 @@ from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
 from autosparse.runner.cells import run_cells
+from autosparse.runner.trial_origin import origin_of
 from autosparse.runner.work import run_fit
 from autosparse.training import Execution
 
@@ -38,7 +39,7 @@ class Trial:
         self.store, self.sweep, self.values = store, sweep, values
         self.task = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, values))
         self.place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}/{self.task.id}")
-        self.of = f"{sweep.id}/{self.task.id}"
+        self.of = f"{sweep.id}/{self.task.id}{origin_of(sweep, store)}"
         self.checkpoints = Checkpoints(self.place, self.of)
         known = self._read()
         self.status: str = known.get("status", RUNNING)
@@ -269,10 +270,14 @@ def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
     return Cell(criterion="autos", scorer=scorer, seed=seed, **shared)
 
 
-def finish_sweep(sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Record) -> None:
+def finish_sweep(
+    sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Record, data: str | None = None
+) -> None:
     """Write the sweep's record, and drop what its trials kept to go on.
 
     Each trial says where it was done; of the sweep, all places are told.
+
+    :param data: fingerprint of the data set that networks were trained on to compare the trials.
     """
     rows = sorted((trial.row for trial in trials), key=_rank)
     best = {name: rows[0][name] for name in ("id", "values", "fit", "value")}
@@ -280,7 +285,7 @@ def finish_sweep(sweep: SweepTask, trials: list[Trial], store: Store, seconds: f
     where = {name: value for name, value in where.items() if value}
     named = {name: where.pop(name) for name in ("device_name",) if name in where}
     result = {"best": best, "metric": sweep.metric, "trials": rows, "seconds": seconds, **where}
-    store.finish(sweep, result, environment | named)
+    store.finish(sweep, result | ({"dataset_fingerprint": data} if data else {}), environment | named)
     store.place.within(f"{FOLDERS['sweep']}/{sweep.id}").clear()
 
 
