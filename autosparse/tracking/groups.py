@@ -7,18 +7,18 @@ Two cells belong together where these are the same:
 - how it was trained: every other param that MLflow has of it, whatever later versions add, and the data, by their
   fingerprint.
 
-A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
-param: revision 1 of its criterion, and the default of an option of its criterion. A run that does not tell its
-fingerprint counts as done on the same data as the others of that name, unless those are of several.
+A run that version 0.1.0 wrote may lack the revision of its criterion, or an option. It then has the value that did what
+was done then, see :mod:`autosparse.experiment.before_resolved`. A run that does not tell its fingerprint counts as done
+on the same data as the others of that name, unless those are of several.
 """
 
 import functools
-import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autosparse.criteria import CRITERIA
+from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
 from autosparse.experiment.tasks import GIVEN
 from autosparse.tracking.runs import Run
 
@@ -136,7 +136,7 @@ def _settings(params: Settings) -> tuple[Settings, Settings]:
 
 
 def _meant(params: Mapping[str, str]) -> dict[str, str]:
-    """Params, with those that a run of an earlier version lacks."""
+    """Params, with those that a run of version 0.1.0 lacks."""
     return {**_defaults(params, ""), **_defaults(params, "irp."), **params}
 
 
@@ -144,11 +144,11 @@ def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     criterion = params.get(f"{prefix}criterion", "")
     if criterion not in CRITERIA:  # dense, a branch, or one of a plugin
         return {}
-    parameters = inspect.signature(CRITERIA[criterion].function).parameters
-    options = {name: parameters[name].default for name in CRITERIA[criterion].options if name not in GIVEN}
-    told = {name: str(value) for name, value in options.items() if value not in (None, inspect.Parameter.empty)}
+    options = {**CRITERIA[criterion].defaults, **OPTIONS.get(criterion, {})}
+    told = {name: str(value) for name, value in options.items() if name not in GIVEN and value is not None}
+    fixed = {"criterion_revision": str(REVISION)} | ({"gradient_mode": str(IRP["gradient_mode"])} if prefix else {})
     return {
-        f"{prefix}criterion_revision": "1",
+        **{f"{prefix}{name}": value for name, value in fixed.items()},
         **{f"{prefix}options.{name}": value for name, value in told.items()},
     }
 

@@ -90,7 +90,8 @@ def test_a_run_that_tells_of_no_data_is_a_seed_of_those_that_do(client: MlflowCl
 def test_what_is_newer_than_a_run_keeps_it_from_no_group_in_which_it_did_the_same(
     client: MlflowClient, runs: FakeRuns
 ) -> None:
-    told = {"criterion": "prospr", "options.lr": "0.5", "options.steps": "3", "criterion_revision": "1"}
+    told = {"criterion": "prospr", "options.lr": "0.5", "options.steps": "3", "options.first_buffer": "differentiated"}
+    told |= {"options.momentum": "0.9", "options.mode": "train", "criterion_revision": "1"}  # as version 0.1.0 did it
     for seed, params in enumerate([{"criterion": "prospr"}, told]):
         runs.cell("pruned", 0.9, seed, 70.0 + seed, params=params)
     assert by_best(client) == by_report(client) == by_winners(client) == {(2, 70.5)}
