@@ -11,10 +11,13 @@ import pytest
 import torch
 from hypothesis import settings
 
+from autosparse.runner.stopping import heed_signals
+
 REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_configure():
+    heed_signals()
     torch.set_num_threads(1)
     settings.register_profile("autosparse", deadline=None, max_examples=50)
     settings.load_profile("autosparse")

@@ -64,12 +64,19 @@ def fit_scorer(
         are the same.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
+    :raises AutosparseError: where datasets whose gradients are of two modes would be merged.
     :raises NonFiniteLoss: where the fit diverges.
     """
     survivals = [survivals] if isinstance(survivals, Survival) else list(survivals)
     if not survivals:
         raise AutosparseError("no survival dataset to fit on")
     inputs = check_inputs(inputs)
+    modes = sorted({survival.gradient_mode for survival in survivals})
+    if len(modes) > 1 and "grad" in inputs:
+        raise AutosparseError(
+            "the survival datasets hold gradients of both modes, train and eval, which are different features: "
+            "fit on those of one gradient_mode, or on inputs=('param',)"
+        )
     training = Training(epochs, batch_size, lr)
     check_training(backbone, training)
     flat = [survival.flat() for survival in survivals]
@@ -103,6 +110,7 @@ def fit_scorer(
         **(asdict(training) if network.by_gradient else {}),
         "seed": seed,
         "rows": len(target),
+        "gradient_mode": modes[0],
         "survival": [survival.provenance for survival in survivals],
         "survival_fingerprints": [survival.fingerprint for survival in survivals],
         "code_version": __version__,

@@ -19,6 +19,7 @@ from autosparse.autos.predict import Verdict, predict_all
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import atomic_folder, read_record, write_atomic, write_record
+from autosparse.irp.survival import mode_in
 
 FEW = 64
 """Fewer rows are not worth preparing the network for."""
@@ -76,6 +77,11 @@ class Scorer:
         """The scores of :func:`autosparse.autos.predict.predict_all`: of all weights of a network, fast."""
         self.verdict = predict_all(self, features, sparsities, exact)
         return self.verdict.scores
+
+    @property
+    def gradient_mode(self) -> str:
+        """The mode of the gradients that it learned from, ``train`` or ``eval``; it reads no others."""
+        return mode_in(self.provenance)
 
     @property
     def warnings(self) -> list[str]:

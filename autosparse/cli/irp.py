@@ -22,6 +22,9 @@ def irp(
     iterations: Annotated[int, typer.Option(help="Train-prune-rewind rounds.")] = 20,
     final_density: Annotated[float, typer.Option(help="Share of weights kept at the end.")] = 0.01,
     schedule: Annotated[str, typer.Option(help="geometric or linear.")] = "geometric",
+    gradient_mode: Annotated[
+        str, typer.Option(help="Of the network as the initial gradient is taken: eval or train.")
+    ] = "eval",
     epochs: Annotated[int, typer.Option(help="Of each training.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Of each training.")] = 128,
     lr: Annotated[float, typer.Option(help="Of each training.")] = 1.2e-3,
@@ -54,6 +57,7 @@ def irp(
     recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer}
     spec = {
         "model": model, "dataset": dataset, "criterion": criterion, "iterations": iterations, "schedule": schedule,
+        "gradient_mode": gradient_mode,
         "final_density": final_density, "seeds": parse_seeds(seeds), "recipe": recipe,
     }  # fmt: skip
     plan = make_plan(parse_experiment({"name": experiment, "irp": {criterion: spec}}, "autosparse irp"))

@@ -3,26 +3,34 @@
 A criterion is a function ``(model, batches, loss, **options) -> Scores``: a tensor per prunable weight, higher = keep.
 It leaves the model as it found it: weights, buffers, gradients and mode. Only one that says ``changes_weights`` leaves
 it with the weights from which the pruned network's training starts.
+
+One that reads gradients says in which mode it scores, training or evaluation. Each takes the mode of its own paper's
+code unless the option ``mode`` says otherwise; the mode in which the caller left the model does not matter.
 """
 
 import contextlib
-import functools
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from inspect import Parameter
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autosparse.criteria.finite import require_finite
+from autosparse.criteria.mode import TRAIN, Mode, in_mode
 from autosparse.criteria.options import Sparsity, check_values
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
+from autosparse.ranking import refuse_zeros
 from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from
+from autosparse.weights import left_out
 
 
 @dataclass(frozen=True)
@@ -41,23 +49,41 @@ class Criterion:
     """Whether it leaves the model with the weights from which the pruned network's training starts."""
     revision: int = 1
     """Counts up when a change of its code gives other scores for the same options; older results are then redone."""
+    imported: bool = True
+    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
+    mode: str | None = None
+    """The default of its option ``mode``: ``train`` or ``eval``. None: it has no such option, as it reads no gradients
+    (or, like ``autos``, decides by itself)."""
 
     @property
     def summary(self) -> str:
         """One line on what it does."""
         return first_line(self.function)
 
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        """Its options by name: the function's own and, where it has one, ``mode``."""
+        own = dict(list(inspect.signature(self.function).parameters.items())[3:])
+        if self.mode is not None:
+            own["mode"] = Parameter("mode", Parameter.KEYWORD_ONLY, default=self.mode, annotation=Mode)
+        return own
+
     @property
     def options(self) -> list[str]:
-        """Names of the options that :func:`score` passes through."""
-        return list(inspect.signature(self.function).parameters)[3:]
+        """Names of the options that :func:`score` takes."""
+        return list(self.parameters)
 
-    @functools.cached_property
+    @property
+    def marks(self) -> tuple[float, ...]:
+        """Infinities among its scores that are none: of what it has pruned and, where it prunes channels, must keep."""
+        if "sparsity" not in self.parameters:
+            return ()
+        return (-torch.inf, torch.inf) if "channels" in self.needs else (-torch.inf,)
+
+    @cached_property
     def defaults(self) -> dict[str, Any]:
         """The options that need not be given, with the values that they then have."""
-        parameters = inspect.signature(self.function).parameters
-        found = {option: parameters[option].default for option in self.options}
-        return {option: value for option, value in found.items() if value is not inspect.Parameter.empty}
+        return {n: p.default for n, p in self.parameters.items() if p.default is not Parameter.empty}
 
 
 HINTS = {
@@ -69,16 +95,42 @@ HINTS = {
 
 __all__ = ["CRITERIA", "Batches", "Criterion", "Loss", "check_options", "criterion", "prune", "score"]
 
-CRITERIA: Registry[Criterion] = Registry("criterion", __name__)
+
+def _not_imported(model: nn.Module, batches: Any, loss: Loss, **options: Any) -> Scores:
+    raise AutosparseError("the criterion's plugin is not imported here; run the experiment without --dry-run")
+
+
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion", __name__, lambda name: Criterion(name, _not_imported, frozenset(), paper="", imported=False)
+)
+
+
+READS = frozenset({"gradients", "hessian-vector products"})
+"""Needs of criteria whose scores depend on the mode."""
 
 
 def criterion(
-    name: str, *, needs: Iterable[str] = (), paper: str, changes_weights: bool = False, revision: int = 1
+    name: str,
+    *,
+    needs: Iterable[str] = (),
+    paper: str,
+    changes_weights: bool = False,
+    revision: int = 1,
+    mode: str | None = None,
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
-    """Decorator: make a scoring function known under the name that users type."""
+    """Decorator: make a scoring function known under the name that users type.
+
+    :param mode: in which it scores unless told otherwise, ``train`` or ``eval``; None: ``train`` where it needs
+        gradients and has no option ``mode`` of its own, else the mode is left as it is.
+    """
 
     def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
-        CRITERIA.register(name, Criterion(name, function, frozenset(needs), paper, changes_weights, revision))
+        own = "mode" in inspect.signature(function).parameters
+        if own and mode is not None:
+            raise ValueError(f"criterion {name!r} has an option 'mode' of its own: leave mode= out of @criterion")
+        default = TRAIN if mode is None and not own and READS.intersection(needs) else mode
+        found = Criterion(name, function, frozenset(needs), paper, changes_weights, revision, mode=default)
+        CRITERIA.register(name, found)
         return function
 
     return decorate
@@ -90,12 +142,11 @@ def check_options(name: str, options: Mapping[str, Any]) -> Criterion:
     for option in options:
         if option not in chosen.options:
             raise UnknownName(f"option of criterion {name!r}:", option, chosen.options)
-    parameters = inspect.signature(chosen.function).parameters
     for option in chosen.options:
-        if parameters[option].default is inspect.Parameter.empty and option not in options:
+        if option not in chosen.defaults and option not in options:
             hint = f": {HINTS[option]}" if option in HINTS else ""
             raise AutosparseError(f"criterion {name!r} needs the option {option!r}{hint}")
-    check_values(name, options, parameters)
+    check_values(name, options, chosen.parameters)
     return chosen
 
 
@@ -109,29 +160,31 @@ def score(
 
     :param batches: iterable of (x, y) on the model's device; may be None where the criterion needs no data.
     :param loss: mean loss over a batch.
-    :param options: of the criterion, e.g. ``seed`` for ``random``, ``scorer`` for ``autos``, ``training`` for ``lth``.
+    :param options: of the criterion, e.g. ``seed`` for ``random``, ``scorer`` for ``autos``, ``training`` for ``lth``;
+        ``mode``, ``train`` or ``eval``, for each that reads gradients. Every submodule gets its own mode back.
     :return: weight name -> tensor of the weight's shape.
     :raises UnknownName: with the nearest known name.
     :raises AutosparseError: where data or a required option is missing, an option has a value that it cannot have, the
-        model does not take the batches, there is nothing to prune, or every score is 0.
+        model does not take the batches, there is nothing to prune, every score is 0, or one is not finite.
     """
     chosen = check_options(name, options)
     if batches is None and "data" in chosen.needs:
         raise AutosparseError(f"criterion {name!r} needs data: pass batches, an iterable of (x, y)")
+    passed = {option: value for option, value in options.items() if option != "mode" or chosen.mode is None}
+    mode = options.get("mode", chosen.mode) if chosen.mode is not None else None
     watch = Watch()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
-    try:
-        with one_thread(device), drawing_from(derive_seed(options.get("seed", 0), "scoring"), device):
-            scores = chosen.function(model, None if batches is None else watch(batches), loss, **options)
-    except (RuntimeError, ValueError, IndexError) as error:
-        if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
-            watch.explain(model, error)
-        raise
-    if scores and not any(s.any() for s in scores.values()):
-        raise AutosparseError(
-            f"every score of criterion {name!r} is 0, so nothing can be ranked: the loss depends on no single weight, "
-            "as with a last layer of zeros; initialise it otherwise"
-        )
+    drawing = drawing_from(derive_seed(options.get("seed", 0), "scoring"), device)
+    with one_thread(device), drawing, in_mode(model, mode):
+        try:
+            scores = chosen.function(model, None if batches is None else watch(batches), loss, **passed)
+        except (RuntimeError, ValueError, IndexError) as error:
+            if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
+                watch.explain(model, error)
+            raise
+    whose = f"criterion {name!r}" + (f" in mode {mode!r}" if mode else "")
+    require_finite(scores, f"scores of {whose}", marks=chosen.marks)
+    refuse_zeros((s[s > -torch.inf] for s in scores.values()), whose)
     return scores
 
 
@@ -163,5 +216,8 @@ def prune(
     if "near" in CRITERIA[name].options:
         options.setdefault("near", sparsity)
     if "sparsity" not in CRITERIA[name].options:
-        return Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
-    return Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
+        masks = Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
+    else:
+        masks = Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
+    masks.left_out = left_out(model)
+    return masks

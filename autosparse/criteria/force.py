@@ -9,7 +9,7 @@ from autosparse.criteria.rounds import geometric_sparsities, in_turn, prune_in_r
 from autosparse.masks import Scores
 
 
-@criterion("force", needs=("data", "gradients", "rounds"), paper="de Jorge et al. 2021, arXiv:2006.09081")
+@criterion("force", needs=("data", "gradients", "rounds"), paper="de Jorge et al. 2021, arXiv:2006.09081", mode="train")
 def force(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, rounds: AtLeastOne = 60) -> Scores:
     """|theta * dL/dtheta at the pruned network|, round by round; a pruned weight may come back.
 

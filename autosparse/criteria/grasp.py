@@ -4,12 +4,18 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, untouched_buffers
+from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
 from autosparse.criteria.options import Positive
 from autosparse.masks import Scores
 
 
-@criterion("grasp", needs=("data", "gradients", "hessian-vector products"), paper="Wang et al. 2020, arXiv:2002.07376")
+@criterion(
+    "grasp",
+    needs=("data", "gradients", "hessian-vector products"),
+    paper="Wang et al. 2020, arXiv:2002.07376",
+    mode="train",
+)
+@twice_differentiable()
 def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
     """theta * (H g): weights whose removal reduces the gradient flow most stay.
 

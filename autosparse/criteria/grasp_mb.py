@@ -10,7 +10,10 @@ from autosparse.masks import Scores
 
 
 @criterion(
-    "grasp-mb", needs=("data", "gradients", "hessian-vector products"), paper="Wang et al. 2020, arXiv:2002.07376"
+    "grasp-mb",
+    needs=("data", "gradients", "hessian-vector products"),
+    paper="Wang et al. 2020, arXiv:2002.07376",
+    mode="train",
 )
 def grasp_mb(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
     """Mean over batches of each batch's theta * (H g), with H and g of that batch alone.

@@ -9,7 +9,9 @@ from autosparse.criteria.snip import snip
 from autosparse.masks import Scores
 
 
-@criterion("iter-snip", needs=("data", "gradients", "rounds"), paper="de Jorge et al. 2021, arXiv:2006.09081")
+@criterion(
+    "iter-snip", needs=("data", "gradients", "rounds"), paper="de Jorge et al. 2021, arXiv:2006.09081", mode="train"
+)
 def iter_snip(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, rounds: AtLeastOne = 60) -> Scores:
     """SNIP on what is left, round by round, along a geometric schedule; a pruned weight does not come back.
 

@@ -1,6 +1,8 @@
 """The gradient of the loss after some steps of training by what the training began with."""
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import torch
@@ -8,39 +10,56 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autosparse.criteria import Batches, Loss
+from autosparse.criteria.gradients import twice_differentiable
 from autosparse.criteria.options import OneOf
 from autosparse.criteria.rounds import in_turn
+from autosparse.errors import AutosparseError
 
 InnerOptimizer = Annotated[str, OneOf(("momentum", "sgd"), why="ProsPr differentiates through its steps")]
 """Called as recipes call them. Adam's step has no derivative where a gradient is 0."""
 
-
-def momentum_of(optimizer: str, momentum: float) -> float:
-    """The momentum of an :data:`InnerOptimizer`."""
-    return momentum if optimizer == "momentum" else 0.0
+FirstBuffer = Annotated[str, OneOf(("detached", "differentiated"))]
+"""What momentum starts from: the first gradient as a constant, or as a function of the mask like all later ones."""
 
 
+@dataclass(frozen=True)
+class Inner:
+    """The steps of training that ProsPr looks through."""
+
+    steps: int
+    lr: float
+    momentum: float
+    optimizer: str = "momentum"
+    first_buffer: str = "detached"
+    new_data: bool = True
+
+    def batches(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
+        """One for each step and the final loss: the next one each time, or the first again and again."""
+        data = in_turn(batches)
+        return data if self.new_data else itertools.repeat(next(data))
+
+    @property
+    def friction(self) -> float:
+        """The momentum that the optimizer has."""
+        return self.momentum if self.optimizer == "momentum" else 0.0
+
+
+@twice_differentiable()
 def meta_gradient(
-    model: nn.Module,
-    batches: Batches,
-    loss: Loss,
-    mask: Sequence[Tensor],
-    masked: Mapping[str, Tensor],
-    steps: int,
-    lr: float,
-    momentum: float,
+    model: nn.Module, batches: Batches, loss: Loss, mask: Sequence[Tensor], masked: Mapping[str, Tensor], inner: Inner
 ) -> tuple[Tensor, ...]:
-    """dL(w_M) / dmask, where w_M is what ``steps`` = M steps of SGD make of the model with the weights ``masked``.
+    """dL(w_M) / dmask, where w_M is what M = ``inner.steps`` steps of SGD make of the model with weights ``masked``.
 
-    Exact, through every step and its momentum (Alizadeh et al. 2022, eq. 3-12, Algorithm 1). Step i takes the i-th
-    batch and the final loss the next one; where they run out, they begin again. Memory grows with ``steps``. The model
-    is left as it was.
+    By automatic differentiation, through every step (Alizadeh et al. 2022, eq. 3-12, Algorithm 1). With momentum and a
+    ``detached`` first buffer, the first step passes on no derivative of its gradient, nor do its traces in the later
+    ones. Memory grows with ``steps``. The model is left as it was.
 
     :param mask: leaves that require a gradient.
     :param masked: weights computed from ``mask``, by name; the other parameters are taken from the model.
     :return: a tensor per entry of ``mask``, of its shape.
+    :raises AutosparseError: where the training diverges.
     """
-    data = in_turn(batches)
+    data = inner.batches(batches)
     now: dict[str, Tensor] = {
         name: masked[name] if name in masked else p.detach().clone().requires_grad_()
         for name, p in model.named_parameters()
@@ -49,15 +68,32 @@ def meta_gradient(
     fixed = {name: p.detach() for name, p in model.named_parameters() if not p.requires_grad}
     fixed |= {name: buffer.clone() for name, buffer in model.named_buffers()}
 
-    def loss_of(parameters: dict[str, Tensor]) -> Tensor:
+    def loss_of(parameters: dict[str, Tensor], step: int) -> Tensor:
         x, y = next(data)
-        return loss(functional_call(model, {**parameters, **fixed}, (x,)), y)
+        value = loss(functional_call(model, {**parameters, **fixed}, (x,)), y)
+        require_converging(value, step, inner)
+        return value
 
-    velocity: list[Tensor] | None = None
-    for _ in range(steps):
-        gradient = torch.autograd.grad(loss_of(now), list(now.values()), create_graph=True, materialize_grads=True)
-        velocity = [
-            g if velocity is None else momentum * v + g for g, v in zip(gradient, velocity or gradient, strict=True)
-        ]
-        now = {name: p - lr * v for (name, p), v in zip(now.items(), velocity, strict=True)}
-    return torch.autograd.grad(loss_of(now), list(mask), materialize_grads=True)
+    velocity: list[Tensor] = []
+    for step in range(inner.steps):
+        gradient = torch.autograd.grad(
+            loss_of(now, step), list(now.values()), create_graph=True, materialize_grads=True
+        )
+        if inner.friction == 0:
+            velocity = list(gradient)
+        elif step == 0:
+            velocity = [g.detach() if inner.first_buffer == "detached" else g for g in gradient]
+        else:
+            velocity = [inner.friction * v + g for g, v in zip(gradient, velocity, strict=True)]
+        now = {name: p - inner.lr * v for (name, p), v in zip(now.items(), velocity, strict=True)}
+    return torch.autograd.grad(loss_of(now, inner.steps), list(mask), materialize_grads=True)
+
+
+def require_converging(loss: Tensor, step: int, inner: Inner) -> None:
+    """Raise where the loss after ``step`` steps is no number: nothing can be told from such a training."""
+    if not loss.isfinite():
+        after = f"after {step} of its {inner.steps} training steps" if step else "of the untrained network"
+        raise AutosparseError(
+            f"ProsPr's training diverges: the loss {after} is {loss.item()} (lr {inner.lr:g}, momentum "
+            f"{inner.friction:g}); take a smaller lr, or mode 'train', in which BatchNorm keeps activations small"
+        )

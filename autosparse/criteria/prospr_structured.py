@@ -6,7 +6,7 @@ from torch import nn
 from autosparse.channels import channel_groups, select_channels, weight_scores
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import prunable_or_fail
-from autosparse.criteria.meta_gradient import InnerOptimizer, meta_gradient, momentum_of
+from autosparse.criteria.meta_gradient import FirstBuffer, Inner, InnerOptimizer, meta_gradient
 from autosparse.criteria.options import AtLeastOne, Momentum, Positive, Sparsity
 from autosparse.criteria.snip_structured import normalised_channels
 from autosparse.masks import Scores
@@ -16,6 +16,7 @@ from autosparse.masks import Scores
     "prospr-structured",
     needs=("data", "gradients", "rounds", "channels"),
     paper="Alizadeh et al. 2022, arXiv:2202.08132, section 4.3",
+    mode="train",
 )
 def prospr_structured(
     model: nn.Module,
@@ -23,9 +24,11 @@ def prospr_structured(
     loss: Loss,
     sparsity: Sparsity,
     steps: AtLeastOne = 3,
-    lr: Positive = 0.5,
-    momentum: Momentum = 0.9,
+    lr: Positive = 0.1,
+    momentum: Momentum = 0.0,
     optimizer: InnerOptimizer = "momentum",
+    first_buffer: FirstBuffer = "detached",
+    new_data: bool = True,
 ) -> Scores:
     """|dL(w_M) / dc| / sum with one gate c per channel on w_init and w_M after M steps of SGD: whole channels stay.
 
@@ -33,8 +36,11 @@ def prospr_structured(
     initialisation, as in ``snip-structured``. ``sparsity`` is the share of removable channels that go (see
     :func:`autosparse.channels.select_channels`). Scores have the weight's shape, -inf where pruned.
 
-    :param steps: M, the number of updates, at least 1.
-    :param optimizer: ``momentum``, or ``sgd`` without it; others are refused, as no gradient flows through them.
+    The authors' command leaves structured pruning out ("coming soon"); the function it would call has the same steps
+    as for weights, but gates the weights that compute a channel.
+
+    :param steps, lr, momentum, optimizer, first_buffer, new_data: as in ``prospr``.
+    :raises AutosparseError: where the steps diverge.
     """
     groups, weights = channel_groups(model), prunable_or_fail(model)
     like = next(iter(weights.values()))
@@ -45,6 +51,8 @@ def prospr_structured(
             weight = weights[name].detach()
             masked[name] = (weight.reshape(len(weight), group.size, -1) * gate.view(1, -1, 1)).view(weight.shape)
     scores = normalised_channels(
-        meta_gradient(model, batches, loss, gates, masked, steps, lr, momentum_of(optimizer, momentum))
+        meta_gradient(
+            model, batches, loss, gates, masked, Inner(steps, lr, momentum, optimizer, first_buffer, new_data)
+        )
     )
     return weight_scores(model, groups, scores, select_channels(groups, scores, sparsity))

@@ -8,8 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches
+from autosparse.criteria.finite import require_finite
+from autosparse.criteria.mode import in_mode
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
+from autosparse.ranking import refuse_zeros
 from autosparse.schedule import density_after
 
 
@@ -46,11 +49,15 @@ def rounds_of(
     :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
+    :raises AutosparseError: where all scores that a round ranks are 0, or one is NaN.
     """
     masks = masks or Masks.dense(model)
     for i, sparsity in enumerate(sparsities):
         with masked(model, masks):
             scores = score_round(i, masks)
+        require_finite(scores, f"scores of round {i + 1}")
+        ranked = scores if revive else {name: score[masks[name]] for name, score in scores.items()}
+        refuse_zeros(ranked.values(), f"the {masks.kept} weights left of {masks.total}")
         masks = Masks.from_scores(scores, sparsity, within=None if revive else masks)
         yield masks, scores
 
@@ -72,19 +79,18 @@ def masked(model: nn.Module, masks: Masks) -> Iterator[None]:
 def rewinding(model: nn.Module) -> Iterator[None]:
     """Set every parameter and buffer back, bit for bit, when the block ends, however it ends.
 
-    Gradients are dropped and the mode is restored.
+    Gradients are dropped and each submodule's mode is restored.
     """
-    training = model.training
     tensors = [*model.parameters(), *model.buffers()]  # not the state_dict: it lacks non-persistent buffers
     saved = [tensor.detach().clone() for tensor in tensors]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value in zip(tensors, saved, strict=True):
-                tensor.copy_(value)
-        model.zero_grad(set_to_none=True)
-        model.train(training)
+    with in_mode(model, None):
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for tensor, value in zip(tensors, saved, strict=True):
+                    tensor.copy_(value)
+            model.zero_grad(set_to_none=True)
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from autosparse.models import kaiming_normal_
 from autosparse.seeds import generator
 
 
-@criterion("snip", needs=("data", "gradients"), paper="Lee et al. 2019, arXiv:1810.02340")
+@criterion("snip", needs=("data", "gradients"), paper="Lee et al. 2019, arXiv:1810.02340", mode="eval")
 def snip(model: nn.Module, batches: Batches, loss: Loss, reinit: bool = False, seed: int = 0) -> Scores:
     """|theta * dL/dtheta| / sum: weights whose removal changes the loss most stay (connection sensitivity).
 

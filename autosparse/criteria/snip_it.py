@@ -9,7 +9,9 @@ from autosparse.criteria.snip import snip
 from autosparse.masks import Scores
 
 
-@criterion("snip-it", needs=("data", "gradients", "rounds"), paper="Verdenius et al. 2020, arXiv:2006.00896")
+@criterion(
+    "snip-it", needs=("data", "gradients", "rounds"), paper="Verdenius et al. 2020, arXiv:2006.00896", mode="eval"
+)
 def snip_it(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, steps: Count = 5) -> Scores:
     """SNIP on what is left, along a schedule that starts at half and halves the distance to the target each time.
 

@@ -13,6 +13,7 @@ from autosparse.masks import Scores
     "snip-iter",
     needs=("data", "gradients", "training", "rounds"),
     paper="Liu et al. 2024, arXiv:2408.14757, section 4.2 and Figure 6",
+    mode="eval",
 )
 def snip_iter(
     model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, training: Training, rounds: AtLeastOne = 20

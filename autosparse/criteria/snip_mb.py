@@ -8,7 +8,12 @@ from autosparse.criteria.snip import snip
 from autosparse.masks import Scores
 
 
-@criterion("snip-mb", needs=("data", "gradients"), paper="Lee et al. 2019, arXiv:1810.02340; de Jorge et al. 2021")
+@criterion(
+    "snip-mb",
+    needs=("data", "gradients"),
+    paper="Lee et al. 2019, arXiv:1810.02340; de Jorge et al. 2021",
+    mode="train",
+)
 def snip_mb(model: nn.Module, batches: Batches, loss: Loss, reinit: bool = False, seed: int = 0) -> Scores:
     """Mean over batches of each batch's connection sensitivity |theta * dL/dtheta| / sum.
 

@@ -15,6 +15,7 @@ from autosparse.masks import Scores, prunable
     "snip-structured",
     needs=("data", "gradients", "channels"),
     paper="Lee et al. 2019, arXiv:1810.02340; van Amersfoort et al. 2020, arXiv:2007.00389",
+    mode="train",
 )
 def snip_structured(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity) -> Scores:
     """|dL/dc| / sum with one gate c per channel: whole channels whose removal changes the loss most stay.

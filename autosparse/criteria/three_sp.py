@@ -18,7 +18,7 @@ NEEDS = ("data", "gradients", "channels")
 PAPER = "van Amersfoort et al. 2020, arXiv:2007.00389"
 
 
-@criterion("3sp", needs=NEEDS, paper=PAPER)
+@criterion("3sp", needs=NEEDS, paper=PAPER, mode="train")
 def three_sp(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity) -> Scores:
     """|dL/dc| / cost with one gate c per channel: whole channels that matter most for their compute stay.
 
@@ -29,7 +29,7 @@ def three_sp(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity)
     return _three_sp(model, batches, loss, sparsity)[0]
 
 
-@criterion("3sp-reinit", needs=NEEDS, paper=PAPER, changes_weights=True)
+@criterion("3sp-reinit", needs=NEEDS, paper=PAPER, mode="train", changes_weights=True)
 def three_sp_reinit(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, seed: int = 0) -> Scores:
     """As ``3sp``; then the model's weights are drawn anew, Kaiming-normal for the inputs that are left.
 
@@ -44,7 +44,7 @@ def three_sp_reinit(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sp
     return scores
 
 
-@criterion("3sp-rescale", needs=NEEDS, paper=PAPER, changes_weights=True)
+@criterion("3sp-rescale", needs=NEEDS, paper=PAPER, mode="train", changes_weights=True)
 def three_sp_rescale(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity) -> Scores:
     """As ``3sp``; then the model's weights are scaled up to the variance that suits the inputs that are left.
 

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import nn
 
+from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds, rewinding
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores
@@ -57,13 +58,14 @@ def train_and_rewind(
     """Iterative pruning with rewinding: train what is left, score it trained, prune, set all weights back; again.
 
     Geometric schedule; a pruned weight does not come back. Each round trains from step ``start`` to the end, from the
-    state that ``model`` is in now, to which it returns.
+    state that ``model`` is in now, to which it returns; it is scored in the mode that it is in now.
     """
     checked(training)
 
     def score_round(i: int, masks: Masks) -> Scores:
         with rewinding(model):
-            training(model, masks, run=i, start=start)
+            with in_mode(model, TRAIN):
+                training(model, masks, run=i, start=start)
             return score_trained()
 
     return prune_in_rounds(model, geometric_sparsities(sparsity, rounds), score_round)

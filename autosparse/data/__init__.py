@@ -23,6 +23,8 @@ class Source:
     name: str
     load: DatasetLoader
     argument: str | None
+    imported: bool = True
+    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
 
     @property
     def usage(self) -> str:
@@ -35,7 +37,13 @@ class Source:
         return first_line(self.load)
 
 
-DATASETS: Registry[Source] = Registry("dataset", __name__)
+def _not_imported(root: Path, argument: str, download: bool) -> Dataset:
+    raise DataError("the data set's plugin is not imported here; run the experiment without --dry-run")
+
+
+DATASETS: Registry[Source] = Registry(
+    "dataset", __name__, lambda name: Source(name, _not_imported, None, imported=False)
+)
 
 
 def register_dataset(name: str, argument: str | None = None) -> Callable[[DatasetLoader], DatasetLoader]:
@@ -80,7 +88,7 @@ def check_dataset_name(name: str) -> None:
     _, colon, argument = unpinned(name)[0].partition(":")
     if source.argument and not argument:
         raise DataError(f"dataset {name!r}: {source.name} needs an argument; write {source.usage}")
-    if colon and not source.argument:
+    if colon and not source.argument and source.imported:
         raise DataError(f"dataset {name!r}: {source.name} takes no argument; write {source.usage}")
 
 

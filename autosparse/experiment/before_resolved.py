@@ -31,6 +31,7 @@ IRP: Values = {
     "schedule": "geometric",
     "score_examples": SCORE_EXAMPLES,
     "recipe": RECIPE,
+    "gradient_mode": "train",
 }
 FIT: Values = {
     "backbone": "mlp",
@@ -78,25 +79,39 @@ PARTS: dict[str, Values] = {
 }
 """By the name under which they stand in a task, or in another part; where it is not a list of ids, or None."""
 
-PROSPR: Values = {"steps": 3, "lr": 0.5, "momentum": 0.9, "optimizer": "momentum"}
+TRAIN: Values = {"mode": "train"}
+"""How networks come from where they are made; a criterion took its gradients in the mode that it found."""
+PROSPR: Values = {
+    "steps": 3,
+    "lr": 0.5,
+    "momentum": 0.9,
+    "optimizer": "momentum",
+    "first_buffer": "differentiated",
+    "new_data": True,
+    **TRAIN,
+}
 OPTIONS: dict[str, Values] = {
+    "3sp": TRAIN,
+    "3sp-reinit": TRAIN,
+    "3sp-rescale": TRAIN,
     "autos": {"exact": False},
-    "force": {"rounds": 60},
-    "grasp": {"temperature": 1.0},
-    "grasp-mb": {"temperature": 1.0},
-    "iter-snip": {"rounds": 60},
+    "force": {"rounds": 60, **TRAIN},
+    "grasp": {"temperature": 1.0, **TRAIN},
+    "grasp-mb": {"temperature": 1.0, **TRAIN},
+    "iter-snip": {"rounds": 60, **TRAIN},
     "lth": {"rounds": 20},
     "ltr": {"rounds": 20, "rewind": 0.02},
     "magnitude-after-training": {"retrain": "fine-tune", "epochs": None},
     "npb": {"alpha": 0.1, "beta": 1.0, "time_limit": 60.0, "chunk": 2048, "input_shape": None},
     "prospr": PROSPR,
-    "prospr-first-order": {"steps": 1024, "lr": 0.1, "momentum": 0.9},
+    "prospr-first-order": {"steps": 1024, "lr": 0.1, "momentum": 0.9, "new_data": True, **TRAIN},
     "prospr-structured": PROSPR,
-    "snip": {"reinit": False},
-    "snip-it": {"steps": 5},
-    "snip-iter": {"rounds": 20},
-    "snip-mb": {"reinit": False},
-    "synflow": {"rounds": 100, "input_shape": None},
+    "snip": {"reinit": False, **TRAIN},
+    "snip-it": {"steps": 5, **TRAIN},
+    "snip-iter": {"rounds": 20, **TRAIN},
+    "snip-mb": {"reinit": False, **TRAIN},
+    "snip-structured": TRAIN,
+    "synflow": {"rounds": 100, "input_shape": None, "mode": "eval"},
 }
 """By criterion; those that are not here had none, or are not ours. Later options come in here, too: see above."""
 REVISION = 1

@@ -1,6 +1,5 @@
 """The three kinds of work: an IRP run, a scorer fit, a cell. Each is named by its content."""
 
-import inspect
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -18,6 +17,7 @@ from autosparse.autos.features import INPUTS, check_inputs
 from autosparse.autos.regression import Training
 from autosparse.autos.sampling import FEWEST
 from autosparse.criteria import CRITERIA
+from autosparse.criteria.mode import EVAL, MODES
 from autosparse.criteria.options import check_values
 from autosparse.data import check_dataset_name
 from autosparse.errors import AutosparseError, UnknownName
@@ -133,6 +133,8 @@ class IrpFields(Strict):
     """Seed of the initial weights; None: each run's own."""
     schedule: Annotated[str, _one_of("schedule", SCHEDULES)] = "geometric"
     score_examples: ScoreExamples = SCORE_EXAMPLES
+    gradient_mode: Annotated[str, _one_of("gradient_mode", MODES)] = EVAL
+    """Of the network as g_0 is taken; a scorer learns and reads gradients of one mode."""
     recipe: Recipe = Recipe()
 
     @model_validator(mode="after")
@@ -151,11 +153,13 @@ GIVEN = ("seed", "scorer", "sparsity", "near", "training")
 
 def check_option_values(criterion: str, options: Options) -> None:
     """Raise where an option is not one that users set, or its value is not one that it may have."""
+    if not CRITERIA[criterion].imported:
+        return
     known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
     for option in options:
         if option not in known:
             raise UnknownName(f"option of {criterion!r}:", option, known)
-    check_values(criterion, options, inspect.signature(CRITERIA[criterion].function).parameters)
+    check_values(criterion, options, CRITERIA[criterion].parameters)
 
 
 class IrpTask(Task, IrpFields):

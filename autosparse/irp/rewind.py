@@ -8,11 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autosparse.criteria import CRITERIA, Loss, check_options, score
+from autosparse.criteria import Loss, check_options, score
+from autosparse.criteria.finite import require_finite
 from autosparse.criteria.gradients import mean_gradient
+from autosparse.criteria.mode import EVAL, MODES, in_mode
 from autosparse.criteria.rounds import rewinding, rounds_of
 from autosparse.data.split import Batch, Dataset
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, UnknownName
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, prunable
 from autosparse.schedule import density_after
@@ -56,6 +58,7 @@ def rewind_prune(
     on_reached: Callable[[Reached], None] | None = None,
     resume: Reached | None = None,
     execution: Execution | None = None,
+    gradient_mode: str = EVAL,
     **options: Any,
 ) -> Survival:
     """Run IRP from the state ``model`` is in (AutoSparse Algorithm 2) and count the iterations each weight survives.
@@ -74,6 +77,8 @@ def rewind_prune(
     :param on_reached: called after each iteration with what ``resume`` takes.
     :param resume: where an earlier run with the same arguments had come to; the outcome is the same to the bit.
     :param execution: precision and the like of the trainings; gradients and scores are always float32.
+    :param gradient_mode: in which g_0 is taken: ``eval``, as in the paper's Algorithms 1 and 2, or ``train``. A scorer
+        fitted on the outcome takes its gradients in the same mode. The criterion has an option ``mode`` of its own.
     :param options: of the criterion.
     :raises AutosparseError: before any training, where an argument or option does not make sense.
     :raises NonFiniteLoss: where a training diverges.
@@ -82,7 +87,9 @@ def rewind_prune(
     if iterations < 1:
         raise AutosparseError(f"iterative pruning needs at least 1 iteration, got {iterations}")
     sparsities = [1 - density_after(i, iterations, final_density, schedule) for i in range(1, iterations + 1)]
-    check_options(criterion, options)
+    if gradient_mode not in MODES:
+        raise UnknownName("gradient_mode", gradient_mode, MODES)
+    chosen = check_options(criterion, options)
 
     def batches(purpose: object) -> Iterator[Batch]:
         return dataset.scoring_batches(generator(seed, "score", purpose), limit=score_examples)
@@ -92,7 +99,7 @@ def rewind_prune(
 
     def train_and_score(done: int, masks: Masks) -> Scores:
         i = first + done
-        drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in CRITERIA[criterion].options else {}
+        drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in chosen.options else {}
         with rewinding(model):
             train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=execution)
             accuracies.append(accuracy(model, dataset.test))
@@ -100,8 +107,9 @@ def rewind_prune(
 
     with rewinding(model):
         param = {name: weight.detach().float().cpu().clone() for name, weight in prunable(model).items()}
-        with drawing_from(derive_seed(seed, "g_0"), dataset.train.device):
-            gradient = mean_gradient(model.train(), batches(0), loss)
+        with drawing_from(derive_seed(seed, "g_0"), dataset.train.device), in_mode(model, gradient_mode):
+            gradient = mean_gradient(model, batches(0), loss)
+        require_finite(gradient, f"initial gradients g_0 in mode {gradient_mode!r}")
         grad = {name: g.float().cpu() for name, g in gradient.items()}
         survived = _counts(param, resume)
         masks = Masks({name: (count >= first).to(gradient[name].device) for name, count in survived.items()})
@@ -116,6 +124,8 @@ def rewind_prune(
     provenance = {
         "criterion": criterion,
         "options": options,
+        "criterion_mode": options.get("mode", chosen.mode),
+        "gradient_mode": gradient_mode,
         "iterations": iterations,
         "final_density": final_density,
         "schedule": schedule,

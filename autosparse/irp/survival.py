@@ -1,12 +1,14 @@
 """The survival dataset: what iterative pruning says about each weight at initialisation."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from autosparse.criteria.mode import TRAIN
 from autosparse.errors import AutosparseError
 from autosparse.files import canonical_json
 from autosparse.masks import Masks
@@ -19,7 +21,7 @@ class Survival:
 
     ``param`` and ``grad`` are float32, ``survived`` int32 in 0..iterations, all three of the weight's shape.
     ``provenance`` says how they came about: model, dataset, criterion, iterations, schedule, final_density,
-    seed, recipe, accuracy per iteration, code version.
+    seed, recipe, accuracy per iteration, the modes of gradients and criterion, code version.
     """
 
     param: dict[str, Tensor]
@@ -37,6 +39,11 @@ class Survival:
     def iterations(self) -> int:
         """N, the number of pruning iterations."""
         return int(self.provenance["iterations"])
+
+    @property
+    def gradient_mode(self) -> str:
+        """The mode of the network as g_0 was taken, ``train`` or ``eval``."""
+        return mode_in(self.provenance)
 
     @property
     def rows(self) -> int:
@@ -72,6 +79,11 @@ class Survival:
         """Features ``{"param": (n,), "grad": (n,)}`` and survival scores (n,), all layers joined in order."""
         features = {"param": _join(self.param), "grad": _join(self.grad)}
         return features, _join(self.scores())
+
+
+def mode_in(provenance: Mapping[str, Any]) -> str:
+    """The mode of the gradients of which ``provenance`` tells; before it was told, they were taken in training mode."""
+    return str(provenance.get("gradient_mode", TRAIN))
 
 
 def _join(tensors: dict[str, Tensor]) -> Tensor:

@@ -14,8 +14,8 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
     """Build a network at initialisation, on the CPU.
 
     Linear and Conv weights are Kaiming-normal (fan-in, gain sqrt 2; He et al. 2015), biases 0,
-    normalisation layers the identity. The same seed gives the same weights on every machine,
-    and torch's global generator is left as it was.
+    normalisation layers the identity, other weights as their own layer's constructor draws them.
+    The same seed gives the same weights on every machine, and torch's global generator is left as it was.
 
     :param name: a registered model, ``torchvision:NAME`` or ``package.module:factory`` (see :func:`find_model`).
     :param input_shape: shape of one example, e.g. ``(1, 28, 28)``.
@@ -31,7 +31,11 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
 
 @torch.no_grad()
 def kaiming_normal_(model: nn.Module, draws: torch.Generator) -> nn.Module:
-    """Initialise in place: Kaiming-normal weights, zero biases; normalisation layers are left alone."""
+    """Initialise in place: Kaiming-normal Linear and Conv weights, zero biases.
+
+    All else keeps what its own constructor draws: normalisation layers, embeddings, ConvTranspose, and the input
+    projections of attention, whose softmax wants smaller weights (Xavier-uniform).
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=draws)

@@ -25,6 +25,7 @@ from autosparse.runner.device import require_device
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company
+from autosparse.weights import left_out
 
 ASKS = frozenset({"sparsity", "near", "training"})
 """Options by which a criterion learns of the sparsity, so that its scores are for that alone, or changes training."""
@@ -60,6 +61,22 @@ class Scored:
     key: str = ""
     scores: Scores = field(default_factory=dict)
     seconds: float = 0.0
+
+    def of(self, cell: Cell, make: Callable[[], Scores]) -> tuple[Scores, float]:
+        """A cell's scores, and the seconds that they took for another cell; 0 where they are made now.
+
+        Never those of a criterion that changes the weights or trains: they say nothing of what else it does.
+        """
+        criterion = CRITERIA[cell.criterion]
+        if criterion.changes_weights or "training" in criterion.options:
+            return make(), 0.0
+        key = canonical_json(cell.model_dump(mode="json", exclude={"sparsity", "ablation", "recipe"}))
+        if key == self.key:
+            return self.scores, self.seconds
+        started = time.perf_counter()
+        self.scores = make()
+        self.key, self.seconds = key, time.perf_counter() - started
+        return self.scores, 0.0
 
 
 Done = tuple[Cell, Record | Exception]
@@ -162,12 +179,9 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tupl
     if cell.ablation != "invert" and ASKS.intersection(criterion.options):
         masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
         return _shuffled(masks, cell), time.perf_counter() - started
-    key = canonical_json(cell.model_dump(mode="json", exclude={"sparsity", "ablation", "recipe"}))
-    before = last.seconds if key == last.key else 0.0
-    if key != last.key:
-        last.scores = score(model, cell.criterion, batches(), **options)
-        last.key, last.seconds = key, time.perf_counter() - started
-    scores = {name: -s for name, s in last.scores.items()} if cell.ablation == "invert" else last.scores
+    scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options))
+    if cell.ablation == "invert":
+        scores = {name: -s for name, s in scores.items()}
     return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + time.perf_counter() - started
 
 
@@ -259,6 +273,7 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "kept": masks.kept,
         "total": masks.total,
         "parameters": sum(parameter.numel() for parameter in pruned.model.parameters()),
+        "left_out": left_out(pruned.model).record(),
         "density_by_layer": masks.density_by_layer(),
         "collapsed_layers": masks.collapsed_layers(),
         "dataset_fingerprint": dataset.fingerprint,

@@ -21,6 +21,7 @@ from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_fr
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
 from autosparse.runner.device import require_device
+from autosparse.runner.pulse import pulse
 from autosparse.runner.reports import Reports
 from autosparse.runner.work import do, inputs_whole
 from autosparse.training import Execution
@@ -89,7 +90,8 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
-        _do_job(config, shared)
+        with pulse():
+            _do_job(config, shared)
     except CannotWrite as error:
         tune.report({"stop": f"{error} (on {platform.node()})"})
 

@@ -172,7 +172,7 @@ def _do(
                 talk.stage(STAGES[stage], tasks, costs) as tally,
                 Spool(tracker, talk.warn) as spool,
             ):
-                on_event = _listener(tally, missing, spool)
+                on_event = _listener(tally, missing, spool, talk.warn)
                 if stage != "sweeps":
                     if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
                         talk.warn(f"workers gave up, for this or another reason: {why}")
@@ -204,10 +204,15 @@ def _timed(stage: str, tracker: Tracker, talk: Talk) -> Iterator[None]:
         talk.guard(lambda: tracker.spent(stage, seconds))
 
 
-def _listener(tally: Tally, planned: dict[str, Planned[Task]], spool: Spool) -> Callable[[Event], None]:
+def _listener(
+    tally: Tally, planned: dict[str, Planned[Task]], spool: Spool, warn: Callable[[str], None]
+) -> Callable[[Event], None]:
     """Counts what each report of a job tells, and has what has finished written to MLflow."""
 
     def on_event(event: Event) -> None:
+        if warning := event.get("warning"):
+            warn(warning)
+            return
         tally.advance(event)
         for task_id in event.get("task_ids", ()):
             if task_id in planned:

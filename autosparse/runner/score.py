@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -37,7 +38,14 @@ def score_network(
     )
     position = np.concatenate([np.arange(size, dtype=np.int64) for size in sizes])
     values = torch.cat([s.flatten() for s in scores.values()]).numpy()
-    provenance = {"model": model_name, "dataset": dataset.name, "seed": seed, "scorer": scorer.provenance}
+    provenance: dict[str, Any] = {
+        "model": model_name,
+        "dataset": dataset.name,
+        "seed": seed,
+        "scorer": scorer.provenance,
+    }
+    if "grad" in scorer.inputs:
+        provenance["gradient_mode"] = scorer.gradient_mode
     if scorer.verdict and scorer.verdict.certificate:
         provenance["certificate"] = asdict(scorer.verdict.certificate)
     table = pa.table({"layer": layer, "position": position, "score": values})

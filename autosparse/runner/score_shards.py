@@ -12,7 +12,7 @@ import torch
 
 from autosparse.autos.predict import needs_surface, not_kept, tabulate
 from autosparse.autos.scorer import Scorer
-from autosparse.criteria.autos import SPARSITIES
+from autosparse.criteria.autos import SPARSITIES, mode_for
 from autosparse.errors import WorkFailed
 from autosparse.files import atomic_folder, content_id, write_record
 from autosparse.masks import Masks, keep_count
@@ -73,6 +73,7 @@ def score_shards(
     """
     shards = open_features(Path(features).absolute())
     require_inputs(shards, scorer.inputs)
+    mode_for(scorer, shards.gradient_mode, f"gradient_mode of {shards.folder}")
     k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
     with atomic_folder(Path(out).absolute(), ours=OURS) as temporary:

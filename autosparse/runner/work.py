@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_
 from autosparse.models import build_model
 from autosparse.seeds import generator
 from autosparse.training import Execution
+from autosparse.weights import left_out, prunable
 
 SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
 """Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
@@ -75,7 +76,7 @@ def run_irp(
     states = store.states(task)
     origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model)}
     origin |= {"kind": task.kind, "spec": task.spec, "resolved": resolve(task), "code": code_of(task)}
-    before = _reached(states, origin)
+    before = _reached(states, origin, prunable(model))
     if before:
         progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
 
@@ -92,6 +93,7 @@ def run_irp(
         recipe=task.recipe,
         seed=task.seed,
         score_examples=task.score_examples,
+        gradient_mode=task.gradient_mode,
         on_iteration=lambda i, masks, accuracy: progress({"share": i / task.iterations, "accuracy": accuracy}),
         on_reached=keep,
         resume=before,
@@ -110,6 +112,7 @@ def run_irp(
         "accuracy": survival.provenance["accuracy"],
         "kept": final.kept,
         "total": final.total,
+        "left_out": left_out(model).record(),
         "density_by_layer": final.density_by_layer(),
         "collapsed_layers": final.collapsed_layers(),
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
@@ -118,10 +121,12 @@ def run_irp(
     }
 
 
-def _reached(states: Checkpoints, origin: Record) -> Reached | None:
-    """Where an earlier process had come to, from the same data and initial network, by the same values and code."""
+def _reached(states: Checkpoints, origin: Record, weights: Collection[str]) -> Reached | None:
+    """Where an earlier process had come to: same data, initial network and weights, by the same values and code."""
     found = states.newest()
-    if found is None or found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
+    if found is None or found.tensors.keys() != set(weights):
+        return None
+    if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
         return None
     if not _alike(found.content.get("initial_network", {}), origin["initial_network"]):
         return None

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from autosparse.irp.survival import mode_in
+
 Shapes = dict[str, tuple[int, ...]]
 """Weight name -> shape, in the order of the model."""
 
@@ -46,6 +48,11 @@ class Shards:
     def rows(self) -> int:
         """Number of weights."""
         return count_rows(self.shapes)
+
+    @property
+    def gradient_mode(self) -> str:
+        """The mode, ``train`` or ``eval``, in which the gradients were taken."""
+        return mode_in(self.provenance)
 
 
 def count_rows(shapes: Shapes) -> int:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, one_thread
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
+from autosparse.criteria.mode import EVAL, MODES, in_mode
+from autosparse.errors import UnknownName
 from autosparse.files import atomic_folder
 from autosparse.seeds import derive_seed, drawing_from
 from autosparse.shards.layout import SHARD_ROWS, Shapes, chunks, count_rows, pieces, split_rows
@@ -27,21 +29,28 @@ def save_features(
     loss: Loss = F.cross_entropy,
     provenance: dict[str, Any] | None = None,
     shard_rows: int = SHARD_ROWS,
+    mode: str = EVAL,
 ) -> Path:
     """Write theta_0 and g_0 of every prunable weight as ``part-*.parquet``; the folder appears whole or not at all.
 
     Columns: ``layer``, ``position``, ``param``, ``grad``, the latter two float32: what the criterion ``autos`` reads,
     with the model's weights as they are and the gradient of the mean loss over all batches.
+
+    :param mode: in which the gradient is taken, ``eval`` or ``train``; the files say so, and only a scorer that learned
+        in the same mode reads them.
     """
+    if mode not in MODES:
+        raise UnknownName("mode", mode, MODES)
     weights = {name: weight.detach() for name, weight in prunable_or_fail(model).items()}
     device = next(iter(weights.values())).device
-    with one_thread(device), drawing_from(derive_seed(0, "scoring"), device):  # as asp.score does
+    drawing = drawing_from(derive_seed(0, "scoring"), device)
+    with one_thread(device), drawing, in_mode(model, mode):  # as asp.score does
         columns = {"param": weights, "grad": mean_gradient(model, batches, loss)}
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     shards = split_rows(count_rows(shapes), shard_rows)
     with atomic_folder(Path(folder), ours=PARTS) as temporary:
         for number, rows in enumerate(shards):
-            description = describe(shapes, provenance or {}, number, len(shards))
+            description = describe(shapes, {**(provenance or {}), "gradient_mode": mode}, number, len(shards))
             with ShardWriter(part(temporary, number), "features", FEATURES, description, rows.start, shapes) as writer:
                 for chunk in chunks(rows):
                     writer.append({name: _cut(tensors, shapes, chunk) for name, tensors in columns.items()})

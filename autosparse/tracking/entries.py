@@ -98,7 +98,7 @@ def _where(record: Record) -> dict[str, Any]:
     """On what, and on which data; older records lack some of it."""
     environment, result = record["environment"], record.get("result", {})
     found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
-    found |= {name: result.get(name) for name in ("device", "dataset_fingerprint")}
+    found |= {name: result.get(name) for name in ("device", "precision", "dataset_fingerprint")}
     return {name: value for name, value in found.items() if value}
 
 

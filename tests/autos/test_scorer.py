@@ -126,3 +126,65 @@ def test_a_fits_folder_in_the_storage_is_taken_for_its_scorer(scorer, folder, tm
     (tmp_path / "storage").mkdir()
     (tmp_path / "id").rename(tmp_path / "storage" / "scorer")
     assert load_scorer(tmp_path / "storage").report == scorer.report
+
+
+def fitted_in(*modes, inputs=("param", "grad")):
+    """A scorer fitted on survival data of a small network, one dataset per mode; None: of before modes were told."""
+    draws = torch.Generator().manual_seed(0)
+    sets = []
+    for mode in modes:
+        theta, g = torch.randn(2, 400, generator=draws)
+        told = {"iterations": 20, **({} if mode is None else {"gradient_mode": mode})}
+        sets.append(Survival({"w": theta}, {"w": g}, {"w": (theta.abs().clamp(max=2) * 10).round().int()}, told))
+    return fit_scorer(sets, inputs=inputs, epochs=1)
+
+
+@pytest.fixture
+def normalised_network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.BatchNorm1d(6), torch.nn.ReLU(), torch.nn.Linear(6, 3))
+
+
+@pytest.fixture
+def batch():
+    draws = torch.Generator().manual_seed(1)
+    return torch.randn(20, 4, generator=draws), torch.randint(3, (20,), generator=draws)
+
+
+@pytest.mark.parametrize(("told", "mode"), [("eval", "eval"), ("train", "train"), (None, "train")])
+def test_a_scorer_says_in_which_mode_it_learned(told, mode, tmp_path):
+    """Survival data of before it was told hold gradients of training mode."""
+    scorer = fitted_in(told)
+    assert scorer.gradient_mode == load_scorer(scorer.save(tmp_path / "scorer")).gradient_mode == mode
+    scorer.provenance.pop("gradient_mode")  # a scorer of before
+    assert load_scorer(scorer.save(tmp_path / "old")).gradient_mode == "train"
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize("left", ["eval", "train"])
+def test_autos_takes_its_gradient_in_the_mode_of_the_scorer(mode, left, normalised_network, batch):
+    scorer, model = fitted_in(mode), normalised_network.train(left == "train")
+    found = score(model, "autos", [batch], scorer=scorer)
+    assert model.training is (left == "train")
+    x, y = batch
+    weights = list(prunable(model.train(mode == "train")).values())
+    gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(model(x), y), weights)
+    features = {
+        "param": torch.cat([w.detach().flatten() for w in weights]),
+        "grad": torch.cat([g.flatten() for g in gradients]),
+    }
+    torch.testing.assert_close(torch.cat([s.flatten() for s in found.values()]), scorer.predict(features))
+
+
+def test_autos_refuses_the_other_mode(normalised_network, batch):
+    with pytest.raises(AutosparseError, match=r"mode is 'train', but the scorer learned from gradients in mode 'eval'"):
+        score(normalised_network, "autos", [batch], scorer=fitted_in("eval"), mode="train")
+    score(normalised_network, "autos", [batch], scorer=fitted_in("eval"), mode="eval")
+    score(normalised_network, "autos", scorer=fitted_in("eval", inputs=("param",)), mode="train")  # reads no gradient
+
+
+@pytest.mark.parametrize("other", ["train", None])
+def test_survival_data_of_two_modes_are_not_merged(other):
+    with pytest.raises(AutosparseError, match="gradients of both modes, train and eval"):
+        fitted_in("eval", other)
+    assert fitted_in("eval", other, inputs=("param",)).inputs == ("param",)

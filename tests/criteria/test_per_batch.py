@@ -12,8 +12,8 @@ from autosparse.errors import AutosparseError
 @pytest.mark.parametrize("name", ["snip", "grasp"])
 def test_the_mean_over_batches_is_the_mean_of_each_batchs_scores(net, name):
     batches = data(batches=3)
-    averaged = score(make(net), f"{name}-mb", batches)
-    single = [score(make(net), name, [batch]) for batch in batches]
+    averaged = score(make(net), f"{name}-mb", batches, mode="train")
+    single = [score(make(net), name, [batch], mode="train") for batch in batches]
     for layer, s in averaged.items():
         assert torch.allclose(s, torch.stack([one[layer] for one in single]).mean(0), rtol=1e-10)
 

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from small_nets import NETS, data, loss_after_training, make
 
-from autosparse.criteria import score
+from autosparse.criteria import CRITERIA, score
+from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
 from autosparse.masks import prunable
+from autosparse.models import build_model
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -28,7 +30,7 @@ def test_the_saliency_is_the_derivative_of_the_loss_after_training_by_the_mask(n
             weight.data.view(-1)[index] = original
             expected[name].view(-1)[index] = abs(losses[0] - losses[1]) / (2 * step)
     total = sum(e.sum() for e in expected.values())
-    for name, s in score(model, "prospr", batches, **settings).items():
+    for name, s in score(model, "prospr", batches, first_buffer="differentiated", **settings).items():
         assert torch.allclose(s, expected[name] / total, atol=1e-6, rtol=1e-4)
 
 
@@ -45,7 +47,7 @@ def test_the_first_order_score_is_the_last_gradient_times_the_initial_weight(net
     gradients = torch.autograd.grad(F.cross_entropy(trained(x), y), list(prunable(trained).values()))
     products = [(w.detach() * g).abs() for w, g in zip(prunable(model).values(), gradients, strict=True)]
     total = sum(p.sum() for p in products)
-    scores = score(model, "prospr-first-order", batches, steps=3, lr=0.1)
+    scores = score(model, "prospr-first-order", batches, steps=3, lr=0.1, momentum=0.9)
     for s, p in zip(scores.values(), products, strict=True):
         assert torch.allclose(s, p / total, rtol=1e-10)
 
@@ -97,5 +99,69 @@ def test_an_optimizer_that_is_not_differentiable_is_refused(name):
 
 
 def test_sgd_is_momentum_of_zero():
-    plain, none = (score(make("conv"), "prospr", data(), **o) for o in ({"optimizer": "sgd"}, {"momentum": 0.0}))
+    settings = ({"optimizer": "sgd", "momentum": 0.9}, {"momentum": 0.0})
+    plain, none = (score(make("conv"), "prospr", data(), **o) for o in settings)
     assert all(torch.equal(plain[name], none[name]) for name in plain)
+
+
+@pytest.mark.parametrize("name", ["prospr", "prospr-first-order", "prospr-structured"])
+def test_the_defaults_are_the_authors(name):
+    defaults = CRITERIA[name].defaults
+    assert (defaults["lr"], defaults["momentum"], defaults["mode"]) == (0.1, 0.0, "train")
+
+
+def loss_after_detached_steps(model, batches, first, weights, lr=0.1, momentum=0.9):
+    """Three steps of which the first takes the gradient ``first``, whatever ``weights`` are: written out."""
+    network = copy.deepcopy(model)
+    now = [p.data.copy_(weights.get(n, p.data)) for n, p in network.named_parameters()]
+    velocity = [g.clone() for g in first]
+    for x, y in batches[1:3]:
+        for value, v in zip(now, velocity, strict=True):
+            value.sub_(lr * v)
+        gradients = torch.autograd.grad(F.cross_entropy(network(x), y), list(network.parameters()))
+        velocity = [momentum * v + g for v, g in zip(velocity, gradients, strict=True)]
+    for value, v in zip(now, velocity, strict=True):
+        value.sub_(lr * v)
+    x, y = batches[3]
+    return F.cross_entropy(network(x), y).item()
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_detached_first_buffer_passes_on_no_derivative_of_the_first_gradient(net):
+    model, batches, step, expected = make(net), data(), 1e-5, {}
+    x, y = batches[0]
+    first = torch.autograd.grad(F.cross_entropy(model(x), y), list(model.parameters()))
+    for name, weight in prunable(model).items():
+        expected[name] = torch.zeros_like(weight)
+        for index in range(weight.numel()):
+            losses = []
+            for sign in (1, -1):
+                gated = weight.detach().clone()
+                gated.view(-1)[index] *= 1 + sign * step
+                losses.append(loss_after_detached_steps(model, batches, first, {name: gated}))
+            expected[name].view(-1)[index] = abs(losses[0] - losses[1]) / (2 * step)
+    total = sum(e.sum() for e in expected.values())
+    for name, s in score(model, "prospr", batches, steps=3, momentum=0.9).items():
+        assert torch.allclose(s, expected[name] / total, atol=1e-6, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["prospr", "prospr-first-order", "prospr-structured"])
+def test_without_new_data_the_first_batch_is_all_there_is(name):
+    options = {"steps": 3, **({"sparsity": 0.5} if name == "prospr-structured" else {})}
+    batches = data()
+    one = score(make("conv"), name, batches, new_data=False, **options)
+    alone = score(make("conv"), name, batches[:1], **options)
+    assert all(torch.equal(one[layer], alone[layer]) for layer in one)
+
+
+def test_on_resnet20_the_steps_diverge_in_evaluation_mode_and_are_refused():
+    """BatchNorm's running statistics are 0 and 1 at initialisation: nothing keeps activations from growing."""
+    digits = load_dataset("digits")
+    model = build_model("resnet20", digits.num_classes, digits.input_shape, 0)
+    batches = list(digits.scoring_batches(torch.Generator().manual_seed(0), limit=200))
+    message = "diverges: the loss after .* is (nan|inf) .*mode 'train'"
+    with pytest.raises(AutosparseError, match=message):
+        score(model, "prospr", batches, mode="eval")
+    with pytest.raises(AutosparseError, match=message):
+        score(model, "prospr-first-order", batches, steps=3, mode="eval")
+    assert all(s.isfinite().all() for s in score(model, "prospr", batches).values())

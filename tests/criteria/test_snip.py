@@ -13,10 +13,11 @@ from autosparse.masks import prunable
 from autosparse.models import build_model
 
 
+@pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("net", NETS)
-def test_it_is_the_derivative_of_the_loss_by_the_mask(net):
+def test_it_is_the_derivative_of_the_loss_by_the_mask(net, mode):
     """By central differences, on every kind of network."""
-    network, (x, y), step = make(net), small_data()[0], 1e-6
+    network, (x, y), step = make(net).train(mode == "train"), small_data()[0], 1e-6
     expected = {}
     for name, weight in prunable(network).items():
         expected[name] = torch.zeros_like(weight)
@@ -28,7 +29,7 @@ def test_it_is_the_derivative_of_the_loss_by_the_mask(net):
             weight.data.view(-1)[index] = original
             expected[name].view(-1)[index] = abs(losses[0] - losses[1]) / (2 * step)
     total = sum(e.sum() for e in expected.values())
-    for name, s in score(network, "snip", [(x, y)]).items():
+    for name, s in score(network, "snip", [(x, y)], mode=mode).items():
         assert torch.allclose(s, expected[name] / total, atol=1e-7, rtol=1e-4)
 
 

@@ -69,7 +69,7 @@ def test_prospr_structured_is_the_derivative_of_the_loss_after_training_by_a_gat
                     weight.view(len(weight), size, -1)[:, channel] *= 1 + sign * STEP
                 losses.append(loss_after_training(gated, batches, **settings))
             expected.append(abs(losses[0] - losses[1]) / (2 * STEP))
-    found = channel_scores(model, net, "prospr-structured", batches, **settings)
+    found = channel_scores(model, net, "prospr-structured", batches, first_buffer="differentiated", **settings)
     torch.testing.assert_close(found.double(), torch.tensor(expected).double() / sum(expected), rtol=1e-4, atol=1e-6)
 
 

@@ -41,7 +41,8 @@ def magnitudes(network):
 
 
 def snip_of(network):
-    """|w * mean gradient| over all examples of the batches."""
+    """|w * mean gradient| over all examples of the batches, in evaluation mode."""
+    network.eval()
     x, y = (torch.cat(part) for part in zip(*data(batches=1), strict=True))
     weights = prunable(network)
     gradients = torch.autograd.grad(F.cross_entropy(network(x), y), list(weights.values()))

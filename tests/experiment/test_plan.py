@@ -116,3 +116,22 @@ def test_a_million_cells_by_mistake_are_refused_at_once():
     million = {**grid(), "seeds": list(range(1000)), "sparsities": [place / 1001 for place in range(1, 1001)]}
     with pytest.raises(AutosparseError, match=r"more than 200,000: split it up"):
         plan_of(grid=million)
+
+
+def test_the_mode_of_gradients_and_criteria_can_be_set_and_is_part_of_the_id_where_it_is_not_the_default():
+    plain, same, other = (
+        IrpTask(model="lenet-300-100", dataset="digits", **given)
+        for given in ({}, {"gradient_mode": "eval"}, {"gradient_mode": "train"})
+    )
+    assert plain.id == same.id != other.id
+    assert "gradient_mode" not in plain.spec
+    methods = ["snip", {"criterion": "snip", "name": "in-training-mode", "options": {"mode": "train"}}]
+    cells = [planned.task for planned in plan_of(grid=grid(methods=methods, seeds=[0])).cells]
+    assert [cell.options for cell in cells] == [{}, {}, {"mode": "train"}, {"mode": "train"}]
+    assert len({cell.id for cell in cells}) == 4
+    for wrong in (
+        {"criterion": "snip", "options": {"mode": "evaluate"}},
+        {"criterion": "magnitude", "options": {"mode": "eval"}},
+    ):
+        with pytest.raises(AutosparseError, match="mode"):
+            plan_of(grid=grid(methods=[wrong]))

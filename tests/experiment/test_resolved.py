@@ -91,9 +91,8 @@ def test_a_value_that_is_given_does_not_change_with_its_default(store, revised):
 def test_a_revision_that_changes_makes_old_records_of_that_criterion_another_tasks(store, revised):
     cells = [cell_of("snip"), cell_of("grasp")]
     trunk = IrpTask(**NETWORK)
-    for task in cells:
+    for task in (*cells, trunk):
         store.finish(task, {}, {})
-    write_old(store, trunk, {"accuracy": []})
     revised("snip", revision=2)
     assert store.finished([*cells, trunk]) == {cells[1].id}
     assert {str(d) for c in changed_records([*cells, trunk], store).values() for d in c.values} == {
@@ -102,10 +101,10 @@ def test_a_revision_that_changes_makes_old_records_of_that_criterion_another_tas
 
 
 def test_a_new_option_orphans_no_old_record(store, revised):
-    old, new = cell_of("snip"), cell_of("grasp")
+    old, new = cell_of("force"), cell_of("grasp")
     write_old(store, old, {})
     store.finish(new, {}, {})
-    for name in ("snip", "grasp"):
+    for name in ("force", "grasp"):
         revised(name, defaults={"novel": True})
     assert resolve(old)["options"]["novel"] is True
     assert store.finished([old, new]) == {old.id, new.id}
@@ -121,7 +120,9 @@ def test_a_record_of_version_0_1_0_means_what_it_meant_then(store, revised):
         "optimizer": "adam", "lr": 0.0012, "milestones": [60, 120], "drop": 0.2, "weight_decay": 0.0005,
         "epochs": 3, "batch_size": 128, "augmentation": "none",
     }  # fmt: skip
-    assert (found["options"], found["criterion_revision"], found["score_examples"]) == ({"rounds": 60}, 1, 5120)
+    assert (found["options"], found["criterion_revision"], found["score_examples"]) == (
+        {"rounds": 60, "mode": "train"}, 1, 5120,
+    )  # fmt: skip
     assert store.record(cell) is None
 
 

@@ -141,9 +141,42 @@ def test_param_is_the_initial_weight(run):
 
 def test_grad_is_that_of_the_initial_weights_over_the_train_split(tiny_digits):
     model, (x, y) = fresh(), next(tiny_digits.train.batches(200))
-    gradients = torch.autograd.grad(F.cross_entropy(model(x), y), list(prunable(model).values()))
+    gradients = torch.autograd.grad(F.cross_entropy(model.eval()(x), y), list(prunable(model).values()))
     survival = rewind_prune(fresh(), tiny_digits, score_examples=None, **RUN)
     torch.testing.assert_close(list(survival.grad.values()), list(gradients))
+
+
+def test_on_request_grad_is_taken_in_training_mode_whatever_mode_the_model_is_in(tiny_digits):
+    model, (x, y) = fresh(), next(tiny_digits.train.batches(200))
+    gradients = torch.autograd.grad(F.cross_entropy(model.train()(x), y), list(prunable(model).values()))
+    survival = rewind_prune(fresh().eval(), tiny_digits, score_examples=None, gradient_mode="train", **RUN)
+    torch.testing.assert_close(list(survival.grad.values()), list(gradients))
+
+
+def test_each_submodule_is_back_in_its_mode(tiny_digits):
+    model = fresh()
+    model[2].eval()
+    rewind_prune(model, tiny_digits, **RUN)
+    assert [module.training for module in model] == [True, True, False, True, True]
+
+
+def test_the_modes_stand_in_the_provenance(run, tiny_digits):
+    assert (run.survival.gradient_mode, run.survival.provenance["criterion_mode"]) == ("eval", "eval")
+    other = rewind_prune(fresh(), tiny_digits, gradient_mode="train", mode="train", **RUN)
+    assert (other.gradient_mode, other.provenance["criterion_mode"]) == ("train", "train")
+
+
+def test_an_unknown_gradient_mode_is_refused(tiny_digits):
+    with pytest.raises(AutosparseError, match="unknown gradient_mode 'evaluate': did you mean 'eval'"):
+        rewind_prune(fresh(), tiny_digits, gradient_mode="evaluate", **RUN)
+
+
+def test_an_initial_gradient_that_is_not_finite_is_refused_before_any_training(tiny_digits):
+    model = fresh()
+    with torch.no_grad():
+        model[4].weight.fill_(3e38)
+    with pytest.raises(AutosparseError, match=r"g_0 in mode 'eval' are not finite"):
+        rewind_prune(model, tiny_digits, **RUN)
 
 
 def test_score_examples_limits_what_the_gradient_sees(tiny_digits):

@@ -67,6 +67,19 @@ def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
     assert snip["parameters"] == snip["total"] + 300 + 100 + 10  # and the biases
 
 
+def test_a_cell_tells_which_weights_no_mask_covers(tmp_path):
+    plain, attending = (
+        results([cell("magnitude", 0.5, model=model)], tmp_path)[0]
+        for model in ("lenet-300-100", "tests.runner.narrow_models:transformer")
+    )
+    assert plain["left_out"] == {"names": [], "share": 0.0}
+    assert attending["left_out"] == {"names": ["position"], "share": 32 / attending["parameters"]}
+    assert attending["density_by_layer"].keys() >= {"layer.self_attn.in_proj_weight", "embed.weight"}
+    assert attending["total"] == 8 * 4 + (12 + 4) * 4 + 2 * 8 * 4 + 4 * 10
+    assert 0 < attending["effective_kept"] <= attending["kept"]
+    assert attending["flops_dense"] > 0
+
+
 def test_networks_are_scored_once_for_all_sparsities(tmp_path, monkeypatch):
     scored = []
     snip = CRITERIA["snip"]

@@ -45,9 +45,8 @@ def features(network, tmp_path_factory):
 
 
 def scorer_of(name, inputs=("param", "grad"), costly=False):
-    scorer = Scorer(
-        name, inputs, Standardisation((0.0,) * len(inputs), (0.1,) * len(inputs)), build_backbone(name, len(inputs), 0)
-    )
+    scaling = Standardisation((0.0,) * len(inputs), (0.1,) * len(inputs))
+    scorer = Scorer(name, inputs, scaling, build_backbone(name, len(inputs), 0), provenance={"gradient_mode": "eval"})
     if name == "conditional-mean":
         axis = torch.linspace(-3, 3, 129)
         scorer.network.nodes.copy_(axis.expand(2, -1))
@@ -84,6 +83,14 @@ def test_streamed_masks_are_those_of_the_model_in_memory(
     )
     assert np.array_equal(np.concatenate([t["score"].to_numpy() for t in found if "score" in t.column_names]), flat)
     assert sum(t["keep"].to_numpy().sum() for t in found if "keep" in t.column_names) == expected.kept
+
+
+def test_features_of_the_other_mode_are_refused_by_name(stream, network, tmp_path):
+    folder = save_features(*network, tmp_path / "set", mode="train")
+    with pytest.raises(AutosparseError, match=r"gradient_mode of .*/set is 'train', but the scorer learned .* 'eval'"):
+        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", settings())
+    assert not (tmp_path / "out").exists()
+    stream.score_shards(scorer_of("mlp", ("param",)), folder, tmp_path / "out", settings())  # reads no gradient
 
 
 def test_scores_say_what_they_are_of(stream, features, tmp_path):

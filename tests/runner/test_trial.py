@@ -14,8 +14,10 @@ from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Survival
-from autosparse.runner.trial import Trial, run_trial, tried
+from autosparse.runner import trial as module
+from autosparse.runner.trial import Trial, finish_sweep, run_trial, tried
 from autosparse.runner.trial_origin import keep_for
+from autosparse.training import Execution
 
 SPACE = {"lr": {"uniform": (0.001, 0.1)}}
 DOWNSTREAM = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": {"epochs": 1}}
@@ -254,6 +256,35 @@ def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_pa
     measured = [numbers["epoch"] for numbers in trial.history if "test_accuracy" in numbers]
     assert measured == [1, 2, 4, 5]
     assert trial.value == trial.history[-1]["test_accuracy"] > 0
+
+
+def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record_says_so(
+    tmp_path, survival, tiny_digits, monkeypatch
+):
+    losses = []
+
+    def watched(*given, **options):
+        for done in run_cells(*given, **options):
+            losses.extend(result["history"]["train_loss"] for _, result in done)
+            yield done
+
+    run_cells = module.run_cells
+    monkeypatch.setattr(module, "run_cells", watched)
+    sweep = sweep_of(downstream=DOWNSTREAM, fit={"epochs": 1, "batch_size": 512})
+    environment = {"device_name": "some processor", "gpus_per_job": 0.0}
+    for precision in ("float32", "bfloat16"):
+        store = Store(tmp_path / precision)
+        trial, execution = trial_of(store, sweep), Execution(precision)
+        run_trial(trial, lambda: [survival], tiny_digits, "cpu", environment, print, execution=execution)
+        finish_sweep(sweep, [trial_of(store, sweep)], store, 1.0, {"gpus_per_job": 0.0})  # as another process reads it
+        record = store.record(sweep)
+        assert record["environment"] == environment
+        assert store.record(trial.task)["environment"] == environment
+        assert (record["result"]["device"], record["result"]["precision"]) == ("cpu", precision)
+        assert record["result"]["dataset_fingerprint"] == tiny_digits.fingerprint
+        [row] = record["result"]["trials"]
+        assert (row["device_name"], row["precision"]) == ("some processor", precision)
+    assert losses[0] != losses[1]
 
 
 def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path, survival):

@@ -187,3 +187,21 @@ def test_a_write_that_fails_leaves_nothing(model, tmp_path):
     with pytest.raises(AutosparseError):
         save_features(model, [], tmp_path / "features")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_features_say_the_mode_of_their_gradients(mode, batches, tmp_path):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(9, 20), nn.BatchNorm1d(20), nn.Dropout(), nn.Linear(20, 5))
+    model[2].eval()
+    shards = open_features(save_features(model, batches, tmp_path / "features", mode=mode))
+    assert [module.training for module in model] == [True, True, False, True]
+    expected = survival_features(model, batches, nn.functional.cross_entropy, ("grad",), mode)["grad"]
+    found = gathered(shards, ("grad",))["grad"]
+    assert shards.gradient_mode == mode
+    assert mode == "train" or torch.equal(found, expected)  # dropout draws in training mode
+
+
+def test_an_unknown_mode_of_features_is_refused(model, batches, tmp_path):
+    with pytest.raises(AutosparseError, match="unknown mode 'test': known: eval, train"):
+        save_features(model, batches, tmp_path / "features", mode="test")
