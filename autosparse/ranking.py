@@ -14,8 +14,12 @@ def refuse_zeros(scores: Iterable[Tensor], whose: str) -> None:
     :param whose: completes "every score of ...".
     :raises AutosparseError: where all of them are 0.
     """
-    ranked = [score for score in scores if score.numel()]
-    if ranked and not any(score.any() for score in ranked):
+    some = False
+    for score in scores:
+        if score.any():
+            return
+        some = some or score.numel() > 0
+    if some:
         raise AutosparseError(
             f"every score of {whose} is 0, so nothing can be ranked: the network's output depends on no single weight, "
             "as with a last layer of zeros, or after a layer has lost all its weights; initialise it otherwise, or "

@@ -12,6 +12,8 @@ PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
 """Of ``nn.MultiheadAttention``: the three of one width stacked in the first, or each by itself."""
+RULE = 2
+"""The version of :func:`prunable`: 1 knew Linear and Conv layers alone."""
 SHOWN = 3
 """How many names of what is left out are spelt out."""
 
@@ -52,12 +54,12 @@ def stacked(model: nn.Module) -> dict[str, int]:
 
 
 def prunable_rule(model: nn.Module) -> int:
-    """The version of :func:`prunable` that ``model``'s results depend on: 2 where it has weights that 1 left out.
+    """The first version of :func:`prunable` that gives what today's does for ``model``.
 
-    Version 1 knew Linear and Conv layers alone, so networks without attention and ConvTranspose are as they were.
+    1 for networks without attention and ConvTranspose, which are as they were.
     """
     known = {id(module.weight) for module in model.modules() if isinstance(module, PLAIN)}
-    return 1 if all(id(weight) in known for weight in prunable(model).values()) else 2
+    return 1 if all(id(weight) in known for weight in prunable(model).values()) else RULE
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,8 @@ class LeftOut:
         return {"names": list(self.names), "share": self.share}
 
     def __str__(self) -> str:
+        if not self:
+            return "nothing"
         more = len(self.names) - SHOWN
         listed = ", ".join(self.names[:SHOWN]) + (f" and {more} more" if more > 0 else "")
         return f"{listed} ({100 * self.share:.2g} % of the parameters)"

@@ -57,6 +57,7 @@ def test_nothing_is_left_out_of_networks_of_linear_conv_and_normalisation():
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
     assert left_out(net) == LeftOut()
     assert not left_out(net)
+    assert str(left_out(net)) == "nothing"
 
 
 def test_an_embedding_that_shares_the_weight_of_a_layer_is_not_left_out():

@@ -90,6 +90,8 @@ def irp(
             )
     for failed, reason in outcome.failed:
         talk.warn(f"{failed.label} ({failed.task.id}) failed: {reason}")
+    for left, reason in outcome.to_do:
+        talk.warn(f"{left.label} ({left.task.id}) is not done: {reason}")
     if as_json:
         common.emit(rows)
     else:
@@ -97,7 +99,7 @@ def irp(
             typer.echo(
                 f"{row['folder']}: {row['kept']} of {row['total']} weights left, accuracy {row['accuracy'][-1]:.2f} %"
             )
-    raise typer.Exit(1 if outcome.failed else 0)
+    raise typer.Exit(0 if outcome.whole else 1)
 
 
 def _shown(result: dict[str, Any]) -> dict[str, Any]:

@@ -152,10 +152,13 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
 
     talk, store = Talk(), Store(settings.storage)
     outcome = run_plan(plan, settings, talk, only or STAGES)
-    talk.say(f"{plan.name}: {outcome.done} done, {outcome.found} found finished, {len(outcome.failed)} failed")
-    for reason, count in Counter(reason for _, reason in outcome.failed).items():
-        example = next(p for p, r in outcome.failed if r == reason)
-        talk.warn(f"{count} failed, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
+    counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
+    counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
+    talk.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
+    for word, left in (("failed", outcome.failed), ("still to do", outcome.to_do)):
+        for reason, count in Counter(reason for _, reason in left).items():
+            example = next(p for p, r in left if r == reason)
+            talk.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
     for planned in plan.scorers:
         for warning in _warnings(store.record(planned.task)):
             talk.warn(f"scorer {planned.label}: {warning}")
@@ -165,17 +168,20 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
         talk.say("what failed is left alone by the next run, unless it has --retry-failed")
     if plan.irp:
         talk.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
+    code = 0 if outcome.whole else 1
     if quiet:
-        return 1 if outcome.failed else 0
+        return code
     if as_json:
-        failed = [
-            {"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in outcome.failed
-        ]
-        common.emit({"experiment": plan.name, "found": outcome.found, "done": outcome.done, "failed": failed})
-    elif sum(p.task.kind == "cell" for p, _ in outcome.failed) < len(plan.cells):
+        told = {"experiment": plan.name, "found": outcome.found, "done": outcome.done}
+        common.emit({**told, "failed": _listed(outcome.failed), "to_do": _listed(outcome.to_do)})
+    elif sum(p.task.kind == "cell" for p, _ in (*outcome.failed, *outcome.to_do)) < len(plan.cells):
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)
-    return 1 if outcome.failed else 0
+    return code
+
+
+def _listed(left: list[tuple[Any, str]]) -> list[dict[str, str]]:
+    return [{"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in left]
 
 
 def _left_out(plan: Any, store: Any) -> dict[str, Any]:
@@ -204,7 +210,7 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     from autosparse.experiment.store import Store
     from autosparse.experiment.superseded import changed_records
     from autosparse.plugins import Withheld, withheld
-    from autosparse.runner.changed import told as changes_told
+    from autosparse.runner.changed import told
 
     store, code = Store(storage), withheld() or Withheld()
     stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
@@ -220,10 +226,10 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
         for stage, tasks in listed.items()
     }
     if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
-        typer.echo(changes_told(changed.values()), err=True)
+        typer.echo(told(changed.values()), err=True)
     if as_json:
-        told = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
-        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **told})
+        own = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
+        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **own})
         return
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():

@@ -184,7 +184,8 @@ def score(
             raise
     whose = f"criterion {name!r}" + (f" in mode {mode!r}" if mode else "")
     require_finite(scores, f"scores of {whose}", marks=chosen.marks)
-    refuse_zeros((s[s > -torch.inf] for s in scores.values()), whose)
+    if "sparsity" not in chosen.options:  # those that take it prune by themselves, and look where they rank
+        refuse_zeros(scores.values(), whose)
     return scores
 
 

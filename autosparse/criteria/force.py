@@ -16,6 +16,7 @@ def force(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, ro
     theta is the weight at initialisation, also where it is pruned, and the gradient that of the network as pruned so
     far, so that a weight whose return would help scores high (de Jorge et al. eq. 6). Geometric schedule as in
     Iter-SNIP; each round takes the next batch. Scores have the weight's shape, -inf where the last round prunes.
+    In training mode by default, as in the authors' code (github.com/naver/force).
     """
     data, initial = in_turn(batches), weights_of(model)
 

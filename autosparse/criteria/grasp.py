@@ -22,7 +22,8 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive 
     g is the gradient and H the Hessian of the mean loss over all examples with respect to the prunable weights
     (Wang et al. eq. 8, Algorithm 1). Their removal score is -theta * H g and its highest are removed, so the score
     to keep is its negative. The product is exact, by double backward, over the same batches as g: two passes.
-    Scores have the weight's shape and either sign.
+    Scores have the weight's shape and either sign. In training mode by default, as in the authors' code
+    (github.com/alecwangcq/GraSP, pruner/GraSP.py, where ``.eval()`` is commented out).
 
     :param temperature: divides the logits (the authors' code uses 200; their paper, and the default here, 1).
     """

@@ -19,7 +19,7 @@ def grasp_mb(model: nn.Module, batches: Batches, loss: Loss, temperature: Positi
     """Mean over batches of each batch's theta * (H g), with H and g of that batch alone.
 
     Unlike ``grasp`` on several batches, which multiplies the mean Hessian with the mean gradient. Scores have the
-    weight's shape and either sign.
+    weight's shape and either sign. In training mode by default, like ``grasp``.
 
     :param temperature: as in ``grasp``.
     """

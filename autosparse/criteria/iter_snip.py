@@ -16,7 +16,8 @@ def iter_snip(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity
     """SNIP on what is left, round by round, along a geometric schedule; a pruned weight does not come back.
 
     Round t keeps a share (1 - sparsity) ** (t / rounds) (de Jorge et al. eq. 8) and takes the next batch. Scores have
-    the weight's shape: the last round's saliency of what stays, -inf elsewhere.
+    the weight's shape: the last round's saliency of what stays, -inf elsewhere. In training mode by default, as in the
+    authors' code (github.com/naver/force).
     """
     data = in_turn(batches)
     return prune_in_rounds(model, geometric_sparsities(sparsity, rounds), lambda *_: snip(model, [next(data)], loss))

@@ -56,10 +56,15 @@ def rounds_of(
         with masked(model, masks):
             scores = score_round(i, masks)
         require_finite(scores, f"scores of round {i + 1}")
-        ranked = scores if revive else {name: score[masks[name]] for name, score in scores.items()}
-        refuse_zeros(ranked.values(), f"the {masks.kept} weights left of {masks.total}")
+        refuse_zeros(_ranked(scores, None if revive else masks), f"the {masks.kept} weights left of {masks.total}")
         masks = Masks.from_scores(scores, sparsity, within=None if revive else masks)
         yield masks, scores
+
+
+def _ranked(scores: Scores, within: Masks | None) -> Iterator[Tensor]:
+    """The scores that decide, layer by layer: those of the weights ``within``."""
+    for name, score in scores.items():
+        yield score if within is None else score[within[name].to(score.device)]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ def snip(model: nn.Module, batches: Batches, loss: Loss, reinit: bool = False, s
 
     With c the mask, dL/dc at c = 1 is theta * dL/dtheta (Lee et al. eq. 4-5; ProsPr eq. 1-2). Over several
     batches L is the mean loss of all their examples. Scores have the weight's shape, are at least 0 and
-    sum to 1 over the network.
+    sum to 1 over the network. In evaluation mode by default, as in the authors' code
+    (github.com/namhoonlee/snip-public, snip/prune.py).
 
     :param reinit: score a Kaiming-normal re-initialised copy of the network instead of the network itself, as some
         published code does.

@@ -17,7 +17,8 @@ def snip_it(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, 
 
     Sparsities are s - (s - 1/2) / 2^i for i = 0..steps, then s, as in the authors' code; a target s of at most 1/2
     is reached at once. A pruned weight does not come back; each round takes the next batch. Scores have the
-    weight's shape: the last round's saliency of what stays, -inf elsewhere.
+    weight's shape: the last round's saliency of what stays, -inf elsewhere. In evaluation mode by default, as there
+    (github.com/StijnVerdenius/SNIP-it, models/criterions/SNIP.py).
     """
     halving = [sparsity - (sparsity - 0.5) * 0.5**i for i in range(steps + 1)] if sparsity > 0.5 else []
     data = in_turn(batches)

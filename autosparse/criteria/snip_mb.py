@@ -19,6 +19,7 @@ def snip_mb(model: nn.Module, batches: Batches, loss: Loss, reinit: bool = False
 
     Unlike ``snip`` on several batches, the absolute value is taken before the mean: gradients that differ in sign from
     batch to batch do not cancel. Scores have the weight's shape, are at least 0 and sum to 1 over the network.
+    In training mode by default, as in de Jorge et al.'s code (github.com/naver/force).
 
     :param reinit, seed: as in ``snip``.
     """

@@ -21,7 +21,8 @@ def snip_structured(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sp
     """|dL/dc| / sum with one gate c per channel: whole channels whose removal changes the loss most stay.
 
     ``sparsity`` is the share of removable channels that go (see :func:`autosparse.channels.select_channels`). Scores
-    are those of :func:`channel_sensitivity`, float32 of the weight's shape, -inf where pruned.
+    are those of :func:`channel_sensitivity`, float32 of the weight's shape, -inf where pruned. In training mode by
+    default, as in the SNIP of one of van Amersfoort et al. (github.com/mil-ad/snip); of their own code none was found.
     """
     groups = channel_groups(model)
     scores = channel_sensitivity(model, groups, batches, loss)

@@ -24,7 +24,8 @@ def three_sp(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity)
 
     The sensitivity is that of ``snip-structured``, the cost the multiply-accumulates that the channel takes in all
     layers that compute or read it: sensitivity per operation saved. ``sparsity`` is the share of removable channels
-    that go (see :func:`autosparse.channels.select_channels`). Scores have the weight's shape, -inf where pruned.
+    that go (see :func:`autosparse.channels.select_channels`). Scores have the weight's shape, -inf where pruned. In
+    training mode by default, like ``snip-structured``.
     """
     return _three_sp(model, batches, loss, sparsity)[0]
 

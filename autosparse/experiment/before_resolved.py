@@ -7,6 +7,7 @@ whose default does something else stands in here, with the value that stands for
 whose default changes later, with the first one.**
 """
 
+from collections.abc import Collection
 from typing import Any
 
 Values = dict[str, Any]
@@ -121,6 +122,20 @@ UNPRUNED = ("dense", "irp")
 TRAINED = ("epochs", "batch_size", "lr")
 UNTRAINED = ("conditional-mean",)
 """Backbones of which ``TRAINED`` says nothing."""
+
+
+OUTPUT, INPUTS = "out_proj.weight", ("in_proj_weight", "q_proj_weight")
+"""Of ``nn.MultiheadAttention``: the weight that always could be pruned, and those that once could not."""
+
+
+def prunable_rule(layers: Collection[str]) -> int:
+    """By which version of :func:`autosparse.weights.prunable` a record came about that does not say so.
+
+    :param layers: the prunable weights that it names. Version 1 left out the projections of attention. It left out
+        ConvTranspose, too, which does not show; that was never in a network of ours.
+    """
+    attentions = [layer.removesuffix(OUTPUT) for layer in layers if f".{layer}".endswith(f".{OUTPUT}")]
+    return 2 if all(any(f"{own}{name}" in layers for name in INPUTS) for own in attentions) else 1
 
 
 def filled(kind: str, values: Values) -> Values:

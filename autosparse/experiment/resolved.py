@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from autosparse.criteria import CRITERIA
-from autosparse.experiment.before_resolved import UNPRUNED, filled
+from autosparse.experiment.before_resolved import UNPRUNED, filled, prunable_rule
 from autosparse.experiment.tasks import GIVEN, Cell, IrpTask, ScorerTask, Task
+from autosparse.weights import RULE
 
 
 class Difference(NamedTuple):
@@ -34,6 +35,7 @@ def resolve(task: Task) -> dict[str, Any]:
     values = task.model_dump(mode="json")
     if isinstance(task, Cell | IrpTask):
         values |= _criterion(task.criterion, values["options"])
+        values["prunable_rule"] = RULE
     if isinstance(task, Cell) and task.irp is not None:
         values["irp"] |= _criterion(task.irp.criterion, values["irp"]["options"])
     if isinstance(task, ScorerTask) and task.sweep is not None:
@@ -62,7 +64,9 @@ def _plain(value: Any) -> Any:
 
 def resolved_of(record: Mapping[str, Any]) -> dict[str, Any]:
     """What the task of a record was when the record was written, whatever the defaults are today."""
-    return filled(record["kind"], record.get("resolved") or record["spec"])
+    found = filled(record["kind"], record.get("resolved") or record["spec"])
+    layers = record.get("result", {}).get("density_by_layer")
+    return found if layers is None else {"prunable_rule": prunable_rule(layers), **found}
 
 
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:

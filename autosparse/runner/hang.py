@@ -16,6 +16,8 @@ LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 """Seconds between two looks at the time, and between two at the signs of life of who reports nothing."""
 AWAKE = 5.0
 """Seconds between two looks beyond which the driver itself was held up: those do not count."""
+STARTS = 300.0
+"""Seconds that a worker has at least to start: it gives no sign of life yet, and a busy machine takes a minute."""
 TOLD = 60.0
 """Seconds of silence that are worth a word."""
 
@@ -33,6 +35,8 @@ class Hangs(tune.Callback):
         self.marks: dict[str, bytes | None] = {}
         self.told: dict[str, str] = {}
         """Names of those that are said to be silent."""
+        self.starting: dict[str, float] = {}
+        """Seconds for which actors have had a process and were not ready."""
         self.looked = self.asked = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -52,6 +56,7 @@ class Hangs(tune.Callback):
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune where its worker has died, and another will take it up."""
+        self.where.pop(trial.trial_id, None)
         self._hush(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -73,6 +78,7 @@ class Hangs(tune.Callback):
         if now - self.asked >= ASK_EVERY:
             self.asked = now
             self._ask(held)
+            self._look_at_those_that_start()
         for own, trial in held.items():
             if seconds := self.signs.too_long(own):
                 self._end(trial, seconds)
@@ -89,6 +95,18 @@ class Hangs(tune.Callback):
                 self.told[own] = _called(trial)
                 self.on_event({"trial_id": own, "silent": before, "job": self.told[own]})
 
+    def _look_at_those_that_start(self) -> None:
+        """A process may hang before Tune knows its actor: as it takes in the code, say."""
+        found = _starting()
+        self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
+        for actor, seconds in self.starting.items():
+            if self.signs.patience and seconds > max(self.signs.patience, STARTS):
+                core = ray._private.worker.global_worker.core_worker
+                core.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
+                self.starting[actor] = 0.0
+                told = f"process {found[actor]} has not begun its work for {duration(seconds)}"
+                self._warn(f"{told}: it is ended, and another is started")
+
     def _has_moved(self, own: str) -> bool:
         try:
             mark = pulse.seen(own)
@@ -104,18 +122,27 @@ class Hangs(tune.Callback):
         where = self.where.get(own, "")
         self.signs.end(own)
         ray.kill(trial.temporary_state.ray_actor)
-        self.on_event(
-            {
-                "warning": f"{_called(trial)}{where} has {hung} for {duration(seconds)}: its worker is ended, and its "
-                f"work is tried again ({VARIABLE} says how long to wait)"
-            }
-        )
+        told = f"{_called(trial)}{where} has {hung} for {duration(seconds)}"
+        self._warn(f"{told}: its worker is ended, and its work is tried again")
+
+    def _warn(self, told: str) -> None:
+        self.on_event({"warning": f"{told} ({VARIABLE} says how long to wait)"})
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Called by Tune at the end."""
         with contextlib.suppress(Exception):  # Ray has gone with all that it kept
             for trial in trials:
                 pulse.forget(trial.trial_id)
+
+
+def _starting() -> dict[str, int]:
+    """Actors that have a process and are not ready yet, and its id; the driver has no others than Tune's."""
+    try:
+        job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
+        found = ray._private.state.actors(job_id=job, actor_state_name="PENDING_CREATION")
+    except Exception:  # Ray does not answer, or is reached through its client
+        return {}
+    return {actor: about["Pid"] for actor, about in found.items() if about["Pid"]}
 
 
 def _in_hand(trial: Any) -> bool:

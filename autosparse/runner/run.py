@@ -5,7 +5,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
@@ -15,6 +14,7 @@ from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
 from autosparse.runner.cost import Costs, extent_of
+from autosparse.runner.outcome import Outcome, outcome_of, ready, unfinished
 from autosparse.runner.progress import Talk
 from autosparse.runner.session import idle_gpus, ray_session
 from autosparse.runner.settings import Settings
@@ -24,24 +24,8 @@ from autosparse.runner.summary import summarise
 from autosparse.runner.tally import Event, Tally
 from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import FAILED, FINISHED, KILLED, RUNNING, Tracker
+from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left: which tasks were found finished, done now, or are not done, and why."""
-
-    found: int
-    done: int
-    failed: list[tuple[Planned[Task], str]]
-
-
-def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[Task]]:
-    """Those without a whole record."""
-    finished = store.finished(p.task for p in planned)
-    return [p for p in planned if p.task.id not in finished]
-
 
 STAGES = {
     "irp": "iterative rewind pruning",
@@ -58,7 +42,7 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
     :param only: some of STAGES; what they build on must be finished or among them.
 
     Bad settings (an unwritable folder, missing data, an absent server) are told of before anything starts.
-    A task that fails is recorded and the rest goes on, but for what depends on it.
+    A task that fails is recorded and the rest goes on, but for what depends on it, which stays to do.
     """
     store = Store(settings.storage)
     store.prepare()
@@ -120,13 +104,10 @@ def _finish(
     talk: Talk,
 ) -> Outcome:
     """See that MLflow has it all, and tell what has become of it."""
-    left = unfinished(asked, store)
-    ready = {p.task.id for p in _ready(left, store, plan)}
-    failed = [(p, _reason(p.task, store, p.task.id in ready)) for p in left]
-    finish(tracker, plan, _told(plan, store, tracker), FAILED if failed else FINISHED, talk.warn)
+    outcome, status = outcome_of(asked, todo, store, plan)
+    finish(tracker, plan, _told(plan, store, tracker), status, talk.warn)
     talk.guard(lambda: write_cell_table(tracker))
-    done = len(todo) - len({p.task.id for p in todo} & {p.task.id for p in left})
-    return Outcome(len(asked) - done - len(left), done, failed)
+    return outcome
 
 
 def _told(plan: Plan, store: Store, tracker: Tracker) -> Record:
@@ -163,7 +144,7 @@ def _do(
         for stage, planned in stages.items():
             wanted = [p for p in planned if p.task.id in settled.pending]
             settled.todo += superseded(wanted, settled.todo, store, tracker, talk)
-            missing = {p.task.id: p for p in _ready(unfinished(wanted, store), store, plan)}
+            missing = {p.task.id: p for p in ready(unfinished(wanted, store), store, plan)}
             if not missing:
                 continue
             tasks = [p.task for p in missing.values()]
@@ -219,16 +200,3 @@ def _listener(
                 spool(planned[task_id])
 
     return on_event
-
-
-def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
-    """Those whose inputs are finished; the others would fail for a reason told elsewhere."""
-    done = store.finished(p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers))
-    return [p for p in planned if set(p.task.inputs) <= done]
-
-
-def _reason(task: Task, store: Store, ready: bool) -> str:
-    failure = store.failure(task)
-    if failure is not None:
-        return str(failure["error"])
-    return "interrupted, or its worker died; run again to go on" if ready else "what it builds on is not finished"

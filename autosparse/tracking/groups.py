@@ -8,17 +8,18 @@ Two cells belong together where these are the same:
   fingerprint.
 
 A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
-param: revision 1 of its criterion, and the default of an option of its criterion. A run that does not tell its
-fingerprint counts as done on the same data as the others of that name, unless those are of several.
+param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer. A run
+that does not tell its fingerprint counts as done on the same data as the others of that name, unless those are of
+several.
 """
 
 import functools
-import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autosparse.criteria import CRITERIA
+from autosparse.experiment.before_resolved import OPTIONS, REVISION
 from autosparse.experiment.tasks import GIVEN
 from autosparse.tracking.runs import Run
 
@@ -144,12 +145,11 @@ def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     criterion = params.get(f"{prefix}criterion", "")
     if criterion not in CRITERIA:  # dense, a branch, or one of a plugin
         return {}
-    parameters = inspect.signature(CRITERIA[criterion].function).parameters
-    options = {name: parameters[name].default for name in CRITERIA[criterion].options if name not in GIVEN}
-    told = {name: str(value) for name, value in options.items() if value not in (None, inspect.Parameter.empty)}
+    today = {name: value for name, value in CRITERIA[criterion].defaults.items() if name not in GIVEN}
+    options = {**today, **OPTIONS.get(criterion, {})}
     return {
-        f"{prefix}criterion_revision": "1",
-        **{f"{prefix}options.{name}": value for name, value in told.items()},
+        f"{prefix}criterion_revision": str(REVISION),
+        **{f"{prefix}options.{name}": str(value) for name, value in options.items() if value is not None},
     }
 
 

@@ -23,6 +23,8 @@ from autosparse.tracking.trials import log_trials
 
 FAILURE_TAGS = {"error", "traceback", "failed_ms"}
 RUNNING, KILLED = "RUNNING", "KILLED"
+SCHEDULED = "SCHEDULED"
+"""Of an experiment of which something is left to do that no driver is at, such as after a run of one stage."""
 WRITERS = 8
 """Threads that write to a server; a file takes one at a time."""
 WHOLE = "experiment"

@@ -24,6 +24,8 @@ def main() -> None:
     given = json.loads(options)
     report = Report(Path(path), given["device"])
     device = torch.device(given["device"])
+    if device.type == "cpu":
+        torch.set_num_threads(1)  # small work, on a machine that may be busy: threads would wait for each other
     try:
         importlib.import_module(module).check(Options(device.type == "cpu", device, given["data_root"]), report)
     except Skipped as reason:

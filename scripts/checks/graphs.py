@@ -65,7 +65,7 @@ def beside_eager(model: str, data: Dataset, precision: str, found: dict[str, Any
 
     if data.train.device.type == "cuda":
         found["speed"] = side_by_side(
-            model, ("eager", lambda: rate(eager)), lambda: rate(graphed), "steps/s", repetitions=3
+            model, ("eager", lambda: rate(eager)), lambda: rate(graphed), "steps/s", repetitions=2
         ).as_json()
 
 

@@ -21,7 +21,7 @@ SAME = 0.999
 TOLERANCE, CHANNEL_TOLERANCE = 0.01, 0.05
 """Share of the union that may differ in float32 beyond twice what rounding changes; a channel is many weights."""
 NEAR = {"float32": 0.05, "auto": 0.1}
-"""How far a mean training loss may be from the CPU's, relative; and accuracies in points, by a hundredfold of it."""
+"""How far a mean training loss may be from the CPU's, relative; and accuracies in points, by 200 times that."""
 FEW = ("magnitude", "snip", "grasp", "synflow", "3sp-reinit", "irp")
 """What is tried of ResNet-20 on a machine without a GPU."""
 
@@ -97,5 +97,5 @@ def judge_training(mine: dict[str, list[float]], theirs: dict[str, list[float]],
     if abs(loss - expected) > near * expected:
         raise Problem(f"the mean training loss is {loss:.4g}, {expected:.4g} on the CPU")
     accuracy, wanted = mine["test_accuracy"][-1], theirs["test_accuracy"][-1]
-    if abs(accuracy - wanted) > 100 * near:
+    if abs(accuracy - wanted) > 200 * near:
         raise Problem(f"the accuracy is {accuracy:.2f} %, {wanted:.2f} % on the CPU")

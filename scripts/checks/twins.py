@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 import autosparse as asp
-from autosparse.criteria import CRITERIA
+from autosparse.criteria import CRITERIA, one_thread
 from autosparse.seeds import generator
 from autosparse.training import Execution
 from checks.report import Problem
@@ -85,7 +85,8 @@ def masks_of(subject: Subject, case: Case, device: torch.device, kind: str = "fl
     if "training" in CRITERIA[case.name].options:
         given["training"] = asp.Trainer(data, RECIPE, execution=SINGLE)
     if "scorer" in CRITERIA[case.name].options:
-        given["scorer"] = asp.fit_scorer(made_up_survival(3000), epochs=2, batch_size=256)
+        with one_thread(torch.device("cpu")):  # the same scorer in every process
+            given["scorer"] = asp.fit_scorer(made_up_survival(3000), epochs=2, batch_size=256)
     dtype = torch.float64 if kind == "float64" else torch.float32
     batches = [(x.to(dtype), y) for x, y in data.scoring_batches(generator(0, "check"), EXAMPLES)]
     masks = asp.prune(model.to(dtype), case.name, SPARSITY, batches, **given)

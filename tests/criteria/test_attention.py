@@ -13,6 +13,10 @@ from autosparse.masks import Masks, prunable
 MODES = pytest.mark.parametrize("training", [True, False], ids=["training", "evaluation"])
 
 
+def mode(training):
+    return {"mode": "train" if training else "eval"}
+
+
 def gradients(model, x, y):
     weights = list(prunable(model).values())
     return torch.autograd.grad(F.cross_entropy(model(x), y), weights)
@@ -34,7 +38,7 @@ def test_grasp_is_the_change_of_the_gradient_along_itself(net, training):
         ends.append(gradients(model, x, y))
     expected = {name: initial[name] * (up - down) / (2 * step) for name, up, down in zip(weights, *ends, strict=True)}
     for name in ("grasp", "grasp-mb"):
-        scores = score(make(net, training), name, [(x, y)])
+        scores = score(make(net), name, [(x, y)], **mode(training))
         for layer, s in scores.items():
             assert torch.allclose(s, expected[layer], rtol=1e-4, atol=1e-9), (name, layer)
 
@@ -56,7 +60,7 @@ def test_prospr_is_the_derivative_of_the_loss_after_training_by_the_mask(net, tr
             weight.data.view(-1)[index] = original
             expected[name].view(-1)[index] = abs(losses[0] - losses[1]) / (2 * step)
     total = sum(e.sum() for e in expected.values())
-    for name, s in score(model, "prospr", batches, **settings).items():
+    for name, s in score(model, "prospr", batches, first_buffer="differentiated", **settings, **mode(training)).items():
         assert torch.allclose(s, expected[name] / total, atol=1e-6, rtol=1e-4)
 
 

@@ -5,7 +5,7 @@ import torch
 from small_nets import data, make
 from torch import nn, tensor
 
-from autosparse.criteria import CRITERIA, Criterion, prune, score
+from autosparse.criteria import prune
 from autosparse.criteria.rounds import rounds_of
 from autosparse.errors import AutosparseError
 from autosparse.irp import rewind_prune
@@ -63,12 +63,3 @@ def test_rounds_of_rewind_pruning_are_guarded_too(tiny_digits, monkeypatch):
 def test_nan_is_neither_kept_nor_pruned():
     with pytest.raises(AutosparseError, match=r"scores of 'a' contain NaN"):
         Masks.where_scored({"a": tensor([1.0, torch.nan, -torch.inf])})
-
-
-def test_what_a_criterion_pruned_by_itself_does_not_hide_that_the_rest_is_zero(monkeypatch):
-    def own(model, batches, loss, sparsity):
-        return {"weight": tensor([[0.0, -torch.inf, 0, 0]])}
-
-    monkeypatch.setitem(CRITERIA._members, "own", Criterion("own", own, frozenset(), "none"))
-    with pytest.raises(AutosparseError, match="every score of criterion 'own' is 0"):
-        score(nn.Linear(4, 1), "own", sparsity=0.25)

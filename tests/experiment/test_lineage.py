@@ -9,8 +9,8 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields, IrpTask, ScorerTask
 
 NETWORK = {"model": "lenet-300-100", "dataset": "digits"}
-AS_THEN = {**NETWORK, "gradient_mode": "train"}
-"""As version 0.1.0 took g_0."""
+AS_THEN = {**NETWORK, "criterion": "magnitude", "gradient_mode": "train"}
+"""What version 0.1.0 did in the same way as today."""
 IRP = IrpTask(**AS_THEN)
 SCORER = ScorerTask(irp=(IRP.id,))
 CELL = Cell(**NETWORK, criterion="autos", scorer=SCORER.id, sparsity=0.9, seed=0)

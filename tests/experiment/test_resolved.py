@@ -18,6 +18,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import Cell, FitSpec, IrpFields, IrpTask, ScorerTask
 from autosparse.training import Recipe
+from autosparse.weights import RULE
 
 NETWORK = {"model": "lenet-300-100", "dataset": "digits"}
 
@@ -226,3 +227,28 @@ def test_the_fingerprint_of_a_record_does_not_follow_todays_defaults(store, revi
     before = fingerprint(store.written("cell", cell.id))
     revised("force", defaults={"rounds": 7, "novel": 1}, revision=3)
     assert fingerprint(store.written("cell", cell.id)) == before
+
+
+LAYERS = {"plain": ["fc.weight"], "attention": ["head.weight", "layer.out_proj.weight", "layer.in_proj_weight"]}
+
+
+@pytest.mark.parametrize("task", [cell_of("snip"), cell_of("dense"), IrpTask(**NETWORK)], ids=lambda task: task.id)
+def test_old_records_of_networks_with_attention_lack_its_projections_and_are_another_tasks(store, task):
+    write_old(store, task, {"density_by_layer": dict.fromkeys(LAYERS["attention"][:2], 0.5)})
+    assert store.finished([task]) == set()
+    (changed,) = changed_records([task], store).values()
+    assert "prunable_rule 1 -> 2" in [str(difference) for difference in changed.values]
+
+
+@pytest.mark.parametrize("layers", LAYERS.values(), ids=LAYERS)
+def test_old_records_of_other_networks_stand(store, layers):
+    cell = cell_of("random")
+    write_old(store, cell, {"density_by_layer": dict.fromkeys(layers, 0.5)})
+    assert store.finished([cell]) == {cell.id}
+
+
+def test_a_new_record_says_by_which_rule_weights_were_prunable(store):
+    cell = cell_of("random")
+    store.finish(cell, {"density_by_layer": {"out_proj.weight": 0.5}}, {})  # a Linear of that name
+    assert store.written("cell", cell.id)["resolved"]["prunable_rule"] == RULE
+    assert store.finished([cell]) == {cell.id}

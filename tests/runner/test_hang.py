@@ -103,6 +103,36 @@ def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settin
     assert capsys.readouterr().err.count("its worker is ended") == 1
 
 
+class StopsItsReader:
+    """Where a process other than the driver takes it in for the first time, it is stopped."""
+
+    def __init__(self, marker):
+        self.marker, self.driver = marker, os.getpid()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if os.getpid() != self.driver and not self.marker.exists():
+            self.marker.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypatch, tmp_path, capsys):
+    from autosparse.runner import hang, stage
+
+    monkeypatch.setattr(hang, "STARTS", 90.0)
+    stops, run_job = StopsItsReader(tmp_path / "stopped"), stage.run_job
+
+    def run_after(config, shared):
+        assert stops.marker.exists()
+        run_job(config, shared)
+
+    monkeypatch.setattr(stage, "run_job", run_after)
+    outcome = run_plan(plan_of(grid={**GRID, "seeds": [0], "sparsities": [0.5]}), settings, Talk())
+    assert (outcome.done, outcome.failed) == (1, [])
+    assert f"process {stops.marker.read_text()} has not begun its work for" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings, monkeypatch):
     from autosparse.runner import signs, stage

@@ -13,7 +13,6 @@ import pytest
 import torch
 from torch import nn
 
-from autosparse.checkpoint import Checkpoints
 from autosparse.criteria import CRITERIA
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
@@ -130,39 +129,24 @@ def test_it_begins_anew_where_its_data_have_changed(broken_off, trained, tiny_di
     assert len(trained) == 2
 
 
-def test_it_does_not_go_on_where_the_criterion_s_options_were_others(tiny_digits, tmp_path, monkeypatch):
-    """Or their defaults, of which the file says nothing: SNIP once scored in training mode."""
-    task, trained, store = TASK.model_copy(update={"iterations": 2}), [], Store(tmp_path)
-    train, save = rewind.train, Checkpoints.save
-    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
-
-    def save_of_before(self, step, tensors, content):
-        for newer in ("kind", "spec", "resolved", "code"):
-            del content[newer]
-        save(self, step, tensors, content)
-        raise BrokenOff
-
-    monkeypatch.setattr(Checkpoints, "save", save_of_before)
-    with pytest.raises(BrokenOff):
-        run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
-    monkeypatch.setattr(Checkpoints, "save", save)
-    trained.clear()
-    run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
-    assert len(trained) == 2
-
-
-CHANGES = ["none", "default", "revision", "new option", "code"]
+CHANGES = ["none", "default", "revision", "new option", "code", "data", "version 0.1.0"]
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_it_goes_on_only_with_the_values_and_code_that_it_began_with(
+def test_it_goes_on_only_with_the_values_code_and_data_that_it_began_with(
     broken_off, trained, tiny_digits, monkeypatch, change
 ):
-    chosen = replace(CRITERIA["snip"], revision=CRITERIA["snip"].revision + (change == "revision"))
+    task, store = broken_off
+    kept = store.states(task).newest()
+    chosen = replace(CRITERIA["snip"], revision=2 if change == "revision" else 1)
     given = {"default": {"reinit": None}, "new option": {"novel": 1}}.get(change, {})
     chosen.__dict__["defaults"] = CRITERIA["snip"].defaults | given
     monkeypatch.setitem(CRITERIA._members, "snip", chosen)
     if change == "code":
         monkeypatch.setattr(work, "code_of", lambda task: {"model net:mine": "0" * 16})
-    run_irp(*broken_off, tiny_digits, "cpu", lambda numbers: None)
-    assert len(trained) == (1 if change in ("none", "new option") else 2)
+    if change == "version 0.1.0":
+        known = {name: kept.content[name] for name in ("accuracy", "dataset_fingerprint", "initial_network")}
+        store.states(task).save(kept.step, kept.tensors, known)
+    data = replace(tiny_digits, fingerprint="0" * 16) if change == "data" else tiny_digits
+    run_irp(task, store, data, "cpu", lambda numbers: None)
+    assert len(trained) == (1 if change in ("none", "new option") else 2), "0.1.0 took gradients in training mode"
