@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from autosparse.criteria import CRITERIA
-from autosparse.experiment.before_resolved import filled, prunable_rule
+from autosparse.experiment.before_resolved import UNPRUNED, filled, prunable_rule
 from autosparse.experiment.tasks import GIVEN, Cell, IrpTask, ScorerTask, Task
 from autosparse.weights import RULE
 
@@ -44,9 +44,11 @@ def resolve(task: Task) -> dict[str, Any]:
 
 
 def _criterion(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    if name not in CRITERIA:  # dense, a branch, or one of a plugin that has not been imported
+    if name in UNPRUNED:
         return {}
     chosen = CRITERIA[name]
+    if not chosen.imported:  # one of a plugin's, in a dry run: a record counts for what it says
+        return {}
     defaults = {option: _plain(value) for option, value in chosen.defaults.items() if option not in GIVEN}
     return {"options": {**defaults, **options}, "criterion_revision": chosen.revision}
 

@@ -7,9 +7,10 @@ Two cells belong together where these are the same:
 - how it was trained: every other param that MLflow has of it, whatever later versions add, and the data, by their
   fingerprint.
 
-A run that version 0.1.0 wrote may lack the revision of its criterion, or an option. It then has the value that did what
-was done then, see :mod:`autosparse.experiment.before_resolved`. A run that does not tell its fingerprint counts as done
-on the same data as the others of that name, unless those are of several.
+A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
+param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer. A run
+that does not tell its fingerprint counts as done on the same data as the others of that name, unless those are of
+several.
 """
 
 import functools

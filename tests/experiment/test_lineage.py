@@ -9,12 +9,14 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields, IrpTask, ScorerTask
 
 NETWORK = {"model": "lenet-300-100", "dataset": "digits"}
-IRP = IrpTask(**NETWORK)
+AS_THEN = {**NETWORK, "criterion": "magnitude", "gradient_mode": "train"}
+"""What version 0.1.0 did in the same way as today."""
+IRP = IrpTask(**AS_THEN)
 SCORER = ScorerTask(irp=(IRP.id,))
 CELL = Cell(**NETWORK, criterion="autos", scorer=SCORER.id, sparsity=0.9, seed=0)
 SWEEP = SweepTask(irp=(IRP.id,), points=({"lr": 0.1},))
 WINNER = ScorerTask(sweep=SWEEP.id)
-BRANCH = Cell(**NETWORK, criterion="irp", irp=IrpFields(**NETWORK), level=2, sparsity=0.5, seed=0)
+BRANCH = Cell(**NETWORK, criterion="irp", irp=IrpFields(**AS_THEN), level=2, sparsity=0.5, seed=0)
 ALL = (IRP, SCORER, CELL, SWEEP, WINNER, BRANCH)
 
 

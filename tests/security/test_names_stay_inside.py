@@ -7,6 +7,7 @@ from autosparse.cli import app
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Planned
+from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, ScorerTask
 from autosparse.files import pack_record
@@ -64,8 +65,9 @@ def test_an_id_from_a_record(tmp_path, evil):
     for look in (store.fetched, store.files_path, store.record_of):
         with pytest.raises(AutosparseError, match="no id of a task"):
             look("scorer", evil)
-    task = ScorerTask(sweep="0123456789abcdef")
-    told = {"kind": "sweep", "id": task.sweep, "ended_ms": 1, "files": {}, "environment": {}}
+    sweep = SweepTask(irp=("0123456789abcdef",), points=({"lr": 0.1},))
+    task = ScorerTask(sweep=sweep.id)
+    told = {"kind": "sweep", "id": task.sweep, "spec": sweep.spec, "ended_ms": 1, "files": {}, "environment": {}}
     record = pack_record({**told, "result": {"best": {"id": evil}}})
     store.place.write(f"sweeps/{task.sweep}.json", record)
     with pytest.raises(AutosparseError, match="no id of a task"):

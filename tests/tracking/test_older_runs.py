@@ -100,7 +100,9 @@ def test_a_run_of_a_record_that_was_done_again_since_is_replaced(client, store):
     (run,) = finished_runs(client, "exp", "cell")
     assert run.run_id != run_id
     assert not Tracker(client, "exp", store).log(planned)
-    store.finish(planned.task, RESULT | {"dataset_fingerprint": "bb", "test_accuracy": 70.0}, ENVIRONMENT)
+    history = {"train_loss": [1.0], "test_accuracy": [70.0]}
+    result = RESULT | {"dataset_fingerprint": "bb", "test_accuracy": 70.0, "history": history}
+    store.finish(planned.task, result, ENVIRONMENT)
     assert Tracker(client, "exp", store).log(planned)
     (other,) = finished_runs(client, "exp", "cell")
     assert other.run_id != run.run_id
