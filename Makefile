@@ -7,12 +7,12 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test test-all test-cluster chaos lint bench bench-quick format lock clean
+.PHONY: help setup demo test test-all test-cluster chaos lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
 
-setup: .venv/installed  ## make .venv with the pinned versions
+setup: .venv/installed  ## make .venv with the pinned versions, each checked against its hash
 
 # uv inside the venv: it resolves torch and torchvision as a matching pair, and is fast
 .venv/installed: requirements.lock pyproject.toml
@@ -20,7 +20,7 @@ setup: .venv/installed  ## make .venv with the pinned versions
 	@echo "setting up .venv with $$("$(PYTHON)" --version) (takes a minute or a few: PyTorch is large)"
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || "$(PYTHON)" -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python requirements.lock
+	@$(BIN)/uv pip sync --quiet --require-hashes --python $(BIN)/python requirements.lock
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
@@ -51,13 +51,16 @@ bench: setup  ## every speed claim beside what it is compared with
 bench-quick: setup  ## the same, less of each
 	@$(BIN)/python scripts/bench.py --quick
 
+gpu-check: setup  ## what a GPU does with all of this, in 8 minutes; writes gpu.json
+	@$(BIN)/python scripts/gpu_check.py --out gpu.json
+
 format: setup  ## put the code in its format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 lock: setup  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/uv pip compile pyproject.toml --extra dev --extra cluster --universal --python-version 3.11 --upgrade \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --generate-hashes --quiet --output-file requirements.lock
 	$(BIN)/python scripts/cluster_versions.py
 
 clean:  ## remove .venv and what runs left here

@@ -1,6 +1,7 @@
 """Masks: which weights are kept. Exact selection, application, densities, files."""
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -12,28 +13,12 @@ from torch import Tensor, nn
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import write_atomic
 from autosparse.seeds import generator
+from autosparse.weights import LeftOut, left_out, prunable
+
+__all__ = ["Masks", "Scores", "keep_count", "prunable", "top_k"]
 
 Scores = dict[str, Tensor]
 """Weight name -> tensor of the weight's shape; a higher score means: keep."""
-
-
-def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The weights that may be pruned: those of Linear and Conv layers, by their name in the model.
-
-    Biases and normalisation layers never are. A weight shared by two layers appears once.
-    """
-    layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    found: dict[str, nn.Parameter] = {}
-    seen: set[int] = set()
-    for name, module in model.named_modules():
-        if isinstance(module, layers) and id(module.weight) not in seen:
-            if not isinstance(module.weight, nn.Parameter):
-                raise AutosparseError(
-                    f"the weight of {name!r} is computed from others (a parametrization): remove it before pruning"
-                )
-            seen.add(id(module.weight))
-            found[f"{name}.weight" if name else "weight"] = module.weight
-    return found
 
 
 def keep_count(total: int, sparsity: float) -> int:
@@ -68,8 +53,10 @@ class Masks(Mapping[str, Tensor]):
         masks.apply_(model)
     """
 
-    def __init__(self, tensors: Mapping[str, Tensor]):
+    def __init__(self, tensors: Mapping[str, Tensor], left_out: LeftOut | None = None):
         self._tensors = {name: mask.to(torch.bool) for name, mask in tensors.items()}
+        self.left_out = left_out
+        """What of the network the masks cannot cover; None where it is not known."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
@@ -88,12 +75,16 @@ class Masks(Mapping[str, Tensor]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return f"Masks({len(self)} layers, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f})"
+        rest = f"; not prunable: {self.left_out}" if self.left_out else ""
+        return (
+            f"Masks({len(self)} layers, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f}{rest})"
+        )
 
     @classmethod
     def dense(cls, model: nn.Module) -> "Masks":
         """Masks of ``model`` that keep everything."""
-        return cls({name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()})
+        ones = {name: torch.ones_like(weight, dtype=torch.bool) for name, weight in prunable(model).items()}
+        return cls(ones, left_out(model))
 
     @classmethod
     def from_scores(cls, scores: Scores, sparsity: float, within: "Masks | None" = None) -> "Masks":
@@ -107,14 +98,8 @@ class Masks(Mapping[str, Tensor]):
         """
         total = sum(score.numel() for score in scores.values())
         if total == 0:
-            raise AutosparseError(
-                "no scores to select from: the model has no Linear or Conv weights, or the dict is empty"
-            )
-        for name, score in scores.items():
-            if score.isnan().any():
-                raise AutosparseError(
-                    f"scores of {name!r} contain NaN: nothing can be ranked; check the loss and the inputs"
-                )
+            raise AutosparseError("no scores to select from: the model has no prunable weights, or the dict is empty")
+        _refuse_nan(scores)
         k = keep_count(total, sparsity)
         flat = torch.cat([_rankable(score) for score in scores.values()])
         if within is None:
@@ -136,7 +121,11 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def where_scored(cls, scores: Scores) -> "Masks":
-        """Keep every weight whose score is above ``-inf``, the mark that criteria which prune by themselves leave."""
+        """Keep every weight whose score is above ``-inf``, the mark that criteria which prune by themselves leave.
+
+        :raises AutosparseError: on NaN, which is neither kept nor pruned.
+        """
+        _refuse_nan(scores)
         return cls({name: score > -torch.inf for name, score in scores.items()})
 
     @property
@@ -169,7 +158,7 @@ class Masks(Mapping[str, Tensor]):
 
     def to(self, device: torch.device | str) -> "Masks":
         """The same masks on another device."""
-        return Masks({name: mask.to(device) for name, mask in self.items()})
+        return Masks({name: mask.to(device) for name, mask in self.items()}, self.left_out)
 
     def shuffled(self, seed: int) -> "Masks":
         """The same number of weights per layer, at random places in it (Frankle et al. 2021, arXiv:2009.08576)."""
@@ -177,11 +166,14 @@ class Masks(Mapping[str, Tensor]):
         for name, mask in self.items():
             order = torch.randperm(mask.numel(), generator=generator(seed, "shuffle", name)).to(mask.device)
             shuffled[name] = mask.flatten()[order].view_as(mask)
-        return Masks(shuffled)
+        return Masks(shuffled, self.left_out)
 
     @torch.no_grad()
     def apply_(self, model: nn.Module) -> nn.Module:
-        """Set every pruned weight of ``model`` to exactly 0, in place; returns the model."""
+        """Set every pruned weight of ``model`` to exactly 0, in place; returns the model.
+
+        Prunable weights that the masks do not name stay whole; a warning says so.
+        """
         for weight, pruned in self._pairs(model):
             weight.masked_fill_(pruned, 0.0)
         return model
@@ -206,8 +198,10 @@ class Masks(Mapping[str, Tensor]):
         tensors = {
             name: mask.detach().cpu().clone(memory_format=torch.contiguous_format) for name, mask in self.items()
         }
-        order = json.dumps(list(tensors))
-        write_atomic(Path(path), to_safetensors(tensors, metadata={"autosparse": "masks", "order": order}))
+        metadata = {"autosparse": "masks", "order": json.dumps(list(tensors))}
+        if self.left_out is not None:
+            metadata["left_out"] = json.dumps([*self.left_out.names, self.left_out.share])
+        write_atomic(Path(path), to_safetensors(tensors, metadata=metadata))
 
     @classmethod
     def load(cls, path: str | Path) -> "Masks":
@@ -218,13 +212,14 @@ class Masks(Mapping[str, Tensor]):
                 if metadata.get("autosparse") != "masks":
                     raise CorruptFile(f"{path} holds tensors, but no masks of autosparse")
                 tensors = {name: file.get_tensor(name) for name in json.loads(metadata["order"])}
+                *names, share = json.loads(metadata["left_out"]) if "left_out" in metadata else [None]
         except AutosparseError:
             raise
         except FileNotFoundError as error:
             raise AutosparseError(f"no masks at {path}") from error
         except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
             raise CorruptFile(f"{path} is truncated or not a safetensors file of masks") from error
-        return cls(tensors)
+        return cls(tensors, None if share is None else LeftOut(tuple(map(str, names)), float(share)))
 
     def _matching(self, name: str, score: Tensor) -> Tensor:
         mask = self._tensors.get(name)
@@ -239,7 +234,22 @@ class Masks(Mapping[str, Tensor]):
             if name not in weights or weights[name].shape != mask.shape:
                 found = tuple(weights[name].shape) if name in weights else "missing"
                 raise AutosparseError(f"masks do not fit the model: {name!r} is {found}, the mask {tuple(mask.shape)}")
+        if unnamed := [name for name in weights if name not in self]:
+            warnings.warn(
+                f"the masks name {len(self)} of {len(weights)} prunable weights: {unnamed[0]!r} "
+                f"{'and others stay' if unnamed[1:] else 'stays'} whole; masks made before attention and ConvTranspose "
+                "could be pruned lack these",
+                stacklevel=3,
+            )
         return [(weights[name], ~mask.to(weights[name].device)) for name, mask in self.items()]
+
+
+def _refuse_nan(scores: Scores) -> None:
+    for name, score in scores.items():
+        if score.isnan().any():
+            raise AutosparseError(
+                f"scores of {name!r} contain NaN: nothing can be ranked; check the loss and the inputs"
+            )
 
 
 def _rankable(score: Tensor) -> Tensor:

@@ -20,7 +20,16 @@ from pyarrow import ArrowException
 from pyarrow import fs as filesystems
 
 from autosparse.errors import AutosparseError, CannotWrite, Unreachable
-from autosparse.files import FULL, atomic_folder, content_id, require_writable, write_atomic
+from autosparse.files import (
+    FULL,
+    atomic_folder,
+    content_id,
+    make_folder,
+    refusing_unwritable,
+    require_writable,
+    sync_folder,
+    write_atomic,
+)
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -74,6 +83,17 @@ class Folder:
             shutil.rmtree(path)  # what stands in the file's place
         else:
             path.unlink(missing_ok=True)
+
+    def move(self, name: str, to: str) -> None:
+        """Have the folder ``name`` be called ``to``, in the place of what is called so; nothing where there is none."""
+        source, target = self.path / name, self.path / to
+        if not source.is_dir():
+            return
+        with refusing_unwritable(target):
+            make_folder(target.parent)
+            shutil.rmtree(target, ignore_errors=True)
+            source.replace(target)
+            sync_folder(target.parent)
 
     def names(self, deep: bool = False) -> list[str]:
         """Of all files in it, and with ``deep`` in the folders in it; sorted."""
@@ -161,6 +181,16 @@ class Bucket:
         """See :meth:`Folder.remove`."""
         with contextlib.suppress(FileNotFoundError):
             self._asked(lambda: self.filesystem.delete_file(name))
+
+    def move(self, name: str, to: str) -> None:
+        """See :meth:`Folder.move`; file by file, and not at once."""
+        paths = list(self._listed(name))
+        for path in paths:
+            copy = functools.partial(self.filesystem.copy_file, f"{name}/{path}", f"{to}/{path}")
+            self._asked(copy)
+        for path in paths:
+            self.remove(f"{name}/{path}")
+        self.forget(name)
 
     def names(self, deep: bool = False) -> list[str]:
         """See :meth:`Folder.names`."""

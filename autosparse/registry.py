@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 from autosparse.errors import UnknownName
-from autosparse.plugins import load_installed
+from autosparse.plugins import load_installed, trusted
 
 T = TypeVar("T")
 
@@ -17,8 +17,9 @@ class Registry(Generic[T]):
     A new member is therefore one new file whose decorator calls :meth:`register`.
     """
 
-    def __init__(self, kind: str, package: str):
-        self.kind, self.package = kind, package
+    def __init__(self, kind: str, package: str, stand_in: Callable[[str], T] | None = None):
+        """:param stand_in: makes what stands for a member whose plugin is not imported; see ``plugins.trusted``."""
+        self.kind, self.package, self._stand_in = kind, package, stand_in
         self._members: dict[str, T] = {}
         self._loaded = False
 
@@ -31,6 +32,8 @@ class Registry(Generic[T]):
     def __getitem__(self, name: str) -> T:
         self._load()
         if name not in self._members:
+            if self._stand_in is not None and trusted(self.kind, name):
+                return self._stand_in(name)
             raise UnknownName(self.kind, name, self._members)
         return self._members[name]
 

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
+from autosparse.devices import backend
+
 Draws = torch.Generator | Sequence[torch.Generator]
 """A generator, or one for each of as many equal parts of a batch."""
 
@@ -28,11 +30,25 @@ def generator(*parts: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive_seed(*parts))
 
 
+def kept_generators(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Set the generators of the CPU and of ``device`` back, after the block, to where they were before it."""
+    if device.type == "cpu":
+        return torch.random.fork_rng([], device_type="cuda")  # which has a module also where there is none
+    return torch.random.fork_rng([device], device_type=device.type)
+
+
 @contextlib.contextmanager
 def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Within the block, layers that draw at random (dropout) do so from ``seed``; torch's own generators are kept."""
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+    """Within the block, layers that draw at random (dropout) do so from ``seed``; torch's own generators are kept.
+
+    Those of other devices are not touched: ``torch.manual_seed`` would seed them all.
+    """
+    own = backend(device)
+    with kept_generators(device):
+        torch.default_generator.manual_seed(seed)
+        if own is not None:
+            with own.device(device):
+                own.manual_seed(seed)
         yield
 
 

@@ -37,6 +37,9 @@ def main() -> None:
     parser.add_argument("--faults", type=int)
     parser.add_argument("--cells", type=int, help="a multiple of 5")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
+    parser.add_argument(
+        "--only", default="", help="of the faults, those with one of these in their names, as in STOP,node"
+    )
     parser.add_argument("--minutes", type=float, default=24 * 60, help="inject no more faults after so many")
     parser.add_argument("--out", type=Path, default=Path("chaos.json"))
     parser.add_argument("--page", type=Path, help="where the table is written as Markdown")
@@ -47,7 +50,7 @@ def main() -> None:
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="autosparse-chaos-") as folder:
         irp, iterations = (1, 12) if given.quick else (6, 40)
-        with Havoc(Path(folder), cells, irp, iterations, given.seed) as havoc:
+        with Havoc(Path(folder), cells, irp, iterations, given.seed, given.only) as havoc:
             table = break_it(havoc, faults, started + 60 * given.minutes)
             result = mend_it(havoc, table)
         if not result["passed"]:
@@ -90,6 +93,7 @@ def mend_it(havoc: Havoc, table: dict[str, Damage]) -> dict[str, Any]:
     end = Damage()
     havoc.look(end)
     end.wrong += sum(havoc._differs(task) for task in havoc.whole)
+    end.wrong += havoc.await_ends()
     end.doubled += havoc.doubled_points()
     finished = havoc.finished_runs()
     expected = {"cell": len(havoc.plan.cells), "irp": len(havoc.plan.irp), "experiment": 1}
@@ -108,7 +112,7 @@ def mend_it(havoc: Havoc, table: dict[str, Damage]) -> dict[str, Any]:
 
 def command(given: argparse.Namespace) -> str:
     """As one would type it again."""
-    options = {"faults": given.faults, "cells": given.cells, "seed": given.seed or None}
+    options = {"faults": given.faults, "cells": given.cells, "seed": given.seed or None, "only": given.only or None}
     parts = [f"--{name} {value}" for name, value in options.items() if value is not None]
     if given.minutes != 24 * 60:
         parts.append(f"--minutes {given.minutes:g}")

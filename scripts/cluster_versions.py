@@ -21,6 +21,7 @@ KUSTOMIZED = r"\{name: autosparse, (newName: \S+, newTag: \S+)\}"
 
 PLACES = [
     ("docker/Dockerfile", r"(?m)^ARG CUDA_VERSION=(\S+)$", "{CUDA_VERSION}"),
+    ("docker/Dockerfile", r"(?m)^ARG CUDA_DIGEST=(\S*)$", "{CUDA_DIGEST}"),
     ("docker/Dockerfile", r"(?m)^ARG PYTHON_VERSION=(\S+)$", "{PYTHON_VERSION}"),
     ("docker/Dockerfile", r"(?m)^ARG UV_VERSION=(\S+)$", "{UV_VERSION}"),
     ("ray/aws.yaml", IMAGE, "{IMAGE}"),
@@ -44,8 +45,11 @@ def expected(repository: Path, image: str | None = None) -> dict[str, str]:
     """Every name and version: chosen in versions.env, or found where it is pinned."""
     values = read_env(repository / "cluster" / "versions.env")
     lock = (repository / "requirements.lock").read_text()
+    was = values["CUDA_VERSION"]
     for name, package in LOCKED.items():
         values[name] = _only(rf"(?m)^{package}==([^\s;]+)", lock, f"{package} in requirements.lock")
+    if values["CUDA_VERSION"] != was:
+        values["CUDA_DIGEST"] = ""  # of another image, and Docker goes by the digest where it has both
     values["UV_VERSION"] = _only(
         r"(?m)^UV_VERSION := (\S+)", (repository / "Makefile").read_text(), "the Makefile's uv"
     )
@@ -65,9 +69,10 @@ def differences(repository: Path, values: dict[str, str]) -> dict[Path, str]:
     for file, pattern, value in PLACES:
         path = folder / file
         text = texts.get(path) or path.read_text()
-        old = _only(pattern, text, f"{pattern} in {path}")
-        new = value.format(**shown)
-        texts[path] = re.sub(pattern, lambda m, old=old, new=new: m[0].replace(old, new), text)
+        _only(pattern, text, f"{pattern} in {path}")
+        found = re.compile(pattern).search(text)
+        assert found
+        texts[path] = f"{text[: found.start(1)]}{value.format(**shown)}{text[found.end(1) :]}"
     return {path: text for path, text in texts.items() if text != path.read_text()}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from apart import NOTICES_CHANGED_DATA, change_data, kill_in_migration, parent_if_stopped
 from local_cluster import LocalCluster
 from local_mlflow import MlflowServer
 
@@ -46,6 +47,8 @@ def chaos_random(model, batches, loss, seed=0):
 '''
 SLOW, FAST = "1.5", "0.05"
 """Seconds that a cell waits: so that there is work left for the faults that are left."""
+PATIENCE = "30"
+"""Seconds without a sign of life after which the driver ends a worker."""
 SAME = ("history", "kept", "density_by_layer", "accuracy")
 """What must be equal to the bit."""
 WEIGHTS = {
@@ -56,6 +59,9 @@ WEIGHTS = {
     "kill -9 of the MLflow server": 10,
     "truncated record": 20,
     "truncated checkpoint, its worker killed": 30,
+    "SIGSTOP of a worker": 10,
+    "kill -9 of a start in its migration": 4,
+    **({"data changed between two runs": 2} if NOTICES_CHANGED_DATA else {}),
 }
 """How likely each is, where it is possible."""
 
@@ -76,8 +82,11 @@ class Damage:
 class Havoc:
     """An experiment on two nodes with an MLflow server, and what can befall it; a context."""
 
-    def __init__(self, folder: Path, cells: int, irp: int, iterations: int, seed: int):
-        self.folder, self.dice = folder, random.Random(seed)
+    def __init__(self, folder: Path, cells: int, irp: int, iterations: int, seed: int, only: str = ""):
+        """
+        :param only: a part of the names of the faults that are injected, or several with commas; empty: of all.
+        """
+        self.folder, self.dice, self.only = folder, random.Random(seed), only.split(",")
         (folder / "chaos_plugin.py").write_text(PLUGIN)
         sys.path.insert(0, str(folder))
         self.pace = folder / "pace"
@@ -101,13 +110,17 @@ class Havoc:
         self.steps: dict[str, int] = {}
         self.drivers = 0
         self.restarting: threading.Timer | None = None
+        self.stopped: list[int] = []
+        self.apart = 0
 
     def __enter__(self) -> "Havoc":
         self.expected = dict(self._undisturbed())
         path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         self.server = MlflowServer(self.folder / "mlflow")
         self.server.start(wait=False)
-        self.cluster = LocalCluster(2, PYTHONPATH=path, AUTOSPARSE_CHAOS_PACE=str(self.pace))
+        self.cluster = LocalCluster(
+            2, PYTHONPATH=path, AUTOSPARSE_CHAOS_PACE=str(self.pace), AUTOSPARSE_PATIENCE=PATIENCE
+        )
         self.server.wait()
         return self
 
@@ -191,12 +204,15 @@ class Havoc:
 
     def possible(self) -> dict[str, Callable[[], int]]:
         """The faults that can be injected now; each returns the number of wrong things that it saw at once."""
-        found: dict[str, Callable[[], int]] = {}
+        found: dict[str, Callable[[], int]] = {"kill -9 of a start in its migration": self._kill_in_migration}
+        if NOTICES_CHANGED_DATA:
+            found["data changed between two runs"] = self._change_data
         if self.running:
             found |= {"kill -9 of a node": self._kill_node}
             found |= {"kill -9 of the driver": self._kill_driver, "Ctrl-C": self._interrupt}
             if self._busy():
                 found["kill -9 of a worker"] = self._kill_worker
+                found["SIGSTOP of a worker"] = self._stop_worker
                 if self._steps():
                     found["truncated checkpoint, its worker killed"] = self._truncate_checkpoint
         if not self.restarting or not self.restarting.is_alive():
@@ -208,10 +224,15 @@ class Havoc:
     def inject(self, seen: Collection[str]) -> tuple[str, int]:
         """One fault, not among those ``seen`` if it can be; its name, and what was wrong at once."""
         time.sleep(self.dice.uniform(0, 0.5))
-        possible = self.possible()
+        while not (possible := self._wanted()) and len(self._whole()) < len(self.expected):
+            self.await_progress()
+        possible = possible or self.possible()
         possible = {name: fault for name, fault in possible.items() if name not in seen} or possible
         name = self.dice.choices(list(possible), [WEIGHTS[name] for name in possible])[0]
         return name, possible[name]()
+
+    def _wanted(self) -> dict[str, Callable[[], int]]:
+        return {name: fault for name, fault in self.possible().items() if any(part in name for part in self.only)}
 
     def _busy(self) -> list[int]:
         """Process ids of actors at work."""
@@ -231,8 +252,44 @@ class Havoc:
             os.kill(worker, signal.SIGKILL)
         return 0
 
+    def _stop_worker(self) -> int:
+        """One that has begun its work: nothing runs on its node until the driver ends it."""
+        for worker in self.dice.sample(busy := self._busy(), len(busy)):
+            if "train" in Path(f"/proc/{worker}/cmdline").read_text():
+                os.kill(worker, signal.SIGSTOP)
+                self.stopped.append(worker)
+                break
+        return 0
+
+    def left_stopped(self) -> int:
+        """Workers that are still there, stopped; those of a node that was killed go with it, as with its power."""
+        raylets = {node.raylet for node in self.cluster.nodes}
+        for worker in self.stopped:
+            if (parent := parent_if_stopped(worker)) and parent not in raylets:
+                os.kill(worker, signal.SIGKILL)
+        return sum(parent_if_stopped(worker) in raylets for worker in self.stopped)
+
+    def await_ends(self, patience: float = 60.0) -> int:
+        """How many workers are still there, stopped, when a driver has ended and its nodes had the time to end them."""
+        deadline = time.monotonic() + patience
+        while (left := self.left_stopped()) and time.monotonic() < deadline:
+            time.sleep(1)
+        return left
+
+    def _folder_apart(self) -> Path:
+        self.apart += 1
+        return self.folder / "apart" / str(self.apart)
+
+    def _kill_in_migration(self) -> int:
+        where = self._folder_apart(), self.cluster.environment
+        return kill_in_migration(*where, self.cluster.address, self.dice)
+
+    def _change_data(self) -> int:
+        return change_data(self._folder_apart(), self.cluster.environment, self.dice)
+
     def _kill_node(self) -> int:
         self.cluster.replace(self.dice.randrange(2))
+        self.left_stopped()
         return 0
 
     def _kill_driver(self) -> int:

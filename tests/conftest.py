@@ -1,5 +1,6 @@
 """What all tests share: one thread, real data where it is at hand, one Ray session."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -9,15 +10,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+
+from autosparse.runner.stopping import heed_signals
 
 REPOSITORY = Path(__file__).parents[1]
 
 
 def pytest_configure():
+    heed_signals()
     torch.set_num_threads(1)
-    settings.register_profile("autosparse", deadline=None, max_examples=50)
-    settings.load_profile("autosparse")
+    with contextlib.suppress(ModuleNotFoundError):  # the tests marked gpu do without
+        from hypothesis import settings
+
+        settings.register_profile("autosparse", deadline=None, max_examples=50)
+        settings.load_profile("autosparse")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests never write to the user's server
     os.environ.pop("RAY_ADDRESS", None)

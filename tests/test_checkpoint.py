@@ -42,6 +42,14 @@ def test_a_damaged_one_is_passed_over_for_the_one_before(three, suffix, damage):
     assert three.newest().step == 2
 
 
+def test_a_flipped_bit_in_any_byte_of_the_tensors_file_is_noticed(three):
+    path = three.place.path / "00000011.safetensors"
+    content = path.read_bytes()
+    for position in range(len(content)):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        assert three.newest().step == 2, f"byte {position} of {len(content)}"
+
+
 def test_nothing_is_found_where_nothing_was_saved(tmp_path):
     assert Checkpoints(tmp_path / "absent", "mine").newest() is None
 

@@ -86,3 +86,21 @@ def test_saving_where_nothing_can_be_written_says_why(masks, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(AutosparseError, match="cannot write"):
         masks.save(tmp_path / "file" / "m.safetensors")
+
+
+def test_what_is_left_out_is_told_and_goes_along(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Embedding(10, 4), torch.nn.GRU(4, 2, bias=False), torch.nn.Linear(2, 3))
+    masks = Masks.dense(net)
+    told = "0.weight, 1.weight_ih_l0, 1.weight_hh_l0 (89 % of the parameters)"  # 40 + 24 + 12 of 85
+    assert repr(masks) == f"Masks(1 layers, 6 of 6 weights kept, sparsity 0.0000; not prunable: {told})"
+    masks.save(tmp_path / "m.safetensors")
+    for copy in (Masks.load(tmp_path / "m.safetensors"), masks.to("cpu"), masks.shuffled(0)):
+        assert copy.left_out == masks.left_out
+        assert copy == masks
+
+
+def test_nothing_is_told_where_nothing_is_left_out_or_it_is_not_known(masks, tmp_path):
+    assert "not prunable" not in repr(masks)
+    assert "not prunable" not in repr(Masks.dense(torch.nn.Linear(2, 2)))
+    masks.save(tmp_path / "m.safetensors")
+    assert Masks.load(tmp_path / "m.safetensors").left_out is None

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from autosparse.analysis.attention import attention_paths, multihead_paths
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, prunable
 
@@ -15,10 +16,14 @@ NOISE = 1e-9
 """Below every sum or mean of zeros and ones but 0 itself; above the rounding errors of a float64 convolution."""
 
 NO_OBSTACLE = {
-    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm",
-    "softmax", "log_softmax",
+    "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "log_softmax",
 }  # fmt: skip
 """Functions that block no path, but have gradients of both signs: they are left out."""
+
+ATTENTION: dict[str, Any] = {
+    "scaled_dot_product_attention": attention_paths,
+    "multi_head_attention_forward": multihead_paths,
+}
 
 
 def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> Masks:
@@ -30,8 +35,10 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
     ineffective weights. Paths also run through what is not pruned: shortcuts, poolings, weights that ``masks`` do not
     name. Biases are no inputs.
 
-    Exact for networks of Linear, Conv, normalisation, pooling, ReLU-like activations, sums and concatenations, however
-    deep. An activation that is positive at 0 (a sigmoid, as in gates) passes signal on even where none reaches it.
+    Exact for networks of Linear, Conv, normalisation, pooling, attention, ReLU-like activations, sums and
+    concatenations, however deep. In attention a path through a query also takes the key's entry that it is multiplied
+    with, and a value. A bare parameter that is added, such as an embedding of positions, counts as an input. An
+    activation that is positive at 0 (a sigmoid, as in gates) passes signal on even where none reaches it.
 
     :param input_shape: shape of one example.
     :raises AutosparseError: where the masks do not fit the model. The model is left as it was.
@@ -40,7 +47,7 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
     with torch.no_grad():
         for name, parameter in ones.named_parameters():
             parameter.requires_grad_().fill_(0.0 if name.endswith("bias") else 1.0)
-    masks.apply_(ones)
+    Masks({**Masks.dense(ones), **masks}).apply_(ones)
     weights = prunable(ones)
     image = torch.ones(1, *input_shape, dtype=torch.float64, device=next(ones.parameters()).device)
     with torch.enable_grad(), _Reachability():
@@ -72,6 +79,10 @@ class _Reachability(TorchFunctionMode):
         name, kwargs = getattr(func, "__name__", ""), kwargs or {}
         if name in NO_OBSTACLE:
             return args[0] if args else kwargs["input"]
+        if name in ATTENTION:
+            return ATTENTION[name](*args, **kwargs, reach=_Reach.apply)
+        if name == "softmax":  # positive even where nothing is reached
+            return _Reach.apply((args[0] if args else kwargs["input"]) + 1)
         # a maximum passes the gradient to one of several ones, a mean to all
         if name.startswith("adaptive_max_pool"):
             kwargs = {key: value for key, value in kwargs.items() if key != "return_indices"}

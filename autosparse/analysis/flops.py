@@ -1,42 +1,96 @@
-"""FLOPs of the dense and of the pruned network, by PyTorch's own counter."""
+"""FLOPs of the dense and of the pruned network, from the operations that its forward pass comes down to."""
 
+import contextlib
 import copy
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator
+from typing import Any
 
 import torch
-from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from autosparse.masks import Masks, prunable
 
 
-def flops(model: nn.Module, input_shape: tuple[int, ...]) -> dict[str, int]:
-    """FLOPs of each prunable layer in the forward pass of one example, by the name of its weight.
+def flops(model: nn.Module, input_shape: tuple[int, ...], masks: Masks | None = None) -> dict[str, int]:
+    """FLOPs that each prunable weight takes part in, in the forward pass of one example, by the weight's name.
 
-    A multiplication with the addition that follows it is 2 FLOPs; biases, normalisation and activations do not count.
-    A weight that several modules share has the FLOPs of all.
+    A multiplication with the addition that follows it is 2 FLOPs; biases, normalisation and activations do not count,
+    nor do products without a weight, such as queries with keys. Counted is whatever operation reads the weight or a
+    part of it, also where no layer is called, as in attention. A weight that several modules share has the FLOPs of
+    all. A warning names the weights that no counted operation reads.
 
     :param input_shape: shape of one example.
+    :param masks: count what an ideal sparse kernel would compute: only the weights that these keep. Networks that are
+        pruned by masks, as here, still compute all.
     """
     network = copy.deepcopy(model).eval()
     weights = prunable(network)
     first = next(iter(weights.values()), torch.zeros(()))
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network(torch.ones(1, *input_shape, device=first.device, dtype=first.dtype))
-    counts = {module: sum(by_operation.values()) for module, by_operation in counter.get_flop_counts().items()}
-    names = {id(weight): name for name, weight in weights.items()}
-    found = dict.fromkeys(weights, 0)
-    for path, module in network.named_modules():
-        name = names.get(id(getattr(module, "weight", None)))
-        if name is not None:
-            found[name] += counts.get(".".join(filter(None, (type(network).__name__, path))), 0)
-    return found
+    example = torch.ones(1, *input_shape, device=first.device, dtype=first.dtype)
+    counter = _Counter(weights, masks or {})
+    with torch.no_grad(), _no_fast_path(), counter:
+        network(example)
+    if uncounted := [name for name in weights if name not in counter.reads]:
+        more = f" and {len(uncounted) - 1} more weights" if uncounted[1:] else ""
+        warnings.warn(
+            f"no FLOPs of {uncounted[0]!r}{more}: the forward pass does not read them, or only a copy", stacklevel=2
+        )
+    return counter.found
 
 
-def pruned_flops(dense: Mapping[str, int], masks: Masks) -> dict[str, int]:
-    """What an ideal sparse kernel would compute of ``dense``, :func:`flops`: only with the weights that are kept.
+class _Counter(TorchDispatchMode):
+    """Adds up what the formulas of PyTorch's own counter give, by the weight whose memory an operation reads."""
 
-    Each weight of a layer is used equally often, so a layer's FLOPs fall with its density. Networks that are pruned
-    by masks, as here, still compute all of ``dense``.
-    """
-    return {name: count // masks[name].numel() * int(masks[name].sum()) for name, count in dense.items()}
+    def __init__(self, weights: dict[str, nn.Parameter], masks: Masks | dict[str, Tensor]):
+        super().__init__()
+        self.found = dict.fromkeys(weights, 0)
+        self.reads: set[str] = set()
+        self.names = {_memory(weight): name for name, weight in weights.items()}
+        self.starts = {name: weight.storage_offset() for name, weight in weights.items()}
+        self.kept = {name: _laid_out(masks[name], like=weights[name]) for name in masks}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if parts is NotImplemented else parts
+        result = func(*args, **kwargs)
+        count = formula(*args, **kwargs, out_val=result)
+        for tensor in (*args, *kwargs.values()):
+            if isinstance(tensor, Tensor) and (name := self.names.get(_memory(tensor))):
+                self.reads.add(name)
+                self.found[name] += count // tensor.numel() * self._kept_of(name, tensor)
+        return result
+
+    def _kept_of(self, name: str, part: Tensor) -> int:
+        """How many entries of a weight, or of a part of it, stay."""
+        if name not in self.kept:
+            return part.numel()
+        start = part.storage_offset() - self.starts[name]
+        return int(self.kept[name].as_strided(part.shape, part.stride(), start).sum())
+
+
+def _memory(tensor: Tensor) -> int:
+    """What a tensor and its views have in common, also where they hold no data (``meta``)."""
+    return tensor.untyped_storage()._cdata
+
+
+def _laid_out(mask: Tensor, like: Tensor) -> Tensor:
+    """The mask in memory as its weight, on the CPU."""
+    return torch.empty_strided(like.shape, like.stride(), dtype=torch.bool).copy_(mask)
+
+
+@contextlib.contextmanager
+def _no_fast_path() -> Iterator[None]:
+    """Compute attention step by step within the block, not in one operation of which nothing is counted."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)

@@ -17,6 +17,7 @@ from autosparse.autos.backbones import Backbone, build_backbone
 from autosparse.autos.features import Standardisation, check_inputs
 from autosparse.autos.predict import Verdict, predict_all
 from autosparse.criteria.autos import SPARSITIES
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import atomic_folder, read_record, write_atomic, write_record
 from autosparse.irp.survival import mode_in
@@ -67,7 +68,8 @@ class Scorer:
         def predict(columns: Sequence[Tensor]) -> Tensor:
             starts = range(0, max(1, len(columns[0])), size)
             pieces = ([column[start : start + size] for column in columns] for start in starts)
-            return torch.cat([ask(self.standardisation(piece)) for piece in pieces])
+            with full_float32():
+                return torch.cat([ask(self.standardisation(piece)) for piece in pieces])
 
         return predict
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from autosparse.channels.mapping import Group
 from autosparse.errors import AutosparseError
 from autosparse.masks import Scores, keep_count, prunable, top_k
+from autosparse.ranking import refuse_zeros
 
 
 def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity: float) -> list[Tensor]:
@@ -19,7 +20,8 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
 
     :param scores: per group a tensor of shape (size,); higher = keep.
     :return: per group a bool tensor of shape (size,), True where the channel stays.
-    :raises AutosparseError: on scores that are not finite, and where fewer channels must stay than there are groups.
+    :raises AutosparseError: on scores that are not finite, where all are 0, and where fewer channels must stay than
+        there are groups.
     """
     total = sum(group.size for group in groups)
     count = keep_count(total, sparsity)
@@ -29,6 +31,7 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
             f"sparsity {sparsity} leaves {count} of {total} channels, but each of the {len(groups)} groups of channels "
             f"must keep one: ask for at most {highest}"
         )
+    refuse_zeros(scores, "the channels")
     ranked = [score.detach().double().clone() for score in scores]
     for group, score in zip(groups, ranked, strict=True):
         if not score.isfinite().all():

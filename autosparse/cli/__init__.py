@@ -22,6 +22,7 @@ from autosparse.cli import (
     watch,
 )
 from autosparse.errors import AutosparseError, safe_uri
+from autosparse.runner.stopping import heed_signals
 
 app = typer.Typer(
     name="autosparse",
@@ -44,6 +45,7 @@ for module in (demo, irp, fit, score, prune, run, sweep, watch, best, compare, p
 
 def main() -> None:
     """Run the command line: exit code 0 for success, 1 for failed work (or Ctrl-C: 130), 2 for bad usage."""
+    heed_signals()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     debug = len(arguments) < len(sys.argv) - 1
     try:

@@ -19,8 +19,13 @@ def best(
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
     sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", min=0, max=1)] = None,
     group_by: Annotated[
-        str, typer.Option(help="Of method, sparsity, model, dataset; comma-separated.")
-    ] = "method,sparsity",
+        str | None,
+        typer.Option(
+            help="Of method, sparsity, model, dataset; comma-separated; the mean is over what is left out "
+            "[default: method, sparsity, and model and dataset where there are several]",
+            show_default=False,
+        ),
+    ] = None,
     top: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
     winners: Annotated[
         bool,
@@ -56,7 +61,7 @@ def best(
         shown = rows[:top] if as_json or as_csv else [_shown(row) for row in rows[:top]]
         common.listing(shown, title, as_json, as_csv)
         return
-    groups = [group.strip() for group in group_by.split(",")]
+    groups = None if group_by is None else [group.strip() for group in group_by.split(",")]
     rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
     common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)

@@ -51,6 +51,10 @@ Precision = Annotated[
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
 ]
+RedoChanged = Annotated[
+    bool,
+    typer.Option("--redo-changed", help="Do again what was done with data, or with code of yours, that have changed."),
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, and only that, on stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
 

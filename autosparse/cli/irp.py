@@ -38,6 +38,7 @@ def irp(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
@@ -74,6 +75,7 @@ def irp(
         gpus_per_job,
         retry_failed=True,
         execution=execution,
+        redo_changed=redo_changed,
     )
     talk, store = Talk(), Store(storage)
     outcome = run_plan(plan, settings, talk)
@@ -88,6 +90,8 @@ def irp(
             )
     for failed, reason in outcome.failed:
         talk.warn(f"{failed.label} ({failed.task.id}) failed: {reason}")
+    for left, reason in outcome.to_do:
+        talk.warn(f"{left.label} ({left.task.id}) is not done: {reason}")
     if as_json:
         common.emit(rows)
     else:
@@ -95,7 +99,7 @@ def irp(
             typer.echo(
                 f"{row['folder']}: {row['kept']} of {row['total']} weights left, accuracy {row['accuracy'][-1]:.2f} %"
             )
-    raise typer.Exit(1 if outcome.failed else 0)
+    raise typer.Exit(0 if outcome.whole else 1)
 
 
 def _shown(result: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,11 @@ def register(app: typer.Typer) -> None:
 
 
 File = Annotated[
-    Path, typer.Argument(help="Experiment file (YAML); `autosparse list experiments` shows those at hand.")
+    Path,
+    typer.Argument(
+        help="Experiment file (YAML); `autosparse list experiments` shows those at hand. It may name code (`plugins:`, "
+        "`module:factory`), which is imported and so runs: trust it as you would a script."
+    ),
 ]
 Preset = Annotated[
     str | None,
@@ -37,7 +41,7 @@ Changes = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start and write nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start, write and import nothing.")]
 Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU is taken to sustain.", min=0.001)]
 
 
@@ -63,21 +67,25 @@ def run(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try what an earlier run marked as failed, too.")
     ] = False,
+    redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
 ) -> None:
     """Run the missing cells of an experiment; finished ones are skipped, so the same command resumes."""
+    from autosparse.plugins import withholding
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 
-    plan = planned(file, preset, changes or [], quiet=as_json)
+    with withholding(dry_run):
+        plan = planned(file, preset, changes or [], quiet=as_json)
+        if dry_run:
+            show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
+            return
     execution = Execution(precision, cuda_graphs)
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
-    settings = Settings(*where, retries, retry_failed, execution)
-    if dry_run:
-        show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
-    elif only == Only.report:
+    settings = Settings(*where, retries, retry_failed, execution, redo_changed)
+    if only == Only.report:
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
 
@@ -114,21 +122,22 @@ def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
 
 
 def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
-    """GPU-hours of each stage at a sustained rate, from FLOPs; None where a data set's size is not known."""
-    from autosparse.data import load_dataset
+    """GPU-hours of each stage at a sustained rate, from FLOPs; None where a data set's size or code is not known."""
+    from autosparse.data import load_dataset, unpinned
     from autosparse.errors import DataError
+    from autosparse.plugins import withheld
     from autosparse.runner.cost import EXTENTS, Costs, extent_of
 
     extents = {}
     for name in plan.datasets:
         try:
-            extents[name] = EXTENTS.get(name) or extent_of(load_dataset(name, data_root))
+            extents[name] = EXTENTS.get(unpinned(name)[0]) or extent_of(load_dataset(name, data_root))
         except DataError:
             continue
-    costs = Costs(extents)
+    costs, withholds = Costs(extents), withheld()
     hours: dict[str, float | None] = {}
     for stage, planned in (("irp", plan.irp), ("cells", plan.cells)):
-        known = all(p.task.dataset in extents for p in planned)
+        known = not (withholds and withholds.code) and all(p.task.dataset in extents for p in planned)
         hours[stage] = sum(costs(p.task) for p in planned) / (tflops * 1e12) / 3600 if known else None
     return hours
 
@@ -143,28 +152,50 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
 
     talk, store = Talk(), Store(settings.storage)
     outcome = run_plan(plan, settings, talk, only or STAGES)
-    talk.say(f"{plan.name}: {outcome.done} done, {outcome.found} found finished, {len(outcome.failed)} failed")
-    for reason, count in Counter(reason for _, reason in outcome.failed).items():
-        example = next(p for p, r in outcome.failed if r == reason)
-        talk.warn(f"{count} failed, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
+    counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
+    counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
+    talk.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
+    for word, left in (("failed", outcome.failed), ("still to do", outcome.to_do)):
+        for reason, count in Counter(reason for _, reason in left).items():
+            example = next(p for p, r in left if r == reason)
+            talk.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
     for planned in plan.scorers:
         for warning in _warnings(store.record(planned.task)):
             talk.warn(f"scorer {planned.label}: {warning}")
+    for model, rest in _left_out(plan, store).items():
+        talk.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
     if outcome.failed and not settings.retry_failed:
         talk.say("what failed is left alone by the next run, unless it has --retry-failed")
     if plan.irp:
         talk.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
+    code = 0 if outcome.whole else 1
     if quiet:
-        return 1 if outcome.failed else 0
+        return code
     if as_json:
-        failed = [
-            {"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in outcome.failed
-        ]
-        common.emit({"experiment": plan.name, "found": outcome.found, "done": outcome.done, "failed": failed})
-    elif sum(p.task.kind == "cell" for p, _ in outcome.failed) < len(plan.cells):
+        told = {"experiment": plan.name, "found": outcome.found, "done": outcome.done}
+        common.emit({**told, "failed": _listed(outcome.failed), "to_do": _listed(outcome.to_do)})
+    elif sum(p.task.kind == "cell" for p, _ in (*outcome.failed, *outcome.to_do)) < len(plan.cells):
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)
-    return 1 if outcome.failed else 0
+    return code
+
+
+def _listed(left: list[tuple[Any, str]]) -> list[dict[str, str]]:
+    return [{"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in left]
+
+
+def _left_out(plan: Any, store: Any) -> dict[str, Any]:
+    """Per model that has such, the weights that no mask covers, as its first finished IRP run or cell tells."""
+    from autosparse.weights import LeftOut
+
+    found: dict[str, LeftOut] = {}
+    tasks = [planned.task for planned in (*plan.irp, *plan.cells)]
+    recorded = store.recorded(tasks)
+    for task in tasks:
+        if task.model not in found and task.id in recorded and (record := store.record(task)):
+            rest = record["result"].get("left_out", {})  # which records of earlier versions lack
+            found[task.model] = LeftOut(tuple(rest.get("names", ())), rest.get("share", 0.0))
+    return {model: rest for model, rest in found.items() if rest}
 
 
 def _warnings(record: Any) -> list[str]:
@@ -177,8 +208,11 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     from rich.table import Table
 
     from autosparse.experiment.store import Store
+    from autosparse.experiment.superseded import changed_records
+    from autosparse.plugins import Withheld, withheld
+    from autosparse.runner.changed import told
 
-    store = Store(storage)
+    store, code = Store(storage), withheld() or Withheld()
     stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
     finished = store.finished(p.task for p in plan)
     listed = {
@@ -191,8 +225,11 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
         stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
         for stage, tasks in listed.items()
     }
+    if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
+        typer.echo(told(changed.values()), err=True)
     if as_json:
-        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed})
+        own = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
+        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **own})
         return
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():
@@ -203,9 +240,12 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     common.out().print(table)
     assumed = f"at {tflops:g} TFLOP/s sustained (--tflops); scorer fits are not counted"
     common.out().print(f"GPU-hours of all tasks, from their FLOPs, {assumed}")
+    if code.code:
+        names = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
+        typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{names}", err=True)
 
 
 def _hours(hours: float | None) -> str:
     if hours is None:
-        return "unknown: data not at hand"
+        return "unknown: data or code not at hand"
     return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"

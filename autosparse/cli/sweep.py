@@ -29,25 +29,33 @@ def sweep(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    redo_changed: common.RedoChanged = False,
+    precision: common.Precision = "auto",
+    cuda_graphs: common.CudaGraphs = False,
     as_json: common.Json = False,
 ) -> None:
     """Do the sweeps of an experiment file, and the IRP runs that they need; the same command resumes."""
     from autosparse.errors import AutosparseError, UnknownName
     from autosparse.experiment.store import Store
+    from autosparse.plugins import withholding
     from autosparse.runner.settings import Settings
+    from autosparse.training import Execution
 
-    plan = planned(file, preset, changes or [], quiet=as_json)
-    if not plan.sweeps:
-        raise AutosparseError(f"{file} has no `sweeps:`; see experiments/ours/sweep.yaml for one")
-    labels = {p.label for p in plan.sweeps}
-    for asked in name or ():
-        if asked not in labels:
-            raise UnknownName("sweep", asked, labels)
-    plan = plan.only_sweeps(name or labels)
-    if dry_run:
-        show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
-        return
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers, gpus_per_job, retry_failed=True)
+    execution = Execution(precision, cuda_graphs)
+    with withholding(dry_run):
+        plan = planned(file, preset, changes or [], quiet=as_json)
+        if not plan.sweeps:
+            raise AutosparseError(f"{file} has no `sweeps:`; see experiments/ours/sweep.yaml for one")
+        labels = {p.label for p in plan.sweeps}
+        for asked in name or ():
+            if asked not in labels:
+                raise UnknownName("sweep", asked, labels)
+        plan = plan.only_sweeps(name or labels)
+        if dry_run:
+            show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
+            return
+    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed)
     code = execute(plan, settings, quiet=True)
     store, found = Store(storage), {}
     for p in plan.sweeps:

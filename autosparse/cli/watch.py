@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 600.0
 """Seconds without an answer after which the watching ends."""
+SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
+"""Statuses that need more words than MLflow has for them."""
 SHOWN = {"cells": "grid"}
 """Stages whose name in an experiment file is another than in its plan."""
 
@@ -80,4 +82,4 @@ def drawn(name: str, progress: "Progress") -> "Table":
         for stage in progress.stages
         if stage.total
     ]
-    return stage_table(lines, f"{name}: {progress.status}")
+    return stage_table(lines, f"{name}: {SAID.get(progress.status, progress.status)}")

@@ -25,10 +25,13 @@ from autosparse.criteria.mode import TRAIN, Mode, in_mode
 from autosparse.criteria.options import Sparsity, check_values
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
+from autosparse.ranking import refuse_zeros
 from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from
+from autosparse.weights import left_out
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Criterion:
     """Whether it leaves the model with the weights from which the pruned network's training starts."""
     revision: int = 1
     """Counts up when a change of its code gives other scores for the same options; older results are then redone."""
+    imported: bool = True
+    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
     mode: str | None = None
     """The default of its option ``mode``: ``train`` or ``eval``. None: it has no such option, as it reads no gradients
     (or, like ``autos``, decides by itself)."""
@@ -76,9 +81,9 @@ class Criterion:
             return ()
         return (-torch.inf, torch.inf) if "channels" in self.needs else (-torch.inf,)
 
-    @property
+    @cached_property
     def defaults(self) -> dict[str, Any]:
-        """What its options are where nobody sets them; those without a default are left out."""
+        """The options that need not be given, with the values that they then have."""
         return {n: p.default for n, p in self.parameters.items() if p.default is not Parameter.empty}
 
 
@@ -91,7 +96,14 @@ HINTS = {
 
 __all__ = ["CRITERIA", "Batches", "Criterion", "Loss", "check_options", "criterion", "prune", "score"]
 
-CRITERIA: Registry[Criterion] = Registry("criterion", __name__)
+
+def _not_imported(model: nn.Module, batches: Any, loss: Loss, **options: Any) -> Scores:
+    raise AutosparseError("the criterion's plugin is not imported here; run the experiment without --dry-run")
+
+
+CRITERIA: Registry[Criterion] = Registry(
+    "criterion", __name__, lambda name: Criterion(name, _not_imported, frozenset(), paper="", imported=False)
+)
 
 
 READS = frozenset({"gradients", "hessian-vector products"})
@@ -118,7 +130,8 @@ def criterion(
         if own and mode is not None:
             raise ValueError(f"criterion {name!r} has an option 'mode' of its own: leave mode= out of @criterion")
         default = TRAIN if mode is None and not own and READS.intersection(needs) else mode
-        CRITERIA.register(name, Criterion(name, function, frozenset(needs), paper, changes_weights, revision, default))
+        found = Criterion(name, function, frozenset(needs), paper, changes_weights, revision, mode=default)
+        CRITERIA.register(name, found)
         return function
 
     return decorate
@@ -143,8 +156,8 @@ def score(
 ) -> Scores:
     """Score every prunable weight of ``model`` with the criterion ``name``; a higher score means: keep.
 
-    On the CPU it runs on one thread, so that scores and masks do not depend on the number of cores; layers that draw
-    at random (dropout) do so from the option ``seed``.
+    On the CPU it runs on one thread, so that scores and masks do not depend on the number of cores; on a GPU float32 is
+    float32, not TF32. Layers that draw at random (dropout) do so from the option ``seed``.
 
     :param batches: iterable of (x, y) on the model's device; may be None where the criterion needs no data.
     :param loss: mean loss over a batch.
@@ -163,20 +176,17 @@ def score(
     watch = Watch()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     drawing = drawing_from(derive_seed(options.get("seed", 0), "scoring"), device)
-    with one_thread(device), drawing, in_mode(model, mode):
+    with one_thread(device), full_float32(), drawing, in_mode(model, mode):
         try:
             scores = chosen.function(model, None if batches is None else watch(batches), loss, **passed)
         except (RuntimeError, ValueError, IndexError) as error:
             if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
                 watch.explain(model, error)
             raise
-    whose = f"scores of criterion {name!r}" + (f" in mode {mode!r}" if mode else "")
-    require_finite(scores, whose, marks=chosen.marks)
-    if scores and not any(s.any() for s in scores.values()):
-        raise AutosparseError(
-            f"every score of criterion {name!r} is 0, so nothing can be ranked: the loss depends on no single weight, "
-            "as with a last layer of zeros; initialise it otherwise"
-        )
+    whose = f"criterion {name!r}" + (f" in mode {mode!r}" if mode else "")
+    require_finite(scores, f"scores of {whose}", marks=chosen.marks)
+    if "sparsity" not in chosen.options:  # those that take it prune by themselves, and look where they rank
+        refuse_zeros(scores.values(), whose)
     return scores
 
 
@@ -208,5 +218,8 @@ def prune(
     if "near" in CRITERIA[name].options:
         options.setdefault("near", sparsity)
     if "sparsity" not in CRITERIA[name].options:
-        return Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
-    return Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
+        masks = Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
+    else:
+        masks = Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
+    masks.left_out = left_out(model)
+    return masks

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autosparse.criteria.types import Batches, Loss
 from autosparse.errors import AutosparseError
@@ -23,11 +24,20 @@ def untouched_buffers(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
+@contextlib.contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Compute attention within the block by the math kernel, since the fused ones have no second derivative."""
+    with sdpa_kernel(SDPBackend.MATH):
+        yield
+
+
 def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
     """The prunable weights; raises where there are none or one is frozen."""
     weights = prunable(model)
     if not weights:
-        raise AutosparseError("the model has no Linear or Conv weights to score")
+        raise AutosparseError(
+            "the model has no prunable weights to score (of Linear, Conv, ConvTranspose or attention layers)"
+        )
     for name, weight in weights.items():
         if not weight.requires_grad:
             raise AutosparseError(f"{name!r} does not require a gradient: unfreeze it before scoring")

@@ -4,9 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, untouched_buffers
+from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
 from autosparse.criteria.options import Positive
 from autosparse.masks import Scores
+from autosparse.seeds import kept_generators
 
 
 @criterion(
@@ -15,6 +16,7 @@ from autosparse.masks import Scores
     paper="Wang et al. 2020, arXiv:2002.07376",
     mode="train",
 )
+@twice_differentiable()
 def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
     """theta * (H g): weights whose removal reduces the gradient flow most stay.
 
@@ -33,7 +35,7 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive 
 
     weights = prunable_or_fail(model)
     device = next(iter(weights.values())).device
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):  # both passes drop out the same
+    with kept_generators(device):  # both passes drop out the same
         gradient = mean_gradient(model, batches, tempered)
     products = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
     examples = 0

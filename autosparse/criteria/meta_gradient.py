@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from autosparse.criteria import Batches, Loss
+from autosparse.criteria.gradients import twice_differentiable
 from autosparse.criteria.options import OneOf
 from autosparse.criteria.rounds import in_turn
 from autosparse.errors import AutosparseError
@@ -43,6 +44,7 @@ class Inner:
         return self.momentum if self.optimizer == "momentum" else 0.0
 
 
+@twice_differentiable()
 def meta_gradient(
     model: nn.Module, batches: Batches, loss: Loss, mask: Sequence[Tensor], masked: Mapping[str, Tensor], inner: Inner
 ) -> tuple[Tensor, ...]:

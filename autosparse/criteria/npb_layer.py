@@ -12,8 +12,6 @@ def layer_mask(
     budget: int,
     alpha: float,
     beta: float,
-    time_limit: float,
-    chunk: int,
     draws: torch.Generator,
 ) -> Tensor:
     """Keep exactly ``budget`` weights of a layer: an optimum of its node-path program, drawn among equals.
@@ -37,12 +35,13 @@ def layer_mask(
         room=room.flatten()[nodes].numpy(),
         group=(nodes // paths.shape[1]).numpy(),
         outputs=outputs,
+        nodes=groups * (outputs + paths.shape[1]),
     )
     mask = torch.zeros(groups, outputs, *through.shape[1:], dtype=torch.bool)
     load = torch.zeros(groups, outputs, dtype=torch.float64)
     alive = min(budget, int(room.sum()) * outputs)
     if alive:
-        counts = weights_per_node(inputs, alive, alpha, beta, time_limit, chunk)
+        counts = weights_per_node(inputs, alive, alpha, beta)
         for node, count in zip(nodes.tolist(), counts.tolist(), strict=True):
             group, channel = divmod(node, paths.shape[1])
             if count:

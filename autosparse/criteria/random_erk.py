@@ -1,7 +1,8 @@
 """Random pruning with Erdos-Renyi-kernel layer densities."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -11,33 +12,42 @@ from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.options import Sparsity
 from autosparse.masks import Scores, keep_count, top_k
 from autosparse.seeds import generator
+from autosparse.weights import stacked
+
+K = TypeVar("K", bound=Hashable)
 
 
 @criterion("random-erk", paper="Evci et al. 2020, arXiv:1911.11134; Liu et al. 2022, arXiv:2202.02643")
 def random_erk(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: Sparsity, seed: int = 0) -> Scores:
     """Random weights stay, more densely in small and narrow layers (ERK), so that none is starved.
 
-    Scores are uniform in [0, 1), float32 of the weight's shape, -inf where pruned. Needs nothing.
+    The projections that attention keeps in one tensor are layers of their own. Scores are uniform in [0, 1), float32 of
+    the weight's shape, -inf where pruned. Needs nothing.
     """
-    weights = prunable_or_fail(model)
-    counts = erk_counts({name: tuple(weight.shape) for name, weight in weights.items()}, sparsity)
+    weights, parts = prunable_or_fail(model), stacked(model)
+    shapes = {
+        (name, i): tuple(part.shape) for name, w in weights.items() for i, part in enumerate(w.chunk(parts[name]))
+    }
+    counts = erk_counts(shapes, sparsity)
     scores: Scores = {}
     for name, weight in weights.items():
         drawn = torch.rand(weight.numel(), generator=generator(seed, "random-erk", name))
-        scores[name] = drawn.masked_fill(~top_k(drawn, counts[name]), -torch.inf).view_as(weight).to(weight.device)
+        for i, part in enumerate(drawn.chunk(parts[name])):
+            part.masked_fill_(~top_k(part, counts[name, i]), -torch.inf)
+        scores[name] = drawn.view_as(weight).to(weight.device)
     return scores
 
 
-def erk_counts(shapes: Mapping[str, tuple[int, ...]], sparsity: float) -> dict[str, int]:
+def erk_counts(shapes: Mapping[K, tuple[int, ...]], sparsity: float) -> dict[K, int]:
     """Weights to keep per layer: densities proportional to (sum of the shape) / (product of the shape), at most 1.
 
-    The shape of a weight is (out, in, *kernel); for Linear layers this is (out + in) / (out * in) (Evci et al.,
-    section 3). Layers that would exceed density 1 are kept whole and the others scaled up in turn. Counts are rounded
-    by largest remainder, so that they sum to exactly ``n - round(n * sparsity)``.
+    The shape of a weight is (out, in, *kernel), or (in, out, *kernel) of a ConvTranspose; for Linear layers this is
+    (out + in) / (out * in) (Evci et al., section 3). Layers that would exceed density 1 are kept whole and the others
+    scaled up in turn. Counts are rounded by largest remainder, so that they sum to exactly ``n - round(n * sparsity)``.
     """
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     budget = keep_count(sum(sizes.values()), sparsity)
-    whole: set[str] = set()
+    whole: set[K] = set()
     scale = 0.0
     while len(whole) < len(sizes):
         free = [name for name in shapes if name not in whole]

@@ -12,6 +12,7 @@ from autosparse.criteria.finite import require_finite
 from autosparse.criteria.mode import in_mode
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
+from autosparse.ranking import refuse_zeros
 from autosparse.schedule import density_after
 
 
@@ -48,14 +49,22 @@ def rounds_of(
     :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
+    :raises AutosparseError: where all scores that a round ranks are 0, or one is NaN.
     """
     masks = masks or Masks.dense(model)
     for i, sparsity in enumerate(sparsities):
         with masked(model, masks):
             scores = score_round(i, masks)
         require_finite(scores, f"scores of round {i + 1}")
+        refuse_zeros(_ranked(scores, None if revive else masks), f"the {masks.kept} weights left of {masks.total}")
         masks = Masks.from_scores(scores, sparsity, within=None if revive else masks)
         yield masks, scores
+
+
+def _ranked(scores: Scores, within: Masks | None) -> Iterator[Tensor]:
+    """The scores that decide, layer by layer: those of the weights ``within``."""
+    for name, score in scores.items():
+        yield score if within is None else score[within[name].to(score.device)]
 
 
 @contextlib.contextmanager

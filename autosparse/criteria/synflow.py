@@ -13,7 +13,9 @@ from autosparse.criteria.watch import shape_of_input
 from autosparse.masks import Scores
 
 
-@criterion("synflow", needs=("gradients", "rounds"), paper="Tanaka et al. 2020, arXiv:2006.05467", mode="eval")
+@criterion(
+    "synflow", needs=("gradients", "rounds"), paper="Tanaka et al. 2020, arXiv:2006.05467", revision=2, mode="eval"
+)
 def synflow(
     model: nn.Module,
     batches: Batches | None,
@@ -22,11 +24,13 @@ def synflow(
     rounds: AtLeastOne = 100,
     input_shape: tuple[int, ...] | None = None,
 ) -> Scores:
-    """theta * dR/dtheta with R the summed output of |network| on an all-ones input: flow through each weight.
+    """|theta * dR/dtheta| with R the summed output of |network| on an all-ones input: flow through each weight.
 
     The network is a float64 copy (deep networks overflow float32) with the absolute value of every parameter and buffer
     (Tanaka et al. eq. 2, Algorithm 1); geometric schedule, a pruned weight does not come back. In evaluation mode by
     default, as in the authors' code (github.com/ganguli-lab/Synaptic-Flow, prune.py).
+    The outer absolute value is that code's, too. It matters only where a layer makes one unit's output fall as
+    another's rises, as LayerNorm, RMSNorm and softmax do; elsewhere the product is never negative.
     No data are used: ``batches``, where given, only tell the shape of an input. Scores are float64 of the weight's
     shape: the last round's flow of what stays, -inf elsewhere.
 
@@ -43,6 +47,6 @@ def synflow(
 
     def score_round(*_: object) -> Scores:
         flow = torch.autograd.grad(linear(ones).sum(), list(weights.values()), materialize_grads=True)
-        return {name: weight.detach() * g for (name, weight), g in zip(weights.items(), flow, strict=True)}
+        return {name: (weight.detach() * g).abs() for (name, weight), g in zip(weights.items(), flow, strict=True)}
 
     return prune_in_rounds(linear, geometric_sparsities(sparsity, rounds), score_round)

@@ -1,6 +1,7 @@
 """Data sets by name. A new one is one new file here whose loader carries ``@register_dataset``."""
 
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,8 @@ class Source:
     name: str
     load: DatasetLoader
     argument: str | None
+    imported: bool = True
+    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
 
     @property
     def usage(self) -> str:
@@ -34,7 +37,13 @@ class Source:
         return first_line(self.load)
 
 
-DATASETS: Registry[Source] = Registry("dataset", __name__)
+def _not_imported(root: Path, argument: str, download: bool) -> Dataset:
+    raise DataError("the data set's plugin is not imported here; run the experiment without --dry-run")
+
+
+DATASETS: Registry[Source] = Registry(
+    "dataset", __name__, lambda name: Source(name, _not_imported, None, imported=False)
+)
 
 
 def register_dataset(name: str, argument: str | None = None) -> Callable[[DatasetLoader], DatasetLoader]:
@@ -55,14 +64,32 @@ def data_root(root: str | Path | None = None) -> Path:
     return Path(root or os.environ.get("AUTOSPARSE_DATA") or "data")
 
 
+PINNED = re.compile(r"(?P<name>.+)@(?P<version>[0-9a-f]{8,16})", re.DOTALL)
+"""A name with the beginning of the fingerprint that the data must have."""
+
+
+def unpinned(name: str) -> tuple[str, str]:
+    """The name of a data set without its version, and the version: ``NAME@FINGERPRINT``; empty where none is given."""
+    found = PINNED.fullmatch(name)
+    return (found["name"], found["version"]) if found else (name, "")
+
+
+def source_of(name: str) -> Source:
+    """What loads the data set ``name``; raises as :func:`check_dataset_name` does."""
+    base = unpinned(name)[0].partition(":")[0]
+    if "@" in base and base.partition("@")[0] in DATASETS:
+        raise DataError(f"dataset {name!r}: after @ come 8 to 16 hex digits of the data's fingerprint")
+    return DATASETS[base]
+
+
 def check_dataset_name(name: str) -> None:
     """Raise :class:`UnknownName` or :class:`DataError` where ``name`` cannot name a data set."""
-    base, colon, argument = name.partition(":")
-    source = DATASETS[base]
+    source = source_of(name)
+    _, colon, argument = unpinned(name)[0].partition(":")
     if source.argument and not argument:
-        raise DataError(f"dataset {name!r}: {base} needs an argument; write {source.usage}")
-    if colon and not source.argument:
-        raise DataError(f"dataset {name!r}: {base} takes no argument; write {source.usage}")
+        raise DataError(f"dataset {name!r}: {source.name} needs an argument; write {source.usage}")
+    if colon and not source.argument and source.imported:
+        raise DataError(f"dataset {name!r}: {source.name} takes no argument; write {source.usage}")
 
 
 def load_dataset(
@@ -71,11 +98,20 @@ def load_dataset(
     """Load a data set whose batches come on ``device``: decoded once as uint8 tensors there, or streamed from files.
 
     :param name: a registered name, or ``parquet:PATH`` or ``imagefolder:PATH`` (relative paths are looked up under
-        ``root`` first).
+        ``root`` first); with ``@FINGERPRINT`` behind it, the data must have a fingerprint that begins so.
     :param root: see :func:`data_root`.
     :param download: fetch what is missing, where the data set can be fetched.
     :raises UnknownName, DataError: with the file that is missing or broken, and what to do.
     """
     check_dataset_name(name)
-    base, _, argument = name.partition(":")
-    return DATASETS[base].load(data_root(root), argument, download).to(device)
+    plain, version = unpinned(name)
+    folder = name.partition(":")[2]
+    if version and folder and any((base / folder).is_dir() for base in (data_root(root), Path())):
+        plain, version = name, ""  # a folder that is called so
+    dataset = source_of(name).load(data_root(root), plain.partition(":")[2], download)
+    if not dataset.fingerprint.startswith(version):
+        raise DataError(
+            f"dataset {name!r}: the data here have the fingerprint {dataset.fingerprint}, not {version}; put back what "
+            f"is asked for, or ask for what is here: {plain}@{dataset.fingerprint}"
+        )
+    return dataset.to(device)

@@ -1,4 +1,10 @@
-"""The experiment file: what its YAML may say."""
+"""The experiment file: what its YAML may say.
+
+It may name code: modules under ``plugins:``, and models as ``package.module:factory``. A run imports them, here and in
+every worker, and to import a module is to run it: trust a file from somebody else as you would a script of theirs.
+Within :func:`autosparse.plugins.withholding`, as in a dry run, nothing is imported, and only the form of such names is
+checked.
+"""
 
 from typing import Annotated, Any
 
@@ -120,7 +126,7 @@ class MethodSpec(Strict):
         elif self.options:
             raise AutosparseError(f"{self.criterion} takes no options")
         needs_scorer = criterion is not None and "scorer" in criterion.needs
-        if needs_scorer != (self.scorer is not None):
+        if needs_scorer != (self.scorer is not None) and (criterion is None or criterion.imported):
             verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"
             raise AutosparseError(f"method {self.criterion!r} {verb}")
         check_branch_keys(self)
@@ -207,8 +213,8 @@ class Experiment(Strict):
     description: str = ""
     notes: tuple[str, ...] = ()
     """What a reader of the results should know, such as a claim of a paper that is no number."""
-    plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*$")], ...] = ()
-    """Modules whose import registers further methods, models or data sets, here and in every worker."""
+    plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = ()
+    """Modules whose import registers further methods, models or data sets, here and in every worker: code that runs."""
     irp: dict[Name, IrpSpec] = Field(default_factory=dict)
     sweeps: dict[Name, SweepSpec] = Field(default_factory=dict)
     scorers: dict[Name, ScorerSpec] = Field(default_factory=dict)

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.tasks import (
+    UNSIGNED,
     DatasetName,
     FitSpec,
     ModelName,
@@ -25,7 +26,7 @@ LARGEST = 1e100
 COMBINATIONS = 1000
 """Of choices that are tried before a sweep starts."""
 
-Scalar = bool | int | float | str
+Scalar = Annotated[bool | int | float | str, UNSIGNED]
 Value = Scalar | tuple[str, ...]
 
 DISTRIBUTIONS = {

@@ -6,6 +6,7 @@ sweeps/<id>.json                        a finished sweep; sweeps/<id>/ while it 
 scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
 states/<id>/                            how far an unfinished IRP run has come
 failed/<id>.json                        the last failure of a task that has not finished since
+superseded/cells/<id>-<ended_ms>.json   what was done again because it was of other values, data or code; as above
 .identity                               what tells it from another place at the same path of another machine
 """
 
@@ -21,18 +22,23 @@ from typing import Any
 from autosparse.checkpoint import Checkpoints
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, safe_uri
 from autosparse.experiment.driver import one_driver
+from autosparse.experiment.lineage import Lineage, Made, made_by
+from autosparse.experiment.resolved import resolve
+from autosparse.experiment.sources import code_of
 from autosparse.experiment.tasks import Task
-from autosparse.files import pack_record, sha256_file, unpack_record
+from autosparse.files import content_id, pack_record, sha256_file, unpack_record
 from autosparse.places import Folder, Place, place_at
 
 FOLDERS = {"cell": "cells", "irp": "irp", "sweep": "sweeps", "scorer": "scorers"}
-FAILED = "failed"
+FAILED, SUPERSEDED = "failed", "superseded"
 IDENTITY = ".identity"
 WITH_FILES = ("irp", "scorer")
 """Kinds of tasks that leave more than a record."""
 
 Record = dict[str, Any]
-"""``id, kind, spec, ended_ms, result, files, environment``; of a failure ``error, traceback`` for ``result, files``."""
+"""``id, kind, spec, resolved, code, built_on, ended_ms, result, files, environment``; of a failure ``error, traceback``
+for ``result, files``. Those of version 0.1.0 have no ``resolved``, ``code`` and ``built_on``.
+"""
 
 
 class Store:
@@ -43,7 +49,9 @@ class Store:
         self.place = place_at(where)
         self.root = self.place.local
         """The folder itself; of an object store, the folder of this machine where its files are made and read."""
-        self._whole: set[str] = set()
+        self._whole: dict[str, dict[str, str]] = {}
+        """What each record that is known to be whole was built on."""
+        self._made: dict[str, Made] = {}
 
     def prepare(self) -> None:
         """Make the folder; raises now where it cannot be written."""
@@ -90,14 +98,36 @@ class Store:
         return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
 
     def record(self, task: Task) -> Record | None:
-        """The record of a finished task; None where there is none, or it or a file of the task is damaged or gone."""
+        """The record of a finished task; None where there is none that stands for it today, or it or a file of the task
+        is damaged or gone.
+        """
+        return self._record(task, self.lineage())
+
+    def _record(self, task: Task, lineage: Lineage) -> Record | None:
         found = self._read(FOLDERS[task.kind], task)
-        if found is None:
+        if found is None or lineage.changed(task, found):
             return None
         whole = self._has_files(task.kind, task.id, found)
         if not whole and self.place.forget(_name(task.kind, task.id)):
             whole = self._has_files(task.kind, task.id, found)
+        if whole:
+            self._made[task.id] = made_by(found)
         return found if whole else None
+
+    def lineage(self) -> Lineage:
+        """What tells whether records still stand for their tasks, as they are now."""
+        return Lineage(self.written)
+
+    def made(self, task: Task) -> Made | None:
+        """What made the result of a finished task, as it was when its record was last read here."""
+        if task.id not in self._made:
+            self.record(task)
+        return self._made.get(task.id)
+
+    def forget(self, task: Task) -> None:
+        """Look at the record of a task anew, which is no longer what it was."""
+        self._whole.pop(task.id, None)
+        self._made.pop(task.id, None)
 
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
         """Whether the files that a record tells of are there and whole, and none that would be read for one of them."""
@@ -113,21 +143,28 @@ class Store:
 
     def finished(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a :meth:`record`: faster than asking one by one."""
-        known = self._whole if not isinstance(self.place, Folder) else set()  # a PUT record stays as it is
-        tasks = list(tasks)
+        tasks, lineage = list(tasks), self.lineage()
         names = {folder: self._names(folder) for folder in {FOLDERS[task.kind] for task in tasks}}
         there = [task for task in tasks if f"{task.id}.json" in names[FOLDERS[task.kind]]]
+        known = set()
+        if not isinstance(self.place, Folder):  # a PUT record stays as it is, but what it was built on may not
+            known = {task.id for task in there if self._whole.get(task.id) == lineage.built_on(task)}
         asked = [task for task in there if task.id not in known]
-        found = self.place.each(lambda task: self.record(task) is not None, asked)
-        whole = {task.id for task, good in zip(asked, found, strict=True) if good}
-        known.update(whole)
-        return whole | {task.id for task in there if task.id in known}
+        found = self.place.each(lambda task: self._record(task, lineage) is not None, asked)
+        whole = [task for task, good in zip(asked, found, strict=True) if good]
+        self._whole.update({task.id: lineage.built_on(task) for task in whole})
+        return known | {task.id for task in whole}
 
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those of which there is a file, of success or failure, whole or not."""
         tasks = list(tasks)
         names = {folder: self._names(folder) for folder in {FAILED, *(FOLDERS[task.kind] for task in tasks)}}
         return {t.id for t in tasks if f"{t.id}.json" in names[FOLDERS[t.kind]] | names[FAILED]}
+
+    def written(self, kind: str, task_id: str) -> Record | None:
+        """A record as it was written, whatever has become of its task and of its files."""
+        found = self._unpacked(f"{_name(kind, task_id)}.json")
+        return found if found and _is_record(found, kind, task_id) else None
 
     def record_of(self, kind: str, task_id: str) -> Record:
         """The :meth:`record` of a finished task of which only the id is known.
@@ -143,8 +180,9 @@ class Store:
         raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
 
     def failure(self, task: Task) -> Record | None:
-        """The record of the task's last failure, if it has not finished since."""
-        return self._read(FAILED, task)
+        """The record of the task's last failure, if it has not finished since, and nothing has changed since."""
+        found = self._read(FAILED, task)
+        return None if found is None or self.lineage().changed(task, found) else found
 
     def failed(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a :meth:`failure`."""
@@ -166,6 +204,7 @@ class Store:
         self._write(FOLDERS[task.kind], task, {"result": result, "files": files}, environment)
         self.place.remove(f"{FAILED}/{task.id}.json")
         self.states(task).clear()
+        self.forget(task)
 
     def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
         """Write down why a task failed; it stays unfinished."""
@@ -179,8 +218,13 @@ class Store:
             raise self._unreadable(folder, error) from error
 
     def _write(self, folder: str, task: Task, outcome: Record, environment: Record) -> None:
-        own = {"id": task.id, "kind": task.kind, "spec": task.spec, "ended_ms": int(time.time() * 1000)}
+        own: Record = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
+        own |= {"code": code_of(task), "built_on": self.built_on(task), "ended_ms": int(time.time() * 1000)}
         self.place.write(f"{folder}/{task.id}.json", pack_record({**own, **outcome, "environment": environment}))
+
+    def built_on(self, task: Task) -> dict[str, str]:
+        """The fingerprints of the records that ``task`` builds on, by their ids."""
+        return self.lineage().built_on(task)
 
     def _read(self, folder: str, task: Task) -> Record | None:
         found = self._unpacked(f"{folder}/{task.id}.json")
@@ -211,11 +255,14 @@ def _name(kind: str, task_id: str) -> str:
 
 
 def _is_record(found: Record, kind: str, task_id: str, failed: bool = False) -> bool:
-    """Whether a record with the right checksum is what lies there by rights."""
-    told = {"error": str, "traceback": str} if failed else {"result": dict, "files": dict}
-    asked = {**told, "environment": dict, "ended_ms": int}
-    return (found.get("kind"), found.get("id")) == (kind, task_id) and all(
-        isinstance(found.get(name), type_) for name, type_ in asked.items()
+    """Whether a record with the right checksum is what lies there by rights: also the work that it tells of."""
+    told: dict[str, type] = {"error": str, "traceback": str} if failed else {"result": dict, "files": dict}
+    asked = {**told, "spec": dict, "environment": dict, "ended_ms": int}
+    return (
+        (found.get("kind"), found.get("id")) == (kind, task_id)
+        and all(isinstance(found.get(name), type_) for name, type_ in asked.items())
+        and all(isinstance(found.get(name, {}), dict) for name in ("resolved", "code", "built_on"))
+        and content_id({"kind": kind, **found["spec"]}) == task_id
     )
 
 

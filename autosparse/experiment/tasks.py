@@ -77,12 +77,20 @@ DatasetName = Annotated[str, AfterValidator(_known_dataset)]
 MethodName = Annotated[str, AfterValidator(_known_method)]
 """A criterion, ``dense``, or ``irp``."""
 IrpCriterion = Annotated[str, AfterValidator(_known_irp_criterion)]
-Sparsity = Annotated[float, Field(ge=0, lt=1)]
+
+
+def _unsigned(value: Any) -> Any:
+    return abs(value) if value == 0 and isinstance(value, float) else value
+
+
+UNSIGNED = AfterValidator(_unsigned)
+"""-0.0 equals 0.0, and means the same: one id for both."""
+Sparsity = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
 Seed = Annotated[int, Field(ge=0)]
 Level = Annotated[int, Field(ge=0)]
 """An iteration of IRP, from 1; 0: before the first, where nothing is pruned."""
 ScoreExamples = Annotated[int, Field(ge=1)] | None
-Options = dict[str, bool | int | float | str]
+Options = dict[str, Annotated[bool | int | float | str, UNSIGNED]]
 
 
 Ablation = Literal["shuffle", "reinit", "invert"] | None
@@ -145,6 +153,8 @@ GIVEN = ("seed", "scorer", "sparsity", "near", "training")
 
 def check_option_values(criterion: str, options: Options) -> None:
     """Raise where an option is not one that users set, or its value is not one that it may have."""
+    if not CRITERIA[criterion].imported:
+        return
     known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
     for option in options:
         if option not in known:

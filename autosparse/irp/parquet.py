@@ -13,11 +13,14 @@ import torch
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import atomic_folder, canonical_json
+from autosparse.irp import digests
+from autosparse.irp.digests import Digests
 from autosparse.irp.survival import Survival
 
 KEY = b"autosparse.survival"
 SHARDS = ("part-*.parquet",)
 SHARD_ROWS = 4_000_000
+NUMBERS = ("param", "grad", "survived")
 SCHEMA = pa.schema(
     [
         ("layer", pa.dictionary(pa.int32(), pa.string())),
@@ -34,7 +37,8 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
 
     Columns: ``layer`` (dictionary string), ``position`` (int64, flat index in the layer), ``param``, ``grad``
     (float32), ``survived`` (int32). Each shard's schema metadata holds the provenance, the layers' shapes, its own
-    number and the number of all shards and rows, so that a missing shard is noticed.
+    number and the number of all shards and rows, so that a missing shard is noticed, and a digest of each column of
+    numbers, so that one that was permuted or exchanged is noticed by whoever reads a shard alone.
     """
     folder = Path(folder)
     table = _table(survival)
@@ -49,7 +53,8 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
     with atomic_folder(folder, ours=SHARDS) as temporary:
         for shard in range(shards):
             piece = table.slice(shard * shard_rows, shard_rows)
-            metadata = {KEY: canonical_json({**described, "shard": shard})}
+            own = {"shard": shard, digests.KEY: _digests(piece)}
+            metadata = {KEY: canonical_json({**described, **own})}
             pq.write_table(
                 piece.replace_schema_metadata(metadata),
                 temporary / f"part-{shard:05d}.parquet",
@@ -71,6 +76,8 @@ def load_survival(folder: str | Path) -> Survival:
             f"no survival dataset in {folder}: it holds no part-*.parquet; make one with `autosparse irp`"
         )
     tables, described = [], [read_metadata(path) for path in paths]
+    for content in described:
+        content.pop(digests.KEY, None)  # the fingerprint is of all values
     shards = {content.pop("shard"): path for path, content in zip(paths, described, strict=True)}
     for path, content in zip(paths, described, strict=True):
         if content != described[0]:
@@ -118,6 +125,8 @@ def check_description(content: dict[str, Any]) -> None:
     if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
         raise ValueError("layers are texts, each once")
     content["provenance"].items()
+    if not all(isinstance(digest, str) for digest in content.get(digests.KEY, {}).values()):
+        raise ValueError("digests are texts")
 
 
 def first_missing(numbers: Collection[int], count: int) -> int | None:
@@ -157,11 +166,18 @@ def _table(survival: Survival) -> pa.Table:
     return pa.table([layer, position, *columns], schema=SCHEMA)
 
 
+def _digests(table: pa.Table) -> dict[str, str]:
+    found = Digests(NUMBERS)
+    for batch in table.to_batches():
+        found.update({name: batch.column(name).to_numpy() for name in NUMBERS})
+    return found.by_column
+
+
 def _survival(table: pa.Table, described: dict[str, Any], folder: Path) -> Survival:
     layers = table.column("layer").combine_chunks()
     index = layers.indices.to_numpy()
     position = table.column("position").to_numpy()
-    columns = {name: table.column(name).to_numpy() for name in ("param", "grad", "survived")}
+    columns = {name: table.column(name).to_numpy() for name in NUMBERS}
     parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in columns}
     codes = {name: code for code, name in enumerate(layers.dictionary.to_pylist())}
     for name, shape in described["shapes"]:

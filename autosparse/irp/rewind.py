@@ -14,6 +14,7 @@ from autosparse.criteria.gradients import mean_gradient
 from autosparse.criteria.mode import EVAL, MODES, in_mode
 from autosparse.criteria.rounds import rewinding, rounds_of
 from autosparse.data.split import Batch, Dataset
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, prunable
@@ -76,7 +77,7 @@ def rewind_prune(
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
     :param on_reached: called after each iteration with what ``resume`` takes.
     :param resume: where an earlier run with the same arguments had come to; the outcome is the same to the bit.
-    :param execution: precision and the like of the trainings; gradients and scores are always float32.
+    :param execution: precision and the like of the trainings; gradients and scores are always float32, with no TF32.
     :param gradient_mode: in which g_0 is taken: ``eval``, as in the paper's Algorithms 1 and 2, or ``train``. A scorer
         fitted on the outcome takes its gradients in the same mode. The criterion has an option ``mode`` of its own.
     :param options: of the criterion.
@@ -107,7 +108,8 @@ def rewind_prune(
 
     with rewinding(model):
         param = {name: weight.detach().float().cpu().clone() for name, weight in prunable(model).items()}
-        with drawing_from(derive_seed(seed, "g_0"), dataset.train.device), in_mode(model, gradient_mode):
+        drawing = drawing_from(derive_seed(seed, "g_0"), dataset.train.device)
+        with full_float32(), drawing, in_mode(model, gradient_mode):
             gradient = mean_gradient(model, batches(0), loss)
         require_finite(gradient, f"initial gradients g_0 in mode {gradient_mode!r}")
         grad = {name: g.float().cpu() for name, g in gradient.items()}

@@ -5,7 +5,7 @@ from torch import nn
 
 from autosparse.models.registration import MODELS, ModelFactory, register_model
 from autosparse.models.resolve import find_model
-from autosparse.seeds import derive_seed, generator
+from autosparse.seeds import derive_seed, drawing_from, generator
 
 __all__ = ["MODELS", "ModelFactory", "build_model", "find_model", "kaiming_normal_", "register_model"]
 
@@ -14,8 +14,9 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
     """Build a network at initialisation, on the CPU.
 
     Linear and Conv weights are Kaiming-normal (fan-in, gain sqrt 2; He et al. 2015), biases 0,
-    normalisation layers the identity. The same seed gives the same weights on every machine,
-    and torch's global generator is left as it was.
+    normalisation layers the identity, other weights as their own layer's constructor draws them.
+    The same seed gives the same weights on every machine, and torch's generators, those of GPUs too, are left as they
+    were.
 
     :param name: a registered model, ``torchvision:NAME`` or ``package.module:factory`` (see :func:`find_model`).
     :param input_shape: shape of one example, e.g. ``(1, 28, 28)``.
@@ -23,18 +24,25 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
         that the network does not take.
     """
     factory = find_model(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "construction"))
+    cpu = torch.device("cpu")  # also where torch.set_default_device says otherwise
+    with cpu, drawing_from(derive_seed(seed, "construction"), cpu):
         model = factory(num_classes, tuple(input_shape))
     return kaiming_normal_(model, generator(seed, "weights"))
 
 
 @torch.no_grad()
 def kaiming_normal_(model: nn.Module, draws: torch.Generator) -> nn.Module:
-    """Initialise in place: Kaiming-normal weights, zero biases; normalisation layers are left alone."""
+    """Initialise in place: Kaiming-normal Linear and Conv weights, zero biases.
+
+    All else keeps what its own constructor draws: normalisation layers, embeddings, ConvTranspose, and the input
+    projections of attention, whose softmax wants smaller weights (Xavier-uniform).
+
+    :param draws: a CPU generator, so that weights are the same on every device.
+    """
     for module in model.modules():
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=draws)
+            drawn = torch.empty(module.weight.shape, dtype=module.weight.dtype, device="cpu")
+            module.weight.copy_(nn.init.kaiming_normal_(drawn, nonlinearity="relu", generator=draws))
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return model

@@ -11,7 +11,17 @@ from autosparse.registry import Registry
 ModelFactory = Callable[[int, tuple[int, ...]], nn.Module]
 """``(num_classes, input_shape) -> module`` with logits of shape (batch, num_classes)."""
 
-MODELS: Registry[ModelFactory] = Registry("model", __package__)
+
+def not_imported(name: str) -> ModelFactory:
+    """What stands for a network whose code is not imported here: it has a name, and cannot be built."""
+
+    def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+        raise AutosparseError(f"model {name!r} is code that is not imported here; run the experiment without --dry-run")
+
+    return build
+
+
+MODELS: Registry[ModelFactory] = Registry("model", __package__, not_imported)
 
 
 def register_model(name: str, min_side: int | None = None) -> Callable[[ModelFactory], ModelFactory]:

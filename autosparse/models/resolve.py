@@ -4,6 +4,7 @@ A network from elsewhere says nothing of the inputs it takes, so its factory tri
 """
 
 import importlib
+import re
 from types import ModuleType
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.models.registration import MODELS, ModelFactory
+from autosparse.models.registration import MODELS, ModelFactory, not_imported
+from autosparse.plugins import withheld
 
 
 def find_model(name: str) -> ModelFactory:
     """The factory behind a name: a registered one, ``torchvision:NAME`` or ``package.module:factory``.
 
     ``torchvision:NAME`` is any classification network of ``torchvision.models``, untrained.
-    ``package.module:factory`` is imported here, and is a callable ``(num_classes, input_shape) -> nn.Module``.
+    ``package.module:factory`` is imported here, and is a callable ``(num_classes, input_shape) -> nn.Module``; within
+    :func:`autosparse.plugins.withholding` it is not, and its name is all that is checked.
 
     :raises AutosparseError: with the nearest known name, or with the reason why the import failed.
     """
@@ -27,7 +30,16 @@ def find_model(name: str) -> ModelFactory:
         return MODELS[name]
     if source == "torchvision":
         return _tried(name, _from_torchvision(member))
-    return _tried(name, _imported(name, source, member))
+    record = withheld()
+    if record is None:
+        return _tried(name, _imported(name, source, member))
+    if not FACTORY.fullmatch(name):
+        raise AutosparseError(f"model {name!r} is not of the form package.module:factory")
+    record.factories.add(name)
+    return not_imported(name)
+
+
+FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def _from_torchvision(name: str) -> ModelFactory:

@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,16 +10,12 @@ from mlflow import MlflowClient
 
 from autosparse.criteria import CRITERIA
 from autosparse.tracking.entries import metric_name
-from autosparse.tracking.query import apart
+from autosparse.tracking.groups import DATA, NOT_SETTING, OF_METHOD, Group, Settings, groups_of
 from autosparse.tracking.runs import Run, finished_runs
 
 METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"
 """Values of ``criterion`` that reports treat apart."""
-
-NOT_SETTING = ("model", "dataset", "sparsity", "level", "seed")
-OF_METHOD = ("criterion", "options.", "scorer", "ablation", "irp")
-"""Beginnings of the names of parameters that say what a method is."""
 
 
 @dataclass(frozen=True)
@@ -154,8 +150,9 @@ class Section:
 def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
     """The finished cells of an experiment by model, dataset and settings, in that order.
 
-    Cells are averaged only where nothing but the seed differs: an experiment that was edited and run again
-    holds cells of several recipes, which become several sections, and of several scorers, which become several methods.
+    Cells are averaged only where nothing but the seed differs, see :mod:`autosparse.tracking.groups`: an experiment
+    that was edited and run again, or whose data changed, holds cells that were trained in several ways, which become
+    several sections, and of several methods under one label, which become several methods.
     """
     return make_sections(finished_runs(client, experiment, "cell"))
 
@@ -165,16 +162,13 @@ def make_sections(cells: Iterable[Run], layers: Mapping[str, Sequence[str]] | No
 
     :param layers: of each model, in network order.
     """
-    by_network: dict[tuple[str, str], list[Run]] = {}
-    for run in cells:
-        if METRIC in run.metrics:
-            by_network.setdefault((run.tags["model"], run.tags["dataset"]), []).append(run)
+    found: dict[tuple[str, str, Settings], list[Group]] = {}
+    for group in groups_of(run for run in cells if METRIC in run.metrics):
+        found.setdefault((group.model, group.dataset, group.training), []).append(group)
     sections = []
-    for (model, dataset), runs in sorted(by_network.items()):
-        groups = _grouped(runs, _settings)
-        for note, group in zip(apart([settings for settings, _ in groups]), groups, strict=True):
-            order = [metric_name(layer) for layer in (layers or {}).get(model, ())]
-            sections.append(Section(model, dataset, note, group[0], _methods(group[1]), order))
+    for (model, dataset, _), groups in sorted(found.items()):
+        order = [metric_name(layer) for layer in (layers or {}).get(model, ())]
+        sections.append(Section(model, dataset, groups[0].note, _settings(groups), _methods(groups), order))
     return sections
 
 
@@ -183,35 +177,24 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in re.split(r"(\d+)", name)]
 
 
-def _settings(run: Run) -> dict[str, str]:
-    return {k: v for k, v in run.params.items() if k not in NOT_SETTING and not k.startswith(OF_METHOD)}
+def _settings(groups: Iterable[Group]) -> dict[str, str]:
+    """How they were trained, as MLflow has it; the data where the note tells of them."""
+    groups = list(groups)
+    told = dict(pair for group in groups for run in group.runs.values() for pair in run.params.items())
+    if DATA in groups[0].note:
+        told |= {DATA: dict(groups[0].training).get(DATA, "none")}
+    return {k: v for k, v in told.items() if k not in NOT_SETTING and not k.startswith(OF_METHOD)}
 
 
-def _definition(run: Run) -> dict[str, str]:
-    """What a method is, beside its name."""
-    return {k: v for k, v in run.params.items() if k.startswith(OF_METHOD)}
-
-
-Grouping = Callable[[Run], dict[str, str]]
-
-
-def _grouped(runs: Iterable[Run], key: Grouping) -> list[tuple[dict[str, str], list[Run]]]:
-    groups: dict[tuple[tuple[str, str], ...], list[Run]] = {}
-    for run in runs:
-        groups.setdefault(tuple(sorted(key(run).items())), []).append(run)
-    return [(dict(pairs), group) for pairs, group in sorted(groups.items())]
-
-
-def _methods(runs: list[Run]) -> list[Method]:
-    by_label: dict[str, list[Run]] = {}
-    for run in runs:
-        by_label.setdefault(run.tags["method"], []).append(run)
+def _methods(groups: Iterable[Group]) -> list[Method]:
+    by_name: dict[str, list[Group]] = {}
+    for group in groups:
+        by_name.setdefault(group.name, []).append(group)
     methods = []
-    for label, labelled in by_label.items():
-        groups = _grouped(labelled, _definition)
-        for note, (definition, group) in zip(apart([d for d, _ in groups]), groups, strict=True):
-            name = f"{label} ({note})" if note else label
-            methods.append(Method(name, definition.get("criterion", label), _points(group)))
+    for name, own in by_name.items():
+        points = {group.sparsity: Point(list(group.runs.values())) for group in own}
+        criterion = dict(own[0].method).get("criterion", own[0].label)
+        methods.append(Method(name, criterion, dict(sorted(points.items()))))
     top = max((sparsity for method in methods for sparsity in method.points), default=0.0)
 
     def rank(method: Method) -> tuple[bool, float, str]:
@@ -219,10 +202,3 @@ def _methods(runs: list[Run]) -> list[Method]:
         return not method.dense, -point.mean if point else 1.0, method.name
 
     return sorted(methods, key=rank)
-
-
-def _points(runs: Iterable[Run]) -> dict[float, Point]:
-    by_sparsity: dict[float, list[Run]] = {}
-    for run in runs:
-        by_sparsity.setdefault(float(run.tags["sparsity"]), []).append(run)
-    return {s: Point(sorted(by_sparsity[s], key=lambda run: int(run.tags["seed"]))) for s in sorted(by_sparsity)}

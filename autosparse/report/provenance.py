@@ -8,7 +8,7 @@ from autosparse.tracking.runs import Run
 
 DIRTY = "+dirty"
 """Ends the commit of a checkout with local changes."""
-SHOWN = ("git_commit", "host", "device", "device_name")
+SHOWN = ("git_commit", "host", "device", "device_name", "precision")
 
 
 def provenance_of(runs: Iterable[Run]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from mlflow.exceptions import MlflowException
 from autosparse.report.collect import METRIC
 from autosparse.report.tables import percent
 from autosparse.tracking.client import find_experiment, tracking_errors
+from autosparse.tracking.groups import apart, groups_of
 from autosparse.tracking.log import SUMMARY, WHOLE
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.runs import Run
@@ -56,24 +57,60 @@ def summary_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[
 
 
 def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Table]:
-    """One table per source, model and data set, in the order of the file."""
-    accuracy = {run.tags["task_id"]: run.metrics[METRIC] for run in cells if METRIC in run.metrics}
+    """One table per source, model and data set, in the order of the file.
+
+    A method has a row for each way in which cells of it were trained or pruned, told apart by what they differ in: such
+    as where the data changed before some of its seeds.
+    """
+    planned = {cell for comparison in summary.get("comparisons", []) for cell in comparison["cells"]}
+    measured = _measured(run for run in cells if METRIC in run.metrics and run.tags["task_id"] in planned)
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for comparison in summary.get("comparisons", []):
         key = (comparison["source"], comparison["model"], comparison["dataset"])
         groups.setdefault(key, []).append(comparison)
-    return [_table(f"{source}: {model} on {data}", group, accuracy) for (source, model, data), group in groups.items()]
+    return [_table(f"{source}: {model} on {data}", group, measured) for (source, model, data), group in groups.items()]
 
 
-def _table(title: str, comparisons: list[dict[str, Any]], accuracy: dict[str, float]) -> Table:
+Way = tuple[tuple[str, str], ...]
+"""How a cell was pruned and trained, and on which data."""
+Measured = dict[str, tuple[Way, float]]
+"""By a cell's id, its way and its accuracy."""
+
+
+def _measured(cells: Iterable[Run]) -> Measured:
+    return {
+        run.tags["task_id"]: (group.method + group.training, run.metrics[METRIC])
+        for group in groups_of(cells)
+        for run in group.runs.values()
+    }
+
+
+def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) -> Table:
     sparsities = sorted({own["sparsity"] for own in comparisons})
     rows: dict[str, dict[float, Beside]] = {}
-    for own in comparisons:
-        values = [accuracy[cell] for cell in own["cells"] if cell in accuracy]
-        other = any(difference.startswith("models:") for difference in own["differences"])
-        rows.setdefault(own["method"], {})[own["sparsity"]] = _beside(own["published"], own["spread"], values, other)
+    for method, names in _names(comparisons, measured).items():
+        for own in comparisons:
+            if own["method"] != method:
+                continue
+            other = any(difference.startswith("models:") for difference in own["differences"])
+            for way, name in names.items():
+                values = [measured[cell][1] for cell in own["cells"] if cell in measured and measured[cell][0] == way]
+                beside = _beside(own["published"], own["spread"], values, other)
+                rows.setdefault(name, {})[own["sparsity"]] = beside
     listed = [(method, [by_sparsity.get(s) for s in sparsities]) for method, by_sparsity in rows.items()]
     return Table(title, [percent(s) for s in sparsities], listed, _notes(comparisons))
+
+
+def _names(comparisons: list[dict[str, Any]], measured: Measured) -> dict[str, dict[Way, str]]:
+    """For each method, the ways in which cells of it were made, and what to call each."""
+    names: dict[str, dict[Way, str]] = {}
+    for own in comparisons:
+        ways = names.setdefault(own["method"], {})
+        ways |= {measured[cell][0]: "" for cell in own["cells"] if cell in measured}
+    for method, ways in names.items():
+        told = apart([dict(way) for way in ways])
+        names[method] = {w: f"{method} ({note})" if note else method for w, note in zip(ways, told, strict=True)}
+    return {method: ways or {(): method} for method, ways in names.items()}
 
 
 def _beside(published: float, spread: float | None, values: list[float], another_network: bool) -> Beside:

@@ -23,7 +23,12 @@ def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
     assert cell.level is not None
     survival = _survival(store.fetched("irp", cell.trunk.id) / "survival")
     for name, weight in prunable(model).items():
-        if name not in survival.param or not torch.equal(weight.detach().float().cpu(), survival.param[name]):
+        if name not in survival.param:
+            raise AutosparseError(
+                f"IRP run {cell.trunk.id} knows nothing of {name!r}, a weight of {cell.model} that can be pruned: an "
+                "earlier version left it out; do the run again, in a fresh --storage"
+            )
+        if not torch.equal(weight.detach().float().cpu(), survival.param[name]):
             raise AutosparseError(
                 f"{cell.model} with seed {cell.init_seed} does not start from the weights of IRP run {cell.trunk.id} "
                 f"({name!r} differs): the model has changed since; use a fresh --storage"

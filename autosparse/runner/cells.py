@@ -1,6 +1,7 @@
 """Doing the cells of a job: pruned one after the other, trained together where that pays. No Ray here."""
 
 import functools
+import logging
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from autosparse.analysis import measure
 from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.data.split import Batch, Dataset
+from autosparse.devices import backend
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import BRANCH, DENSE, Cell
 from autosparse.files import canonical_json
@@ -25,6 +27,7 @@ from autosparse.runner.device import require_device
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company
+from autosparse.weights import left_out
 
 ASKS = frozenset({"sparsity", "near", "training"})
 """Options by which a criterion learns of the sparsity, so that its scores are for that alone, or changes training."""
@@ -61,6 +64,22 @@ class Scored:
     scores: Scores = field(default_factory=dict)
     seconds: float = 0.0
 
+    def of(self, cell: Cell, make: Callable[[], Scores]) -> tuple[Scores, float]:
+        """A cell's scores, and the seconds that they took for another cell; 0 where they are made now.
+
+        Never those of a criterion that changes the weights or trains: they say nothing of what else it does.
+        """
+        criterion = CRITERIA[cell.criterion]
+        if criterion.changes_weights or "training" in criterion.options:
+            return make(), 0.0
+        key = canonical_json(cell.model_dump(mode="json", exclude={"sparsity", "ablation", "recipe"}))
+        if key == self.key:
+            return self.scores, self.seconds
+        started = time.perf_counter()
+        self.scores = make()
+        self.key, self.seconds = key, time.perf_counter() - started
+        return self.scores, 0.0
+
 
 Done = tuple[Cell, Record | Exception]
 """A cell, and its result or what went wrong."""
@@ -79,6 +98,7 @@ def run_cells(
     execution: Execution | None = None,
     scorer_of: Callable[[str], Scorer] | None = None,
     on_progress: OnProgress = lambda cells, share: None,
+    share: float = 1.0,
 ) -> Iterator[list[Done]]:
     """Prune at initialisation, train, and measure; a list as soon as its cells are done.
 
@@ -87,13 +107,13 @@ def run_cells(
     :param cells: of one model and recipe.
     :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
+    :param share: of the device that this process is to use.
     :raises DeviceLost: where the error of a cell has broken this process: what is left is for another one.
     """
     last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
     execution = execution or Execution()
     if together is None:
-        found = _attempt(_company, cells, dataset, device, execution) if len(cells) > 1 else 1
-        together = found if isinstance(found, int) else 1  # what fails here fails, and is told of, cell by cell
+        together = _company(cells, dataset, device, execution, share)
     for start in range(0, len(cells), together):
         done: list[Done] = []
         pack: list[Pruned] = []
@@ -124,11 +144,22 @@ def _part(tell: Tell, before: float, size: float) -> Tell:
     return lambda share: tell(before + share * size)
 
 
-def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution) -> int:
+def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution, share: float) -> int:
+    """How many to train together; 1 where that cannot be found out, which is told of."""
+
     def make(seed: int) -> nn.Module:
         return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
 
-    return min(len(cells), company(make, dataset, cells[0].recipe, execution))
+    found = _attempt(company, make, dataset, cells[0].recipe, execution, share, len(cells))
+    if isinstance(found, int):
+        return found
+    if not isinstance(found, torch.OutOfMemoryError):  # one network does not fit: each cell fails, and says so
+        reason, _, _ = f"{type(found).__name__}: {found}".partition("\n")
+        logging.getLogger(__name__).warning(
+            "%d cells of %s are trained one by one, because a trial of them together failed: %s",
+            len(cells), cells[0].model, reason,
+        )  # fmt: skip
+    return 1
 
 
 def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
@@ -162,12 +193,9 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tupl
     if cell.ablation != "invert" and ASKS.intersection(criterion.options):
         masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
         return _shuffled(masks, cell), time.perf_counter() - started
-    key = canonical_json(cell.model_dump(mode="json", exclude={"sparsity", "ablation", "recipe"}))
-    before = last.seconds if key == last.key else 0.0
-    if key != last.key:
-        last.scores = score(model, cell.criterion, batches(), **options)
-        last.key, last.seconds = key, time.perf_counter() - started
-    scores = {name: -s for name, s in last.scores.items()} if cell.ablation == "invert" else last.scores
+    scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options))
+    if cell.ablation == "invert":
+        scores = {name: -s for name, s in scores.items()}
     return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + time.perf_counter() - started
 
 
@@ -222,7 +250,9 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
         return [outcomes] * len(group)
     for pruned, state in zip(group, before, strict=True):
         pruned.model.load_state_dict(state)
-    torch.cuda.empty_cache()
+    own = backend(dataset.train.device)
+    if own is not None:
+        own.empty_cache()
     half = len(group) // 2
     return [
         *_train(group[:half], dataset, _part(tell, 0, 1 / 2)),
@@ -259,6 +289,7 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "kept": masks.kept,
         "total": masks.total,
         "parameters": sum(parameter.numel() for parameter in pruned.model.parameters()),
+        "left_out": left_out(pruned.model).record(),
         "density_by_layer": masks.density_by_layer(),
         "collapsed_layers": masks.collapsed_layers(),
         "dataset_fingerprint": dataset.fingerprint,

@@ -15,10 +15,12 @@ def require_device() -> None:
 
     :raises DeviceLost: then; one that the process survives, such as memory that was short, is not raised again.
     """
-    if not torch.cuda.is_initialized():
-        return
+    current = torch.accelerator.current_accelerator()
+    known = {torch.cuda} | ({torch.get_device_module(current)} if current else set())
     try:
-        torch.cuda.synchronize()
+        for own in known:
+            if own.is_initialized():
+                own.synchronize()
     except RuntimeError as error:
         reason, _, _ = str(error).partition("\n")
         raise DeviceLost(f"{reason}, after which the GPU answers this process no more") from error

@@ -10,9 +10,11 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Planned
 from autosparse.experiment.store import Record, Store
+from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.files import content_id
 from autosparse.irp import Survival, load_survival
+from autosparse.runner.changed import told
 from autosparse.runner.progress import Talk
 from autosparse.runner.stopping import interruptible
 from autosparse.runner.work import run_fit
@@ -59,6 +61,9 @@ def _fitted(
 ) -> tuple[Path, Record]:
     task = planned.task
     if store.record(task) is None:
+        if changed := changed_records([task], store):
+            talk.say(told(changed.values()))
+            set_aside(task, store)
         with talk.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
             result = run_fit(task, survivals, store, "cpu", tally.advance)

@@ -15,11 +15,13 @@ from ray import get_gpu_ids, get_runtime_context, tune
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
+from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
 from autosparse.runner.cells import run_cells
 from autosparse.runner.device import require_device
+from autosparse.runner.pulse import pulse
 from autosparse.runner.reports import Reports
 from autosparse.runner.work import do, inputs_whole
 from autosparse.training import Execution
@@ -88,7 +90,8 @@ def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
-        _do_job(config, shared)
+        with pulse():
+            _do_job(config, shared)
     except CannotWrite as error:
         tune.report({"stop": f"{error} (on {platform.node()})"})
 
@@ -101,6 +104,8 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     store.require(shared["identity"])
     environment = {**shared["environment"], **describe_device(device), **here()}
     tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
+    for task in tasks:
+        code_of(task)  # now, as it is imported: the user may edit it while the job runs
     finished, failures = store.finished(tasks), store.failures(tasks)
     failed = {own for own, failure in failures.items() if failure != shared["failures"].get(own)} - finished
     todo = [task for task in tasks if task.id not in finished | failed]
@@ -108,7 +113,8 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task not in todo], failed)
     away: Exception | None = None
-    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports):
+    gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
+    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports, gpu_share):
         for task, outcome in done:
             if isinstance(outcome, CannotWrite):
                 raise outcome
@@ -134,11 +140,12 @@ def _outcomes(
     execution: Execution,
     retries: int,
     reports: Reports,
+    gpu_share: float,
 ) -> Iterator[Sequence[Outcome]]:
     """The results of one job's tasks, as they come; what goes wrong with one is its own, and is tried again."""
     for left in range(retries, -1, -1):
         again: list[Task] = []
-        for done in _tried(tasks, store, datasets, device, execution, reports, alone=left < retries):
+        for done in _tried(tasks, store, datasets, device, execution, reports, gpu_share, alone=left < retries):
             passing = [task for task, outcome in done if left and may_pass(outcome, device)]
             again += passing
             yield [(task, outcome) for task, outcome in done if task not in passing]
@@ -161,6 +168,7 @@ def _tried(
     device: str,
     execution: Execution,
     reports: Reports,
+    gpu_share: float,
     alone: bool,
 ) -> Iterator[Sequence[Outcome]]:
 
@@ -170,7 +178,8 @@ def _tried(
     cells = [task for task in tasks if isinstance(task, Cell)]
     if cells:
         together = 1 if alone else None
-        yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution, on_progress=at)
+        data = datasets[cells[0].dataset]
+        yield from run_cells(cells, store, data, device, together, execution, on_progress=at, share=gpu_share)
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
             dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None

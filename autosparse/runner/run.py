@@ -5,43 +5,27 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
 from autosparse.experiment.environment import describe_environment
-from autosparse.experiment.plan import Plan, Planned, dataset_of
+from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
 from autosparse.runner.cost import Costs, extent_of
+from autosparse.runner.outcome import Outcome, outcome_of, ready, unfinished
 from autosparse.runner.progress import Talk
 from autosparse.runner.session import idle_gpus, ray_session
 from autosparse.runner.settings import Settings
+from autosparse.runner.settle import Settled, settle, superseded
 from autosparse.runner.stopping import stoppable
 from autosparse.runner.summary import summarise
 from autosparse.runner.tally import Event, Tally
 from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import FAILED, FINISHED, KILLED, RUNNING, Tracker
+from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run left: which tasks were found finished, done now, or are not done, and why."""
-
-    found: int
-    done: int
-    failed: list[tuple[Planned[Task], str]]
-
-
-def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[Task]]:
-    """Those without a whole record."""
-    finished = store.finished(p.task for p in planned)
-    return [p for p in planned if p.task.id not in finished]
-
 
 STAGES = {
     "irp": "iterative rewind pruning",
@@ -58,7 +42,7 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
     :param only: some of STAGES; what they build on must be finished or among them.
 
     Bad settings (an unwritable folder, missing data, an absent server) are told of before anything starts.
-    A task that fails is recorded and the rest goes on, but for what depends on it.
+    A task that fails is recorded and the rest goes on, but for what depends on it, which stays to do.
     """
     store = Store(settings.storage)
     store.prepare()
@@ -89,26 +73,23 @@ def _run(
             talk.guard(write)
 
     asked = [p for planned in stages.values() for p in planned]
-    todo = unfinished(asked, store)
-    if not settings.retry_failed:
-        failed_before = store.failed(p.task for p in todo)
-        todo = [p for p in todo if p.task.id not in failed_before]
-    ids = {p.task.id for p in todo}
-    for name, planned in stages.items():
-        talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
     tracker.describe(_told(plan, store, tracker), RUNNING)
-    if todo:
-        try:
-            _do(plan, todo, store, tracker, settings, talk)
-        except KeyboardInterrupt:
-            guard(lambda: tracker.sync(plan))
-            guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
-            raise
-        except BaseException:
-            guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
-            raise
     try:
-        return _finish(plan, asked, todo, store, tracker, talk)
+        settled = settle(plan, asked, store, tracker, settings, talk)
+        ids = {p.task.id for p in settled.todo}
+        for name, planned in stages.items():
+            talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
+        if settled.todo:
+            _do(plan, stages, settled, store, tracker, settings, talk)
+    except KeyboardInterrupt:
+        guard(lambda: tracker.sync(plan))
+        guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
+        raise
+    except BaseException:
+        guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
+        raise
+    try:
+        return _finish(plan, asked, settled.todo, store, tracker, talk)
     except KeyboardInterrupt:
         guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
         raise
@@ -123,13 +104,10 @@ def _finish(
     talk: Talk,
 ) -> Outcome:
     """See that MLflow has it all, and tell what has become of it."""
-    left = unfinished(asked, store)
-    ready = {p.task.id for p in _ready(left, store, plan)}
-    failed = [(p, _reason(p.task, store, p.task.id in ready)) for p in left]
-    finish(tracker, plan, _told(plan, store, tracker), FAILED if failed else FINISHED, talk.warn)
+    outcome, status = outcome_of(asked, todo, store, plan)
+    finish(tracker, plan, _told(plan, store, tracker), status, talk.warn)
     talk.guard(lambda: write_cell_table(tracker))
-    done = len(todo) - len({p.task.id for p in todo} & {p.task.id for p in left})
-    return Outcome(len(asked) - done - len(left), done, failed)
+    return outcome
 
 
 def _told(plan: Plan, store: Store, tracker: Tracker) -> Record:
@@ -140,12 +118,16 @@ def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:
     return dict(zip(STAGES, (plan.irp, plan.sweeps, plan.scorers, plan.cells), strict=True))
 
 
-def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> None:
-    needed = {name for p in todo if (name := dataset_of(p.task))}
-    datasets = {}
-    for name in sorted(needed):
-        talk.say(f"loading {name}")
-        datasets[name] = load_dataset(name, settings.data_root, download=settings.download)
+def _do(
+    plan: Plan,
+    stages: dict[str, Sequence[Planned[Task]]],
+    settled: Settled,
+    store: Store,
+    tracker: Tracker,
+    settings: Settings,
+    talk: Talk,
+) -> None:
+    datasets = settled.datasets
     environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
     talk.say("starting Ray")
     with ray_session(settings):
@@ -158,11 +140,11 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
         if count := idle_gpus(settings):
             talk.warn(f"Ray has {count} GPU{'' if count == 1 else 's'}, and no job uses one: see --gpus-per-job")
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
-        asked = {p.task.id for p in todo}
         costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})
-        for stage, planned in _stages(plan).items():
-            wanted = [p for p in planned if p.task.id in asked]
-            missing = {p.task.id: p for p in _ready(unfinished(wanted, store), store, plan)}
+        for stage, planned in stages.items():
+            wanted = [p for p in planned if p.task.id in settled.pending]
+            settled.todo += superseded(wanted, settled.todo, store, tracker, talk)
+            missing = {p.task.id: p for p in ready(unfinished(wanted, store), store, plan)}
             if not missing:
                 continue
             tasks = [p.task for p in missing.values()]
@@ -171,7 +153,7 @@ def _do(plan: Plan, todo: list[Planned[Task]], store: Store, tracker: Tracker, s
                 talk.stage(STAGES[stage], tasks, costs) as tally,
                 Spool(tracker, talk.warn) as spool,
             ):
-                on_event = _listener(tally, missing, spool)
+                on_event = _listener(tally, missing, spool, talk.warn)
                 if stage != "sweeps":
                     if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
                         talk.warn(f"workers gave up, for this or another reason: {why}")
@@ -203,26 +185,18 @@ def _timed(stage: str, tracker: Tracker, talk: Talk) -> Iterator[None]:
         talk.guard(lambda: tracker.spent(stage, seconds))
 
 
-def _listener(tally: Tally, planned: dict[str, Planned[Task]], spool: Spool) -> Callable[[Event], None]:
+def _listener(
+    tally: Tally, planned: dict[str, Planned[Task]], spool: Spool, warn: Callable[[str], None]
+) -> Callable[[Event], None]:
     """Counts what each report of a job tells, and has what has finished written to MLflow."""
 
     def on_event(event: Event) -> None:
+        if warning := event.get("warning"):
+            warn(warning)
+            return
         tally.advance(event)
         for task_id in event.get("task_ids", ()):
             if task_id in planned:
                 spool(planned[task_id])
 
     return on_event
-
-
-def _ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
-    """Those whose inputs are finished; the others would fail for a reason told elsewhere."""
-    done = store.finished(p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers))
-    return [p for p in planned if set(p.task.inputs) <= done]
-
-
-def _reason(task: Task, store: Store, ready: bool) -> str:
-    failure = store.failure(task)
-    if failure is not None:
-        return str(failure["error"])
-    return "interrupted, or its worker died; run again to go on" if ready else "what it builds on is not finished"

@@ -35,6 +35,10 @@ SAMPLE = 1 << 24
 """Rows for which a surface is fitted: all there are, or a sample where there are more."""
 MANY = 100_000_000
 """Rows from which a pool of actors, each with the scorer at hand, is worth its start."""
+UNBOUND = (
+    "%s is of an earlier version, without digests of its columns: permuted or exchanged values would go unnoticed; "
+    "write it again to have them checked"
+)
 FITS = 1 << 28
 """Weights up to which the masks are written as one safetensors file, too."""
 
@@ -74,6 +78,8 @@ def score_shards(
     shards = open_features(Path(features).absolute())
     require_inputs(shards, scorer.inputs)
     mode_for(scorer, shards.gradient_mode, f"gradient_mode of {shards.folder}")
+    if not shards.bound:
+        logger.warning(UNBOUND, shards.folder)
     k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
     with atomic_folder(Path(out).absolute(), ours=OURS) as temporary:

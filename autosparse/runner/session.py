@@ -30,6 +30,10 @@ have it all) and snapshots at start and end only, Ctrl-C comes to us, and a tria
 without what the sweep maximises."""
 
 
+STARTS_LATE = "timed out during startup"
+"""What Ray says of a node of its own that took more than half a minute to start."""
+
+
 @contextlib.contextmanager
 def ray_session(settings: Settings) -> Iterator[None]:
     """Connect to Ray for the length of the block; a session that already runs in this process is used as it is."""
@@ -59,11 +63,11 @@ def ray_session(settings: Settings) -> Iterator[None]:
                 runtime_env={"env_vars": {name: os.environ[name] for name in QUIET}},
                 **local,
             )
-    except (ConnectionError, RuntimeError, TimeoutError, OSError) as error:
+    except Exception as error:  # of whatever kind: on a machine that is too busy, it is a bare one
         where = f"the Ray cluster at {address}" if address else "a local Ray"
-        raise AutosparseError(
-            f"cannot reach or start {where}: {str(error).splitlines()[0]}; see `autosparse doctor`"
-        ) from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        busy = "this machine is very busy: try again, or " if STARTS_LATE in reason else ""
+        raise AutosparseError(f"cannot reach or start {where}: {reason}; {busy}see `autosparse doctor`") from error
     ray._private.worker._worker_logs_enabled = False  # it prints deaths of workers on stdout, which is for results
     try:
         with contextlib.nullcontext() if address else _watched(ray._private.worker._global_node):

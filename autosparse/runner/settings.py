@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autosparse.runner.signs import patience
 from autosparse.training import Execution
 
 
@@ -27,3 +28,7 @@ class Settings:
     retry_failed: bool = False
     """Whether tasks that an earlier run marked as failed are tried, too."""
     execution: Execution = field(default_factory=Execution)
+    redo_changed: bool = False
+    """Whether results of data, or of code of the user's, that have changed since are done again."""
+    patience: float = field(default_factory=patience)
+    """Seconds without a sign of life after which a worker is ended; 0: it is waited for."""

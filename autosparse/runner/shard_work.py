@@ -14,11 +14,12 @@ from torch import Tensor
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.table import Table
 from autosparse.errors import WorkFailed
+from autosparse.irp.digests import Digests
 from autosparse.runner.shard_actor import Beat
 from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
 from autosparse.shards import Shard, ShardWriter, read_rows
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes
-from autosparse.shards.reader import content_digest, read_column
+from autosparse.shards.reader import read_column
 
 COSTLY = 1 << 10
 """A multiple of what networks are asked at a time, so that scores are the same whatever this is."""
@@ -40,13 +41,15 @@ class ScoreShard:
         torch.set_num_threads(1)
         counts = np.zeros(BINS, np.int64)
         path = shard.as_in(self.folder, "scores").path
-        described = {**self.description, "source": shard.path.name, "source_digest": content_digest(shard.path)}
+        described = {**self.description, "source": shard.path.name, "start": shard.start}
         described["node"] = ray.get_runtime_context().get_node_id()
-        with ShardWriter(path, "scores", {"score": pa.float32()}, {**described, "start": shard.start}) as writer:
-            for rows in read_rows(shard, self.shapes, self.inputs):
+        digests = Digests(self.inputs)
+        with ShardWriter(path, "scores", {"score": pa.float32()}, described) as writer:
+            for rows in read_rows(shard, self.shapes, self.inputs, digests):
                 scores = self._scores(rows, beat)
                 counts += count_high(_bits(scores, shard))
                 writer.append({"score": scores})
+            described["source_digest"] = digests.together  # of what has been read, whatever the shard says of itself
         return counts
 
     def _scores(self, rows: dict[str, np.ndarray], beat: Beat) -> np.ndarray:

@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial
 
 from autosparse.files import refusing_unwritable
 from autosparse.runner.device import DeviceLost
+from autosparse.runner.signs import VARIABLE
 
 _tunes_own = RayActorManager._actor_task_failed
 
@@ -56,10 +57,12 @@ def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | Non
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-DIED, SHORT = "worker process has died.", "running low on memory"
-"""What Ray says of an actor that ended with its process, and not with its node; or by Ray's own hand."""
+DIED, SHORT, ENDED = "worker process has died.", "running low on memory", "killed by `ray.kill`"
+"""What Ray says of an actor that ended with its process, and not with its node; by Ray's own hand; or by ours."""
 LOST = f"{DeviceLost.__name__}: "
 """How a traceback ends where a process that can do no more ends itself."""
+HUNG = "it gave no sign of life, or got nowhere, for too long"
+"""How we tell of a worker that was ended for that."""
 FAILURE = "Failure # "
 """How Tune begins each of the failures of a trial."""
 
@@ -85,6 +88,8 @@ class Death(NamedTuple):
         """What may help."""
         if LOST in self.traceback:
             return "mend what its traceback names, and use --retry-failed"
+        if self.told == HUNG:
+            return f"see that the disks that it reads answer, or set {VARIABLE} to more, and use --retry-failed"
         return "give it more memory, or smaller batches, and use --retry-failed"
 
 
@@ -107,6 +112,8 @@ def _death(failure: str) -> str:
         return next(line for line in failure.splitlines() if SHORT in line).partition(". ")[0]
     if LOST in failure:
         return failure.rpartition(LOST)[2].partition("\n")[0]
+    if ENDED in failure:
+        return HUNG
     _, died, detail = failure.partition(DIED)
     return (detail.partition("Worker exit detail:")[2] or detail).strip().partition("\n")[0] if died else ""
 

@@ -10,10 +10,13 @@ from ray import tune
 from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.runner.cost import Weights
+from autosparse.runner.hang import Hangs
 from autosparse.runner.jobs import Arrays, run_job
 from autosparse.runner.packing import pack
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
+from autosparse.runner.signs import Signs
 from autosparse.runner.silence import first_error, fit, worker_deaths
 from autosparse.runner.tally import Event
 
@@ -68,13 +71,14 @@ def run_stage(
     datasets: dict[str, Arrays],
     environment: Record,
     settings: Settings,
-    cost: Callable[[Task], float],
+    cost: Weights,
     on_event: Callable[[Event], None],
     plugins: Sequence[str] = (),
 ) -> str:
     """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed, or been given up.
 
-    A worker that dies is replaced, and its job goes on after the tasks it had finished. A job that lost too many is
+    A worker that dies is replaced, and its job goes on after the tasks it had finished; one that hangs is ended, see
+    :class:`autosparse.runner.signs.Signs`, and that is a death like any other. A job that lost too many is
     given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
     job of its own, so that one that kills its workers keeps no other from being done. What kills them even with no job
     beside it has failed.
@@ -83,9 +87,10 @@ def run_stage(
     :raises WorkFailed: where a worker could not write to the storage.
     """
     known = store.failures(tasks)
+    hangs = Hangs(Signs(tasks, cost, settings.patience), on_event)
 
     def run(jobs: Sequence[Sequence[Task]], deaths: int) -> tune.ResultGrid | None:
-        return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, plugins, deaths)
+        return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, hangs, plugins, deaths)
 
     def still(tasks: Sequence[Task]) -> list[Task]:
         finished, failures = store.finished(tasks), store.failures(tasks)
@@ -146,6 +151,7 @@ def _run_jobs(
     environment: Record,
     settings: Settings,
     on_event: Callable[[Event], None],
+    hangs: Hangs,
     plugins: Sequence[str],
     deaths: int,
 ) -> tune.ResultGrid | None:
@@ -183,7 +189,7 @@ def _run_jobs(
             name=scratch.name,
             storage_path=str(scratch.parent),
             verbose=0,
-            callbacks=[_Events(on_event)],
+            callbacks=[_Events(on_event), hangs],
             stop=stop,
             failure_config=tune.FailureConfig(max_failures=deaths),
         ),

@@ -1,4 +1,9 @@
-"""Ctrl-C, and the SIGTERM of a scheduler: once is a clean stop, twice is an end at once."""
+"""Ctrl-C, and the SIGTERM of a scheduler: once is a clean stop, twice is an end at once.
+
+So it is wherever a command was started. A shell that runs a script has what it starts with ``&`` ignore SIGINT;
+whether a run can be stopped on purpose must not depend on that. So Ctrl-C in the terminal of such a script stops its
+runs, too, as cleanly as any other. ``setsid`` keeps one out of reach of the terminal.
+"""
 
 import contextlib
 import os
@@ -11,6 +16,16 @@ from autosparse.errors import Interrupted
 
 EXIT_CODE = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def heed_signals() -> None:
+    """Have SIGINT and SIGTERM do what they do to a program that inherited nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager

@@ -13,16 +13,22 @@ from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
 
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
+from autosparse.experiment.environment import describe_device
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Record, Store, plain
 from autosparse.irp import Survival
 from autosparse.plugins import load_plugins
 from autosparse.runner import trial as one
+from autosparse.runner.cost import ALIKE
+from autosparse.runner.hang import Hangs
 from autosparse.runner.jobs import Arrays, from_arrays, here
+from autosparse.runner.pulse import pulse
 from autosparse.runner.session import job_count
 from autosparse.runner.settings import Settings
+from autosparse.runner.signs import Signs
 from autosparse.runner.silence import first_error, fit, worker_deaths
 from autosparse.runner.trial import Trial, finish_sweep, tried
+from autosparse.runner.trial_origin import keep_for
 from autosparse.runner.work import survivals_of
 
 POINT = "point"
@@ -59,11 +65,16 @@ def run_sweep(
         "environment": environment,
         "plugins": plugins,
         "retries": settings.retries,
+        "execution": settings.execution,
     }
+    data = datasets[sweep.downstream.dataset].fields["fingerprint"] if sweep.downstream else None
+    if data:
+        keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
     resources = {"cpu": 1, "gpu": settings.gpus_per_job}
     trainable = tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources)
-    search = functools.partial(_search, trainable, seen, max(DEATHS, settings.retries))
+    hangs = Hangs(Signs((), ALIKE, settings.patience), on_event)
+    search = functools.partial(_search, trainable, seen, hangs, max(DEATHS, settings.retries))
     grid = search(job_count(settings))
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
@@ -84,10 +95,10 @@ def run_sweep(
         failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
         failed.add_note(trials[0].traceback)
         raise failed
-    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment)
+    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment, data)
 
 
-def _search(trainable: Any, seen: "_Seen", failures: int, workers: int) -> tune.ResultGrid:
+def _search(trainable: Any, seen: "_Seen", hangs: Hangs, failures: int, workers: int) -> tune.ResultGrid:
     """Have Tune try the candidates, each from where it is; those that are over tell their history again.
 
     :param failures: how often Tune begins one again.
@@ -104,7 +115,7 @@ def _search(trainable: Any, seen: "_Seen", failures: int, workers: int) -> tune.
             name=scratch.name,
             storage_path=str(scratch.parent),
             verbose=0,
-            callbacks=[seen],
+            callbacks=[seen, hangs],
             stop=_Halt(seen),
             failure_config=tune.FailureConfig(max_failures=failures),
         ),
@@ -203,13 +214,18 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
-    environment, retries = shared["environment"] | here(), shared["retries"]
-    one.run_trial(trial, load, dataset, device, environment, lambda numbers: tune.report(dict(numbers)), retries)
+    environment = {**shared["environment"], **describe_device(device), **here()}
+
+    def report(numbers: one.Numbers) -> None:
+        tune.report(dict(numbers))
+
+    with pulse():
+        one.run_trial(trial, load, dataset, device, environment, report, shared["retries"], shared["execution"])
 
 
 @functools.lru_cache(maxsize=1)
 def _survivals(irp: tuple[str, ...], storage: str) -> list[Survival]:
-    """Read once per worker."""
+    """Read once per worker: its sweep's IRP runs stay as they are while it lives."""
     return survivals_of(irp, Store(storage))
 
 

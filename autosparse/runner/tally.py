@@ -8,12 +8,15 @@ from typing import Any
 
 from autosparse.experiment.tasks import Task
 from autosparse.runner.cost import ALIKE, Weights
-from autosparse.runner.table import Line
+from autosparse.runner.table import Line, duration
 
 Event = Mapping[str, Any]
 """A report of a job. All of it may be absent: ``task_ids`` (finished or failed since the last report), ``failed``
 (those of them that failed), ``running`` (in the job's hands now), ``share`` (of their last training that is done, from
-0 to 1), a latest number (``accuracy`` in percent, or ``loss``), and Tune's ``trial_id``, which tells jobs apart."""
+0 to 1), a latest number (``accuracy`` in percent, or ``loss``), and Tune's ``trial_id``, which tells jobs apart.
+
+The driver's own events have ``silent``, the seconds for which a ``job`` of that name has given no sign of life, or a
+``warning`` that is not for the tally."""
 
 WAITED = 60.0
 """Seconds without any worker that are worth a word."""
@@ -30,6 +33,8 @@ class _Job:
     """Work done on what is running."""
     work: float = 0.0
     """Work of what it has finished."""
+    silent: str = ""
+    """A word on how long it has given no sign of life, if that is long."""
 
     def until(self, now: float) -> float:
         """When it was last busy."""
@@ -69,12 +74,20 @@ class Tally:
         with self._lock:
             self._ended = self._clock()
             for job in self._jobs.values():
-                job.running = []
+                job.running, job.silent = [], ""
 
     def advance(self, event: Event) -> None:
         """Take in the report of a job."""
         with self._lock:
-            self._advance(event)
+            if "silent" in event:
+                self._note_silence(event)
+            else:
+                self._advance(event)
+
+    def _note_silence(self, event: Event) -> None:
+        now = self._clock()
+        job = self._jobs.setdefault(event["trial_id"], _Job(now, now))
+        job.silent = f"{event['job']} silent for {duration(event['silent'])}" if event["silent"] >= WAITED else ""
 
     def _advance(self, event: Event) -> None:
         now = self._clock()
@@ -92,7 +105,7 @@ class Tally:
         job.running = [own for own in event.get("running", only) if own in self._tasks and own not in finished]
         share = event.get("share")
         job.behind = 0.0 if share is None else sum(self._weights.behind(self._tasks[own], share) for own in job.running)
-        job.heard = now
+        job.heard, job.silent = now, ""
         if "accuracy" in event:
             self._latest = f"{event['accuracy']:.2f} %"
         elif "loss" in event:
@@ -110,6 +123,7 @@ class Tally:
             latest = self._latest
             if not self._jobs and self._ended is None and (seconds or 0) >= WAITED:
                 latest = "no worker yet: see `ray status`"
+            latest = next((job.silent for job in self._jobs.values() if job.silent), latest)
             return Line(self.name, done, failed, self.total - done - failed - running, running, seconds, left, latest)
 
     @property
@@ -126,7 +140,8 @@ class Tally:
         """From the pace of the jobs that have something to show; None before there is one.
 
         Between reports jobs are taken to go on at that pace, and as many of them to be busy as have been so far; but
-        the longest of what is running is waited for.
+        the longest of what is running is waited for. One that should have ended is taken to need as long again as it
+        is late, and one that gives no sign of life to begin anew.
         """
         shown = [job for job in self._jobs.values() if job.work + job.behind > 0 and job.heard > job.began]
         if not shown:
@@ -134,10 +149,13 @@ class Tally:
         pace = sum(job.work + job.behind for job in shown) / sum(job.heard - job.began for job in shown)
         ahead, longest = self._ahead, 0.0
         for job in self._jobs.values():
+            if job.silent:
+                longest = max(longest, self._cost(job.running) / pace)
+                continue
             rest = self._cost(job.running) - job.behind
             since = min(rest, pace * (now - job.heard))
             ahead -= job.behind + since
-            longest = max(longest, (rest - since) / pace)
+            longest = max(longest, abs(rest / pace - (now - job.heard)) if job.running else 0.0)
         jobs = self._jobs.values()
         busy = sum(job.until(now) - job.began for job in jobs) / (now - min(job.began for job in jobs))
         return max(ahead / pace / busy, longest)

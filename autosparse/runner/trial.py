@@ -20,12 +20,16 @@ from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
 from autosparse.runner.cells import run_cells
+from autosparse.runner.trial_origin import origin_of
 from autosparse.runner.work import run_fit
+from autosparse.training import Execution
 
 Numbers = dict[str, float]
 """``epoch, loss, held_out_r2`` and, where it was measured, ``test_accuracy``."""
 KNOWN = "trial.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
+WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
+"""What is told of where a trial was done, the last two where networks are trained for it."""
 
 
 class Trial:
@@ -35,7 +39,7 @@ class Trial:
         self.store, self.sweep, self.values = store, sweep, values
         self.task = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, values))
         self.place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}/{self.task.id}")
-        self.of = f"{sweep.id}/{self.task.id}"
+        self.of = f"{sweep.id}/{self.task.id}{origin_of(sweep, store)}"
         self.checkpoints = Checkpoints(self.place, self.of)
         known = self._read()
         self.status: str = known.get("status", RUNNING)
@@ -44,6 +48,8 @@ class Trial:
         self.traceback: str = known.get("traceback", "")
         self.failures: int = known.get("failures", 0)
         """How often it has failed for a reason that may pass."""
+        self.where: Record = known.get("where", {})
+        """On what it was done last: what stands of that in the record of a cell, of those that WHERE names."""
 
     def _read(self) -> Record:
         try:
@@ -86,6 +92,7 @@ class Trial:
             "history": self.history,
             "error": self.error,
             "traceback": self.traceback,
+            **self.where,
         }
 
     def write(self, status: str, error: str = "", traceback: str = "") -> None:
@@ -94,6 +101,7 @@ class Trial:
             return  # an equal candidate beside it has ended
         self.status, self.error, self.traceback = status, error, traceback
         own = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
+        own |= {"where": self.where}
         self.place.write(KNOWN, pack_record({**own, "status": status, "error": error, "traceback": traceback}))
         if self.over:
             self.checkpoints.clear()
@@ -134,6 +142,7 @@ def run_trial(
     environment: Record,
     report: Callable[[Numbers], None],
     retries: int = 0,
+    execution: Execution | None = None,
 ) -> None:
     """Fit, or go on with it; ``report`` has the numbers of every epoch, also of those that an earlier process did.
 
@@ -142,14 +151,17 @@ def run_trial(
 
     :param retries: how often a trial that failed for a reason that may pass is tried again before it has failed; such
         a reason is raised each time, also the last: no process that it may have spoilt is used again.
+    :param execution: how the networks are trained that tell how good the scorer is; None: as it comes.
     """
+    execution = execution or Execution()
     if trial.over:
         _again(trial.history, report)
         return
     with _failing(trial, retries):
+        trial.where = _where(dataset, device, environment, execution)
         done = trial.store.record(trial.task)
         if done is not None:
-            trial.history = _history_of(done["result"], trial, dataset, device)
+            trial.history = _history_of(done["result"], trial, dataset, device, execution)
             trial.write(DONE)
             _again(trial.history, report)
             return
@@ -160,7 +172,7 @@ def run_trial(
         def on_epoch(epoch: Epoch) -> None:
             numbers: Numbers = {"epoch": epoch.number, "loss": epoch.loss, "held_out_r2": epoch.held_out_r2()}
             if epoch.number in milestones(trial.sweep, trial.task.fit):
-                numbers |= _downstream(trial, epoch.scorer, dataset, device)
+                numbers |= _downstream(trial, epoch.scorer, dataset, device, execution)
             _require_finite(numbers)
             trial.history.append(numbers)
             trial.write(RUNNING)  # first: what the history has beyond the checkpoint is forgotten, and comes again
@@ -171,7 +183,7 @@ def run_trial(
 
         result = run_fit(trial.task, survivals(), trial.store, device, lambda _: None, on_epoch, state)
         if not trial.history:  # a backbone without epochs
-            trial.history = _history_of(result, trial, dataset, device)
+            trial.history = _history_of(result, trial, dataset, device, execution)
         timing = {"seconds": time.perf_counter() - started, "device": device}
         trial.store.finish(trial.task, {**result, **timing}, environment)
         trial.write(DONE)
@@ -221,14 +233,23 @@ def _rungs(sweep: SweepTask, epochs: int) -> Iterator[int]:
             rung *= sweep.asha.reduction
 
 
-def _history_of(result: Record, trial: Trial, dataset: Dataset | None, device: str) -> list[Numbers]:
+def _where(dataset: Dataset | None, device: str, environment: Record, execution: Execution) -> Record:
+    found = {"device": device, "device_name": environment.get("device_name")}
+    if dataset is not None:
+        found |= {"precision": execution.precision_on(device), "dataset_fingerprint": dataset.fingerprint}
+    return {name: value for name, value in found.items() if value}
+
+
+def _history_of(
+    result: Record, trial: Trial, dataset: Dataset | None, device: str, execution: Execution
+) -> list[Numbers]:
     """Of a scorer whose epochs are not known one by one."""
     scorer = load_scorer(trial.store.fetched("scorer", trial.task.id))
-    measured = _downstream(trial, scorer, dataset, device)
+    measured = _downstream(trial, scorer, dataset, device, execution)
     return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
 
 
-def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: str) -> Numbers:
+def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: str, execution: Execution) -> Numbers:
     """Mean test accuracy of networks pruned by ``scorer``, in percent; nothing where the sweep does not ask for it."""
     asked = trial.sweep.downstream
     if asked is None:
@@ -236,7 +257,7 @@ def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: s
     assert dataset is not None
     cells = [_cell(asked, trial.task.id, seed) for seed in asked.seeds]
     accuracies = []
-    for done in run_cells(cells, trial.store, dataset, device, scorer_of=lambda _: scorer):
+    for done in run_cells(cells, trial.store, dataset, device, execution=execution, scorer_of=lambda _: scorer):
         for _, result in done:
             if isinstance(result, Exception):
                 raise result
@@ -249,11 +270,22 @@ def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
     return Cell(criterion="autos", scorer=scorer, seed=seed, **shared)
 
 
-def finish_sweep(sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Record) -> None:
-    """Write the sweep's record, and drop what its trials kept to go on."""
+def finish_sweep(
+    sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Record, data: str | None = None
+) -> None:
+    """Write the sweep's record, and drop what its trials kept to go on.
+
+    Each trial says where it was done; of the sweep, all places are told.
+
+    :param data: fingerprint of the data set that networks were trained on to compare the trials.
+    """
     rows = sorted((trial.row for trial in trials), key=_rank)
     best = {name: rows[0][name] for name in ("id", "values", "fit", "value")}
-    store.finish(sweep, {"best": best, "metric": sweep.metric, "trials": rows, "seconds": seconds}, environment)
+    where = {name: ", ".join(sorted({row[name] for row in rows if name in row})) for name in WHERE}
+    where = {name: value for name, value in where.items() if value}
+    named = {name: where.pop(name) for name in ("device_name",) if name in where}
+    result = {"best": best, "metric": sweep.metric, "trials": rows, "seconds": seconds, **where}
+    store.finish(sweep, result | ({"dataset_fingerprint": data} if data else {}), environment | named)
     store.place.within(f"{FOLDERS['sweep']}/{sweep.id}").clear()
 
 

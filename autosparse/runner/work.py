@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
@@ -16,9 +16,11 @@ from autosparse.autos.backbones import build_backbone
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
-from autosparse.criteria import CRITERIA, score
+from autosparse.criteria import score
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.experiment.resolved import differences, resolve, resolved_of
+from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
@@ -26,6 +28,7 @@ from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_
 from autosparse.models import build_model
 from autosparse.seeds import generator
 from autosparse.training import Execution
+from autosparse.weights import left_out, prunable
 
 SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
 """Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
@@ -71,9 +74,9 @@ def run_irp(
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
     states = store.states(task)
-    options = {**CRITERIA[task.criterion].defaults, **task.options}
-    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model), "options": options}
-    before = _reached(states, origin)
+    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model)}
+    origin |= {"kind": task.kind, "spec": task.spec, "resolved": resolve(task), "code": code_of(task)}
+    before = _reached(states, origin, prunable(model))
     if before:
         progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
 
@@ -109,6 +112,7 @@ def run_irp(
         "accuracy": survival.provenance["accuracy"],
         "kept": final.kept,
         "total": final.total,
+        "left_out": left_out(model).record(),
         "density_by_layer": final.density_by_layer(),
         "collapsed_layers": final.collapsed_layers(),
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
@@ -117,17 +121,17 @@ def run_irp(
     }
 
 
-def _reached(states: Checkpoints, origin: Record) -> Reached | None:
-    """Where an earlier process had come to, from the same data and network, with the same options of the criterion.
-
-    These include its defaults, which another version may have had otherwise.
-    """
+def _reached(states: Checkpoints, origin: Record, weights: Collection[str]) -> Reached | None:
+    """Where an earlier process had come to: same data, initial network and weights, by the same values and code."""
     found = states.newest()
-    if found is None or found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
+    if found is None or found.tensors.keys() != set(weights):
         return None
-    if found.content.get("options", {}) != origin["options"]:
+    if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
         return None
     if not _alike(found.content.get("initial_network", {}), origin["initial_network"]):
+        return None
+    then = {"kind": origin["kind"], "spec": origin["spec"], **found.content}  # version 0.1.0 kept neither
+    if any(differences(resolved_of(then), origin["resolved"])) or found.content.get("code", {}) != origin["code"]:
         return None
     return Reached(found.tensors, found.content["accuracy"])
 

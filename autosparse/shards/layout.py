@@ -43,6 +43,8 @@ class Shards:
     provenance: dict[str, Any]
     files: tuple[Shard, ...]
     """In order."""
+    bound: bool = True
+    """Whether each file has digests of its columns, so that one that was permuted or exchanged is noticed."""
 
     @property
     def rows(self) -> int:

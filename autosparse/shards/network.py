@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from autosparse.criteria import Batches, Loss, one_thread
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
 from autosparse.criteria.mode import EVAL, MODES, in_mode
+from autosparse.devices import full_float32
 from autosparse.errors import UnknownName
 from autosparse.files import atomic_folder
 from autosparse.seeds import derive_seed, drawing_from
@@ -44,7 +45,7 @@ def save_features(
     weights = {name: weight.detach() for name, weight in prunable_or_fail(model).items()}
     device = next(iter(weights.values())).device
     drawing = drawing_from(derive_seed(0, "scoring"), device)
-    with one_thread(device), drawing, in_mode(model, mode):  # as asp.score does
+    with one_thread(device), full_float32(), drawing, in_mode(model, mode):  # as asp.score does
         columns = {"param": weights, "grad": mean_gradient(model, batches, loss)}
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     shards = split_rows(count_rows(shapes), shard_rows)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.irp.digests import KEY, Digests
 from autosparse.irp.parquet import KEY as SURVIVAL
 from autosparse.irp.parquet import check_description, first_missing
 from autosparse.seeds import derive_seed
@@ -53,7 +54,8 @@ def open_features(folder: str | Path) -> Shards:
         start += rows
     if start != sum(map(math.prod, shapes.values())):
         raise CorruptFile(f"{folder} holds {start} rows for the weights {dict(shapes)}; {AGAIN}")
-    return Shards(folder, shapes, read[0][2], first["provenance"], tuple(files))
+    bound = all(described.get(KEY, {}).keys() >= set(columns) for described, _, columns in read)
+    return Shards(folder, shapes, read[0][2], first["provenance"], tuple(files), bound)
 
 
 def require_inputs(shards: Shards, inputs: Sequence[str]) -> None:
@@ -66,17 +68,29 @@ def require_inputs(shards: Shards, inputs: Sequence[str]) -> None:
             )
 
 
-def read_rows(shard: Shard, shapes: Shapes, columns: Sequence[str]) -> Iterator[dict[str, np.ndarray]]:
+def read_rows(
+    shard: Shard, shapes: Shapes, columns: Sequence[str], digests: Digests | None = None
+) -> Iterator[dict[str, np.ndarray]]:
     """The shard's columns, a chunk of at most ROWS_AT_ONCE rows at a time, in order.
 
+    :param digests: of ``columns``, which is to take in what is read.
+
     Raises :class:`CorruptFile` naming the file where a page does not match its checksum, a value is missing, or the
-    rows are not those of the shard's place.
+    rows are not those of the shard's place; after the last chunk also where a column is not the one that was written.
     """
-    row = shard.start
+    row, digests = shard.start, digests or Digests(columns)
     for batch in _batches(shard, ["layer", "position", *columns]):
         _check(batch, shapes, range(row, row + len(batch)), shard)
         row += len(batch)
-        yield {name: batch.column(name).to_numpy() for name in columns}
+        chunk = {name: batch.column(name).to_numpy() for name in columns}
+        digests.update(chunk)
+        yield chunk
+    written = _describe(shard.path)[0].get(KEY, {})
+    for name, digest in digests.by_column.items():
+        if written.get(name, digest) != digest:
+            raise CorruptFile(
+                f"{shard.path}: the values of {name!r} are not those that were written, or not in their order; {AGAIN}"
+            )
 
 
 def read_column(shard: Shard, column: str) -> Iterator[np.ndarray]:
@@ -117,12 +131,6 @@ def read_sample(shards: Shards, columns: Sequence[str], most: int) -> dict[str, 
                 chosen[[column.argmin(), column.argmax()]] = True
             parts.append({name: column[chosen] for name, column in rows.items()})
     return {name: np.concatenate([part[name] for part in parts]) for name in columns}
-
-
-def content_digest(path: Path) -> str:
-    """What names a shard's content: its digest, or, of a survival shard, the dataset's fingerprint and its number."""
-    described = _describe(path)[0]
-    return str(described.get("digest") or f"{described['fingerprint']}#{described['shard']}")
 
 
 def _check(batch: pa.RecordBatch, shapes: Shapes, rows: range, shard: Shard) -> None:

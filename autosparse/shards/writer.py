@@ -1,6 +1,5 @@
 """Writing one shard, chunk by chunk: it appears whole or not at all."""
 
-import hashlib
 import os
 import secrets
 from pathlib import Path
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autosparse.files import canonical_json, refusing_unwritable, sync_folder
+from autosparse.irp.digests import KEY, Digests
 from autosparse.shards.layout import Shapes, coordinates
 
 KEYS = {kind: f"autosparse.{kind}".encode() for kind in ("features", "scores", "masks")}
@@ -23,8 +23,8 @@ class ShardWriter:
     """Writes a network's weights from row ``start`` on to ``path``, as a context.
 
     Pages have checksums, floats are stored as they are. The file has a temporary name until the block ends without
-    error; then its metadata get the description with ``digest``, the SHA-256 over the bytes of ``columns``, and it is
-    synced and renamed.
+    error; then its metadata get the description, with ``digests`` of its columns and ``digest``, that of all
+    (:class:`autosparse.irp.digests.Digests`), and it is synced and renamed.
 
     :param columns: names and types.
     :param shapes: of the whole network; where given, the rows' ``layer`` (dictionary string) and ``position`` (int64,
@@ -45,7 +45,7 @@ class ShardWriter:
         self.row, self.shapes = start, shapes
         self.temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         self.schema = pa.schema([*(COLUMNS if shapes else []), *columns.items()])
-        self.digest = hashlib.sha256()
+        self.digests = Digests(columns)
         with refusing_unwritable(path):
             self.writer = pq.ParquetWriter(
                 self.temporary,
@@ -60,8 +60,7 @@ class ShardWriter:
     def append(self, columns: dict[str, np.ndarray]) -> None:
         """Write a row group of the next rows: one array of shape (rows,) per column."""
         values = [np.ascontiguousarray(columns[name]) for name in self.columns]
-        for column in values:
-            self.digest.update(column.data)
+        self.digests.update(dict(zip(self.columns, values, strict=True)))
         rows = range(self.row, self.row + len(values[0]))
         where = _coordinates(self.shapes, rows) if self.shapes else []
         with refusing_unwritable(self.path):
@@ -75,7 +74,8 @@ class ShardWriter:
         try:
             with refusing_unwritable(self.path):
                 if kind is None:
-                    described = {**self.description, "digest": self.digest.hexdigest()}
+                    own = {KEY: self.digests.by_column, "digest": self.digests.together}
+                    described = {**self.description, **own}
                     self.writer.add_key_value_metadata({KEYS[self.kind]: canonical_json(described)})
                 self.writer.close()
                 if kind is None:

@@ -58,7 +58,7 @@ def write_cell_table(tracker: Tracker) -> bool:
     with tracking_errors(client.tracking_uri):
         finished = [known.kind for known in tracker.known.values() if known.status == FINISHED]
         count, tags = str(finished.count("cell")), client.get_run(tracker.parent).data.tags
-        if 0 <= len(finished) - int(tags.get(COUNT, 0)) < WORTH:
+        if tracker.renewed < WORTH and 0 <= len(finished) - int(tags.get(COUNT, 0)) < WORTH:
             if COUNT in tags and tags.get(FINISHED_COUNT) != count:
                 client.log_batch(tracker.parent, tags=[RunTag(FINISHED_COUNT, count)])
             return False

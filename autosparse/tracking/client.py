@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from autosparse.errors import AutosparseError, Unreachable, safe_uri
+from autosparse.tracking.schema import bring_up_to_date
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -24,6 +25,8 @@ from mlflow import MlflowClient
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
+# Beside what it raises, it logs each error of a database with its traceback: on a full disk 40 lines for each task.
+logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
 def tracking_uri(given: str | None = None) -> str:
@@ -46,11 +49,15 @@ def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
     with tracking_errors(where), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         _knock(where)
+        if database is not None:
+            bring_up_to_date(database)
         client = MlflowClient(where)
         client.search_experiments(max_results=1)
     return client
 
 
+OUT_OF_DATE = "out-of-date database schema"
+"""What MLflow says, at length and with the cure, of a database that an older one made."""
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Where a database listens unless told otherwise."""
 
@@ -65,7 +72,7 @@ def _knock(uri: str) -> None:
 
 def sqlite_path(uri: str) -> Path | None:
     """The file of an SQLite store; None for any other."""
-    found = re.fullmatch(r"sqlite:///(.+)", uri)
+    found = re.fullmatch(r"sqlite:///(?!:memory:)(.+)", uri)
     return Path(found[1]) if found else None
 
 
@@ -77,12 +84,25 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        reason = (str(_database_error(error)).strip() or type(error).__name__).splitlines()[0]
+        if OUT_OF_DATE in reason:
+            raise AutosparseError(f"MLflow at {safe_uri(where)}: {safe_uri(reason)}") from error  # it says what to do
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
+        cure = "start it" if sqlite_path(where) is None else "see that its folder has room and can be written"
         raise Unreachable(
-            f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; start it, or choose another with "
+            f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; {cure}, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
         ) from error
+
+
+def _database_error(error: BaseException) -> BaseException:
+    """What the database itself said, where it is what ``error`` goes back to; SQLAlchemy's text may begin otherwise."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(found := getattr(cause, "orig", None), BaseException):
+            return found
+        cause = cause.__cause__
+    return error
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:

@@ -5,11 +5,16 @@ from typing import Any
 
 from mlflow.entities import Metric
 
+from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.plan import Planned
+from autosparse.experiment.resolved import resolve, resolved_of
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.tracking import curves
+
+MADE = "made_by"
+"""The tag with the fingerprint of all that made the result: values, data, code, and what it was built on."""
 
 
 def run_name(planned: Planned[Task]) -> str:
@@ -34,6 +39,7 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
         "kind": task.kind,
         f"{task.kind}_id": task.id,
         "label": planned.label,
+        MADE: fingerprint(record),
         "git_commit": environment["git_commit"],
         "host": environment["host"],
         **{f"version.{name}": version for name, version in environment["versions"].items()},
@@ -59,6 +65,30 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
     return tags
 
 
+def params_of(task: Task, record: Record) -> dict[str, str]:
+    """The settings of a task as they were when its record was made, under dotted names.
+
+    What there was no setting for at that time has today's default, which does what was done without it.
+    """
+    found = _merged(resolve(task), resolved_of(record))
+    if "winner" in record.get("result", {}):
+        found["fit"] = record["result"]["winner"]["fit"]
+    return {name: str(value) for name, value in flat(found).items()}
+
+
+def param_names(task: Task) -> set[str]:
+    """The names of :func:`params_of` that do not depend on the record."""
+    return set(flat(resolve(task)))
+
+
+def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    found = {**below, **above}
+    for name, value in below.items():
+        if isinstance(value, dict) and isinstance(above.get(name), dict):
+            found[name] = _merged(value, above[name])
+    return found
+
+
 def ended(record: Record) -> int:
     """When the task ended, in ms: the same whenever and however often it is written, so that nothing doubles."""
     return int(record["ended_ms"])
@@ -68,7 +98,7 @@ def _where(record: Record) -> dict[str, Any]:
     """On what, and on which data; older records lack some of it."""
     environment, result = record["environment"], record.get("result", {})
     found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
-    found |= {name: result.get(name) for name in ("device", "dataset_fingerprint")}
+    found |= {name: result.get(name) for name in ("device", "precision", "dataset_fingerprint")}
     return {name: value for name, value in found.items() if value}
 
 

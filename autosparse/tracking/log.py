@@ -2,25 +2,29 @@
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Param, RunTag
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Record, Store
 from autosparse.experiment.tasks import Task
 from autosparse.tracking.client import open_experiment, tracking_errors
-from autosparse.tracking.entries import ended, flat, metrics_of, run_name, tag_texts
+from autosparse.tracking.entries import MADE, ended, metrics_of, param_names, params_of, run_name, tag_texts
+from autosparse.tracking.known import FAILED, FINISHED, Known, of_another, told_already
 from autosparse.tracking.pages import all_runs
 from autosparse.tracking.trials import log_trials
 
 FAILURE_TAGS = {"error", "traceback", "failed_ms"}
-RUNNING, FINISHED, FAILED, KILLED = "RUNNING", "FINISHED", "FAILED", "KILLED"
+RUNNING, KILLED = "RUNNING", "KILLED"
+SCHEDULED = "SCHEDULED"
+"""Of an experiment of which something is left to do that no driver is at, such as after a run of one stage."""
 WRITERS = 8
 """Threads that write to a server; a file takes one at a time."""
 WHOLE = "experiment"
@@ -39,15 +43,6 @@ class NotAllWritten(AutosparseError):
         self.left = left
 
 
-class Known(NamedTuple):
-    """What MLflow has of a task."""
-
-    run_id: str | None = None
-    status: str = ""
-    label: str = ""
-    kind: str = ""
-
-
 class Tracker:
     """Writes the records of one experiment to MLflow.
 
@@ -61,6 +56,9 @@ class Tracker:
             self.experiment_id = open_experiment(client, experiment)
             self.parent = self._parent()
             self.known: dict[str, Known] = {}
+            self.renewed = 0
+            """Finished runs that were written once more."""
+            self._names: dict[frozenset[str], frozenset[str]] = {}
             for run in all_runs(client, self.experiment_id):
                 if "task_id" in run.data.tags:
                     self._know(run)
@@ -68,12 +66,35 @@ class Tracker:
     def _know(self, run: Any) -> None:
         """Of two runs of a task, which a request sent twice or another driver left, the finished one stays."""
         task_id, tags = run.data.tags["task_id"], run.data.tags
-        found = Known(run.info.run_id, run.info.status, tags.get("label", ""), tags.get("kind", ""))
+        names = self._once(run.data.params)
+        kind, made = tags.get("kind", ""), tags.get(MADE, "")
+        found = Known(run.info.run_id, run.info.status, tags.get("label", ""), kind, made, names)
         other = self.known.get(task_id)
         if other is not None and other.run_id != found.run_id:
             found, double = (found, other) if found.status == FINISHED != other.status else (other, found)
             self.client.delete_run(double.run_id)
         self.known[task_id] = found
+
+    def _once(self, names: Iterable[str]) -> frozenset[str]:
+        """The names, kept once for thousands of runs that have the same."""
+        found = frozenset(names)
+        return self._names.setdefault(found, found)
+
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """Delete the runs of tasks that are done again: until they are, their old figures are nobody's."""
+        with tracking_errors(self.client.tracking_uri):
+            for task_id in task_ids:
+                known = self.known.pop(task_id, Known())
+                if known.run_id is not None:
+                    self._drop(known.run_id, task_id, known.kind)
+
+    def _drop(self, run_id: str, task_id: str, kind: str) -> None:
+        """Delete a run, and of a sweep the runs of its trials."""
+        self.client.delete_run(run_id)
+        if kind == SweepTask.kind:
+            for trial in all_runs(self.client, self.experiment_id, f"tags.sweep_id = '{task_id}'"):
+                if trial.info.run_id != run_id:
+                    self.client.delete_run(trial.info.run_id)
 
     def _parent(self) -> str:
         """The run that stands for the experiment as a whole, made if there is none, also as somebody deleted it.
@@ -179,17 +200,21 @@ class Tracker:
                 if "error" in record or self._written(planned):
                     return False
             elif run is not None:
-                if _told(run, record):
+                if told_already(run, record):
                     return False
                 if run.data.metrics:
                     self.client.delete_run(run.info.run_id)  # half-written, maybe from a record that was lost since
                     run = None
+            params = params_of(task, record)
+            if run is not None and of_another(run, record, params):
+                self._drop(str(run.info.run_id), task.id, task.kind)
+                run, finished = None, False
             if run is None:
                 run_id = self._create(planned, record)
             else:
                 run_id = str(run.info.run_id)
                 self.client.update_run(run_id, status="RUNNING")
-            self._write(run_id, planned, record, fresh=run is None, relabelled=finished)
+            self._write(run_id, planned, record, params, fresh=run is None, renewed=finished)
         return True
 
     def _run_of(self, task: Task) -> Any:
@@ -198,9 +223,12 @@ class Tracker:
         return max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
 
     def _written(self, planned: Planned[Task]) -> bool:
-        """Whether MLflow has it as finished, under this label."""
+        """Whether MLflow has it as finished, under this label, from this record, with all its settings."""
         known = self.known.get(planned.task.id, Known())
-        return known.status == FINISHED and known.label == planned.label
+        if known.status != FINISHED or known.label != planned.label:
+            return False
+        made = self.store.made(planned.task)
+        return made is None or (known.made == made.fingerprint and param_names(planned.task) <= known.params)
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
         """A run that began when the task did, not when it was written."""
@@ -209,7 +237,10 @@ class Tracker:
         run = self.client.create_run(self.experiment_id, begun, tags, run_name(planned))
         return str(run.info.run_id)
 
-    def _write(self, run_id: str, planned: Planned[Task], record: Record, fresh: bool, relabelled: bool) -> None:
+    def _write(
+        self, run_id: str, planned: Planned[Task], record: Record, params: dict[str, str], fresh: bool, renewed: bool
+    ) -> None:
+        """:param renewed: it has finished: under another label, or with fewer settings, as version 0.1.0 wrote it."""
         tags = {} if fresh else tag_texts(planned, record)
         failed = "error" in record
         if failed:
@@ -222,8 +253,8 @@ class Tracker:
             self.client.delete_tag(run_id, stale)
         self.client.log_batch(
             run_id,
-            metrics=[] if failed or relabelled else metrics_of(planned.task, record["result"], ended(record)),
-            params=[Param(name, str(value)) for name, value in flat(planned.task.model_dump(mode="json")).items()],
+            metrics=[] if failed or renewed else metrics_of(planned.task, record["result"], ended(record)),
+            params=[Param(name, value) for name, value in params.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         if planned.task.kind in WITH_FILES and not failed:
@@ -232,7 +263,9 @@ class Tracker:
             log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], ended(record))
         status = FAILED if failed else FINISHED
         self.client.set_terminated(run_id, status=status)
-        self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind)
+        self.renewed += renewed
+        made, names = fingerprint(record), self._once(params)
+        self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind, made, names)
 
     def _log_files(self, run_id: str, task: Task) -> None:
         """The sample that reports draw, and the scorer itself; a survival dataset stays where it is."""
@@ -240,9 +273,3 @@ class Tracker:
         self.client.log_artifact(run_id, str(folder / "sample.parquet"))
         if (folder / "scorer").is_dir():
             self.client.log_artifacts(run_id, str(folder / "scorer"), "scorer")
-
-
-def _told(run: Any, record: Record) -> bool:
-    """Whether a failed run tells of this failure, and not of an earlier one."""
-    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(ended(record))
-    return bool("error" in record and told)

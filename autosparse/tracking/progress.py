@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FAILED, FINISHED, SUMMARY, WHOLE
+from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED, SUMMARY, WHOLE
 from autosparse.tracking.pages import all_runs
 
 STAGES = {"irp": "irp", "sweeps": "sweep", "scorers": "scorer", "cells": "cell"}
@@ -38,7 +38,8 @@ class Progress:
     """Where an experiment stands."""
 
     status: str
-    """Of its parent run: RUNNING, FINISHED, FAILED or KILLED; a driver that was killed leaves RUNNING."""
+    """Of its parent run: RUNNING, FINISHED, FAILED, KILLED, or SCHEDULED where something is left for another run; a
+    driver that was killed leaves RUNNING."""
     stages: list[Stage]
 
     @property
@@ -68,7 +69,9 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
         ends = ends[-(done + failed) :] if done + failed > 0 else []
         total = totals.get(name, done + failed)
         stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
-    return Progress(parent.info.status, stages)
+    left = any(stage.total > stage.done + stage.failed for stage in stages)
+    status = SCHEDULED if left and parent.info.status == FINISHED else parent.info.status  # so earlier versions left it
+    return Progress(status, stages)
 
 
 def _told(client: MlflowClient, run_id: str) -> dict[str, Any]:

@@ -2,20 +2,17 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.tracking.cell_table import finished_cells
-from autosparse.tracking.runs import Run
+from autosparse.tracking.groups import DATA, Group, Settings, apart, groups_of
 
 LOWER_IS_BETTER = ("seconds", "images", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
-
-Settings = tuple[tuple[str, str], ...]
-"""Parameters and their values, sorted."""
 
 
 def best(
@@ -23,51 +20,69 @@ def best(
     experiment: str,
     metric: str = "test_accuracy",
     sparsity: float | None = None,
-    group_by: Sequence[str] = ("method", "sparsity"),
+    group_by: Sequence[str] | None = None,
     top: int | None = None,
 ) -> list[dict[str, Any]]:
     """Mean of ``metric`` over seeds in each group of cells, best first: highest, but lowest of times and losses.
 
-    Only cells that differ in nothing but seed (and what is not grouped by) are averaged: where an experiment was
-    edited and run again, a group has a row per recipe, told apart by ``settings``, which is otherwise empty.
+    Only cells that differ in nothing but seed (and what is not grouped by) are averaged, see
+    :mod:`autosparse.tracking.groups`: where an experiment was edited and run again, or its data changed, a group has
+    several rows, told apart by ``settings``, which is otherwise empty.
 
+    :param group_by: some of GROUPS; None: method and sparsity, and model and dataset where there are several.
     :return: rows with the group's values, ``settings``, ``metric``, ``n``, ``mean``, and ``std`` (of the sample; None
         for one seed).
     :raises AutosparseError: where no cell matches, or the metric or group is unknown.
     """
-    for group in group_by:
+    for group in group_by or ():
         if group not in GROUPS:
             raise UnknownName("group", group, GROUPS)
-    cells = finished_cells(client, experiment)
+    groups = groups_of(finished_cells(client, experiment))
     if sparsity is not None:
-        cells = [run for run in cells if math.isclose(float(run.tags["sparsity"]), sparsity, abs_tol=1e-9)]
-    if not cells:
+        groups = [group for group in groups if math.isclose(group.sparsity, sparsity, abs_tol=1e-9)]
+    if not groups:
         at = f" at sparsity {sparsity}" if sparsity is not None else ""
         raise AutosparseError(
             f"no finished cells of experiment {experiment!r}{at} in MLflow; run it with `autosparse run`"
         )
-    metrics = {name for run in cells for name in run.metrics}
+    metrics = {name for group in groups for run in group.runs.values() for name in run.metrics}
     if metric not in metrics:
         raise UnknownName("metric", metric, metrics)
-    groups: dict[tuple[Any, ...], dict[Settings, list[float]]] = {}
-    for run in cells:
-        if metric in run.metrics:
-            variants = groups.setdefault(tuple(_value(run, group) for group in group_by), {})
-            variants.setdefault(settings_of(run, "method" in group_by), []).append(run.metrics[metric])
-    rows = [
-        {**dict(zip(group_by, key, strict=True)), "settings": settings, "metric": metric, **_summary(values)}
-        for key, variants in groups.items()
-        for settings, values in zip(apart([dict(pairs) for pairs in variants]), variants.values(), strict=True)
-    ]
     sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
+    rows = _rows(groups, metric, _default_groups(groups) if group_by is None else group_by)
     return sorted(rows, key=lambda row: sign * row["mean"])[:top]
 
 
-def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
-    """What sets each of several mappings apart from the others, as ``key=value, ...``; empty where nothing does."""
-    keys = sorted({key for group in groups for key in group})
-    differing = [key for key in keys if len({group.get(key) for group in groups}) > 1]
-    return [", ".join(f"{key}={group.get(key, 'none')}" for key in differing) for group in groups]
+def _default_groups(groups: Sequence[Group]) -> list[str]:
+    several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]
+    return ["method", "sparsity", *several]
+
+
+def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list[dict[str, Any]]:
+    data = _changed_data(groups)
+    found: dict[tuple[Any, ...], dict[Settings, list[float]]] = {}
+    for group in groups:
+        if values := group.values(metric).values():
+            told = group.training if group.dataset in data else _without_data(group.training)
+            told += group.method if "method" in group_by else ()
+            variants = found.setdefault(tuple(_value(group, name) for name in group_by), {})
+            variants.setdefault(told, []).extend(values)
+    return [
+        {**dict(zip(group_by, key, strict=True)), "settings": settings, "metric": metric, **_summary(values)}
+        for key, variants in found.items()
+        for settings, values in zip(apart([dict(told) for told in variants]), variants.values(), strict=True)
+    ]
+
+
+def _changed_data(groups: Sequence[Group]) -> set[str]:
+    """Data sets that were not always the same; of the others the fingerprint says no more than the name."""
+    told = {(group.dataset, dict(group.training).get(DATA)) for group in groups}
+    names = [dataset for dataset, _ in told]
+    return {name for name in names if names.count(name) > 1}
+
+
+def _without_data(training: Settings) -> Settings:
+    return tuple(pair for pair in training if pair[0] != DATA)
 
 
 def _summary(values: list[float]) -> dict[str, Any]:
@@ -75,11 +90,5 @@ def _summary(values: list[float]) -> dict[str, Any]:
     return {"n": len(values), "mean": statistics.fmean(values), "std": std}
 
 
-def settings_of(run: Run, of_method: bool) -> Settings:
-    """How a cell was trained and, with ``of_method``, how its method was set."""
-    names = ("recipe.", "score_examples") + (("options.", "scorer", "ablation", "irp") if of_method else ())
-    return tuple(sorted((name, value) for name, value in run.params.items() if name.startswith(names)))
-
-
-def _value(run: Run, group: str) -> Any:
-    return float(run.tags[group]) if group == "sparsity" else run.tags[group]
+def _value(group: Group, name: str) -> Any:
+    return group.label if name == "method" else getattr(group, name)

@@ -21,8 +21,10 @@ from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName, safe_uri
 from autosparse.tracking.cell_table import finished_cells
 from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.entries import metric_name
+from autosparse.tracking.groups import Group, groups_of
 from autosparse.tracking.runs import Run, finished_runs
-from autosparse.tracking.winners import method_names, winners
+from autosparse.tracking.winners import contests
 
 NAME, CHAMPION = "autos", "champion"
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -38,21 +40,19 @@ def promote(
     of equals, the one with the higher mean.
 
     :param label: this scorer instead.
-    :return: ``name, version, alias, scorer, accuracy``.
+    :return: ``name, version, alias, scorer, accuracy``; the last by place, and, where its networks differ in more than
+        their seed, by what sets them apart.
     """
     scorers = {run.tags["label"]: run for run in finished_runs(client, experiment, "scorer")}
     if not scorers:
         raise AutosparseError(f"experiment {experiment!r} has no finished scorer in MLflow; run one with `scorers:`")
     by_id = {run.tags["task_id"]: name for name, run in scorers.items()}
-    learned = [run for run in finished_cells(client, experiment) if "scorer" in run.params]
-    cells = [run for run in learned if run.params["scorer"] in by_id]
     if label and label not in scorers:
         raise UnknownName("scorer", label, scorers)
-    name = method_names(learned)
-    scorer_of = {name(cell): by_id[cell.params["scorer"]] for cell in cells}
-    chosen = label or _best(client, experiment, sparsity, metric, scorer_of)
+    groups = groups_of(finished_cells(client, experiment))
+    chosen = label or _best(groups, experiment, sparsity, metric, by_id)
     run = scorers[chosen]
-    accuracy = _accuracies([c for c in cells if by_id[c.params["scorer"]] == chosen])
+    accuracy = _accuracies([group for group in groups if by_id.get(_scorer_of(group)) == chosen])
     with tracking_errors(client.tracking_uri):
         version = _registered(client, run) or _register(client, experiment, run, accuracy)
         client.set_registered_model_alias(NAME, CHAMPION, version)
@@ -89,23 +89,35 @@ def fetched(client: MlflowClient, address: str) -> Iterator[Path]:
         yield Path(path).parent
 
 
-def _best(client: MlflowClient, experiment: str, sparsity: float | None, metric: str, scorer_of: dict[str, str]) -> str:
+def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: str, by_id: dict[str, str]) -> str:
     won: dict[str, list[float]] = {}
-    for row in winners(client, experiment, metric, sparsity, scorers_only=True):
-        if row["best"] in scorer_of:
-            won.setdefault(scorer_of[row["best"]], []).append(row["mean"])
+    for contest in contests(groups, metric, experiment, sparsity, scorers_only=True):
+        best = contest.ranked(metric)[0]
+        if _scorer_of(best) in by_id:
+            won.setdefault(by_id[_scorer_of(best)], []).append(statistics.fmean(best.values(metric).values()))
     if not won:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
     return max(won, key=lambda name: (len(won[name]), statistics.fmean(won[name])))
 
 
-def _accuracies(cells: list[Run]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for run in cells:
-        if "test_accuracy" in run.metrics:
-            place = f"{run.tags['model']}/{run.tags['dataset']}/{float(run.tags['sparsity']):g}"
-            found.setdefault(place, []).append(run.metrics["test_accuracy"])
-    return {place: statistics.fmean(values) for place, values in sorted(found.items())}
+def _scorer_of(group: Group) -> str:
+    """The task id of the scorer that pruned it; empty for other methods."""
+    return dict(group.method).get("scorer", "")
+
+
+def _accuracies(groups: list[Group]) -> dict[str, float]:
+    """Mean test accuracies by place, never over networks that differ in more than their seed."""
+    found: dict[str, dict[str, float]] = {}
+    for group in groups:
+        if values := group.values("test_accuracy"):
+            place = f"{group.model}/{group.dataset}/{group.sparsity:g}"
+            told = ", ".join(filter(None, (group.note, group.name)))
+            found.setdefault(place, {})[told] = statistics.fmean(values.values())
+    return {
+        place if len(means) == 1 else f"{place}/{metric_name(told)}": mean
+        for place, means in sorted(found.items())
+        for told, mean in means.items()
+    }
 
 
 def _registered(client: MlflowClient, run: Run) -> str | None:

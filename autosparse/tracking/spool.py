@@ -1,7 +1,9 @@
 """MLflow written beside the work: a server that is away is waited for, and the records are what is written later."""
 
+import math
+import re
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
@@ -17,8 +19,41 @@ BATCH = 64
 """Tasks that are written at a time, if so many wait."""
 PAUSE = 5.0
 """Seconds without another try after one that failed."""
+REMIND_EVERY = 60.0
+"""Seconds between two lines about the same trouble."""
 PATIENCE = 120.0
 """Seconds that the end of an experiment waits for a server that is away."""
+
+
+class Troubles:
+    """Tells of each cause once, and of one that lasts once a minute with its number, however often it comes."""
+
+    def __init__(self, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
+        self.warn, self.clock = warn, clock
+        self.told: dict[str, float] = {}
+        self.since: Counter[str] = Counter()
+
+    def __call__(self, error: AutosparseError) -> None:
+        """It has come again."""
+        cause = re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", str(error))  # ids and counts are not what went wrong
+        now = self.clock()
+        if now - self.told.get(cause, -math.inf) < REMIND_EVERY:
+            self.since[cause] += 1
+            return
+        again = self.since.pop(cause, 0)
+        times = f" ({again} more time{'' if again == 1 else 's'} since the last such line)" if again else ""
+        self.told[cause] = now
+        self.warn(f"{error}{times}")
+
+    def close(self, waiting: int) -> None:
+        """Say how it ended, if there was any; ``waiting``: how many finished tasks MLflow does not have."""
+        if self.told and waiting:
+            tasks = "1 finished task is" if waiting == 1 else f"{waiting} finished tasks are"
+            self.warn(
+                f"{tasks} not in MLflow yet: kept in the results folder, and written at the end or by the next run"
+            )
+        elif self.told:
+            self.warn("MLflow could be written again: it has all that has finished")
 
 
 class Spool:
@@ -30,7 +65,7 @@ class Spool:
     """
 
     def __init__(self, tracker: Tracker, warn: Callable[[str], None]):
-        self.tracker, self.warn = tracker, warn
+        self.tracker, self.troubles = tracker, Troubles(warn)
         self.waiting: deque[Planned[Task]] = deque()
         self.away_until = 0.0
         self.stopped = False
@@ -52,8 +87,7 @@ class Spool:
                 self.tracker.log_all(batch)
             except NotAllWritten as error:
                 self.waiting.extend(error.left)
-                if not self.away_until:
-                    self.warn(f"{error}; what has finished is kept, and written when the server is back")
+                self.troubles(error)
                 self.away_until = time.monotonic() + PAUSE
                 return
 
@@ -67,6 +101,7 @@ class Spool:
             raise
         finally:
             self.pool.shutdown(wait=False)
+            self.troubles.close(len(self.waiting))
 
     def _await_thread(self) -> None:
         """Until all that was handed to it is done; a `join` that Ctrl-C breaks off takes the thread for dead."""

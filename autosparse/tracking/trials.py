@@ -8,6 +8,8 @@ from autosparse.tracking.pages import all_runs
 
 TRIAL = "trial"
 """Their kind."""
+WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
+"""What is told of where each was done; older records lack it."""
 
 
 def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str, result: Record, ended: int) -> None:
@@ -27,6 +29,7 @@ def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str
         tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent}
         tags |= {"trial_status": row["status"], "scorer_id": row["id"]}
         tags |= {name: row[name][-5000:] for name in ("error", "traceback") if row.get(name)}
+        tags |= {name: row[name] for name in WHERE if row.get(name)}
         info = begun or client.create_run(experiment_id, run_name=f"trial {number}", tags=tags).info
         params = [Param(name, str(value)) for name, value in row["fit"].items() if value is not None]
         client.log_batch(info.run_id, metrics=_metrics(row, ended), params=params)

@@ -1,13 +1,16 @@
 """How many networks to train together: as many as pay and as fit in memory, or one."""
 
 import time
+import traceback
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from autosparse.data.split import Dataset, Split
+from autosparse.devices import backend
 from autosparse.seeds import generator
 from autosparse.training.ensemble import Member, of_each, why_not_together
 from autosparse.training.execution import Execution
@@ -19,25 +22,35 @@ from autosparse.training.stack import Stack
 ON_CPU, SMALL = 8, 100_000
 """On a CPU, as many networks of linear layers with at most so many parameters: larger ones fill its cores alone."""
 ON_GPU = 32
+MEMORY = 0.5
+"""Share of the memory that this process may use of a GPU, by which as many as fit are counted."""
 TRIAL_STEPS = 10
 
 
 def company(
-    make: Callable[[int], nn.Module], dataset: Dataset, recipe: Recipe, execution: Execution, share: float = 1.0
+    make: Callable[[int], nn.Module],
+    dataset: Dataset,
+    recipe: Recipe,
+    execution: Execution,
+    share: float = 1.0,
+    most: int = ON_GPU,
 ) -> int:
     """How many networks of one kind to train together by ``recipe``.
 
     On the CPU a rule, so that the same cells always run in the same way; on a GPU a trial of a few steps.
 
     :param make: a fresh network of the kind, on the data set's device, for a seed.
-    :param share: of the device's free memory that may be used.
+    :param share: of the device that this process is to use, above 0 and at most 1.
+    :param most: e.g. how many networks there are to train.
     """
+    if most < 2:
+        return 1
     pair = [Member(make(seed), seed=seed) for seed in range(2)]
     if why_not_together(pair, dataset) is not None:
         return 1
     if dataset.train.device.type == "cpu":
-        return ON_CPU if _small_and_linear(pair[0].model) else 1
-    return _on_gpu(make, dataset, recipe, execution, share)
+        return min(most, ON_CPU) if _small_and_linear(pair[0].model) else 1
+    return _on_gpu(make, dataset, recipe, execution, share, min(most, ON_GPU))
 
 
 def _small_and_linear(model: nn.Module) -> bool:
@@ -46,18 +59,27 @@ def _small_and_linear(model: nn.Module) -> bool:
 
 
 def _on_gpu(
-    make: Callable[[int], nn.Module], dataset: Dataset, recipe: Recipe, execution: Execution, share: float
+    make: Callable[[int], nn.Module], dataset: Dataset, recipe: Recipe, execution: Execution, share: float, most: int
 ) -> int:
     """Time a few steps of one network, and of as many as fit beside each other."""
     device = dataset.train.device
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    alone = _seconds(make, 1, dataset, recipe, execution)
-    each = max(1, torch.cuda.max_memory_allocated(device) - before)
-    most = min(ON_GPU, int(0.5 * share * torch.cuda.mem_get_info(device)[0] / each))
-    if most < 2:
+    own: Any = backend(device)
+    if not hasattr(own, "mem_get_info"):
         return 1
-    return most if _seconds(make, most, dataset, recipe, execution) < most * alone else 1
+    own.reset_peak_memory_stats(device)
+    before = own.memory_allocated(device)
+    alone = _seconds(make, 1, dataset, recipe, execution)
+    each = max(1, own.max_memory_allocated(device) - before)
+    free, total = own.mem_get_info(device)
+    count = min(most, int(MEMORY * min(free, share * total) / each))
+    while count > 1:
+        try:
+            return count if _seconds(make, count, dataset, recipe, execution) < count * alone else 1
+        except torch.OutOfMemoryError as error:
+            traceback.clear_frames(error.__traceback__)  # which hold what did not fit
+        own.empty_cache()
+        count //= 2
+    return 1
 
 
 def _seconds(
@@ -65,9 +87,10 @@ def _seconds(
 ) -> float:
     """For a few steps of ``count`` networks together; of the one alone, if there is one."""
     device = dataset.train.device
+    own: Any = backend(device)
 
     def some(steps: int) -> float:
-        torch.cuda.synchronize(device)
+        own.synchronize(device)
         started = time.perf_counter()
         models = [make(seed) for seed in range(count)]
         draws = [generator(seed, "trial") for seed in range(count)]
@@ -83,7 +106,7 @@ def _seconds(
             batches = dataset.train.stacked_batches(recipe.batch_size, draws, recipe.augmentation)
             step = execution.step(stack, recipe.optimizer_for(stack), of_each(F.cross_entropy), device)
             train_epoch(stack, batches, step, span)
-        torch.cuda.synchronize(device)
+        own.synchronize(device)
         return time.perf_counter() - started
 
     some(3)

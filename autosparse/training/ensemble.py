@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Loss
 from autosparse.data.split import Dataset, Split
+from autosparse.devices import backend, full_float32
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.masks import Masks
-from autosparse.seeds import generator
+from autosparse.seeds import generator, kept_generators
 from autosparse.training.execution import Execution, set_learning_rate
 from autosparse.training.loop import History, epochs_between, require_finite, steps_per_epoch, train_epoch
 from autosparse.training.recipe import Recipe
@@ -71,7 +72,7 @@ def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F
 def _disagreement(members: Sequence[Member], split: Split) -> str | None:
     """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random."""
     x, _ = next(split.batches(8))
-    with torch.no_grad(), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+    with torch.no_grad(), kept_generators(x.device), full_float32():
         before = _generators(x.device)
         alone = copy.deepcopy(members[0].model).train()(x)
         try:
@@ -88,7 +89,8 @@ def _disagreement(members: Sequence[Member], split: Split) -> str | None:
 
 def _generators(device: torch.device) -> Tensor:
     """The state of torch's own generators."""
-    return torch.cat([torch.get_rng_state()] + ([torch.cuda.get_rng_state(device)] if device.type == "cuda" else []))
+    own = backend(device)
+    return torch.cat([torch.get_rng_state()] + ([] if own is None else [own.get_rng_state(device)]))
 
 
 def _train_stacked(

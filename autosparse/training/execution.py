@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Loss
+from autosparse.devices import backend
 from autosparse.errors import AutosparseError, UnknownName
 
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -22,8 +23,8 @@ class Execution:
 
     precision: str = "auto"
     """``bfloat16``: forward and backward pass under autocast, weights, their updates and the loss in float32.
-    ``auto``: that on CUDA devices with bfloat16 units, else ``float32``, in which cuDNN computes convolutions in TF32
-    where the device has it, unless PyTorch is told otherwise."""
+    ``auto``: that on devices with bfloat16 units, else ``float32``, in which cuDNN computes convolutions in TF32 where
+    the device has it, unless PyTorch is told otherwise."""
     cuda_graphs: bool = False
     """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; elsewhere it has no
     meaning."""
@@ -35,14 +36,14 @@ class Execution:
     def precision_on(self, device: torch.device | str) -> str:
         """``float32`` or ``bfloat16``: what ``precision`` comes to on ``device``.
 
-        :raises AutosparseError: where bfloat16 is asked of a CUDA device that has none.
+        :raises AutosparseError: where bfloat16 is asked of a device that has none.
         """
         device = torch.device(device)
-        has_it = device.type == "cpu" or (device.type == "cuda" and _has_bfloat16(device))
+        has_it = _has_bfloat16(device)
         if self.precision == "bfloat16" and not has_it:
             raise AutosparseError(f"device {str(device)!r} has no bfloat16: take precision float32 or auto")
         if self.precision == "auto":
-            return "bfloat16" if device.type == "cuda" and has_it else "float32"
+            return "bfloat16" if device.type != "cpu" and has_it else "float32"
         return self.precision
 
     def forward(self, model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -76,8 +77,13 @@ class Execution:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    with torch.cuda.device(device):
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+    own = backend(device)
+    if own is None:
+        return True
+    if not hasattr(own, "is_bf16_supported"):
+        return False
+    with own.device(device):
+        return bool(own.is_bf16_supported(including_emulation=False))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

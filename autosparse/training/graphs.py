@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autosparse.seeds import kept_generators
 from autosparse.training.execution import Step
 
 WARM_UP = 3
@@ -49,7 +50,7 @@ class GraphedStep:
         saved = [tensor.detach().clone() for tensor in tensors]
         assert self.batch is not None
         x, y = self.batch
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with kept_generators(device):
             try:
                 self.replay = capture(lambda: self.eager(x, y), device)
             except RuntimeError as error:

@@ -68,7 +68,7 @@ def train(
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.
     :param start, stop: only these steps of the whole training, from 0: with one seed, training to step k and then a
         copy from step k on sees the batches and learning rates of one whole training (the optimiser starts afresh).
-    :param execution: precision and the like; the accuracy is measured in float32 whatever it says.
+    :param execution: precision and the like; the accuracy is measured without autocast whatever it says.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
     optimizer = recipe.optimizer_for(model)
@@ -137,6 +137,8 @@ def train_epoch(model: nn.Module, batches: Iterator[Batch], step: Step, steps: r
 @torch.inference_mode()
 def accuracy(model: nn.Module, split: Examples, batch_size: int | None = None) -> float:
     """Share of ``split`` that ``model`` classifies right, in percent; the model's mode is left as it was.
+
+    Without autocast; on a GPU convolutions are in TF32, unless PyTorch is told otherwise.
 
     :param batch_size: None: 2000, or fewer where images are larger than 64x64, so that a batch fits on a device.
     """

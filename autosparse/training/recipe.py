@@ -46,6 +46,7 @@ class Recipe:
                 raise AutosparseError(f"recipe: {name} must be greater than 0 and finite, got {getattr(self, name)}")
         if not 0 <= self.weight_decay < math.inf:
             raise AutosparseError(f"recipe: weight_decay must be at least 0 and finite, got {self.weight_decay}")
+        object.__setattr__(self, "weight_decay", abs(self.weight_decay))  # -0.0 equals 0.0: one id for both
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """A fresh optimiser of ``model`` at the learning rate of the first epoch."""

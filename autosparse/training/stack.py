@@ -124,8 +124,15 @@ class _Stacked(nn.Module):
 class _Linear(_Stacked):
     def forward(self, folded: Tensor) -> Tensor:
         rows = folded.reshape(len(self.twins), -1, folded.shape[-1])
-        products: Tensor = _Products.apply(rows, self.each("weight"), self.each("bias"))
+        products: Tensor = _Products.apply(*map(_as_autocast, (rows, self.each("weight"), self.each("bias"))))
         return products.view(*folded.shape[:-1], products.shape[-1])
+
+
+def _as_autocast(tensor: Tensor | None) -> Tensor | None:
+    """Cast as autocast casts what goes into a linear layer: in :class:`_Products` autograd would not know of it."""
+    if tensor is None or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(tensor.device.type):
+        return tensor
+    return tensor.to(torch.get_autocast_dtype(tensor.device.type))
 
 
 class _Products(torch.autograd.Function):

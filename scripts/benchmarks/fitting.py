@@ -5,7 +5,7 @@ and noisy survival counts, most of them small. On a CPU both sides compute on on
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -23,7 +23,7 @@ from benchmarks.harness import Comparison, Options, Result, seconds, side_by_sid
 ITERATIONS = 20
 
 
-def measure(options: Options) -> list[Result]:
+def measure(options: Options) -> Iterator[Result]:
     """Scorer training on tensors beside a data loader, and on 80,000 rows beside all."""
     rows, sample = (266_200, 80_000) if options.quick else (1_000_000, 80_000)
     repetitions = 2 if options.quick else 5
@@ -31,7 +31,8 @@ def measure(options: Options) -> list[Result]:
     torch.set_num_threads(1)
     try:
         data = survival(rows)
-        return [epochs(data, options.device, repetitions), samples(data, sample, options.device, repetitions)]
+        yield epochs(data, options.device, repetitions)
+        yield samples(data, sample, options.device, repetitions)
     finally:
         torch.set_num_threads(threads)
 

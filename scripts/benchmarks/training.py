@@ -20,13 +20,14 @@ CELLS = 8
 SPARSITY = 0.95
 
 
-def measure(options: Options) -> list[Result]:
+def measure(options: Options) -> Iterator[Result]:
     """Small networks on MNIST: model-epochs per second beside the usual loop, and together beside one by one."""
     data, repetitions = mnist(options.data_root), 2 if options.quick else 5
     with processes(options) as workers:
-        many, alone = beside_the_usual_loop(data, options, workers, repetitions)
+        yield from beside_the_usual_loop(data, options, workers, repetitions)
     kinds = [("lenet-300-100", asp.load_dataset("digits"), 36), ("lenet-300-100", data, 60), ("lenet-5", data, 6)]
-    return [many, alone, *(together(name, d, steps, options, repetitions) for name, d, steps in kinds)]
+    for name, d, steps in kinds:
+        yield together(name, d, steps, options, repetitions)
 
 
 def mnist(root: str | None) -> Dataset:

@@ -2,18 +2,24 @@
 
 As the papers' descriptions have it: one network at a time, images transformed one by one by the workers of a loader,
 float32, channels first, the optimiser as it comes. With the strongest ordinary settings: as many workers as cores, kept
-alive between epochs, pinned memory on a GPU, copies that do not wait.
+alive between epochs, pinned memory on a GPU, copies that do not wait. Where torchvision is absent, its transforms are
+replaced by the same arithmetic on tensors, which is a little faster; ``TRANSFORMS`` says which it is.
 """
 
+import importlib.util
 import os
+from collections.abc import Callable
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
-from torchvision import transforms
 
 from autosparse.data.split import Split
+
+TRANSFORMS = "torchvision" if importlib.util.find_spec("torchvision") else "tensors"
+"""Whose transforms the images go through."""
 
 
 class Images(Dataset):
@@ -22,22 +28,42 @@ class Images(Dataset):
     def __init__(self, split: Split, augmented: bool):
         self.images = split.images.cpu().permute(0, 2, 3, 1).numpy().copy()
         self.labels = split.labels.tolist()
-        flips = [transforms.RandomCrop(split.input_shape[1], padding=4), transforms.RandomHorizontalFlip()]
         mean, std = (split.mean.cpu() / 255).tolist(), (split.std.cpu() / 255).tolist()
-        self.transform = transforms.Compose(
-            [
-                transforms.ToPILImage(),
-                *(flips if augmented else []),
-                transforms.ToTensor(),
-                transforms.Normalize(mean, std),
-            ]
-        )
+        chosen = torchvision_transform if TRANSFORMS == "torchvision" else tensor_transform
+        self.transform = chosen(mean, std, split.input_shape[1], augmented)
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         return self.transform(self.images[index]), self.labels[index]
+
+
+def torchvision_transform(
+    mean: list[float], std: list[float], side: int, augmented: bool
+) -> Callable[[np.ndarray], torch.Tensor]:
+    """From uint8 (height, width, channels) to a normalised tensor, by way of a PIL image."""
+    from torchvision import transforms
+
+    flips = [transforms.RandomCrop(side, padding=4), transforms.RandomHorizontalFlip()] if augmented else []
+    return transforms.Compose([transforms.ToPILImage(), *flips, transforms.ToTensor(), transforms.Normalize(mean, std)])
+
+
+def tensor_transform(
+    mean: list[float], std: list[float], side: int, augmented: bool
+) -> Callable[[np.ndarray], torch.Tensor]:
+    """The same without torchvision."""
+    shift, scale = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
+
+    def transform(image: np.ndarray) -> torch.Tensor:
+        x = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+        if augmented:
+            top, left, flip = (int(torch.randint(most, ())) for most in (9, 9, 2))
+            x = F.pad(x, (4, 4, 4, 4))[:, top : top + side, left : left + side]
+            x = x.flip(2) if flip else x
+        return (x - shift) / scale
+
+    return transform
 
 
 def loader(split: Split, batch_size: int, augmented: bool, device: torch.device) -> DataLoader:

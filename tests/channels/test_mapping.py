@@ -5,7 +5,8 @@ import torch
 from channel_nets import Depthwise, Residual, Viewed
 from torch import nn
 
-from autosparse.channels import channel_groups
+from autosparse.channels import channel_groups, physically_prune
+from autosparse.criteria import prune
 from autosparse.errors import AutosparseError
 from autosparse.models import build_model
 
@@ -124,3 +125,21 @@ def test_a_flatten_of_sequences_is_not_taken_for_one_of_channels():
     model(torch.zeros(2, 5, 3))
     with pytest.raises(AutosparseError, match="takes 20 inputs, which do not belong to 4 channels"):
         channel_groups(model)
+
+
+def test_channels_are_not_followed_through_transposed_convolutions_and_attention():
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ConvTranspose2d(4, 4, 3), nn.Conv2d(4, 2, 3))
+    with pytest.raises(AutosparseError, match=r"at '1' \(ConvTranspose2d\), channels cannot be followed"):
+        channel_groups(model)
+    model = nn.Sequential(nn.Linear(4, 4), nn.TransformerEncoderLayer(4, 2, 4, batch_first=True), nn.Linear(4, 2))
+    with pytest.raises(AutosparseError, match=r"at '1' \(TransformerEncoderLayer\), channels cannot be followed"):
+        channel_groups(model)
+
+
+def test_a_transposed_convolution_of_the_input_is_kept_whole():
+    model = nn.Sequential(nn.ConvTranspose2d(3, 4, 2), nn.ReLU(), nn.Conv2d(4, 6, 3), nn.Flatten(), nn.Linear(24, 2))
+    masks = prune(model, "random-structured", 0.5)
+    assert masks["0.weight"].all()
+    assert int(masks["2.weight"].flatten(1).any(1).sum()) == 3
+    x = torch.randn(2, 3, 3, 3)
+    assert torch.allclose(physically_prune(model, masks)(x), masks.apply_(model)(x), atol=1e-6)

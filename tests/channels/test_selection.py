@@ -3,7 +3,7 @@
 import pytest
 import torch
 from channel_nets import NETS
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from autosparse.channels import Group, channel_groups, select_channels, weight_scores
@@ -18,6 +18,7 @@ def groups_of(*sizes):
 @given(st.lists(st.lists(st.integers(-2, 2), min_size=1, max_size=9), min_size=1, max_size=6), st.floats(0, 0.99))
 def test_the_count_is_exact_and_every_group_keeps_its_best(values, sparsity):
     groups, scores = groups_of(*map(len, values)), [torch.tensor(v) for v in values]
+    assume(any(map(any, values)))  # all zeros are refused
     total = sum(map(len, values))
     count = total - round(total * sparsity)
     if count < len(groups):
@@ -45,6 +46,11 @@ def test_a_sparsity_too_high_for_the_groups_is_refused_with_the_highest_that_is_
 def test_nan_is_refused():
     with pytest.raises(AutosparseError, match="channel scores of 'layer1' contain NaN"):
         select_channels(groups_of(2, 2), [torch.ones(2), torch.tensor([1.0, torch.nan])], 0.5)
+
+
+def test_all_zeros_are_refused():
+    with pytest.raises(AutosparseError, match="every score of the channels is 0, so nothing can be ranked"):
+        select_channels(groups_of(2, 2), [torch.zeros(2)] * 2, 0.5)
 
 
 @given(st.sampled_from(sorted(NETS)), st.floats(0, 0.7), st.integers(0, 99))

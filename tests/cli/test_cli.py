@@ -163,6 +163,7 @@ def test_criteria_are_listed_with_what_they_need_and_where_they_are_from(cli):
         (["run", "tiny.yaml", "--storage", "file"], 2, "file"),
         (["irp", "--gpus-per-job", "1", "--epochs", "1", "--out", "x"], 2, "--gpus-per-job"),
         (["run", "tiny.yaml", "--precision", "bfloat"], 2, "unknown precision 'bfloat': did you mean 'bfloat16'?"),
+        (["sweep", "tiny.yaml", "--precision", "bfloat"], 2, "unknown precision 'bfloat': did you mean 'bfloat16'?"),
         (["report", "absent"], 2, "no experiment 'absent'"),
         (["best"], 2, "--experiment"),
         (["frobnicate"], 2, "frobnicate"),

@@ -39,7 +39,7 @@ def test_a_server_killed_while_cells_are_logged_has_each_once_when_it_is_back(tm
         finish(tracker, plan, {}, FINISHED, said.append)
         work.assert_each_once()
     assert "does not answer" in said[0]
-    assert "what has finished is kept" in said[0]
+    assert "finished work is safe in the results folder" in said[0]
 
 
 @pytest.mark.cluster

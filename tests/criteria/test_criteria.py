@@ -102,7 +102,7 @@ def test_empty_batches_are_refused(model, name, empty):
 
 @pytest.mark.parametrize("name", WITH_DATA)
 def test_model_without_prunable_weights_is_refused(batches, name):
-    with pytest.raises(AutosparseError, match="no Linear or Conv weights to score"):
+    with pytest.raises(AutosparseError, match="no prunable weights to score"):
         score(nn.BatchNorm2d(1), name, batches)
 
 

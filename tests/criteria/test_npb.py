@@ -139,6 +139,41 @@ def test_grouped_convolutions_are_counted_group_by_group():
     assert int(masks["1.weight"].sum()) >= 8
 
 
+def test_a_transposed_convolution_is_counted_by_its_inputs():
+    """Its weight is (in, out, *kernel): 2 of 3 inputs carry paths, and the budget goes to them alone."""
+    model = nn.Sequential(nn.Conv2d(1, 3, 1), nn.ConvTranspose2d(3, 4, 2, stride=2, bias=False))
+    masks = {"0.weight": torch.tensor([1.0, 0, 1]).view(3, 1, 1, 1)}
+    paths = inputs_of(path_network(model), "1", masks, SHAPE)
+    assert paths[:, :, 0, 0].tolist() == [[16] * 4, [0] * 4, [16] * 4]
+    masks = prune(model, "npb", 0.5, input_shape=SHAPE)
+    assert masks["1.weight"].flatten(1).any(1).tolist() == masks["0.weight"].flatten().tolist()
+    grouped = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ConvTranspose2d(4, 6, 2, groups=2, bias=False))
+    masks = prune(grouped, "npb", 0.6, input_shape=SHAPE)
+    assert masks.kept == masks.total - round(0.6 * masks.total)
+    by_output = masks["1.weight"].unflatten(0, (2, 2)).sum((1, 3, 4))
+    assert (by_output > 0).all()
+
+
+def test_rms_norm_leaves_paths_as_they_are():
+    layers = [nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 4)]
+    with_norm = nn.Sequential(layers[0], nn.RMSNorm(5), *layers[1:])
+    plain, normalised = (
+        list(prune(net, "npb", 0.6, input_shape=(6,)).values()) for net in (nn.Sequential(*layers), with_norm)
+    )
+    masks = {"0.weight": plain[0].double()}
+    assert torch.equal(plain[0].sum(), normalised[0].sum())
+    paths = inputs_of(path_network(with_norm), "3", masks, (6,))
+    assert torch.equal(paths[0], plain[0].sum(1).double())
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_attention_is_refused_in_one_clear_line(training):
+    layer = nn.TransformerEncoderLayer(4, 2, 5, batch_first=True)
+    model = nn.TransformerEncoder(layer, 1, enable_nested_tensor=False).train(training)
+    with pytest.raises(AutosparseError, match=r"'npb' cannot count paths through attention \('layers.0.self_attn'\)"):
+        prune(model, "npb", 0.5, input_shape=(3, 4))
+
+
 def test_a_weight_two_layers_share_and_a_layer_never_called_are_pruned_too():
     class Odd(nn.Module):
         def __init__(self):

@@ -17,7 +17,7 @@ WRONG = [
     ("prospr", {"momentum": 1.0}, r"a number in \[0, 1\)"),
     ("prospr-first-order", {"lr": -1.0}, "a number greater than 0"),
     ("snip", {"reinit": 3}, "true or false"),
-    ("npb", {"time_limit": 0}, "a number greater than 0"),
+    ("npb", {"beta": -1}, "a number at least 0"),
 ]
 
 

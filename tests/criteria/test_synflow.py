@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from small_nets import NETS, data, make
 from torch import nn
 
+from autosparse.analysis import effective_masks
 from autosparse.criteria import prune, score
 from autosparse.errors import AutosparseError
 from autosparse.masks import prunable
@@ -108,8 +109,81 @@ def test_a_deep_float32_network_does_not_overflow():
     layers = [nn.Linear(50, 50, bias=False) for _ in range(20)]
     for layer in layers:
         nn.init.constant_(layer.weight, 10.0)
-    scores = score(nn.Sequential(*layers), "synflow", sparsity=0.5, rounds=2, input_shape=(50,))
+    scores = score(nn.Sequential(*layers), "synflow", sparsity=0.5, rounds=1, input_shape=(50,))
     assert all(s.dtype == torch.float64 and not s.isnan().any() and s.max() < torch.inf for s in scores.values())
+
+
+class Block(nn.Module):
+    """ConvNeXt's block, with a scale that does not hide it."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.depthwise = nn.Conv2d(width, width, 3, padding=1, groups=width)
+        self.norm = nn.LayerNorm(width)
+        self.expand, self.project = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
+        return x + self.project(nn.functional.gelu(self.expand(y))).permute(0, 3, 1, 2)
+
+
+class SmallConvNeXt(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 2, stride=2)
+        self.blocks = nn.Sequential(Block(8), Block(8))
+        self.norm, self.head = nn.LayerNorm(8), nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.head(self.norm(self.blocks(self.stem(x)).mean((2, 3))))
+
+
+def normalised(norm):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(5, 4), norm(4), nn.ReLU(), nn.Linear(4, 4), norm(4), nn.Linear(4, 2)).double()
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm, lambda width: nn.GroupNorm(1, width)])
+def test_through_a_norm_over_units_scores_are_the_sizes_of_finite_differences(norm):
+    model = normalised(norm)
+    scores = score(model, "synflow", sparsity=0.0, rounds=1, input_shape=(5,))
+    network = normalised(norm).requires_grad_(False).eval()
+    for parameter in network.parameters():
+        parameter.abs_()
+
+    def total():
+        return float(network(torch.ones(1, 5, dtype=torch.float64)).sum())
+
+    signs = set()
+    for name, weight in prunable(network).items():
+        expected = torch.empty_like(weight)
+        for i, value in enumerate(weight.flatten().tolist()):
+            change = []
+            for step in (1e-6, -1e-6):
+                weight.view(-1)[i] = value + step
+                change.append(total())
+            weight.view(-1)[i] = value
+            flow = value * (change[0] - change[1]) / 2e-6
+            signs.add(flow < -1e-6)
+            expected.view(-1)[i] = abs(flow)
+        assert torch.allclose(scores[name], expected, rtol=1e-4, atol=1e-7), name
+    assert signs == {True, False}  # else the absolute value is not tested
+
+
+@pytest.mark.parametrize("model", [SmallConvNeXt, lambda: nn.Sequential(nn.Flatten(), nn.Linear(16, 32), *tail())])
+def test_paths_are_left_through_a_norm_over_units(model):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = model()
+    masks = prune(model, "synflow", 0.9, input_shape=(1, 4, 4))
+    assert masks.collapsed_layers() == []
+    assert effective_masks(model, masks, (1, 4, 4)).kept > 0.5 * masks.kept
+
+
+def tail():
+    for _ in range(3):
+        yield from (nn.RMSNorm(32), nn.ReLU(), nn.Linear(32, 32))
 
 
 def test_neither_shape_nor_data_is_refused():

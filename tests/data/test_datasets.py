@@ -60,3 +60,34 @@ def test_default_root_is_the_folder_data(monkeypatch):
 
 def test_device_is_where_the_tensors_are():
     assert load_dataset("digits", device="meta").train.images.device.type == "meta"
+
+
+def test_a_version_is_the_beginning_of_the_fingerprint():
+    digits = load_dataset("digits")
+    for version in (digits.fingerprint, digits.fingerprint[:8]):
+        assert load_dataset(f"digits@{version}").fingerprint == digits.fingerprint
+
+
+def test_another_version_is_refused_with_both():
+    here = load_dataset("digits").fingerprint
+    told = f"dataset 'digits@0123abcd': the data here have the fingerprint {here}, not 0123abcd; .* digits@{here}"
+    with pytest.raises(DataError, match=told):
+        load_dataset("digits@0123abcd")
+
+
+@pytest.mark.parametrize("name", ["digits@abc", "digits@", "digits@0123ABCD", "parquet@01:x"])
+def test_what_is_no_version_is_said_so(name):
+    with pytest.raises(DataError, match="after @ come 8 to 16 hex digits"):
+        check_dataset_name(name)
+
+
+def test_an_argument_with_a_version_is_one_without():
+    check_dataset_name("parquet:/a:b@0123abcd")
+    with pytest.raises(DataError, match="takes no argument"):
+        check_dataset_name("digits:8@0123abcd")
+
+
+def test_a_folder_that_is_called_like_a_version_is_that_folder(tmp_path):
+    (tmp_path / "faces@20240101").mkdir()
+    with pytest.raises(DataError, match=r"faces@20240101 has no train-\*\.parquet"):
+        load_dataset("parquet:faces@20240101", tmp_path)

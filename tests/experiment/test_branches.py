@@ -8,7 +8,7 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields, task_from
 from autosparse.runner.cost import EXTENTS, Costs
-from autosparse.runner.run import _ready
+from autosparse.runner.outcome import ready
 from autosparse.training import Recipe
 
 RUN = {"model": "lenet-300-100", "dataset": "mnist", "iterations": 20, "seeds": [7]}
@@ -88,10 +88,10 @@ def test_a_branch_is_rebuilt_from_its_spec_and_its_id_never_changes():
 def test_a_branch_is_not_started_before_its_run_has_finished(tmp_path):
     plan = plan_of()
     store = Store(tmp_path)
-    ready = _ready(plan.cells, store, plan)
-    assert {planned.task.criterion for planned in ready} == {"dense"}
+    first = ready(plan.cells, store, plan)
+    assert {planned.task.criterion for planned in first} == {"dense"}
     store.finish(plan.irp[0].task, {}, {})
-    assert _ready(plan.cells, store, plan) == plan.cells
+    assert ready(plan.cells, store, plan) == plan.cells
 
 
 def test_a_branch_costs_its_training_alone():

@@ -5,7 +5,7 @@ import fcntl
 
 import pytest
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.files import write_record
@@ -44,6 +44,18 @@ def test_another_tasks_record_under_this_name_counts_as_unfinished(store, cell):
     store.finish(other, {"test_accuracy": 1.0}, {})
     store.record_path(other).replace(store.record_path(cell))
     assert store.record(cell) is None
+
+
+def test_a_record_that_was_renamed_to_another_task_counts_as_unfinished(store, cell):
+    """With a checksum that is right: what it tells of is not what its id is made of."""
+    other = cell.model_copy(update={"seed": 1})
+    store.finish(other, {"test_accuracy": 1.0}, {})
+    record = store.record(other)
+    write_record(store.record_path(cell), {**record, "id": cell.id})
+    assert store.record(cell) is None
+    assert store.finished([cell, other]) == {other.id}
+    with pytest.raises(CorruptFile, match="no whole record"):
+        store.record_of("cell", cell.id)
 
 
 @pytest.mark.parametrize("damage", ["gone", "truncated", "more"])

@@ -53,5 +53,22 @@ def test_postgres_may_come_from_a_mirror(copy):
     assert run(copy, "--check").returncode == 0
 
 
+def test_images_from_elsewhere_may_be_pinned_by_digest_until_their_version_changes(copy):
+    env, digest = copy / "cluster" / "versions.env", f"@sha256:{'0123456789abcdef' * 4}"
+    text = env.read_text().replace("\nCUDA_DIGEST=\n", f"\nCUDA_DIGEST={digest}\n")
+    env.write_text(text.replace("-bookworm\n", f"-bookworm{digest}\n"))
+    for _ in range(2):
+        assert run(copy).returncode == 0
+    assert run(copy, "--check").returncode == 0
+    assert f"-bookworm{digest}\n" in (copy / "cluster" / "kubernetes" / "base" / "postgres.yaml").read_text()
+    dockerfile = copy / "cluster" / "docker" / "Dockerfile"
+    assert f"\nARG CUDA_DIGEST={digest}\n" in dockerfile.read_text()
+    lock = copy / "requirements.lock"
+    lock.write_text(lock.read_text().replace("\ncuda-toolkit==", "\ncuda-toolkit==9"))
+    assert run(copy).returncode == 0
+    assert "\nARG CUDA_DIGEST=\n" in dockerfile.read_text()
+    assert "\nCUDA_DIGEST=\n" in env.read_text()
+
+
 def test_image_without_a_tag_is_refused(copy):
     assert "has no tag" in run(copy, "--image", "localhost:5000/pruning").stderr

@@ -23,7 +23,7 @@ class Build(Strict):
 
 
 class Condition(Strict):
-    condition: Literal["service_healthy"]
+    condition: Literal["service_healthy", "service_completed_successfully"]
 
 
 class Healthcheck(Strict):
@@ -87,14 +87,15 @@ def test_file_is_valid(path):
     for service in compose.services.values():
         assert set(service.depends_on) <= set(load(FILE)["services"])
         assert set(service.networks) <= set(compose.networks)
-        assert all(compose.services[needed].healthcheck for needed in service.depends_on)
+        for needed, how in service.depends_on.items():
+            assert bool(compose.services[needed].healthcheck) == (how.condition == "service_healthy")
         mounted = {volume.split(":")[0] for volume in service.volumes if re.match(r"\w", volume)}
         assert mounted <= set(compose.volumes)
 
 
 def test_there_are_a_head_two_workers_and_mlflow_with_postgres():
     services = load(FILE)["services"]
-    assert set(services) == {"head", "worker", "mlflow", "postgres"}
+    assert set(services) == {"head", "worker", "mlflow", "mlflow-user", "postgres"}
     assert services["worker"]["deploy"]["replicas"] == 2
 
 
@@ -110,6 +111,26 @@ def test_secrets_are_asked_for_and_never_written():
                 assert re.fullmatch(r"\$\{\w+:\?.+\}", value), name
     example = (CLUSTER / "docker" / ".env.example").read_text()
     assert all(value == "" for name, value in re.findall(r"(?m)^(\w+)=(.*)$", example) if is_secret(name))
+
+
+def test_ray_logs_in_to_mlflow_as_a_user_who_is_not_the_administrator_and_is_made_before():
+    services = load(FILE)["services"]
+    for name in ("head", "worker"):
+        environment = services[name]["environment"]
+        assert environment["MLFLOW_TRACKING_USERNAME"] == "autosparse"
+        assert environment["MLFLOW_TRACKING_PASSWORD"] == services["mlflow-user"]["environment"]["MLFLOW_USER_PASSWORD"]
+        assert "ADMIN" not in str(environment)
+    assert services["head"]["depends_on"] == {"mlflow-user": {"condition": "service_completed_successfully"}}
+    assert services["mlflow-user"]["environment"]["MLFLOW_SERVER"] == "http://mlflow:5000"
+    dockerfile = (CLUSTER / "docker" / "Dockerfile").read_text()
+    assert "COPY cluster/docker/mlflow_user.py ./" in dockerfile
+    assert services["mlflow-user"]["command"] == "python /opt/autosparse/mlflow_user.py"
+
+
+def test_metrics_are_not_published():
+    published = [port for service in load(FILE)["services"].values() for port in service.get("ports", ())]
+    assert published == ["127.0.0.1:8265:8265", "127.0.0.1:5000:5000"]
+    assert "--expose-prometheus" not in TEXT
 
 
 def test_build_finds_its_files():

@@ -10,6 +10,8 @@ from cluster_files import CLUSTER, is_secret, load, load_all
 from kuberay import KINDS, RayJob
 
 FOLDERS = ("base", "raycluster", "rayjob")
+COMPONENTS = ("object-store",)
+"""Applied only where somebody asks for them."""
 KUBERNETES = "1.31"
 
 
@@ -20,7 +22,9 @@ def resources(folder):
 
 
 OBJECTS = [
-    pytest.param(thing, id=f"{thing['kind']}-{thing['metadata']['name']}") for f in FOLDERS for thing in resources(f)
+    pytest.param(thing, id=f"{thing['kind']}-{thing['metadata']['name']}")
+    for f in (*FOLDERS, *COMPONENTS)
+    for thing in resources(f)
 ]
 
 
@@ -143,8 +147,58 @@ def test_from_elsewhere_only_the_operator_gets_in_and_only_to_the_dashboard():
 
 
 @pytest.mark.parametrize("pod", [RAY, MLFLOW, POSTGRES, SUBMITTER])
-def test_every_pod_may_ask_for_names(pod):
-    assert reaches("Egress", pod, {"k8s-app": "kube-dns"}, 53, elsewhere=True)
+def test_every_pod_that_calls_another_may_ask_for_its_name(pod):
+    assert reaches("Egress", pod, {"k8s-app": "kube-dns"}, 53, elsewhere=True) == (pod != POSTGRES)
+
+
+METRICS = 8080
+"""Where KubeRay has Ray tell its metrics, to whoever asks."""
+
+
+def test_metrics_are_told_to_rays_own_pods_alone():
+    assert reaches("Ingress", RAY, RAY, METRICS, elsewhere=False)
+    for pod in (MLFLOW, POSTGRES, SUBMITTER, STRANGER):
+        assert not reaches("Ingress", RAY, pod, METRICS, elsewhere=False)
+    for pod in (OPERATOR, STRANGER):
+        assert not reaches("Ingress", RAY, pod, METRICS, elsewhere=True)
+    assert "--expose-prometheus" not in (CLUSTER / "kubernetes" / "base" / "mlflow.yaml").read_text()
+
+
+def labels_of(group):
+    return group["template"]["metadata"]["labels"]
+
+
+def test_only_the_head_calls_outside_and_only_the_api_server():
+    cluster = named("RayCluster")[0]["spec"]
+    head, (worker,) = cluster["headGroupSpec"], cluster["workerGroupSpecs"]
+    for port in (443, 6443):
+        assert reaches("Egress", labels_of(head), STRANGER, port, elsewhere=True)
+    for port in (22, 80, 443, 6443, 8080):
+        for pod in (labels_of(worker), MLFLOW, POSTGRES, SUBMITTER):
+            assert not reaches("Egress", pod, STRANGER, port, elsewhere=True), (pod, port)
+    for port in (22, 80, 8080):
+        assert not reaches("Egress", labels_of(head), STRANGER, port, elsewhere=True)
+
+
+def test_the_component_lets_workers_call_object_stores():
+    (policy,) = [thing for thing in resources("object-store") if thing["kind"] == "NetworkPolicy"]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= RAY.items()
+    assert policy["spec"]["egress"][0] == {"ports": [{"protocol": "TCP", "port": 443}]}
+    assert load("kubernetes/object-store/kustomization.yaml")["kind"] == "Component"
+
+
+def test_rays_pods_log_in_as_a_user_who_is_not_the_administrator():
+    cluster = named("RayCluster")[0]["spec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        (container,) = group["template"]["spec"]["containers"]
+        env = {variable["name"]: variable for variable in container["env"]}
+        assert env["MLFLOW_TRACKING_USERNAME"]["value"] == "autosparse"
+        assert "mlflow_admin_password" not in str(container)
+    (server,) = named("Deployment", "mlflow")[0]["spec"]["template"]["spec"]["containers"]
+    assert server["lifecycle"]["postStart"]["exec"]["command"] == ["python", "/opt/autosparse/mlflow_user.py"]
+    given = {v["name"]: v["valueFrom"]["secretKeyRef"]["key"] for v in server["env"] if "valueFrom" in v}
+    key = env["MLFLOW_TRACKING_PASSWORD"]["valueFrom"]["secretKeyRef"]["key"]
+    assert given["MLFLOW_USER_PASSWORD"] == key != given["MLFLOW_AUTH_ADMIN_PASSWORD"]
 
 
 def test_mlflow_is_where_ray_looks_for_it():
@@ -158,8 +212,9 @@ def test_mlflow_is_where_ray_looks_for_it():
 def reaches(direction, pod, other, port, elsewhere):
     """Whether a policy of ``pod`` lets it talk with ``other``, in its own namespace or elsewhere, in one direction."""
     key, side = ("ingress", "from") if direction == "Ingress" else ("egress", "to")
-    for policy in (policy["spec"] for policy in named("NetworkPolicy")):
-        if not policy["podSelector"].get("matchLabels", {}).items() <= pod.items():
+    applied = [thing["spec"] for f in FOLDERS for thing in resources(f) if thing["kind"] == "NetworkPolicy"]
+    for policy in applied:
+        if not selects(policy["podSelector"], pod):
             continue
         for rule in policy.get(key, ()) if direction in policy["policyTypes"] else ():
             peers, ports = rule.get(side), [allowed["port"] for allowed in rule.get("ports", ())]
@@ -172,6 +227,14 @@ def reaches(direction, pod, other, port, elsewhere):
             if met and (not ports or port in ports):
                 return True
     return False
+
+
+def selects(selector, pod):
+    """Whether a pod with these labels is one that a selector means."""
+    assert all(rule["operator"] == "NotIn" for rule in selector.get("matchExpressions", ()))
+    return selector.get("matchLabels", {}).items() <= pod.items() and not any(
+        pod.get(rule["key"]) in rule["values"] for rule in selector.get("matchExpressions", ())
+    )
 
 
 def test_no_service_is_public():
@@ -202,7 +265,7 @@ def gibibytes(quantity):
     return int(quantity.removesuffix("Gi")) * 2**30
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", [*FOLDERS, *COMPONENTS])
 def test_every_file_is_listed(folder):
     files = {path.name for path in (CLUSTER / "kubernetes" / folder).glob("*.yaml")} - {"kustomization.yaml"}
     assert files == {name for name in load(f"kubernetes/{folder}/kustomization.yaml")["resources"] if "/" not in name}

@@ -7,6 +7,7 @@ from torch import nn
 from autosparse.masks import prunable
 from autosparse.models import MODELS, build_model, kaiming_normal_
 from autosparse.registry import first_line
+from autosparse.seeds import generator
 
 SHAPES = {
     "lenet-300-100": (1, 28, 28),
@@ -37,6 +38,15 @@ def test_weights_have_the_kaiming_standard_deviation(model):
         expected = math.sqrt(2 / (weight.numel() / len(weight)))
         five_sigma = 5 / math.sqrt(2 * weight.numel())
         assert weight.std().item() / expected == pytest.approx(1, abs=five_sigma), name
+
+
+def test_weights_are_those_that_torch_draws(model):
+    """Earlier versions drew them so, and their results are there."""
+    name = next(name for name in SHAPES if type(build_model(name, 10, SHAPES[name])) is type(model))
+    draws = generator(0, "weights")
+    for layer in layers(build_model(name, 10, SHAPES[name], seed=0)).values():
+        expected = nn.init.kaiming_normal_(torch.empty_like(layer.weight), nonlinearity="relu", generator=draws)
+        assert torch.equal(layer.weight, expected)
 
 
 def test_weights_have_mean_zero(model):

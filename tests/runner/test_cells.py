@@ -67,6 +67,19 @@ def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
     assert snip["parameters"] == snip["total"] + 300 + 100 + 10  # and the biases
 
 
+def test_a_cell_tells_which_weights_no_mask_covers(tmp_path):
+    plain, attending = (
+        results([cell("magnitude", 0.5, model=model)], tmp_path)[0]
+        for model in ("lenet-300-100", "tests.runner.narrow_models:transformer")
+    )
+    assert plain["left_out"] == {"names": [], "share": 0.0}
+    assert attending["left_out"] == {"names": ["position"], "share": 32 / attending["parameters"]}
+    assert attending["density_by_layer"].keys() >= {"layer.self_attn.in_proj_weight", "embed.weight"}
+    assert attending["total"] == 8 * 4 + (12 + 4) * 4 + 2 * 8 * 4 + 4 * 10
+    assert 0 < attending["effective_kept"] <= attending["kept"]
+    assert attending["flops_dense"] > 0
+
+
 def test_networks_are_scored_once_for_all_sparsities(tmp_path, monkeypatch):
     scored = []
     snip = CRITERIA["snip"]
@@ -152,6 +165,19 @@ def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, 
     monkeypatch.setattr(module, "train_together", small)
     assert results(some, tmp_path, 5) == expected
     assert sizes == [5, 2, 3, 2]
+
+
+def test_where_the_trial_of_a_pack_fails_cells_train_one_by_one_and_the_reason_is_told(tmp_path, monkeypatch, caplog):
+    def planted(*given):
+        raise RuntimeError("expected scalar type Float but found BFloat16\nmore of it")
+
+    monkeypatch.setattr(module, "company", planted)
+    some = [cell("random", seed=seed) for seed in (0, 1)]
+    assert [result["test_accuracy"] > 0 for result in results(some, tmp_path)] == [True, True]
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 cells of lenet-300-100 are trained one by one, because a trial of them together failed: "
+        "RuntimeError: expected scalar type Float but found BFloat16"
+    ]
 
 
 def test_small_linear_networks_share_a_pack_and_larger_ones_train_alone(tmp_path):

@@ -1,17 +1,19 @@
 """An IRP run whose process is killed goes on from its last iteration, and ends the same to the bit.
 
-Unless its network begins otherwise since: a state of another network counts for nothing.
+Unless its network begins otherwise since, or a value, the code or the data are not what they were: a state of something
+else counts for nothing.
 """
 
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from autosparse.checkpoint import Checkpoints
+from autosparse.criteria import CRITERIA
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
@@ -81,11 +83,10 @@ class BrokenOff(BaseException):
     """What a killed process does not catch."""
 
 
-@pytest.mark.parametrize("change", ["none", "last bits", "values", "shapes"])
-def test_it_goes_on_only_with_the_network_that_it_began_with(tiny_digits, tmp_path, monkeypatch, change):
-    task, trained, store = TASK.model_copy(update={"iterations": 2}), [], Store(tmp_path)
-    train = rewind.train
-    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
+@pytest.fixture
+def broken_off(tiny_digits, tmp_path):
+    """A task of two iterations that was broken off after the first, and its storage."""
+    task, store = TASK.model_copy(update={"iterations": 2}), Store(tmp_path)
 
     def break_off(numbers):
         if numbers["share"] == 1:
@@ -94,7 +95,19 @@ def test_it_goes_on_only_with_the_network_that_it_began_with(tiny_digits, tmp_pa
     with pytest.raises(BrokenOff):
         run_irp(task, store, tiny_digits, "cpu", break_off)
     assert store.states(task).newest().step == 1
+    return task, store
 
+
+@pytest.fixture
+def trained(monkeypatch):
+    """Has an entry for each training from now on."""
+    train, counted = rewind.train, []
+    monkeypatch.setattr(rewind, "train", lambda *given, **more: counted.append(1) or train(*given, **more))
+    return counted
+
+
+@pytest.mark.parametrize("change", ["none", "last bits", "values", "shapes"])
+def test_it_goes_on_only_with_the_network_that_it_began_with(broken_off, trained, tiny_digits, monkeypatch, change):
     def another(name, classes, shape, seed):
         other = build_model(name, classes, shape, seed)
         with torch.no_grad():
@@ -106,26 +119,34 @@ def test_it_goes_on_only_with_the_network_that_it_began_with(tiny_digits, tmp_pa
         return nn.Sequential(nn.Flatten(), nn.Linear(64, classes)) if change == "shapes" else other
 
     monkeypatch.setattr(work, "build_model", another)
-    trained.clear()
-    run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
+    run_irp(*broken_off, tiny_digits, "cpu", lambda numbers: None)
     assert len(trained) == (1 if change in ("none", "last bits") else 2)
 
 
-def test_it_does_not_go_on_where_the_criterion_s_options_were_others(tiny_digits, tmp_path, monkeypatch):
-    """Or their defaults, of which the file says nothing: SNIP once scored in training mode."""
-    task, trained, store = TASK.model_copy(update={"iterations": 2}), [], Store(tmp_path)
-    train, save = rewind.train, Checkpoints.save
-    monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
-
-    def save_of_before(self, step, tensors, content):
-        assert content.pop("options") == {"reinit": False, "seed": 0, "mode": "eval"}
-        save(self, step, tensors, content)
-        raise BrokenOff
-
-    monkeypatch.setattr(Checkpoints, "save", save_of_before)
-    with pytest.raises(BrokenOff):
-        run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
-    monkeypatch.setattr(Checkpoints, "save", save)
-    trained.clear()
-    run_irp(task, store, tiny_digits, "cpu", lambda numbers: None)
+def test_it_begins_anew_where_its_data_have_changed(broken_off, trained, tiny_digits):
+    swapped = replace(tiny_digits.train, labels=9 - tiny_digits.train.labels)
+    run_irp(*broken_off, replace(tiny_digits, train=swapped, fingerprint="changed"), "cpu", lambda numbers: None)
     assert len(trained) == 2
+
+
+CHANGES = ["none", "default", "revision", "new option", "code", "data", "version 0.1.0"]
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_it_goes_on_only_with_the_values_code_and_data_that_it_began_with(
+    broken_off, trained, tiny_digits, monkeypatch, change
+):
+    task, store = broken_off
+    kept = store.states(task).newest()
+    chosen = replace(CRITERIA["snip"], revision=2 if change == "revision" else 1)
+    given = {"default": {"reinit": None}, "new option": {"novel": 1}}.get(change, {})
+    chosen.__dict__["defaults"] = CRITERIA["snip"].defaults | given
+    monkeypatch.setitem(CRITERIA._members, "snip", chosen)
+    if change == "code":
+        monkeypatch.setattr(work, "code_of", lambda task: {"model net:mine": "0" * 16})
+    if change == "version 0.1.0":
+        known = {name: kept.content[name] for name in ("accuracy", "dataset_fingerprint", "initial_network")}
+        store.states(task).save(kept.step, kept.tensors, known)
+    data = replace(tiny_digits, fingerprint="0" * 16) if change == "data" else tiny_digits
+    run_irp(task, store, data, "cpu", lambda numbers: None)
+    assert len(trained) == (1 if change in ("none", "new option") else 2), "0.1.0 took gradients in training mode"

@@ -16,7 +16,8 @@ from autosparse.autos import Scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
 from autosparse.errors import AutosparseError, CorruptFile, WorkFailed
-from autosparse.shards import open_features, save_features
+from autosparse.irp.digests import Digests
+from autosparse.shards import open_features, read_rows, save_features
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 
@@ -107,6 +108,21 @@ def test_scores_say_what_they_are_of(stream, features, tmp_path):
         6001,
     )
     assert not [path for path in tmp_path.iterdir() if path.name != "out"]
+
+
+def test_what_was_read_is_told_and_no_digest_that_a_shard_claims(stream, network, tmp_path, caplog):
+    folder = save_features(*network, tmp_path / "features", shard_rows=6001)
+    for path in folder.iterdir():
+        [(key, text)] = [pair for pair in pq.read_metadata(path).metadata.items() if pair[0].startswith(b"autosparse")]
+        older = {name: value for name, value in json.loads(text).items() if name != "digests"} | {"digest": "stale"}
+        pq.write_table(pq.read_table(path).replace_schema_metadata({key: json.dumps(older)}), path)
+    stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", settings())
+    assert caplog.text.count("is of an earlier version, without digests of its columns") == 1
+    digests = Digests(("param", "grad"))
+    for rows in read_rows(open_features(folder).files[1], open_features(folder).shapes, ("param", "grad")):
+        digests.update(rows)
+    written = json.loads(pq.read_metadata(tmp_path / "out" / "scores-00001.parquet").metadata[b"autosparse.scores"])
+    assert written["source_digest"] == digests.together
 
 
 def dying(folder, times, number=1):

@@ -23,6 +23,10 @@ OURS = """Failure # 1 (occurred at 2026-01-01_00-00-00)
 ray::ImplicitFunc.train() (pid=1)
 autosparse.errors.AutosparseError: plugin 'x' cannot be imported
 """
+HUNG = """Failure # 1 (occurred at 2026-01-01_00-00-00)
+The actor died unexpectedly before finishing this task.
+The actor is dead because it was killed by `ray.kill`.
+"""
 LOST = """Failure # 1 (occurred at 2026-01-01_00-00-00)
 ray::ImplicitFunc.train() (pid=1)
 torch.AcceleratorError: CUDA error: device-side assert triggered
@@ -41,12 +45,13 @@ autosparse.runner.device.DeviceLost: CUDA error: device-side assert triggered, a
         (WORKER + WORKER, {"job-00007": "It was killed."}),
         (MEMORY, {"job-00007": "1 worker(s) were killed due to the node running low on memory"}),
         (LOST + WORKER + LOST, {"job-00007": "CUDA error: device-side assert triggered, after which the GPU is gone"}),
+        (WORKER + HUNG, {"job-00007": "it gave no sign of life, or got nowhere, for too long"}),
         (WORKER + NODE, {}),
         (NODE + WORKER, {}),
         (OURS, {}),
         (None, {}),
     ],
-    ids=["worker", "worker twice", "memory", "its GPU", "node last", "node first", "an error", "none"],
+    ids=["worker", "worker twice", "memory", "its GPU", "hung", "node last", "node first", "an error", "none"],
 )
 def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deaths):
     from autosparse.runner.silence import worker_deaths

@@ -6,16 +6,20 @@ from dataclasses import replace
 
 import pytest
 
+from autosparse.autos.features import INPUTS
 from autosparse.errors import Unreachable
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.runner.trial import Trial, tried
 from autosparse.tracking.best_trials import best_trials
 from autosparse.tracking.client import connect
+from autosparse.tracking.runs import finished_runs
+from autosparse.training import Execution
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.slow]  # the smoke grid runs sweeps, too
 
@@ -85,6 +89,24 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     healed = run_plan(plan, settings, Talk())
     assert (healed.found, healed.done, healed.failed) == (3, 1, [])
     assert [path.read_bytes() == whole for path in weights] == [True, True]
+
+
+def test_a_sweep_trains_as_it_is_told_to_and_says_on_what(settings):
+    downstream = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": RECIPE}
+    plan = plan_of("precise", points=[{"lr": 0.01}, {"lr": 0.02}], epochs=1, downstream=downstream)
+    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Talk(), only=("irp", "sweeps"))
+    store, [sweep] = Store(settings.storage), plan.sweeps
+    record = store.record(sweep.task)
+    assert record["environment"]["device_name"]
+    assert [row["precision"] for row in record["result"]["trials"]] == ["bfloat16"] * 2
+    fit = ScorerTask(irp=sweep.task.irp, fit=FitSpec(**{**record["result"]["best"]["fit"], "inputs": INPUTS}))
+    for environment in (record["environment"], store.record(fit)["environment"]):
+        assert environment.keys() >= {"device_name", "gpus_per_job"}
+    client = connect(settings.tracking_uri)
+    for kind in ("sweep", "trial"):
+        for run in finished_runs(client, "precise", kind):
+            assert (run.tags["device"], run.tags["precision"]) == ("cpu", "bfloat16")
+            assert run.tags["device_name"]
 
 
 def test_the_same_seed_draws_the_same_candidates(settings):

@@ -37,7 +37,8 @@ class Stage:
         """A report at ``at`` seconds; tasks by their number."""
         self.now = 100.0 + at
         ids = {name: [self.ids[i] for i in event.pop(name, ())] for name in ("running", "task_ids", "failed")}
-        self.tally.advance({"trial_id": job, **ids, **event})
+        named = {"job": f"job-{job}"} if "silent" in event else {}
+        self.tally.advance({"trial_id": job, **ids, **named, **event})
         return self.tally.line
 
 
@@ -86,6 +87,30 @@ def test_time_left_is_by_cost_not_by_number_and_no_cell_found_finished_quickens_
     assert stage.tally.line.seconds_left == pytest.approx(85), "it goes on at the same pace"
     stage.now += 50
     assert stage.tally.line.seconds_left == pytest.approx(80), "but not past what runs"
+
+
+def test_what_should_have_ended_is_not_about_to_end():
+    stage = Stage(1, 1)
+    stage.hear(0, running=[0])
+    stage.hear(10, task_ids=[0], running=[1])
+    stage.now += 60
+    assert stage.tally.line.seconds_left == pytest.approx(50), "it is late by as much"
+
+
+def test_a_silent_job_is_named_and_expected_to_begin_anew_until_it_is_heard_of_again():
+    stage = Stage(1, 1)
+    stage.hear(0, running=[0])
+    stage.hear(10, task_ids=[0], running=[1])
+    stage.hear(79, silent=59.0)
+    assert not stage.tally.line.latest
+    line = stage.hear(400, silent=390.0)
+    assert str(line).endswith("1 running, after 7 min, about 10 s left; job-a silent for 6 min")
+    assert not stage.hear(401, running=[1]).latest
+    stage.hear(500, silent=99.0)
+    assert not stage.hear(501, silent=0.0).latest
+    stage.hear(600, silent=99.0)
+    stage.tally.stop()
+    assert not stage.tally.line.latest
 
 
 def test_jobs_side_by_side_share_what_is_left():

@@ -12,8 +12,12 @@ from autosparse.checkpoint import Checkpoints
 from autosparse.errors import CorruptFile, Unreachable
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Survival
-from autosparse.runner.trial import Trial, run_trial, tried
+from autosparse.runner import trial as module
+from autosparse.runner.trial import Trial, finish_sweep, run_trial, tried
+from autosparse.runner.trial_origin import keep_for
+from autosparse.training import Execution
 
 SPACE = {"lr": {"uniform": (0.001, 0.1)}}
 DOWNSTREAM = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": {"epochs": 1}}
@@ -254,6 +258,35 @@ def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_pa
     assert trial.value == trial.history[-1]["test_accuracy"] > 0
 
 
+def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record_says_so(
+    tmp_path, survival, tiny_digits, monkeypatch
+):
+    losses = []
+
+    def watched(*given, **options):
+        for done in run_cells(*given, **options):
+            losses.extend(result["history"]["train_loss"] for _, result in done)
+            yield done
+
+    run_cells = module.run_cells
+    monkeypatch.setattr(module, "run_cells", watched)
+    sweep = sweep_of(downstream=DOWNSTREAM, fit={"epochs": 1, "batch_size": 512})
+    environment = {"device_name": "some processor", "gpus_per_job": 0.0}
+    for precision in ("float32", "bfloat16"):
+        store = Store(tmp_path / precision)
+        trial, execution = trial_of(store, sweep), Execution(precision)
+        run_trial(trial, lambda: [survival], tiny_digits, "cpu", environment, print, execution=execution)
+        finish_sweep(sweep, [trial_of(store, sweep)], store, 1.0, {"gpus_per_job": 0.0})  # as another process reads it
+        record = store.record(sweep)
+        assert record["environment"] == environment
+        assert store.record(trial.task)["environment"] == environment
+        assert (record["result"]["device"], record["result"]["precision"]) == ("cpu", precision)
+        assert record["result"]["dataset_fingerprint"] == tiny_digits.fingerprint
+        [row] = record["result"]["trials"]
+        assert (row["device_name"], row["precision"]) == ("some processor", precision)
+    assert losses[0] != losses[1]
+
+
 def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path, survival):
     store, told = Store(tmp_path), []
     run(trial_of(store, sweep_of()), survival)
@@ -261,3 +294,32 @@ def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path, survival):
     run_trial(other, lambda: pytest.fail("fitted again"), None, "cpu", {}, told.append)
     assert [numbers["epoch"] for numbers in told] == [4]
     assert other.value == pytest.approx(trial_of(store, sweep_of()).value)
+
+
+def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_otherwise(tmp_path, survival):
+    store, irp = Store(tmp_path), IrpTask(model="lenet-300-100", dataset="digits")
+    sweep = sweep_of(irp=(irp.id,))
+
+    def finish(data):
+        store.files_path("irp", irp.id).mkdir(parents=True, exist_ok=True)
+        store.finish(irp, {"dataset_fingerprint": data}, {})
+
+    finish("aa")
+    run(trial_of(store, sweep), survival)
+    assert trial_of(store, sweep).over
+    finish("aa")
+    assert trial_of(store, sweep).over, "it came out the same"
+    finish("bb")
+    assert not trial_of(store, sweep).over
+    assert store.record(trial_of(store, sweep).task) is None
+
+
+def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_other_data(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
+    trial_of(store, sweep).write("stopped")
+    keep_for("aa", sweep, store)
+    assert trial_of(store, sweep).over, "by a version that did not say"
+    keep_for("aa", sweep, store)
+    assert trial_of(store, sweep).over
+    keep_for("bb", sweep, store)
+    assert not trial_of(store, sweep).over

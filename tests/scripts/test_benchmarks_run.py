@@ -23,7 +23,7 @@ options = Options(quick=True, device=cpu, data_root=None)
 data = convolutions.first(convolutions.noise(48, 1), 48)
 recipe = replace(convolutions.RECIPE, epochs=1, batch_size=16)
 results = [
-    convolutions.ceiling(torch.float32, cpu, side=64),
+    convolutions.ceiling("float32", cpu, side=64),
     *(
         convolutions.speed("resnet20", data, 16, Execution(p), options, 1, 8.0, {"float32": 1.0, "bfloat16": 1.0})
         for p in ("float32", "bfloat16")

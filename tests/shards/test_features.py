@@ -1,5 +1,8 @@
 """Feature shards: what is written is what the scorer would read of the model, and damage is named by its file."""
 
+import json
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -8,7 +11,7 @@ from torch import nn
 
 from autosparse.criteria.autos import survival_features
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.irp import Survival, save_survival
+from autosparse.irp import Survival, load_survival, save_survival
 from autosparse.shards import open_features, read_rows, require_inputs, save_features
 from autosparse.shards.layout import ROWS_AT_ONCE, coordinates, split_rows
 from autosparse.shards.reader import read_sample
@@ -143,6 +146,72 @@ def test_rows_of_another_layer_are_refused(folder):
     rewrite(folder / "part-00000.parquet", relabel)
     with pytest.raises(CorruptFile, match=r"part-00000.*order"):
         gathered(open_features(folder), ["grad"])
+
+
+def reverse(column):
+    return column[::-1]
+
+
+def permute(column):
+    return np.random.default_rng(0).permutation(column)
+
+
+def exchange(column):
+    return np.roll(column, 1)
+
+
+def with_other(path, name, change):
+    """Put what ``change`` makes of a column into its place, under the same description."""
+
+    def replace(table):
+        at = table.column_names.index(name)
+        values = pa.array(change(table[name].to_numpy()), table.schema.field(at).type)
+        return table.set_column(at, name, values)
+
+    rewrite(path, replace)
+
+
+@pytest.fixture(params=["features", "survival"])
+def either(request, folder, tmp_path):
+    """A folder of features, and one of survival shards."""
+    if request.param == "features":
+        return folder
+    param, grad = torch.randn(2, 280, generator=torch.Generator().manual_seed(0)).unbind()
+    survived = {"w": torch.arange(280, dtype=torch.int32)}
+    return save_survival(Survival({"w": param}, {"w": grad}, survived, {"iterations": 1}), tmp_path / "set", 77)
+
+
+@pytest.mark.parametrize("change", [reverse, permute, exchange])
+@pytest.mark.parametrize("column", ["param", "grad"])
+def test_a_column_in_another_order_is_refused_by_all_that_read_it(either, column, change):
+    with_other(either / "part-00002.parquet", column, change)
+    for columns in (("param", "grad"), (column,)):
+        with pytest.raises(CorruptFile, match=rf"part-00002\.parquet: the values of '{column}' .* make the shards"):
+            gathered(open_features(either), columns)
+    with pytest.raises(CorruptFile, match=f"the values of '{column}'"):
+        read_sample(open_features(either), (column,), 100)
+
+
+def test_shards_that_were_cut_otherwise_by_a_tool_are_the_same(either):
+    expected = gathered(open_features(either), ("param", "grad"))
+    for path in either.iterdir():
+        metadata = {k: v for k, v in pq.read_metadata(path).metadata.items() if k.startswith(b"autosparse")}
+        pq.write_table(pq.read_table(path).replace_schema_metadata(metadata), path, row_group_size=10)
+    assert all(torch.equal(values, expected[n]) for n, values in gathered(open_features(either), expected).items())
+
+
+def test_shards_of_an_earlier_version_are_read_and_known_for_it(either):
+    expected = gathered(open_features(either), ("param", "grad"))
+    assert open_features(either).bound
+    for path in either.iterdir():
+        [(key, text)] = [pair for pair in pq.read_metadata(path).metadata.items() if pair[0].startswith(b"autosparse")]
+        older = {name: value for name, value in json.loads(text).items() if name != "digests"}
+        pq.write_table(pq.read_table(path).replace_schema_metadata({key: json.dumps(older)}), path)
+    shards = open_features(either)
+    assert not shards.bound
+    assert all(torch.equal(values, expected[name]) for name, values in gathered(shards, expected).items())
+    if either.name == "set":
+        assert load_survival(either).rows == 280
 
 
 def test_a_lost_row_is_noticed(folder):

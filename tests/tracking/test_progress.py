@@ -69,6 +69,22 @@ def test_counts_and_time_left(client, monkeypatch):
     assert progress_of(client, "exp").over
 
 
+@pytest.mark.parametrize("status", ["FINISHED", "SCHEDULED"])
+def test_an_experiment_of_which_a_stage_is_left_is_not_told_as_finished(client, status):
+    experiment_id = open_experiment(client, "exp")
+    parent = run(client, experiment_id, WHOLE, "RUNNING")
+    client.log_dict(parent, {"tasks": {"irp": 1, "cells": 2}}, SUMMARY)
+    run(client, experiment_id, "irp", "FINISHED")
+    client.set_terminated(parent, status)
+    progress = progress_of(client, "exp")
+    assert (progress.status, progress.over) == ("SCHEDULED", True)
+    assert drawn("exp", progress).title == "exp: some is left to do, and nothing runs; `autosparse run` goes on"
+    for cell in ("FINISHED", "FAILED"):
+        run(client, experiment_id, "cell", cell)
+    client.set_terminated(parent, "FINISHED")
+    assert progress_of(client, "exp").status == "FINISHED"
+
+
 def test_a_server_that_is_away_for_a_look_is_told_of_and_the_watching_goes_on(client, monkeypatch):
     def look(client, name):
         status = looks.pop(0)

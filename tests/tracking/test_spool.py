@@ -7,10 +7,13 @@ import pytest
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Planned
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.tracking import spool as module
-from autosparse.tracking.log import NotAllWritten
-from autosparse.tracking.spool import Spool
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import NotAllWritten, Tracker
+from autosparse.tracking.pages import all_runs
+from autosparse.tracking.spool import Spool, Troubles
 
 CELLS = [
     Planned(Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=seed), "snip")
@@ -73,7 +76,9 @@ def test_a_task_that_is_refused_keeps_no_other_back(monkeypatch):
             spool(planned)
     assert sorted(planned.task.seed for planned in written) == [1, 2, 3, 4, 5]
     assert list(spool.waiting) == CELLS[:1]
-    assert len(said) == 1
+    assert said[0] == "refused"
+    assert said[1].startswith("1 finished task is not in MLflow yet: kept in the results folder")
+    assert len(said) == 2
 
 
 def test_at_the_end_all_is_written(tracker):
@@ -82,3 +87,67 @@ def test_at_the_end_all_is_written(tracker):
         for planned in CELLS:
             spool(planned)
     assert tracker.ended == CELLS
+
+
+def test_a_trouble_is_told_once_a_minute_with_its_number_and_another_at_once():
+    said, now = [], [0.0]
+    troubles = Troubles(said.append, clock=lambda: now[0])
+    for second in range(150):
+        now[0] = float(second)
+        troubles(AutosparseError(f"disk is full at task 0f{second:03}ab"))
+    troubles(AutosparseError("refused"))
+    troubles.close(3)
+    assert said == [
+        "disk is full at task 0f000ab",
+        "disk is full at task 0f060ab (59 more times since the last such line)",
+        "disk is full at task 0f120ab (59 more times since the last such line)",
+        "refused",
+        "3 finished tasks are not in MLflow yet: kept in the results folder, and written at the end or by the next run",
+    ]
+
+
+@pytest.mark.parametrize("waiting", [0, 2])
+def test_where_nothing_went_wrong_nothing_is_said(waiting):
+    said = []
+    Troubles(said.append).close(waiting)
+    assert said == []
+
+
+RESULT = {
+    "test_accuracy": 90.0, "best_accuracy": 90.0, "history": {"train_loss": [1.0], "test_accuracy": [90.0]},
+    "sparsity": 0.9, "kept": 10, "total": 100, "density_by_layer": {}, "collapsed_layers": [], "device": "cpu",
+    "effective_sparsity": 0.9, "effective_kept": 10, "disconnected_layers": [], "flops_dense": 200, "flops_pruned": 20,
+    "mask_sketch": "0123abcd:AAAA", "seconds": 1.5, "seconds_score": 0.5, "seconds_train": 1.0,
+}  # fmt: skip
+ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
+
+
+def test_a_full_disk_under_the_database_is_a_few_lines_and_all_is_written_when_there_is_room(
+    tmp_path, empty_store, monkeypatch, capfd
+):
+    import sqlalchemy
+
+    monkeypatch.setattr(module, "PAUSE", 0.0)
+    client, store, said = connect(empty_store(tmp_path)), Store(tmp_path / "results"), []
+    tracker = Tracker(client, "full", store)
+    engine = client._tracking_client.store.engine
+    engine.dispose()
+    full = {"pages": 1}
+
+    @sqlalchemy.event.listens_for(engine, "checkout")
+    def limit(connection, *_):
+        connection.execute(f"PRAGMA max_page_count = {full['pages']}")  # SQLite takes the present size for the least
+
+    with Spool(tracker, said.append) as spool:
+        for planned in CELLS:
+            store.finish(planned.task, RESULT, ENVIRONMENT)
+            spool(planned)
+            spool._await_thread()
+        tries = sum(spool.troubles.since.values())
+        assert tries >= len(CELLS) - 1, "it went wrong each time"
+        full["pages"] = 1 << 30
+    assert len(said) == 2
+    assert "disk is full; see that its folder has room" in said[0]
+    assert said[1] == "MLflow could be written again: it has all that has finished"
+    assert capfd.readouterr().err == ""
+    assert len(list(all_runs(client, tracker.experiment_id))) == 1 + len(CELLS)

@@ -113,7 +113,8 @@ def test_experiments_are_compared_where_their_recipes_agree_else_each_with_each(
     told = [(row["settings"], row["method"], row["difference"]) for row in compare(None, "edited", "longer")]
     assert told == [(LONG, "snip", -1.5)]
     told = [(row["settings"], row["difference"]) for row in compare(None, "x", "longer")]
-    assert told == [("", 90.0 - 71.5), ("", 49.0)]
+    short, long = "recipe.epochs=10 against recipe.epochs=20", "recipe.epochs=10 against recipe.epochs=30"
+    assert told == [(short, 90.0 - 71.5), (long, 49.0)]
 
 
 def test_a_method_whose_scorer_was_fitted_anew_is_two_methods():

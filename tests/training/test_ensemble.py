@@ -9,7 +9,7 @@ from torch import nn
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.masks import Masks
 from autosparse.models import build_model
-from autosparse.training import Member, Recipe, train, train_together, why_not_together
+from autosparse.training import Execution, Member, Recipe, train, train_together, why_not_together
 
 RECIPE = Recipe(epochs=2, batch_size=64)
 SGD = Recipe(optimizer="momentum", lr=0.05, epochs=2, batch_size=48, milestones=(1,), augmentation="crop-flip")
@@ -74,6 +74,18 @@ def test_linear_networks_come_out_bit_for_bit_as_alone(tiny_digits, make, recipe
     ):
         assert history == lonely
         assert all(torch.equal(value, state[name]) for name, value in member.model.state_dict().items())
+
+
+@pytest.mark.parametrize("make", [lenet, Odd, Normed, Convolutional])
+def test_networks_come_out_as_alone_within_noise_under_bfloat16(tiny_digits, make):
+    execution, noise = Execution("bfloat16"), 2e-2
+    packed = members(make)
+    expected = [alone(member, tiny_digits, SGD, execution=execution) for member in packed]
+    together = train_together(packed, tiny_digits, SGD, execution=execution)
+    for member, history, (state, lonely) in zip(packed, together, expected, strict=True):
+        torch.testing.assert_close(history.train_loss, lonely.train_loss, rtol=noise, atol=noise)
+        for name, value in member.model.state_dict().items():
+            torch.testing.assert_close(value, state[name], rtol=noise, atol=noise)
 
 
 def test_a_members_result_does_not_depend_on_its_company(tiny_digits):

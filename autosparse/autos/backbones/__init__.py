@@ -11,7 +11,7 @@ from autosparse.autos.regression import OnEpoch, State, Training, train_regressi
 from autosparse.errors import AutosparseError
 from autosparse.models import kaiming_normal_
 from autosparse.registry import Registry
-from autosparse.seeds import derive_seed, generator
+from autosparse.seeds import derive_seed, drawing_from, generator
 
 
 class Backbone(nn.Module):
@@ -65,8 +65,8 @@ def build_backbone(name: str, inputs: int, seed: int) -> Backbone:
     :raises UnknownName: with the nearest known name.
     """
     member = BACKBONES[name]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive_seed(seed, "construction"))
+    cpu = torch.device("cpu")
+    with cpu, drawing_from(derive_seed(seed, "construction"), cpu):
         built = member(inputs, seed)
     kaiming_normal_(built, generator(seed, "scorer"))
     return built

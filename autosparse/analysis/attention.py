@@ -1,0 +1,78 @@
+"""Attention as paths run through it, for effective sparsity: sums of products of zeros and ones."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Reach = Callable[[Tensor], Tensor]
+
+
+def attention_paths(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    enable_gqa: bool = False,
+    *,
+    reach: Reach,
+) -> Tensor:
+    """What ``F.scaled_dot_product_attention`` returns, of units that are reached (1) or not (0).
+
+    A place is read with a weight that is positive even where queries or keys are all 0, so values pass on regardless.
+    A query passes on what it is multiplied with: the same entry of a key, and a value.
+
+    :param reach: applied to each step.
+    """
+    if enable_gqa:
+        repeats = query.shape[-3] // key.shape[-3]
+        key, value = key.repeat_interleave(repeats, -3), value.repeat_interleave(repeats, -3)
+    read = reach(query @ key.mT + 1)
+    if is_causal:
+        read = read.tril()
+    if attn_mask is not None:
+        read = read * (attn_mask if attn_mask.dtype == torch.bool else attn_mask > -torch.inf)
+    return reach(read @ value)
+
+
+def multihead_paths(*args: Any, reach: Reach, **kwargs: Any) -> tuple[Tensor, None]:
+    """What ``F.multi_head_attention_forward`` returns, but for the attention weights; see :func:`attention_paths`."""
+    bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
+    bound.apply_defaults()
+    given = bound.arguments
+    if given["use_separate_proj_weight"]:
+        weights = [given[f"{kind}_proj_weight"] for kind in "qkv"]
+    else:
+        weights = given["in_proj_weight"].chunk(3)
+    inputs = [given[name] for name in ("query", "key", "value")]
+    batched = inputs[0].dim() == 3
+    heads = []
+    for x, weight in zip(inputs, weights, strict=True):  # (length, batch, width) -> (batch, heads, length, width)
+        x = reach((x if batched else x.unsqueeze(1)) @ weight.T)
+        heads.append(x.unflatten(2, (given["num_heads"], -1)).permute(1, 2, 0, 3))
+    allowed = _allowed(given["attn_mask"], given["key_padding_mask"], given["num_heads"])
+    query, key, value = heads
+    mixed = attention_paths(query, key, value, allowed, reach=reach)
+    out = reach(mixed.permute(2, 0, 1, 3).flatten(2) @ given["out_proj_weight"].T)
+    return (out if batched else out.squeeze(1)), None
+
+
+def _allowed(mask: Tensor | None, padding: Tensor | None, heads: int) -> Tensor | None:
+    """Which places may be read, in a shape that suits (batch, heads, targets, sources); True in masks given forbids."""
+    allowed: Tensor | None = None
+    for given, is_padding in ((mask, False), (padding, True)):
+        if given is None:
+            continue
+        free = ~given if given.dtype == torch.bool else given > -torch.inf
+        if is_padding:
+            free = free.view(-1, 1, 1, free.shape[-1])
+        elif free.dim() == 3:
+            free = free.unflatten(0, (-1, heads))
+        allowed = free if allowed is None else allowed & free
+    return allowed

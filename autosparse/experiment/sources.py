@@ -1,0 +1,195 @@
+"""Fingerprints of the user's own code: models, criteria, data sets and backbones that are not ours.
+
+Ours have a revision where a change matters. Of the user's, the source counts that made a result: the module of the
+function and the user's own modules that it imports, without comments, docstrings and formatting, and without installed
+packages.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib
+import importlib.util
+import json
+import sys
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any
+
+from autosparse.autos.backbones import BACKBONES
+from autosparse.criteria import CRITERIA
+from autosparse.data import source_of
+from autosparse.experiment.plan import dataset_of
+from autosparse.experiment.tasks import BRANCH, DENSE, Cell, IrpTask, ScorerTask, Task
+from autosparse.models import MODELS
+
+OURS = __name__.partition(".")[0]
+INSTALLED = ("site-packages", "dist-packages")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of the user's, or a class: what it is for, its name as the user types it, and its module."""
+
+    role: str
+    name: str
+    module: str
+
+    @property
+    def key(self) -> str:
+        """Under which records have its fingerprint."""
+        return f"{self.role} {self.name}"
+
+    @property
+    def file(self) -> str:
+        """The file that it is in."""
+        found = _find(self.module)
+        return str(found.origin) if found else self.module
+
+
+def functions_of(task: Task) -> Iterator[Function]:
+    """The user's own functions that a task calls; those of what it builds on are told there."""
+    if isinstance(task, Cell | IrpTask):
+        source, colon, _ = task.model.partition(":")
+        if not colon:
+            source = MODELS[task.model].__module__
+        if source != "torchvision":
+            yield from _own("model", task.model, source)
+        if task.criterion not in (DENSE, BRANCH):
+            yield from _own("criterion", task.criterion, CRITERIA[task.criterion].function.__module__)
+    if (dataset := dataset_of(task)) is not None:
+        loader = source_of(dataset)
+        yield from _own("dataset", loader.name, loader.load.__module__)
+    if isinstance(task, ScorerTask) and task.sweep is None:
+        yield from _own("backbone", task.fit.backbone, BACKBONES[task.fit.backbone].__module__)
+
+
+def _own(role: str, name: str, module: str) -> Iterator[Function]:
+    if module.partition(".")[0] != OURS:
+        yield Function(role, name, module)
+
+
+def code_of(task: Task) -> dict[str, str]:
+    """The fingerprint of the source of each of :func:`functions_of`, by its key; without those that have no file."""
+    found = {function.key: source_fingerprint(function.module) for function in functions_of(task)}
+    return {key: digest for key, digest in found.items() if digest}
+
+
+@functools.cache
+def source_fingerprint(module: str) -> str:
+    """16 hex digits over a module and the user's own modules that it imports; empty where it has no source file.
+
+    As it was when this process first asked, which is soon after it imported it.
+    """
+    digest, known, waiting = hashlib.sha256(), {module}, [module]
+    parsed: dict[str, Any] = {}
+    while waiting:
+        name = waiting.pop()
+        found = _find(name)
+        if found is None or (name != module and not _is_own(found)):
+            continue
+        text = _read(found)
+        if text is None:
+            continue
+        try:
+            tree = ast.parse(text)
+            parsed[name] = _bare(tree)
+        except (SyntaxError, ValueError, RecursionError):
+            parsed[name] = text
+            continue
+        if _is_own(found):
+            package = name if found.submodule_search_locations is not None else name.rpartition(".")[0]
+            news = set(_imported(tree, package)) - known
+            known |= news
+            waiting += news
+    if not parsed:
+        return ""
+    for name, content in sorted(parsed.items()):
+        digest.update(json.dumps(["" if name == module else name, content]).encode())
+    return digest.hexdigest()[:16]
+
+
+def look_again() -> None:
+    """Forget the fingerprints: the files may have changed since."""
+    importlib.invalidate_caches()
+    source_fingerprint.cache_clear()
+
+
+def _find(name: str) -> ModuleSpec | None:
+    """Where a module lies; nothing is imported to find it."""
+    found, path = None, None
+    parts = name.split(".")
+    for end in range(1, len(parts) + 1):
+        try:
+            found = PathFinder.find_spec(".".join(parts[:end]), path)
+        except (ImportError, ValueError):
+            found = None
+        if found is None:
+            break
+        path = found.submodule_search_locations
+        if path is None and end < len(parts):
+            found = None
+            break
+    if found is None:
+        module = sys.modules.get(name)
+        found = getattr(module, "__spec__", None)
+    return found if found is not None and (found.origin or "").endswith(".py") else None
+
+
+def _read(found: ModuleSpec) -> str | None:
+    try:
+        return Path(str(found.origin)).read_text("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _is_own(found: ModuleSpec) -> bool:
+    """Whether it is neither ours, nor Python's, nor an installed package's."""
+    file = Path(str(found.origin)).absolute()
+    places = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
+    return (
+        found.name.partition(".")[0] != OURS
+        and not any(part in INSTALLED for part in file.parts)
+        and not any(file.is_relative_to(place) for place in places)
+    )
+
+
+def _imported(tree: ast.AST, package: str) -> Iterator[str]:
+    """Names that a module imports: each may be a module, or something in one."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            try:
+                source = importlib.util.resolve_name("." * node.level + (node.module or ""), package)
+            except ImportError:  # beyond the top of its package
+                continue
+            yield from _with_parents(source)
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[:end]) for end in range(1, len(parts) + 1))
+
+
+def _bare(node: Any) -> Any:
+    """A syntax tree as JSON values, without docstrings, and the same in every version of Python."""
+    if isinstance(node, list):
+        return [_bare(part) for part in node]
+    if not isinstance(node, ast.AST):
+        return node if isinstance(node, str | int | None) else repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment")}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(node):
+        fields["body"] = node.body[1:]
+    told = {name: _bare(value) for name, value in fields.items() if value is not None and value != []}
+    return [type(node).__name__, told]
+
+
+def _has_docstring(node: Any) -> bool:
+    first = node.body[0] if node.body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

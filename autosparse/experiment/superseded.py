@@ -1,0 +1,47 @@
+"""Records that do not stand for their tasks any more: found, and moved to where nobody takes them for today's."""
+
+from collections.abc import Collection, Iterable
+
+from autosparse.experiment.lineage import Changed
+from autosparse.experiment.space import SweepTask
+from autosparse.experiment.store import FOLDERS, SUPERSEDED, WITH_FILES, Store
+from autosparse.experiment.tasks import FitSpec, ScorerTask, Task
+from autosparse.files import pack_record
+
+
+def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
+    """Why the records of some tasks do not stand for them any more, by the tasks' ids; without those that do."""
+    tasks, lineage = list(tasks), store.lineage()
+    there = store.recorded(tasks)
+    asked = [task for task in tasks if task.id in there]
+
+    def look(task: Task) -> Changed:
+        found = store.written(task.kind, task.id)
+        return lineage.changed(task, found) if found else Changed()
+
+    found = store.place.each(look, asked)
+    return {task.id: changed for task, changed in zip(asked, found, strict=True) if changed}
+
+
+def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
+    """Move the record of a task, and its files, to ``superseded/``; nothing where there is none.
+
+    Of a sweep also those of its trials, unless they still stand for what they were.
+
+    :param others: ids of tasks that are about to be set aside, too; what is built on another comes first.
+    """
+    found = store.written(task.kind, task.id)
+    if found is None:
+        return
+    if isinstance(task, SweepTask):
+        for trial in found["result"].get("trials", ()):
+            fit = ScorerTask(irp=task.irp, fit=FitSpec.model_validate(trial["fit"], strict=False))
+            if store.record(fit) is None or not set(others).isdisjoint(task.irp):
+                set_aside(fit, store)
+    name = f"{FOLDERS[task.kind]}/{task.id}"
+    aside = f"{SUPERSEDED}/{name}-{found['ended_ms']}"
+    store.place.write(f"{aside}.json", pack_record(found))
+    if task.kind in WITH_FILES:
+        store.place.move(name, aside)
+    store.place.remove(f"{name}.json")  # last: until then all of this can be done again
+    store.forget(task)

@@ -1,0 +1,137 @@
+"""Found results that are not of today's values, data or code: done again, refused, or told of, before any work."""
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from autosparse.data import source_of
+from autosparse.data.split import Dataset
+from autosparse.errors import DataError
+from autosparse.experiment.lineage import Changed
+from autosparse.experiment.plan import Planned, dataset_of
+from autosparse.experiment.sources import OURS, Function, functions_of, look_again, source_fingerprint
+from autosparse.experiment.store import Store
+from autosparse.experiment.superseded import changed_records
+from autosparse.experiment.tasks import Task
+
+Tasks = Sequence[Planned[Task]]
+SHOWN = 5
+"""Values that a line tells of."""
+KEPT = "the old ones are kept in superseded/"
+REDO = "--redo-changed"
+
+T = TypeVar("T")
+
+
+def of_other_values(missing: Tasks, store: Store, asked: Collection[str] | None = None) -> tuple[set[str], str]:
+    """The ids of those whose record has other values than they have today, or builds on what has; and a line on them.
+
+    :param asked: without those that build on what has changed and is not among these ids: it has to be done first.
+    """
+    found = changed_records((p.task for p in missing), store)
+    ready = {own: changed for own, changed in found.items() if asked is None or set(asked).issuperset(changed.inputs)}
+    return set(ready), told(ready.values()) if ready else ""
+
+
+def told(changes: Collection[Changed]) -> str:
+    """What has changed, in one line."""
+    values = Counter(str(difference) for changed in changes for difference in changed.values)
+    shown = [value for value, _ in values.most_common(SHOWN)]
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    parts = []
+    if count := sum(bool(changed.values) for changed in changes):
+        which = "result is" if count == 1 else "results are"
+        parts.append(f"{count} found {which} of other values than today's ({', '.join(shown)}{more})")
+    if count := sum(not changed.values for changed in changes):
+        parts.append(f"{count} {'builds' if count == 1 else 'build'} on what has changed")
+    return f"{', '.join(parts)}: done again; {KEPT}"
+
+
+def with_dependents(ids: Collection[str], tasks: Tasks) -> set[str]:
+    """The ids, and those of all tasks that build on them, in however many steps.
+
+    :param tasks: in the order in which they feed each other.
+    """
+    found = set(ids)
+    for p in tasks:
+        if not found.isdisjoint(p.task.inputs):
+            found.add(p.task.id)
+    return found
+
+
+def names_to_look_at(found: Tasks) -> set[str]:
+    """The data sets of found results that are worth a look where nothing of them is left to do.
+
+    Those are the user's own, in a folder that the name tells or by a plugin: what we have a name for is published, and
+    does not change.
+    """
+    names = {name for p in found if (name := dataset_of(p.task))}
+    loaders = {name: source_of(name) for name in names}
+    return {n for n, loader in loaders.items() if loader.argument or loader.load.__module__.partition(".")[0] != OURS}
+
+
+ByData = dict[str, list[Planned[Task]]]
+"""Results by the fingerprint of their data."""
+
+
+def of_other_data(found: Tasks, store: Store, loaded: Mapping[str, Dataset]) -> Iterator[tuple[str, ByData]]:
+    """Results that are not of the data that are loaded or, where none are, are of several: by data set."""
+    for name, planned in _grouped((dataset_of(p.task), p) for p in found).items():
+        by_data = _grouped((made.data if (made := store.made(p.task)) else None, p) for p in planned)
+        others = {own: tasks for own, tasks in by_data.items() if own and own != _fingerprint(loaded.get(name))}
+        if len(others) > (0 if name in loaded else 1):
+            yield name, others
+
+
+def _fingerprint(dataset: Dataset | None) -> str:
+    return dataset.fingerprint if dataset else ""
+
+
+def refused_data(name: str, others: ByData, here: str) -> DataError:
+    """Say that results of several versions of a data set stand under one name.
+
+    :param here: the fingerprint of the data that are loaded; empty where they are not at hand.
+    """
+    counts = [f"{len(tasks)} of {own}" for own, tasks in others.items()]
+    if not here:
+        return DataError(
+            f"dataset {name!r}: found results are of different data ({', '.join(counts)}), which no mean may take "
+            f"together; bring the data that you mean, and {REDO} does the others again ({KEPT})"
+        )
+    count = sum(map(len, others.values()))
+    results, them = ("result is", "it") if count == 1 else ("results are", "them")
+    return DataError(
+        f"dataset {name!r} has changed: {count} found {results} of data with the fingerprint {', '.join(others)}, "
+        f"those here have {here}; {REDO} does {them} again on what is here ({KEPT}), and under the name {name}@{here} "
+        "what is done on these data stands apart"
+    )
+
+
+def of_other_code(found: Tasks, store: Store) -> dict[Function, list[Planned[Task]]]:
+    """Results of code of the user's that has changed since, by what has changed."""
+    stale: dict[Function, list[Planned[Task]]] = {}
+    look_again()
+    for p in found:
+        for function in functions_of(p.task):
+            made = store.made(p.task)
+            before = made.code.get(function.key) if made else None
+            if before and before != source_fingerprint(function.module):
+                stale.setdefault(function, []).append(p)
+    return stale
+
+
+def told_code(function: Function, count: int, redo: bool) -> str:
+    """What has changed, in one line, and what comes of it."""
+    results, them = ("1 found result", "it") if count == 1 else (f"{count} found results", "them")
+    changed = f"{function.role} {function.name!r} ({function.file}), or what it imports, has changed since {results}"
+    if redo:
+        return f"{changed}: done again; {KEPT}"
+    return f"{changed}: no mean should take old and new together; {REDO} does {them} again"
+
+
+def _grouped(pairs: Iterator[tuple[T | None, Planned[Task]]]) -> dict[T, list[Planned[Task]]]:
+    groups: dict[T, list[Planned[Task]]] = {}
+    for key, planned in pairs:
+        if key is not None:
+            groups.setdefault(key, []).append(planned)
+    return groups

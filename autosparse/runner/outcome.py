@@ -1,0 +1,103 @@
+"""What a run left: what is done, what has failed, and what is still to do, each with its reason."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Task
+from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
+
+Left = list[tuple[Planned[Task], str]]
+"""Tasks that are not done, and why."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run left."""
+
+    found: int
+    """Number of tasks that were found finished."""
+    done: int
+    failed: Left = field(default_factory=list)
+    """Those that are marked as failed: the next run leaves them alone, unless it is told otherwise."""
+    to_do: Left = field(default_factory=list)
+    """Those that are not: they wait for others, were interrupted, or lost their workers; the next run does them."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether all that was asked for is done."""
+        return not self.failed and not self.to_do
+
+
+def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[Task]]:
+    """Those without a whole record."""
+    finished = store.finished(p.task for p in planned)
+    return [p for p in planned if p.task.id not in finished]
+
+
+def ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
+    """Those whose inputs are finished; the others wait for them."""
+    done = store.finished(p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers))
+    return [p for p in planned if set(p.task.inputs) <= done]
+
+
+def outcome_of(
+    asked: Sequence[Planned[Task]], todo: Sequence[Planned[Task]], store: Store, plan: Plan
+) -> tuple[Outcome, str]:
+    """What has become of the tasks that a run was asked for, and the status of the experiment as a whole.
+
+    :param todo: those of ``asked`` that it was to do.
+    """
+    left = unfinished(asked, store)
+    failures = store.failures(p.task for p in (*left, *_inputs(plan)))
+    waits = _Waits(asked, failures.keys(), store, plan) if left else None
+    failed = [(p, str(failures[p.task.id]["error"])) for p in left if p.task.id in failures]
+    to_do = [(p, waits.reason(p.task)) for p in left if waits and p.task.id not in failures]
+    done = len(todo) - len({p.task.id for p in todo} & {p.task.id for p in left})
+    outcome = Outcome(len(asked) - done - len(left), done, failed, to_do)
+    return outcome, _status(outcome, asked, store, plan)
+
+
+def _status(outcome: Outcome, asked: Sequence[Planned[Task]], store: Store, plan: Plan) -> str:
+    """Of the experiment as a whole, also of what this run was not asked for."""
+    own = {p.task.id for p in asked}
+    others = [p.task for p in plan.whole or plan if p.task.id not in own]
+    if outcome.failed or store.failed(others):
+        return FAILED
+    return FINISHED if not outcome.to_do and len(store.recorded(others)) == len(others) else SCHEDULED
+
+
+def _inputs(plan: Plan) -> list[Planned[Task]]:
+    whole = plan.whole or plan
+    return [*whole.irp, *whole.sweeps, *whole.scorers]
+
+
+class _Waits:
+    """Tells what an unfinished task waits for."""
+
+    def __init__(self, asked: Sequence[Planned[Task]], failed: Collection[str], store: Store, plan: Plan):
+        self.asked, self.failed = {p.task.id for p in asked}, failed
+        self.named = {p.task.id: p for p in _inputs(plan)}
+        self.done = store.finished(p.task for p in self.named.values())
+
+    def reason(self, task: Task) -> str:
+        """Why it is not done."""
+        told = self._waits(task)
+        return f"waits for {told}" if told else "interrupted, or its worker died; run again to go on"
+
+    def _waits(self, task: Task) -> str:
+        """The first input that is missing, what has become of it, and the cure; empty where all are there."""
+        missing = next((own for own in task.inputs if own not in self.done), None)
+        if missing is None:
+            return ""
+        if missing not in self.named:
+            return f"{missing}, which is not of this experiment"
+        planned = self.named[missing]
+        name = f"{planned.task.kind} {planned.label}"
+        if missing in self.failed:
+            return f"{name}, which failed: run again with --retry-failed"
+        if told := self._waits(planned.task):
+            return f"{name}, which waits for {told}"
+        cure = "run again to go on" if missing in self.asked else "run again without --only"
+        return f"{name}, which is not done: {cure}"

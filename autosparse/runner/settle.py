@@ -1,0 +1,143 @@
+"""What there is to do of a plan: what is missing, and what was found but is not what it would be today."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from autosparse.data import load_dataset
+from autosparse.data.split import Dataset
+from autosparse.errors import DataError
+from autosparse.experiment.plan import Plan, Planned, dataset_of
+from autosparse.experiment.store import Store
+from autosparse.experiment.superseded import set_aside
+from autosparse.experiment.tasks import Task
+from autosparse.runner.changed import (
+    KEPT,
+    names_to_look_at,
+    of_other_code,
+    of_other_data,
+    of_other_values,
+    refused_data,
+    told_code,
+    with_dependents,
+)
+from autosparse.runner.progress import Talk
+from autosparse.runner.settings import Settings
+from autosparse.tracking.log import Tracker
+
+Tasks = Sequence[Planned[Task]]
+
+
+@dataclass
+class Settled:
+    """What is to be done, and the data sets that it takes."""
+
+    todo: list[Planned[Task]]
+    pending: set[str]
+    """Ids of ``todo`` and of what builds on it, which may have to be done again when its inputs have been."""
+    datasets: dict[str, Dataset] = field(default_factory=dict)
+
+
+def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> Settled:
+    """Look at what is found of ``plan``, and set aside what is done again; nothing else is done yet.
+
+    :param asked: the tasks of the stages that are to be done.
+    :raises DataError: where results are of other data than those that are loaded, unless the settings say that those
+        are done again.
+    """
+    finished = store.finished(p.task for p in plan)
+    missing = [p for p in asked if p.task.id not in finished]
+    stale, line = of_other_values(missing, store, {p.task.id for p in asked})
+    if stale:
+        talk.say(line)
+        put_aside([p for p in plan if p.task.id in stale], store, tracker, talk)
+    found = [p for p in plan if p.task.id in finished]
+    failed = set() if settings.retry_failed else store.failed(p.task for p in missing)
+    todo = {p.task.id for p in missing} - failed
+    settled = Settled([], with_dependents(todo, asked))
+    gone = _of_other_code(found, store, settings, talk)
+    gone = _of_other_data(asked, found, gone, store, settings, talk, settled)
+    put_aside([p for p in plan if p.task.id in gone], store, tracker, talk)
+    settled.todo = [p for p in asked if p.task.id in todo | gone]
+    settled.pending -= failed
+    return settled
+
+
+def superseded(wanted: Tasks, todo: Tasks, store: Store, tracker: Tracker, talk: Talk) -> list[Planned[Task]]:
+    """Set aside what was found finished and is not any more: what it builds on was done again, and came out otherwise.
+
+    Returns it: it is to be done as well.
+    """
+    known = {p.task.id for p in todo}
+    stale, line = of_other_values([p for p in wanted if p.task.id not in known], store)
+    found = [p for p in wanted if p.task.id in stale]
+    if found:
+        talk.say(line)
+        put_aside(found, store, tracker, talk)
+    return found
+
+
+def put_aside(planned: Tasks, store: Store, tracker: Tracker, talk: Talk) -> None:
+    """Take results out of MLflow, where a deleted run can be restored, and then out of the way.
+
+    :param planned: in the order in which they feed each other.
+    """
+    ids = {p.task.id for p in planned}
+    if ids:
+        talk.guard(lambda: tracker.forget(ids))  # what is left there is replaced when it has been done again
+    for p in reversed(planned):  # a process that ends in the midst of it leaves nothing that stands on what is gone
+        set_aside(p.task, store, ids)
+
+
+def _of_other_code(found: Tasks, store: Store, settings: Settings, talk: Talk) -> set[str]:
+    gone: set[str] = set()
+    for function, planned in of_other_code(found, store).items():
+        (talk.say if settings.redo_changed else talk.warn)(told_code(function, len(planned), settings.redo_changed))
+        gone |= {p.task.id for p in planned} if settings.redo_changed else set()
+    return gone
+
+
+def _of_other_data(
+    asked: Tasks, found: Tasks, gone: set[str], store: Store, settings: Settings, talk: Talk, settled: Settled
+) -> set[str]:
+    """Load what is needed, and compare; returns ``gone`` with what else is to be done again."""
+    optional = names_to_look_at(found)
+    while True:
+        gone = with_dependents(gone, [*found, *asked])
+        settled.pending = with_dependents(settled.pending | gone, asked)
+        needed = _names([p for p in asked if p.task.id in settled.pending])
+        _load(needed, optional, settings, talk, settled)
+        others = of_other_data([p for p in found if p.task.id not in gone], store, settled.datasets)
+        before = len(gone)
+        for name, by_data in others:
+            here = _here(name, settings, talk, settled)
+            if settings.redo_changed and here:
+                stale = {p.task.id for own, planned in by_data.items() if own != here for p in planned}
+                talk.say(f"{len(stale)} found results are of other data than {name!r} is today: done again; {KEPT}")
+                gone |= stale
+            elif name in needed or len(by_data) > 1 or not here:
+                raise refused_data(name, by_data, here)
+            else:
+                talk.warn(str(refused_data(name, by_data, here)))
+        if len(gone) == before:
+            return gone
+
+
+def _names(planned: Tasks) -> set[str]:
+    return {name for p in planned if (name := dataset_of(p.task))}
+
+
+def _load(needed: Collection[str], optional: Collection[str], settings: Settings, talk: Talk, settled: Settled) -> None:
+    for name in sorted({*needed, *optional} - settled.datasets.keys()):
+        talk.say(f"loading {name}")
+        try:
+            settled.datasets[name] = load_dataset(name, settings.data_root, download=settings.download)
+        except DataError:
+            if name in needed:
+                raise
+
+
+def _here(name: str, settings: Settings, talk: Talk, settled: Settled) -> str:
+    """The fingerprint of the data that are at hand under a name; empty where there are none."""
+    if name not in settled.datasets:
+        _load([], [name], settings, talk, settled)
+    return settled.datasets[name].fingerprint if name in settled.datasets else ""

@@ -1,0 +1,126 @@
+"""Which jobs give no sign of life, and which get nowhere: for how long, and when that is too long. No Ray here."""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment.tasks import Cell, Task
+from autosparse.runner.cost import Weights
+
+VARIABLE = "AUTOSPARSE_PATIENCE"
+"""Environment variable: seconds without a sign of life after which a worker is ended; 0 for never."""
+PATIENCE = 900.0
+"""The same, where it is not set."""
+PROGRESS = 4.0
+"""Times as long a job may be at its tasks without having anything to tell, at least."""
+SLOWER = 20.0
+"""And at least so many times as long as the slowest task of its method took, by their costs."""
+MORE = 2.0
+"""Times as long is waited after each time that a job was ended for the same task: perhaps it is just slow."""
+MOST_ENDED = 2
+"""How often that counts."""
+
+
+def patience() -> float:
+    """What the environment says."""
+    given = os.environ.get(VARIABLE, "")
+    try:
+        seconds = float(given or PATIENCE)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise AutosparseError(f"{VARIABLE}={given!r} is no number of seconds: set one, or 0 to wait for ever")
+    return seconds
+
+
+@dataclass
+class _Job:
+    """Seconds for which the driver has looked at a job."""
+
+    silent: float = 0.0
+    """Since the last sign of life."""
+    still: float = 0.0
+    """Since it last had anything to tell."""
+    spent: float = 0.0
+    """Since a task of it was last done."""
+    running: list[str] = field(default_factory=list)
+
+
+class Signs:
+    """Keeps time for the jobs of a stage.
+
+    A sign of life is a report, or CPU time that the work has used: a process that is stopped or waits for a mount that
+    hangs has neither, and one that computes for hours has. Only time that the driver was awake to see passes: what was
+    stopped with Ctrl-Z or was busy with something else ends nobody.
+    """
+
+    def __init__(self, tasks: Iterable[Task], weights: Weights, patience: float):
+        """
+        :param patience: seconds without a sign of life that are too long; 0: none are.
+        """
+        self.tasks, self.weights, self.patience = {task.id: task for task in tasks}, weights, patience
+        self._jobs: dict[str, _Job] = {}
+        self._ended: dict[str, int] = {}
+        self._slowest: dict[str, float] = {}
+        """Of each method, in seconds per unit of cost."""
+
+    def hear(self, job: str, event: Mapping[str, Any]) -> None:
+        """A job has reported."""
+        known = self._jobs.setdefault(job, _Job())
+        known.silent = known.still = 0.0
+        done = [own for own in event.get("task_ids", ()) if own in self.tasks]
+        worked = [own for own in done if own in known.running]  # others were found finished
+        if worked and (cost := self._cost(worked)) > 0:
+            for method in {_method(self.tasks[own]) for own in worked}:
+                self._slowest[method] = max(self._slowest.get(method, 0.0), known.spent / cost)
+        if done or not known.running:
+            known.spent = 0.0
+        known.running = [own for own in event.get("running", ()) if own in self.tasks]
+
+    def alive(self, job: str) -> None:
+        """The work of a job has used its CPU."""
+        self._jobs.setdefault(job, _Job()).silent = 0.0
+
+    def pass_time(self, jobs: Iterable[str], seconds: float) -> None:
+        """So long have these been in the hands of a worker; what is not among them no longer is."""
+        self._jobs = {job: self._jobs.get(job, _Job()) for job in jobs}
+        for job in self._jobs.values():
+            job.silent, job.still, job.spent = job.silent + seconds, job.still + seconds, job.spent + seconds
+
+    def silent(self, job: str) -> float:
+        """Seconds without a sign of life."""
+        return self._jobs[job].silent if job in self._jobs else 0.0
+
+    def too_long(self, job: str) -> float:
+        """Seconds for which a job has given no sign of life, or has got nowhere, where that is too long; else 0."""
+        known = self._jobs.get(job)
+        if known is None or not self.patience:
+            return 0.0
+        more = MORE ** min(self._ended.get(self._key(job), 0), MOST_ENDED)
+        if known.silent > more * self.patience:
+            return known.silent
+        methods = {_method(self.tasks[own]) for own in known.running}
+        if methods and methods <= self._slowest.keys():
+            expected = max(self._slowest[method] for method in methods) * self._cost(known.running)
+            if known.still > more * max(PROGRESS * self.patience, SLOWER * expected):
+                return known.still
+        return 0.0
+
+    def end(self, job: str) -> None:
+        """It was ended for that."""
+        self._ended[self._key(job)] = self._ended.get(self._key(job), 0) + 1
+        del self._jobs[job]
+
+    def _key(self, job: str) -> str:
+        """What it is at; of one that has told nothing yet, itself."""
+        return next(iter(self._jobs[job].running), job)
+
+    def _cost(self, ids: Iterable[str]) -> float:
+        return sum(self.weights(self.tasks[own]) for own in ids)
+
+
+def _method(task: Task) -> str:
+    """Tasks of which costs can be compared: what the cost model leaves out of a method, it leaves out of all."""
+    return f"{task.kind} {task.criterion}" if isinstance(task, Cell) else task.kind

@@ -1,0 +1,178 @@
+"""Which cells may be averaged: those that differ in their seed alone. Whatever groups cells asks here.
+
+Two cells belong together where these are the same:
+
+- model, data set, sparsity, and the label of the method;
+- the method's definition: its criterion, options, scorer, ablation, IRP run (the params in ``OF_METHOD``);
+- how it was trained: every other param that MLflow has of it, whatever later versions add, and the data, by their
+  fingerprint.
+
+A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
+param: revision 1 of its criterion, and the default of an option of its criterion. A run that does not tell its
+fingerprint counts as done on the same data as the others of that name, unless those are of several.
+"""
+
+import functools
+import inspect
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from autosparse.criteria import CRITERIA
+from autosparse.experiment.tasks import GIVEN
+from autosparse.tracking.runs import Run
+
+Settings = tuple[tuple[str, str], ...]
+"""Params, or what else tells groups apart, and their values, sorted."""
+
+NOT_SETTING = frozenset({"model", "dataset", "sparsity", "level", "seed"})
+"""Params that the place and the seed say. A branch's level is its sparsity."""
+OF_METHOD = ("criterion", "options.", "scorer", "ablation", "irp")
+"""Beginnings of the names of params that say what a method is."""
+OF_CRITERION = ("criterion_revision", "options.", "scorer", "irp")
+"""Those of them that mean something only beside others of the same criterion."""
+DATA = "dataset_fingerprint"
+
+
+@dataclass(frozen=True)
+class Group:
+    """Cells that differ in their seed alone."""
+
+    model: str
+    dataset: str
+    sparsity: float
+    label: str
+    """What the experiment calls the method."""
+    name: str
+    """The same, with what sets it apart where the label stands for several methods that were trained in one way."""
+    method: Settings
+    """What the method is."""
+    training: Settings
+    """How the cells were trained, and on which data."""
+    note: str
+    """What sets the training apart from others of the same model and data set; empty where there is one."""
+    runs: Mapping[int, Run] = field(repr=False)
+    """By seed, ascending; of several with one seed the last."""
+
+    @property
+    def place(self) -> tuple[str, str, float]:
+        """Model, data set, sparsity."""
+        return self.model, self.dataset, self.sparsity
+
+    def values(self, metric: str) -> dict[int, float]:
+        """A metric of the runs that have it, by seed."""
+        return {seed: run.metrics[metric] for seed, run in self.runs.items() if metric in run.metrics}
+
+
+def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
+    """Group cells by what they are, in the order of the first of each.
+
+    :param cells: finished, the oldest first.
+    :param beside: cells of another experiment with which they will be compared: those of both that do not tell their
+        data are taken for the same.
+    """
+    cells = list(cells)
+    data = _only_data([*cells, *beside])
+    found: dict[tuple[str, str, float, str, Settings, Settings], dict[int, Run]] = defaultdict(dict)
+    for run in cells:
+        tags = run.tags
+        told, method = _settings(tuple(sorted(item for item in run.params.items() if item[0] not in NOT_SETTING)))
+        of = tags.get(DATA) or data.get(tags["dataset"])
+        training = tuple(sorted((*told, (DATA, of)))) if of else told
+        place = tags["model"], tags["dataset"], float(tags["sparsity"])
+        found[*place, tags["method"], method, training][int(tags["seed"])] = run
+    names, notes = _names(found), _notes(found)
+    return [
+        Group(
+            model,
+            dataset,
+            sparsity,
+            label,
+            names[model, dataset, training, label][method],
+            method,
+            training,
+            notes[model, dataset][training],
+            dict(sorted(runs.items())),
+        )
+        for (model, dataset, sparsity, label, method, training), runs in found.items()
+    ]
+
+
+def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
+    """What sets each of several mappings apart from the others, as ``key=value, ...``; empty where nothing does.
+
+    What belongs to a criterion is told only where others of that criterion have it otherwise.
+    """
+    values: dict[tuple[str, str | None], set[str | None]] = defaultdict(set)
+    keys = sorted({key for group in groups for key in group})
+    for group in groups:
+        for key in keys:
+            values[key, _rivals(key, group)].add(group.get(key))
+    return [
+        ", ".join(f"{key}={group.get(key, 'none')}" for key in keys if len(values[key, _rivals(key, group)]) > 1)
+        for group in groups
+    ]
+
+
+def _rivals(key: str, group: Mapping[str, str]) -> str | None:
+    return group.get("criterion", "") if key.startswith(OF_CRITERION) else None
+
+
+def _only_data(cells: Iterable[Run]) -> dict[str, str]:
+    """The fingerprint of each data set that was always the same, as far as its cells tell."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for run in cells:
+        if run.tags.get(DATA):
+            found[run.tags["dataset"]].add(run.tags[DATA])
+    return {dataset: next(iter(told)) for dataset, told in found.items() if len(told) == 1}
+
+
+@functools.lru_cache(maxsize=1024)
+def _settings(params: Settings) -> tuple[Settings, Settings]:
+    """How a cell was trained, and what its method is, from its params."""
+    told = _meant(dict(params))
+    method = tuple(sorted(item for item in told.items() if item[0].startswith(OF_METHOD)))
+    return tuple(sorted(item for item in told.items() if not item[0].startswith(OF_METHOD))), method
+
+
+def _meant(params: Mapping[str, str]) -> dict[str, str]:
+    """Params, with those that a run of an earlier version lacks."""
+    return {**_defaults(params, ""), **_defaults(params, "irp."), **params}
+
+
+def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
+    criterion = params.get(f"{prefix}criterion", "")
+    if criterion not in CRITERIA:  # dense, a branch, or one of a plugin
+        return {}
+    parameters = inspect.signature(CRITERIA[criterion].function).parameters
+    options = {name: parameters[name].default for name in CRITERIA[criterion].options if name not in GIVEN}
+    told = {name: str(value) for name, value in options.items() if value not in (None, inspect.Parameter.empty)}
+    return {
+        f"{prefix}criterion_revision": "1",
+        **{f"{prefix}options.{name}": value for name, value in told.items()},
+    }
+
+
+Found = Mapping[tuple[str, str, float, str, Settings, Settings], Mapping[int, Run]]
+
+
+def _names(found: Found) -> dict[tuple[str, str, Settings, str], dict[Settings, str]]:
+    """What to call each method among those of its label, in one way of training."""
+    names: dict[tuple[str, str, Settings, str], dict[Settings, str]] = defaultdict(dict)
+    for model, dataset, _, label, method, training in found:
+        names[model, dataset, training, label][method] = ""
+    for (*_, label), methods in names.items():
+        for method, note in zip(list(methods), apart([dict(method) for method in methods]), strict=True):
+            methods[method] = f"{label} ({note})" if note else label
+    return names
+
+
+def _notes(found: Found) -> dict[tuple[str, str], dict[Settings, str]]:
+    """What sets each way of training apart from the others of a model and data set."""
+    notes: dict[tuple[str, str], dict[Settings, str]] = defaultdict(dict)
+    for model, dataset, _, _, _, training in found:
+        notes[model, dataset][training] = ""
+    for trainings in notes.values():
+        told = apart([dict(training) for training in trainings])
+        trainings.update(zip(list(trainings), told, strict=True))
+    return notes

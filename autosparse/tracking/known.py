@@ -1,0 +1,43 @@
+"""What MLflow has of a task, and whether it is of the record at hand."""
+
+from typing import Any, NamedTuple
+
+from autosparse.experiment.lineage import fingerprint
+from autosparse.experiment.store import Record
+from autosparse.tracking.entries import MADE, ended
+
+FINISHED, FAILED = "FINISHED", "FAILED"
+CUT = 250
+"""Characters of a param that every MLflow takes."""
+
+
+class Known(NamedTuple):
+    """What MLflow has of a task."""
+
+    run_id: str | None = None
+    status: str = ""
+    label: str = ""
+    kind: str = ""
+    made: str = ""
+    """Fingerprint of the record that it was written from; empty where version 0.1.0 wrote it."""
+    params: frozenset[str] = frozenset()
+    """Their names."""
+
+
+def of_another(run: Any, record: Record, params: dict[str, str]) -> bool:
+    """Whether a run is of another record of its task than ``record``: it says so, or its settings are not the same."""
+    made = run.data.tags.get(MADE)
+    if run.info.status == FINISHED and (made != fingerprint(record) if made else "resolved" in record):
+        return True
+    return any(not _same(run.data.params.get(name, value), value) for name, value in params.items())
+
+
+def _same(written: str, value: str) -> bool:
+    """Whether a param has a value; MLflow cuts long ones off."""
+    return written == value or (len(written) >= CUT and value.startswith(written))
+
+
+def told_already(run: Any, record: Record) -> bool:
+    """Whether a failed run tells of this failure, and not of an earlier one."""
+    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(ended(record))
+    return bool("error" in record and told)

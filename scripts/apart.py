@@ -1,0 +1,115 @@
+"""Faults that befall a small run of its own, beside the grid of `scripts/chaos.py`: each returns what was wrong."""
+
+import inspect
+import io
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from autosparse.cli.run import run
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.store import Store
+
+CELL = {"models": ["lenet-300-100"], "methods": ["random"], "sparsities": [0.5], "recipe": {"epochs": 1}}
+ANSWERS = "import sys; from autosparse.tracking.client import connect; connect(sys.argv[1]).search_experiments()"
+NOTICES_CHANGED_DATA = "redo_changed" in inspect.signature(run).parameters
+"""Whether `autosparse run` tells data that changed under one name, and has `--redo-changed`."""
+IMAGES, CLASSES = 120, 4
+
+
+class Apart:
+    """An experiment of its own in ``folder``, with its storage and its MLflow store."""
+
+    def __init__(self, folder: Path, environment: dict[str, str], dataset: str):
+        folder.mkdir(parents=True)
+        self.folder, self.environment, self.dataset = folder, environment, dataset
+        self.uri, self.store = f"sqlite:///{folder / 'mlflow.db'}", Store(folder / "results")
+
+    def start(self, seeds: int, *options: str) -> subprocess.Popen[str]:
+        """``autosparse run`` of a few cells."""
+        content = {"name": "apart", "grid": {**CELL, "datasets": [self.dataset], "seeds": list(range(seeds))}}
+        self.plan: Plan = make_plan(parse_experiment(content, "apart"))
+        (self.folder / "apart.yaml").write_text(json.dumps(content))
+        command = [sys.executable, "-m", "autosparse", "run", str(self.folder / "apart.yaml"), "--json"]
+        command += ["--storage", str(self.store.root), "--tracking-uri", self.uri, "--data-root", str(self.folder)]
+        return subprocess.Popen(
+            [*command, *options], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
+    def run(self, seeds: int, *options: str) -> tuple[int, str]:
+        """The same, awaited: its exit code, and what it says."""
+        process = self.start(seeds, "--workers", "1", *options)
+        _, told = process.communicate()
+        return process.returncode, told
+
+    @property
+    def fingerprints(self) -> list[str | None]:
+        """Of the data that each cell was trained on."""
+        records = [self.store.record(planned.task) for planned in self.plan.cells]
+        return [record["result"]["dataset_fingerprint"] if record else None for record in records]
+
+
+def kill_in_migration(folder: Path, environment: dict[str, str], address: str, dice: random.Random) -> int:
+    """kill -9 of a start as it makes MLflow's schema in SQLite; the next makes it, and leaves nothing else."""
+    apart = Apart(folder, environment, "digits")
+    process = apart.start(1, "--address", address)
+    while not (folder / "mlflow.db").exists() and process.poll() is None:
+        time.sleep(0.01)
+    time.sleep(dice.uniform(0, 3))
+    process.kill()
+    process.communicate()
+    answers = subprocess.run([sys.executable, "-c", ANSWERS, apart.uri], env=environment, capture_output=True)
+    left = [path for path in folder.iterdir() if path.name.startswith(".mlflow.db")]
+    return int(answers.returncode != 0) + len(left)
+
+
+def change_data(folder: Path, environment: dict[str, str], dice: random.Random) -> int:
+    """Other labels under the same name: refused with what to do, and then every cell is of the new data."""
+    environment = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
+    apart = Apart(folder, environment, "parquet:changing")
+    pixels = np.random.default_rng(dice.randrange(1 << 30)).integers(0, 256, (IMAGES, 8, 8), dtype=np.uint8)
+    labels = [index % CLASSES for index in range(IMAGES)]
+    _write(folder / "changing", pixels, labels)
+    wrong = int(apart.run(2)[0] != 0)
+    [before] = set(apart.fingerprints)
+    dice.shuffle(labels)
+    _write(folder / "changing", pixels, labels)
+    code, told = apart.run(3)
+    wrong += int(code == 0 or "--redo-changed" not in told) + int(set(apart.fingerprints) - {before, None} != set())
+    wrong += int(apart.run(3, "--redo-changed")[0] != 0)
+    after = set(apart.fingerprints)
+    return wrong + int(len(after) != 1 or before in after or None in after)
+
+
+def _write(folder: Path, pixels: np.ndarray, labels: list[int]) -> None:
+    """A data set in the Hugging Face layout, of which every third image is for the test."""
+    folder.mkdir(exist_ok=True)
+    for split, test in (("train", False), ("test", True)):
+        rows = [index for index in range(len(labels)) if (index % 3 == 0) == test]
+        images = pa.array([{"bytes": _png(pixels[row])} for row in rows], pa.struct([("bytes", pa.binary())]))
+        table = pa.table({"image": images, "label": pa.array([labels[row] for row in rows])})
+        pq.write_table(table, folder / f"{split}-00000-of-00001.parquet")
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def parent_if_stopped(pid: int) -> int:
+    """The parent of a process that is there and stopped, else 0 (Linux)."""
+    try:
+        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return int(parent) if state in "Tt" else 0

@@ -1,0 +1,72 @@
+"""Signals stop a command, and the tests of that pass, whatever the parent had its children ignore."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+COMMAND = """
+import sys, time
+from autosparse import cli
+
+def app(args):
+    print("begun", flush=True)
+    time.sleep(60)
+
+cli.app = app
+cli.main()
+"""
+STOPPABLE = """
+import sys, time
+from autosparse.runner.stopping import stoppable
+try:
+    with stoppable():
+        print("begun", flush=True)
+        time.sleep(60)
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
+def started_with_signals_ignored(*arguments):
+    """As a shell starts what a script has in the background."""
+    script = f"trap '' INT TERM; exec {sys.executable} \"$@\""
+    return subprocess.Popen(["sh", "-c", script, "sh", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_in_the_background_heeds_a_signal_that_is_sent_on_purpose(number):
+    process = started_with_signals_ignored("-c", COMMAND)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    assert process.wait(30) == -number
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_in_the_background_is_stopped_cleanly(number):
+    process = started_with_signals_ignored("-c", STOPPABLE)
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(number)
+    assert process.wait(30) == 7
+
+
+def test_these_tests_heed_signals():
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.skipif("AUTOSPARSE_IN_BACKGROUND" in os.environ, reason="this is the suite that it starts")
+def test_the_suite_may_run_in_the_background(monkeypatch):
+    monkeypatch.setenv("AUTOSPARSE_IN_BACKGROUND", "1")
+    wanted = ["tests/cli/test_signals.py::test_these_tests_heed_signals", "tests/tracking/test_spool.py"]
+    wanted += ["-k", "heed or ctrl_c"]
+    process = started_with_signals_ignored(
+        "-m", "pytest", "-q", "-p", "no:cacheprovider", *wanted, "-k", "heed or ctrl_c"
+    )
+    out, _ = process.communicate(timeout=200)
+    assert process.returncode == 0, out
+    assert "3 passed" in out

@@ -1,0 +1,65 @@
+"""Ids: the same for what means the same, and the same in every version."""
+
+import pytest
+
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.space import Downstream, SweepTask
+from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
+from autosparse.training import Recipe
+
+NETWORK = {"model": "lenet-300-100", "dataset": "digits"}
+CELL = {**NETWORK, "criterion": "snip", "seed": 0}
+
+
+def lr_from(lower):
+    return {"lr": {"uniform": (lower, 1.0)}}
+
+
+@pytest.mark.parametrize(
+    ("negative", "zero"),
+    [
+        (Cell(**CELL, sparsity=-0.0), Cell(**CELL, sparsity=0.0)),
+        (
+            Cell(**CELL, sparsity=0.5, recipe=Recipe(weight_decay=-0.0)),
+            Cell(**CELL, sparsity=0.5, recipe=Recipe(weight_decay=0.0)),
+        ),
+        (
+            Cell(**{**CELL, "criterion": "npb"}, sparsity=0.5, options={"alpha": -0.0}),
+            Cell(**{**CELL, "criterion": "npb"}, sparsity=0.5, options={"alpha": 0.0}),
+        ),
+        (
+            SweepTask(irp=("ab",), space=lr_from(-0.0), downstream=Downstream(**NETWORK, sparsity=-0.0)),
+            SweepTask(irp=("ab",), space=lr_from(0.0), downstream=Downstream(**NETWORK, sparsity=0.0)),
+        ),
+    ],
+    ids=["sparsity", "weight decay", "option", "sweep"],
+)
+def test_a_negative_zero_has_the_id_of_zero(negative, zero):
+    assert negative == zero
+    assert negative.id == zero.id
+
+
+def test_a_negative_zero_in_a_file_is_no_cell_of_its_own():
+    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "seeds": [0]}
+    plans = [
+        make_plan(parse_experiment({"name": "e", "grid": {**grid, "sparsities": [value]}}, "e.yaml"))
+        for value in (0.0, -0.0)
+    ]
+    assert plans[0].cells[0].task.id == plans[1].cells[0].task.id
+
+
+@pytest.mark.parametrize(
+    ("task", "known"),
+    [
+        (Cell(**CELL, sparsity=0.0), "c01a765f6e180d74"),
+        (Cell(**CELL, sparsity=0.9, recipe=Recipe(weight_decay=0.0)), "5637cbaf335732e3"),
+        (Cell(**{**CELL, "criterion": "npb"}, sparsity=0.9, options={"alpha": 0.0, "chunk": 4}), "42a1c1d28fdb5f09"),
+        (IrpTask(**NETWORK, iterations=3), "f932738ac3c408e7"),
+        (ScorerTask(irp=("ab",), fit=FitSpec(epochs=3)), "1606dc66949f30b7"),
+        (SweepTask(irp=("ab",), points=({"lr": 0.1},)), "62cab5f2286b402e"),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+def test_ids_are_those_of_version_0_1_0(task, known):
+    assert task.id == known

@@ -1,0 +1,118 @@
+"""Fingerprints of the user's own code: what counts, and what does not."""
+
+import sys
+
+import pytest
+
+from autosparse.experiment.sources import code_of, functions_of, look_again, source_fingerprint
+from autosparse.experiment.space import Downstream, SweepTask
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
+
+FILES = {
+    "own_pack/__init__.py": "",
+    "own_pack/nets.py": "from .layers import WIDTH\nfrom . import parts\ndef f():\n    import own_late\n",
+    "own_pack/layers.py": "WIDTH = 8\n",
+    "own_pack/parts.py": "import own_other.deep\n",
+    "own_pack/unused.py": "X = 1\n",
+    "own_late.py": "X = 1\n",
+    "own_other/__init__.py": "X = 1\n",
+    "own_other/deep.py": "X = 1\n",
+}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, text in FILES.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def fingerprint(module="own_pack.nets"):
+    look_again()
+    return source_fingerprint(module)
+
+
+@pytest.mark.parametrize("name", [name for name in FILES if name != "own_pack/unused.py"])
+def test_a_module_of_the_users_that_is_imported_counts_wherever_it_is_imported(folder, name):
+    before = fingerprint()
+    (folder / name).write_text(FILES[name] + "Y = 2\n")
+    assert fingerprint() != before
+
+
+def test_a_module_that_is_not_imported_does_not_count(folder):
+    before = fingerprint()
+    (folder / "own_pack/unused.py").write_text("X = 2\n")
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize("text", [
+    "'''What it holds.'''\nWIDTH = 8\n", "WIDTH = 8  # wide\n", "WIDTH = (\n    8\n)\n", "\n\nWIDTH=8"
+])  # fmt: skip
+def test_comments_docstrings_and_formatting_do_not_count(folder, text):
+    before = fingerprint()
+    (folder / "own_pack/layers.py").write_text(text)
+    assert fingerprint() == before
+
+
+@pytest.mark.parametrize(
+    "text", ["WIDTH = 9\n", "WIDTH = 8.0\n", "WIDTH = '8'\n", "WIDTH = -8\n", "WIDE = 8\n", "syntax error"]
+)
+def test_what_the_code_says_counts(folder, text):
+    before = fingerprint()
+    (folder / "own_pack/layers.py").write_text(text)
+    assert fingerprint() != before
+
+
+def test_a_string_that_is_no_docstring_counts(folder):
+    (folder / "own_late.py").write_text("def f():\n    '''doc'''\n    return 'a'\n")
+    before = fingerprint()
+    (folder / "own_late.py").write_text("def f():\n    '''other'''\n    return 'a'\n")
+    assert fingerprint() == before
+    (folder / "own_late.py").write_text("def f():\n    '''other'''\n    return 'b'\n")
+    assert fingerprint() != before
+
+
+def test_it_is_the_same_in_another_folder(folder, tmp_path_factory, monkeypatch):
+    before, other = fingerprint(), tmp_path_factory.mktemp("other")
+    for name, text in FILES.items():
+        (other / name).parent.mkdir(exist_ok=True)
+        (other / name).write_text(text)
+    monkeypatch.setattr(sys, "path", [str(other), *[path for path in sys.path if path != str(folder)]])
+    assert fingerprint() == before
+
+
+def test_installed_packages_do_not_count(folder):
+    installed = folder / "site-packages"
+    (installed / "bought").mkdir(parents=True)
+    (installed / "bought/__init__.py").write_text("X = 1\n")
+    sys.path.append(str(installed))
+    try:
+        (folder / "own_late.py").write_text("import bought\n")
+        before = fingerprint()
+        (installed / "bought/__init__.py").write_text("X = 2\n")
+        assert fingerprint() == before
+        before = fingerprint("bought")
+        (installed / "bought/__init__.py").write_text("X = 3\n")
+        assert fingerprint("bought") != before, "a function in it that the user names does"
+    finally:
+        sys.path.remove(str(installed))
+
+
+def test_a_module_without_a_source_file_has_no_fingerprint():
+    assert fingerprint("math") == ""
+    assert fingerprint("no_such_module") == ""
+
+
+def test_ours_have_none():
+    network = {"model": "lenet-300-100", "dataset": "digits"}
+    for task in (
+        Cell(**network, criterion="snip", sparsity=0.9, seed=0),
+        Cell(model="torchvision:resnet18", dataset="digits", criterion="dense", sparsity=0.0, seed=0),
+        IrpTask(**network),
+        ScorerTask(irp=("ab",)),
+        SweepTask(irp=("ab",), points=({"lr": 0.1},), downstream=Downstream(**network, sparsity=0.5)),
+    ):
+        assert code_of(task) == {}
+        assert list(functions_of(task)) == []

@@ -1,0 +1,59 @@
+"""A record says that its task is finished: what it tells of is there before it."""
+
+import pytest
+
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import IrpTask
+
+TASK = IrpTask(model="lenet-300-100", dataset="digits")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def store(request, tmp_path, monkeypatch):
+    if request.param == "folder":
+        return Store(tmp_path / "results")
+    monkeypatch.setenv("AUTOSPARSE_CACHE", str(tmp_path / "cache"))
+    return Store(request.getfixturevalue("s3")(f"order-{abs(hash(tmp_path)) % 10**12}"))
+
+
+@pytest.fixture
+def made(store):
+    """The files of the task, made on this machine."""
+    folder = store.files_path("irp", TASK.id)
+    folder.mkdir(parents=True)
+    (folder / "part").write_text("survival")
+    return folder
+
+
+class Killed(BaseException):
+    """What a killed process does not catch."""
+
+
+def test_no_record_is_written_before_its_files(store, made, monkeypatch):
+    def killed(name):
+        raise Killed
+
+    monkeypatch.setattr(store.place, "send", killed)
+    with pytest.raises(Killed):
+        store.finish(TASK, {"accuracy": [1.0]}, {})
+    assert store.place.names(deep=True) in ([], [f"irp/{TASK.id}/part"]), "no record"
+    assert store.recorded([TASK]) == set()
+
+
+def test_a_failure_and_the_states_are_forgotten_only_after_the_record_is_written(store, made, monkeypatch):
+    store.fail(TASK, "it diverged", "Traceback: ...", {})
+    store.states(TASK).save(1, {}, {})
+    write = store.place.write
+
+    def killed(name, data):
+        raise Killed
+
+    monkeypatch.setattr(store.place, "write", killed)
+    with pytest.raises(Killed):
+        store.finish(TASK, {"accuracy": [1.0]}, {})
+    assert store.failure(TASK)["error"] == "it diverged"
+    assert store.states(TASK).newest().step == 1
+    monkeypatch.setattr(store.place, "write", write)
+    store.finish(TASK, {"accuracy": [1.0]}, {})
+    assert store.record(TASK)["files"].keys() == {"part"}
+    assert (store.failure(TASK), store.states(TASK).newest()) == (None, None)

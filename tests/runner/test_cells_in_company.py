@@ -1,0 +1,100 @@
+"""What a cell starts its training from is its own affair, whatever cells its job did before."""
+
+import pytest
+import torch
+
+from autosparse.autos import fit_scorer
+from autosparse.criteria import CRITERIA
+from autosparse.errors import AutosparseError
+from autosparse.experiment.ablations import check_ablation
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import BRANCH, DENSE, Cell
+from autosparse.irp import rewind_prune
+from autosparse.models import build_model
+from autosparse.runner import cells as module
+from autosparse.runner.cells import Scored, _pruned
+from autosparse.training import Execution, Recipe
+
+FEW = {
+    "force": {"rounds": 2},
+    "iter-snip": {"rounds": 2},
+    "prospr-first-order": {"steps": 2},
+    "synflow": {"rounds": 5},
+    "lth": {"rounds": 2},
+    "ltr": {"rounds": 2},
+    "snip-iter": {"rounds": 2},
+}
+SPARSITIES = (0.2, 0.3)
+
+
+@pytest.fixture(scope="module")
+def scorer(tiny_digits):
+    model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
+    survival = rewind_prune(model, tiny_digits, iterations=2, final_density=0.1, recipe=Recipe(epochs=1))
+    return fit_scorer(survival, backbone="conditional-mean")
+
+
+def cell(name, ablation, sparsity, seed=0):
+    return Cell(
+        model="lenet-300-100",
+        dataset="digits",
+        criterion=name,
+        options=FEW.get(name, {}),
+        scorer="some" if name == "autos" else None,
+        ablation=ablation,
+        sparsity=sparsity,
+        seed=seed,
+        recipe=Recipe(epochs=2),
+    )
+
+
+def accepted(name):
+    """The ablations that a criterion takes, and none."""
+    found = [None]
+    for ablation in ("shuffle", "reinit", "invert"):
+        try:
+            check_ablation(name, ablation)
+        except AutosparseError:
+            continue
+        found.append(ablation)
+    return found
+
+
+def same(one, other):
+    """Whether two cells stand before the same training: masks, weights, and what is ahead."""
+    weights, others = one.model.state_dict(), other.model.state_dict()
+    return (
+        one.masks == other.masks
+        and all(torch.equal(weights[name], others[name]) for name in weights)
+        and one.trainer.ahead == other.trainer.ahead
+        and one.images == other.images
+    )
+
+
+@pytest.mark.parametrize("name", [name for name in CRITERIA if name not in (DENSE, BRANCH)])
+def test_a_cell_starts_from_the_same_alone_and_after_others_in_its_job(name, tiny_digits, scorer, tmp_path):
+    def scored():
+        return Scored(Store(tmp_path), lambda _: scorer)
+
+    def ready(own, last):
+        return _pruned(own, tiny_digits, "cpu", Execution(), last)
+
+    job = [cell(name, ablation, sparsity) for ablation in accepted(name) for sparsity in SPARSITIES]
+    shared = scored()
+    for own in (*job, *reversed(job)):
+        assert same(ready(own, shared), ready(own, scored())), own
+
+
+def test_what_changes_weights_or_trains_is_scored_for_each_cell(tiny_digits, tmp_path, monkeypatch):
+    asked, score = [], module.score
+
+    def counting(model, name, *given, **options):
+        asked.append(name)
+        return score(model, name, *given, **options)
+
+    monkeypatch.setattr(module, "score", counting)
+    last = Scored(Store(tmp_path), lambda _: None)
+    for name in ("magnitude-after-training", "magnitude"):
+        for sparsity in SPARSITIES:
+            _pruned(cell(name, "invert", sparsity), tiny_digits, "cpu", Execution(), last)
+    assert asked == ["magnitude-after-training"] * 2 + ["magnitude"]

@@ -1,0 +1,194 @@
+"""Workers that hang, in a grid and in a sweep: ended after a while, and their work done by others."""
+
+import os
+import signal
+import time
+from dataclasses import replace
+
+import pytest
+
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.progress import Talk
+from autosparse.runner.run import run_plan
+from autosparse.runner.settings import Settings
+from autosparse.runner.tally import Tally
+
+pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.timeout(600)]
+
+RECIPE = {"epochs": 2, "batch_size": 64}
+GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "recipe": RECIPE}
+
+
+@pytest.fixture
+def settings(tmp_path, empty_store):
+    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path), workers=2, patience=20.0)
+
+
+def plan_of(**content):
+    return make_plan(parse_experiment({"name": "hung", **content}, "hung.yaml"))
+
+
+def stop_once(monkeypatch, worth_it):
+    """SIGSTOP for the first worker of which there is an event like that; returns its process id in a list."""
+    stopped, advance = [], Tally.advance
+
+    def stop_a_worker(self, event):
+        if not stopped and "pid" in event and worth_it(event):
+            os.kill(event["pid"], signal.SIGSTOP)
+            stopped.append(event["pid"])
+        advance(self, event)
+
+    monkeypatch.setattr(Tally, "advance", stop_a_worker)
+    return stopped
+
+
+def gone(pid):
+    """Whether a process ends, within half a minute."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.2)
+    return False
+
+
+def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, monkeypatch, capsys):
+    plan = plan_of(grid={**GRID, "seeds": list(range(12)), "sparsities": [0.5, 0.8]})
+    stopped = stop_once(monkeypatch, lambda event: event.get("task_ids"))
+    outcome = run_plan(plan, settings, Talk())
+    assert (outcome.done, outcome.failed) == (24, [])
+    [warning] = [line for line in capsys.readouterr().err.splitlines() if "sign of life" in line]
+    assert f"(process {stopped[0]} on " in warning
+    assert "has given no sign of life for 2" in warning
+    assert "its worker is ended, and its work is tried again (AUTOSPARSE_PATIENCE says how long to wait)" in warning
+    assert gone(stopped[0])
+
+
+def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settings, monkeypatch, tmp_path, capsys):
+    from autosparse.runner import stage
+
+    plan = plan_of(grid={**GRID, "seeds": [0, 1], "sparsities": [0.5]})
+    hangs, computes = (planned.task.id for planned in plan.cells)
+    begun, run_job = tmp_path / "begun", stage.run_job
+
+    def run_with_one_that_hangs(config, shared):
+        from autosparse.runner import cells
+
+        find_masks = cells._masks
+
+        def find_masks_late(cell, *given):
+            with begun.open("a") as file:
+                file.write(f"{cell.id}\n")
+            if cell.id == hangs and begun.read_text().split().count(hangs) == 1:
+                time.sleep(10_000)  # as a read from a mount that has gone
+            until = time.monotonic() + 60
+            while cell.id == computes and time.monotonic() < until:
+                sum(range(100_000))
+            return find_masks(cell, *given)
+
+        cells._masks = find_masks_late
+        try:
+            run_job(config, shared)
+        finally:
+            cells._masks = find_masks
+
+    monkeypatch.setattr(stage, "run_job", run_with_one_that_hangs)
+    outcome = run_plan(plan, settings, Talk())
+    assert (outcome.done, outcome.failed) == (2, [])
+    assert sorted(begun.read_text().split()) == sorted([hangs, hangs, computes])
+    assert capsys.readouterr().err.count("its worker is ended") == 1
+
+
+class StopsItsReader:
+    """Where a process other than the driver takes it in for the first time, it is stopped."""
+
+    def __init__(self, marker):
+        self.marker, self.driver = marker, os.getpid()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+        if os.getpid() != self.driver and not self.marker.exists():
+            self.marker.write_text(str(os.getpid()))
+            os.kill(os.getpid(), signal.SIGSTOP)
+
+
+@pytest.mark.slow
+def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypatch, tmp_path, capsys):
+    from autosparse.runner import hang, stage
+
+    monkeypatch.setattr(hang, "STARTS", 90.0)
+    stops, run_job = StopsItsReader(tmp_path / "stopped"), stage.run_job
+
+    def run_after(config, shared):
+        assert stops.marker.exists()
+        run_job(config, shared)
+
+    monkeypatch.setattr(stage, "run_job", run_after)
+    outcome = run_plan(plan_of(grid={**GRID, "seeds": [0], "sparsities": [0.5]}), settings, Talk())
+    assert (outcome.done, outcome.failed) == (1, [])
+    assert f"process {stops.marker.read_text()} has not begun its work for" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings, monkeypatch):
+    from autosparse.runner import signs, stage
+
+    for name in ("DEATHS", "DEATHS_ALONE"):
+        monkeypatch.setattr(stage, name, 0)
+    monkeypatch.setattr(signs, "MORE", 1.0)
+    plan = plan_of(grid={**GRID, "seeds": [0, 1], "sparsities": [0.5]})
+    hangs, run_job = plan.cells[0].task.id, stage.run_job
+
+    def run_with_one_that_hangs(config, shared):
+        from autosparse.runner import cells
+
+        find_masks = cells._masks
+
+        def find_masks_or_hang(cell, *given):
+            if cell.id == hangs:
+                time.sleep(10_000)
+            return find_masks(cell, *given)
+
+        cells._masks = find_masks_or_hang
+        try:
+            run_job(config, shared)
+        finally:
+            cells._masks = find_masks
+
+    monkeypatch.setattr(stage, "run_job", run_with_one_that_hangs)
+    outcome = run_plan(plan, replace(settings, patience=10.0), Talk())
+    assert outcome.done == 1
+    [(planned, reason)] = outcome.failed
+    assert planned.task.id == hangs
+    assert "also with no job beside it: it gave no sign of life" in reason
+    assert (
+        "see that the disks that it reads answer, or set AUTOSPARSE_PATIENCE to more, and use --retry-failed" in reason
+    )
+
+
+def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(settings, monkeypatch, capsys):
+    from autosparse.runner import hang
+
+    content = {
+        "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 2, "recipe": RECIPE}},
+        "sweeps": {"rate": {"irp": "snip", "epochs": 60, "points": [{"lr": 0.001}, {"lr": 0.01}]}},
+    }
+    stopped, hear = [], hang.Signs.hear
+
+    def stop_the_first_with_an_epoch_done(self, job, event):
+        if not stopped and event.get("epoch", 0) >= 2:
+            os.kill(event["pid"], signal.SIGSTOP)
+            stopped.append(event["pid"])
+        hear(self, job, event)
+
+    monkeypatch.setattr(hang.Signs, "hear", stop_the_first_with_an_epoch_done)
+    plan = plan_of(**content)
+    outcome = run_plan(plan, settings, Talk())
+    assert outcome.failed == []
+    assert f"(process {stopped[0]} on " in capsys.readouterr().err
+    record = Store(settings.storage).record(plan.sweeps[0].task)
+    assert [(row["status"], row["epochs"]) for row in record["result"]["trials"]] == [("done", 60)] * 2

@@ -1,0 +1,66 @@
+"""Two MLflow runs of one task, which an answer that was lost leaves or another driver: one stays."""
+
+import pytest
+
+from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import ScorerTask
+from autosparse.tracking.client import connect
+from autosparse.tracking.log import WHOLE, Tracker
+from autosparse.tracking.pages import all_runs
+
+TASK = Planned(ScorerTask(sweep="a-sweep"), "mine")
+ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
+
+
+@pytest.fixture
+def client(tmp_path, empty_store):
+    return connect(empty_store(tmp_path))
+
+
+@pytest.fixture
+def tracker(client, tmp_path):
+    store = Store(tmp_path / "results")
+    store.fail(TASK.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    return Tracker(client, "exp", store)
+
+
+def begun(tracker, status="RUNNING"):
+    run_id = tracker.client.create_run(tracker.experiment_id, tags={"task_id": TASK.task.id}).info.run_id
+    if status != "RUNNING":
+        tracker.client.set_terminated(run_id, status=status)
+    return run_id
+
+
+def ids_of(tracker):
+    runs = all_runs(tracker.client, tracker.experiment_id)
+    return [run.info.run_id for run in runs if run.data.tags.get("kind") != WHOLE]
+
+
+@pytest.mark.parametrize("statuses", [("RUNNING", "FINISHED"), ("FINISHED", "RUNNING"), ("FAILED", "FINISHED")])
+def test_of_two_runs_of_a_task_the_finished_one_stays(tracker, statuses):
+    runs = {status: begun(tracker, status) for status in statuses}
+    again = Tracker(tracker.client, "exp", tracker.store)
+    assert ids_of(again) == [runs["FINISHED"]]
+    assert again.others(Plan("exp")) == {"": {"FINISHED": 1}}
+
+
+def test_of_two_finished_runs_of_a_task_one_stays(tracker):
+    runs = {begun(tracker, "FINISHED") for _ in range(2)}
+    (left,) = ids_of(Tracker(tracker.client, "exp", tracker.store))
+    assert left in runs
+
+
+def test_a_run_that_is_alone_stays(tracker):
+    alone = begun(tracker, "FINISHED")
+    for _ in range(2):
+        assert ids_of(Tracker(tracker.client, "exp", tracker.store)) == [alone]
+
+
+def test_a_half_written_run_gives_way_to_a_whole_one(tracker):
+    half = begun(tracker)
+    tracker.client.log_metric(half, "held_out_r2", 0.5)
+    assert tracker.log(TASK)
+    (left,) = ids_of(tracker)
+    assert left != half
+    assert tracker.client.get_run(left).info.status == "FAILED"
