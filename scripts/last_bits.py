@@ -25,9 +25,9 @@ MODELS = ("lenet-300-100", "resnet20")
 METHODS = ("snip-it", "iter-snip", "force", "synflow")
 SPARSITY = 0.95
 SEEDS = (0, 1)
-IMAGES = 256
+IMAGES = 128
 """In the batch that all rounds score."""
-ITERATIONS, EPOCHS = 4, 2
+ITERATIONS, EPOCHS = 3, 2
 
 
 def swapped(masks: Masks, scores: Scores) -> Masks:
