@@ -8,12 +8,12 @@ Two cells belong together where these are the same:
   fingerprint.
 
 A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
-param: revision 1 of its criterion, and the default of an option of its criterion. A run that does not tell its
+param: revision 1 of its criterion, the default of an option of its criterion, today's rule of what is prunable (the
+records of networks for which it has changed are done anew). A run that does not tell its
 fingerprint counts as done on the same data as the others of that name, unless those are of several.
 """
 
 import functools
-import inspect
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.tasks import GIVEN
 from autosparse.tracking.runs import Run
+from autosparse.weights import RULE
 
 Settings = tuple[tuple[str, str], ...]
 """Params, or what else tells groups apart, and their values, sorted."""
@@ -137,16 +138,15 @@ def _settings(params: Settings) -> tuple[Settings, Settings]:
 
 def _meant(params: Mapping[str, str]) -> dict[str, str]:
     """Params, with those that a run of an earlier version lacks."""
-    return {**_defaults(params, ""), **_defaults(params, "irp."), **params}
+    return {"prunable_rule": str(RULE), **_defaults(params, ""), **_defaults(params, "irp."), **params}
 
 
 def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     criterion = params.get(f"{prefix}criterion", "")
     if criterion not in CRITERIA:  # dense, a branch, or one of a plugin
         return {}
-    parameters = inspect.signature(CRITERIA[criterion].function).parameters
-    options = {name: parameters[name].default for name in CRITERIA[criterion].options if name not in GIVEN}
-    told = {name: str(value) for name, value in options.items() if value not in (None, inspect.Parameter.empty)}
+    options = {name: value for name, value in CRITERIA[criterion].defaults.items() if name not in GIVEN}
+    told = {name: str(value) for name, value in options.items() if value is not None}
     return {
         f"{prefix}criterion_revision": "1",
         **{f"{prefix}options.{name}": value for name, value in told.items()},
