@@ -8,9 +8,9 @@ Two cells belong together where these are the same:
   fingerprint.
 
 A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
-param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer. A run
-that does not tell its fingerprint counts as done on the same data as the others of that name, unless those are of
-several.
+param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer; and
+today's rule of what is prunable, since the records of networks for which that has changed are done anew. A run that does
+not tell its fingerprint counts as done on the same data as the others of that name, unless those are of several.
 """
 
 import functools
@@ -22,6 +22,7 @@ from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
 from autosparse.experiment.tasks import GIVEN
 from autosparse.tracking.runs import Run
+from autosparse.weights import RULE
 
 Settings = tuple[tuple[str, str], ...]
 """Params, or what else tells groups apart, and their values, sorted."""
@@ -137,8 +138,8 @@ def _settings(params: Settings) -> tuple[Settings, Settings]:
 
 
 def _meant(params: Mapping[str, str]) -> dict[str, str]:
-    """Params, with those that a run of version 0.1.0 lacks."""
-    return {**_defaults(params, ""), **_defaults(params, "irp."), **params}
+    """Params, with those that a run of an earlier version lacks."""
+    return {"prunable_rule": str(RULE), **_defaults(params, ""), **_defaults(params, "irp."), **params}
 
 
 def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
