@@ -18,7 +18,7 @@ from torch import nn
 from autosparse.criteria.options import Sparsity, check_values
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
-from autosparse.devices import full_float32
+from autosparse.devices import DeviceLost, full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
 from autosparse.registry import Registry, first_line
@@ -117,7 +117,7 @@ def score(
         with one_thread(device), full_float32(), drawing_from(derive_seed(options.get("seed", 0), "scoring"), device):
             scores = chosen.function(model, None if batches is None else watch(batches), loss, **options)
     except (RuntimeError, ValueError, IndexError) as error:
-        if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
+        if not isinstance(error, AutosparseError | DeviceLost | torch.OutOfMemoryError):
             watch.explain(model, error)
         raise
     if scores and not any(s.any() for s in scores.values()):
