@@ -1,4 +1,4 @@
-"""What differs from device to device: the module that speaks for one, and what it calls float32."""
+"""What differs from device to device: the module that speaks for one, what it calls float32, and its loss."""
 
 import contextlib
 import warnings
@@ -7,6 +7,13 @@ from types import ModuleType
 from typing import Any
 
 import torch
+
+
+class DeviceLost(RuntimeError):
+    """An error on the GPU after which this process can do no more on it: the task at hand, and any that follows.
+
+    No AutosparseError: it is for the driver, which has another process go on.
+    """
 
 
 def backend(device: torch.device) -> ModuleType | None:

@@ -53,18 +53,24 @@ def binned_mean_r_squared(
 
 
 def sampled_densities(
-    scorer: PredictsSurvival, survival: Survival, sparsity: float = COLLAPSE_SPARSITY, per_layer: int = 10_000
+    scorer: PredictsSurvival,
+    survival: Survival,
+    sparsity: float = COLLAPSE_SPARSITY,
+    per_layer: int = 10_000,
+    device: torch.device | str = "cpu",
 ) -> dict[str, float]:
     """Layer densities of the survival data's own network, pruned globally by the scorer.
 
     Estimated on at most ``per_layer`` weights of each layer, which count by the layer's size: exact for small
     layers, and cheap with a costly scorer on a large network.
+
+    :param device: where the scorer is asked.
     """
     scores: dict[str, Tensor] = {}
     shares: list[Tensor] = []
     for name, rows in survival.sample(per_layer).items():
-        features = {"param": survival.param[name].flatten()[rows], "grad": survival.grad[name].flatten()[rows]}
-        scores[name] = scorer.predict(features)
+        asked = {"param": survival.param[name].flatten()[rows], "grad": survival.grad[name].flatten()[rows]}
+        scores[name] = scorer.predict({feature: values.to(device) for feature, values in asked.items()}).cpu()
         shares.append(torch.full((len(rows),), survival.param[name].numel() / len(rows) / survival.rows))
     joined = torch.cat(list(scores.values()))
     order = joined.argsort(descending=True, stable=True)

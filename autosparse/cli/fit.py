@@ -31,6 +31,9 @@ def fit(
         typer.Option(help="Fit on a stratified sample of so many rows [default: all]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the initialisation, the order and the held-out rows.")] = 0,
+    device: Annotated[
+        str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")
+    ] = "auto",
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the fit goes to.")] = "scorers",
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,
@@ -57,7 +60,7 @@ def fit(
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)
     talk = Talk()
-    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, talk)
+    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, talk, device)
     export(scorer, out, ("scorer.json", "scorer.safetensors"))
     report = record["result"]["report"]
     for warning in report["warnings"]:

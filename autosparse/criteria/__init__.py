@@ -25,7 +25,7 @@ from autosparse.criteria.mode import TRAIN, Mode, in_mode
 from autosparse.criteria.options import Sparsity, check_values
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
-from autosparse.devices import full_float32
+from autosparse.devices import DeviceLost, full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
 from autosparse.ranking import refuse_zeros
@@ -180,7 +180,7 @@ def score(
         try:
             scores = chosen.function(model, None if batches is None else watch(batches), loss, **passed)
         except (RuntimeError, ValueError, IndexError) as error:
-            if not isinstance(error, AutosparseError | torch.OutOfMemoryError):
+            if not isinstance(error, AutosparseError | DeviceLost | torch.OutOfMemoryError):
                 watch.explain(model, error)
             raise
     whose = f"criterion {name!r}" + (f" in mode {mode!r}" if mode else "")

@@ -21,11 +21,12 @@ def describe_environment() -> dict[str, Any]:
 
 def describe_device(device: str) -> dict[str, str]:
     """Host, and the name of the accelerator or processor that work on ``device`` runs on."""
-    if device == "cuda":
-        import torch
+    if device == "cpu":
+        return {"host": platform.node(), "device_name": _processor()}
+    import torch
 
-        return {"host": platform.node(), "device_name": torch.cuda.get_device_name()}
-    return {"host": platform.node(), "device_name": _processor()}
+    name = torch.get_device_module(device).get_device_name(torch.device(device))
+    return {"host": platform.node(), "device_name": name}
 
 
 def _processor() -> str:

@@ -16,7 +16,7 @@ from autosparse.analysis import measure
 from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.data.split import Batch, Dataset
-from autosparse.devices import backend
+from autosparse.devices import DeviceLost, backend
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import BRANCH, DENSE, Cell
 from autosparse.files import canonical_json
@@ -267,6 +267,8 @@ def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | E
     """
     try:
         return work(*given, **options)
+    except DeviceLost:
+        raise
     except Exception as error:
         if isinstance(error, torch.OutOfMemoryError):
             traceback.clear_frames(error.__traceback__)  # which hold what did not fit, in the way of another try

@@ -2,12 +2,29 @@
 
 import torch
 
+from autosparse.devices import DeviceLost, backend
+from autosparse.errors import AutosparseError
 
-class DeviceLost(RuntimeError):
-    """An error on the GPU after which each call of this process to it fails: the task at hand, and any that follows.
+__all__ = ["DeviceLost", "device_named", "require_device"]
 
-    No AutosparseError: it is for the driver, which has another process go on.
+
+def device_named(name: str) -> str:
+    """The device that users call ``name``; ``auto`` is the first GPU, or the CPU where there is none.
+
+    :raises AutosparseError: where PyTorch does not know such a device, or this machine has none.
     """
+    if name == "auto":
+        current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        return current.type if current else "cpu"
+    try:
+        device = torch.device(name)
+        own = backend(device)
+    except RuntimeError as error:
+        raise AutosparseError(f"no device is called {name!r}: take cpu, cuda, cuda:1 or auto") from error
+    there = 1 if own is None else own.device_count() if own.is_available() else 0
+    if (device.index or 0) >= there:
+        raise AutosparseError(f"there is no device {name!r} here: PyTorch sees {there} of its kind; take cpu or auto")
+    return name
 
 
 def require_device() -> None:

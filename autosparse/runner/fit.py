@@ -4,10 +4,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.environment import describe_environment
+from autosparse.experiment.environment import describe_device, describe_environment
 from autosparse.experiment.plan import Planned
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.superseded import changed_records, set_aside
@@ -15,6 +16,7 @@ from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.files import content_id
 from autosparse.irp import Survival, load_survival
 from autosparse.runner.changed import told
+from autosparse.runner.device import device_named
 from autosparse.runner.progress import Talk
 from autosparse.runner.stopping import interruptible
 from autosparse.runner.work import run_fit
@@ -23,12 +25,21 @@ from autosparse.tracking.log import Tracker
 
 
 def fit_on_folders(
-    folders: Sequence[Path], spec: FitSpec, storage: str | Path, tracking_uri: str | None, experiment: str, talk: Talk
+    folders: Sequence[Path],
+    spec: FitSpec,
+    storage: str | Path,
+    tracking_uri: str | None,
+    experiment: str,
+    talk: Talk,
+    device: str = "auto",
 ) -> tuple[Path, Record]:
     """Fit, record and track; a fit on the same data with the same settings is found, not done again.
 
     Returns a folder with the scorer, and its record.
+
+    :param device: see :func:`autosparse.runner.device.device_named`.
     """
+    device = device_named(device)
     survivals = [load_survival(folder) for folder in folders]
     task = ScorerTask(irp=tuple(content_id(survival.fingerprint) for survival in survivals), fit=spec)
     seen: dict[str, Path] = {}
@@ -42,22 +53,28 @@ def fit_on_folders(
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        return _fit(task, survivals, store, connect(tracking_uri), experiment, talk)
+        return _fit(task, survivals, store, connect(tracking_uri), experiment, talk, device)
 
 
 def _fit(
-    task: ScorerTask, survivals: list[Survival], store: Store, client: MlflowClient, experiment: str, talk: Talk
+    task: ScorerTask,
+    survivals: list[Survival],
+    store: Store,
+    client: MlflowClient,
+    experiment: str,
+    talk: Talk,
+    device: str,
 ) -> tuple[Path, Record]:
     planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
     tracker = Tracker(client, experiment, store)
     try:
-        return _fitted(planned, survivals, store, tracker, talk)
+        return _fitted(planned, survivals, store, tracker, talk, device)
     finally:
         talk.guard(tracker.end_untold)
 
 
 def _fitted(
-    planned: Planned[ScorerTask], survivals: list[Survival], store: Store, tracker: Tracker, talk: Talk
+    planned: Planned[ScorerTask], survivals: list[Survival], store: Store, tracker: Tracker, talk: Talk, device: str
 ) -> tuple[Path, Record]:
     task = planned.task
     if store.record(task) is None:
@@ -66,10 +83,12 @@ def _fitted(
             set_aside(task, store)
         with talk.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
-            result = run_fit(task, survivals, store, "cpu", tally.advance)
+            result = run_fit(task, survivals, store, device, tally.advance)
             tally.advance({"task_ids": [task.id]})
-        timing = {"seconds": time.perf_counter() - started, "device": "cpu"}
-        store.finish(task, {**result, **timing}, describe_environment())
+        kind = torch.device(device).type
+        timing = {"seconds": time.perf_counter() - started, "device": kind}
+        whole = {} if kind == "cpu" else {"gpus_per_job": 1.0}
+        store.finish(task, {**result, **timing}, {**describe_environment(), **describe_device(device), **whole})
     tracker.log(planned)
     record = store.record(task)
     assert record is not None

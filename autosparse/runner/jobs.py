@@ -13,6 +13,7 @@ import torch
 from ray import get_gpu_ids, get_runtime_context, tune
 
 from autosparse.data.split import Dataset
+from autosparse.devices import DeviceLost
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.sources import code_of
@@ -140,7 +141,7 @@ def _outcomes(
     execution: Execution,
     retries: int,
     reports: Reports,
-    gpu_share: float,
+    gpu_share: float = 1.0,
 ) -> Iterator[Sequence[Outcome]]:
     """The results of one job's tasks, as they come; what goes wrong with one is its own, and is tried again."""
     for left in range(retries, -1, -1):
@@ -186,6 +187,8 @@ def _tried(
             reports.progress([task], {})
             try:
                 yield [(task, do(task, store, dataset, device, partial(reports.progress, [task]), execution))]
+            except DeviceLost:
+                raise
             except Exception as error:
                 require_device()
                 yield [(task, error)]

@@ -204,7 +204,8 @@ def run_fit(
     scorer = fit_scorer(survivals, **task.fit.model_dump(), device=device, on_epoch=told, resume=resume)
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")
-        pq.write_table(_prediction_sample(scorer, survivals[0], task.fit.seed), temporary / "sample.parquet")
+        sample = _prediction_sample(scorer, survivals[0], task.fit.seed, device)
+        pq.write_table(sample, temporary / "sample.parquet")
     return {"report": scorer.report, "rows": scorer.provenance["rows"]}
 
 
@@ -235,7 +236,7 @@ def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Ten
     return _sample_table(survival.sample(SAMPLE_PER_LAYER), columns)
 
 
-def _prediction_sample(scorer: Scorer, survival: Survival, seed: int) -> pa.Table:
+def _prediction_sample(scorer: Scorer, survival: Survival, seed: int, device: str) -> pa.Table:
     """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``.
 
     A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before.
@@ -243,7 +244,7 @@ def _prediction_sample(scorer: Scorer, survival: Survival, seed: int) -> pa.Tabl
     picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
     table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
     features = {
-        name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()])
+        name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()]).to(device)
         for name, values in (("param", survival.param), ("grad", survival.grad))
     }
     table = table.append_column("predicted", pa.array(scorer.predict(features).cpu().numpy()))

@@ -9,7 +9,7 @@ Two cells belong together where these are the same:
 
 A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
 param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer; and
-today's rule of what is prunable, since the records of networks for which that has changed are done anew. A run that does
+today's rule of what is prunable, since records of networks for which that has changed are done anew. A run that does
 not tell its fingerprint counts as done on the same data as the others of that name, unless those are of several.
 """
 

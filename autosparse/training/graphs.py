@@ -4,6 +4,7 @@ Opt-in, because a graph repeats what was done at its capture: a model that decid
 dropped by ``random.random()``) would decide once and for all.
 """
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autosparse.devices import DeviceLost
 from autosparse.seeds import kept_generators
 from autosparse.training.execution import Step
 
@@ -22,7 +24,9 @@ class GraphedStep:
     """``eager`` as a CUDA graph, captured at the first batch; batches of another size than that run eagerly.
 
     Weights, buffers and random draws are as if the steps before the capture had not been: those are undone. The
-    optimiser must be fresh. Where the capture fails, a warning is logged, and every step runs eagerly.
+    optimiser must be fresh. Where a step waits for the device, a warning is logged, and every step runs eagerly.
+
+    :raises DeviceLost: at the first step, where its capture fails all the same.
     """
 
     def __init__(self, eager: Step, model: nn.Module, optimizer: torch.optim.Optimizer):
@@ -53,6 +57,8 @@ class GraphedStep:
         with kept_generators(device):
             try:
                 self.replay = capture(lambda: self.eager(x, y), device)
+            except DeviceLost:
+                raise
             except RuntimeError as error:
                 reason = str(error).splitlines()[0]
                 logging.getLogger(__name__).warning("no CUDA graph of this training, which goes on without: %s", reason)
@@ -66,23 +72,47 @@ class GraphedStep:
 def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
     """Run ``step`` a few times, then capture it; the result replays it and returns the tensor that it writes to.
 
-    :raises RuntimeError: where the step does what a graph cannot hold, such as to wait for the device.
+    :raises RuntimeError: where the step waits for the device, which no graph can hold: found out before the capture.
+    :raises DeviceLost: where the capture fails. PyTorch leaves its allocator and stream in the midst of it, so that
+        nothing later in this process can be trusted (pytorch/pytorch#180395, #190348).
     """
     with torch.cuda.device(device):
         side, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
         side.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(side):
-            for _ in range(WARM_UP):
-                step()
-        torch.cuda.current_stream().wait_stream(side)
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # loader threads may use CUDA meanwhile
-            value = step()
+        try:
+            with torch.cuda.stream(side):
+                for _ in range(WARM_UP - 1):
+                    step()
+                with forbidden_to_wait():
+                    step()
+        finally:
+            torch.cuda.current_stream().wait_stream(side)
+        try:
+            with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # loader threads may use CUDA meanwhile
+                value = step()
+        except Exception as error:
+            reason, _, _ = str(error).partition("\n")
+            raise DeviceLost(
+                f"the capture of a CUDA graph failed ({reason}), after which this process cannot go on: "
+                "train without --cuda-graphs"
+            ) from error
 
     def replay() -> Tensor:
         graph.replay()
         return value
 
     return replay
+
+
+@contextlib.contextmanager
+def forbidden_to_wait() -> Iterator[None]:
+    """Within the block, what waits for the GPU raises RuntimeError; the first steps may: libraries choose kernels."""
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode(before)
 
 
 def _tensors_of(optimizer: torch.optim.Optimizer) -> Iterator[Tensor]:

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
-from autosparse.autos import fit_scorer
+from autosparse.autos import Scorer, fit_scorer
+from autosparse.autos.backbones.mlp import MLP
+from autosparse.autos.fit import ASKED_OF_COSTLY
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
 from autosparse.errors import AutosparseError, NonFiniteLoss, UnknownName
@@ -33,6 +35,20 @@ def test_a_noiseless_function_of_the_features_is_learned():
     report = fit_scorer(synthetic(), epochs=10).report
     assert report["held_out_r2"] > 0.95
     assert report["warnings"] == []
+
+
+def test_a_costly_backbone_is_asked_about_a_bounded_number_of_rows(monkeypatch):
+    asked, predict = [], Scorer.predict
+    monkeypatch.setattr(MLP, "costly", True)
+    monkeypatch.setattr(Scorer, "predict", lambda own, given: asked.append(len(given["param"])) or predict(own, given))
+    data = synthetic(rows=60_000)
+    report = fit_scorer(data, epochs=1).report
+    assert max(asked) == ASKED_OF_COSTLY
+    assert sum(asked) <= 3 * ASKED_OF_COSTLY
+    monkeypatch.setattr(MLP, "costly", False)
+    whole = fit_scorer(data, epochs=1).report
+    for name in ("train_r2", "held_out_r2", "binned_mean_r2"):
+        assert report[name] == pytest.approx(whole[name], abs=0.03)
 
 
 def test_under_noise_the_fit_reaches_the_binned_conditional_mean():

@@ -16,5 +16,6 @@ def device():
     if AWAY:
         pytest.skip(AWAY)
     emulated.DEVICE.reset()
+    emulated.DEVICE.there = True
     yield emulated.DEVICE
     emulated.DEVICE.reset()

@@ -13,7 +13,7 @@ import ctypes
 
 import emulated_autocast
 import torch
-from torch.utils._pytree import tree_any, tree_map_only
+from torch.utils._pytree import tree_any, tree_leaves, tree_map_only
 
 NAME = "emulated"
 ON_CPU, ON_DEVICE = 1, 12
@@ -75,9 +75,11 @@ class Device:
         """How often somebody has seeded the device's generator."""
         self.sync = "default"
         self.free = self.total = 1 << 34
+        self.there = False
+        """Whether PyTorch takes it for the accelerator of this machine: only where a test says so."""
 
     def is_available(self):
-        return True
+        return self.there
 
     def is_initialized(self):
         return True
@@ -186,14 +188,17 @@ def _computed(op, *args, **kwargs):
     here = wanted is None or torch.device(wanted).type == NAME
     if wanted is not None:
         kwargs["device"] = torch.device("cpu")
-    given = {}
+    given, outs = {}, {argument.name for argument in op._schema.arguments if argument.is_out}
+    read = {id(leaf) for leaf in tree_leaves((args, {name: v for name, v in kwargs.items() if name not in outs}))}
+    empty = {id(v) for name, v in kwargs.items() if name in outs and v.dim() == 0} - read
 
     def lent(tensor):
         if not _is_here(tensor):
             return tensor
         if id(tensor) not in given:
-            # what has no memory yet may be given some
-            own = torch.empty(tensor.shape, dtype=tensor.dtype) if tensor.numel() == 0 else _alias(tensor, ON_CPU)
+            own = _alias(tensor, ON_CPU)
+            if tensor.numel() == 0 or id(tensor) in empty:  # and may be given the shape of the result
+                own = torch.empty(0 if tensor.numel() else tensor.shape, dtype=tensor.dtype)
             given[id(tensor)] = tensor, own
         return given[id(tensor)][1]
 
@@ -201,7 +206,7 @@ def _computed(op, *args, **kwargs):
     with DEVICE.drawing() if torch.Tag.nondeterministic_seeded in op.tags else contextlib.nullcontext():
         result = op(*args, **kwargs)
     for tensor, own in given.values():
-        if tensor.shape != own.shape or tensor.stride() != own.stride():
+        if tensor.shape != own.shape or tensor.stride() != own.stride() or id(tensor) in empty:
             tensor.data = _alias(own, ON_DEVICE)
     owners = {id(own): tensor for tensor, own in given.values()}
 
@@ -266,7 +271,17 @@ def install():
         return DEVICE
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-    _setup_privateuseone_for_python_backend(NAME, DEVICE)
+    class Hook(torch._C._acc.PrivateUse1Hooks):
+        def is_built(self):
+            return True
+
+        def is_available(self):
+            return DEVICE.there
+
+        def has_primary_context(self, index):
+            return True
+
+    _setup_privateuseone_for_python_backend(NAME, DEVICE, Hook())
     everywhere, own = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
     everywhere.fallback(_computed, "PrivateUse1")
     own.impl("_copy_from", _copied, "PrivateUse1")

@@ -141,6 +141,15 @@ def test_an_error_that_breaks_the_process_ends_it_and_is_no_failure_of_the_cells
         results(some, tmp_path, together)
 
 
+def test_a_device_that_is_lost_in_a_training_ends_the_process_also_where_it_still_answers(tmp_path, monkeypatch):
+    def lost(*given, **options):
+        raise DeviceLost("planted")
+
+    monkeypatch.setattr(module.Trainer, "finish", lost)
+    with pytest.raises(DeviceLost, match="planted"):
+        results([cell("random")], tmp_path)
+
+
 def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):
     wild = [cell("random", 0.5, seed, recipe=replace(RECIPE, optimizer="sgd", lr=1e30)) for seed in range(3)]
     assert all(isinstance(error, NonFiniteLoss) for error in results(wild, tmp_path, 3))

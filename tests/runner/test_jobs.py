@@ -155,6 +155,16 @@ def test_an_irp_run_that_breaks_its_process_is_not_recorded_as_failed(jobs, tiny
         list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent()))
 
 
+def test_nor_is_one_that_says_itself_that_its_process_is_lost(jobs, tiny_digits, tmp_path, monkeypatch):
+    def lost(*given):
+        raise DeviceLost("planted")
+
+    monkeypatch.setattr(jobs, "do", lost)
+    task, store = IrpTask(model="lenet-300-100", dataset="digits"), Store(tmp_path)
+    with pytest.raises(DeviceLost, match="planted"):
+        list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent()))
+
+
 def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(jobs, tmp_path, monkeypatch):
     told = []
     monkeypatch.setattr(jobs.tune, "report", told.append)

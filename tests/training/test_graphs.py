@@ -1,5 +1,6 @@
 """A step as a CUDA graph: around the capture itself, which only a GPU can do, nothing may change."""
 
+import contextlib
 import logging
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import torch
 from conv_nets import fresh
 
 from autosparse.criteria import score
+from autosparse.devices import DeviceLost
 from autosparse.masks import Masks
 from autosparse.training import Execution, Recipe, graphs, train
 from autosparse.training.execution import set_learning_rate
@@ -60,10 +62,10 @@ def test_a_graphed_training_is_the_eager_one_bit_for_bit(tiny_digits, replays, r
     assert len(replays) == 3 * 3  # of 4 batches an epoch, the last has 8 examples
 
 
-def test_where_the_capture_fails_training_goes_on_eagerly_with_a_warning(tiny_digits, monkeypatch, caplog):
+def test_where_a_step_cannot_be_captured_training_goes_on_eagerly_with_a_warning(tiny_digits, monkeypatch, caplog):
     def capture(step, device):
         step()
-        raise RuntimeError("operation not permitted when stream is capturing\nmore of it")
+        raise RuntimeError("called a synchronizing CUDA operation\nmore of it")
 
     monkeypatch.setattr(graphs, "capture", capture)
     expected, _, _ = trained(tiny_digits, RECIPE, None)
@@ -71,8 +73,80 @@ def test_where_the_capture_fails_training_goes_on_eagerly_with_a_warning(tiny_di
         found, _, _ = trained(tiny_digits, RECIPE, Graphed())
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     assert [record.getMessage() for record in caplog.records] == [
-        "no CUDA graph of this training, which goes on without: operation not permitted when stream is capturing"
+        "no CUDA graph of this training, which goes on without: called a synchronizing CUDA operation"
     ]
+
+
+class Fakes:
+    """What a capture asks of ``torch.cuda``, without a GPU; notes the calls."""
+
+    def __init__(self, monkeypatch):
+        self.calls, self.mode, self.current, self.broken = [], 0, "its own", None
+        monkeypatch.setattr(torch.cuda, "device", contextlib.nullcontext)
+        monkeypatch.setattr(torch.cuda, "Stream", lambda: self)
+        monkeypatch.setattr(torch.cuda, "CUDAGraph", lambda: self)
+        monkeypatch.setattr(torch.cuda, "current_stream", lambda: self)
+        monkeypatch.setattr(torch.cuda, "get_sync_debug_mode", lambda: self.mode)
+        monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", lambda mode: setattr(self, "mode", mode))
+        monkeypatch.setattr(torch.cuda, "stream", self.stream)
+        monkeypatch.setattr(torch.cuda, "graph", self.graph)
+
+    def wait_stream(self, stream):
+        self.calls.append("wait")
+
+    def replay(self):
+        self.calls.append("replay")
+
+    @contextlib.contextmanager
+    def stream(self, stream):
+        self.current = "the side's"
+        try:
+            yield
+        finally:
+            self.current = "its own"
+
+    @contextlib.contextmanager
+    def graph(self, graph, capture_error_mode):
+        self.calls.append("capture")
+        self.current = "the capture's"
+        yield
+        if self.broken:
+            raise self.broken  # PyTorch 2.11 leaves it at that
+        self.current = "its own"
+
+
+@pytest.fixture
+def fakes(monkeypatch):
+    return Fakes(monkeypatch)
+
+
+def test_only_the_last_step_before_a_capture_may_not_wait_for_the_device(fakes):
+    seen = []
+    replay = graphs.capture(lambda: seen.append((fakes.mode, fakes.current)) or torch.ones(()), torch.device("cuda"))
+    aside = [(mode, "the side's") for mode in (0, 0, "error")]
+    assert seen == [*aside, (0, "the capture's")]
+    assert replay() == 1
+    assert fakes.calls == ["wait", "wait", "capture", "replay"]
+
+
+def test_a_step_that_waits_for_the_device_is_found_out_before_the_capture(fakes):
+    def waiting():
+        if fakes.mode == "error":
+            raise RuntimeError("called a synchronizing CUDA operation")
+
+    with pytest.raises(RuntimeError, match="synchronizing") as raised:
+        graphs.capture(waiting, torch.device("cuda"))
+    assert not isinstance(raised.value, DeviceLost)
+    assert fakes.calls == ["wait", "wait"], "no capture, and what was done aside is waited for"
+    assert (fakes.mode, fakes.current) == (0, "its own")
+
+
+@pytest.mark.parametrize("error", [RuntimeError("operation not permitted\nmore"), torch.OutOfMemoryError("no room")])
+def test_after_a_capture_that_fails_the_process_is_given_up(tiny_digits, fakes, error, caplog):
+    fakes.broken = error
+    with pytest.raises(DeviceLost, match=rf"^the capture .* failed \({str(error).split()[0]}.*--cuda-graphs$"):
+        train(fresh(), tiny_digits, RECIPE, execution=Graphed())
+    assert not caplog.records
 
 
 def test_a_cpu_has_no_graphs(tiny_digits):
@@ -118,3 +192,8 @@ def test_on_a_gpu_a_model_that_waits_for_the_device_trains_without_a_graph(tiny_
 
     train(Waiting().cuda(), tiny_digits.to("cuda"), RECIPE, execution=Execution(cuda_graphs=True))
     assert "no CUDA graph" in caplog.text
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert torch.cuda.get_sync_debug_mode() == 0
+    caplog.clear()
+    trained(tiny_digits.to("cuda"), RECIPE, Execution(cuda_graphs=True), "cuda")
+    assert not caplog.records, "another model's capture works in this process"
