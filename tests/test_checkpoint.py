@@ -100,3 +100,13 @@ def test_work_that_begins_anew_beside_later_states_goes_on_from_its_own(three):
     three.save(1, {"x": torch.ones(3)}, {})
     assert three.newest().step == 1
     assert len(list(three.place.path.iterdir())) == 2
+
+
+def test_the_state_of_a_step_that_is_saved_again_is_there_until_the_new_one_is(three, monkeypatch):
+    def killed(name, data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(three.place, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        three.save(11, {"x": torch.zeros(3)}, {})
+    assert three.newest().step == 11
