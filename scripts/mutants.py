@@ -24,8 +24,8 @@ from mutation import server, table
 from mutation.make import Mutant, Statements, made, places
 from mutation.targets import NAMES, REPOSITORY, target
 
-SAMPLE = 40
-"""Mutants of each module or package, unless told otherwise."""
+SAMPLE, FURTHER = 25, 3
+"""Mutants of a module, unless told otherwise, and of each further file of a package."""
 
 
 def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
@@ -43,9 +43,10 @@ def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
 
 
 def run(name: str, number: int | None) -> dict[str, Any]:
-    """What the tests make of the mutants of a target."""
+    """What the tests make of the mutants of a target: all, or so many of a module."""
     begun = _processor()
-    mutants, possible = sample(name, number)
+    further = FURTHER * (len(target(name).sources) - 1)
+    mutants, possible = sample(name, None if number is None else number + further)
     known = server.baseline(target(name).tests)
     statements = {path: Statements(path.read_text()) for path in {mutant.path for mutant in mutants}}
     for path, source in ((path, path.read_text()) for path in statements):
@@ -93,7 +94,7 @@ def main() -> int:
     """Run, and write the table; the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"of {', '.join(NAMES)}; separated by commas")
-    parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of each [{SAMPLE}]")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of a module [{SAMPLE}]")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--render", action="store_true", help="no mutant; only write the table")
     options = parser.parse_args()
