@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test test-all test-cluster chaos lint bench bench-quick gpu-check format lock clean
+.PHONY: help setup demo test test-all test-cluster chaos mutants lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -44,6 +44,9 @@ test-cluster: setup  ## clusters of several nodes, servers and full disks, each 
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
 	@$(BIN)/python scripts/chaos.py
+
+mutants: setup  ## change the code in small ways, and see which changes the tests notice; writes tests/MUTANTS.md
+	@$(BIN)/python scripts/mutants.py $(if $(ALL),--all) $(if $(ONLY),--only $(ONLY))
 
 bench: setup  ## every speed claim beside what it is compared with
 	@$(BIN)/python scripts/bench.py

@@ -100,3 +100,22 @@ def test_work_that_begins_anew_beside_later_states_goes_on_from_its_own(three):
     three.save(1, {"x": torch.ones(3)}, {})
     assert three.newest().step == 1
     assert len(list(three.place.path.iterdir())) == 2
+
+
+def test_the_state_of_a_step_that_is_saved_again_is_there_until_the_new_one_is(three, monkeypatch):
+    def killed(name, data):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(three.place, "write", killed)
+    with pytest.raises(KeyboardInterrupt):
+        three.save(11, {"x": torch.zeros(3)}, {})
+    assert three.newest().step == 11
+
+
+@pytest.mark.parametrize("name", ["x1.json", "v2.safetensors", ".00000012.json.ab12.tmp"])
+def test_a_file_that_is_no_state_is_left_alone_and_counts_for_none(three, name):
+    (three.place.path / name).write_text("somebody's")
+    three.save(12, {"x": torch.ones(3)}, {})
+    assert (three.place.path / name).read_text() == "somebody's"
+    assert len(list(three.place.path.iterdir())) == 5
+    assert three.newest().step == 12

@@ -51,6 +51,17 @@ def test_many_close_scores_are_told_apart():
     assert np.concatenate(kept).nonzero()[0].tolist() == list(range(12_345))
 
 
+@pytest.mark.parametrize("size", [1e-45, 1e-38, 0.3, 1.0, 3.0, 1e38])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_neighbours_are_told_apart_whatever_their_size(size, sign):
+    first = np.float32(sign * size)
+    row = [first]
+    for _ in range(4):
+        row.append(np.nextafter(row[-1], np.float32(np.inf)))
+    bits = ordered_bits(np.array(row, np.float32))
+    assert (bits[:-1] < bits[1:]).all()
+
+
 def test_nan_is_refused():
     with pytest.raises(AutosparseError, match="NaN"):
         ordered_bits(np.array([1, np.nan, -np.inf], np.float32))

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosparse.seeds import derive_seed, generator
+from autosparse.seeds import derive_seed, drawing_from, generator, rand
 
 
 @given(st.lists(st.one_of(st.integers(), st.text()), max_size=4))
@@ -41,3 +41,27 @@ def test_generator_leaves_the_global_one_alone():
     before = torch.get_rng_state()
     torch.rand(5, generator=generator(3, "x"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_layers_draw_from_the_seed_within_the_block_and_torchs_own_generator_is_kept():
+    torch.manual_seed(5)
+    expected, before = torch.rand(3), torch.manual_seed(5).get_state()
+    torch.manual_seed(6)
+    kept = torch.get_rng_state()
+    with drawing_from(5, torch.device("cpu")):
+        assert torch.equal(torch.get_rng_state(), before)
+        assert torch.equal(torch.rand(3), expected)
+    assert torch.equal(torch.get_rng_state(), kept)
+
+
+def test_one_generator_fills_the_whole_shape():
+    drawn = rand(3, 4, draws=generator("a"))
+    assert torch.equal(drawn, torch.rand(3, 4, generator=generator("a")))
+
+
+def test_several_generators_share_the_last_axis_in_equal_parts():
+    drawn = rand(2, 3, 6, draws=[generator("a"), generator("b"), generator("c")])
+    parts = [torch.rand(2, 3, 2, generator=generator(own)) for own in "abc"]
+    assert drawn.shape == (2, 3, 6)
+    for position, part in enumerate(parts):
+        assert torch.equal(drawn[..., 2 * position : 2 * position + 2], part)

@@ -1,0 +1,114 @@
+"""Change the code in small ways, one at a time, and see whether a test notices; the table is tests/MUTANTS.md.
+
+    python scripts/mutants.py                       # a sample of each module, as `make mutants`
+    python scripts/mutants.py --only masks,files    # of these; the rest of the table stays as it is
+    python scripts/mutants.py --all                 # every mutant, as `make mutants ALL=1`: hours
+    python scripts/mutants.py --render              # the table anew, such as after a reason was written
+
+The sample is drawn by the name of its module: the same code gives the same mutants. A survivor needs a reason in
+tests/mutants/reasons.yaml, or a test that kills it. Exit code 1: fewer than 85 % were killed, or a reason is missing.
+"""
+
+import argparse
+import os
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from mutation import server, table
+from mutation.make import Mutant, Statements, made, places
+from mutation.targets import NAMES, REPOSITORY, target
+
+SAMPLE, FURTHER = 25, 3
+"""Mutants of a module, unless told otherwise, and of each further file of a package."""
+
+
+def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
+    """Mutants of a target, all or so many drawn from it; and how many places there are to make one."""
+    there = places(target(name).sources)
+    random.Random(f"mutants of {name}").shuffle(there)
+    found: dict[str, Mutant] = {}
+    for place in there:
+        if number is not None and len(found) == number:
+            break
+        mutant = made(place)
+        if mutant is not None:
+            found.setdefault(f"{mutant.path}\n{mutant.code}", mutant)
+    return sorted(found.values(), key=lambda m: (str(m.path), m.line, m.operator, m.now)), len(there)
+
+
+def run(name: str, number: int | None) -> dict[str, Any]:
+    """What the tests make of the mutants of a target: all, or so many of a module."""
+    begun = _processor()
+    further = FURTHER * (len(target(name).sources) - 1)
+    mutants, possible = sample(name, None if number is None else number + further)
+    known = server.baseline(target(name).tests)
+    statements = {path: Statements(path.read_text()) for path in {mutant.path for mutant in mutants}}
+    for path, source in ((path, path.read_text()) for path in statements):
+        _require_life(Mutant(path, "none", source, 1, "", ""), _tests(known, path, None), known)
+    counts, survivors = {"killed": 0, "timed out": 0, "survived": 0}, []
+    for done, mutant in enumerate(mutants, 1):
+        lines, imported = statements[mutant.path].around(mutant.line)
+        tests = _tests(known, mutant.path, None if imported else lines)
+        seconds = sum(known["seconds"][test] for test in tests)
+        found = server.verdict(mutant, tests, seconds) if tests else "survived"
+        counts[found] += 1
+        where = f"{mutant.path.relative_to(REPOSITORY)}:{mutant.line}"
+        print(
+            f"{name} {done}/{len(mutants)} {found}: {where} {mutant.was} -> {mutant.now}", file=sys.stderr, flush=True
+        )
+        if found == "survived":
+            file, line = where.split(":")
+            survivors.append({"file": file, "line": int(line), "was": mutant.was, "now": mutant.now, "ran": len(tests)})
+    spent = (_processor() - begun) / max(len(mutants), 1)
+    return {"places": possible, "made": len(mutants), **counts, "seconds": round(spent, 1), "survivors": survivors}
+
+
+def _require_life(unchanged: Mutant, tests: list[str], known: dict[str, Any]) -> None:
+    """Raise where the tests fail of a file that is not changed: then they would say nothing of mutants."""
+    if tests and server.verdict(unchanged, tests, sum(known["seconds"][test] for test in tests)) != "survived":
+        raise SystemExit(f"error: {unchanged.path} is killed unchanged: its tests do not bear to run in a child")
+
+
+def _tests(known: dict[str, Any], path: Path, lines: range | None) -> list[str]:
+    """The tests that run one of these lines (None: any of the file), those first that take the least time."""
+    found = []
+    for test, by_file in known["lines"].items():
+        ran = by_file.get(str(path))
+        if ran and (lines is None or any(line in lines for line in ran)):
+            found.append(test)
+    return sorted(found, key=lambda test: known["seconds"][test])
+
+
+def _processor() -> float:
+    both = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in both)
+
+
+def main() -> int:
+    """Run, and write the table; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", help=f"of {', '.join(NAMES)}; separated by commas")
+    parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of a module [{SAMPLE}]")
+    parser.add_argument("--all", action="store_true", help="every mutant")
+    parser.add_argument("--render", action="store_true", help="no mutant; only write the table")
+    options = parser.parse_args()
+    os.chdir(REPOSITORY)
+    results = table.read()
+    if not options.render:
+        server.warm_up()
+        for name in options.only.split(",") if options.only else NAMES:
+            begun = time.monotonic()
+            results[name] = run(name, None if options.all else options.sample)
+            table.write(results)
+            print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
+    return table.write(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

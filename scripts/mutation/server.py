@@ -1,0 +1,179 @@
+"""A process that has imported all but our own code, and forks one child per mutant: to import PyTorch takes seconds."""
+
+import contextlib
+import importlib.abc
+import importlib.util
+import json
+import os
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mutation.make import Mutant
+from mutation.targets import PACKAGE, REPOSITORY
+
+OPTIONS = [
+    "-q",
+    "-x",
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "no:xdist",
+    "-m",
+    "not cluster and not slow",
+    "--hypothesis-seed=0",
+]
+PATIENCE = 10.0
+"""How much longer on the wall than on the processor a child may take: other work may be at it."""
+
+
+def warm_up() -> None:
+    """Import what our code and its tests import, and forget our own: each child imports it anew, with its mutant."""
+    import hypothesis  # noqa: F401
+    import moto.server  # noqa: F401
+    import pyarrow.fs
+    import pyarrow.parquet  # noqa: F401
+    import sklearn.datasets  # noqa: F401
+    import torchvision  # noqa: F401
+
+    from autosparse.criteria import CRITERIA
+    from autosparse.models import MODELS
+
+    for registry in (CRITERIA, MODELS):
+        list(registry)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "autosparse"]:
+        del sys.modules[name]
+
+
+class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module from a mutant's code; nothing is written to disk."""
+
+    def __init__(self, mutant: Mutant):
+        self.mutant = mutant
+        relative = mutant.path.relative_to(REPOSITORY).with_suffix("")
+        self.package = relative.name == "__init__"
+        self.name = ".".join(relative.parent.parts if self.package else relative.parts)
+
+    def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+        if name != self.name:
+            return None
+        spec = importlib.util.spec_from_loader(name, self, origin=str(self.mutant.path), is_package=self.package)
+        assert spec is not None
+        spec.has_location = True
+        if self.package:
+            spec.submodule_search_locations = [str(self.mutant.path.parent)]
+        return spec
+
+    def exec_module(self, module: Any) -> None:
+        exec(compile(self.mutant.code, self.mutant.path, "exec"), module.__dict__)
+
+
+class Trace:
+    """A plugin of pytest that notes for each test which lines of our code it runs, and its seconds of processor."""
+
+    def __init__(self) -> None:
+        self.lines: dict[str, dict[str, list[int]]] = {}
+        self.seconds: dict[str, float] = {}
+        self.failed: list[str] = []
+        self._seen: set[tuple[str, int]] = set()
+
+    @pytest.hookimpl(hookwrapper=True)
+    def pytest_runtest_protocol(self, item: Any) -> Iterator[None]:
+        """Trace one test, with what its fixtures do."""
+        self._seen = set()
+        start = time.process_time()
+        threading.settrace(self._call)
+        sys.settrace(self._call)
+        yield
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+        self.seconds[item.nodeid] = time.process_time() - start
+        by_file: dict[str, list[int]] = {}
+        for file, line in self._seen:
+            by_file.setdefault(file, []).append(line)
+        self.lines[item.nodeid] = by_file
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """A test that fails without a mutant says nothing of mutants."""
+        if report.failed:
+            self.failed.append(report.nodeid)
+
+    def _call(self, frame: Any, event: str, argument: Any) -> Any:
+        return self._line if frame.f_code.co_filename.startswith(str(PACKAGE)) else None
+
+    def _line(self, frame: Any, event: str, argument: Any) -> Any:
+        self._seen.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._line
+
+
+def baseline(tests: Sequence[Path]) -> dict[str, Any]:
+    """What each test runs without a mutant: ``lines``, ``seconds``; raises where one fails."""
+    trace = Trace()
+    with tempfile.TemporaryDirectory() as folder:
+        told = Path(folder) / "told.json"
+
+        def ask() -> int:
+            options = [option for option in OPTIONS if option != "-x"]
+            pytest.main([*options, *map(str, tests)], plugins=[trace])
+            told.write_text(json.dumps({"lines": trace.lines, "seconds": trace.seconds, "failed": trace.failed}))
+            return 0
+
+        _in_child(ask, 3600.0)
+        found: dict[str, Any] = json.loads(told.read_text())
+    if found["failed"]:
+        raise SystemExit(f"error: these fail without a mutant: {', '.join(found['failed'][:5])}")
+    return found
+
+
+def verdict(mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
+    """``killed``, ``timed out`` or ``survived`` by tests that take ``seconds`` of processor without it."""
+
+    def ask() -> int:
+        sys.meta_path.insert(0, _Mutated(mutant))
+        return int(pytest.main([*OPTIONS, *tests]))
+
+    code = _in_child(ask, 20 + 5 * seconds)
+    return {0: "survived", -signal.SIGXCPU: "timed out", -signal.SIGKILL: "timed out"}.get(code, "killed")
+
+
+def _in_child(ask: Callable[[], int], limit: float) -> int:
+    """The exit code of ``ask`` in a child process; minus a signal's number, if one ended it."""
+    scratch = tempfile.mkdtemp(prefix="mutant-")
+    child = os.fork()
+    if child == 0:
+        code = 70
+        try:
+            os.setsid()
+            resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
+            os.environ |= {"TMPDIR": scratch, "HYPOTHESIS_STORAGE_DIRECTORY": scratch}
+            tempfile.tempdir = scratch
+            quiet = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(quiet, 1)
+            os.dup2(quiet, 2)
+            code = ask()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    deadline = time.monotonic() + PATIENCE * limit
+    while True:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            break
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.02)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child, signal.SIGKILL)  # what a test has started and left
+    shutil.rmtree(scratch, ignore_errors=True)
+    return os.waitstatus_to_exitcode(status)

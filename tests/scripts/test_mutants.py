@@ -1,0 +1,88 @@
+"""The mutants that `make mutants` makes, and the table of what came of them."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from mutation.make import Statements, made, places
+from mutation.table import page
+from mutation.targets import NAMES, target
+
+SOURCE = '''"""A text with 1 + 1."""
+
+
+def put(name: str | None, size: int = 3) -> bool | None:
+    """And 2 + 2."""
+    if size > 3:
+        write(name)
+        return True
+'''
+
+
+@pytest.fixture
+def mutants(tmp_path):
+    path = tmp_path / "code.py"
+    path.write_text(SOURCE)
+    found = [made(place) for place in places([path])]
+    return {(mutant.line, mutant.was, mutant.now) for mutant in found if mutant is not None}
+
+
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        (6, "if size > 3:", "if size >= 3:"),
+        (6, "if size > 3:", "if not size > 3:"),
+        (6, "if size > 3:", "if size > 4:"),
+        (7, "write(name)", "pass"),
+        (8, "return True", "return False"),
+    ],
+)
+def test_it_is_made(mutants, mutant):
+    assert mutant in mutants
+
+
+def test_neither_annotations_nor_texts_are_changed(mutants):
+    assert {line for line, _, _ in mutants} == {4, 6, 7, 8}
+    assert {now.count("|") for line, _, now in mutants if line == 4} == {2}
+
+
+def test_statements_are_found_with_what_runs_them():
+    statements = Statements(SOURCE)
+    assert statements.around(4) == (range(4, 5), True)
+    assert statements.around(6) == (range(6, 7), False)
+    assert statements.around(7) == (range(7, 8), False)
+
+
+def test_every_target_is_there_with_its_tests():
+    for name in NAMES:
+        assert target(name).sources
+
+
+def results(killed, *survivors):
+    made_ = killed + len(survivors)
+    counts = {"places": made_, "made": made_, "killed": killed, "timed out": 0, "survived": len(survivors)}
+    return {"masks": {**counts, "seconds": 1.0, "survivors": list(survivors)}}
+
+
+SURVIVOR = {"file": "autosparse/masks.py", "line": 7, "was": "a | b", "now": "a & b", "ran": 3}
+REASON = {("autosparse/masks.py", "a | b", "a & b"): "equivalent: both are sets of one"}
+
+
+def test_a_survivor_needs_a_reason_wherever_its_line_has_moved():
+    text, good = page(results(9, SURVIVOR), {})
+    assert not good
+    assert "| `autosparse/masks.py:7` | `a \\| b` | `a & b` | **no reason given** |" in text
+    text, good = page(results(9, {**SURVIVOR, "line": 70}), REASON)
+    assert good
+    assert "equivalent: both are sets of one" in text
+
+
+def test_fewer_than_85_in_100_are_not_enough():
+    assert page(results(17, *[SURVIVOR] * 3), REASON)[1]
+    assert not page(results(16, *[SURVIVOR] * 3), REASON)[1]
+
+
+def test_what_was_not_run_is_named():
+    assert "Not run yet: `selection`, `schedule`" in page(results(1), {})[0]
