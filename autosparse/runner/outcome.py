@@ -65,7 +65,7 @@ def _status(outcome: Outcome, asked: Sequence[Planned[Task]], store: Store, plan
     others = [p.task for p in plan.whole or plan if p.task.id not in own]
     if outcome.failed or store.failed(others):
         return FAILED
-    return FINISHED if not outcome.to_do and len(store.recorded(others)) == len(others) else SCHEDULED
+    return FINISHED if not outcome.to_do and len(store.finished(others)) == len(others) else SCHEDULED
 
 
 def _inputs(plan: Plan) -> list[Planned[Task]]:
