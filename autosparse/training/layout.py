@@ -13,18 +13,33 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
 
     Shapes, values and flat positions are the same: ``weight.flatten()`` is what it was. Convolutions pass the layout on
     to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; two
-    blank examples of ``input_shape`` find out.
+    blank examples of ``input_shape`` find out. So is one with a :func:`_overruns` convolution.
     """
     weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and isinstance(m.weight, nn.Parameter)]
     before = [weight.stride() for weight in weights]
     for weight in weights:
         weight.data = weight.data.to(memory_format=torch.channels_last)  # contiguous() would see no need with 1 channel
     try:
-        if weights and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device)):
+        if (
+            any(map(_overruns, model.modules()))
+            or weights
+            and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device))
+        ):
             _restore(weights, before)
         yield
     finally:
         _restore(weights, before)
+
+
+def _overruns(layer: nn.Module) -> bool:
+    """Whether oneDNN writes beyond the layer's memory in the backward pass, channels-last, on processors with AVX2 alone.
+
+    A convolution of single pixels with a stride does, from fewer than 8 channels: PyTorch 2.15 ends with a corrupted
+    heap, or worse, goes on.
+    """
+    if not isinstance(layer, nn.Conv2d) or layer.weight.device.type != "cpu":
+        return False
+    return layer.kernel_size == (1, 1) and max(layer.stride) > 1 and layer.in_channels // layer.groups < 8
 
 
 def _restore(weights: list[nn.Parameter], strides: list[tuple[int, ...]]) -> None:
