@@ -198,7 +198,8 @@ class Bucket:
 
     def clear(self) -> None:
         """See :meth:`Folder.clear`."""
-        self._asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
+        with contextlib.suppress(FileNotFoundError):  # of a prefix within another, despite missing_dir_ok
+            self._asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
         shutil.rmtree(self.local, ignore_errors=True)
 
     def drop_if_empty(self) -> None:

@@ -2,6 +2,7 @@
 
     python scripts/mutants.py                       # a sample of each module, as `make mutants`
     python scripts/mutants.py --only masks,files    # of these; the rest of the table stays as it is
+    python scripts/mutants.py --survivors           # of those that lived, after a test was added to the same code
     python scripts/mutants.py --all                 # every mutant, as `make mutants ALL=1`: hours
     python scripts/mutants.py --render              # the table anew, such as after a reason was written
 
@@ -47,6 +48,25 @@ def run(name: str, number: int | None) -> dict[str, Any]:
     begun = _processor()
     further = FURTHER * (len(target(name).sources) - 1)
     mutants, possible = sample(name, None if number is None else number + further)
+    counts, survivors = ask(name, mutants)
+    spent = (_processor() - begun) / max(len(mutants), 1)
+    return {"places": possible, "made": len(mutants), **counts, "seconds": round(spent, 1), "survivors": survivors}
+
+
+def run_survivors(name: str, before: dict[str, Any]) -> dict[str, Any]:
+    """The same results after those that survived were asked about again; what was killed is by more tests, too."""
+    lived = {(own["file"], own["was"], own["now"]) for own in before["survivors"]}
+    mutants, possible = sample(name, before["made"])
+    again = [m for m in mutants if (str(m.path.relative_to(REPOSITORY)), m.was, m.now) in lived]
+    if possible != before["places"] or len(again) != len(before["survivors"]):
+        raise SystemExit(f"error: {name} has changed since; run: python scripts/mutants.py --only {name}")
+    counts, survivors = ask(name, again)
+    counts = {kind: counts[kind] + (before[kind] if kind != "survived" else 0) for kind in counts}
+    return {**before, **counts, "survivors": survivors}
+
+
+def ask(name: str, mutants: list[Mutant]) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """How many of these mutants of a target the tests notice, and those that they do not."""
     known = server.baseline(target(name).tests)
     statements = {path: Statements(path.read_text()) for path in {mutant.path for mutant in mutants}}
     for path, source in ((path, path.read_text()) for path in statements):
@@ -65,8 +85,7 @@ def run(name: str, number: int | None) -> dict[str, Any]:
         if found == "survived":
             file, line = where.split(":")
             survivors.append({"file": file, "line": int(line), "was": mutant.was, "now": mutant.now, "ran": len(tests)})
-    spent = (_processor() - begun) / max(len(mutants), 1)
-    return {"places": possible, "made": len(mutants), **counts, "seconds": round(spent, 1), "survivors": survivors}
+    return counts, survivors
 
 
 def _require_life(unchanged: Mutant, tests: list[str], known: dict[str, Any]) -> None:
@@ -95,6 +114,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"of {', '.join(NAMES)}; separated by commas")
     parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of a module [{SAMPLE}]")
+    parser.add_argument("--survivors", action="store_true", help="only those that lived the last time")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--render", action="store_true", help="no mutant; only write the table")
     options = parser.parse_args()
@@ -104,7 +124,10 @@ def main() -> int:
         server.warm_up()
         for name in options.only.split(",") if options.only else NAMES:
             begun = time.monotonic()
-            results[name] = run(name, None if options.all else options.sample)
+            if options.survivors:
+                results[name] = run_survivors(name, results[name])
+            else:
+                results[name] = run(name, None if options.all else options.sample)
             table.write(results)
             print(f"{name}: {time.monotonic() - begun:.0f} s", file=sys.stderr)
     return table.write(results)

@@ -1,12 +1,16 @@
 """A folder and a prefix on a real S3 server behave alike."""
 
+import fcntl
+import os
 import threading
+import time
 
 import boto3
 import pytest
 
+from autosparse import places
 from autosparse.errors import AutosparseError, CannotWrite, Unreachable
-from autosparse.places import Bucket, Folder, place_at
+from autosparse.places import Bucket, Folder, cache_folder, place_at
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -61,6 +65,48 @@ def test_a_folder_is_fetched_anew_only_when_it_has_changed(s3, tmp_path):
     assert (bucket.fetch("f") / "a").read_bytes() == b"123"
     bucket.remove("f/a")
     assert not (bucket.fetch("f") / "a").exists()
+
+
+def test_what_is_cleared_is_gone_from_this_machine_too(place):
+    made = place.within("work")
+    (made.local / "f").mkdir(parents=True)
+    (made.local / "f" / "a").write_bytes(b"12")
+    made.send("f")
+    assert made.names(deep=True) == ["f/a"]
+    made.clear()
+    assert made.names(deep=True) == []
+    assert not made.local.exists()
+
+
+def test_what_is_not_there_is_cleared_without_a_word(place):
+    place.within("absent").clear()
+
+
+def test_a_folder_in_the_place_of_a_file_is_removed_and_where_it_is_a_link_alone(tmp_path):
+    place = Folder(tmp_path / "place")
+    (place.path / "file" / "deep").mkdir(parents=True)
+    (tmp_path / "kept" / "deep").mkdir(parents=True)
+    (place.path / "link").symlink_to(tmp_path / "kept")
+    place.remove("file")
+    place.remove("link")
+    assert list(place.path.iterdir()) == []
+    assert (tmp_path / "kept" / "deep").is_dir()
+
+
+def test_what_this_machine_has_sent_or_brought_is_not_brought_again(s3, tmp_path, monkeypatch):
+    here, there = (Bucket(s3("again"), local=tmp_path / name) for name in ("here", "there"))
+    (here.local / "f").mkdir(parents=True)
+    (here.local / "f" / "a").write_bytes(b"12")
+    os.utime(here.local / "f" / "a", (1e9, 1e9))
+    here.send("f")
+    brought, bring = [], Bucket._bring
+    monkeypatch.setattr(Bucket, "_bring", lambda self, *given: brought.append(self) or bring(self, *given))
+    here.fetch("f")
+    assert brought == []
+    time.sleep(1.1)  # times are told in seconds
+    for _ in range(2):
+        assert (there.fetch("f") / "a").read_bytes() == b"12"
+    assert brought == [there]
 
 
 @pytest.mark.parametrize("name", ["../../evil", "a/../../../evil", "a//b"])
@@ -119,3 +165,23 @@ def test_a_disk_of_this_machine_that_is_full_is_not_taken_for_the_store(s3, tmp_
 
     with pytest.raises(CannotWrite, match="No space left on device; make room"):
         Bucket(s3("full"), local=tmp_path)._asked(full, patience=0)
+
+
+def test_the_cache_is_where_the_user_says_else_in_the_users_cache_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("AUTOSPARSE_CACHE")
+    assert cache_folder() == tmp_path / ".cache" / "autosparse"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert cache_folder() == tmp_path / "xdg" / "autosparse"
+    monkeypatch.setenv("AUTOSPARSE_CACHE", str(tmp_path / "mine"))
+    assert cache_folder() == tmp_path / "mine"
+
+
+def test_googles_store_is_opened_as_it_wants_to_be():
+    assert str(place_at("gs://anonymous@bucket/prefix")) == "gs://anonymous@bucket/prefix"
+
+
+def test_two_processes_of_a_machine_do_not_fetch_one_folder_at_once(tmp_path):
+    with places._locked(tmp_path / "f"), (tmp_path / ".f.lock").open("a") as other, pytest.raises(BlockingIOError):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -131,7 +131,7 @@ def _changed(source: str, code: str) -> tuple[int, str, str]:
     old, new = source.splitlines(), code.splitlines()
     changes = [c for c in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if c[0] != "equal"]
     first, last = changes[0], changes[-1]
-    text = [" ".join(line.strip() for line in lines) for lines in (old[first[1] : last[2]], new[first[3] : last[4]])]
+    text = [" ".join(" ".join(lines).split()) for lines in (old[first[1] : last[2]], new[first[3] : last[4]])]
     return first[1] + 1, text[0], text[1]
 
 

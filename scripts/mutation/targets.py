@@ -17,7 +17,7 @@ class Target(NamedTuple):
 BESIDE = {
     "masks": ["test_masks*.py", "test_exact_selection.py"],
     "selection": ["test_exact_selection.py", "test_masks.py"],
-    "files": ["test_files.py", "test_atomic_folder.py"],
+    "files": ["test_files.py", "test_atomic_folder.py", "test_durable_files.py"],
     "places": ["test_places.py", "experiment/test_store_order.py"],
     "irp": ["irp/*.py", "runner/test_irp_killed.py"],
     "experiment/store": ["experiment/test_store*.py", "experiment/test_driver.py"],
