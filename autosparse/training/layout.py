@@ -22,8 +22,8 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
     try:
         if (
             any(map(_overruns, model.modules()))
-            or weights
-            and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device))
+            or (weights
+            and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device)))
         ):
             _restore(weights, before)
         yield
@@ -32,7 +32,7 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
 
 
 def _overruns(layer: nn.Module) -> bool:
-    """Whether oneDNN writes beyond the layer's memory in the backward pass, channels-last, on processors with AVX2 alone.
+    """Whether oneDNN writes beyond its memory in the backward pass, channels-last, on processors with AVX2 alone.
 
     A convolution of single pixels with a stride does, from fewer than 8 channels: PyTorch 2.15 ends with a corrupted
     heap, or worse, goes on.
