@@ -20,10 +20,8 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
     for weight in weights:
         weight.data = weight.data.to(memory_format=torch.channels_last)  # contiguous() would see no need with 1 channel
     try:
-        if (
-            any(map(_overruns, model.modules()))
-            or (weights
-            and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device)))
+        if any(map(_overruns, model.modules())) or (
+            weights and not _computes(model, torch.zeros(2, *input_shape, device=weights[0].device))
         ):
             _restore(weights, before)
         yield
