@@ -2,7 +2,7 @@
 
 from autosparse.analysis.concordance import concordance, survival_concordance
 from autosparse.analysis.effective import effective_masks
-from autosparse.analysis.flops import flops
+from autosparse.analysis.flops import flops, pruned_flops
 from autosparse.analysis.measure import measure
 from autosparse.analysis.overlap import iou, iou_by_layer, overlap
 from autosparse.analysis.sketch import estimated_iou, mask_sketch
@@ -17,5 +17,6 @@ __all__ = [
     "mask_sketch",
     "measure",
     "overlap",
+    "pruned_flops",
     "survival_concordance",
 ]

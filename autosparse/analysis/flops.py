@@ -3,7 +3,7 @@
 import contextlib
 import copy
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -39,6 +39,15 @@ def flops(model: nn.Module, input_shape: tuple[int, ...], masks: Masks | None = 
             f"no FLOPs of {uncounted[0]!r}{more}: the forward pass does not read them, or only a copy", stacklevel=2
         )
     return counter.found
+
+
+def pruned_flops(dense: Mapping[str, int], masks: Masks) -> dict[str, int]:
+    """The share of ``dense``, :func:`flops`, that falls to the weights that are kept.
+
+    It takes each entry of a weight to be used equally often, as in Linear and Conv layers; ``flops(..., masks)`` counts
+    where that is not so, as in cross-attention with other numbers of queries than of keys.
+    """
+    return {name: count // masks[name].numel() * int(masks[name].sum()) for name, count in dense.items()}
 
 
 class _Counter(TorchDispatchMode):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from autosparse.analysis import flops
+from autosparse.analysis import flops, pruned_flops
 from autosparse.masks import Masks, prunable
 from autosparse.models import build_model
 
@@ -59,6 +59,7 @@ def test_pruned_flops_fall_with_each_layers_density():
     masks["0.weight"].view(-1)[:6] = False  # 2 of 8 stay, each used at 4 positions
     masks["2.weight"].zero_()
     assert flops(net, (1, 3, 3), masks) == {"0.weight": 2 * 2 * 4, "2.weight": 0}
+    assert pruned_flops(flops(net, (1, 3, 3)), masks) == {"0.weight": 2 * 2 * 4, "2.weight": 0}
 
 
 def test_the_model_is_left_as_it_was():
