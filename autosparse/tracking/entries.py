@@ -11,8 +11,11 @@ from autosparse.experiment.resolved import resolve, resolved_of
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
+from autosparse.files import content_id
 from autosparse.tracking import curves
 
+CODE, OF_METHOD_CODE = "code_fingerprint", "criterion_code_fingerprint"
+"""The tags with the fingerprints of the user's own network and data set, and criterion, where there are such."""
 MADE = "made_by"
 """The tag with the fingerprint of all that made the result: values, data, code, and what it was built on."""
 
@@ -44,6 +47,7 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
         "host": environment["host"],
         **{f"version.{name}": version for name, version in environment["versions"].items()},
         **_where(record),
+        **_code(record),
     }
     match task:
         case Cell():
@@ -100,6 +104,14 @@ def _where(record: Record) -> dict[str, Any]:
     found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
     found |= {name: result.get(name) for name in ("device", "precision", "dataset_fingerprint")}
     return {name: value for name, value in found.items() if value}
+
+
+def _code(record: Record) -> dict[str, str]:
+    """Fingerprints of the user's own code: what methods share, and what is a method's own."""
+    code = record.get("code", {})
+    own = {key: digest for key, digest in code.items() if key.startswith("criterion ")}
+    shared = {key: digest for key, digest in code.items() if key not in own}
+    return {tag: content_id(part) for tag, part in ((CODE, shared), (OF_METHOD_CODE, own)) if part}
 
 
 def metrics_of(task: Task, result: Record, now: int) -> list[Metric]:

@@ -4,13 +4,13 @@ Two cells belong together where these are the same:
 
 - model, data set, sparsity, and the label of the method;
 - the method's definition: its criterion, options, scorer, ablation, IRP run (the params in ``OF_METHOD``);
-- how it was trained: every other param that MLflow has of it, whatever later versions add, and the data, by their
-  fingerprint.
+- how it was trained: every other param that MLflow has of it, whatever later versions add;
+- the data and, of the user's own network, criterion or data set, the code, by their fingerprints.
 
 A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
 param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer; and
 today's rule of what is prunable, since records of networks for which that has changed are done anew. A run that does
-not tell its fingerprint counts as done on the same data as the others of that name, unless those are of several.
+not tell a fingerprint counts as done on the same data, and by the same code, as the others, unless these are of many.
 """
 
 import functools
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
 from autosparse.experiment.tasks import GIVEN
+from autosparse.tracking.entries import CODE, OF_METHOD_CODE
 from autosparse.tracking.runs import Run
 from autosparse.weights import RULE
 
@@ -34,6 +35,8 @@ OF_METHOD = ("criterion", "options.", "scorer", "ablation", "irp")
 OF_CRITERION = ("criterion_revision", "options.", "scorer", "irp")
 """Those of them that mean something only beside others of the same criterion."""
 DATA = "dataset_fingerprint"
+USED = {DATA: ("dataset",), CODE: ("model", "dataset"), OF_METHOD_CODE: ("method",)}
+"""Tags with a fingerprint of what a cell was made from, and the tags that say of what."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +77,14 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
         data are taken for the same.
     """
     cells = list(cells)
-    data = _only_data([*cells, *beside])
+    known = {tag: _only(tag, [*cells, *beside]) for tag in USED}
     found: dict[tuple[str, str, float, str, Settings, Settings], dict[int, Run]] = defaultdict(dict)
     for run in cells:
         tags = run.tags
         told, method = _settings(tuple(sorted(item for item in run.params.items() if item[0] not in NOT_SETTING)))
-        of = tags.get(DATA) or data.get(tags["dataset"])
-        training = tuple(sorted((*told, (DATA, of)))) if of else told
+        used = {tag: value for tag in USED if (value := tags.get(tag) or known[tag].get(_of(tag, run)))}
+        method = tuple(sorted((*method, *((tag, used.pop(tag)) for tag in (OF_METHOD_CODE,) if tag in used))))
+        training = tuple(sorted((*told, *used.items())))
         place = tags["model"], tags["dataset"], float(tags["sparsity"])
         found[*place, tags["method"], method, training][int(tags["seed"])] = run
     names, notes = _names(found), _notes(found)
@@ -120,13 +124,18 @@ def _rivals(key: str, group: Mapping[str, str]) -> str | None:
     return group.get("criterion", "") if key.startswith(OF_CRITERION) else None
 
 
-def _only_data(cells: Iterable[Run]) -> dict[str, str]:
-    """The fingerprint of each data set that was always the same, as far as its cells tell."""
-    found: dict[str, set[str]] = defaultdict(set)
+def _of(tag: str, run: Run) -> tuple[str, ...]:
+    """Of what a run's fingerprint under ``tag`` is."""
+    return tuple(run.tags[name] for name in USED[tag])
+
+
+def _only(tag: str, cells: Iterable[Run]) -> dict[tuple[str, ...], str]:
+    """The fingerprint of all that was always the same, as far as its cells tell."""
+    found: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for run in cells:
-        if run.tags.get(DATA):
-            found[run.tags["dataset"]].add(run.tags[DATA])
-    return {dataset: next(iter(told)) for dataset, told in found.items() if len(told) == 1}
+        if run.tags.get(tag):
+            found[_of(tag, run)].add(run.tags[tag])
+    return {of: next(iter(told)) for of, told in found.items() if len(told) == 1}
 
 
 @functools.lru_cache(maxsize=1024)

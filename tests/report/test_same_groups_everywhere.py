@@ -79,6 +79,22 @@ def test_data_that_changed_under_their_name_are_averaged_nowhere(client: MlflowC
     assert set(_accuracies(groups_of(finished_runs(client, "exp", "cell"))).values()) == {86.5, 11.0}
 
 
+@pytest.mark.parametrize("tag", ["code_fingerprint", "criterion_code_fingerprint"])
+def test_what_other_code_of_the_users_made_is_averaged_nowhere(client: MlflowClient, runs: FakeRuns, tag: str) -> None:
+    for seed, (accuracy, code) in enumerate([(86.5, "0a1b"), (10.0, "9f8e"), (12.0, "9f8e")]):
+        runs.cell("pruned", 0.9, seed, accuracy, tags={tag: code})
+    assert by_best(client) == by_report(client) == by_published(client) == {(1, 86.5), (2, 11.0)}
+    assert {row["settings"] for row in best(client, "exp")} == {f"{tag}=0a1b", f"{tag}=9f8e"}
+
+
+def test_a_criterion_of_the_users_is_compared_with_the_others(client: MlflowClient, runs: FakeRuns) -> None:
+    for seed in range(2):
+        runs.cell("mine", 0.9, seed, 90.0, params={"criterion": "mine"}, tags={"criterion_code_fingerprint": "0a1b"})
+        runs.cell("snip", 0.9, seed, 80.0, params={"criterion": "snip"})
+    (row,) = winners(client, "exp")
+    assert (row["best"], row["next"]) == ("mine", "snip")
+
+
 def test_a_run_that_tells_of_no_data_is_a_seed_of_those_that_do(client: MlflowClient, runs: FakeRuns) -> None:
     for seed, tags in enumerate([{}, OLD, OLD]):
         runs.cell("pruned", 0.9, seed, 80.0 + seed, tags=tags)
