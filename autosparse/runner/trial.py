@@ -50,6 +50,8 @@ class Trial:
         """How often it has failed for a reason that may pass."""
         self.where: Record = known.get("where", {})
         """On what it was done last: what stands of that in the record of a cell, of those that WHERE names."""
+        self.share = 1.0
+        """Of the device that its worker is to use."""
 
     def _read(self) -> Record:
         try:
@@ -159,6 +161,7 @@ def run_trial(
         return
     with _failing(trial, retries):
         trial.where = _where(dataset, device, environment, execution)
+        trial.share = min(1.0, environment.get("gpus_per_job") or 1.0)
         done = trial.store.record(trial.task)
         if done is not None:
             trial.history = _history_of(done["result"], trial, dataset, device, execution)
@@ -257,7 +260,10 @@ def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: s
     assert dataset is not None
     cells = [_cell(asked, trial.task.id, seed) for seed in asked.seeds]
     accuracies = []
-    for done in run_cells(cells, trial.store, dataset, device, execution=execution, scorer_of=lambda _: scorer):
+    packs = run_cells(
+        cells, trial.store, dataset, device, execution=execution, scorer_of=lambda _: scorer, share=trial.share
+    )
+    for done in packs:
         for _, result in done:
             if isinstance(result, Exception):
                 raise result
