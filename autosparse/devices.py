@@ -21,6 +21,12 @@ def backend(device: torch.device) -> ModuleType | None:
     return None if device.type == "cpu" else torch.get_device_module(device)
 
 
+def host() -> torch.device:
+    """Where networks are made: the CPU, also if ``torch.set_default_device`` says otherwise; but ``meta`` stays."""
+    default = torch.get_default_device()
+    return default if default.type == "meta" else torch.device("cpu")
+
+
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
     """Within the block float32 is computed as float32, with 24 bits: no TF32, no bfloat16 in its place.

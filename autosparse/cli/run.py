@@ -173,7 +173,8 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
         return code
     if as_json:
         told = {"experiment": plan.name, "found": outcome.found, "done": outcome.done}
-        common.emit({**told, "failed": _listed(outcome.failed), "to_do": _listed(outcome.to_do)})
+        waiting = {"to_do": _listed(outcome.to_do)} if outcome.to_do else {}
+        common.emit({**told, "failed": _listed(outcome.failed), **waiting})
     elif sum(p.task.kind == "cell" for p, _ in (*outcome.failed, *outcome.to_do)) < len(plan.cells):
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)

@@ -183,8 +183,8 @@ def score(
             if not isinstance(error, AutosparseError | DeviceLost | torch.OutOfMemoryError):
                 watch.explain(model, error)
             raise
-    whose = f"criterion {name!r}" + (f" in mode {mode!r}" if mode else "")
-    require_finite(scores, f"scores of {whose}", marks=chosen.marks)
+    whose = f"criterion {name!r}"
+    require_finite(scores, f"scores of {whose}" + (f" in mode {mode!r}" if mode else ""), marks=chosen.marks)
     if "sparsity" not in chosen.options:  # those that take it prune by themselves, and look where they rank
         refuse_zeros(scores.values(), whose)
     return scores

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from autosparse.devices import host
 from autosparse.models.registration import MODELS, ModelFactory, register_model
 from autosparse.models.resolve import find_model
 from autosparse.seeds import derive_seed, drawing_from, generator
@@ -11,7 +12,7 @@ __all__ = ["MODELS", "ModelFactory", "build_model", "find_model", "kaiming_norma
 
 
 def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed: int = 0) -> nn.Module:
-    """Build a network at initialisation, on the CPU.
+    """Build a network at initialisation, on the CPU (on ``meta``, without memory, within ``torch.device("meta")``).
 
     Linear and Conv weights are Kaiming-normal (fan-in, gain sqrt 2; He et al. 2015), biases 0,
     normalisation layers the identity, other weights as their own layer's constructor draws them.
@@ -24,8 +25,7 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
         that the network does not take.
     """
     factory = find_model(name)
-    cpu = torch.device("cpu")  # also where torch.set_default_device says otherwise
-    with cpu, drawing_from(derive_seed(seed, "construction"), cpu):
+    with host(), drawing_from(derive_seed(seed, "construction"), torch.device("cpu")):
         model = factory(num_classes, tuple(input_shape))
     return kaiming_normal_(model, generator(seed, "weights"))
 

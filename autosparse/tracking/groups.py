@@ -79,14 +79,14 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
     cells = list(cells)
     known = {tag: _only(tag, [*cells, *beside]) for tag in USED}
     found: dict[tuple[str, str, float, str, Settings, Settings], dict[int, Run]] = defaultdict(dict)
-    for run in cells:
+    for number, run in enumerate(cells, 1):
         tags = run.tags
         told, method = _settings(tuple(sorted(item for item in run.params.items() if item[0] not in NOT_SETTING)))
         used = {tag: value for tag in USED if (value := tags.get(tag) or known[tag].get(_of(tag, run)))}
         method = tuple(sorted((*method, *((tag, used.pop(tag)) for tag in (OF_METHOD_CODE,) if tag in used))))
         training = tuple(sorted((*told, *used.items())))
-        place = tags["model"], tags["dataset"], float(tags["sparsity"])
-        found[*place, tags["method"], method, training][int(tags["seed"])] = run
+        place = tags.get("model", ""), tags.get("dataset", ""), float(tags["sparsity"])
+        found[*place, tags["method"], method, training][int(tags.get("seed", -number))] = run
     names, notes = _names(found), _notes(found)
     return [
         Group(
@@ -126,7 +126,7 @@ def _rivals(key: str, group: Mapping[str, str]) -> str | None:
 
 def _of(tag: str, run: Run) -> tuple[str, ...]:
     """Of what a run's fingerprint under ``tag`` is."""
-    return tuple(run.tags[name] for name in USED[tag])
+    return tuple(run.tags.get(name, "") for name in USED[tag])
 
 
 def _only(tag: str, cells: Iterable[Run]) -> dict[tuple[str, ...], str]:

@@ -56,7 +56,7 @@ def test_a_run_in_the_background_is_stopped_cleanly(number):
 
 def test_these_tests_heed_signals():
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN  # Ray has one of its own, where a test has started it
 
 
 @pytest.mark.skipif("AUTOSPARSE_IN_BACKGROUND" in os.environ, reason="this is the suite that it starts")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.autos.regression import OnEpoch, State, Training, train_regression
+from autosparse.devices import host
 from autosparse.errors import AutosparseError
 from autosparse.models import kaiming_normal_
 from autosparse.registry import Registry
@@ -65,8 +66,7 @@ def build_backbone(name: str, inputs: int, seed: int) -> Backbone:
     :raises UnknownName: with the nearest known name.
     """
     member = BACKBONES[name]
-    cpu = torch.device("cpu")
-    with cpu, drawing_from(derive_seed(seed, "construction"), cpu):
+    with host(), drawing_from(derive_seed(seed, "construction"), torch.device("cpu")):
         built = member(inputs, seed)
     kaiming_normal_(built, generator(seed, "scorer"))
     return built
