@@ -68,6 +68,7 @@ def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, m
     assert gone(stopped[0])
 
 
+@pytest.mark.slow
 def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settings, monkeypatch, tmp_path, capsys):
     from autosparse.runner import stage
 
@@ -170,6 +171,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
     )
 
 
+@pytest.mark.slow
 def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(settings, monkeypatch, capsys):
     from autosparse.runner import hang
 

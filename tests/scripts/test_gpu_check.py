@@ -104,6 +104,7 @@ def test_a_part_that_cannot_run_says_why(run_part):
     assert (result["status"], result["reason"], result["problems"]) == ("skipped", "it needs two cards", [])
 
 
+@pytest.mark.slow
 def test_what_a_part_has_started_ends_with_it(run_part, tmp_path):
     assert run_part("leaves", limit=20.0)["status"] == "timed out"
     started = Path("/proc", (tmp_path / "pid").read_text(), "stat")
