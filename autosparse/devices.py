@@ -10,7 +10,7 @@ import torch
 
 
 class DeviceLost(RuntimeError):
-    """An error on the GPU after which this process can do no more on it: the task at hand, and any that follows.
+    """An error after which this process can do nothing more on its GPU, neither this task nor the next.
 
     No AutosparseError: it is for the driver, which has another process go on.
     """

@@ -11,7 +11,7 @@ from autosparse.errors import AutosparseError
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-"""Of ``nn.MultiheadAttention``: the three of one width stacked in the first, or each by itself."""
+"""Input projections of ``nn.MultiheadAttention``: three of one width stacked in the first, or each by itself."""
 RULE = 2
 """The version of :func:`prunable`: 1 knew Linear and Conv layers alone."""
 SHOWN = 3
@@ -68,7 +68,7 @@ class LeftOut:
 
     names: tuple[str, ...] = ()
     share: float = 0.0
-    """Of all parameters of the network, also those of one dimension."""
+    """The share of all the network's parameters, with those of one dimension."""
 
     def __bool__(self) -> bool:
         return bool(self.names)

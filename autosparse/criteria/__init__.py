@@ -128,7 +128,7 @@ def criterion(
     def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
         own = "mode" in inspect.signature(function).parameters
         if own and mode is not None:
-            raise ValueError(f"criterion {name!r} has an option 'mode' of its own: leave mode= out of @criterion")
+            raise ValueError(f"criterion {name!r} already has an option 'mode': leave mode= out of @criterion")
         default = TRAIN if mode is None and not own and READS.intersection(needs) else mode
         found = Criterion(name, function, frozenset(needs), paper, changes_weights, revision, mode=default)
         CRITERIA.register(name, found)

@@ -116,7 +116,7 @@ OPTIONS: dict[str, Values] = {
 }
 """By criterion; those that are not here had none, or are not ours. Later options come in here, too: see above."""
 REVISION = 1
-"""Of every criterion."""
+"""The revision of every criterion then."""
 UNPRUNED = ("dense", "irp")
 """Methods of cells without a criterion."""
 TRAINED = ("epochs", "batch_size", "lr")
@@ -125,7 +125,7 @@ UNTRAINED = ("conditional-mean",)
 
 
 OUTPUT, INPUTS = "out_proj.weight", ("in_proj_weight", "q_proj_weight")
-"""Of ``nn.MultiheadAttention``: the weight that always could be pruned, and those that once could not."""
+"""Names in ``nn.MultiheadAttention``: the weight that could always be pruned, and those that once could not."""
 
 
 def prunable_rule(layers: Collection[str]) -> int:

@@ -18,7 +18,7 @@ from autosparse.files import content_id
 
 Record = Mapping[str, Any]
 Read = Callable[[str, str], Record | None]
-"""Gives the record of a kind and an id; None where there is none."""
+"""Returns the record of a kind and an id, or None if there is none."""
 
 
 def inputs_of(task: Task) -> Iterator[tuple[str, str]]:
@@ -45,7 +45,7 @@ class Made(NamedTuple):
     """What made a result."""
 
     fingerprint: str
-    """Of all that did, see :func:`fingerprint`."""
+    """The fingerprint of all that did; see :func:`fingerprint`."""
     data: str
     """The data set's fingerprint; empty where there was none, or the record does not say."""
     code: dict[str, str]

@@ -134,7 +134,7 @@ class IrpFields(Strict):
     schedule: Annotated[str, _one_of("schedule", SCHEDULES)] = "geometric"
     score_examples: ScoreExamples = SCORE_EXAMPLES
     gradient_mode: Annotated[str, _one_of("gradient_mode", MODES)] = EVAL
-    """Of the network as g_0 is taken; a scorer learns and reads gradients of one mode."""
+    """The network's mode when g_0 is taken. A scorer learns and reads gradients of one mode."""
     recipe: Recipe = Recipe()
 
     @model_validator(mode="after")

@@ -8,7 +8,7 @@ import numpy as np
 from autosparse.files import canonical_json
 
 KEY = "digests"
-"""Of a shard's description; what version 0.1.0 wrote lacks it."""
+"""A key of a shard's description. What version 0.1.0 wrote lacks it."""
 
 
 class Digests:

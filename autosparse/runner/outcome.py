@@ -60,7 +60,7 @@ def outcome_of(
 
 
 def _status(outcome: Outcome, asked: Sequence[Planned[Task]], store: Store, plan: Plan) -> str:
-    """Of the experiment as a whole, also of what this run was not asked for."""
+    """The status of the whole experiment, with what this run was not asked for."""
     own = {p.task.id for p in asked}
     others = [p.task for p in plan.whole or plan if p.task.id not in own]
     if outcome.failed or store.failed(others):

@@ -64,7 +64,7 @@ class Signs:
         self._jobs: dict[str, _Job] = {}
         self._ended: dict[str, int] = {}
         self._slowest: dict[str, float] = {}
-        """Of each method, in seconds per unit of cost."""
+        """The slowest pace of each method, in seconds per unit of cost."""
 
     def hear(self, job: str, event: Mapping[str, Any]) -> None:
         """A job has reported."""

@@ -49,9 +49,9 @@ class Trial:
         self.failures: int = known.get("failures", 0)
         """How often it has failed for a reason that may pass."""
         self.where: Record = known.get("where", {})
-        """On what it was done last: what stands of that in the record of a cell, of those that WHERE names."""
+        """Where it was done last: the entries that WHERE names, as in the record of a cell."""
         self.share = 1.0
-        """Of the device that its worker is to use."""
+        """The share of the device that its worker is to use."""
 
     def _read(self) -> Record:
         try:

@@ -125,7 +125,7 @@ def _rivals(key: str, group: Mapping[str, str]) -> str | None:
 
 
 def _of(tag: str, run: Run) -> tuple[str, ...]:
-    """Of what a run's fingerprint under ``tag`` is."""
+    """What a run's fingerprint under ``tag`` belongs to."""
     return tuple(run.tags.get(name, "") for name in USED[tag])
 
 

@@ -24,7 +24,7 @@ from autosparse.tracking.trials import log_trials
 FAILURE_TAGS = {"error", "traceback", "failed_ms"}
 RUNNING, KILLED = "RUNNING", "KILLED"
 SCHEDULED = "SCHEDULED"
-"""Of an experiment of which something is left to do that no driver is at, such as after a run of one stage."""
+"""The status of an experiment that has work left and no driver at it, such as after a run of one stage."""
 WRITERS = 8
 """Threads that write to a server; a file takes one at a time."""
 WHOLE = "experiment"

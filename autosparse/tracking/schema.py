@@ -126,7 +126,7 @@ def _copy(source: sqlite3.Connection, target: Path) -> None:
 
 
 def _revisions() -> list[str]:
-    """Those that the installed MLflow knows, the newest first."""
+    """The schema revisions that the installed MLflow knows, newest first."""
     from alembic.script import ScriptDirectory
     from mlflow.store.db.utils import _get_alembic_config
 
