@@ -26,19 +26,27 @@ def flops(model: nn.Module, input_shape: tuple[int, ...], masks: Masks | None = 
     :param masks: count what an ideal sparse kernel would compute: only the weights that these keep. Networks that are
         pruned by masks, as here, still compute all.
     """
+    dense, kept = dense_and_kept_flops(model, input_shape, masks or {})
+    return dense if masks is None else kept
+
+
+def dense_and_kept_flops(
+    model: nn.Module, input_shape: tuple[int, ...], masks: Masks | dict[str, Tensor]
+) -> tuple[dict[str, int], dict[str, int]]:
+    """:func:`flops` without and with ``masks``, from one forward pass."""
     network = copy.deepcopy(model).eval()
     weights = prunable(network)
     first = next(iter(weights.values()), torch.zeros(()))
     example = torch.ones(1, *input_shape, device=first.device, dtype=first.dtype)
-    counter = _Counter(weights, masks or {})
+    counter = _Counter(weights, masks)
     with torch.no_grad(), _no_fast_path(), counter:
         network(example)
     if uncounted := [name for name in weights if name not in counter.reads]:
         more = f" and {len(uncounted) - 1} more weights" if uncounted[1:] else ""
         warnings.warn(
-            f"no FLOPs of {uncounted[0]!r}{more}: the forward pass does not read them, or only a copy", stacklevel=2
+            f"no FLOPs of {uncounted[0]!r}{more}: the forward pass does not read them, or only a copy", stacklevel=3
         )
-    return counter.found
+    return counter.dense, counter.kept
 
 
 def pruned_flops(dense: Mapping[str, int], masks: Masks) -> dict[str, int]:
@@ -55,11 +63,11 @@ class _Counter(TorchDispatchMode):
 
     def __init__(self, weights: dict[str, nn.Parameter], masks: Masks | dict[str, Tensor]):
         super().__init__()
-        self.found = dict.fromkeys(weights, 0)
+        self.dense, self.kept = dict.fromkeys(weights, 0), dict.fromkeys(weights, 0)
         self.reads: set[str] = set()
         self.names = {_memory(weight): name for name, weight in weights.items()}
         self.starts = {name: weight.storage_offset() for name, weight in weights.items()}
-        self.kept = {name: _laid_out(masks[name], like=weights[name]) for name in masks}
+        self.masks = {name: _laid_out(masks[name], like=weights[name]) for name in masks}
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -73,15 +81,16 @@ class _Counter(TorchDispatchMode):
         for tensor in (*args, *kwargs.values()):
             if isinstance(tensor, Tensor) and (name := self.names.get(_memory(tensor))):
                 self.reads.add(name)
-                self.found[name] += count // tensor.numel() * self._kept_of(name, tensor)
+                self.dense[name] += count
+                self.kept[name] += count // tensor.numel() * self._kept_of(name, tensor)
         return result
 
     def _kept_of(self, name: str, part: Tensor) -> int:
         """How many entries of a weight, or of a part of it, stay."""
-        if name not in self.kept:
+        if name not in self.masks:
             return part.numel()
         start = part.storage_offset() - self.starts[name]
-        return int(self.kept[name].as_strided(part.shape, part.stride(), start).sum())
+        return int(self.masks[name].as_strided(part.shape, part.stride(), start).sum())
 
 
 def _memory(tensor: Tensor) -> int:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from autosparse.analysis.effective import effective_masks
-from autosparse.analysis.flops import flops
+from autosparse.analysis.flops import dense_and_kept_flops
 from autosparse.analysis.sketch import mask_sketch
 from autosparse.masks import Masks
 
@@ -38,5 +38,5 @@ def _effective(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> 
 
 
 def _flops(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> dict[str, Any]:
-    dense, pruned = flops(model, input_shape), flops(model, input_shape, masks)
+    dense, pruned = dense_and_kept_flops(model, input_shape, masks)
     return {"flops_dense": sum(dense.values()), "flops_pruned": sum(pruned.values())}

@@ -21,7 +21,7 @@ def best(
     group_by: Annotated[
         str | None,
         typer.Option(
-            help="Of method, sparsity, model, dataset; comma-separated; the mean is over what is left out "
+            help="Any of method, sparsity, model, dataset; comma-separated. The mean is over what is left out "
             "[default: method, sparsity, and model and dataset where there are several]",
             show_default=False,
         ),

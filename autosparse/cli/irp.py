@@ -23,7 +23,7 @@ def irp(
     final_density: Annotated[float, typer.Option(help="Share of weights kept at the end.")] = 0.01,
     schedule: Annotated[str, typer.Option(help="geometric or linear.")] = "geometric",
     gradient_mode: Annotated[
-        str, typer.Option(help="Of the network as the initial gradient is taken: eval or train.")
+        str, typer.Option(help="The network's mode when the initial gradient is taken: eval or train.")
     ] = "eval",
     epochs: Annotated[int, typer.Option(help="Of each training.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Of each training.")] = 128,
