@@ -1,8 +1,8 @@
 """Ctrl-C, and the SIGTERM of a scheduler: once is a clean stop, twice is an end at once.
 
-So it is wherever a command was started. A shell that runs a script has what it starts with ``&`` ignore SIGINT;
-whether a run can be stopped on purpose must not depend on that. So Ctrl-C in the terminal of such a script stops its
-runs, too, as cleanly as any other. ``setsid`` keeps one out of reach of the terminal.
+This holds however a command was started. A script's shell lets what it starts with ``&`` ignore SIGINT, but a run must
+stop if somebody asks it to. The price: Ctrl-C in the terminal of such a script stops its runs too, as cleanly as any
+other. ``setsid`` keeps a run out of reach of the terminal.
 """
 
 import contextlib
