@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches
-from autosparse.criteria.finite import require_finite
 from autosparse.criteria.mode import in_mode
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
-from autosparse.ranking import refuse_zeros
+from autosparse.ranking import refuse_zeros, require_finite
 from autosparse.schedule import density_after
 
 

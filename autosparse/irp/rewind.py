@@ -9,7 +9,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.criteria import Loss, check_options, score
-from autosparse.criteria.finite import require_finite
 from autosparse.criteria.gradients import mean_gradient
 from autosparse.criteria.mode import EVAL, MODES, in_mode
 from autosparse.criteria.rounds import rewinding, rounds_of
@@ -18,6 +17,7 @@ from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, prunable
+from autosparse.ranking import require_finite
 from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.execution import Execution
