@@ -94,8 +94,8 @@ def mend_it(havoc: Havoc, table: dict[str, Damage]) -> dict[str, Any]:
     havoc.look(end)
     end.wrong += sum(havoc._differs(task) for task in havoc.whole)
     end.wrong += havoc.await_ends()
-    end.doubled += havoc.doubled_points()
-    finished = havoc.finished_runs()
+    end.doubled += havoc.ledger.doubled_points()
+    finished = havoc.ledger.finished_runs()
     expected = {"cell": len(havoc.plan.cells), "irp": len(havoc.plan.irp), "experiment": 1}
     damages = [*table.values(), end]
     clean = all(damage.lost == damage.doubled == damage.wrong == 0 for damage in damages)

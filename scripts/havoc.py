@@ -5,18 +5,17 @@ import json
 import os
 import random
 import signal
-import sqlite3
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from apart import NOTICES_CHANGED_DATA, change_data, kill_in_migration, parent_if_stopped
+from ledger import Ledger
 from local_cluster import LocalCluster
 from local_mlflow import MlflowServer
 
@@ -105,6 +104,7 @@ class Havoc:
         self.file.write_text(json.dumps(content))
         self.plan: Plan = make_plan(parse_experiment(content, "chaos"))
         self.store = Store(folder / "results")
+        self.ledger = Ledger(folder / "mlflow" / "server.db")
         self.driver: subprocess.Popen[bytes] | None = None
         self.whole: set[str] = set()
         self.steps: dict[str, int] = {}
@@ -342,39 +342,10 @@ class Havoc:
         damage.lost += len(self.whole - whole)
         damage.lost += sum(steps[task] < kept for task, kept in self.steps.items() if task in steps)
         damage.wrong += sum(self._differs(task) for task in whole - self.whole)
-        damage.doubled += sum(self.doubled_runs().values())
+        damage.doubled += sum(self.ledger.doubled_runs().values())
         self.whole, self.steps = whole, steps
 
     def _differs(self, task_id: str) -> bool:
         planned = next(p for p in self.plan if p.task.id == task_id)
         record, expected = self.store.record(planned.task), self.expected[task_id]
         return record is None or {name: record["result"][name] for name in expected} != expected
-
-    def doubled_runs(self) -> Counter[str]:
-        """Tasks with more than one run in MLflow, and how many more."""
-        rows = self._ask(
-            "select t.value, count(*) from tags t join runs r on r.run_uuid = t.run_uuid "
-            "where t.key = 'task_id' and r.lifecycle_stage = 'active' group by t.value having count(*) > 1"
-        )
-        return Counter({task: count - 1 for task, count in rows})
-
-    def doubled_points(self) -> int:
-        """Points of a metric's history that are there twice."""
-        rows = self._ask(
-            "select count(*) from metrics m join runs r on r.run_uuid = m.run_uuid where r.lifecycle_stage = 'active' "
-            "group by m.run_uuid, m.key, m.step having count(*) > 1"
-        )
-        return len(rows)
-
-    def finished_runs(self) -> Counter[str]:
-        """Finished runs in MLflow, by kind."""
-        rows = self._ask(
-            "select t.value, count(*) from tags t join runs r on r.run_uuid = t.run_uuid where t.key = 'kind' "
-            "and r.lifecycle_stage = 'active' and r.status = 'FINISHED' group by t.value"
-        )
-        return Counter(dict(rows))
-
-    def _ask(self, query: str) -> list[Any]:
-        """Of the server's database: the server may be away, and what it was killed in is rolled back by who asks."""
-        with sqlite3.connect(f"file:{self.folder / 'mlflow' / 'server.db'}?mode=rw", uri=True, timeout=60) as database:
-            return database.execute(query).fetchall()
