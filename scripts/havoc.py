@@ -108,10 +108,9 @@ class Havoc:
         self.driver: subprocess.Popen[bytes] | None = None
         self.whole: set[str] = set()
         self.steps: dict[str, int] = {}
-        self.drivers = 0
+        self.drivers = self.apart = 0
         self.restarting: threading.Timer | None = None
         self.stopped: list[int] = []
-        self.apart = 0
 
     def __enter__(self) -> "Havoc":
         self.expected = dict(self._undisturbed())

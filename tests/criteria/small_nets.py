@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autosparse.masks import prunable
+
 
 class Residual(nn.Module):
     def __init__(self):
@@ -90,3 +92,20 @@ def loss_after_training(model, batches, steps, lr, momentum):
         optimizer.step()
     x, y = batches[steps]
     return F.cross_entropy(model(x), y).item()
+
+
+def saliency_after_training(model, batches, **settings):
+    """ProsPr's scores by finite differences: how the loss after training moves with each weight."""
+    step, found = 1e-5, {}
+    for name, weight in prunable(model).items():
+        found[name] = torch.zeros_like(weight)
+        for index in range(weight.numel()):
+            original = weight.data.view(-1)[index].item()
+            losses = []
+            for sign in (1, -1):
+                weight.data.view(-1)[index] = original * (1 + sign * step)
+                losses.append(loss_after_training(model, batches, **settings))
+            weight.data.view(-1)[index] = original
+            found[name].view(-1)[index] = abs(losses[0] - losses[1]) / (2 * step)
+    total = sum(saliency.sum() for saliency in found.values())
+    return {name: saliency / total for name, saliency in found.items()}

@@ -1,6 +1,7 @@
 """Every ablation of every method that takes it: what it keeps, and what it changes."""
 
 import pytest
+from few_rounds import FEW
 
 from autosparse.autos import fit_scorer
 from autosparse.criteria import CRITERIA
@@ -12,16 +13,6 @@ from autosparse.irp import rewind_prune
 from autosparse.models import build_model
 from autosparse.runner.cells import run_cells
 from autosparse.training import Recipe
-
-FEW = {
-    "force": {"rounds": 2},
-    "iter-snip": {"rounds": 2},
-    "prospr-first-order": {"steps": 2},
-    "synflow": {"rounds": 5},
-    "lth": {"rounds": 2},
-    "ltr": {"rounds": 2},
-    "snip-iter": {"rounds": 2},
-}
 
 
 @pytest.fixture(scope="module")

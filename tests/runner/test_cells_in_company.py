@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from few_rounds import FEW
 
 from autosparse.autos import fit_scorer
 from autosparse.criteria import CRITERIA
@@ -15,15 +16,6 @@ from autosparse.runner import cells as module
 from autosparse.runner.cells import Scored, _pruned
 from autosparse.training import Execution, Recipe
 
-FEW = {
-    "force": {"rounds": 2},
-    "iter-snip": {"rounds": 2},
-    "prospr-first-order": {"steps": 2},
-    "synflow": {"rounds": 5},
-    "lth": {"rounds": 2},
-    "ltr": {"rounds": 2},
-    "snip-iter": {"rounds": 2},
-}
 SPARSITIES = (0.2, 0.3)
 
 

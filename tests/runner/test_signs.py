@@ -1,6 +1,7 @@
 """How long a job may be silent, or get nowhere, by the seconds that its driver was awake to see."""
 
 import pytest
+from given_costs import Given
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import Cell
@@ -14,19 +15,6 @@ def cell(seed, criterion="random"):
 
 TASKS = [cell(seed) for seed in range(4)]
 A, B, C, D = (task.id for task in TASKS)
-
-
-class Given:
-    """Costs by seed."""
-
-    def __init__(self, *costs):
-        self.costs = costs
-
-    def __call__(self, task):
-        return self.costs[task.seed]
-
-    def behind(self, task, share):
-        return share * self(task)
 
 
 def signs(*costs, tasks=TASKS, patience=100.0):

@@ -1,6 +1,7 @@
 """Counts and time left from reports of jobs, with a clock that the test turns."""
 
 import pytest
+from given_costs import Given
 
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.cost import ALIKE, Costs, Extent
@@ -9,19 +10,6 @@ from autosparse.runner.tally import Tally
 
 def cell(seed, **settings):
     return Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=seed, **settings)
-
-
-class Given:
-    """Costs by seed."""
-
-    def __init__(self, *costs):
-        self.costs = costs
-
-    def __call__(self, task):
-        return self.costs[task.seed]
-
-    def behind(self, task, share):
-        return share * self(task)
 
 
 class Stage:

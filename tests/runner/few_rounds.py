@@ -1,0 +1,11 @@
+"""Fewer rounds and steps than the defaults, for tests over all criteria."""
+
+FEW = {
+    "force": {"rounds": 2},
+    "iter-snip": {"rounds": 2},
+    "prospr-first-order": {"steps": 2},
+    "synflow": {"rounds": 5},
+    "lth": {"rounds": 2},
+    "ltr": {"rounds": 2},
+    "snip-iter": {"rounds": 2},
+}
