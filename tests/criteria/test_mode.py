@@ -146,7 +146,7 @@ def test_a_users_criterion_that_reads_gradients_scores_in_training_mode_unless_i
 
 
 def test_a_mode_twice_is_a_mistake_of_the_criterion(registered):
-    with pytest.raises(ValueError, match="'own-twice' has an option 'mode' of its own"):
+    with pytest.raises(ValueError, match="'own-twice' already has an option 'mode': leave mode= out of @criterion"):
 
         @registered("own-twice", paper="none", mode="eval")
         def twice(model, batches, loss, mode: str = "eval"):
