@@ -44,8 +44,8 @@ def chaos_random(model, batches, loss, seed=0):
         time.sleep(float(Path(os.environ["AUTOSPARSE_CHAOS_PACE"]).read_text()))
     return CRITERIA["random"].function(model, batches, loss, seed)
 '''
-SLOW, FAST = "1.5", "0.05"
-"""Seconds that a cell waits: so that there is work left for the faults that are left."""
+HALTING, SLOW, FAST = "10", "1.5", "0.05"
+"""Seconds that a cell waits, so that work is left for the faults to come; the first while a fault takes a minute."""
 PATIENCE = "30"
 """Seconds without a sign of life after which the driver ends a worker."""
 SAME = ("history", "kept", "density_by_layer", "accuracy")
@@ -280,10 +280,12 @@ class Havoc:
         return self.folder / "apart" / str(self.apart)
 
     def _kill_in_migration(self) -> int:
+        self.pace.write_text(HALTING)
         where = self._folder_apart(), self.cluster.environment
         return kill_in_migration(*where, self.cluster.address, self.dice)
 
     def _change_data(self) -> int:
+        self.pace.write_text(HALTING)
         return change_data(self._folder_apart(), self.cluster.environment, self.dice)
 
     def _kill_node(self) -> int:
