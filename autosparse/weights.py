@@ -1,6 +1,6 @@
 """Which parameters of a network are weights that may be pruned, and which are left out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,6 +69,12 @@ class LeftOut:
     names: tuple[str, ...] = ()
     share: float = 0.0
     """The share of all the network's parameters, with those of one dimension."""
+
+    @classmethod
+    def of(cls, result: Mapping[str, Any]) -> "LeftOut":
+        """What a record's result tells of it; those of earlier versions tell nothing."""
+        told = result.get("left_out", {})
+        return cls(tuple(told.get("names", ())), told.get("share", 0.0))
 
     def __bool__(self) -> bool:
         return bool(self.names)

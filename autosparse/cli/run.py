@@ -194,8 +194,7 @@ def _left_out(plan: Any, store: Any) -> dict[str, Any]:
     recorded = store.recorded(tasks)
     for task in tasks:
         if task.model not in found and task.id in recorded and (record := store.record(task)):
-            rest = record["result"].get("left_out", {})  # which records of earlier versions lack
-            found[task.model] = LeftOut(tuple(rest.get("names", ())), rest.get("share", 0.0))
+            found[task.model] = LeftOut.of(record["result"])
     return {model: rest for model, rest in found.items() if rest}
 
 

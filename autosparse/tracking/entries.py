@@ -13,6 +13,7 @@ from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.files import content_id
 from autosparse.tracking import curves
+from autosparse.weights import LeftOut
 
 CODE, OF_METHOD_CODE = "code_fingerprint", "criterion_code_fingerprint"
 """The tags with the fingerprints of the user's own network and data set, and criterion, where there are such."""
@@ -49,6 +50,8 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
         **_where(record),
         **_code(record),
     }
+    if rest := LeftOut.of(record.get("result", {})):
+        tags["not_prunable"] = rest
     match task:
         case Cell():
             shown = ("model", "dataset", "sparsity", "seed")

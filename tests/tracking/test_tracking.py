@@ -101,10 +101,12 @@ def test_a_cell_has_the_measures_of_its_masks(client, store, plan):
 def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, store, plan):
     where = {"device_name": "A GPU", "gpus_per_job": 0.25}
     more = {"device": "cuda", "images": 120, "parameters": 110, "dataset_fingerprint": "1e35"}
+    more |= {"left_out": {"names": ["rnn.weight_ih_l0"], "share": 0.25}}
     store.finish(plan.cells[0].task, result(50.0) | more, ENVIRONMENT | where)
     Tracker(client, "exp", store).log(plan.cells[0])
     (run,) = runs_of(client)
     expected = {"device": "cuda", "device_name": "A GPU", "gpus_per_job": "0.25", "dataset_fingerprint": "1e35"}
+    expected |= {"not_prunable": "rnn.weight_ih_l0 (25 % of the parameters)"}
     assert expected.items() <= run.data.tags.items()
     assert {"images": 120, "parameters": 110}.items() <= run.data.metrics.items()
     assert unpack(run.data.tags["curves"]) == {"epochs": [1, 2], "train_loss": [2, 1], "test_accuracy": [45, 50]}
@@ -117,7 +119,7 @@ def test_a_cell_that_could_not_be_measured_is_logged_without(client, store, plan
     Tracker(client, "exp", store).log(plan.cells[0])
     (run,) = runs_of(client)
     assert run.info.status == "FINISHED"
-    assert "mask_sketch" not in run.data.tags
+    assert not run.data.tags.keys() & {"mask_sketch", "not_prunable"}
     assert not run.data.metrics.keys() & {*measures, "flops_share"}
 
 
