@@ -44,7 +44,7 @@ def chaos_random(model, batches, loss, seed=0):
         time.sleep(float(Path(os.environ["AUTOSPARSE_CHAOS_PACE"]).read_text()))
     return CRITERIA["random"].function(model, batches, loss, seed)
 '''
-HALTING, SLOW, FAST = "10", "1.5", "0.05"
+HALTING, SLOW, FAST = "25", "1.5", "0.05"
 """Seconds that a cell waits, so that work is left for the faults to come; the first while a fault takes a minute."""
 PATIENCE = "30"
 """Seconds without a sign of life after which the driver ends a worker."""
