@@ -9,6 +9,7 @@ from torch import nn
 from autosparse.criteria import CRITERIA, score
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import prunable
+from autosparse.plugins import withholding
 
 NAMES = [name for name in CRITERIA if not {"sparsity", "scorer", "training"} & set(CRITERIA[name].options)]
 WITH_DATA = [name for name in NAMES if "data" in CRITERIA[name].needs]
@@ -140,3 +141,13 @@ def test_options_are_those_of_the_function(name, options):
 def test_listing_has_a_line_and_a_paper_for_each(name):
     assert CRITERIA[name].summary.endswith(".")
     assert CRITERIA[name].paper
+
+
+def test_of_a_plugin_that_is_not_imported_nothing_is_known(model, batches):
+    with withholding() as withheld:
+        withheld.plugins.add("theirs")
+        stands = CRITERIA["brought-by-theirs"]
+        assert not stands.imported
+        with pytest.raises(AutosparseError, match="the criterion's plugin is not imported here"):
+            stands.function(model, batches, None)
+    assert CRITERIA["snip"].imported
