@@ -2,10 +2,12 @@
 
 import errno
 import fcntl
+import time
 
 import pytest
 
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable
+from autosparse.experiment.lineage import made_by
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.files import write_record
@@ -27,6 +29,12 @@ def test_a_finished_record_comes_back_as_written(store, cell):
     assert record["result"] == {"test_accuracy": 91.5}
     assert record["spec"] == cell.spec
     assert (store.root / "cells" / f"{cell.id}.json").is_file()
+
+
+def test_a_record_says_when_its_task_ended_in_ms(store, cell):
+    before = int(time.time() * 1000)
+    store.finish(cell, {}, {})
+    assert before <= store.record(cell)["ended_ms"] <= time.time() * 1000
 
 
 @pytest.mark.parametrize(
@@ -142,3 +150,47 @@ def test_a_store_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(AutosparseError, match="cannot write"):
         Store(tmp_path / "file" / "results").prepare()
+
+
+def test_a_storage_is_known_again_wherever_it_is_seen(store):
+    assert store.identity == ""
+    store.prepare()
+    own = store.identity
+    store.prepare()
+    assert len(own) == 32
+    assert Store(store.root).identity == own
+    store.require(own)
+
+
+def test_a_worker_that_sees_another_storage_says_so(store):
+    store.prepare()
+    with pytest.raises(CannotWrite, match="is not shared: what the driver has there is not here"):
+        store.require("that of another")
+
+
+def test_a_record_of_another_task_or_kind_is_not_what_was_written_for_this_one(store, cell):
+    store.finish(cell, {}, {})
+    assert store.written("cell", cell.id)["spec"] == cell.spec
+    write_record(store.record_path(cell), {**store.record(cell), "kind": "irp"})
+    assert store.written("cell", cell.id) is None
+    assert store.written("cell", "0" * 16) is None
+
+
+def test_what_made_a_result_is_kept_until_the_result_is_another(store, cell, monkeypatch):
+    assert store.made(cell) is None
+    store.finish(cell, {"dataset_fingerprint": "aa"}, {})
+    assert store.made(cell) == made_by(store.record(cell))
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "record", lambda task: pytest.fail("read again"))
+        assert store.made(cell).data == "aa"
+    store.finish(cell, {"dataset_fingerprint": "bb"}, {})
+    assert store.made(cell).data == "bb"
+
+
+def test_a_folder_that_does_not_answer_is_unreachable_and_not_empty(store, cell, monkeypatch):
+    def hangs(self, name):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(type(store.place), "within", hangs)
+    with pytest.raises(Unreachable, match="cannot read .*: Input/output error; make it readable, or choose another"):
+        store.finished([cell])

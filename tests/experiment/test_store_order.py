@@ -1,9 +1,12 @@
-"""A record says that its task is finished: what it tells of is there before it."""
+"""A record says that its task is finished: what it tells of is there before it, in a folder and in a bucket."""
+
+import os
 
 import pytest
 
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
+from autosparse.places import Folder
 
 TASK = IrpTask(model="lenet-300-100", dataset="digits")
 
@@ -57,3 +60,26 @@ def test_a_failure_and_the_states_are_forgotten_only_after_the_record_is_written
     store.finish(TASK, {"accuracy": [1.0]}, {})
     assert store.record(TASK)["files"].keys() == {"part"}
     assert (store.failure(TASK), store.states(TASK).newest()) == (None, None)
+
+
+def test_what_is_known_to_be_whole_in_a_bucket_is_not_read_again_until_it_changes(store, made, monkeypatch):
+    store.finish(TASK, {"accuracy": [1.0]}, {})
+    assert store.finished([TASK]) == {TASK.id}
+    reads, read = [], store.place.read
+    monkeypatch.setattr(store.place, "read", lambda name: reads.append(name) or read(name))
+    assert store.finished([TASK]) == {TASK.id}
+    assert bool(reads) == isinstance(store.place, Folder)
+    store.forget(TASK)
+    reads.clear()
+    assert store.finished([TASK]) == {TASK.id}
+    assert reads
+
+
+def test_a_copy_of_a_buckets_files_that_is_damaged_on_this_machine_is_fetched_anew(store, made):
+    store.finish(TASK, {"accuracy": [1.0]}, {})
+    stamp = (made / "part").stat().st_mtime_ns
+    (made / "part").write_text("SURVIVAL")
+    os.utime(made / "part", ns=(stamp, stamp))
+    whole = store.record(TASK) is not None
+    assert whole != isinstance(store.place, Folder)
+    assert (made / "part").read_text() == ("survival" if whole else "SURVIVAL")
