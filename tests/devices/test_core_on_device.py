@@ -58,6 +58,7 @@ def options(name, data, survival):
         "scorer": lambda: fit_scorer(survival, epochs=1),
         "training": lambda: Trainer(data, RECIPE, execution=FLOAT32),
         "rounds": lambda: 2,
+        "steps": lambda: 3,
     }
     return {option: make() for option, make in known.items() if option in CRITERIA[name].options}
 

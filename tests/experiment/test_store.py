@@ -192,5 +192,5 @@ def test_a_folder_that_does_not_answer_is_unreachable_and_not_empty(store, cell,
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(type(store.place), "within", hangs)
-    with pytest.raises(Unreachable, match="cannot read .*: Input/output error; make it readable, or choose another"):
+    with pytest.raises(Unreachable, match=r"cannot read .*: Input/output error; make it readable, or choose another"):
         store.finished([cell])

@@ -1,5 +1,7 @@
 """Survival datasets on disk: round trip, and refusal of foreign, truncated, missing and mixed shards."""
 
+import json
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -7,7 +9,7 @@ import torch
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.irp import Survival, find_datasets, load_survival, save_survival
-from autosparse.irp.parquet import SCHEMA
+from autosparse.irp.parquet import SCHEMA, check_description
 
 
 @pytest.fixture
@@ -77,7 +79,8 @@ def test_a_shard_of_another_dataset_is_refused(survival, tmp_path):
     survival.provenance["seed"] = 4
     other = save_survival(survival, tmp_path / "other", 50)
     (other / "part-00001.parquet").replace(tmp_path / "set" / "part-00001.parquet")
-    with pytest.raises(CorruptFile, match="another survival dataset"):
+    told = r"part-00001\.parquet belongs to another survival dataset than part-00000\.parquet"
+    with pytest.raises(CorruptFile, match=told):
         load_survival(tmp_path / "set")
 
 
@@ -134,4 +137,37 @@ def test_damaged_metadata_are_refused(survival, tmp_path, metadata):
     path = save_survival(survival, tmp_path / "set") / "part-00000.parquet"
     pq.write_table(pq.read_table(path).replace_schema_metadata({b"autosparse.survival": metadata}), path)
     with pytest.raises(CorruptFile, match="part-00000"):
+        load_survival(tmp_path / "set")
+
+
+DESCRIBED = {"shard": 0, "shards": 1, "shapes": [["a.weight", [2, 3]]], "provenance": {}}
+
+
+def test_a_shard_may_have_any_size_that_files_can_have():
+    check_description(DESCRIBED)
+    check_description({**DESCRIBED, "shapes": [["a.weight", [2**48 - 1]]]})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shard": -1}, {"shards": 2**48}, {"shards": True}, {"shards": 1.0}, {"shapes": [["a.weight", [2**48]]]},
+        {"shapes": [["a.weight", ["3"]]]}, {"shapes": [[3, [3]]]}, {"shapes": [["a", [3]], ["a", [3]]]},
+        {"digests": {"param": 3}},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_description_of_what_no_dataset_has_is_refused(wrong):
+    with pytest.raises((ValueError, TypeError)):
+        check_description({**DESCRIBED, **wrong})
+
+
+def test_a_shard_that_describes_what_no_dataset_has_is_refused_by_name(survival, tmp_path):
+    path = save_survival(survival, tmp_path / "set") / "part-00000.parquet"
+    table = pq.read_table(path)
+    content = json.loads(table.schema.metadata[b"autosparse.survival"])
+    content["shapes"].append(content["shapes"][0])
+    metadata = {b"autosparse.survival": json.dumps(content).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(CorruptFile, match=r"part-00000\.parquet has damaged metadata"):
         load_survival(tmp_path / "set")

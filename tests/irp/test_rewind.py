@@ -71,13 +71,13 @@ def run(tiny_digits):
     )
 
 
-def plain_irp(data, iterations, final_density, recipe, seed):
+def plain_irp(data, iterations, final_density, recipe, seed, score_examples=None):
     """The same, written plainly: a new network instead of a rewind, a stable sort instead of a threshold."""
     masks, history = [Masks.dense(fresh())], []
     for i in range(1, iterations + 1):
         model = fresh()
         history.append(train(model, data, recipe, masks[-1], seed=derive_seed(seed, "irp", i)).last)
-        scores = score(model, "snip", data.train.batches(512, generator(seed, "score", i)))
+        scores = score(model, "snip", data.train.batches(512, generator(seed, "score", i), limit=score_examples))
         alive = torch.cat([masks[-1][name].flatten() for name in scores])
         flat = torch.cat([s.flatten() for s in scores.values()]).masked_fill(~alive, -1.0)
         removed = round(len(flat) * (1 - final_density ** (i / iterations)))
@@ -92,6 +92,13 @@ def test_masks_and_accuracies_equal_those_of_a_plain_loop(run, tiny_digits):
     masks, accuracies = plain_irp(tiny_digits, **RUN)
     assert run.accuracies == accuracies
     assert all(same(dict(ours), dict(plain)) for ours, plain in zip(run.masks, masks, strict=True))
+
+
+def test_each_iteration_scores_on_examples_of_its_own(tiny_digits):
+    few = {**RUN, "score_examples": 20}
+    masks, _ = plain_irp(tiny_digits, **few)
+    survival = rewind_prune(fresh(), tiny_digits, **few)
+    assert all(same(dict(survival.masks(i)), dict(plain)) for i, plain in enumerate(masks, 1))
 
 
 def test_on_iteration_is_called_after_each(run):
@@ -177,6 +184,14 @@ def test_an_initial_gradient_that_is_not_finite_is_refused_before_any_training(t
         model[4].weight.fill_(3e38)
     with pytest.raises(AutosparseError, match=r"g_0 in mode 'eval' are not finite"):
         rewind_prune(model, tiny_digits, **RUN)
+
+
+def test_a_few_score_examples_are_those_that_the_seed_draws_first(tiny_digits):
+    model = fresh().eval()
+    [(x, y)] = tiny_digits.train.batches(512, generator(RUN["seed"], "score", 0), limit=20)
+    F.cross_entropy(model(x), y).backward()
+    survival = rewind_prune(fresh(), tiny_digits, score_examples=20, **RUN)
+    assert torch.allclose(survival.grad["1.weight"], model[1].weight.grad, rtol=1e-5, atol=1e-8)
 
 
 def test_score_examples_limits_what_the_gradient_sees(tiny_digits):

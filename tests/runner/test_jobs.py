@@ -90,6 +90,7 @@ def plan(streamed):
     return make_plan(parse_experiment(content, "streamed.yaml"))
 
 
+@pytest.mark.slow
 def test_a_streamed_cell_on_ray_equals_the_same_cell_here(plan, streamed, tmp_path, empty_store, monkeypatch):
     monkeypatch.setenv("AUTOSPARSE_LOADER_WORKERS", "2")
     settings = Settings(tmp_path / "results", empty_store(tmp_path))

@@ -200,7 +200,8 @@ def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monk
 
     pickles = trial.cloudpickle
     monkeypatch.setattr(trial, "cloudpickle", Refusing())
-    monkeypatch.setattr(stage, "DEATHS", 0)
+    for name in ("DEATHS", "DEATHS_ALONE"):
+        monkeypatch.setattr(stage, name, 0)
     plan = replace(cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=("absent_module",))
     outcome = run_plan(plan, settings, Talk())
     assert (outcome.failed, len(outcome.to_do)) == ([], 1)

@@ -197,6 +197,7 @@ def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     assert [int(count[0]) for count in counts] == [shard.rows for shard in files]
 
 
+@pytest.mark.slow
 def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path):
     pool = stream.ShardStream(settings(), tmp_path)
     with pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):

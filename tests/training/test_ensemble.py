@@ -40,6 +40,18 @@ class Convolutional(nn.Module):
         return self.classifier(self.features(x).relu().mean((2, 3)))
 
 
+class Tokens(nn.Module):
+    """A linear layer on a sequence: (batch, tokens, width)."""
+
+    def __init__(self):
+        super().__init__()
+        self.each = nn.Linear(8, 6)
+        self.head = nn.Linear(6, 10)
+
+    def forward(self, x):
+        return self.head(self.each(x.flatten(1, 2)).relu().mean(1))
+
+
 def lenet():
     return build_model("lenet-300-100", 10, (1, 8, 8))
 
@@ -94,7 +106,7 @@ def test_a_members_result_does_not_depend_on_its_company(tiny_digits):
     assert few == many[:2]
 
 
-@pytest.mark.parametrize("make", [Convolutional, Normed])
+@pytest.mark.parametrize("make", [Convolutional, Normed, Tokens])
 @pytest.mark.parametrize(("recipe", "noise"), [(RECIPE, 5e-3), (SGD, 1e-4)], ids=["adam", "momentum"])
 def test_other_networks_come_out_as_alone_within_noise(tiny_digits, make, recipe, noise):
     """Adam's first steps are as large for a gradient that is noise as for any other."""
@@ -176,6 +188,13 @@ class Centre(nn.Module):
         return x - x.mean(0)
 
 
+class OfEight(nn.Module):
+    """It knows the size of its batch."""
+
+    def forward(self, x):
+        return x.view(8, 10)
+
+
 class Shared(nn.Module):
     def __init__(self):
         super().__init__()
@@ -192,6 +211,7 @@ class Shared(nn.Module):
         (lambda: Wrapped(nn.Dropout(0.5)), "dropout"),
         (lambda: Wrapped(Noise()), "draws at random"),
         (lambda: Wrapped(Centre()), "mixes the examples"),
+        (lambda: Wrapped(OfEight()), "does not take a folded batch (shape '[8, 10]' is invalid"),
         (lambda: Wrapped(nn.LayerNorm(10)), "no stacked form of LayerNorm"),
         (lambda: Wrapped(nn.BatchNorm1d(10, momentum=None)), "cumulative"),
         (lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect")), "padding by reflect"),
@@ -203,6 +223,13 @@ def test_networks_that_cannot_be_stacked_are_told_apart(tiny_digits, make, reaso
     assert reason in why_not_together(packed, tiny_digits)
     with pytest.raises(AutosparseError, match=r"cannot be trained together: .*autosparse\.train"):
         train_together(packed, tiny_digits, RECIPE)
+
+
+def test_networks_whose_logits_are_no_numbers_may_go_together(tiny_digits):
+    packed = members(lenet, 2)
+    with torch.no_grad():
+        packed[0].model.fc1.bias.fill_(torch.nan)
+    assert why_not_together(packed, tiny_digits) is None
 
 
 def test_different_architectures_are_refused(tiny_digits):
