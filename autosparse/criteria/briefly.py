@@ -1,0 +1,61 @@
+"""A few steps of training from where a network is, and back."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria import Batches, Loss
+from autosparse.criteria.mode import TRAIN, in_mode
+from autosparse.criteria.rounds import in_turn, rewinding
+from autosparse.errors import AutosparseError
+from autosparse.masks import Masks
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How a network is trained for a few steps: SGD, in training mode."""
+
+    count: int
+    lr: float = 0.1
+    momentum: float = 0.9
+    batch_size: int = 128
+
+
+@contextlib.contextmanager
+def briefly_trained(
+    model: nn.Module, masks: Masks, pieces: Iterator[tuple[Tensor, Tensor]], steps: Steps, loss: Loss
+) -> Iterator[None]:
+    """Train ``model`` for the block; after it, every parameter and buffer is back, bit for bit.
+
+    Each step takes the next of ``pieces``. What ``masks`` prune is 0 after every step. Within the block the model is
+    in the mode in which it was before.
+
+    :raises AutosparseError: if the training diverges.
+    """
+    with rewinding(model):
+        value = torch.zeros(())
+        with in_mode(model, TRAIN):
+            optimizer = torch.optim.SGD(model.parameters(), lr=steps.lr, momentum=steps.momentum)
+            held = masks.hold(model, optimizer)
+            for x, y in islice(pieces, steps.count):
+                optimizer.zero_grad(set_to_none=True)
+                value = loss(model(x), y)
+                value.backward()
+                optimizer.step()
+            held.remove()
+        if not value.isfinite():  # once at the end: what is no number stays none
+            raise AutosparseError(
+                f"the {steps.count} steps of training diverge: the loss becomes {value.item()} "
+                f"(lr {steps.lr:g}, momentum {steps.momentum:g}); take a smaller lr"
+            )
+        yield
+
+
+def in_pieces(batches: Batches, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut the batches into pieces of at most ``size`` examples; after the last one, begin again with the first."""
+    for x, y in in_turn(batches):
+        yield from zip(x.split(size), y.split(size), strict=True)
