@@ -16,7 +16,7 @@ from autosparse.masks import prunable
 MODES = {
     "snip": "eval", "snip-it": "eval", "snip-iter": "eval", "synflow": "eval",
     "grasp": "train", "grasp-mb": "train", "snip-mb": "train", "force": "train", "iter-snip": "train",
-    "prospr": "train", "prospr-first-order": "train", "prospr-structured": "train",
+    "early": "train", "prospr": "train", "prospr-first-order": "train", "prospr-structured": "train",
     "snip-structured": "train", "3sp": "train", "3sp-reinit": "train", "3sp-rescale": "train",
 }  # fmt: skip
 """What the code of each paper's authors does."""
@@ -25,7 +25,7 @@ LEARNS_FROM_DATA = sorted(set(MODES) - {"synflow"})
 
 
 def options_of(name):
-    given = {"sparsity": 0.5, "training": PlainTraining(), "rounds": 2, "steps": 2}
+    given = {"sparsity": 0.5, "training": PlainTraining(), "rounds": 2, "steps": 2, "by": "snip"}
     return {option: value for option, value in given.items() if option in CRITERIA[name].options}
 
 

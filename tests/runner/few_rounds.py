@@ -2,6 +2,7 @@
 
 FEW = {
     "force": {"rounds": 2},
+    "early": {"rounds": 2, "steps": 2},
     "iter-snip": {"rounds": 2},
     "prospr-first-order": {"steps": 2},
     "synflow": {"rounds": 5},

@@ -19,6 +19,7 @@ NETWORKS = ("narrow_models:resnet20", "narrow_models:vgg16")
 RANDOM = ("random", "random-structured")
 FEW = {
     "force": {"rounds": 5},
+    "early": {"rounds": 5},
     "iter-snip": {"rounds": 5},
     "prospr-first-order": {"steps": 5},
     "lth": {"rounds": 2},
