@@ -187,10 +187,20 @@ def test_what_made_a_result_is_kept_until_the_result_is_another(store, cell, mon
     assert store.made(cell).data == "bb"
 
 
-def test_a_folder_that_does_not_answer_is_unreachable_and_not_empty(store, cell, monkeypatch):
-    def hangs(self, name):
-        raise OSError(errno.EIO, "Input/output error")
+def fails(*_):
+    raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(type(store.place), "within", hangs)
+
+@pytest.mark.parametrize(
+    ("broken", "ask"),
+    [
+        ("within", lambda store, cell: store.finished([cell])),
+        ("read", lambda store, cell: store.record(cell)),
+        ("read", lambda store, cell: store.identity),
+    ],
+    ids=["list", "record", "identity"],
+)
+def test_a_folder_that_does_not_answer_is_unreachable_and_not_empty(store, cell, monkeypatch, broken, ask):
+    monkeypatch.setattr(type(store.place), broken, fails)
     with pytest.raises(Unreachable, match=r"cannot read .*: Input/output error; make it readable, or choose another"):
-        store.finished([cell])
+        ask(store, cell)
