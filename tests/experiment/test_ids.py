@@ -1,6 +1,7 @@
 """Ids: the same for what means the same, and the same in every version."""
 
 import pytest
+from pydantic import ValidationError
 
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
@@ -63,3 +64,31 @@ def test_a_negative_zero_in_a_file_is_no_cell_of_its_own():
 )
 def test_ids_are_those_of_version_0_1_0(task, known):
     assert task.id == known
+
+
+@pytest.mark.parametrize(
+    ("given", "accepted"),
+    [
+        ({"iterations": 1}, True), ({"iterations": 0}, False),
+        ({"final_density": 1.0}, True), ({"final_density": 1e-9}, True),
+        ({"final_density": 0.0}, False), ({"final_density": -0.5}, False), ({"final_density": 1.1}, False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_an_irp_run_has_an_iteration_at_least_and_leaves_something(given, accepted):
+    if accepted:
+        IrpTask(**NETWORK, **given)
+    else:
+        with pytest.raises(ValidationError):
+            IrpTask(**NETWORK, **given)
+
+
+def test_what_a_task_means_cannot_be_changed():
+    cell = Cell(**CELL, sparsity=0.5)
+    with pytest.raises(ValidationError, match="frozen"):
+        cell.sparsity = 0.9
+
+
+def test_the_sparsity_of_a_level_has_twelve_digits():
+    irp = IrpTask(**NETWORK, iterations=3, final_density=0.1)
+    assert [irp.sparsity_at(level) for level in range(4)] == [0.0, 0.535841116639, 0.784556530997, 0.9]
