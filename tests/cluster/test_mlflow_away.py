@@ -56,7 +56,7 @@ def test_a_server_that_is_away_for_a_minute_of_a_grid_costs_nothing(tmp_path):
         code, _, err = ended(process)
         back.join()
         assert code == 0, err
-        assert "what has finished is kept" in err
+        assert "finished work is safe in the results folder" in err
         work.assert_each_once()
 
 
