@@ -263,6 +263,7 @@ def test_an_unreachable_tracking_server_is_told_of_before_anything_starts(settin
     assert not list(settings.storage.rglob("*.json"))
 
 
+@pytest.mark.slow
 def test_precision_reaches_the_workers_and_is_recorded_but_is_no_part_of_the_id(settings):
     plan = cells_only("one", methods=["dense"], seeds=[0])
     run_plan(plan, replace(settings, execution=Execution("bfloat16")), Talk())
