@@ -108,7 +108,7 @@ class Havoc:
         self.driver: subprocess.Popen[bytes] | None = None
         self.whole: set[str] = set()
         self.steps: dict[str, int] = {}
-        self.drivers = self.apart = 0
+        self.drivers = 0
         self.restarting: threading.Timer | None = None
         self.stopped: list[int] = []
 
@@ -276,16 +276,14 @@ class Havoc:
         return left
 
     def _folder_apart(self) -> Path:
-        self.apart += 1
-        return self.folder / "apart" / str(self.apart)
+        """A folder for a run beside the grid. It takes a minute, for which the grid is held up."""
+        self.pace.write_text(HALTING)
+        return self.folder / "apart" / str(time.monotonic_ns())
 
     def _kill_in_migration(self) -> int:
-        self.pace.write_text(HALTING)
-        where = self._folder_apart(), self.cluster.environment
-        return kill_in_migration(*where, self.cluster.address, self.dice)
+        return kill_in_migration(self._folder_apart(), self.cluster.environment, self.cluster.address, self.dice)
 
     def _change_data(self) -> int:
-        self.pace.write_text(HALTING)
         return change_data(self._folder_apart(), self.cluster.environment, self.dice)
 
     def _kill_node(self) -> int:

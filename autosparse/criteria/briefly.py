@@ -40,14 +40,13 @@ def briefly_trained(
         value = torch.zeros(())
         with in_mode(model, TRAIN):
             optimizer = torch.optim.SGD(model.parameters(), lr=steps.lr, momentum=steps.momentum)
-            held = masks.hold(model, optimizer)
+            masks.hold(model, optimizer)  # for as long as this optimiser lives
             for x, y in islice(pieces, steps.count):
                 optimizer.zero_grad(set_to_none=True)
                 value = loss(model(x), y)
                 value.backward()
                 optimizer.step()
-            held.remove()
-        if not value.isfinite():  # once at the end: what is no number stays none
+        if not value.isfinite():  # asked once, at the end: a loss that is NaN stays NaN
             raise AutosparseError(
                 f"the {steps.count} steps of training diverge: the loss becomes {value.item()} "
                 f"(lr {steps.lr:g}, momentum {steps.momentum:g}); take a smaller lr"

@@ -7,9 +7,10 @@ from torch import nn
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.briefly import Steps, briefly_trained, in_pieces
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
+from autosparse.criteria.magnitude import magnitude
 from autosparse.criteria.options import AtLeastOne, Count, Momentum, OneOf, Positive, Sparsity
 from autosparse.criteria.rounds import geometric_sparsities, in_turn, prune_in_rounds, weights_of
-from autosparse.masks import Masks, Scores, prunable
+from autosparse.masks import Masks, Scores
 
 By = Annotated[str, OneOf(("magnitude", "snip", "rewound-snip"))]
 """|theta_k|, |theta_k g_k| or |theta_0 g_k|."""
@@ -45,16 +46,14 @@ def early(
     """
     brief = Steps(steps, lr, momentum, batch_size)
     pieces, whole = in_pieces(batches, batch_size), in_turn(batches)
-    prunable_or_fail(model)
+    trained = prunable_or_fail(model)
+    weights = weights_of(model) if by == "rewound-snip" else trained
 
     def score_round(_: int, masks: Masks) -> Scores:
-        initial = weights_of(model)
         with briefly_trained(model, masks, pieces, brief, loss):
-            trained = weights_of(model)
             if by == "magnitude":
-                return {name: weight.abs() for name, weight in trained.items()}
-            weights = trained if by == "snip" else initial
+                return magnitude(model, batches, loss)
             gradient = mean_gradient(model, [next(whole)], loss)
-            return {name: (weights[name] * gradient[name]).abs() for name in prunable(model)}
+            return {name: (weights[name].detach() * g).abs() for name, g in gradient.items()}
 
     return prune_in_rounds(model, geometric_sparsities(sparsity, rounds), score_round)

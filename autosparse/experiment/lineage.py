@@ -18,7 +18,7 @@ from autosparse.files import content_id
 
 Record = Mapping[str, Any]
 Read = Callable[[str, str], Record | None]
-"""Returns the record of a kind and an id, or None if there is none."""
+"""Takes a kind and an id, and gives their record, or None if there is none."""
 
 
 def inputs_of(task: Task) -> Iterator[tuple[str, str]]:

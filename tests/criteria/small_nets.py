@@ -82,6 +82,16 @@ def sgd_step(model, masks, x, y, lr=0.3):
                 parameter *= masks[name]
 
 
+def highest(saliency, masks, sparsity):
+    """Those that stay by a stable sort: the highest among what ``masks`` keep, to ``sparsity`` over the network."""
+    flat = torch.cat([saliency[name].flatten() for name in masks])
+    flat[~torch.cat([mask.flatten() for mask in masks.values()])] = -1
+    alive = torch.zeros_like(flat, dtype=torch.bool)
+    alive[flat.argsort(descending=True, stable=True)[: len(flat) - round(len(flat) * sparsity)]] = True
+    pieces = alive.split([mask.numel() for mask in masks.values()])
+    return {name: piece.view_as(mask) for (name, mask), piece in zip(masks.items(), pieces, strict=True)}
+
+
 def loss_after_training(model, batches, steps, lr, momentum):
     """Train by torch's own optimiser and return the loss on the next batch."""
     model = copy.deepcopy(model)

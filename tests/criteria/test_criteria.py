@@ -143,7 +143,7 @@ def test_listing_has_a_line_and_a_paper_for_each(name):
     assert CRITERIA[name].paper
 
 
-def test_of_a_plugin_that_is_not_imported_nothing_is_known(model, batches):
+def test_nothing_is_known_of_a_criterion_whose_plugin_is_not_imported(model, batches):
     with withholding() as withheld:
         withheld.plugins.add("theirs")
         stands = CRITERIA["brought-by-theirs"]

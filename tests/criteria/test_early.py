@@ -6,7 +6,7 @@ from itertools import cycle, islice
 import pytest
 import torch
 import torch.nn.functional as F
-from small_nets import NETS, data, make
+from small_nets import NETS, data, highest, make
 
 from autosparse.criteria import prune, score
 from autosparse.errors import AutosparseError
@@ -42,13 +42,7 @@ def by_hand(start, batches, sparsity, rounds, steps, size, by):
                 name: (of.get_parameter(name).detach() * masks[name] * g).abs()
                 for name, g in zip(names, gradients, strict=True)
             }
-        flat = torch.cat([saliency[name].flatten() for name in names])
-        flat[~torch.cat([masks[name].flatten() for name in names])] = -1
-        target = sparsity if i == rounds - 1 else 1 - (1 - sparsity) ** ((i + 1) / rounds)
-        alive = torch.zeros_like(flat, dtype=torch.bool)
-        alive[flat.argsort(descending=True, stable=True)[: len(flat) - round(len(flat) * target)]] = True
-        pieces_of_mask = alive.split([masks[name].numel() for name in names])
-        masks = {name: piece.view_as(masks[name]) for name, piece in zip(names, pieces_of_mask, strict=True)}
+        masks = highest(saliency, masks, sparsity if i == rounds - 1 else 1 - (1 - sparsity) ** ((i + 1) / rounds))
     return Masks(masks)
 
 

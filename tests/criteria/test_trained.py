@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from small_nets import NETS, PlainTraining, data, make, sgd_step
+from small_nets import NETS, PlainTraining, data, highest, make, sgd_step
 
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.errors import AutosparseError
@@ -25,14 +25,8 @@ def by_hand(start, first_step, rounds, sparsity, saliency):
                 network.get_parameter(name).mul_(masks[name])
         for x, y in (data(seed=10 + i))[first_step:]:
             sgd_step(network, masks, x, y)
-        flat = torch.cat([saliency(network)[name].flatten() for name in names])
-        flat[~torch.cat([masks[name].flatten() for name in names])] = -1
         target = sparsity if i == rounds - 1 else 1 - (1 - sparsity) ** ((i + 1) / rounds)
-        keep = len(flat) - round(len(flat) * target)
-        alive = torch.zeros_like(flat, dtype=torch.bool)
-        alive[flat.argsort(descending=True, stable=True)[:keep]] = True
-        pieces = alive.split([masks[name].numel() for name in names])
-        masks = {name: piece.view_as(masks[name]) for name, piece in zip(names, pieces, strict=True)}
+        masks = highest(saliency(network), masks, target)
     return Masks(masks)
 
 

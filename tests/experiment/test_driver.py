@@ -22,7 +22,7 @@ def bucket(s3, monkeypatch, request):
 
 
 def take_over(bucket, heard=lambda: False):
-    """Beat as a successor does until the first driver has heard: a beat of its own may be on its way."""
+    """Beat like a successor until the first driver notices, whose own beat may overwrite one of these."""
     deadline = time.monotonic() + 60
     while not heard() and time.monotonic() < deadline:
         bucket.write(LEASE, b'{"token": "successor", "host": "there", "pid": 1}')
