@@ -33,6 +33,7 @@ def test_the_module_is_short():
     assert len([line for line in MODULE.splitlines() if line.strip()]) < 30
 
 
+@pytest.mark.slow
 def test_its_members_are_run_by_workers(tmp_path):
     (tmp_path / "my_module.py").write_text(MODULE)
     (tmp_path / "mine.yaml").write_text(EXPERIMENT)

@@ -101,6 +101,7 @@ def test_several_survival_datasets_are_joined():
     assert scorer.provenance["rows"] == 7000
 
 
+@pytest.mark.slow
 def test_the_papers_resnet18_backbone_fits_and_scores():
     data = synthetic(rows=200)
     scorer = fit_scorer(data, backbone="resnet18", epochs=1, batch_size=64, lr=1e-3)

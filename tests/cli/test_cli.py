@@ -1,9 +1,12 @@
 """The command line as people use it: output, exit codes, one clear line for each mistake."""
 
+import contextlib
+import io
 import json
 import sys
 
 import pytest
+import yaml
 
 from autosparse.cli import main
 
@@ -47,15 +50,40 @@ def cli(folder, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def finished(folder, ray_running):
-    """The tiny experiment, run once for the module through the command line."""
-    (folder / "tiny.yaml").write_text(EXPERIMENT)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as ended:
+def demo(folder, ray_running):
+    """What the demo tells on stdout and stderr: the same file with fewer rounds, seeds and sparsities, run once."""
+    from autosparse.cli import demo
+
+    content = yaml.safe_load(demo.demo_file().read_text())
+    content["irp"]["snip"] |= {"iterations": 2, "recipe": {"epochs": 2}}
+    content["grid"] |= {"sparsities": [0.9], "seeds": [0, 1], "recipe": {"epochs": 2}}
+    (folder / "demo.yaml").write_text(yaml.safe_dump(content))
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(io.StringIO()) as out,
+        contextlib.redirect_stderr(io.StringIO()) as err,
+        pytest.raises(SystemExit) as ended,
+    ):
         patch.chdir(folder)
-        patch.setattr(sys, "argv", ["autosparse", "run", "tiny.yaml"])
+        patch.setattr(demo, "demo_file", lambda: folder / "demo.yaml")
+        patch.setattr(sys, "argv", ["autosparse", "demo"])
         main()
-    assert ended.value.code == 0
-    return folder / "tiny.yaml"
+    assert ended.value.code in (0, None)
+    return out.getvalue(), err.getvalue()
+
+
+def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(demo, folder):
+    out, err = demo
+    for told in ("iterative rewind pruning: 2 runs", "fitting scorers: 1 fit", "training the grid: 12 cells"):
+        assert told in err
+    for command in (
+        "mlflow ui --backend-store-uri",
+        "autosparse best --experiment demo",
+        "autosparse run experiments/",
+    ):
+        assert command in out
+    page = (folder / "report" / "index.html").read_text()
+    assert all(method in page for method in ("random", "magnitude", "snip", "grasp", "autos"))
 
 
 def test_dry_run_counts_what_is_done_and_writes_nothing(cli, tmp_path, monkeypatch):
@@ -66,23 +94,27 @@ def test_dry_run_counts_what_is_done_and_writes_nothing(cli, tmp_path, monkeypat
     assert not (tmp_path / "nothing").exists()
 
 
-def test_run_is_resumed_by_the_same_command_and_says_so_in_json(cli, finished):
-    code, out, _ = cli("run", finished, "--json")
+def test_what_is_finished_is_found_by_the_same_command_in_words_and_in_json(cli, demo):
+    code, out, err = cli("run", "demo.yaml")
     assert code == 0
-    assert json.loads(out) == {"experiment": "tiny", "found": 8, "done": 0, "failed": []}
+    assert "0 done, 15 found finished" in err
+    assert "starting Ray" not in err
+    code, out, _ = cli("run", "demo.yaml", "--json")
+    assert code == 0
+    assert json.loads(out) == {"experiment": "demo", "found": 15, "done": 0, "failed": []}
 
 
-def test_best_prints_only_json_on_stdout(cli, finished):
-    code, out, _ = cli("best", "--experiment", "tiny", "--sparsity", "0.9", "--json")
+def test_best_prints_only_json_on_stdout(cli, demo):
+    code, out, _ = cli("best", "--experiment", "demo", "--sparsity", "0.9", "--json")
     rows = json.loads(out)
     assert code == 0
-    assert {row["method"] for row in rows} == {"magnitude", "autos"}
+    assert {"random", "magnitude", "snip", "autos"} <= {row["method"] for row in rows}
     assert all(row["n"] == 2 for row in rows)
-    assert rows[0]["mean"] >= rows[1]["mean"]
+    assert rows == sorted(rows, key=lambda row: -row["mean"])
 
 
-def test_report_writes_the_page_and_prints_its_path(cli, finished, folder):
-    code, out, _ = cli("report", "tiny")
+def test_report_writes_the_page_and_prints_its_path(cli, demo, folder):
+    code, out, _ = cli("report", "demo")
     assert code == 0
     assert out.strip() == "report/index.html"
     assert "autos" in (folder / "report" / "index.html").read_text()

@@ -122,3 +122,18 @@ def test_places_in_a_kernel_are_drawn_in_proportion_to_the_paths_through_them():
     paths = torch.tensor([3.0, 1.0], dtype=torch.float64).expand(4000, 1, 2)
     mask = layer_mask(paths, 1, 4000, 0.1, 1.0, generator(0))
     assert mask[:, 0, 0].float().mean() == pytest.approx(0.75, abs=0.03)  # 4 standard deviations
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_what_no_path_reaches_is_kept_only_once_all_else_is(alpha):
+    paths = torch.tensor([[[2.0, 0.0], [0.0, 0.0], [1.0, 1.0]]], dtype=torch.float64)
+    alive = (paths > 0).squeeze(0)
+    for budget in range(1, 7):
+        mask = layer_mask(paths, 1, budget, alpha, 1.0, generator(budget))[0]
+        assert int(mask.sum()) == budget
+        assert (mask & alive).sum() == min(budget, 3)
+
+
+def test_a_node_is_worth_the_mean_of_the_paths_through_those_of_its_places_that_are_reached():
+    paths = torch.tensor([[[3.0, 0.0], [2.0, 2.0]]], dtype=torch.float64)
+    assert layer_mask(paths, 1, 1, 0.0, 0.0, generator(0)).tolist() == [[[True, False], [False, False]]]

@@ -68,6 +68,13 @@ def test_ltr_lets_the_pruned_network_go_on_from_the_early_step():
     assert training.then == ("go on", 2)
 
 
+@pytest.mark.parametrize(("rewind", "step"), [(0.01, 1), (0.25, 1), (0.26, 2), (0.75, 3), (0.99, 3)])
+def test_the_early_step_is_a_share_of_all_rounded_up_and_at_most_the_last(rewind, step):
+    training = PlainTraining()
+    prune(make("linear"), "ltr", 0.7, training=training, rounds=1, rewind=rewind)
+    assert training.runs == [(None, 0, step), (0, step, None)]
+
+
 def test_ltr_that_rewinds_to_the_start_is_lth():
     ltr, lth = (
         prune(make("conv"), name, 0.8, training=PlainTraining(), rounds=2, **options)

@@ -14,6 +14,8 @@ from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan
 from autosparse.runner.settings import Settings
 from autosparse.runner.tally import Tally
+from autosparse.tracking.client import connect
+from autosparse.tracking.pages import all_runs
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.timeout(600)]
 
@@ -66,6 +68,10 @@ def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, m
     assert "has given no sign of life for 2" in warning
     assert "its worker is ended, and its work is tried again (AUTOSPARSE_PATIENCE says how long to wait)" in warning
     assert gone(stopped[0])
+    client = connect(settings.tracking_uri)
+    runs = all_runs(client, client.get_experiment_by_name("hung").experiment_id)
+    cells = [run.data.tags["cell_id"] for run in runs if "cell_id" in run.data.tags]
+    assert sorted(cells) == sorted(planned.task.id for planned in plan.cells)
 
 
 @pytest.mark.slow
@@ -104,17 +110,20 @@ def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settin
     assert capsys.readouterr().err.count("its worker is ended") == 1
 
 
-class StopsItsReader:
-    """Where a process other than the driver takes it in for the first time, it is stopped."""
+def stops_its_reader(marker):
+    """An object that stops the first process, other than this one, that unpickles it."""
 
-    def __init__(self, marker):
-        self.marker, self.driver = marker, os.getpid()
+    class StopsItsReader:  # in here, so that it is pickled by value: workers cannot import this module
+        def __init__(self):
+            self.marker, self.driver = marker, os.getpid()
 
-    def __setstate__(self, state):
-        self.__dict__.update(state)
-        if os.getpid() != self.driver and not self.marker.exists():
-            self.marker.write_text(str(os.getpid()))
-            os.kill(os.getpid(), signal.SIGSTOP)
+        def __setstate__(self, state):
+            self.__dict__.update(state)
+            if os.getpid() != self.driver and not self.marker.exists():
+                self.marker.write_text(str(os.getpid()))
+                os.kill(os.getpid(), signal.SIGSTOP)
+
+    return StopsItsReader()
 
 
 @pytest.mark.slow
@@ -122,7 +131,7 @@ def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypa
     from autosparse.runner import hang, stage
 
     monkeypatch.setattr(hang, "STARTS", 90.0)
-    stops, run_job = StopsItsReader(tmp_path / "stopped"), stage.run_job
+    stops, run_job = stops_its_reader(tmp_path / "stopped"), stage.run_job
 
     def run_after(config, shared):
         assert stops.marker.exists()

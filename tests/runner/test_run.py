@@ -150,6 +150,7 @@ def mixed():
     return Plan("mixed", cells=bad.cells + cells_only("mixed", **grid).cells)
 
 
+@pytest.mark.slow
 def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypatch, capsys):
     plan = cells_only("killed", methods=["random"], seeds=list(range(12)), sparsities=[0.5, 0.8])
     killed = []
@@ -170,6 +171,7 @@ def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypa
     assert capsys.readouterr().out == ""  # which is for results: Ray itself would tell of the death there
 
 
+@pytest.mark.slow
 def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch):
     from autosparse.runner import silence, stage
 
@@ -188,6 +190,7 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
     assert (outcome.done, outcome.failed, len(rounds)) == (1, [], 2)
 
 
+@pytest.mark.slow
 def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monkeypatch, capsys):
     from ray.tune.experiment import trial
 

@@ -64,7 +64,12 @@ def settings(**given):
 
 @pytest.mark.parametrize(
     ("name", "costly", "actors"),
-    [("mlp", False, True), ("mlp", False, False), ("conditional-mean", False, False), ("mlp", True, False)],
+    [
+        pytest.param("mlp", False, True, marks=pytest.mark.slow),
+        ("mlp", False, False),
+        ("conditional-mean", False, False),
+        ("mlp", True, False),
+    ],
 )
 def test_streamed_masks_are_those_of_the_model_in_memory(
     stream, network, features, tmp_path, monkeypatch, caplog, name, costly, actors
