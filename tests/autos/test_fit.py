@@ -120,6 +120,12 @@ def test_unknown_names_suggest_the_nearest(arguments, named):
         fit_scorer(synthetic(rows=2000), **arguments)
 
 
+@pytest.mark.parametrize("inputs", [(), ("param", "param"), ("param", "grad", "param")])
+def test_inputs_are_one_or_both_each_once(inputs):
+    with pytest.raises(AutosparseError, match="scorer inputs must be one or both of param, grad, each once"):
+        fit_scorer(synthetic(rows=2000), inputs=inputs)
+
+
 def test_no_survival_data_is_refused():
     with pytest.raises(AutosparseError, match="no survival dataset"):
         fit_scorer([])

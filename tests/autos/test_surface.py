@@ -116,6 +116,13 @@ def test_the_certificate_of_exact_scores_finds_nothing():
     assert (found.max_error, found.iou) == (0.0, {str(ROWS // 10): 1.0})
 
 
+def test_the_certificate_tells_what_is_upside_down():
+    columns = heavy_tailed(2)
+    found = certify(bowl, columns, -bowl(columns), [ROWS // 10])
+    assert found.spearman == pytest.approx(-1.0, abs=1e-3)
+    assert found.iou[str(ROWS // 10)] < 0.01
+
+
 def test_refining_further_asks_only_about_new_points():
     columns, asked = list(torch.randn(2, ROWS, generator=torch.Generator().manual_seed(0))), []
 
@@ -171,8 +178,17 @@ def features_of(columns):
 
 def test_a_costly_scorer_is_asked_about_few_weights_and_keeps_its_promise(costly_mlp):
     features = features_of(heavy_tailed(2))
-    verdict, exact = predict_all(costly_mlp, features), costly_mlp.predict(features)
-    assert verdict.evaluations < ROWS / 2
+    asked, predictor = [], costly_mlp.predictor
+
+    def counting(*given):
+        ask = predictor(*given)
+        return lambda columns: asked.append(len(columns[0])) or ask(columns)
+
+    costly_mlp.predictor = counting
+    verdict = predict_all(costly_mlp, features)
+    assert verdict.evaluations == sum(asked) < ROWS / 2
+    costly_mlp.predictor = predictor
+    exact = costly_mlp.predict(features)
     assert min(verdict.certificate.iou.values()) >= PROMISE
     for sparsity in (0.9, 0.95, 0.98, 0.99):
         assert iou(verdict.scores, exact, round(ROWS * (1 - sparsity))) > 0.98
