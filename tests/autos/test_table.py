@@ -60,3 +60,18 @@ def test_addresses_give_bit_for_bit_what_bisection_gives(monkeypatch):
         monkeypatch.setattr(table, "MANY", many)
         found.append(Table(values, nodes)(columns))
     assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("rows", [500, table.SAMPLE + 3])
+def test_nodes_are_spread_from_the_least_to_the_greatest_value_and_all_differ(rows):
+    column = torch.linspace(-1, 1, rows)
+    column[rows // 2 + 1], column[rows // 3 + 1] = 7.0, -9.0  # with many rows, neither is in the sample
+    nodes = table.spread(column, 65, tail=0.01)
+    assert (nodes[0], nodes[-1]) == (-9.0, 7.0)
+    assert (nodes.diff() > 0).all()
+
+
+def test_doubles_have_no_addresses_and_are_found_all_the_same(monkeypatch):
+    monkeypatch.setattr(table, "MANY", 1)
+    nodes, column = torch.arange(5.0, dtype=torch.float64), torch.tensor([-1.0, 0.5, 2.0, 9.0], dtype=torch.float64)
+    assert node_below(column, nodes).tolist() == [0, 0, 2, 3]
