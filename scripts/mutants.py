@@ -27,6 +27,8 @@ from mutation.targets import NAMES, REPOSITORY, target
 
 SAMPLE, FURTHER = 25, 3
 """Mutants of a module, unless told otherwise, and of each further file of a package."""
+QUICK = 0.01
+"""Seconds of processor."""
 
 
 def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
@@ -95,11 +97,15 @@ def _require_life(unchanged: Mutant, tests: list[str], known: dict[str, Any]) ->
 
 
 def _tests(known: dict[str, Any], path: Path, lines: range | None) -> list[str]:
-    """The tests that run one of these lines (None: any of the file), those first that take the least time."""
+    """The tests that run one of these lines, those first that take the least time.
+
+    None: what runs as the file is imported. Then it is the tests that run any line of the file, and all quick ones: a
+    default, say, shows in a signature, and nobody has to call the function for it.
+    """
     found = []
     for test, by_file in known["lines"].items():
-        ran = by_file.get(str(path))
-        if ran and (lines is None or any(line in lines for line in ran)):
+        ran = by_file.get(str(path), ())
+        if any(line in lines for line in ran) if lines is not None else ran or known["seconds"][test] < QUICK:
             found.append(test)
     return sorted(found, key=lambda test: known["seconds"][test])
 

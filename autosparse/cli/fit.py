@@ -20,7 +20,7 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the scorer.")],
     backbone: Annotated[
-        str, typer.Option(help="mlp, conditional-mean (no network), or the paper's resnet18 and vgg19 (for a GPU).")
+        str, typer.Option(help="mlp; conditional-mean or trees, at once; or the paper's resnet18 and vgg19, for a GPU.")
     ] = "mlp",
     inputs: Annotated[str, typer.Option(help="Of param and grad, comma-separated.")] = "param,grad",
     epochs: Annotated[int, typer.Option(help="Passes over the rows; like the next two, for networks.")] = 10,
