@@ -27,7 +27,7 @@ from mutation.targets import NAMES, REPOSITORY, target
 
 SAMPLE, FURTHER = 25, 3
 """Mutants of a module, unless told otherwise, and of each further file of a package."""
-QUICK = 0.01
+QUICK = 0.1
 """Seconds of processor."""
 
 
