@@ -1,4 +1,4 @@
-"""``autosparse list``: the models, data sets, criteria and experiments at hand."""
+"""``autosparse list``: the models, data sets, criteria, features and experiments at hand."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -17,6 +17,7 @@ class What(StrEnum):
     models = "models"
     datasets = "datasets"
     criteria = "criteria"
+    features = "features"
     experiments = "experiments"
 
 
@@ -26,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(what: Annotated[What, typer.Argument(help="What to list.")], as_json: common.Json = False) -> None:
-    """List models, datasets, criteria, or the experiment files in ./experiments."""
+    """List models, datasets, criteria, features of formulas, or the experiment files in ./experiments."""
     rows = _LISTINGS[what]()
     if rows or as_json:
         common.listing(rows, "", as_json)
@@ -72,6 +73,13 @@ def _criteria() -> list[dict[str, Any]]:
     ]
 
 
+def _features() -> list[dict[str, Any]]:
+    from autosparse.criteria.features import FEATURES
+
+    features = [FEATURES[name] for name in FEATURES]
+    return [{"name": f.name, "summary": f.summary, "needs": sorted(f.needs)} for f in features]
+
+
 def _experiments() -> list[dict[str, Any]]:
     from autosparse.errors import AutosparseError
     from autosparse.experiment.load import load_experiment
@@ -94,5 +102,6 @@ _LISTINGS: dict[What, Callable[[], list[dict[str, Any]]]] = {
     What.models: _models,
     What.datasets: _datasets,
     What.criteria: _criteria,
+    What.features: _features,
     What.experiments: _experiments,
 }

@@ -155,7 +155,7 @@ def test_irp_then_fit_then_score(cli, folder):
     assert Masks.load(folder / "streamed" / "masks.safetensors").kept == 5020
 
 
-@pytest.mark.parametrize("what", ["models", "datasets", "criteria", "experiments"])
+@pytest.mark.parametrize("what", ["models", "datasets", "criteria", "features", "experiments"])
 def test_listings_are_json_on_demand(cli, what):
     code, out, _ = cli("list", what, "--json")
     assert code == 0

@@ -16,6 +16,10 @@ DEFAULTS = {
     "early": {
         "rounds": 10, "steps": 10, "by": "magnitude", "lr": 0.1, "momentum": 0.9, "batch_size": 128, "mode": "train",
     },
+    "formula": {
+        "expression": "log_product", "rounds": 1, "steps": 0, "lr": 0.1, "momentum": 0.9, "batch_size": 128,
+        "mode": "eval",
+    },
     "force": {"rounds": 60, "mode": "train"},
     "grasp": {"temperature": 1.0, "mode": "train"},
     "grasp-mb": {"temperature": 1.0, "mode": "train"},

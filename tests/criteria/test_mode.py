@@ -15,6 +15,7 @@ from autosparse.masks import prunable
 
 MODES = {
     "snip": "eval", "snip-it": "eval", "snip-iter": "eval", "synflow": "eval",
+    "formula": "eval",
     "grasp": "train", "grasp-mb": "train", "snip-mb": "train", "force": "train", "iter-snip": "train",
     "early": "train", "prospr": "train", "prospr-first-order": "train", "prospr-structured": "train",
     "snip-structured": "train", "3sp": "train", "3sp-reinit": "train", "3sp-rescale": "train",

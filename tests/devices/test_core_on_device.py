@@ -10,6 +10,7 @@ from torch import nn
 
 from autosparse.autos import fit_scorer
 from autosparse.criteria import CRITERIA, prune, score
+from autosparse.criteria.features import FEATURES
 from autosparse.irp import rewind_prune
 from autosparse.masks import Masks
 from autosparse.models import build_model, kaiming_normal_
@@ -75,6 +76,18 @@ def test_a_criterion_prunes_there_as_it_does_on_the_cpu(device, tiny_digits, sur
     assert found.kept == expected.kept
     same = sum(int((found[n].cpu() == mask).sum()) for n, mask in expected.items())
     assert same >= 0.99 * expected.total  # float noise may swap weights of nearly the same score
+
+
+@pytest.mark.parametrize("name", list(FEATURES))
+def test_a_feature_is_there_what_it_is_on_the_cpu(device, tiny_digits, name):
+    def scores(where):
+        batches = list(tiny_digits.to(where).scoring_batches(generator("score"), limit=64))
+        brief = {"steps": 2, "batch_size": 16, "rounds": 1, "sparsity": 0.0}
+        return score(network(where), "formula", batches, expression=f"{name} + 1e-3 * param", **brief)
+
+    found = scores(HERE)
+    assert all(own.device.type == HERE for own in found.values())
+    assert_close(found, scores("cpu"), rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["random", "snip", "grasp"])

@@ -1,0 +1,154 @@
+"""A network at initialisation, masked so far: what features are made of."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autosparse.criteria import CRITERIA, score
+from autosparse.criteria.briefly import Steps, briefly_trained
+from autosparse.criteria.features.layout import Layout, layouts
+from autosparse.criteria.features.units import Units, units_of
+from autosparse.criteria.gradients import mean_gradient
+from autosparse.criteria.mode import EVAL, TRAIN, in_mode
+from autosparse.criteria.types import Batches, Loss
+from autosparse.devices import full_float32
+from autosparse.errors import AutosparseError
+from autosparse.masks import Masks
+from autosparse.weights import prunable
+
+LEAST = 1e-6
+"""Logarithms are of at least this, relative to the root mean square."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """The network after a few steps of training."""
+
+    theta: dict[str, Tensor]
+    grad: dict[str, Tensor]
+    """Of the mean loss over all batches, there."""
+
+    @property
+    def product(self) -> dict[str, Tensor]:
+        """theta_k g_k."""
+        return {name: theta * self.grad[name] for name, theta in self.theta.items()}
+
+
+class State:
+    """What may be asked of a network as masked so far; each thing is computed at its first use, and once.
+
+    Its pruned weights must be 0 (:func:`autosparse.criteria.rounds.masked`) for as long as it is asked. Everything is
+    by the name of a prunable weight and, unless told otherwise, of the weight's shape.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        masks: Masks,
+        batches: Batches | None = None,
+        loss: Loss = F.cross_entropy,
+        mode: str | None = None,
+        steps: Steps | None = None,
+        pieces: Iterator[tuple[Tensor, Tensor]] | None = None,
+    ):
+        """
+        :param batches: what gradients are taken on; they are run through several times.
+        :param mode: the network's, ``train`` or ``eval``, where gradients and activations are taken; None: as it is.
+        :param steps: how :attr:`stepped` is trained.
+        :param pieces: the batches of the steps.
+        """
+        self.model, self.masks, self.loss, self.mode = model, masks, loss, mode
+        self.steps, self._pieces, self._batches = steps, pieces, batches
+        self.theta = {name: weight.detach() for name, weight in prunable(model).items()}
+        self.names = list(self.theta)
+        self._scales: dict[str, float] = {}
+        self._scores: dict[str, dict[str, Tensor]] = {}
+
+    @property
+    def batches(self) -> Batches:
+        """The data; raises where there are none."""
+        if self._batches is None:
+            raise AutosparseError("features that need data are asked for: pass batches, an iterable of (x, y)")
+        return self._batches
+
+    @cached_property
+    def layouts(self) -> dict[str, Layout]:
+        """How each weight lies between units."""
+        return layouts(self.model)
+
+    @cached_property
+    def grad(self) -> dict[str, Tensor]:
+        """The gradient of the mean loss over all batches."""
+        with full_float32(), in_mode(self.model, self.mode):
+            return mean_gradient(self.model, self.batches, self.loss)
+
+    @cached_property
+    def product(self) -> dict[str, Tensor]:
+        """theta g."""
+        return {name: theta * self.grad[name] for name, theta in self.theta.items()}
+
+    @cached_property
+    def batch_gradients(self) -> dict[str, Tensor]:
+        """Root of the mean, over the batches, of each batch's squared gradient."""
+        squares = {name: torch.zeros_like(theta, dtype=torch.float64) for name, theta in self.theta.items()}
+        batches = list(self.batches)
+        with full_float32(), in_mode(self.model, self.mode):
+            for batch in batches:
+                for name, g in mean_gradient(self.model, [batch], self.loss).items():
+                    squares[name] += g.double().square()
+        return {name: (square / max(1, len(batches))).sqrt().float() for name, square in squares.items()}
+
+    def scores(self, criterion: str, **options: Any) -> dict[str, Tensor]:
+        """The scores of a criterion on the network as masked so far; remembered."""
+        if criterion not in self._scores:
+            mode = self.mode or (TRAIN if self.model.training else EVAL)
+            given = {"mode": mode, **options} if "mode" in CRITERIA[criterion].options else options
+            self._scores[criterion] = score(self.model, criterion, self.batches, self.loss, **given)
+        return self._scores[criterion]
+
+    @cached_property
+    def units(self) -> Units:
+        """Activations and gradients of the units."""
+        with full_float32(), in_mode(self.model, self.mode):
+            return units_of(self.model, self.batches, self.loss)
+
+    @cached_property
+    def stepped(self) -> Stepped:
+        """The network after a few steps of training from here, and its gradient there."""
+        if self.steps is None or self._pieces is None:
+            raise AutosparseError("features after a few steps of training are asked for: say how many steps")
+        with full_float32(), briefly_trained(self.model, self.masks, self._pieces, self.steps, self.loss):
+            theta = {name: weight.detach().clone() for name, weight in prunable(self.model).items()}
+            with in_mode(self.model, self.mode):
+                return Stepped(theta, mean_gradient(self.model, self.batches, self.loss))
+
+    @property
+    def rewound_product(self) -> dict[str, Tensor]:
+        """theta_0 g_k."""
+        return {name: theta * self.stepped.grad[name] for name, theta in self.theta.items()}
+
+    @property
+    def movement(self) -> dict[str, Tensor]:
+        """theta_k - theta_0."""
+        return {name: self.stepped.theta[name] - theta for name, theta in self.theta.items()}
+
+    def rms(self, key: str, values: dict[str, Tensor]) -> float:
+        """Root of the mean square of ``values`` over what is left of the whole network; remembered under ``key``."""
+        if key not in self._scales:
+            total = sum(float(values[name].double().square()[mask].sum()) for name, mask in self.masks.items())
+            self._scales[key] = (total / max(1, self.masks.kept)) ** 0.5
+        return self._scales[key]
+
+    def log(self, key: str, values: dict[str, Tensor], name: str) -> Tensor:
+        """log(|v| / rms + 1e-6) of one weight's values: the same whatever all are multiplied by."""
+        return (values[name].abs() / (self.rms(key, values) or 1.0) + LEAST).log()
+
+    def signed_log(self, key: str, values: dict[str, Tensor], name: str) -> Tensor:
+        """sign(v) log(1 + |v| / rms): both signs, with both tails drawn in."""
+        scaled = values[name] / (self.rms(key, values) or 1.0)
+        return scaled.sign() * scaled.abs().log1p()

@@ -1,0 +1,105 @@
+"""What the units of a network do on data: how far their activations spread, and what gradients come back to them."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria.gradients import untouched_buffers
+from autosparse.criteria.types import Batches, Loss
+from autosparse.errors import AutosparseError
+from autosparse.weights import prunable
+
+
+@dataclass(frozen=True)
+class Units:
+    """One entry per unit, float32, by the name of the weight that reads or feeds it.
+
+    Weights that no layer calls by itself, as the projections of attention, are not in there.
+    """
+
+    activation: dict[str, Tensor]
+    """Standard deviation of each input over examples and positions, (inputs,)."""
+    gradient: dict[str, Tensor]
+    """Root of the mean over examples of the squared derivative of an example's own loss by each output, added up over
+    positions, (outputs,)."""
+
+    def of(self, what: str, name: str) -> Tensor:
+        """``activation`` or ``gradient`` at a weight; raises where it has none."""
+        found: dict[str, Tensor] = getattr(self, what)
+        if name not in found:
+            raise AutosparseError(
+                f"{name!r} is no layer that is called by itself, so its units are not seen: "
+                f"leave out the features activation and output_gradient for this network"
+            )
+        return found[name]
+
+
+def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
+    """Run the batches forward and backward once, in the mode the model is in; it is left as it was.
+
+    Takes ``loss`` for a mean over the batch. Memory: three float64 numbers per unit, and what one batch takes.
+    """
+    weights = prunable(model)
+    names = {id(weight): name for name, weight in weights.items()}
+    sums: dict[str, _Sums] = {}
+    examples = 0
+    with untouched_buffers(model), contextlib.ExitStack() as stack:
+        for module in model.modules():
+            if (name := names.get(id(getattr(module, "weight", None)))) is not None:
+                sums[name] = _Sums()
+                stack.enter_context(_watched(module, sums[name]))
+        for x, y in batches:
+            torch.autograd.grad(loss(model(x), y), list(weights.values()), materialize_grads=True)
+            examples += len(x)
+    if examples == 0:
+        raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
+    seen = {name: own for name, own in sums.items() if own.read}
+    return Units(
+        {name: own.spread().float() for name, own in seen.items()},
+        {name: (own.returned / examples).sqrt().float() for name, own in seen.items()},
+    )
+
+
+@dataclass
+class _Sums:
+    read: int = 0
+    """Values of each unit so far, over examples and positions."""
+    total: Any = 0.0
+    square: Any = 0.0
+    returned: Any = field(default_factory=lambda: torch.zeros(()))
+
+    def spread(self) -> Tensor:
+        """The standard deviation of what was read."""
+        result: Tensor = (self.square / self.read - (self.total / self.read) ** 2).clamp(min=0).sqrt()
+        return result
+
+
+@contextlib.contextmanager
+def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
+    """Add up what the module reads, and what comes back to its outputs, within the block."""
+
+    def read(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
+        values = _by_unit(module, given[0].detach()).double()
+        sums.read += values.shape[1]
+        sums.total, sums.square = sums.total + values.sum(1), sums.square + values.square().sum(1)
+        made.register_hook(lambda g: returned(g, len(given[0])))
+
+    def returned(gradient: Tensor, examples: int) -> None:
+        own = _by_unit(module, gradient).double() * examples  # of the example's loss, not of the mean
+        sums.returned = sums.returned + own.square().sum(1)
+
+    handle = module.register_forward_hook(read)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _by_unit(module: nn.Module, values: Tensor) -> Tensor:
+    """(units, everything else): units are the channels of a convolution, and the last axis of a linear layer."""
+    axis = -1 if isinstance(module, nn.Linear) else 1
+    return values.movedim(axis, 0).flatten(1) if values.dim() > 1 else values[:, None]
