@@ -16,7 +16,7 @@ from autosparse.irp import load_survival, rewind_prune
 from autosparse.seeds import generator
 from autosparse.shards import save_features
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # test_chaos.py has two nodes, too
 
 LONG = {"epochs": 60, "batch_size": 64}
 """A second or so for each cell: with cells of a tenth, all may be done before the second node's worker has begun."""
@@ -63,7 +63,6 @@ def pipeline(two_nodes, server, tmp_path_factory):
     return work
 
 
-@pytest.mark.slow
 def test_all_stages_give_what_a_single_process_gives(pipeline):
     assert (pipeline.told["done"], pipeline.told["failed"]) == (10, [])
     pipeline.assert_each_once()
@@ -76,7 +75,6 @@ def test_all_stages_give_what_a_single_process_gives(pipeline):
     assert all((there.survived[name] == here.survived[name]).all() for name in here.survived)
 
 
-@pytest.mark.slow
 def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_in_memory(
     pipeline, two_nodes, tmp_path
 ):

@@ -76,7 +76,7 @@ def test_method_prunes_and_trains_a_fully_connected_network(name, store):
     assert result["flops_pruned"] == 2 * result["kept"]
 
 
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("network", [NETWORKS[0], pytest.param(NETWORKS[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", list(CRITERIA))
 def test_method_prunes_and_trains_a_convolutional_network(name, network, images, store):
     recipe = Recipe(optimizer="momentum", lr=0.05, epochs=1, augmentation="crop-flip")

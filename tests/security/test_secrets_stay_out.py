@@ -33,6 +33,7 @@ def found_in(folder: Path, *secrets: str) -> list[tuple[str, str]]:
     return [(path.name, secret) for path, content in held for secret in secrets if secret.encode() in content]
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("ray-cli")  # it starts a Ray of its own: not beside those that do so, too
 def test_nothing_that_a_run_writes_holds_a_secret(tmp_path, monkeypatch, empty_store):
     """Neither of a cell that ends well nor of one that fails; workers have the driver's environment, Ray has logs."""
