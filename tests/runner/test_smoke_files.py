@@ -16,6 +16,13 @@ from autosparse.tracking.client import connect
 
 ROOT = Path(__file__).parents[2] / "experiments"
 SCALED = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
+QUICK = ("autosparse-figure-1", "autosparse-table-3", "ours-sweep", "prospr-table-2")
+"""Between them they have every kind of task; the others are of `make test-all`."""
+
+
+def marked(path):
+    name = f"{path.parent.name}-{path.stem}"
+    return pytest.param(path, id=name, marks=[] if name in QUICK else [pytest.mark.slow])
 
 
 def plan_of(path):
@@ -28,10 +35,11 @@ def each_once(lists):
 
 
 @pytest.fixture(scope="module")
-def storage(ray_running, tmp_path_factory, empty_store):
-    """All tasks of all files, done in one go: what they share is done once, and Ray's stages start once."""
+def storage(request, ray_running, tmp_path_factory, empty_store):
+    """All tasks of all files to be tested, done in one go: what they share is done once, Ray's stages start once."""
     folder = tmp_path_factory.mktemp("smoke")
-    plans = [plan_of(path) for path in SCALED]
+    own = [item for item in request.session.items if item.path == request.path]
+    plans = [plan_of(item.callspec.params["path"]) for item in own]
     whole = Plan(
         "all",
         each_once([plan.irp for plan in plans]),
@@ -51,7 +59,7 @@ def no_clouds(monkeypatch):
     monkeypatch.setattr(Gallery, "png", lambda self, draw, name: "")
 
 
-@pytest.mark.parametrize("path", SCALED, ids=lambda path: f"{path.parent.name}-{path.stem}")
+@pytest.mark.parametrize("path", [marked(path) for path in SCALED])
 def test_a_file_runs_through_all_its_stages(path, storage, tmp_path):
     store = tmp_path / "mlflow.db"
     shutil.copy(storage.tracking_uri.removeprefix("sqlite:///"), store)
