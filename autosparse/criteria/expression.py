@@ -105,12 +105,13 @@ def _value(node: ast.expr, values: Mapping[str, Tensor]) -> Any:
         case ast.UnaryOp(op=op, operand=operand):
             return OPERATORS[type(op)](_value(operand, values))
         case ast.BinOp(left=left, op=op, right=right):
-            return OPERATORS[type(op)](_value(left, values), _value(right, values))
+            both = (_tensor(_value(part, values), values) for part in (left, right))
+            return OPERATORS[type(op)](*both)
         case ast.Call(func=ast.Name(id=name), args=args):
             return FUNCTIONS[name](*(_tensor(_value(argument, values), values) for argument in args))
     raise AssertionError(node)
 
 
 def _tensor(value: Any, values: Mapping[str, Tensor]) -> Tensor:
-    """A number as a tensor, where the values lie."""
+    """A number as a tensor where the values lie: there, division by 0 is an infinity and no error."""
     return value if isinstance(value, Tensor) else next(iter(values.values())).new_tensor(value)

@@ -121,6 +121,9 @@ def test_a_number_alone_is_added_to_every_weight():
     [
         ({"expression": "moved"}, "set steps to 1 or more"),
         ({"expression": "log(param)"}, "expression 'log(param)' is not finite at"),
+        ({"expression": "param + 1 / 0"}, "is not finite at"),
+        ({"expression": "param * 10 ** 10 ** 10"}, "is not finite at"),
+        ({"expression": "param * (0 - 1) ** 0.5"}, "is not finite at"),
         ({"expression": 3}, "'expression' of 'formula' must be an expression of features, got 3"),
     ],
 )

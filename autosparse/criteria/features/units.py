@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,8 +32,8 @@ class Units:
         found: dict[str, Tensor] = getattr(self, what)
         if name not in found:
             raise AutosparseError(
-                f"{name!r} is no layer that is called by itself, so its units are not seen: "
-                f"leave out the features activation and output_gradient for this network"
+                f"{name!r} belongs to no layer that is called by itself, so its units are not seen: leave out the "
+                "features activation and output_gradient for this network"
             )
         return found[name]
 
@@ -50,8 +50,7 @@ def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
     with untouched_buffers(model), contextlib.ExitStack() as stack:
         for module in model.modules():
             if (name := names.get(id(getattr(module, "weight", None)))) is not None:
-                sums[name] = _Sums()
-                stack.enter_context(_watched(module, sums[name]))
+                stack.enter_context(_watched(module, sums.setdefault(name, _Sums())))  # one for layers that share it
         for x, y in batches:
             torch.autograd.grad(loss(model(x), y), list(weights.values()), materialize_grads=True)
             examples += len(x)
@@ -70,7 +69,7 @@ class _Sums:
     """Values of each unit so far, over examples and positions."""
     total: Any = 0.0
     square: Any = 0.0
-    returned: Any = field(default_factory=lambda: torch.zeros(()))
+    returned: Any = 0.0
 
     def spread(self) -> Tensor:
         """The standard deviation of what was read."""

@@ -14,6 +14,7 @@ from autosparse.criteria.briefly import Steps, in_pieces
 from autosparse.criteria.features import FEATURES
 from autosparse.criteria.features.layout import layouts
 from autosparse.criteria.features.state import LEAST, State
+from autosparse.criteria.features.units import units_of
 from autosparse.criteria.rounds import masked
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, prunable
@@ -225,12 +226,29 @@ def test_the_model_is_left_as_it_was(state):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
+def test_layers_that_share_a_weight_are_seen_together():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.one, self.other, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 3)
+            self.other.weight = self.one.weight
+
+        def forward(self, x):
+            return self.head(self.other(self.one(x).relu()))
+
+    torch.manual_seed(0)
+    model, x, y = Twice(), torch.randn(6, 4), torch.randint(3, (6,))
+    seen = units_of(model, [(x, y)], F.cross_entropy).activation["one.weight"]
+    read = torch.cat([x, model.one(x).relu()]).double()
+    assert seen.numpy() == pytest.approx(read.std(0, unbiased=False).detach().numpy(), rel=1e-5)
+
+
 def test_projections_of_attention_have_no_units_to_look_at():
     model = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True)
     model = nn.Sequential(model, nn.Flatten(), nn.Linear(24, 3))
     batches = [(torch.randn(4, 3, 8), torch.randint(3, (4,)))]
     asked = State(model, Masks.dense(model), batches)
     assert FEATURES["input_mass"].compute(asked, "0.self_attn.in_proj_weight").shape == (1, 8)
-    with pytest.raises(AutosparseError, match="leave out the features activation and output_gradient"):
+    with pytest.raises(AutosparseError, match="features activation and output_gradient"):
         FEATURES["activation"].compute(asked, "0.self_attn.in_proj_weight")
     assert layouts(model)["0.self_attn.in_proj_weight"].outputs == 24
