@@ -28,7 +28,7 @@ from mutation.targets import NAMES, REPOSITORY, target
 SAMPLE, FURTHER = 25, 3
 """Mutants of a module, unless told otherwise, and of each further file of a package."""
 QUICK = 0.1
-"""Seconds of processor."""
+"""A test that takes less processor time than this, in seconds, is asked about all that runs at import."""
 
 
 def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
@@ -97,17 +97,20 @@ def _require_life(unchanged: Mutant, tests: list[str], known: dict[str, Any]) ->
 
 
 def _tests(known: dict[str, Any], path: Path, lines: range | None) -> list[str]:
-    """The tests that run one of these lines, those first that take the least time.
+    """The tests that can see a change of these lines, the quickest first: those that run one of them.
 
-    None: what runs as the file is imported. Then it is the tests that run any line of the file, and all quick ones: a
-    default, say, shows in a signature, and nobody has to call the function for it.
+    None stands for what runs as the file is imported. Tests that run any line of the file may see it. So may all quick
+    ones: a default shows in a signature, which can be read without a call.
     """
-    found = []
-    for test, by_file in known["lines"].items():
-        ran = by_file.get(str(path), ())
-        if any(line in lines for line in ran) if lines is not None else ran or known["seconds"][test] < QUICK:
-            found.append(test)
-    return sorted(found, key=lambda test: known["seconds"][test])
+    seconds: dict[str, float] = known["seconds"]
+
+    def sees(test: str) -> bool:
+        ran = known["lines"][test].get(str(path), ())
+        if lines is None:
+            return bool(ran) or seconds[test] < QUICK
+        return any(line in lines for line in ran)
+
+    return sorted(filter(sees, known["lines"]), key=seconds.__getitem__)
 
 
 def _processor() -> float:

@@ -51,9 +51,9 @@ class Expression:
 def parse(text: str, find: Callable[[str], Any]) -> Expression:
     """Read an expression.
 
-    :param find: raises :class:`UnknownName` where a name is none.
+    :param find: looks a name up, and raises :class:`UnknownName` if there is none.
     :raises UnknownName: with the nearest known name.
-    :raises AutosparseError: where it is something else than arithmetic.
+    :raises AutosparseError: if it is anything but arithmetic.
     """
     if len(text) > LONGEST:
         raise AutosparseError(f"the expression has {len(text)} characters; at most {LONGEST} are read")

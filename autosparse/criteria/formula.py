@@ -57,10 +57,10 @@ def formula(
 
     :param expression: see :class:`autosparse.criteria.expression.Expression`; it is parsed, never evaluated as code.
     :param steps, lr, momentum, batch_size: as in ``early``.
-    :raises AutosparseError: where the expression is none, a name is unknown, or a weight's score is not finite.
+    :raises AutosparseError: if the expression cannot be read, holds an unknown name, or is not finite at some weight.
     """
-    formula = parse(expression, FEATURES.__getitem__)
-    chosen = {name: FEATURES[name] for name in formula.names}
+    parsed = parse(expression, FEATURES.__getitem__)
+    chosen = {name: FEATURES[name] for name in parsed.names}
     trains = any("steps" in feature.needs for feature in chosen.values())
     if trains and not steps:
         raise AutosparseError(f"expression {expression!r} reads features after training: set steps to 1 or more")
@@ -74,7 +74,7 @@ def formula(
         for name, mask in masks.items():
             values = {own: feature.compute(state, name).to(device) for own, feature in chosen.items()}
             # what is pruned scores 0: its features need not be finite, and it does not come back
-            scores[name] = formula(values).expand(mask.shape).masked_fill(~mask, 0.0)
+            scores[name] = parsed(values).expand(mask.shape).masked_fill(~mask, 0.0)
             if wrong := int((~scores[name].isfinite()).sum()):
                 raise AutosparseError(
                     f"expression {expression!r} is not finite at {wrong} of the {mask.numel()} weights of {name!r} in "

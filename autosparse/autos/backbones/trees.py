@@ -14,7 +14,7 @@ TREES, LEAVES, DEPTH = 150, 31, 8
 RATE = 0.1
 """Share of what is left to explain that each tree takes on."""
 ROWS_PER_LEAF = 200
-"""At least."""
+"""The fewest rows in a leaf."""
 NODES = 2 * LEAVES - 1
 
 

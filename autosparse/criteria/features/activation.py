@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from autosparse.criteria.features import feature
-from autosparse.criteria.features.state import LEAST, State
+from autosparse.criteria.features.state import State, log_relative
 
 
 @feature("activation", needs=("data",))
@@ -19,4 +19,4 @@ def output_gradient(state: State, name: str) -> Tensor:
 
 
 def _relative(values: Tensor) -> Tensor:
-    return (values / values.square().mean().sqrt().clamp(min=1e-30) + LEAST).log()
+    return log_relative(values, values.square().mean().sqrt())

@@ -25,13 +25,18 @@ LEAST = 1e-6
 """Logarithms are of at least this, relative to the root mean square."""
 
 
+def log_relative(values: Tensor, scale: Tensor) -> Tensor:
+    """log(v / scale + 1e-6) of values that are not negative."""
+    return (values / scale.clamp(min=1e-30) + LEAST).log()
+
+
 @dataclass(frozen=True)
 class Stepped:
     """The network after a few steps of training."""
 
     theta: dict[str, Tensor]
     grad: dict[str, Tensor]
-    """Of the mean loss over all batches, there."""
+    """The gradient of the mean loss over all batches, there."""
 
     @property
     def product(self) -> dict[str, Tensor]:

@@ -56,7 +56,7 @@ def close(values, expected):
 
 
 def gradient_of(model, batches):
-    """Of the mean loss over all examples."""
+    """The gradient of the mean loss over all examples."""
     x, y = (torch.cat(part) for part in zip(*batches, strict=True))
     weights = prunable(model)
     return dict(zip(weights, torch.autograd.grad(F.cross_entropy(model(x), y), list(weights.values())), strict=True))
@@ -98,7 +98,7 @@ def test_what_is_left(state):
 
 
 def units_by_hand(name, shape):
-    """Of each entry of a weight, the input that it reads and the output that it feeds."""
+    """Yield each entry of a weight, with the input that it reads and the output that it feeds."""
     groups = {"2.weight": 2, "4.weight": 2}.get(name, 1)
     for index in itertools.product(*map(range, shape)):
         if name == "4.weight":  # (in, out / groups, ...)
