@@ -34,7 +34,7 @@ class UnknownName(AutosparseError):
     """A name that no registry knows; the message offers the nearest one."""
 
     def __init__(self, kind: str, name: str, known: Iterable[str]):
-        known = sorted(known)
+        self.known = known = sorted(known)
         nearest = nearest_name(name, known)
         hint = f"did you mean {nearest!r}?" if nearest else f"known: {', '.join(known) or 'none'}"
         super().__init__(f"unknown {kind} {name!r}: {hint}")

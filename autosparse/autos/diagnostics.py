@@ -6,7 +6,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from autosparse.autos.rebuild import dataset_of_survival, rebuilt, scoring_batches_of
+from autosparse.criteria import prune
 from autosparse.criteria.autos import PredictsSurvival
+from autosparse.data.split import Dataset
 from autosparse.irp.survival import Survival
 
 COLLAPSE_SPARSITY = 0.95
@@ -81,13 +84,27 @@ def sampled_densities(
     return {name: float(piece.double().mean()) for name, piece in zip(scores, pieces, strict=True)}
 
 
+def densities_in_rounds(
+    scorer: PredictsSurvival,
+    survival: Survival,
+    datasets: Mapping[str, Dataset],
+    device: torch.device | str,
+    sparsity: float = COLLAPSE_SPARSITY,
+) -> dict[str, float]:
+    """Layer densities of the survival data's own network, made again and pruned by a scorer that does so in rounds."""
+    dataset = dataset_of_survival(survival, datasets).to(device)
+    batches = scoring_batches_of(survival, dataset)
+    masks = prune(rebuilt(survival, dataset, device), "autos", sparsity, batches, scorer=scorer)
+    return masks.density_by_layer()
+
+
 def warnings_of(report: Mapping[str, Any]) -> list[str]:
     """Reasons why a fit must not be trusted, one line each; empty where there are none."""
     found = []
-    if not report["held_out_r2"] >= 0.5 * report["binned_mean_r2"]:  # so written, NaN warns too
+    if not report["held_out_r2"] >= 0.5 * report.get("binned_mean_r2", 0.0):  # so written, NaN warns too
         found.append(
             f"the scorer explains {report['held_out_r2']:.1%} of the held-out variance, less than half of what a "
-            f"binned conditional mean does ({report['binned_mean_r2']:.1%}): it has not learned"
+            f"binned conditional mean does ({report.get('binned_mean_r2', 0.0):.1%}): it has not learned"
         )
     for name in report["collapsed_layers"]:
         found.append(f"its scores remove every weight of {name} at {COLLAPSE_SPARSITY:.0%} sparsity")

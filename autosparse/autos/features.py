@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from autosparse.criteria.briefly import Steps
+from autosparse.criteria.by_features import InRounds
+from autosparse.criteria.features.find import find_feature
+from autosparse.criteria.features.sets import SETS
 from autosparse.errors import AutosparseError, UnknownName
 
 INPUTS = ("param", "grad")
@@ -13,15 +17,50 @@ INPUTS = ("param", "grad")
 
 
 def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
-    """The inputs as a tuple; raises where one is unknown, repeated, or none is given."""
-    for name in inputs:
+    """The inputs with ``context`` and ``prospect`` written out; raises if one is unknown or repeated, or none is given.
+
+    Each is a feature, or a criterion of which the scores are taken for one.
+    """
+    names = tuple(name for given in inputs for name in SETS.get(given, (given,)))
+    for name in names:
         if name not in INPUTS:
-            raise UnknownName("scorer input", name, INPUTS)
-    if not inputs or len(set(inputs)) != len(inputs):
+            _known(name)
+    if not names or len(set(names)) != len(names):
         raise AutosparseError(
-            f"scorer inputs must be one or both of {', '.join(INPUTS)}, each once; got {list(inputs)}"
+            "scorer inputs must be param, grad or both, or features from `autosparse list features`, each once; got "
+            f"{list(names)}"
         )
-    return tuple(inputs)
+    return names
+
+
+def _known(name: str) -> None:
+    try:
+        find_feature(name)
+    except UnknownName as error:
+        raise UnknownName("scorer input", name, [*error.known, *SETS]) from None
+
+
+ROUNDS, STEPS = 10, 10
+"""Of a scorer that prunes in rounds, unless told otherwise; steps only if it reads features after training."""
+
+
+def rounds_for(
+    inputs: Sequence[str], rounds: int | None = None, steps: int | None = None, examples: int | None = None
+) -> InRounds | None:
+    """How a scorer with these inputs prunes; None: in one shot, as the paper's, if nothing asks for more.
+
+    :param inputs: without sets, as :func:`check_inputs` gives them.
+    :raises AutosparseError: if steps are asked for that no input needs, or the other way round.
+    """
+    if set(inputs) <= set(INPUTS) and rounds is steps is examples is None:
+        return None
+    trains = [name for name in inputs if "steps" in find_feature(name).needs]
+    if trains and steps == 0:
+        raise AutosparseError(f"input {trains[0]!r} is a feature after training: give steps of 1 or more")
+    if steps and not trains:
+        raise AutosparseError(f"none of the inputs {', '.join(inputs)} is a feature after training: leave steps out")
+    count = (STEPS if trains else 0) if steps is None else steps
+    return InRounds(ROUNDS if rounds is None else rounds, Steps(count), examples)
 
 
 @dataclass(frozen=True)

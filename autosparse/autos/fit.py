@@ -1,6 +1,6 @@
 """Fitting a scorer: regression of the survival score on the initial features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -8,11 +8,20 @@ import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import build_backbone, check_training
-from autosparse.autos.diagnostics import binned_mean_r_squared, r_squared, sampled_densities, warnings_of
-from autosparse.autos.features import Standardisation, check_inputs
+from autosparse.autos.diagnostics import (
+    binned_mean_r_squared,
+    densities_in_rounds,
+    r_squared,
+    sampled_densities,
+    warnings_of,
+)
+from autosparse.autos.features import Standardisation, check_inputs, rounds_for
 from autosparse.autos.regression import State, Training
-from autosparse.autos.sampling import strata, stratified_sample
+from autosparse.autos.rows import at_initialisation, joined
+from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.autos.scorer import Scorer
+from autosparse.autos.states import in_states
+from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
 from autosparse.seeds import generator
@@ -52,22 +61,35 @@ def fit_scorer(
     device: torch.device | str = "cpu",
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: State | None = None,
+    rounds: int | None = None,
+    steps: int | None = None,
+    examples: int | None = None,
+    datasets: Mapping[str, Dataset] | None = None,
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
 
+    With inputs other than the paper's, or ``rounds``, the scorer learns from the networks that IRP went through: from
+    features of each as it was masked then (:func:`autosparse.autos.states.in_states`). Such a scorer prunes in rounds.
+
     A tenth of the rows is held out. ``scorer.report`` holds ``rows_used``, ``held_out_r2``, ``train_r2`` (on as many
     rows), ``binned_mean_r2`` (what a conditional mean of all train rows reaches on the rows of ``held_out_r2``),
-    ``layer_density_at_95`` and ``warnings``. A backbone that is costly by the row is asked about 4096 rows for each of
-    these figures, drawn at random, on the device of the fit.
+    ``layer_density_at_95`` and ``warnings``; no ``binned_mean_r2`` for one that prunes in rounds. A backbone that is
+    costly by the row is asked about 4096 rows for each of these figures, drawn at random, on the device of the fit.
 
     :param backbone: a name in :data:`autosparse.autos.backbones.BACKBONES`.
-    :param inputs: ``param``, ``grad``, or both (the ablation of AutoSparse Table 2 and Appendix D.1).
+    :param inputs: ``param``, ``grad``, or both (the ablation of AutoSparse Table 2 and Appendix D.1); or features, see
+        ``autosparse list features``, the sets ``context`` and ``prospect``, and names of criteria.
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
     :param rows: fit on so many of the train rows, drawn by layer and survival count; None: on all. The rows held out
         are the same.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
-    :raises AutosparseError: where datasets whose gradients are of two modes would be merged.
+    :param rounds: in which the scorer prunes; None: 10, or one shot with the paper's inputs.
+    :param steps: of training in each round; None: 10 if an input is a feature after training, else none.
+    :param examples: on which it takes gradients and activations in a round; None: all that it is given.
+    :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
+    :raises AutosparseError: where datasets whose gradients are of two modes would be merged, or a network of an IRP run
+        cannot be made again.
     :raises NonFiniteLoss: where the fit diverges.
     """
     survivals = [survivals] if isinstance(survivals, Survival) else list(survivals)
@@ -75,16 +97,20 @@ def fit_scorer(
         raise AutosparseError("no survival dataset to fit on")
     inputs = check_inputs(inputs)
     modes = sorted({survival.gradient_mode for survival in survivals})
-    if len(modes) > 1 and "grad" in inputs:
+    if len(modes) > 1 and inputs != ("param",):
         raise AutosparseError(
             "the survival datasets hold gradients of both modes, train and eval, which are different features: "
             "fit on those of one gradient_mode, or on inputs=('param',)"
         )
     training = Training(epochs, batch_size, lr)
-    check_training(backbone, training)
-    flat = [survival.flat() for survival in survivals]
-    columns = [torch.cat([features[name] for features, _ in flat]).to(device) for name in inputs]
-    target = torch.cat([scores for _, scores in flat]).to(device)
+    check_training(backbone, training, len(inputs))
+    how, at_hand = rounds_for(inputs, rounds, steps, examples), datasets or {}
+    if how is None:
+        data = joined([at_initialisation(survival, inputs) for survival in survivals])
+    else:
+        most = None if rows is None else rows // len(survivals) + FEWEST
+        data = joined([in_states(survival, at_hand, inputs, how, most, device) for survival in survivals])
+    columns, target = [column.to(device) for column in data.columns], data.target.to(device)
     if not all(column.isfinite().all() for column in columns):
         raise AutosparseError("the survival data hold values that are not finite; make them again")
     order = torch.randperm(len(target), generator=generator(seed, "held out")).to(device)
@@ -92,11 +118,11 @@ def fit_scorer(
     held_out, train = order[:count], order[count:]  # both shuffled
     if len(train) < 2:
         raise AutosparseError(f"{len(target)} rows are too few to fit a scorer on")
-    used = train[stratified_sample(strata(survivals)[train.cpu()], rows, generator(seed, "rows")).to(device)]
+    used = train[stratified_sample(data.stratum[train.cpu()], rows, generator(seed, "rows")).to(device)]
 
     standardisation = Standardisation.of([column[used] for column in columns])
     network = build_backbone(backbone, len(inputs), seed).to(device)
-    scorer = Scorer(backbone, inputs, standardisation, network)
+    scorer = Scorer(backbone, inputs, standardisation, network, how)
     asked = held_out[:ASKED_OF_COSTLY] if network.costly else held_out
 
     def held_out_r2() -> float:
@@ -109,7 +135,6 @@ def fit_scorer(
 
     network.fit(standardisation([column[used] for column in columns]), target[used], training, seed, told, resume)
     network.eval()
-    scorer.report = {"rows_used": len(used), **_report(scorer, columns, target, train, used, asked, survivals)}
     scorer.provenance = {
         **(asdict(training) if network.by_gradient else {}),
         "seed": seed,
@@ -119,6 +144,12 @@ def fit_scorer(
         "survival_fingerprints": [survival.fingerprint for survival in survivals],
         "code_version": __version__,
     }
+    if how is None:
+        per_layer = ASKED_OF_COSTLY // len(survivals[0].param) if network.costly else 10_000
+        densities = sampled_densities(scorer, survivals[0], per_layer=per_layer, device=target.device)
+    else:
+        densities = densities_in_rounds(scorer, survivals[0], at_hand, target.device)
+    scorer.report = {"rows_used": len(used), **_report(scorer, columns, target, train, used, asked, densities)}
     return scorer
 
 
@@ -129,7 +160,7 @@ def _report(
     train: Tensor,
     used: Tensor,
     asked: Tensor,
-    survivals: list[Survival],
+    densities: dict[str, float],
 ) -> dict[str, Any]:
     def predict(rows: Tensor) -> Tensor:
         return scorer.predict({name: column[rows] for name, column in zip(scorer.inputs, columns, strict=True)})
@@ -138,12 +169,10 @@ def _report(
         return [column[rows].cpu() for column in columns], target[rows].cpu()
 
     sample = used[: len(asked)]
-    per_layer = ASKED_OF_COSTLY // len(survivals[0].param) if scorer.network.costly else 10_000
-    densities = sampled_densities(scorer, survivals[0], per_layer=per_layer, device=target.device)
     report: dict[str, Any] = {
         "train_r2": r_squared(predict(sample), target[sample]),
         "held_out_r2": r_squared(predict(asked), target[asked]),
-        "binned_mean_r2": binned_mean_r_squared(on_cpu(train), on_cpu(asked)),
+        **({} if scorer.in_rounds else {"binned_mean_r2": binned_mean_r_squared(on_cpu(train), on_cpu(asked))}),
         "layer_density_at_95": densities,
         "collapsed_layers": [name for name, density in densities.items() if density == 0],
     }

@@ -17,6 +17,7 @@ from autosparse.autos.backbones import Backbone, build_backbone
 from autosparse.autos.features import Standardisation, check_inputs
 from autosparse.autos.predict import Verdict, predict_all
 from autosparse.criteria.autos import SPARSITIES
+from autosparse.criteria.by_features import InRounds, in_rounds_from
 from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import atomic_folder, read_record, write_atomic, write_record
@@ -31,12 +32,17 @@ CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 @dataclass
 class Scorer:
-    """Predicts the survival score of a weight from its value and gradient at initialisation (AutoSparse eq. 3)."""
+    """Predicts the survival score of a weight, from its value and gradient at initialisation (AutoSparse eq. 3).
+
+    One with ``in_rounds`` reads other features, too, or those of the network as masked so far.
+    """
 
     backbone: str
     inputs: tuple[str, ...]
     standardisation: Standardisation
     network: Backbone
+    in_rounds: InRounds | None = None
+    """How it prunes what it scores; None: in one shot, by the values at initialisation alone."""
     report: dict[str, Any] = field(default_factory=dict)
     """What the fit found: R^2 on train and held-out rows, that of the binned mean, warnings."""
     provenance: dict[str, Any] = field(default_factory=dict)
@@ -47,7 +53,7 @@ class Scorer:
     def predict(self, features: dict[str, Tensor]) -> Tensor:
         """Predicted survival scores, float32 of shape (n,), on the features' device.
 
-        :param features: ``param`` and/or ``grad``, each of shape (n,); those that ``inputs`` names are needed.
+        :param features: each of shape (n,); those that ``inputs`` names are needed.
         """
         missing = [name for name in self.inputs if name not in features]
         if missing:
@@ -94,9 +100,10 @@ class Scorer:
         """Write ``scorer.safetensors`` and ``scorer.json``; the folder appears whole or not at all."""
         weights = to_safetensors({name: value.cpu().contiguous() for name, value in self.network.state_dict().items()})
         config = {
-            "format": 1,
+            "format": 1 if self.in_rounds is None else 2,
             "backbone": self.backbone,
             "inputs": list(self.inputs),
+            **({} if self.in_rounds is None else {"in_rounds": asdict(self.in_rounds)}),
             "standardisation": {name: list(values) for name, values in asdict(self.standardisation).items()},
             "report": self.report,
             "provenance": self.provenance,
@@ -106,6 +113,15 @@ class Scorer:
             write_atomic(temporary / WEIGHTS, weights)
             write_record(temporary / CONFIG, config)
         return Path(folder)
+
+
+def require_one_shot(scorer: Scorer) -> None:
+    """Raise if the scorer prunes in rounds: what it says of a weight depends on what was pruned before."""
+    if scorer.in_rounds is not None:
+        raise AutosparseError(
+            f"this scorer prunes in {scorer.in_rounds.rounds} rounds and scores only what each has left, so there are "
+            "no scores of all weights to write: make masks with `autosparse prune --scorer`"
+        )
 
 
 def load_scorer(folder: str | Path) -> Scorer:
@@ -130,8 +146,9 @@ def load_scorer(folder: str | Path) -> Scorer:
         values = [float(value) for value in (*scaling.mean, *scaling.std)]
         if not len(scaling.mean) == len(scaling.std) == len(inputs) or not all(map(math.isfinite, values)):
             raise KeyError("standardisation of every input")
+        how = in_rounds_from(config["in_rounds"]) if "in_rounds" in config else None
         about = dict(config["report"]), dict(config["provenance"])
-        return Scorer(config["backbone"], inputs, scaling, network.eval(), *about)
+        return Scorer(config["backbone"], inputs, scaling, network.eval(), how, *about)
     except AutosparseError:
         raise
     except PermissionError as error:

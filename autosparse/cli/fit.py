@@ -20,9 +20,18 @@ def fit(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the scorer.")],
     backbone: Annotated[
-        str, typer.Option(help="mlp; conditional-mean or trees, at once; or the paper's resnet18 and vgg19, for a GPU.")
+        str,
+        typer.Option(
+            help="mlp; conditional-mean, linear or trees, at once; or the paper's resnet18 and vgg19, for a GPU."
+        ),
     ] = "mlp",
-    inputs: Annotated[str, typer.Option(help="Of param and grad, comma-separated.")] = "param,grad",
+    inputs: Annotated[
+        str,
+        typer.Option(
+            help="param, grad or both, for one shot; for pruning in rounds context, prospect (after steps of "
+            "training), or names from `autosparse list features`. Comma-separated."
+        ),
+    ] = "param,grad",
     epochs: Annotated[int, typer.Option(help="Passes over the rows; like the next two, for networks.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 1024,
     lr: Annotated[float, typer.Option(help="Adam's, falling to 0 along a cosine.")] = 0.01,
@@ -31,15 +40,35 @@ def fit(
         typer.Option(help="Fit on a stratified sample of so many rows [default: all]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the initialisation, the order and the held-out rows.")] = 0,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="That the scorer prunes in [default: 10; one shot for param,grad]", show_default=False),
+    ] = None,
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            help="Of training in each round, rewound [default: 10 for features after training, else none]",
+            show_default=False,
+        ),
+    ] = None,
+    examples: Annotated[
+        int | None,
+        typer.Option(help="For gradients and activations in each round [default: all given]", show_default=False),
+    ] = None,
+    refine: Annotated[
+        int, typer.Option(help="Generations of a search for better coefficients, by validation accuracy; for linear.")
+    ] = 0,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")
     ] = "auto",
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the fit goes to.")] = "scorers",
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,
+    data_root: common.DataRoot = None,
+    download: common.Download = False,
     as_json: common.Json = False,
 ) -> None:
-    """Fit AutoS: learn which weights survive from their values and gradients at initialisation."""
+    """Fit AutoS: learn which weights survive, from their values and gradients at initialisation or other features."""
     from autosparse.experiment.load import parse_fit
     from autosparse.experiment.schema import check_name
     from autosparse.files import require_replaceable, require_writable
@@ -51,7 +80,8 @@ def fit(
     spec = parse_fit(
         {
             "backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "rows": rows,
-            "seed": seed,
+            "seed": seed, "rounds": rounds, "steps": steps, "examples": examples,
+            "refine": {"generations": refine} if refine else None,
         },
         "autosparse fit",
     )  # fmt: skip
@@ -60,7 +90,7 @@ def fit(
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)
     talk = Talk()
-    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, talk, device)
+    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, talk, device, data_root, download)
     export(scorer, out, ("scorer.json", "scorer.safetensors"))
     report = record["result"]["report"]
     for warning in report["warnings"]:
@@ -68,5 +98,8 @@ def fit(
     if as_json:
         common.emit({"folder": str(out), "id": record["id"], **report})
     else:
-        numbers = ", ".join(f"{name} {report[name]:.4f}" for name in ("train_r2", "held_out_r2", "binned_mean_r2"))
+        shown = [name for name in ("train_r2", "held_out_r2", "binned_mean_r2") if name in report]
+        numbers = ", ".join(f"{name} {report[name]:.4f}" for name in shown)
+        if "refined" in report:
+            numbers += f"; refined to {report['refined']['validation_accuracy'][-1]:.2f} % on validation images"
         typer.echo(f"{out}: {numbers}")

@@ -76,7 +76,7 @@ class Criterion:
     @property
     def marks(self) -> tuple[float, ...]:
         """Infinities among its scores that are none: of what it has pruned and, where it prunes channels, must keep."""
-        if "sparsity" not in self.parameters:
+        if not {"sparsity", "near"}.intersection(self.parameters):
             return ()
         return (-torch.inf, torch.inf) if "channels" in self.needs else (-torch.inf,)
 

@@ -1,15 +1,17 @@
 """AutoS: the learned scorer as a criterion."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.by_features import InRounds, Judge, prune_by_features
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
 from autosparse.criteria.mode import EVAL, Mode, in_mode
-from autosparse.criteria.options import Sparsity
+from autosparse.criteria.options import AtLeastOne, Count, Sparsity
 from autosparse.errors import AutosparseError
 from autosparse.masks import Scores, prunable
 
@@ -22,7 +24,7 @@ class PredictsSurvival(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Which features it reads, of ``param`` and ``grad``."""
+        """Which features it reads: of ``param`` and ``grad``, if it prunes in one shot."""
 
     @property
     def gradient_mode(self) -> str:
@@ -44,6 +46,9 @@ def autos(
     exact: bool = False,
     near: Sparsity | None = None,
     mode: Mode | None = None,
+    rounds: AtLeastOne | None = None,
+    steps: Count | None = None,
+    revive: bool | None = None,
 ) -> Scores:
     """AutoS(theta_0, g_0): weights that are predicted to survive iterative pruning longest stay.
 
@@ -51,22 +56,57 @@ def autos(
     the mode in which the scorer learned: evaluation, as in the paper's algorithms, unless its IRP runs say otherwise.
     Scores are float32 of the weight's shape, roughly within [0, 1]. A scorer that reads only ``param`` needs no data.
 
+    A scorer that was made for rounds reads features of the network as masked so far, and prunes in the rounds and with
+    the steps of training that it was made for, unless told otherwise. Its scores are the last round's for what stays,
+    -inf elsewhere.
+
     :param scorer: from :func:`autosparse.load_scorer` or :func:`autosparse.fit_scorer`.
-    :param exact: ask the scorer's network about every weight; otherwise a costly one is tabulated first
-        (:func:`autosparse.autos.predict.predict_all`).
-    :param near: the sparsity at which a table must give the network's masks; None: at 90, 95, 98 and 99 %.
-    :param mode: in which g_0 is taken; None: the scorer's, the only one that it may have.
-    :raises AutosparseError: where ``mode`` is not that of a scorer that reads gradients.
+    :param exact: ask the scorer's network about every weight; otherwise a costly one that prunes in one shot is
+        tabulated first (:func:`autosparse.autos.predict.predict_all`).
+    :param near: the sparsity that rounds end at, or at which a table must give the network's masks; None: a table is
+        right at 90, 95, 98 and 99 %.
+    :param mode: in which gradients are taken; None: the scorer's, the only one that it may have.
+    :param rounds: geometric, the features taken anew in each; None: the scorer's own, one shot if it has none.
+    :param steps: of training in each round, for features after training; None: the scorer's own.
+    :param revive: whether what a round prunes may come back; None: the scorer's own, no if it has none.
+    :raises AutosparseError: if ``mode`` is not that of a scorer that reads gradients, ``near`` is missing for rounds,
+        or features that the scorer reads need data or steps that are not given.
     """
     if not hasattr(scorer, "predict_all"):
         raise AutosparseError(
             f"criterion 'autos' needs a scorer, this is {scorer!r}: pass what load_scorer or fit_scorer returns"
         )
+    mode = mode_for(scorer, mode)
+    how = _rounds(scorer, rounds, steps, revive)
+    if how is not None:
+        if near is None:
+            raise AutosparseError("this scorer prunes in rounds: give near, the sparsity to prune to, or call prune()")
+        with in_mode(model, mode):
+            return prune_by_features(model, batches, loss, near, scorer.inputs, _asking(scorer), how, "this scorer")
     weights = prunable_or_fail(model) if "grad" in scorer.inputs else prunable(model)
-    features = survival_features(model, batches, loss, scorer.inputs, mode_for(scorer, mode))
+    features = survival_features(model, batches, loss, scorer.inputs, mode)
     scores = scorer.predict_all(features, SPARSITIES if near is None else (near,), exact)
     pieces = scores.split([weight.numel() for weight in weights.values()])
     return {name: piece.view_as(weight) for (name, weight), piece in zip(weights.items(), pieces, strict=True)}
+
+
+def _rounds(scorer: PredictsSurvival, rounds: int | None, steps: int | None, revive: bool | None) -> InRounds | None:
+    """How to prune in rounds; None: in one shot."""
+    own: InRounds | None = getattr(scorer, "in_rounds", None)
+    if own is None and rounds is None and steps is None and not revive:
+        return None
+    own = own or InRounds(rounds=1)
+    count = own.steps.count if steps is None else steps
+    return replace(
+        own,
+        rounds=rounds or own.rounds,
+        steps=replace(own.steps, count=count),
+        revive=own.revive if revive is None else revive,
+    )
+
+
+def _asking(scorer: PredictsSurvival) -> Judge:
+    return lambda name, i, columns: scorer.predict(columns)
 
 
 def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mode") -> str:
@@ -75,7 +115,7 @@ def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mo
     :param mode: that of the gradients at hand; None: they are still to be taken.
     :raises AutosparseError: where it is another: gradients of the two modes are different features.
     """
-    if mode not in (None, scorer.gradient_mode) and "grad" in scorer.inputs:
+    if mode not in (None, scorer.gradient_mode) and set(scorer.inputs) != {"param"}:
         raise AutosparseError(
             f"{whose} is {mode!r}, but the scorer learned from gradients in mode {scorer.gradient_mode!r}, which are "
             f"other features: use a scorer whose IRP runs have gradient_mode {mode!r}"

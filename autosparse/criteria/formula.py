@@ -2,25 +2,24 @@
 
 from typing import Annotated
 
-from torch import nn
+from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.briefly import Steps, in_pieces
+from autosparse.criteria.briefly import Steps
+from autosparse.criteria.by_features import InRounds, prune_by_features
 from autosparse.criteria.expression import parse
-from autosparse.criteria.features import FEATURES
-from autosparse.criteria.features.state import State
+from autosparse.criteria.features.find import find_feature
 from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.options import AtLeastOne, Count, Momentum, Positive, Sparsity
-from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds
 from autosparse.errors import AutosparseError
-from autosparse.masks import Masks, Scores
+from autosparse.masks import Scores
 
 
 class _Readable:
     """What can be parsed as an expression of features; otherwise the error says what is wrong with it."""
 
     def __contains__(self, value: str) -> bool:
-        parse(value, FEATURES.__getitem__)
+        parse(value, find_feature)
         return True
 
     def __str__(self) -> str:
@@ -44,11 +43,13 @@ def formula(
     lr: Positive = 0.1,
     momentum: Momentum = 0.9,
     batch_size: AtLeastOne = 128,
+    examples: AtLeastOne | None = None,
+    revive: bool = False,
 ) -> Scores:
     """The value of an expression of features, such as ``log_param + 0.5 * activation``; the highest stay.
 
     In each round the features are those of the network as masked so far; the schedule is geometric. The names are those
-    of :data:`autosparse.criteria.features.FEATURES`. ``log_product`` alone is SNIP, in rounds.
+    of :data:`autosparse.criteria.features.FEATURES`, or of criteria. ``log_product`` alone is SNIP, in rounds.
 
     If the expression reads features after training, such as ``trained``, each round takes ``steps`` steps of SGD in
     training mode first, and sets everything back. A round then costs ``steps * batch_size`` examples, and a pass over
@@ -57,29 +58,22 @@ def formula(
 
     :param expression: see :class:`autosparse.criteria.expression.Expression`; it is parsed, never evaluated as code.
     :param steps, lr, momentum, batch_size: as in ``early``.
+    :param examples: gradients and activations are means over the first so many; None: over all.
+    :param revive: whether what a round prunes may come back in a later one.
     :raises AutosparseError: if the expression cannot be read, holds an unknown name, or is not finite at some weight.
     """
-    parsed = parse(expression, FEATURES.__getitem__)
-    chosen = {name: FEATURES[name] for name in parsed.names}
-    trains = any("steps" in feature.needs for feature in chosen.values())
-    if trains and not steps:
-        raise AutosparseError(f"expression {expression!r} reads features after training: set steps to 1 or more")
-    batches = list(batches)
-    brief, pieces = Steps(steps, lr, momentum, batch_size), in_pieces(batches, batch_size)
-    device = next(iter(prunable_or_fail(model).values())).device
+    parsed = parse(expression, find_feature)
+    weights = prunable_or_fail(model)
 
-    def score_round(i: int, masks: Masks) -> Scores:
-        state = State(model, masks, batches, loss, steps=brief, pieces=pieces)
-        scores = {}
-        for name, mask in masks.items():
-            values = {own: feature.compute(state, name).to(device) for own, feature in chosen.items()}
-            # what is pruned scores 0: its features need not be finite, and it does not come back
-            scores[name] = parsed(values).expand(mask.shape).masked_fill(~mask, 0.0)
-            if wrong := int((~scores[name].isfinite()).sum()):
-                raise AutosparseError(
-                    f"expression {expression!r} is not finite at {wrong} of the {mask.numel()} weights of {name!r} in "
-                    f"round {i + 1}: avoid log and ** of what may be negative, and division by what may be 0"
-                )
+    def judge(name: str, i: int, columns: dict[str, Tensor]) -> Tensor:
+        scores = parsed(columns)
+        if wrong := int((~scores.isfinite()).sum()):
+            raise AutosparseError(
+                f"expression {expression!r} is not finite at {wrong} of the {weights[name].numel()} weights of "
+                f"{name!r} in round {i}: avoid log and ** of what may be negative, and division by what may be 0"
+            )
         return scores
 
-    return prune_in_rounds(model, geometric_sparsities(sparsity, rounds), score_round)
+    how = InRounds(rounds, Steps(steps, lr, momentum, batch_size), examples, revive)
+    names = sorted(parsed.names)
+    return prune_by_features(model, batches, loss, sparsity, names, judge, how, f"expression {expression!r}")

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 from autosparse.errors import AutosparseError
 from autosparse.experiment.branches import branches
 from autosparse.experiment.compared import Comparison, Concordance, compared
-from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, MethodSpec
+from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, MethodSpec, data_of_fits
 from autosparse.experiment.space import Search, SweepTask
 from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Strict, Task
 
@@ -64,10 +64,10 @@ class Plan:
 
 
 def dataset_of(task: Task) -> str | None:
-    """The data set that a task reads; None for a fit, which reads survival datasets."""
+    """The data set that a task reads; None for a fit that reads nothing but survival datasets."""
     if isinstance(task, SweepTask):
-        return task.downstream.dataset if task.downstream else None
-    return task.dataset if isinstance(task, IrpTask | Cell) else None
+        return task.downstream.dataset if task.downstream else task.dataset
+    return task.dataset if isinstance(task, IrpTask | Cell | ScorerTask) else None
 
 
 def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: Any) -> Plan:
@@ -93,13 +93,18 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
         return tuple(irp[own][seed].id for own in spec.irp for seed in spec.irp_seeds or experiment.irp[own].seeds[:1])
 
     sweeps = {
-        name: SweepTask(irp=runs_of(spec), fit=FitSpec(**_fields(spec, FitSpec)), **_fields(spec, Search))
+        name: SweepTask(
+            irp=runs_of(spec),
+            fit=FitSpec(**_fields(spec, FitSpec)),
+            dataset=data_of_fits(spec, experiment),
+            **_fields(spec, Search),
+        )
         for name, spec in experiment.sweeps.items()
     }
     scorers = {
-        name: ScorerTask(sweep=sweeps[spec.sweep].id)
+        name: ScorerTask(sweep=sweeps[spec.sweep].id, dataset=sweeps[spec.sweep].dataset)
         if spec.sweep
-        else ScorerTask(irp=runs_of(spec), fit=FitSpec(**_fields(spec, FitSpec)))
+        else ScorerTask.on(runs_of(spec), FitSpec(**_fields(spec, FitSpec)), data_of_fits(spec, experiment))
         for name, spec in experiment.scorers.items()
     }
     scorer_ids = {name: task.id for name, task in scorers.items()}

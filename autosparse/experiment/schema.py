@@ -71,6 +71,25 @@ class FittedSpec(FitSpec):
     """Which seeds of each to fit on; by default the first."""
 
 
+def data_of_fits(spec: FittedSpec, experiment: "Experiment") -> str | None:
+    """The data set whose networks a fit, or one of a sweep's, makes again; None: there is none.
+
+    :raises AutosparseError: if the IRP runs, or the networks that a sweep trains, have several.
+    """
+    base = FitSpec(**{name: getattr(spec, name) for name in FitSpec.model_fields})
+    points = [candidate(base, point) for point in extremes(spec)] if isinstance(spec, Search) else [base]
+    if not any(point.in_rounds for point in points):
+        return None
+    names = {experiment.irp[irp].dataset for irp in spec.irp}
+    if isinstance(spec, Search) and spec.downstream:
+        names.add(spec.downstream.dataset)
+    if len(names) > 1:
+        raise AutosparseError(
+            f"a scorer that prunes in rounds is fitted on one data set, not on {', '.join(sorted(names))}"
+        )
+    return names.pop()
+
+
 class ScorerSpec(FittedSpec):
     """A scorer: a fit, or the winner of a sweep over fits."""
 
@@ -231,6 +250,11 @@ class Experiment(Strict):
                 for seed in spec.irp_seeds or ():
                     if seed not in self.irp[irp].seeds:
                         raise AutosparseError(f"{which}: irp {irp!r} has no seed {seed}")
+        for which, spec in fitted:
+            try:
+                data_of_fits(spec, self) if spec.irp else None
+            except AutosparseError as error:
+                raise AutosparseError(f"{which}: {error}") from error
         for name, scorer in self.scorers.items():
             if scorer.sweep is not None and scorer.sweep not in self.sweeps:
                 raise UnknownName(f"sweep (of scorer {name!r})", scorer.sweep, self.sweeps)

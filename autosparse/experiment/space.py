@@ -180,6 +180,8 @@ class SweepTask(Task, Search):
     """Ids of the IRP runs."""
     fit: FitSpec = FitSpec()
     """Of what is not searched."""
+    dataset: DatasetName | None = None
+    """Of the IRP runs, if a fit makes their networks' states again; None: none does."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

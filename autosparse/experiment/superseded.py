@@ -35,7 +35,7 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
         return
     if isinstance(task, SweepTask):
         for trial in found["result"].get("trials", ()):
-            fit = ScorerTask(irp=task.irp, fit=FitSpec.model_validate(trial["fit"], strict=False))
+            fit = ScorerTask.on(task.irp, FitSpec.model_validate(trial["fit"], strict=False), task.dataset)
             if store.record(fit) is None or not set(others).isdisjoint(task.irp):
                 set_aside(fit, store)
     name = f"{FOLDERS[task.kind]}/{task.id}"

@@ -13,7 +13,8 @@ from pydantic import (
 )
 
 from autosparse.autos.backbones import BACKBONES, check_training
-from autosparse.autos.features import INPUTS, check_inputs
+from autosparse.autos.features import INPUTS, check_inputs, rounds_for
+from autosparse.autos.refine import Refinement
 from autosparse.autos.regression import Training
 from autosparse.autos.sampling import FEWEST
 from autosparse.criteria import CRITERIA
@@ -174,6 +175,16 @@ class IrpTask(Task, IrpFields):
         return self.seed if self.init is None else self.init
 
 
+class RefineSpec(Strict):
+    """See :class:`autosparse.autos.refine.Refinement`."""
+
+    generations: Annotated[int, Field(ge=1, le=10_000)] = Refinement.generations
+    population: Annotated[int, Field(ge=4, le=10_000)] = Refinement.population
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = Refinement.sparsities
+    epochs: Annotated[int, Field(ge=1)] = Refinement.epochs
+    spread: Annotated[float, Field(gt=0)] = Refinement.spread
+
+
 class FitSpec(Strict):
     """How a scorer is fitted."""
 
@@ -185,11 +196,28 @@ class FitSpec(Strict):
     rows: Annotated[int, Field(ge=FEWEST)] | None = None
     """Rows to fit on, drawn by layer and survival count; None: all that are not held out."""
     seed: Seed = 0
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    """In which the scorer prunes; None: 10, or one shot if it reads no more than the paper's."""
+    steps: Annotated[int, Field(ge=0)] | None = None
+    """Of training in each round; None: 10 if it reads features after training, else none."""
+    examples: Annotated[int, Field(ge=1)] | None = None
+    """On which gradients and activations are taken in each round; None: all that it is given."""
+    refine: RefineSpec | None = None
+    """A search for better coefficients by the accuracy of what they prune; None: none."""
 
     @model_validator(mode="after")
     def _training_applies(self) -> Self:
-        check_training(self.backbone, Training(self.epochs, self.batch_size, self.lr))
+        check_training(self.backbone, Training(self.epochs, self.batch_size, self.lr), len(self.inputs))
+        if self.refine is not None and not self.in_rounds:
+            raise AutosparseError("refine: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
+        if self.refine is not None and self.backbone != "linear":
+            raise AutosparseError(f"refine: backbone {self.backbone!r} has no coefficients: use backbone linear")
         return self
+
+    @property
+    def in_rounds(self) -> bool:
+        """Whether the scorer prunes in rounds, and its fit makes the states of IRP's network again."""
+        return rounds_for(self.inputs, self.rounds, self.steps, self.examples) is not None
 
     @model_serializer(mode="wrap")
     def _what_applies(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -209,6 +237,13 @@ class ScorerTask(Task):
     fit: FitSpec = FitSpec()
     sweep: str | None = None
     """Id of the sweep; the rest is then as it comes."""
+    dataset: DatasetName | None = None
+    """Of the IRP runs, if the fit makes their networks' states again; None: it does not."""
+
+    @classmethod
+    def on(cls, irp: tuple[str, ...], fit: FitSpec, dataset: str | None) -> "ScorerTask":
+        """A fit on IRP runs of ``dataset``, which is part of it only if it makes their networks' states again."""
+        return cls(irp=irp, fit=fit, dataset=dataset if fit.in_rounds else None)
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -78,6 +78,18 @@ class Fit:
         return _listed(self.run.params.get("fit.inputs", ""))
 
     @property
+    def refined(self) -> str:
+        """How its coefficients were refined; empty if they were not."""
+        found = {
+            name.removeprefix("fit.refine."): value for name, value in self.run.params.items() if "refine." in name
+        }
+        if not found:
+            return ""
+        reached = self.run.metrics.get("validation_accuracy")
+        told = "" if reached is None else f"; their mean at last pruned to {reached:.2f} % on validation images"
+        return f"{found['generations']} generations of {found['population']} candidates{told}"
+
+    @property
     def trusted(self) -> bool:
         """Whether the fit came near what the data allow; see :mod:`autosparse.autos.diagnostics`."""
         return self.run.tags.get("trusted") != "False"

@@ -7,6 +7,8 @@ from pathlib import Path
 import torch
 from mlflow import MlflowClient
 
+from autosparse.data import load_dataset
+from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_device, describe_environment
 from autosparse.experiment.plan import Planned
@@ -32,16 +34,21 @@ def fit_on_folders(
     experiment: str,
     talk: Talk,
     device: str = "auto",
+    data_root: Path | None = None,
+    download: bool = False,
 ) -> tuple[Path, Record]:
     """Fit, record and track; a fit on the same data with the same settings is found, not done again.
 
     Returns a folder with the scorer, and its record.
 
     :param device: see :func:`autosparse.runner.device.device_named`.
+    :param data_root, download: see :func:`autosparse.data.load_dataset`; for a scorer that prunes in rounds.
     """
     device = device_named(device)
     survivals = [load_survival(folder) for folder in folders]
-    task = ScorerTask(irp=tuple(content_id(survival.fingerprint) for survival in survivals), fit=spec)
+    dataset = data_of(survivals, data_root, download).to(device) if spec.in_rounds else None
+    irp = tuple(content_id(survival.fingerprint) for survival in survivals)
+    task = ScorerTask.on(irp, spec, dataset.name if dataset else None)
     seen: dict[str, Path] = {}
     for folder, own in zip(folders, task.irp, strict=True):
         if own in seen:
@@ -53,12 +60,26 @@ def fit_on_folders(
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        return _fit(task, survivals, store, connect(tracking_uri), experiment, talk, device)
+        return _fit(task, survivals, dataset, store, connect(tracking_uri), experiment, talk, device)
+
+
+def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:
+    """The data set that the IRP runs were trained on.
+
+    :raises AutosparseError: if they were trained on several, or it is not at hand.
+    """
+    names = sorted({survival.provenance["dataset"] for survival in survivals})
+    if len(names) > 1:
+        raise AutosparseError(
+            f"a scorer that prunes in rounds is fitted on one data set, these IRP runs are on {', '.join(names)}"
+        )
+    return load_dataset(names[0], data_root, download=download)
 
 
 def _fit(
     task: ScorerTask,
     survivals: list[Survival],
+    dataset: Dataset | None,
     store: Store,
     client: MlflowClient,
     experiment: str,
@@ -68,13 +89,19 @@ def _fit(
     planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
     tracker = Tracker(client, experiment, store)
     try:
-        return _fitted(planned, survivals, store, tracker, talk, device)
+        return _fitted(planned, survivals, dataset, store, tracker, talk, device)
     finally:
         talk.guard(tracker.end_untold)
 
 
 def _fitted(
-    planned: Planned[ScorerTask], survivals: list[Survival], store: Store, tracker: Tracker, talk: Talk, device: str
+    planned: Planned[ScorerTask],
+    survivals: list[Survival],
+    dataset: Dataset | None,
+    store: Store,
+    tracker: Tracker,
+    talk: Talk,
+    device: str,
 ) -> tuple[Path, Record]:
     task = planned.task
     if store.record(task) is None:
@@ -83,7 +110,7 @@ def _fitted(
             set_aside(task, store)
         with talk.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
-            result = run_fit(task, survivals, store, device, tally.advance)
+            result = run_fit(task, survivals, store, device, tally.advance, dataset)
             tally.advance({"task_ids": [task.id]})
         kind = torch.device(device).type
         timing = {"seconds": time.perf_counter() - started, "device": kind}

@@ -16,6 +16,7 @@ from autosparse.data.split import Dataset
 from autosparse.devices import DeviceLost
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
+from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
@@ -110,7 +111,7 @@ def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
     finished, failures = store.finished(tasks), store.failures(tasks)
     failed = {own for own, failure in failures.items() if failure != shared["failures"].get(own)} - finished
     todo = [task for task in tasks if task.id not in finished | failed]
-    names = {task.dataset for task in todo if isinstance(task, IrpTask | Cell)}
+    names = {name for task in todo if (name := dataset_of(task))}
     datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task not in todo], failed)
     away: Exception | None = None
@@ -183,7 +184,7 @@ def _tried(
         yield from run_cells(cells, store, data, device, together, execution, on_progress=at, share=gpu_share)
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
-            dataset = datasets[task.dataset] if isinstance(task, IrpTask) else None
+            dataset = datasets[task.dataset] if task.dataset else None
             reports.progress([task], {})
             try:
                 yield [(task, do(task, store, dataset, device, partial(reports.progress, [task]), execution))]

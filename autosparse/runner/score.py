@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import torch
 
 from autosparse.autos import Scorer
+from autosparse.autos.scorer import require_one_shot
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
 from autosparse.files import atomic_folder, canonical_json
@@ -29,6 +30,7 @@ def score_network(
     The same seed as a grid cell's gives the same network and gradient as in that cell. How the scores were found, and
     how well they agree with the scorer's network, stands in the file's metadata and in ``scorer.verdict``.
     """
+    require_one_shot(scorer)
     model = build_model(model_name, dataset.num_classes, dataset.input_shape, seed)
     batches = list(dataset.scoring_batches(generator(seed, "score"), limit=SCORE_EXAMPLES))
     scores = score(model, "autos", batches, scorer=scorer, exact=exact)

@@ -11,7 +11,7 @@ import ray
 import torch
 
 from autosparse.autos.predict import needs_surface, not_kept, tabulate
-from autosparse.autos.scorer import Scorer
+from autosparse.autos.scorer import Scorer, require_one_shot
 from autosparse.criteria.autos import SPARSITIES, mode_for
 from autosparse.errors import WorkFailed
 from autosparse.files import atomic_folder, content_id, write_record
@@ -75,6 +75,7 @@ def score_shards(
     :param patience: seconds without any progress after which the work is given up.
     :raises WorkFailed: naming the shard that is damaged, on which a worker died three times, or that takes too long.
     """
+    require_one_shot(scorer)
     shards = open_features(Path(features).absolute())
     require_inputs(shards, scorer.inputs)
     mode_for(scorer, shards.gradient_mode, f"gradient_mode of {shards.folder}")

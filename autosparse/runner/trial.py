@@ -37,7 +37,7 @@ class Trial:
 
     def __init__(self, store: Store, sweep: SweepTask, values: dict[str, Any]):
         self.store, self.sweep, self.values = store, sweep, values
-        self.task = ScorerTask(irp=sweep.irp, fit=candidate(sweep.fit, values))
+        self.task = ScorerTask.on(sweep.irp, candidate(sweep.fit, values), sweep.dataset)
         self.place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}/{self.task.id}")
         self.of = f"{sweep.id}/{self.task.id}{origin_of(sweep, store)}"
         self.checkpoints = Checkpoints(self.place, self.of)
@@ -184,7 +184,9 @@ def run_trial(
             if epoch.number < last:
                 report(numbers)
 
-        result = run_fit(trial.task, survivals(), trial.store, device, lambda _: None, on_epoch, state)
+        result = run_fit(
+            trial.task, survivals(), trial.store, device, lambda _: None, dataset, on_epoch, state, execution=execution
+        )
         if not trial.history:  # a backbone without epochs
             trial.history = _history_of(result, trial, dataset, device, execution)
         timing = {"seconds": time.perf_counter() - started, "device": device}

@@ -26,6 +26,7 @@ from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
+from autosparse.runner.refinement import run_refinement
 from autosparse.seeds import generator
 from autosparse.training import Execution
 from autosparse.weights import left_out, prunable
@@ -54,9 +55,9 @@ def do(
         assert dataset is not None
         result = run_irp(task, store, dataset, device, progress, execution)
     elif task.sweep:
-        result = take_winner(task, store, device, progress)
+        result = take_winner(task, store, dataset, device, progress)
     else:
-        result = run_fit(task, survivals_of(task.irp, store), store, device, progress)
+        result = run_fit(task, survivals_of(task.irp, store), store, device, progress, dataset, execution=execution)
     return {**result, "seconds": time.perf_counter() - started, "device": device}
 
 
@@ -188,11 +189,16 @@ def run_fit(
     store: Store,
     device: str,
     progress: Progress,
+    dataset: Dataset | None = None,
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: State | None = None,
+    execution: Execution | None = None,
 ) -> Record:
-    """Fit a scorer; leaves its folder, with a sample of its predictions for reports.
+    """Fit a scorer, and refine it if the task says so; leaves its folder, with a sample of its predictions for reports.
 
+    Each generation of a refinement is kept: one that was broken off goes on after the last that was done.
+
+    :param dataset: of the IRP runs, for a scorer that prunes in rounds.
     :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
     """
 
@@ -201,15 +207,21 @@ def run_fit(
             on_epoch(epoch)
         progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
 
-    scorer = fit_scorer(survivals, **task.fit.model_dump(), device=device, on_epoch=told, resume=resume)
+    datasets = {dataset.name: dataset} if dataset else {}
+    settings = task.fit.model_dump(exclude={"refine"})
+    scorer = fit_scorer(survivals, **settings, device=device, on_epoch=told, resume=resume, datasets=datasets)
+    if task.fit.refine is not None:
+        assert dataset is not None
+        scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution)
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")
         sample = _prediction_sample(scorer, survivals[0], task.fit.seed, device)
         pq.write_table(sample, temporary / "sample.parquet")
-    return {"report": scorer.report, "rows": scorer.provenance["rows"]}
+    images = {"images": scorer.report["refined"]["images"]} if "refined" in scorer.report else {}
+    return {"report": scorer.report, "rows": scorer.provenance["rows"], **images}
 
 
-def take_winner(task: ScorerTask, store: Store, device: str, progress: Progress) -> Record:
+def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
     """Make the scorer that won a sweep the scorer of ``task``; one that has been damaged since is fitted again."""
     assert task.sweep
     sweep = store.record_of("sweep", task.sweep)
@@ -218,8 +230,8 @@ def take_winner(task: ScorerTask, store: Store, device: str, progress: Progress)
         winner = store.record_of("scorer", best["id"])
     except CorruptFile:
         fit = FitSpec.model_validate(best["fit"], strict=False)
-        again = ScorerTask(irp=tuple(sweep["spec"]["irp"]), fit=fit)
-        store.finish(again, do(again, store, None, device, progress), sweep["environment"])
+        again = ScorerTask.on(tuple(sweep["spec"]["irp"]), fit, task.dataset)
+        store.finish(again, do(again, store, dataset, device, progress), sweep["environment"])
         winner = store.record_of("scorer", best["id"])
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)
@@ -239,10 +251,13 @@ def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Ten
 def _prediction_sample(scorer: Scorer, survival: Survival, seed: int, device: str) -> pa.Table:
     """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``.
 
-    A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before.
+    A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before. One that prunes in
+    rounds predicts nothing from theta_0 and g_0 alone: it has no column ``predicted``.
     """
     picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
     table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
+    if scorer.in_rounds is not None:
+        return table
     features = {
         name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()]).to(device)
         for name, values in (("param", survival.param), ("grad", survival.grad))

@@ -137,7 +137,8 @@ def metrics_of(task: Task, result: Record, now: int) -> list[Metric]:
         plain |= {"kept": result["kept"], "total": result["total"], "seed": task.seed}
     else:
         report = result["report"]
-        plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2")}
+        plain |= {name: report[name] for name in ("train_r2", "held_out_r2", "binned_mean_r2") if name in report}
+        series = {"validation_accuracy": report["refined"]["validation_accuracy"]} if "refined" in report else {}
         result = {"density_by_layer": report["layer_density_at_95"]}
     densities = result.get("density_by_layer", {})
     plain |= {f"density/{metric_name(layer)}": density for layer, density in densities.items()}

@@ -122,7 +122,9 @@ def test_unknown_names_suggest_the_nearest(arguments, named):
 
 @pytest.mark.parametrize("inputs", [(), ("param", "param"), ("param", "grad", "param")])
 def test_inputs_are_one_or_both_each_once(inputs):
-    with pytest.raises(AutosparseError, match="scorer inputs must be one or both of param, grad, each once"):
+    with pytest.raises(
+        AutosparseError, match=r"scorer inputs must be param, grad or both, or features from .*, each once"
+    ):
         fit_scorer(synthetic(rows=2000), inputs=inputs)
 
 

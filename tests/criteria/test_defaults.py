@@ -12,13 +12,13 @@ DEFAULTS = {
     "3sp": {"mode": "train"},
     "3sp-reinit": {"seed": 0, "mode": "train"},
     "3sp-rescale": {"mode": "train"},
-    "autos": {"exact": False, "near": None, "mode": None},
+    "autos": {"exact": False, "near": None, "mode": None, "rounds": None, "steps": None, "revive": None},
     "early": {
         "rounds": 10, "steps": 10, "by": "magnitude", "lr": 0.1, "momentum": 0.9, "batch_size": 128, "mode": "train",
     },
     "formula": {
         "expression": "log_product", "rounds": 1, "steps": 0, "lr": 0.1, "momentum": 0.9, "batch_size": 128,
-        "mode": "eval",
+        "examples": None, "revive": False, "mode": "eval",
     },
     "force": {"rounds": 60, "mode": "train"},
     "grasp": {"temperature": 1.0, "mode": "train"},

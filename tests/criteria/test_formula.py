@@ -100,6 +100,27 @@ def test_known_criteria_are_formulas(net):
 
 
 @pytest.mark.parametrize("net", NETS)
+def test_with_revival_it_is_force(net):
+    whole = [tuple(map(torch.cat, zip(*data(), strict=True)))]
+    found = prune(make(net), "formula", 0.8, whole, expression="log_product", rounds=4, revive=True)
+    assert found == prune(make(net), "force", 0.8, whole, rounds=4, mode="eval")
+    assert found != prune(make(net), "iter-snip", 0.8, whole, rounds=4, mode="eval")
+
+
+def test_gradients_are_those_of_the_first_examples():
+    first = data()[0][0][:5], data()[0][1][:5]
+    assert by("grad", "conv", examples=5) == prune(make("conv"), "formula", 0.6, [first], expression="grad")
+    assert by("grad", "conv", examples=5) != by("grad", "conv")
+    assert by("grad", "conv", examples=10**6) == by("grad", "conv")
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_criterion_is_a_feature(net):
+    assert by("snip", net) == prune(make(net), "snip", 0.6, data(), mode="eval")
+    assert by("grasp", net) == prune(make(net), "grasp", 0.6, data(), mode="eval")
+
+
+@pytest.mark.parametrize("net", NETS)
 def test_after_a_few_steps_it_is_early_pruning(net):
     brief = {"steps": 2, "rounds": 3, "lr": 0.2, "momentum": 0.5, "batch_size": 4}
     assert by("trained", net, **brief) == prune(make(net), "early", 0.6, data(), **brief)
@@ -119,7 +140,8 @@ def test_a_number_alone_is_added_to_every_weight():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"expression": "moved"}, "set steps to 1 or more"),
+        ({"expression": "moved"}, "reads 'moved', a feature after training: set steps to 1 or more"),
+        ({"expression": "param", "steps": 2}, "reads no feature after training: leave steps out"),
         ({"expression": "log(param)"}, "expression 'log(param)' is not finite at"),
         ({"expression": "param + 1 / 0"}, "is not finite at"),
         ({"expression": "param * 10 ** 10 ** 10"}, "is not finite at"),

@@ -25,6 +25,8 @@ class Backbone(nn.Module):
     """Rows scored at once, so that activations stay small."""
     costly: ClassVar[bool] = False
     """Whether a row takes so long that a table of a few thousand pays."""
+    most_inputs: ClassVar[int | None] = None
+    """More than so many it cannot take; None: any number."""
     by_gradient: ClassVar[bool] = True
     """Whether it is trained by gradient, so that epochs, batch size and learning rate mean something."""
 
@@ -72,8 +74,11 @@ def build_backbone(name: str, inputs: int, seed: int) -> Backbone:
     return built
 
 
-def check_training(name: str, training: Training) -> None:
-    """Raise where settings of a training by gradient are given for a backbone that has none."""
+def check_training(name: str, training: Training, inputs: int = 0) -> None:
+    """Raise where settings of a training by gradient are given for a backbone that has none, or too many inputs."""
+    most = BACKBONES[name].most_inputs
+    if most is not None and inputs > most:
+        raise AutosparseError(f"backbone {name!r} takes at most {most} inputs, got {inputs}: use trees, linear or mlp")
     if BACKBONES[name].by_gradient:
         return
     given = [field.name for field in fields(training) if getattr(training, field.name) != field.default]

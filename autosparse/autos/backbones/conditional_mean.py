@@ -38,6 +38,7 @@ class ConditionalMean(Backbone):
 
     chunk = 1 << 21
     by_gradient = False
+    most_inputs = 2
     nodes: Tensor
     """(inputs, NODES) float32, ascending; where an input has fewer distinct quantiles, the last is repeated."""
     table: Tensor

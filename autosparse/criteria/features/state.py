@@ -1,6 +1,6 @@
 """A network at initialisation, masked so far: what features are made of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -60,16 +60,20 @@ class State:
         mode: str | None = None,
         steps: Steps | None = None,
         pieces: Iterator[tuple[Tensor, Tensor]] | None = None,
+        unmasked: Mapping[str, Tensor] | None = None,
     ):
         """
         :param batches: what gradients are taken on; they are run through several times.
         :param mode: the network's, ``train`` or ``eval``, where gradients and activations are taken; None: as it is.
         :param steps: how :attr:`stepped` is trained.
         :param pieces: the batches of the steps.
+        :param unmasked: the weights before they were masked, if what is pruned may come back: :attr:`theta`, where
+            :attr:`left` has zeros; None: as they are.
         """
         self.model, self.masks, self.loss, self.mode = model, masks, loss, mode
         self.steps, self._pieces, self._batches = steps, pieces, batches
-        self.theta = {name: weight.detach() for name, weight in prunable(model).items()}
+        self.left = {name: weight.detach() for name, weight in prunable(model).items()}
+        self.theta = self.left if unmasked is None else dict(unmasked)
         self.names = list(self.theta)
         self._scales: dict[str, float] = {}
         self._scores: dict[str, dict[str, Tensor]] = {}

@@ -10,7 +10,7 @@ from autosparse.criteria.features.state import State, log_relative
 def input_strength(state: State, name: str) -> Tensor:
     """log of the sum of |theta| over the weights that read the same input, relative to the layer's mean."""
     layout = state.layouts[name]
-    sums = layout.over_inputs(state.theta[name].abs())
+    sums = layout.over_inputs(state.left[name].abs())
     return layout.of_inputs(log_relative(sums, sums.mean()))
 
 
@@ -18,5 +18,5 @@ def input_strength(state: State, name: str) -> Tensor:
 def output_strength(state: State, name: str) -> Tensor:
     """log of the sum of |theta| over the weights that the same output sums, relative to the layer's mean."""
     layout = state.layouts[name]
-    sums = layout.over_outputs(state.theta[name].abs())
+    sums = layout.over_outputs(state.left[name].abs())
     return layout.of_outputs(log_relative(sums, sums.mean()))

@@ -1,0 +1,53 @@
+"""A weighted sum of the features: as few numbers as a scorer can have, and a formula by itself."""
+
+import torch
+from torch import Tensor
+
+from autosparse.autos.backbones import Backbone, backbone
+from autosparse.autos.regression import OnEpoch, State, Training
+
+RIDGE = 1e-6
+"""Penalty per row on the coefficients of standardised features: it matters only where features repeat each other."""
+
+
+@backbone("linear")
+class Linear(Backbone):
+    """Least squares. The features do the bending: most of them are logarithms.
+
+    It extrapolates as it interpolates, to networks and densities that it has not seen.
+    """
+
+    chunk = 1 << 21
+    by_gradient = False
+    coefficients: Tensor
+    """(inputs,) float64, of standardised features."""
+    intercept: Tensor
+    """() float64."""
+
+    def __init__(self, inputs: int, seed: int):
+        super().__init__()
+        self.register_buffer("coefficients", torch.zeros(inputs, dtype=torch.float64))
+        self.register_buffer("intercept", torch.zeros((), dtype=torch.float64))
+
+    def fit(
+        self,
+        features: Tensor,
+        target: Tensor,
+        training: Training,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        resume: State | None = None,
+    ) -> None:
+        """Solve the normal equations of ``features`` (rows, inputs) and ``target`` (rows,), in float64."""
+        mean, centre = features.double().mean(0), target.double().mean()
+        x, y = features.double() - mean, target.double() - centre
+        gram = x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
+        self.coefficients.copy_(torch.linalg.solve(gram, x.T @ y))
+        self.intercept.copy_(centre - mean @ self.coefficients)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(rows, inputs) -> (rows,) float32: each row's sum in one order, whatever rows are around it."""
+        total = self.intercept.expand(len(x)).clone()
+        for column, coefficient in zip(x.unbind(1), self.coefficients, strict=True):
+            total += column.double() * coefficient
+        return total.float()

@@ -1,0 +1,55 @@
+"""The network of survival data, made again from what they say of themselves."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from autosparse.data.split import Batch, Dataset
+from autosparse.errors import AutosparseError
+from autosparse.irp.survival import Survival
+from autosparse.models import build_model
+from autosparse.seeds import generator
+from autosparse.weights import prunable
+
+
+def dataset_of_survival(survival: Survival, datasets: Mapping[str, Dataset]) -> Dataset:
+    """The data that the IRP run trained on.
+
+    :raises AutosparseError: if they are not at hand, or are not what they were.
+    """
+    name, expected = survival.provenance["dataset"], survival.provenance["dataset_fingerprint"]
+    if name not in datasets:
+        raise AutosparseError(f"features of masked networks need the IRP run's data: dataset {name!r} is not given")
+    if datasets[name].fingerprint != expected:
+        raise AutosparseError(
+            f"dataset {name!r} has the fingerprint {datasets[name].fingerprint}, but the IRP run was trained on "
+            f"{expected}: bring those data, or run `autosparse irp` again"
+        )
+    return datasets[name]
+
+
+def rebuilt(survival: Survival, dataset: Dataset, device: torch.device | str = "cpu") -> nn.Module:
+    """The IRP run's network at initialisation: by its name and seed, with the weights that the data hold.
+
+    :raises AutosparseError: if its factory is gone, or makes another network now.
+    """
+    name, seed = survival.provenance["model"], int(survival.provenance["seed"])
+    whose = f"features of masked networks need the IRP run's network {name!r} again"
+    try:
+        model = build_model(name, dataset.num_classes, dataset.input_shape, seed)
+    except AutosparseError as error:
+        raise AutosparseError(f"{whose}: {error}") from error
+    weights = prunable(model)
+    if {own: w.shape for own, w in weights.items()} != {own: p.shape for own, p in survival.param.items()}:
+        raise AutosparseError(f"{whose}, but what is made under this name now has other weights: run IRP again")
+    with torch.no_grad():
+        for own, weight in weights.items():
+            weight.copy_(survival.param[own])
+    return model.to(device)
+
+
+def scoring_batches_of(survival: Survival, dataset: Dataset) -> list[Batch]:
+    """The batches on which the IRP run took g_0."""
+    draws = generator(int(survival.provenance["seed"]), "score", 0)
+    return list(dataset.scoring_batches(draws, limit=survival.provenance["score_examples"]))

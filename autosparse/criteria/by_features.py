@@ -1,0 +1,104 @@
+"""Pruning in rounds by features of what is left: what formulas and learned scorers share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria.briefly import Steps, in_pieces
+from autosparse.criteria.features.find import find_feature
+from autosparse.criteria.features.state import State
+from autosparse.criteria.gradients import prunable_or_fail
+from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds, weights_of
+from autosparse.criteria.types import Batches, Loss
+from autosparse.errors import AutosparseError
+from autosparse.masks import Masks, Scores
+
+Judge = Callable[[str, int, dict[str, Tensor]], Tensor]
+"""``(name of a weight tensor, round from 1, features of n of its weights, each (n,)) -> their scores (n,)``."""
+
+
+@dataclass(frozen=True)
+class InRounds:
+    """How a network is pruned in rounds, by features of the network as masked so far."""
+
+    rounds: int = 10
+    steps: Steps = field(default_factory=lambda: Steps(0))
+    """How it is trained in each round before the features that are taken after training; then it is set back."""
+    examples: int | None = None
+    """Gradients and activations are means over the first so many examples; None: over all."""
+    revive: bool = False
+    """Whether a pruned weight may come back."""
+
+
+def in_rounds_from(values: Mapping[str, Any]) -> InRounds:
+    """Read back what :func:`dataclasses.asdict` makes of one; raises KeyError, TypeError or ValueError."""
+    steps = Steps(**values["steps"])
+    how = InRounds(**{**values, "steps": steps})
+    counts = (how.rounds, steps.batch_size, 1 if how.examples is None else how.examples)
+    if min(counts) < 1 or steps.count < 0 or not isinstance(how.revive, bool):
+        raise ValueError(f"no rounds of pruning: {dict(values)}")
+    return how
+
+
+def prune_by_features(
+    model: nn.Module,
+    batches: Batches | None,
+    loss: Loss,
+    sparsity: float,
+    features: Sequence[str],
+    judge: Judge,
+    how: InRounds,
+    whose: str,
+) -> Scores:
+    """Score what is left by its features and prune a little, in ``how.rounds`` rounds; the schedule is geometric.
+
+    One layer is judged at a time, so that memory does not grow with the network. The model is left as it was, in the
+    mode in which gradients and activations are then taken.
+
+    :param features: names, see :func:`autosparse.criteria.features.find.find_feature`.
+    :param whose: what reads them, for messages.
+    :return: the last round's scores of what stays, -inf elsewhere.
+    :raises AutosparseError: if a feature needs data or steps that are not given, or steps are given that none needs.
+    """
+    found = {name: find_feature(name) for name in features}
+    for name, own in found.items():
+        if "steps" in own.needs and not how.steps.count:
+            raise AutosparseError(f"{whose} reads {name!r}, a feature after training: set steps to 1 or more")
+        if "data" in own.needs and batches is None:
+            raise AutosparseError(f"{whose} reads {name!r}, which needs data: pass batches, an iterable of (x, y)")
+    if how.steps.count and not any("steps" in own.needs for own in found.values()):
+        raise AutosparseError(f"{whose} reads no feature after training: leave steps out")
+    whole = None if batches is None else list(batches)
+    pieces = None if whole is None else in_pieces(whole, how.steps.batch_size)
+    seen = None if whole is None else first_examples(whole, how.examples)
+    device = next(iter(prunable_or_fail(model).values())).device
+    weights = weights_of(model) if how.revive else None
+
+    def score_round(i: int, masks: Masks) -> Scores:
+        state = State(model, masks, seen, loss, steps=how.steps, pieces=pieces, unmasked=weights)
+        scores = {}
+        for name, mask in masks.items():
+            asked = torch.ones_like(mask) if how.revive else mask
+            columns = {n: own.compute(state, name).to(device).expand(mask.shape)[asked] for n, own in found.items()}
+            judged = judge(name, i + 1, columns)
+            # what is pruned scores 0: its features need not be finite, and it does not come back
+            scores[name] = torch.zeros(mask.shape, dtype=judged.dtype, device=device).masked_scatter(asked, judged)
+        return scores
+
+    return prune_in_rounds(model, geometric_sparsities(sparsity, how.rounds), score_round, how.revive)
+
+
+def first_examples(batches: Sequence[tuple[Tensor, Tensor]], count: int | None) -> list[tuple[Tensor, Tensor]]:
+    """The first ``count`` examples, in batches as they are; the last may be cut. All where None."""
+    if count is None:
+        return list(batches)
+    kept, left = [], count
+    for x, y in batches:
+        if left <= 0:
+            break
+        kept.append((x[:left], y[:left]))
+        left -= len(x)
+    return kept

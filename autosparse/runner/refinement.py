@@ -1,0 +1,81 @@
+"""A refinement in whatever process: kept generation by generation. No Ray here."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from autosparse.autos import Scorer
+from autosparse.autos.diagnostics import densities_in_rounds, warnings_of
+from autosparse.autos.refine import Generation, Refinement, refine
+from autosparse.checkpoint import Checkpoint
+from autosparse.data.split import Dataset
+from autosparse.experiment.resolved import resolve
+from autosparse.experiment.sources import code_of
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import ScorerTask
+from autosparse.irp import Survival
+from autosparse.models import build_model
+from autosparse.training import Execution, Recipe
+
+
+def run_refinement(
+    task: ScorerTask,
+    scorer: Scorer,
+    survival: Survival,
+    store: Store,
+    dataset: Dataset,
+    device: str,
+    progress: Callable[[dict[str, float]], None],
+    execution: Execution | None = None,
+) -> Scorer:
+    """The scorer refined on networks of the kind that IRP pruned; its report says what came of it.
+
+    The R^2 of the report stay those of the fit that it started from: coefficients that prune better need not predict
+    the survival score better.
+    """
+    assert task.fit.refine is not None
+    how = Refinement(**task.fit.refine.model_dump())
+    made, states = survival.provenance, store.states(task)
+    origin = {"dataset_fingerprint": dataset.fingerprint, "resolved": resolve(task), "code": code_of(task)}
+    found = states.newest()
+    done = _generations(found) if found is not None and all(found.content.get(k) == origin[k] for k in origin) else []
+
+    def make(seed: int) -> nn.Module:
+        return build_model(made["model"], dataset.num_classes, dataset.input_shape, seed).to(device)
+
+    def keep(generation: Generation) -> None:
+        done.append(generation)
+        told = {"accuracy": [own.accuracy for own in done], "images": generation.images, **origin}
+        values = {f"{own.number:06d}": own.values for own in done}
+        states.save(generation.number, values, told)
+        progress({"share": generation.number / how.generations, "accuracy": generation.accuracy})
+
+    recipe = Recipe(**{**made["recipe"], "milestones": tuple(made["recipe"]["milestones"])})
+    refined = refine(
+        scorer, make, dataset, recipe, how, made["score_examples"], task.fit.seed, execution,
+        on_generation=keep, known=[own.values for own in done],
+    )  # fmt: skip
+    densities = densities_in_rounds(refined, survival, {dataset.name: dataset}, torch.device(device))
+    report = {
+        **scorer.report,
+        "layer_density_at_95": densities,
+        "collapsed_layers": [name for name, density in densities.items() if density == 0],
+        "refined": {
+            "validation_accuracy": [own.accuracy for own in done],
+            "images": done[-1].images,
+            "start": scorer.network.state_dict()["coefficients"].tolist(),
+        },
+    }
+    refined.report = {**report, "warnings": warnings_of(report)}
+    return refined
+
+
+def _generations(found: Checkpoint) -> list[Generation]:
+    """Those that are done, as far as a search needs them again."""
+    values = [found.tensors[name] for name in sorted(found.tensors)]
+    each = found.content["images"] // len(values)
+    return [
+        Generation(number, own, accuracy, each * number)
+        for number, (own, accuracy) in enumerate(zip(values, found.content["accuracy"], strict=True), 1)
+    ]

@@ -1,0 +1,161 @@
+"""Scorers that prune in rounds: their masks, their files, and what they refuse."""
+
+import json
+
+import pytest
+import torch
+
+from autosparse.autos import fit_scorer, load_scorer
+from autosparse.autos.features import check_inputs, rounds_for
+from autosparse.criteria import prune, score
+from autosparse.criteria.features.sets import CONTEXT, PROSPECT
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.files import write_record
+from autosparse.models import build_model
+from autosparse.seeds import generator
+
+INPUTS = ("log_param", "activation", "synflow", "layer_density")
+
+
+def network(digits, seed=9):
+    return build_model("lenet-300-100", digits.num_classes, digits.input_shape, seed)
+
+
+def batches(digits, seed=9):
+    return list(digits.scoring_batches(generator(seed, "score"), limit=600))
+
+
+def fitted(run, digits, inputs=INPUTS, backbone="linear", **options):
+    return fit_scorer(run, backbone, inputs, datasets={"digits": digits}, **options)
+
+
+@pytest.fixture(scope="module")
+def scorer(run, digits):
+    return fitted(run, digits, rounds=4, examples=100)
+
+
+def test_a_linear_scorer_prunes_as_its_formula_does(scorer, digits):
+    deviations = scorer.standardisation.std
+    slopes = [float(c) / s for c, s in zip(scorer.network.coefficients, deviations, strict=True)]
+    text = " + ".join(f"{slope!r} * {name}" for slope, name in zip(slopes, scorer.inputs, strict=True))
+    by_formula = prune(network(digits), "formula", 0.9, batches(digits), expression=text, rounds=4, examples=100)
+    found = prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer)
+    assert found.kept == by_formula.kept
+    assert sum(int((found[n] != by_formula[n]).sum()) for n in found) <= 4  # ties of float32
+
+
+@pytest.mark.parametrize("backbone", ["linear", "trees", "mlp"])
+def test_a_saved_scorer_makes_the_same_masks(run, digits, backbone, tmp_path):
+    made = fitted(run, digits, backbone=backbone, rounds=2, rows=5000)
+    loaded = load_scorer(made.save(tmp_path / "scorer"))
+    assert loaded.in_rounds == made.in_rounds
+    both = [prune(network(digits), "autos", 0.8, batches(digits), scorer=own) for own in (made, loaded)]
+    assert both[0] == both[1]
+    assert json.loads((tmp_path / "scorer" / "scorer.json").read_text())["format"] == 2
+
+
+def test_features_after_training_bring_steps_of_training(run, digits):
+    made = fitted(run, digits, inputs=("trained", "log_param"), rounds=2, steps=3)
+    assert made.in_rounds.steps.count == 3
+    assert fitted(run, digits, inputs=("trained",), rounds=2).in_rounds.steps.count == 10
+    masks = prune(network(digits), "autos", 0.8, batches(digits), scorer=made)
+    other = prune(network(digits), "autos", 0.8, batches(digits), scorer=made, steps=1)
+    assert masks.kept == other.kept
+    assert masks != other
+
+
+def test_rounds_and_revival_can_be_asked_for(scorer, digits):
+    own = prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer)
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer, rounds=4) == own
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer, rounds=1) != own
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer, revive=True).kept == own.kept
+
+
+def test_the_papers_scorer_in_one_round_is_its_one_shot(run, digits):
+    paper = fit_scorer(run, "conditional-mean")
+    assert paper.in_rounds is None
+    one = prune(network(digits), "autos", 0.9, batches(digits), scorer=paper)
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=paper, rounds=1) == one
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=paper, rounds=5) != one
+
+
+def test_scores_without_a_sparsity_are_refused(scorer, digits):
+    with pytest.raises(AutosparseError, match="prunes in rounds: give near, the sparsity to prune to"):
+        score(network(digits), "autos", batches(digits), scorer=scorer)
+
+
+def test_scores_are_of_what_is_left(scorer, digits):
+    scores = score(network(digits), "autos", batches(digits), scorer=scorer, near=0.9)
+    masks = prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer)
+    assert all(torch.equal(own.isfinite(), masks[name]) for name, own in scores.items())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"steps": 2}, "this scorer reads no feature after training: leave steps out"),
+        ({"mode": "train"}, "option mode is 'train', but the scorer learned from gradients in mode 'eval'"),
+    ],
+)
+def test_what_it_was_not_made_for_is_refused(scorer, digits, options, said):
+    with pytest.raises(AutosparseError, match=said):
+        prune(network(digits), "autos", 0.9, batches(digits), scorer=scorer, **options)
+
+
+def test_features_that_need_data_are_not_made_without(scorer, digits):
+    with pytest.raises(AutosparseError, match="this scorer reads 'activation', which needs data: pass batches"):
+        prune(network(digits), "autos", 0.9, scorer=scorer)
+
+
+def test_frozen_weights_cannot_be_trained_for_features(run, digits):
+    made, frozen = fitted(run, digits, inputs=("trained",), rounds=2), network(digits)
+    frozen.requires_grad_(False)
+    with pytest.raises(AutosparseError, match="does not require a gradient: unfreeze it"):
+        prune(frozen, "autos", 0.9, batches(digits), scorer=made)
+
+
+def test_sets_are_written_out():
+    assert check_inputs(["context"]) == CONTEXT
+    assert check_inputs(["prospect", "snip"]) == (*PROSPECT, "snip")
+    with pytest.raises(AutosparseError, match="each once"):
+        check_inputs(["context", "log_param"])
+
+
+@pytest.mark.parametrize(
+    ("inputs", "options", "said"),
+    [
+        (("log_param",), {"steps": 3}, "none of the inputs log_param is a feature after training"),
+        (("trained",), {"steps": 0}, "input 'trained' is a feature after training: give steps of 1 or more"),
+    ],
+)
+def test_steps_go_with_features_after_training(inputs, options, said):
+    with pytest.raises(AutosparseError, match=said):
+        rounds_for(inputs, **options)
+
+
+def test_a_fit_needs_the_data_and_a_backbone_for_so_many_inputs(run, digits):
+    with pytest.raises(AutosparseError, match="dataset 'digits' is not given"):
+        fit_scorer(run, "linear", ("log_param",))
+    with pytest.raises(AutosparseError, match="'conditional-mean' takes at most 2 inputs, got 12"):
+        fitted(run, digits, inputs=("context",), backbone="conditional-mean")
+
+
+@pytest.mark.parametrize(
+    "damage", [{"rounds": 0}, {"examples": 0}, {"revive": "no"}, {"steps": {"count": -1}}, {"steps": 3}, {"more": 1}]
+)
+def test_rounds_that_make_no_sense_are_a_damaged_file(scorer, tmp_path, damage):
+    folder = scorer.save(tmp_path / "scorer")
+    config = json.loads((folder / "scorer.json").read_text())
+    del config["checksum"]
+    config["in_rounds"] |= damage
+    write_record(folder / "scorer.json", config)
+    with pytest.raises(CorruptFile):
+        load_scorer(folder)
+
+
+def test_its_report_says_what_it_prunes(scorer, run, digits):
+    own = build_model("lenet-300-100", digits.num_classes, digits.input_shape, 5)
+    given = list(digits.scoring_batches(generator(5, "score", 0), limit=300))
+    masks = prune(own, "autos", 0.95, given, scorer=scorer)
+    assert scorer.report["layer_density_at_95"] == masks.density_by_layer()
+    assert "binned_mean_r2" not in scorer.report
