@@ -8,8 +8,9 @@ from typing import Any
 from ray import tune
 
 from autosparse.errors import Unreachable, WorkFailed
+from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.experiment.tasks import IrpTask, Task
 from autosparse.runner.cost import Weights
 from autosparse.runner.hang import Hangs
 from autosparse.runner.jobs import Arrays, run_job
@@ -162,7 +163,7 @@ def _run_jobs(
     tasks = [task for job in jobs for task in job]
     shared = {
         "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
-        "datasets": {name: datasets[name] for name in {t.dataset for t in tasks if isinstance(t, IrpTask | Cell)}},
+        "datasets": {name: datasets[name] for task in tasks if (name := dataset_of(task))},
         "storage": store.place.address,
         "identity": store.identity,
         "environment": environment,

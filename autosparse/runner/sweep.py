@@ -14,6 +14,7 @@ from ray.tune.search import BasicVariantGenerator
 
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
 from autosparse.experiment.environment import describe_device
+from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Record, Store, plain
 from autosparse.irp import Survival
@@ -57,9 +58,10 @@ def run_sweep(
     :raises WorkFailed: where none ended well.
     """
     started = time.perf_counter()
+    name = dataset_of(sweep)
     shared = {
         "sweep": sweep.spec,
-        "dataset": datasets[sweep.downstream.dataset] if sweep.downstream else None,
+        "dataset": datasets[name] if name else None,
         "storage": store.place.address,
         "identity": store.identity,
         "environment": environment,
@@ -67,7 +69,7 @@ def run_sweep(
         "retries": settings.retries,
         "execution": settings.execution,
     }
-    data = datasets[sweep.downstream.dataset].fields["fingerprint"] if sweep.downstream else None
+    data = datasets[name].fields["fingerprint"] if name else None
     if data:
         keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
@@ -211,7 +213,7 @@ def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
     load_plugins(shared["plugins"])
     sweep, store = SweepTask.model_validate(shared["sweep"], strict=False), Store(shared["storage"])
     store.require(shared["identity"])
-    dataset = from_arrays(shared["dataset"]).to(device) if sweep.downstream else None
+    dataset = from_arrays(shared["dataset"]).to(device) if shared["dataset"] else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
     environment = {**shared["environment"], **describe_device(device), **here()}

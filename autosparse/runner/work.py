@@ -218,7 +218,8 @@ def run_fit(
         sample = _prediction_sample(scorer, survivals[0], task.fit.seed, device)
         pq.write_table(sample, temporary / "sample.parquet")
     images = {"images": scorer.report["refined"]["images"]} if "refined" in scorer.report else {}
-    return {"report": scorer.report, "rows": scorer.provenance["rows"], **images}
+    data = {"dataset_fingerprint": dataset.fingerprint} if dataset and task.fit.in_rounds else {}
+    return {"report": scorer.report, "rows": scorer.provenance["rows"], **images, **data}
 
 
 def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:

@@ -1,0 +1,76 @@
+"""Scorers that prune in rounds: fitted, refined and used on the emulated device as on the CPU."""
+
+import emulated
+import pytest
+import torch
+
+from autosparse.autos import fit_scorer
+from autosparse.criteria import prune
+from autosparse.data import load_dataset
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import FitSpec, RefineSpec, ScorerTask
+from autosparse.irp import Survival
+from autosparse.models import build_model
+from autosparse.runner.work import run_fit
+from autosparse.seeds import generator
+
+HERE = emulated.NAME
+INPUTS = ("log_param", "activation", "synflow", "trained")
+
+
+def net(seed=3, device="cpu"):
+    return build_model("lenet-300-100", 10, (1, 8, 8), seed).to(device)
+
+
+@pytest.fixture(scope="module")
+def survival():
+    """As if magnitude had pruned without training."""
+    param = {name: own.detach().clone() for name, own in net().named_parameters() if own.dim() > 1}
+    count = {name: (own.abs() * own.shape[1] ** 0.5 * 2).clamp(max=4).int() for name, own in param.items()}
+    about = {
+        "iterations": 4, "model": "lenet-300-100", "dataset": "digits", "seed": 3, "score_examples": 200,
+        "dataset_fingerprint": load_dataset("digits").fingerprint, "gradient_mode": "eval",
+        "recipe": {"epochs": 1, "lr": 2**-9, "milestones": [60, 120]},
+    }  # fmt: skip
+    return Survival(param, {name: torch.zeros_like(own) for name, own in param.items()}, count, about)
+
+
+def batches(dataset):
+    return list(dataset.scoring_batches(generator(0, "score"), limit=200))
+
+
+@pytest.mark.parametrize("backbone", ["linear", "trees"])
+def test_a_fit_and_its_masks_are_those_of_the_cpu(device, survival, backbone):
+    digits = load_dataset("digits")
+    there = digits.to(HERE)
+    options = {"rounds": 2, "steps": 2, "examples": 100, "rows": 4000}
+    expected = fit_scorer(survival, backbone, INPUTS, datasets={"digits": digits}, **options)
+    found = fit_scorer(survival, backbone, INPUTS, device=HERE, datasets={"digits": there}, **options)
+    assert found.report["held_out_r2"] == pytest.approx(expected.report["held_out_r2"], abs=0.02)
+    on_cpu = prune(net(7), "autos", 0.8, batches(digits), scorer=expected)
+    on_device = prune(net(7, HERE), "autos", 0.8, batches(there), scorer=found)
+    assert on_device.kept == on_cpu.kept
+    same = sum(int((on_device[name].cpu() & on_cpu[name]).sum()) for name in on_cpu)
+    assert same > 0.95 * on_cpu.kept
+
+
+def test_a_refinement_there_goes_on_where_it_was(device, survival, tmp_path):
+    there, told = load_dataset("digits").to(HERE), []
+    refine = RefineSpec(generations=2, population=4, sparsities=(0.8,))
+    fit = FitSpec(backbone="linear", inputs=("log_param", "activation"), rounds=2, examples=50, refine=refine)
+    task, store = ScorerTask.on(("0" * 16,), fit, "digits"), Store(tmp_path)
+
+    def once(event):
+        told.append(event)
+        if "accuracy" in event:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_fit(task, [survival], store, HERE, once, there)
+    result = run_fit(task, [survival], store, HERE, told.append, there)
+    assert [event["share"] for event in told if "accuracy" in event] == [0.5, 1.0]
+    refined = result["report"]["refined"]
+    assert len(refined["validation_accuracy"]) == 2
+    assert refined["images"] == result["images"]
+    whole = run_fit(task, [survival], Store(tmp_path / "other"), HERE, lambda _: None, there)
+    assert whole["report"]["refined"]["validation_accuracy"] == refined["validation_accuracy"]
