@@ -55,11 +55,12 @@ def method_costs(section: Section) -> Costs | None:
         points = list(method.points.values())
         times = [_mean(points, name) for name in ("seconds_score", "seconds_train", "seconds")]
         if any(time is not None for time in times):
-            images = _mean(points, "images")
+            images = [_mean(points, name) for name in ("images_score", "images")]
             count = str(sum(point.n for point in points))
             shown = [NOT_KNOWN if time is None else f"{time:.2f}" for time in times]
-            rows.append([method.name, count, *shown, NOT_KNOWN if images is None else quantity(images)])
-    columns = ["method", "cells", "to prune", "to train", "in all", "images trained on"]
+            shown += [NOT_KNOWN if number is None else quantity(number) for number in images]
+            rows.append([method.name, count, *shown])
+    columns = ["method", "cells", "to prune", "to train", "in all", "images seen to prune", "images trained on"]
     return _without_unknown(Costs(f"Seconds per cell, {section.title}", columns, rows)) if rows else None
 
 

@@ -15,6 +15,7 @@ from torch import nn
 from autosparse.analysis import measure
 from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
+from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import DeviceLost, backend
 from autosparse.experiment.store import Record, Store
@@ -47,6 +48,8 @@ class Pruned:
     seconds_score: float
     images: int
     """Trained on, its own training included."""
+    images_score: int
+    """That its method was shown before it had the masks, in trainings on the way too."""
 
     @property
     def member(self) -> Member:
@@ -63,9 +66,12 @@ class Scored:
     key: str = ""
     scores: Scores = field(default_factory=dict)
     seconds: float = 0.0
+    images: int = 0
 
-    def of(self, cell: Cell, make: Callable[[], Scores]) -> tuple[Scores, float]:
+    def of(self, cell: Cell, make: Callable[[], Scores], seen: Seen) -> tuple[Scores, float]:
         """A cell's scores, and the seconds that they took for another cell; 0 where they are made now.
+
+        ``seen`` is told of the images that they took then.
 
         Never those of a criterion that changes the weights or trains: they say nothing of what else it does.
         """
@@ -74,10 +80,11 @@ class Scored:
             return make(), 0.0
         key = canonical_json(cell.model_dump(mode="json", exclude={"sparsity", "ablation", "recipe"}))
         if key == self.key:
+            seen.count += self.images
             return self.scores, self.seconds
-        started = time.perf_counter()
+        started, before = time.perf_counter(), seen.count
         self.scores = make()
-        self.key, self.seconds = key, time.perf_counter() - started
+        self.key, self.seconds, self.images = key, time.perf_counter() - started, seen.count - before
         return self.scores, 0.0
 
 
@@ -165,15 +172,17 @@ def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Ex
 def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
     model = build_model(cell.model, dataset.num_classes, dataset.input_shape, cell.init_seed).to(device)
     trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution)
-    masks, seconds = _masks(cell, model, trainer, last)
+    with counting(model) as seen:
+        masks, seconds = _masks(cell, model, trainer, last, seen)
+    images_score = trainer.images or seen.count  # of one that trains on its way, as its trainer counts
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
         model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
         trainer.go_on(start=0)
-    return Pruned(cell, model, masks, trainer, seconds, trainer.images + trainer.images_ahead)
+    return Pruned(cell, model, masks, trainer, seconds, trainer.images + trainer.images_ahead, images_score)
 
 
-def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tuple[Masks | None, float]:
+def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: Seen) -> tuple[Masks | None, float]:
     """The masks, and the seconds that finding them takes, the scoring included where it was done for another cell."""
     started = time.perf_counter()
     if cell.criterion == DENSE:
@@ -193,7 +202,7 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored) -> tupl
     if cell.ablation != "invert" and ASKS.intersection(criterion.options):
         masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
         return _shuffled(masks, cell), time.perf_counter() - started
-    scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options))
+    scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options), seen)
     if cell.ablation == "invert":
         scores = {name: -s for name, s in scores.items()}
     return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + time.perf_counter() - started
@@ -299,6 +308,7 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "seconds_score": pruned.seconds_score,
         "seconds_train": seconds,
         "images": pruned.images,
+        "images_score": pruned.images_score,
         "trained_together": together,
         "device": dataset.train.device.type,
         "precision": pruned.trainer.execution.precision_on(dataset.train.device),

@@ -120,7 +120,9 @@ def _code(record: Record) -> dict[str, str]:
 def metrics_of(task: Task, result: Record, now: int) -> list[Metric]:
     """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
     series: dict[str, list[float]] = {}
-    plain: dict[str, float] = {name: result[name] for name in ("seconds", "images", "parameters") if name in result}
+    plain: dict[str, float] = {
+        name: result[name] for name in ("seconds", "images", "images_score", "parameters") if name in result
+    }
     if isinstance(task, Cell):
         series = result["history"]
         plain |= {

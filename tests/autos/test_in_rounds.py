@@ -45,7 +45,8 @@ def test_a_linear_scorer_prunes_as_its_formula_does(scorer, digits):
 
 
 @pytest.mark.parametrize("backbone", ["linear", "trees", "mlp"])
-def test_a_saved_scorer_makes_the_same_masks(run, digits, backbone, tmp_path):
+def test_a_saved_scorer_makes_the_same_masks(run, digits, backbone, tmp_path, monkeypatch):
+    monkeypatch.setattr("autosparse.autos.backbones.trees.TREES", 20)
     made = fitted(run, digits, backbone=backbone, rounds=2, rows=5000)
     loaded = load_scorer(made.save(tmp_path / "scorer"))
     assert loaded.in_rounds == made.in_rounds

@@ -67,6 +67,25 @@ def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
     assert snip["parameters"] == snip["total"] + 300 + 100 + 10  # and the biases
 
 
+@pytest.mark.parametrize(
+    ("criterion", "options", "images"),
+    [
+        ("random", {}, 0),
+        ("magnitude", {}, 0),
+        ("snip", {}, 600),
+        ("synflow", {"rounds": 5}, 5),  # an input of ones in each
+        ("force", {"rounds": 5}, 3 * 512 + 2 * 88),  # a batch in each, in turn
+        ("grasp", {}, 2 * 600),
+        ("early", {"rounds": 2, "steps": 3, "batch_size": 10}, 2 * 3 * 10),
+        ("formula", {"expression": "log_grad + activation", "rounds": 3, "examples": 50}, 3 * 2 * 50),
+        ("lth", {"rounds": 2}, 2 * 2 * 1437),
+    ],
+)
+def test_a_cell_tells_how_many_images_its_method_was_shown(tmp_path, criterion, options, images):
+    both = [cell(criterion, sparsity, options=options, score_examples=600) for sparsity in (0.5, 0.6)]
+    assert [result["images_score"] for result in results(both, tmp_path)] == [images, images]
+
+
 def test_a_cell_tells_which_weights_no_mask_covers(tmp_path):
     plain, attending = (
         results([cell("magnitude", 0.5, model=model)], tmp_path)[0]
