@@ -36,17 +36,26 @@ def synflow(
 
     :param input_shape: shape of one example; needed where ``batches`` is None.
     """
+    linear = without_signs(model)
     input_shape = shape_of_input("synflow", batches, input_shape)
+    return prune_in_rounds(
+        linear, geometric_sparsities(sparsity, rounds), lambda *_: synaptic_flow(linear, input_shape)
+    )
+
+
+def without_signs(model: nn.Module) -> nn.Module:
+    """A float64 copy with the absolute value of every parameter and buffer."""
     linear = copy.deepcopy(model).double()
     with torch.no_grad():
         for tensor in (*linear.parameters(), *linear.buffers()):
             if tensor.is_floating_point():
                 tensor.abs_()
+    return linear
+
+
+def synaptic_flow(linear: nn.Module, input_shape: tuple[int, ...]) -> Scores:
+    """|theta * dR/dtheta| of every prunable weight of a network :func:`without_signs`, float64."""
     weights = prunable_or_fail(linear)
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=next(iter(weights.values())).device)
-
-    def score_round(*_: object) -> Scores:
-        flow = torch.autograd.grad(linear(ones).sum(), list(weights.values()), materialize_grads=True)
-        return {name: (weight.detach() * g).abs() for (name, weight), g in zip(weights.items(), flow, strict=True)}
-
-    return prune_in_rounds(linear, geometric_sparsities(sparsity, rounds), score_round)
+    flow = torch.autograd.grad(linear(ones).sum(), list(weights.values()), materialize_grads=True)
+    return {name: (weight.detach() * g).abs() for (name, weight), g in zip(weights.items(), flow, strict=True)}

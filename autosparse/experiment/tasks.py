@@ -183,6 +183,8 @@ class RefineSpec(Strict):
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = Refinement.sparsities
     epochs: Annotated[int, Field(ge=1)] = Refinement.epochs
     spread: Annotated[float, Field(gt=0)] = Refinement.spread
+    start: tuple[str, ...] = ()
+    """The inputs of the fit that the search starts from; the others' coefficients are 0 there. Empty: all inputs."""
 
 
 class FitSpec(Strict):
@@ -210,6 +212,9 @@ class FitSpec(Strict):
         check_training(self.backbone, Training(self.epochs, self.batch_size, self.lr), len(self.inputs))
         if self.refine is not None and not self.in_rounds:
             raise AutosparseError("refine: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
+        for name in self.refine.start if self.refine else ():
+            if name not in self.inputs:
+                raise UnknownName("input to start from", name, self.inputs)
         if self.refine is not None and self.backbone != "linear":
             raise AutosparseError(f"refine: backbone {self.backbone!r} has no coefficients: use backbone linear")
         return self

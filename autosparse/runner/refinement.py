@@ -1,14 +1,16 @@
 """A refinement in whatever process: kept generation by generation. No Ray here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import nn
 
-from autosparse.autos import Scorer
+from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.diagnostics import densities_in_rounds, warnings_of
-from autosparse.autos.refine import Generation, Refinement, refine
+from autosparse.autos.refine import Generation, Refinement, refine, with_coefficients
 from autosparse.checkpoint import Checkpoint
+from autosparse.criteria.features.find import find_feature
 from autosparse.data.split import Dataset
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
@@ -17,6 +19,31 @@ from autosparse.experiment.tasks import ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
 from autosparse.training import Execution, Recipe
+
+
+def start_of(
+    task: ScorerTask, scorer: Scorer, survivals: Sequence[Survival], datasets: Mapping[str, Dataset], device: str
+) -> Scorer:
+    """The scorer that a refinement starts from: fitted on some of its inputs if the task says so, with 0 for others."""
+    assert task.fit.refine is not None
+    assert scorer.in_rounds is not None
+    names = task.fit.refine.start
+    if not names:
+        return scorer
+    settings = task.fit.model_dump(exclude={"refine", "inputs", "rounds", "steps"})
+    trains = any("steps" in find_feature(name).needs for name in names)
+    steps = scorer.in_rounds.steps.count if trains else None
+    part = fit_scorer(
+        survivals,
+        inputs=names,
+        rounds=scorer.in_rounds.rounds,
+        steps=steps,
+        **settings,
+        device=device,
+        datasets=datasets,
+    )
+    found = dict(zip(part.inputs, part.network.state_dict()["coefficients"].tolist(), strict=True))
+    return with_coefficients(scorer, np.array([found.get(name, 0.0) for name in scorer.inputs]))
 
 
 def run_refinement(
@@ -35,7 +62,7 @@ def run_refinement(
     the survival score better.
     """
     assert task.fit.refine is not None
-    how = Refinement(**task.fit.refine.model_dump())
+    how = Refinement(**task.fit.refine.model_dump(exclude={"start"}))
     made, states = survival.provenance, store.states(task)
     origin = {"dataset_fingerprint": dataset.fingerprint, "resolved": resolve(task), "code": code_of(task)}
     found = states.newest()

@@ -26,7 +26,7 @@ from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
-from autosparse.runner.refinement import run_refinement
+from autosparse.runner.refinement import run_refinement, start_of
 from autosparse.seeds import generator
 from autosparse.training import Execution
 from autosparse.weights import left_out, prunable
@@ -212,6 +212,7 @@ def run_fit(
     scorer = fit_scorer(survivals, **settings, device=device, on_epoch=told, resume=resume, datasets=datasets)
     if task.fit.refine is not None:
         assert dataset is not None
+        scorer = start_of(task, scorer, survivals, datasets, device)
         scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution)
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")

@@ -57,7 +57,7 @@ def test_a_fit_and_its_masks_are_those_of_the_cpu(device, survival, backbone, mo
 
 def test_a_refinement_there_goes_on_where_it_was(device, survival, tmp_path):
     there, told = load_dataset("digits").to(HERE), []
-    refine = RefineSpec(generations=2, population=4, sparsities=(0.95,))
+    refine = RefineSpec(generations=2, population=4, sparsities=(0.95,), start=("log_param",))
     fit = FitSpec(backbone="linear", inputs=("log_param", "activation"), rounds=2, examples=50, refine=refine)
     task, store = ScorerTask.on(("0" * 16,), fit, "digits"), Store(tmp_path)
 
@@ -72,4 +72,6 @@ def test_a_refinement_there_goes_on_where_it_was(device, survival, tmp_path):
     assert [event["share"] for event in told if "accuracy" in event] == [0.5, 1.0]
     refined = result["report"]["refined"]
     assert len(refined["validation_accuracy"]) == 2
+    assert refined["start"][0] > 0
+    assert refined["start"][1] == 0
     assert refined["images"] == result["images"]

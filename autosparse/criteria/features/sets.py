@@ -5,7 +5,7 @@ CONTEXT = (
     "layer_density", "input_mass", "output_mass", "synflow",
 )  # fmt: skip
 """The weight, its gradient, and what is around it, without any training."""
-PROSPECT = (*CONTEXT, "trained", "moved", "grown", "rewound_product")
-"""And what a few steps of training make of it."""
+PROSPECT = ("log_param", "trained", "moved", "grown", "rewound_product")
+"""What a few steps of training make of the weight, beside what it was."""
 
 SETS: dict[str, tuple[str, ...]] = {"context": CONTEXT, "prospect": PROSPECT}

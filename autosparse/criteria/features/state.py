@@ -15,7 +15,9 @@ from autosparse.criteria.features.layout import Layout, layouts
 from autosparse.criteria.features.units import Units, units_of
 from autosparse.criteria.gradients import mean_gradient
 from autosparse.criteria.mode import EVAL, TRAIN, in_mode
+from autosparse.criteria.synflow import synaptic_flow, without_signs
 from autosparse.criteria.types import Batches, Loss
+from autosparse.criteria.watch import shape_of_input
 from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
@@ -119,6 +121,13 @@ class State:
             given = {"mode": mode, **options} if "mode" in CRITERIA[criterion].options else options
             self._scores[criterion] = score(self.model, criterion, self.batches, self.loss, **given)
         return self._scores[criterion]
+
+    @cached_property
+    def flow(self) -> dict[str, Tensor]:
+        """The synaptic flow through each weight, float64; 0 everywhere if a layer is gone."""
+        shape = shape_of_input("synflow", self.batches, None)
+        with in_mode(self.model, EVAL):
+            return synaptic_flow(without_signs(self.model), shape)
 
     @cached_property
     def units(self) -> Units:
