@@ -1,8 +1,10 @@
 """Rows from the states that an IRP run went through: what could be known there, and what came of it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from autosparse.autos.rebuild import dataset_of_survival, rebuilt, scoring_batches_of
 from autosparse.autos.rows import Rows, joined
@@ -22,6 +24,65 @@ STATES = 10
 """At most so many states of a run are looked at, evenly spread from the dense network on."""
 
 
+@dataclass(frozen=True)
+class Visit:
+    """Some weights of a layer, as IRP had masked the network after an iteration."""
+
+    iteration: int
+    layer: str
+    rows: Tensor
+    """(n,) int64: flat positions of weights that were left."""
+    columns: list[Tensor]
+    """(n,) float32 each, on the CPU: the features, on the masked network at initialisation."""
+    survived: Tensor
+    """(n,) int64: how many of the iterations after this one they survived."""
+    remaining: int
+    """Number of iterations after this one."""
+
+    @property
+    def target(self) -> Tensor:
+        """(n,) float32: the share of the remaining iterations that they survived."""
+        return self.survived.float() / self.remaining
+
+
+def visits(
+    survival: Survival,
+    datasets: Mapping[str, Dataset],
+    inputs: Sequence[str],
+    how: InRounds,
+    share: Callable[[Masks], float],
+    device: torch.device | str = "cpu",
+) -> Iterator[Visit]:
+    """Each layer in each state: the network after iterations 0, 2, ... of 20, made again from what the data say.
+
+    :param datasets: by name; that of the IRP run must be there.
+    :param how: the steps and examples of the features.
+    :param share: of the weights left that are looked at, drawn at random, given the masks of a state.
+    :raises AutosparseError: if the network or its data cannot be made again.
+    """
+    dataset = dataset_of_survival(survival, datasets).to(device)
+    model = rebuilt(survival, dataset, device)
+    seed, total = int(survival.provenance["seed"]), survival.iterations
+    batches = scoring_batches_of(survival, dataset)
+    pieces = in_pieces(batches, how.steps.batch_size)
+    features = [find_feature(name) for name in inputs]
+    draws = generator(seed, "states")
+    for i in range(0, total, -(-total // STATES)):
+        masks = survival.masks(i)
+        some = share(masks)
+        on_device = Masks({name: mask.to(device) for name, mask in masks.items()})
+        drawing = drawing_from(derive_seed(seed, "state", i), torch.device(device))
+        with full_float32(), drawing, in_mode(model, survival.gradient_mode), masked(model, on_device):
+            state = State(model, on_device, first_examples(batches, how.examples), steps=how.steps, pieces=pieces)
+            for name, mask in masks.items():
+                rows = mask.flatten().nonzero().squeeze(1)
+                if some < 1:
+                    rows = rows[torch.rand(len(rows), generator=draws) < some]
+                values = (f.compute(state, name).expand(mask.shape).flatten()[rows.to(device)] for f in features)
+                survived = survival.survived[name].flatten()[rows].long() - i
+                yield Visit(i, name, rows, [own.float().cpu() for own in values], survived, total - i)
+
+
 def in_states(
     survival: Survival,
     datasets: Mapping[str, Dataset],
@@ -30,39 +91,19 @@ def in_states(
     most: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Rows:
-    """Rows of a network as IRP had masked it, after iterations 0, 2, ... of 20.
+    """The rows of all :func:`visits`, by layer, state and count.
 
-    A row is a weight that was left then. Its features are those of the masked network at initialisation, made here from
-    what the survival data say of themselves; its target is the share of the remaining iterations that it survived.
-    Strata are layer, state and count.
-
-    :param datasets: by name; that of the IRP run must be there.
-    :param how: the steps and examples of the features.
     :param most: so many rows, about; None: all.
-    :raises AutosparseError: if the network or its data cannot be made again.
     """
-    dataset = dataset_of_survival(survival, datasets).to(device)
-    model = rebuilt(survival, dataset, device)
-    seed, total = int(survival.provenance["seed"]), survival.iterations
-    batches = scoring_batches_of(survival, dataset)
-    pieces = in_pieces(batches, how.steps.batch_size)
-    chosen = range(0, total, max(1, -(-total // STATES)))
-    features = [find_feature(name) for name in inputs]
-    draws = generator(seed, "states")
-    parts = []
-    for i in chosen:
-        masks = survival.masks(i)
-        share = 1.0 if most is None else min(1.0, most / len(chosen) / masks.kept)
-        on_device = Masks({name: mask.to(device) for name, mask in masks.items()})
-        drawing = drawing_from(derive_seed(seed, "state", i), torch.device(device))
-        with full_float32(), drawing, in_mode(model, survival.gradient_mode), masked(model, on_device):
-            state = State(model, on_device, first_examples(batches, how.examples), steps=how.steps, pieces=pieces)
-            for layer, (name, mask) in enumerate(masks.items()):
-                rows = mask.flatten().nonzero().squeeze(1)
-                if share < 1:
-                    rows = rows[torch.rand(len(rows), generator=draws) < share]
-                columns = [f.compute(state, name).expand(mask.shape).flatten()[rows.to(device)].cpu() for f in features]
-                left = survival.survived[name].flatten()[rows] - i
-                stratum = left.long() + layer * (total + 1)
-                parts.append(Rows([column.float() for column in columns], left.float() / (total - i), stratum))
-    return joined(parts)
+    states = min(STATES, survival.iterations)
+    layers = {name: number for number, name in enumerate(survival.param)}
+
+    def share(masks: Masks) -> float:
+        return 1.0 if most is None else most / states / masks.kept
+
+    return joined(
+        [
+            Rows(visit.columns, visit.target, visit.survived + layers[visit.layer] * (survival.iterations + 1))
+            for visit in visits(survival, datasets, inputs, how, share, device)
+        ]
+    )

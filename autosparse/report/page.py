@@ -20,6 +20,7 @@ from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_curves import curves_figure
 from autosparse.report.figures_density import density_figure, has_densities, numbered
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
+from autosparse.report.figures_states import states_figure
 from autosparse.report.folder import PAGE, write_files
 from autosparse.report.gallery import Gallery
 from autosparse.report.plain import Plain, plain_tables, table_files
@@ -132,6 +133,7 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
         "draw_densities": lambda own: svg(partial(density_figure, own), f"density {own.title}"),
         "draw_iterations": lambda irp: svg(partial(iterations_figure, irp), f"iterations {irp.run.name}"),
         "draw_survival": lambda irp: png(partial(survival_figure, irp, irp.sample), f"survival {irp.run.name}"),
+        "draw_states": lambda fit: svg(partial(states_figure, fit.sample), f"states {fit.run.name}"),
         "draw_prediction": lambda fit: png(partial(prediction_figure, fit.sample), f"prediction {fit.run.name}"),
     }
 

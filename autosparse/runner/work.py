@@ -3,16 +3,12 @@
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
-import pyarrow as pa
 import pyarrow.parquet as pq
-import torch
 from torch import nn
 
-from autosparse.autos import Scorer, fit_scorer
-from autosparse.autos.backbones import build_backbone
+from autosparse.autos import fit_scorer
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.checkpoint import Checkpoints
@@ -27,12 +23,10 @@ from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
 from autosparse.runner.refinement import run_refinement, start_of
+from autosparse.runner.samples import prediction_sample, states_sample, survival_sample
 from autosparse.seeds import generator
 from autosparse.training import Execution
 from autosparse.weights import left_out, prunable
-
-SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
-"""Rows per layer of the samples that reports draw; fewer where the scorer takes milliseconds a row."""
 
 ANYTHING = ("*",)
 """May be in a folder that is named by what it holds: it is ours."""
@@ -107,7 +101,7 @@ def run_irp(
     folder = store.files_path("irp", task.id)
     with atomic_folder(folder, ours=ANYTHING) as temporary:
         save_survival(survival, temporary / "survival")
-        pq.write_table(_survival_sample(survival, saliency), temporary / "sample.parquet")
+        pq.write_table(survival_sample(survival, saliency), temporary / "sample.parquet")
     final = survival.masks(task.iterations)
     return {
         "accuracy": survival.provenance["accuracy"],
@@ -216,7 +210,10 @@ def run_fit(
         scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution)
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")
-        sample = _prediction_sample(scorer, survivals[0], task.fit.seed, device)
+        if scorer.in_rounds is None:
+            sample = prediction_sample(scorer, survivals[0], task.fit.seed, device)
+        else:
+            sample = states_sample(scorer, survivals[0], datasets, device)
         pq.write_table(sample, temporary / "sample.parquet")
     images = {"images": scorer.report["refined"]["images"]} if "refined" in scorer.report else {}
     data = {"dataset_fingerprint": dataset.fingerprint} if dataset and task.fit.in_rounds else {}
@@ -238,45 +235,3 @@ def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device:
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)
     return {**winner["result"], "winner": best}
-
-
-def _survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
-    columns = {
-        "param": survival.param,
-        "grad": survival.grad,
-        "survival": survival.scores(),
-        **{name: {layer: s.cpu().float() for layer, s in scores.items()} for name, scores in saliency.items()},
-    }
-    return _sample_table(survival.sample(SAMPLE_PER_LAYER), columns)
-
-
-def _prediction_sample(scorer: Scorer, survival: Survival, seed: int, device: str) -> pa.Table:
-    """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``.
-
-    A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before. One that prunes in
-    rounds predicts nothing from theta_0 and g_0 alone: it has no column ``predicted``.
-    """
-    picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
-    table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
-    if scorer.in_rounds is not None:
-        return table
-    features = {
-        name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()]).to(device)
-        for name, values in (("param", survival.param), ("grad", survival.grad))
-    }
-    table = table.append_column("predicted", pa.array(scorer.predict(features).cpu().numpy()))
-    if scorer.network.by_gradient:
-        fresh = replace(scorer, network=build_backbone(scorer.backbone, len(scorer.inputs), seed))
-        table = table.append_column("untrained", pa.array(fresh.predict(features).cpu().numpy()))
-    return table
-
-
-def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
-    """The ``picked`` flat positions of each layer, with the value of each column there."""
-    joined = {
-        column: torch.cat([values[name].flatten()[rows] for name, rows in picked.items()]).numpy()
-        for column, values in columns.items()
-    }
-    layer = pa.array([name for name, rows in picked.items() for _ in rows]).dictionary_encode()
-    position = torch.cat(list(picked.values())).numpy()
-    return pa.table({"layer": layer, "position": position, **joined})

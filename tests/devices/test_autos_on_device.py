@@ -55,7 +55,7 @@ def test_a_costly_fit_reports_on_its_own_device(device, tmp_path, monkeypatch, n
 
     monkeypatch.setattr(Scorer, "predictor", noted)
     monkeypatch.setattr("autosparse.autos.fit.ASKED_OF_COSTLY", 4)
-    monkeypatch.setattr("autosparse.runner.work.SAMPLE_OF_COSTLY", 2)
+    monkeypatch.setattr("autosparse.runner.samples.SAMPLE_OF_COSTLY", 2)
     values, few = torch.randn(2, 10, generator=torch.Generator().manual_seed(0)), torch.arange(10).int()
     small = Survival({"a": values[0]}, {"a": values[1]}, {"a": few}, {"iterations": 20})
     task = ScorerTask(irp=("0" * 16,), fit=FitSpec(backbone=name, epochs=1, batch_size=4))

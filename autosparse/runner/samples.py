@@ -1,0 +1,89 @@
+"""Samples of weights that reports draw: a few thousand of each layer, as Parquet tables."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pyarrow as pa
+import torch
+
+from autosparse.autos import Scorer
+from autosparse.autos.backbones import build_backbone
+from autosparse.autos.states import STATES, visits
+from autosparse.data.split import Dataset
+from autosparse.irp import Survival
+
+SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
+"""Rows per layer; fewer where the scorer takes milliseconds a row."""
+
+
+def survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
+    """Values, survival scores and saliencies of a sample of weights; columns ``layer, position, ...``."""
+    columns = {
+        "param": survival.param,
+        "grad": survival.grad,
+        "survival": survival.scores(),
+        **{name: {layer: s.cpu().float() for layer, s in scores.items()} for name, scores in saliency.items()},
+    }
+    return _sample_table(survival.sample(SAMPLE_PER_LAYER), columns)
+
+
+def prediction_sample(scorer: Scorer, survival: Survival, seed: int, device: str) -> pa.Table:
+    """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``.
+
+    A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before.
+    """
+    picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
+    table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
+    features = {
+        name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()]).to(device)
+        for name, values in (("param", survival.param), ("grad", survival.grad))
+    }
+    table = table.append_column("predicted", pa.array(scorer.predict(features).cpu().numpy()))
+    if scorer.network.by_gradient:
+        fresh = replace(scorer, network=build_backbone(scorer.backbone, len(scorer.inputs), seed))
+        table = table.append_column("untrained", pa.array(fresh.predict(features).cpu().numpy()))
+    return table
+
+
+def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
+    """The ``picked`` flat positions of each layer, with the value of each column there."""
+    joined = {
+        column: torch.cat([values[name].flatten()[rows] for name, rows in picked.items()]).numpy()
+        for column, values in columns.items()
+    }
+    layer = pa.array([name for name, rows in picked.items() for _ in rows]).dictionary_encode()
+    position = torch.cat(list(picked.values())).numpy()
+    return pa.table({"layer": layer, "position": position, **joined})
+
+
+def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dataset], device: str) -> pa.Table:
+    """The same for a scorer that prunes in rounds, in the states that IRP's network went through.
+
+    Columns ``layer, position, state``, one per input, ``survival`` (of the remaining iterations) and ``predicted``.
+    """
+    assert scorer.in_rounds is not None
+    each = (SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER) * len(survival.param)
+    states = min(STATES, survival.iterations)
+    found = visits(
+        survival, datasets, scorer.inputs, scorer.in_rounds, lambda masks: each / states / masks.kept, device
+    )
+    tables = []
+    for visit in found:
+        columns = {name: own.to(device) for name, own in zip(scorer.inputs, visit.columns, strict=True)}
+        predicted = scorer.predict(columns) if len(visit.rows) else visit.target
+        values = {
+            **dict(zip(scorer.inputs, visit.columns, strict=True)),
+            "survival": visit.target,
+            "predicted": predicted,
+        }
+        tables.append(
+            pa.table(
+                {
+                    "layer": [visit.layer] * len(visit.rows),
+                    "position": visit.rows.numpy(),
+                    "state": pa.array([visit.iteration] * len(visit.rows), pa.int32()),
+                    **{name: own.cpu().numpy() for name, own in values.items()},
+                },
+            )
+        )
+    return pa.concat_tables(tables)
