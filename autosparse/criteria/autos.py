@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.by_features import InRounds, Judge, prune_by_features
+from autosparse.criteria.by_features import InRounds, Judge, Permutation, prune_by_features
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
 from autosparse.criteria.mode import EVAL, Mode, in_mode
 from autosparse.criteria.options import AtLeastOne, Count, Sparsity
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Scores, prunable
+from autosparse.seeds import generator
 
 SPARSITIES = (0.9, 0.95, 0.98, 0.99)
 """Where masks must be right if nothing else is asked."""
@@ -49,6 +50,8 @@ def autos(
     rounds: AtLeastOne | None = None,
     steps: Count | None = None,
     revive: bool | None = None,
+    permute: str | None = None,
+    seed: int = 0,
 ) -> Scores:
     """AutoS(theta_0, g_0): weights that are predicted to survive iterative pruning longest stay.
 
@@ -69,6 +72,10 @@ def autos(
     :param rounds: geometric, the features taken anew in each; None: the scorer's own, one shot if it has none.
     :param steps: of training in each round, for features after training; None: the scorer's own.
     :param revive: whether what a round prunes may come back; None: the scorer's own, no if it has none.
+    :param permute: an input whose values are exchanged at random between all weights of the network, in each round. The
+        accuracy that this costs says how important the input is.
+    :param seed: of that exchange.
+    :raises UnknownName: if the scorer does not read ``permute``.
     :raises AutosparseError: if ``mode`` is not that of a scorer that reads gradients, ``near`` is missing for rounds,
         or features that the scorer reads need data or steps that are not given.
     """
@@ -76,15 +83,23 @@ def autos(
         raise AutosparseError(
             f"criterion 'autos' needs a scorer, this is {scorer!r}: pass what load_scorer or fit_scorer returns"
         )
+    if permute is not None and permute not in scorer.inputs:
+        raise UnknownName("input of this scorer to permute", permute, scorer.inputs)
     mode = mode_for(scorer, mode)
     how = _rounds(scorer, rounds, steps, revive)
     if how is not None:
         if near is None:
             raise AutosparseError("this scorer prunes in rounds: give near, the sparsity to prune to, or call prune()")
+        order = None if permute is None else Permutation(permute, generator(seed, "permute", permute))
         with in_mode(model, mode):
-            return prune_by_features(model, batches, loss, near, scorer.inputs, _asking(scorer), how, "this scorer")
+            return prune_by_features(
+                model, batches, loss, near, scorer.inputs, _asking(scorer), how, "this scorer", order
+            )
     weights = prunable_or_fail(model) if "grad" in scorer.inputs else prunable(model)
     features = survival_features(model, batches, loss, scorer.inputs, mode)
+    if permute is not None:
+        draws = generator(seed, "permute", permute)
+        features[permute] = features[permute][torch.randperm(len(features[permute]), generator=draws)]
     scores = scorer.predict_all(features, SPARSITIES if near is None else (near,), exact)
     pieces = scores.split([weight.numel() for weight in weights.values()])
     return {name: piece.view_as(weight) for (name, weight), piece in zip(weights.items(), pieces, strict=True)}

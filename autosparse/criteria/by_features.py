@@ -33,6 +33,22 @@ class InRounds:
     """Whether a pruned weight may come back."""
 
 
+@dataclass(frozen=True)
+class Permutation:
+    """A feature whose values are exchanged at random between all weights that are left, in each round."""
+
+    feature: str
+    draws: torch.Generator
+    """On the CPU."""
+
+    def of(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The values of each layer's weights, (n,) each, exchanged between all."""
+        joined = torch.cat(list(columns.values()))
+        order = torch.randperm(len(joined), generator=self.draws).to(joined.device)
+        pieces = joined[order].split([len(own) for own in columns.values()])
+        return dict(zip(columns, pieces, strict=True))
+
+
 def in_rounds_from(values: Mapping[str, Any]) -> InRounds:
     """Read back what :func:`dataclasses.asdict` makes of one; raises KeyError, TypeError or ValueError."""
     steps = Steps(**values["steps"])
@@ -52,6 +68,7 @@ def prune_by_features(
     judge: Judge,
     how: InRounds,
     whose: str,
+    permuted: Permutation | None = None,
 ) -> Scores:
     """Score what is left by its features and prune a little, in ``how.rounds`` rounds; the schedule is geometric.
 
@@ -60,6 +77,7 @@ def prune_by_features(
 
     :param features: names, see :func:`autosparse.criteria.features.find.find_feature`.
     :param whose: what reads them, for messages.
+    :param permuted: a feature that is to say nothing.
     :return: the last round's scores of what stays, -inf elsewhere.
     :raises AutosparseError: if a feature needs data or steps that are not given, or steps are given that none needs.
     """
@@ -79,10 +97,21 @@ def prune_by_features(
 
     def score_round(i: int, masks: Masks) -> Scores:
         state = State(model, masks, seen, loss, steps=how.steps, pieces=pieces, unmasked=weights)
+        asked_of = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
+
+        def values(feature: str, name: str) -> Tensor:
+            own = found[feature].compute(state, name).to(device)
+            return own.expand(masks[name].shape)[asked_of[name]]
+
+        exchanged = {}
+        if permuted:
+            exchanged = permuted.of({name: values(permuted.feature, name) for name in masks})
         scores = {}
         for name, mask in masks.items():
-            asked = torch.ones_like(mask) if how.revive else mask
-            columns = {n: own.compute(state, name).to(device).expand(mask.shape)[asked] for n, own in found.items()}
+            asked = asked_of[name]
+            columns = {n: values(n, name) for n in found}
+            if permuted:
+                columns[permuted.feature] = exchanged[name]
             judged = judge(name, i + 1, columns)
             # what is pruned scores 0: its features need not be finite, and it does not come back
             scores[name] = torch.zeros(mask.shape, dtype=judged.dtype, device=device).masked_scatter(asked, judged)

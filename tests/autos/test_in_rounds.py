@@ -160,3 +160,23 @@ def test_its_report_says_what_it_prunes(scorer, run, digits):
     masks = prune(own, "autos", 0.95, given, scorer=scorer)
     assert scorer.report["layer_density_at_95"] == masks.density_by_layer()
     assert "binned_mean_r2" not in scorer.report
+
+
+def test_a_permuted_input_says_nothing(run, digits):
+    """An input that alone decides: its exchange leaves chance. One that is the same everywhere: nothing changes."""
+    one = fitted(run, digits, inputs=("log_param", "density"), rounds=3)
+    own = prune(network(digits), "autos", 0.9, batches(digits), scorer=one)
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=one, permute="density") == own
+    other = prune(network(digits), "autos", 0.9, batches(digits), scorer=one, permute="log_param")
+    overlap = sum(int((own[name] & other[name]).sum()) for name in own) / own.kept
+    assert overlap == pytest.approx(0.1, abs=0.03)
+    again = prune(network(digits), "autos", 0.9, batches(digits), scorer=one, permute="log_param", seed=1)
+    assert again != other
+    with pytest.raises(AutosparseError, match="unknown input of this scorer to permute 'log_parm': did you mean"):
+        prune(network(digits), "autos", 0.9, batches(digits), scorer=one, permute="log_parm")
+
+
+def test_what_the_papers_scorer_reads_can_be_permuted_too(run, digits):
+    paper = fit_scorer(run, "conditional-mean")
+    both = [prune(network(digits), "autos", 0.9, batches(digits), scorer=paper, permute=own) for own in (None, "param")]
+    assert sum(int((both[0][name] & both[1][name]).sum()) for name in both[0]) < 0.7 * both[0].kept
