@@ -10,6 +10,7 @@ from autosparse.cli import (
     compare,
     demo,
     doctor,
+    explain,
     fit,
     irp,
     listing,
@@ -39,7 +40,23 @@ def options(debug: bool = typer.Option(False, "--debug", help="Show the tracebac
     """Options of every command; ``--debug`` is taken anywhere on the line, by :func:`main`."""
 
 
-for module in (demo, irp, fit, score, prune, run, sweep, watch, best, compare, promote, report, listing, doctor):
+for module in (
+    demo,
+    irp,
+    fit,
+    score,
+    prune,
+    run,
+    sweep,
+    watch,
+    best,
+    compare,
+    promote,
+    report,
+    explain,
+    listing,
+    doctor,
+):
     module.register(app)
 
 

@@ -1,0 +1,67 @@
+"""What a scorer was asked while it pruned, and what it said."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from autosparse.autos.scorer import Scorer
+from autosparse.criteria.by_features import InRounds
+from autosparse.seeds import generator
+
+PER_CALL = 2000
+"""Rows kept of each question: of a layer in a round."""
+
+
+@dataclass
+class Listening:
+    """A scorer that keeps a sample of the rows that it is asked about; the criterion ``autos`` takes it for one."""
+
+    scorer: Scorer
+    seen: list[dict[str, Tensor]] = field(default_factory=list)
+    said: list[Tensor] = field(default_factory=list)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The scorer's."""
+        return self.scorer.inputs
+
+    @property
+    def in_rounds(self) -> InRounds | None:
+        """The scorer's."""
+        return self.scorer.in_rounds
+
+    @property
+    def gradient_mode(self) -> str:
+        """The scorer's."""
+        return self.scorer.gradient_mode
+
+    def predict(self, features: dict[str, Tensor]) -> Tensor:
+        """The scorer's predictions."""
+        return self._kept(features, self.scorer.predict(features))
+
+    def predict_all(self, features: dict[str, Tensor], *settings: Any) -> Tensor:
+        """The scorer's predictions."""
+        return self._kept(features, self.scorer.predict_all(features, *settings))
+
+    def _kept(self, features: dict[str, Tensor], scores: Tensor) -> Tensor:
+        draws = generator(len(self.said), "rows asked about")
+        rows = torch.randperm(len(scores), generator=draws)[:PER_CALL].to(scores.device)
+        self.seen.append({name: features[name][rows].cpu() for name in self.inputs})
+        self.said.append(scores[rows].cpu())
+        return scores
+
+    @property
+    def rows(self) -> tuple[dict[str, Tensor], Tensor]:
+        """The inputs, (n,) each, and the predictions (n,)."""
+        return {name: torch.cat([own[name] for own in self.seen]) for name in self.inputs}, torch.cat(self.said)
+
+
+def mean_curves(columns: dict[str, Tensor], predicted: Tensor, bins: int = 25) -> dict[str, list[tuple[float, float]]]:
+    """Mean prediction by each input alone: (mean of the input, mean prediction) in bins of as many rows each."""
+    curves = {}
+    for name, column in columns.items():
+        parts = column.argsort(stable=True).chunk(bins)
+        curves[name] = [(float(column[part].double().mean()), float(predicted[part].double().mean())) for part in parts]
+    return curves

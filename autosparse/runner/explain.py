@@ -1,0 +1,195 @@
+"""Explaining a scorer: what each input is worth in accuracy, how the score depends on it, and a short formula."""
+
+import hashlib
+import statistics
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from autosparse.autos import Scorer
+from autosparse.autos.explain import Listening, mean_curves
+from autosparse.autos.formulas import RAW, Formula, best_shape, formulas
+from autosparse.criteria import prune
+from autosparse.data.split import Dataset
+from autosparse.errors import AutosparseError
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell
+from autosparse.files import read_record, write_record
+from autosparse.models import build_model
+from autosparse.runner.cells import run_cells
+from autosparse.seeds import generator
+from autosparse.tracking.significance import Difference, half_width, paired
+from autosparse.training import Recipe
+
+EXPLANATION = "explanation.json"
+WHOLE, PERMUTED, FORMULA = "as it is", "permuted: ", "formula: "
+NEARLY = 0.99
+"""The formula that stands for the scorer is the shortest with so much of the longest one's R^2."""
+
+Tell = Callable[[str, float], None]
+"""Called with what has been measured, and the share that is done."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """On which networks a scorer is explained."""
+
+    model: str
+    dataset: str
+    sparsity: float
+    seeds: tuple[int, ...] = (0, 1, 2)
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=5))
+    score_examples: int | None = 5120
+
+
+@dataclass
+class Explanation:
+    """What has been found so far; accuracies in percent, by what was changed and by seed."""
+
+    where: Where
+    scorer: str
+    """SHA-256 of the scorer's coefficients and scaling, in hex."""
+    formulas: list[Formula] = field(default_factory=list)
+    shapes: dict[str, dict[str, float]] = field(default_factory=dict)
+    curves: dict[str, Any] = field(default_factory=dict)
+    accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    @property
+    def formula(self) -> Formula:
+        """The one that stands for the scorer."""
+        return next(own for own in self.formulas if own.r2 >= NEARLY * self.formulas[-1].r2)
+
+    def by_seed(self, what: str) -> dict[int, float]:
+        """Accuracies of one change."""
+        return {int(seed): value for seed, value in self.accuracy.get(what, {}).items()}
+
+    def loss(self, what: str) -> Difference | None:
+        """Accuracy as it is, less that with the change, paired by seed."""
+        return paired(self.by_seed(WHOLE), self.by_seed(what))
+
+    @property
+    def rows(self) -> list[Record]:
+        """The inputs by what they are worth, most first."""
+        inputs = [what for what in self.accuracy if what.startswith(PERMUTED)]
+        found = [(what.removeprefix(PERMUTED), loss) for what in inputs if (loss := self.loss(what))]
+        return [
+            {"input": name, "loss": loss.difference, "half_width": loss.half_width, "significant": loss.significant}
+            for name, loss in sorted(found, key=lambda pair: -pair[1].difference)
+        ]
+
+    @property
+    def summary(self) -> Record:
+        """As JSON."""
+        whole, shortened = self.by_seed(WHOLE), self.by_seed(FORMULA + self.formula.expression)
+        loss = self.loss(FORMULA + self.formula.expression)
+        return {
+            "accuracy": _mean(whole),
+            "inputs": self.rows,
+            "formula": {**asdict(self.formula), **_mean(shortened), "loss": loss.row if loss else None},
+            "shapes": self.shapes,
+        }
+
+
+def _mean(values: Mapping[int, float]) -> Record:
+    numbers = list(values.values())
+    return {"mean": statistics.fmean(numbers), "half_width": half_width(numbers), "n": len(numbers)} if numbers else {}
+
+
+def explain(
+    scorer: Scorer, where: Where, dataset: Dataset, folder: Path, device: str, tell: Tell = lambda what, share: None
+) -> Explanation:
+    """Prune networks with the scorer, with each of its inputs permuted, and by its formula; train them, and compare.
+
+    Each accuracy is kept in ``explanation.json`` in ``folder`` as soon as it is there: the same call goes on.
+
+    :raises AutosparseError: if the folder explains something else.
+    """
+    found = _begun(scorer, where, folder)
+    if not found.formulas:
+        columns, predicted = _rows(scorer, where, dataset, device)
+        found.formulas = formulas(columns, predicted)
+        found.curves = mean_curves(columns, predicted)
+        found.shapes = {name: best_shape(columns[name], predicted) for name in scorer.inputs if name in RAW}
+        _keep(found, folder)
+    changes = {WHOLE: {}, **{PERMUTED + name: {"permute": name} for name in scorer.inputs}}
+    cells = {what: [_cell(where, seed, "autos", options) for seed in where.seeds] for what, options in changes.items()}
+    text = found.formula.expression
+    cells[FORMULA + text] = [_cell(where, seed, "formula", _as_formula(scorer, text)) for seed in where.seeds]
+    todo = [(what, cell) for what, own in cells.items() for cell in own if cell.seed not in found.by_seed(what)]
+    total = sum(map(len, cells.values()))
+    for done, (what, cell) in enumerate(todo, 1):
+        [[(_, result)]] = run_cells([cell], Store(folder), dataset, device, scorer_of=lambda _: scorer)
+        if isinstance(result, Exception):
+            raise result
+        found.accuracy.setdefault(what, {})[str(cell.seed)] = result["test_accuracy"]
+        _keep(found, folder)
+        tell(f"{what} {result['test_accuracy']:.2f} %", 1 - (len(todo) - done) / total)
+    return found
+
+
+def _rows(scorer: Scorer, where: Where, dataset: Dataset, device: str) -> tuple[dict[str, Any], Any]:
+    """What the scorer is asked as it prunes the first network, and what it says."""
+    seed = where.seeds[0]
+    model = build_model(where.model, dataset.num_classes, dataset.input_shape, seed).to(device)
+    batches = list(dataset.scoring_batches(generator(seed, "score"), limit=where.score_examples))
+    listening = Listening(scorer)
+    prune(model, "autos", where.sparsity, batches, scorer=listening, exact=not scorer.network.costly)
+    return listening.rows
+
+
+def _cell(where: Where, seed: int, criterion: str, options: dict[str, Any]) -> Cell:
+    shared = {name: getattr(where, name) for name in ("model", "dataset", "sparsity", "score_examples", "recipe")}
+    scorer = "explained" if criterion == "autos" else None
+    return Cell(criterion=criterion, scorer=scorer, seed=seed, options=options, **shared)
+
+
+def _as_formula(scorer: Scorer, text: str) -> dict[str, Any]:
+    how = scorer.in_rounds
+    options: dict[str, Any] = {"expression": text, "mode": scorer.gradient_mode}
+    if how is None:
+        return options
+    options |= {"rounds": how.rounds, "revive": how.revive}
+    if how.examples is not None:
+        options["examples"] = how.examples
+    steps = asdict(how.steps)
+    return options | ({"steps": steps.pop("count"), **steps} if how.steps.count and _trains(text) else {})
+
+
+def _trains(text: str) -> bool:
+    from autosparse.criteria.expression import parse
+    from autosparse.criteria.features.find import find_feature
+
+    return any("steps" in find_feature(name).needs for name in parse(text, find_feature).names)
+
+
+def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
+    """What an earlier call has found, if it was of the same."""
+    own = Explanation(where, _fingerprint(scorer))
+    if not (folder / EXPLANATION).exists():
+        return own
+    record = read_record(folder / EXPLANATION)
+    if record.get("where") != _plain(asdict(where)) or record.get("scorer") != own.scorer:
+        raise AutosparseError(f"{folder} explains another scorer, or this one elsewhere: give another --out")
+    own.formulas = [Formula(**values) for values in record["formulas"]]
+    own.shapes, own.curves, own.accuracy = record["shapes"], record["curves"], record["accuracy"]
+    return own
+
+
+def _keep(found: Explanation, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    write_record(folder / EXPLANATION, asdict(found))
+
+
+def _plain(values: Any) -> Any:
+    """As JSON reads it back."""
+    if isinstance(values, dict):
+        return {name: _plain(own) for name, own in values.items()}
+    return [_plain(own) for own in values] if isinstance(values, tuple | list) else values
+
+
+def _fingerprint(scorer: Scorer) -> str:
+    digest = hashlib.sha256(repr((scorer.backbone, scorer.inputs, scorer.standardisation, scorer.in_rounds)).encode())
+    for name, tensor in sorted(scorer.network.state_dict().items()):
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
