@@ -51,7 +51,7 @@ def formulas(columns: Mapping[str, Tensor], predicted: Tensor, most: int = MOST_
     matrix = torch.stack(list(terms.values()), 1)
     mean, spread = matrix[fitted].mean(0), matrix[fitted].std(0).clamp(min=1e-12)
     scaled = ((matrix - mean) / spread).numpy()
-    found = []
+    found: list[Formula] = []
     for count in range(1, min(most, len(terms)) + 1):
         regression = OrthogonalMatchingPursuit(n_nonzero_coefs=count)
         with threadpool_limits(1), warnings.catch_warnings():
