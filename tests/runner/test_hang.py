@@ -58,6 +58,7 @@ def gone(pid):
     return False
 
 
+@pytest.mark.slow
 def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, monkeypatch, capsys):
     plan = plan_of(grid={**GRID, "seeds": list(range(12)), "sparsities": [0.5, 0.8]})
     stopped = stop_once(monkeypatch, lambda event: event.get("task_ids"))
