@@ -1,0 +1,81 @@
+"""Scorers that prune in rounds, through all stages on a local Ray."""
+
+import pytest
+
+from autosparse.autos import load_scorer
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.progress import Talk
+from autosparse.runner.run import run_plan
+from autosparse.runner.settings import Settings
+
+pytestmark = pytest.mark.usefixtures("ray_running")
+RECIPE = {"epochs": 1, "batch_size": 256}
+IRP = {"model": "lenet-300-100", "dataset": "digits", "iterations": 2, "final_density": 0.5, "recipe": RECIPE}
+FIT = {"irp": "magnitude", "backbone": "linear", "inputs": ["log_param", "activation"], "rounds": 2}
+
+
+def plan_of(name, **parts):
+    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "sparsities": [0.8], "seeds": [0], "recipe": RECIPE}
+    grid |= {"methods": [{"criterion": "autos", "scorer": own, "name": own} for own in parts["scorers"]]}
+    content = {"name": name, "irp": {"magnitude": {**IRP, "criterion": "magnitude"}}, "grid": grid, **parts}
+    return make_plan(parse_experiment(content, "rounds.yaml"))
+
+
+def done(plan, tmp_path, empty_store):
+    settings = Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path), workers=2)
+    outcome = run_plan(plan, settings, Talk())
+    assert (outcome.failed, outcome.to_do) == ([], [])
+    return Store(settings.storage)
+
+
+def test_workers_fit_refine_and_prune_with_them(tmp_path, empty_store):
+    refine = {"generations": 1, "population": 4, "sparsities": [0.8]}
+    plan = plan_of("rounds", scorers={"plain": FIT, "refined": {**FIT, "refine": refine}})
+    store = done(plan, tmp_path, empty_store)
+    records = {planned.label: store.record(planned.task) for planned in plan.scorers}
+    assert {record["result"]["dataset_fingerprint"] for record in records.values()} == {"6a812af8365b27b7"}
+    assert len(records["refined"]["result"]["report"]["refined"]["validation_accuracy"]) == 1
+    for planned in plan.cells:
+        result = store.record(planned.task)["result"]
+        assert result["kept"] == 10_040
+        assert result["images_score"] == 2 * 1437
+    assert {load_scorer(store.fetched("scorer", p.task.id)).in_rounds.rounds for p in plan.scorers} == {2}
+
+
+@pytest.mark.slow
+def test_a_sweep_over_rounds_feeds_its_winner_to_the_grid(tmp_path, empty_store):
+    sweep = {**FIT, "points": [{"rounds": 1}, {"rounds": 3}]}
+    sweep |= {"downstream": {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": RECIPE}}
+    plan = plan_of("swept", sweeps={"rounds": sweep}, scorers={"best": {"sweep": "rounds"}})
+    store = done(plan, tmp_path, empty_store)
+    [swept], [winner] = plan.sweeps, plan.scorers
+    best = store.record(swept.task)["result"]["best"]
+    assert load_scorer(store.fetched("scorer", winner.task.id)).in_rounds.rounds == best["values"]["rounds"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            {"scorers": {"s": {**FIT, "steps": 3}}},
+            "none of the inputs log_param, activation is a feature after training",
+        ),
+        ({"scorers": {"s": {**FIT, "backbone": "conditional-mean", "inputs": ["context"]}}}, "takes at most 2 inputs"),
+        ({"scorers": {"s": {**FIT, "inputs": ["log_parm"]}}}, "unknown scorer input 'log_parm'"),
+        ({"scorers": {"s": {**FIT, "backbone": "mlp", "refine": {}}}}, "has no coefficients: use backbone linear"),
+        (
+            {"scorers": {"s": {"irp": "magnitude", "backbone": "linear", "refine": {}}}},
+            "is for a scorer that prunes in",
+        ),
+        ({"scorers": {"s": {**FIT, "refine": {"start": ["synflow"]}}}}, "unknown input to start from 'synflow'"),
+        ({"scorers": {"s": {**FIT, "irp": ["magnitude", "other"]}}}, "fitted on one data set, not on digits, mnist"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_key(parts, said):
+    from autosparse.errors import AutosparseError
+
+    parts = {"irp": {"magnitude": IRP, "other": {**IRP, "dataset": "mnist"}}, **parts}
+    with pytest.raises(AutosparseError, match=said):
+        plan_of("wrong", **parts)
