@@ -45,7 +45,12 @@ ROUNDS, STEPS = 10, 10
 
 
 def rounds_for(
-    inputs: Sequence[str], rounds: int | None = None, steps: int | None = None, examples: int | None = None
+    inputs: Sequence[str],
+    rounds: int | None = None,
+    steps: int | None = None,
+    examples: int | None = None,
+    step_lr: float = Steps.lr,
+    step_batch_size: int = Steps.batch_size,
 ) -> InRounds | None:
     """How a scorer with these inputs prunes; None: in one shot, as the paper's, if nothing asks for more.
 
@@ -60,7 +65,8 @@ def rounds_for(
     if steps and not trains:
         raise AutosparseError(f"none of the inputs {', '.join(inputs)} is a feature after training: leave steps out")
     count = (STEPS if trains else 0) if steps is None else steps
-    return InRounds(ROUNDS if rounds is None else rounds, Steps(count), examples)
+    brief = Steps(count, lr=step_lr, batch_size=step_batch_size)
+    return InRounds(ROUNDS if rounds is None else rounds, brief, examples)
 
 
 @dataclass(frozen=True)

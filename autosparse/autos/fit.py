@@ -21,6 +21,7 @@ from autosparse.autos.rows import at_initialisation, joined
 from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.states import in_states
+from autosparse.criteria.briefly import Steps
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
@@ -64,6 +65,8 @@ def fit_scorer(
     rounds: int | None = None,
     steps: int | None = None,
     examples: int | None = None,
+    step_lr: float = Steps.lr,
+    step_batch_size: int = Steps.batch_size,
     datasets: Mapping[str, Dataset] | None = None,
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
@@ -86,6 +89,7 @@ def fit_scorer(
     :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
     :param rounds: in which the scorer prunes; None: 10, or one shot with the paper's inputs.
     :param steps: of training in each round; None: 10 if an input is a feature after training, else none.
+    :param step_lr, step_batch_size: of these steps: SGD with momentum 0.9.
     :param examples: on which it takes gradients and activations in a round; None: all that it is given.
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
     :raises AutosparseError: where datasets whose gradients are of two modes would be merged, or a network of an IRP run
@@ -104,7 +108,7 @@ def fit_scorer(
         )
     training = Training(epochs, batch_size, lr)
     check_training(backbone, training, len(inputs))
-    how, at_hand = rounds_for(inputs, rounds, steps, examples), datasets or {}
+    how, at_hand = rounds_for(inputs, rounds, steps, examples, step_lr, step_batch_size), datasets or {}
     if how is None:
         data = joined([at_initialisation(survival, inputs) for survival in survivals])
     else:

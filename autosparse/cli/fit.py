@@ -51,6 +51,8 @@ def fit(
             show_default=False,
         ),
     ] = None,
+    step_lr: Annotated[float, typer.Option(help="Of these steps.")] = 0.1,
+    step_batch_size: Annotated[int, typer.Option(help="Of these steps.")] = 128,
     examples: Annotated[
         int | None,
         typer.Option(help="For gradients and activations in each round [default: all given]", show_default=False),
@@ -81,6 +83,7 @@ def fit(
         {
             "backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "rows": rows,
             "seed": seed, "rounds": rounds, "steps": steps, "examples": examples,
+            "step_lr": step_lr, "step_batch_size": step_batch_size,
             "refine": {"generations": refine} if refine else None,
         },
         "autosparse fit",

@@ -18,6 +18,7 @@ from autosparse.autos.refine import Refinement
 from autosparse.autos.regression import Training
 from autosparse.autos.sampling import FEWEST
 from autosparse.criteria import CRITERIA
+from autosparse.criteria.briefly import Steps
 from autosparse.criteria.mode import EVAL, MODES
 from autosparse.criteria.options import check_values
 from autosparse.data import check_dataset_name
@@ -187,6 +188,10 @@ class RefineSpec(Strict):
     """The inputs of the fit that the search starts from; the others' coefficients are 0 there. Empty: all inputs."""
 
 
+OF_ROUNDS = ("rounds", "steps", "step_lr", "step_batch_size", "examples", "refine")
+"""Settings of a fit that mean something only for a scorer that prunes in rounds."""
+
+
 class FitSpec(Strict):
     """How a scorer is fitted."""
 
@@ -202,6 +207,8 @@ class FitSpec(Strict):
     """In which the scorer prunes; None: 10, or one shot if it reads no more than the paper's."""
     steps: Annotated[int, Field(ge=0)] | None = None
     """Of training in each round; None: 10 if it reads features after training, else none."""
+    step_lr: Annotated[float, Field(gt=0)] = Steps.lr
+    step_batch_size: Annotated[int, Field(ge=1)] = Steps.batch_size
     examples: Annotated[int, Field(ge=1)] | None = None
     """On which gradients and activations are taken in each round; None: all that it is given."""
     refine: RefineSpec | None = None
@@ -230,6 +237,8 @@ class FitSpec(Strict):
         values: dict[str, Any] = dump(self)
         if not BACKBONES[self.backbone].by_gradient:
             values = {name: value for name, value in values.items() if name not in Training.__dataclass_fields__}
+        if not self.in_rounds:
+            values = {name: value for name, value in values.items() if name not in OF_ROUNDS}
         return values
 
 
