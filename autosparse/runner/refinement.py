@@ -1,6 +1,7 @@
 """A refinement in whatever process: kept generation by generation. No Ray here."""
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +13,7 @@ from autosparse.autos.refine import Generation, Refinement, refine, with_coeffic
 from autosparse.checkpoint import Checkpoint
 from autosparse.criteria.features.find import find_feature
 from autosparse.data.split import Dataset
-from autosparse.experiment.resolved import resolve
+from autosparse.experiment.resolved import differences, resolve
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
@@ -66,7 +67,7 @@ def run_refinement(
     made, states = survival.provenance, store.states(task)
     origin = {"dataset_fingerprint": dataset.fingerprint, "resolved": resolve(task), "code": code_of(task)}
     found = states.newest()
-    done = _generations(found) if found is not None and all(found.content.get(k) == origin[k] for k in origin) else []
+    done = _generations(found) if found is not None and _same(found.content, origin) else []
 
     def make(seed: int) -> nn.Module:
         return build_model(made["model"], dataset.num_classes, dataset.input_shape, seed).to(device)
@@ -96,6 +97,13 @@ def run_refinement(
     }
     refined.report = {**report, "warnings": warnings_of(report)}
     return refined
+
+
+def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether generations are of this search: same data, values and code."""
+    if any(before.get(name) != now[name] for name in ("dataset_fingerprint", "code")):
+        return False
+    return not any(differences(before.get("resolved", {}), now["resolved"]))
 
 
 def _generations(found: Checkpoint) -> list[Generation]:

@@ -27,6 +27,7 @@ LEARNS_FROM_DATA = sorted(set(MODES) - {"synflow"})
 
 def options_of(name):
     given = {"sparsity": 0.5, "training": PlainTraining(), "rounds": 2, "steps": 2, "by": "snip"}
+    given |= {"expression": "rewound_product + log_product"}  # which reads a gradient after the steps
     return {option: value for option, value in given.items() if option in CRITERIA[name].options}
 
 
