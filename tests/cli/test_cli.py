@@ -74,7 +74,7 @@ def demo(folder, ray_running):
 
 def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(demo, folder):
     out, err = demo
-    for told in ("iterative rewind pruning: 2 runs", "fitting scorers: 1 fit", "training the grid: 12 cells"):
+    for told in ("iterative rewind pruning: 2 runs", "fitting scorers: 2 fits", "training the grid: 12 cells"):
         assert told in err
     for command in (
         "mlflow ui --backend-store-uri",
@@ -97,11 +97,11 @@ def test_dry_run_counts_what_is_done_and_writes_nothing(cli, tmp_path, monkeypat
 def test_what_is_finished_is_found_by_the_same_command_in_words_and_in_json(cli, demo):
     code, out, err = cli("run", "demo.yaml")
     assert code == 0
-    assert "0 done, 15 found finished" in err
+    assert "0 done, 20 found finished" in err
     assert "starting Ray" not in err
     code, out, _ = cli("run", "demo.yaml", "--json")
     assert code == 0
-    assert json.loads(out) == {"experiment": "demo", "found": 15, "done": 0, "failed": []}
+    assert json.loads(out) == {"experiment": "demo", "found": 20, "done": 0, "failed": []}
 
 
 def test_best_prints_only_json_on_stdout(cli, demo):

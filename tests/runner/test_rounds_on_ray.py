@@ -30,6 +30,7 @@ def done(plan, tmp_path, empty_store):
     return Store(settings.storage)
 
 
+@pytest.mark.slow  # the demo fits one and prunes with it
 def test_workers_fit_refine_and_prune_with_them(tmp_path, empty_store):
     refine = {"generations": 1, "population": 4, "sparsities": [0.8]}
     plan = plan_of("rounds", scorers={"plain": FIT, "refined": {**FIT, "refine": refine}})
