@@ -74,7 +74,7 @@ def demo(folder, ray_running):
 
 def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(demo, folder):
     out, err = demo
-    for told in ("iterative rewind pruning: 2 runs", "fitting scorers: 2 fits", "training the grid: 12 cells"):
+    for told in ("iterative rewind pruning: 2 runs", "fitting scorers: 2 fits", "training the grid: 16 cells"):
         assert told in err
     for command in (
         "mlflow ui --backend-store-uri",
