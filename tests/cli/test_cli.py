@@ -138,6 +138,17 @@ def test_irp_then_fit_then_score(cli, folder):
     assert code == 0
     assert json.loads(out)["held_out_r2"] > 0
 
+    rounds = "--backbone", "linear", "--inputs", "context", "--rounds", 2, "--examples", 100, "--refine", 0
+    code, out, _ = cli("fit", "irp", *rounds, "--out", "rounds", "--json")
+    assert code == 0
+    assert json.loads(out)["layer_density_at_95"]
+    code, out, _ = cli("prune", "--scorer", "rounds", "--sparsity", 0.9, "--out", "masks.safetensors", "--json")
+    assert code == 0
+    assert json.loads(out)["kept"] == 5020
+    code, _, err = cli("score", "--scorer", "rounds", "--out", "scores")
+    assert code == 2
+    assert "make masks with `autosparse prune --scorer`" in err
+
     code, out, _ = cli("score", "--scorer", "scorer", "--out", "scores", "--json")
     assert code == 0
     assert json.loads(out)["rows"] == 50200
