@@ -1,6 +1,7 @@
 """A few steps of training from where a network is, and back."""
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -25,19 +26,29 @@ class Steps:
     batch_size: int = 128
 
 
+class Diverged(AutosparseError):
+    """A few steps of training that make the loss grow instead of fall."""
+
+
 @contextlib.contextmanager
 def briefly_trained(
-    model: nn.Module, masks: Masks, pieces: Iterator[tuple[Tensor, Tensor]], steps: Steps, loss: Loss
+    model: nn.Module,
+    masks: Masks,
+    pieces: Iterator[tuple[Tensor, Tensor]],
+    steps: Steps,
+    loss: Loss,
+    most: float = math.inf,
 ) -> Iterator[None]:
     """Train ``model`` for the block; after it, every parameter and buffer is back, bit for bit.
 
     Each step takes the next of ``pieces``. What ``masks`` prune is 0 after every step. Within the block the model is
     in the mode in which it was before.
 
-    :raises AutosparseError: if the training diverges.
+    :param most: times the first loss that the last one may be.
+    :raises Diverged: if the last loss is more than that, or not finite.
     """
     with rewinding(model):
-        value = torch.zeros(())
+        values = []
         with in_mode(model, TRAIN):
             optimizer = torch.optim.SGD(model.parameters(), lr=steps.lr, momentum=steps.momentum)
             masks.hold(model, optimizer)  # for as long as this optimiser lives
@@ -46,9 +57,10 @@ def briefly_trained(
                 value = loss(model(x), y)
                 value.backward()
                 optimizer.step()
-        if not value.isfinite():  # asked once, at the end: a loss that is NaN stays NaN
-            raise AutosparseError(
-                f"the {steps.count} steps of training diverge: the loss becomes {value.item()} "
+                values.append(value.detach())
+        if values and not (values[-1].isfinite() and (most == math.inf or values[-1] <= most * values[0])):
+            raise Diverged(
+                f"the {steps.count} steps of training diverge: the loss becomes {values[-1].item():g} "
                 f"(lr {steps.lr:g}, momentum {steps.momentum:g}); take a smaller lr"
             )
         yield

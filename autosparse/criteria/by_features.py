@@ -94,9 +94,11 @@ def prune_by_features(
     seen = None if whole is None else first_examples(whole, how.examples)
     device = next(iter(prunable_or_fail(model).values())).device
     weights = weights_of(model) if how.revive else None
+    steps: Steps | None = how.steps
 
     def score_round(i: int, masks: Masks) -> Scores:
-        state = State(model, masks, seen, loss, steps=how.steps, pieces=pieces, unmasked=weights)
+        nonlocal steps
+        state = State(model, masks, seen, loss, steps=steps, pieces=pieces, unmasked=weights)
         asked_of = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
 
         def values(feature: str, name: str) -> Tensor:
@@ -115,6 +117,7 @@ def prune_by_features(
             judged = judge(name, i + 1, columns)
             # what is pruned scores 0: its features need not be finite, and it does not come back
             scores[name] = torch.zeros(mask.shape, dtype=judged.dtype, device=device).masked_scatter(asked, judged)
+        steps = state.steps  # with a smaller rate, if that of the last round was too high
         return scores
 
     return prune_in_rounds(model, geometric_sparsities(sparsity, how.rounds), score_round, how.revive)

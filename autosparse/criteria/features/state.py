@@ -1,7 +1,8 @@
 """A network at initialisation, masked so far: what features are made of."""
 
+import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.criteria import CRITERIA, score
-from autosparse.criteria.briefly import Steps, briefly_trained
+from autosparse.criteria.briefly import Diverged, Steps, briefly_trained
 from autosparse.criteria.features.layout import Layout, layouts
 from autosparse.criteria.features.units import Units, units_of
 from autosparse.criteria.gradients import mean_gradient
@@ -23,6 +24,8 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
 from autosparse.weights import prunable
 
+GROWS, HALVINGS = 3.0, 10
+"""Times its first value that the loss may have after a few steps, and how often their rate is halved otherwise."""
 LEAST = 1e-6
 """Logarithms are of at least this, relative to the root mean square."""
 
@@ -137,10 +140,22 @@ class State:
 
     @cached_property
     def stepped(self) -> Stepped:
-        """The network after a few steps of training from here, and its gradient there."""
+        """The network after a few steps of training from here, and its gradient there.
+
+        If the loss grows to several times what it was, the rate of the steps is too high for this network: it is halved
+        in :attr:`steps`, and the steps are taken anew.
+        """
         if self.steps is None or self._pieces is None:
             raise AutosparseError("features after a few steps of training are asked for: say how many steps")
-        with full_float32(), briefly_trained(self.model, self.masks, self._pieces, self.steps, self.loss):
+        for _ in range(HALVINGS):
+            try:
+                return self._stepped(self.steps, self._pieces, GROWS)
+            except Diverged:
+                self.steps = replace(self.steps, lr=self.steps.lr / 2)
+        return self._stepped(self.steps, self._pieces)
+
+    def _stepped(self, steps: Steps, pieces: Iterator[tuple[Tensor, Tensor]], most: float = math.inf) -> Stepped:
+        with full_float32(), briefly_trained(self.model, self.masks, pieces, steps, self.loss, most):
             theta = {name: weight.detach().clone() for name, weight in prunable(self.model).items()}
             with in_mode(self.model, self.mode):
                 return Stepped(theta, mean_gradient(self.model, self.batches, self.loss))

@@ -252,3 +252,33 @@ def test_projections_of_attention_have_no_units_to_look_at():
     with pytest.raises(AutosparseError, match="features activation and output_gradient"):
         FEATURES["activation"].compute(asked, "0.self_attn.in_proj_weight")
     assert layouts(model)["0.self_attn.in_proj_weight"].outputs == 24
+
+
+def test_steps_that_make_the_loss_grow_are_taken_anew_at_half_the_rate():
+    model, same = network(), [data()[1]]
+
+    def stepped(lr):
+        state = State(model, Masks.dense(model), same, steps=Steps(3, lr, 0.9, 8), pieces=in_pieces(same, 8))
+        return state.stepped.theta, state.steps.lr
+
+    found, lr = stepped(4096.0)
+    assert 0 < lr < 4096
+    assert (4096 / lr).is_integer()
+    expected, own = stepped(lr)
+    assert own == lr
+    assert all(torch.equal(found[name], theta) for name, theta in expected.items())
+    assert stepped(0.1)[1] == 0.1
+
+
+def test_steps_that_never_get_better_are_refused_in_one_line():
+    model = network()
+
+    def worse(out, y):
+        return torch.where(torch.tensor(next(calls) % 4 == 0), 1.0, torch.nan) + 0 * out.sum()
+
+    calls = itertools.count()
+    asked = State(model, Masks.dense(model), data(), worse, steps=Steps(4), pieces=in_pieces(data(), 8))
+    with pytest.raises(
+        AutosparseError, match=r"the 4 steps of training diverge: the loss becomes nan .*; take a smaller lr"
+    ):
+        FEATURES["trained"].compute(asked, "0.weight")
