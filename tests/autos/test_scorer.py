@@ -188,3 +188,12 @@ def test_survival_data_of_two_modes_are_not_merged(other):
     with pytest.raises(AutosparseError, match="gradients of both modes, train and eval"):
         fitted_in("eval", other)
     assert fitted_in("eval", other, inputs=("param",)).inputs == ("param",)
+
+
+def test_a_scorer_that_an_earlier_version_stored_scores_as_it_did():
+    stored = load_scorer(Path(__file__).parent / "stored" / "format-1")
+    assert stored.in_rounds is None
+    found = stored.predict({"param": torch.tensor([-3.0, -1.0, -0.1, 0.0, 0.5, 2.0])})
+    then = [1.0289037227630615, 0.5102325081825256, 0.08044858276844025, 0.07233761250972748, 0.2217720001935959,
+            0.9349249005317688]  # fmt: skip
+    torch.testing.assert_close(found, torch.tensor(then), rtol=1e-6, atol=0)
