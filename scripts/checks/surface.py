@@ -25,8 +25,8 @@ def check(options: Options, report: Report) -> None:
 
 def few_weights(options: Options, report: Report) -> None:
     """Masks and look-ups for a few weights of a small scorer that is treated as if it were costly."""
-    features, _ = made_up_survival(10_000).flat()
+    features, _ = made_up_survival(20_000).flat()
     scorer = surface._fitted(features, "mlp", options.device)
     scorer.network.costly = True
-    record(report, surface.agreement(scorer, features, "10,000 weights scored by mlp", options, surface.BUDGETS[:1]))
+    record(report, surface.agreement(scorer, features, "20,000 weights scored by mlp", options, surface.BUDGETS[:1]))
     record(report, [surface.look_up_rate(features, options, 300_000)])

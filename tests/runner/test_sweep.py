@@ -170,8 +170,8 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_result", kill_each)
         outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
-    [(failed, reason)] = outcome.failed
-    assert failed.task == sweep
+    [(left, reason)] = outcome.to_do
+    assert (left.task, outcome.failed) == (sweep, [])
     assert "its worker died; run again to go on" in reason
     outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
     assert (outcome.done, outcome.failed) == (1, [])
@@ -213,10 +213,10 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
     def raising(config, shared):
         from autosparse.runner import trial
 
-        def run_fit(task, *given):
+        def run_fit(task, *given, **more):
             if task.fit.batch_size == 124:
                 raise MemoryError("too large a batch")
-            return fit(task, *given)
+            return fit(task, *given, **more)
 
         fit, trial.run_fit = trial.run_fit, run_fit
         try:
@@ -244,7 +244,7 @@ def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_comman
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_complete", away)
         outcome = run_plan(plan, replace(settings, workers=1), Talk(), only=("irp", "sweeps"))
-    assert ["run again to go on" in reason for _, reason in outcome.failed] == [True]
+    assert ["run again to go on" in reason for _, reason in outcome.to_do] == [True]
     assert len(tried(plan.sweeps[0].task, Store(settings.storage))) < 3, "the search has stopped"
     assert "s3://bucket/x does not answer" in capsys.readouterr().err
     outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
