@@ -41,7 +41,7 @@ def _known(name: str) -> None:
 
 
 ROUNDS, STEPS = 10, 10
-"""Of a scorer that prunes in rounds, unless told otherwise; steps only if it reads features after training."""
+"""What a scorer that prunes in rounds does unless told otherwise; it takes steps only for features after training."""
 
 
 def rounds_for(
@@ -57,7 +57,7 @@ def rounds_for(
     :param inputs: without sets, as :func:`check_inputs` gives them.
     :raises AutosparseError: if steps are asked for that no input needs, or the other way round.
     """
-    if set(inputs) <= set(INPUTS) and rounds is steps is examples is None:
+    if set(inputs) <= set(INPUTS) and rounds is None and steps is None and examples is None:
         return None
     trains = [name for name in inputs if "steps" in find_feature(name).needs]
     if trains and steps == 0:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from autosparse.autos.backbones.linear import Linear
 from autosparse.autos.scorer import Scorer
 from autosparse.criteria import prune
-from autosparse.data.split import Dataset
+from autosparse.data.split import Batch, Dataset
 from autosparse.data.validation import with_validation
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.seeds import derive_seed, generator
@@ -36,7 +36,7 @@ class Refinement:
     sparsities: tuple[float, ...] = (0.95, 0.99, 0.99)
     """Each candidate prunes a network of its own to each of them."""
     epochs: int = 1
-    """Of the training of each of these networks."""
+    """For which each of these networks is trained."""
     spread: float = 0.1
     """Standard deviation of the first candidates' coefficients, relative to the norm of those they start from."""
 
@@ -139,10 +139,12 @@ class _Judge:
 
         :raises AutosparseError: if that is so of all.
         """
+        seeds = [derive_seed(self.seed, "refine", generation, i) for i in range(len(self.how.sparsities))]
+        networks = list(zip(self.how.sparsities, seeds, map(self._batches, seeds), strict=True))
         pruned = [
-            self._pruned(with_coefficients(self.scorer, candidate), sparsity, (generation, i))
+            self._pruned(with_coefficients(self.scorer, candidate), *network)
             for candidate in candidates
-            for i, sparsity in enumerate(self.how.sparsities)
+            for network in networks
         ]
         members = [own for own in pruned if isinstance(own, Member)]
         if not members:
@@ -152,12 +154,13 @@ class _Judge:
         accuracy = torch.tensor(found, dtype=torch.float64).view(len(candidates), -1)
         return (100 + ERROR_FLOOR - accuracy).log().mean(1), float(accuracy[-1].mean())
 
-    def _pruned(self, scorer: Scorer, sparsity: float, which: tuple[int, int]) -> Member | AutosparseError:
-        own = derive_seed(self.seed, "refine", *which)
-        model = self.make(own)
-        batches = list(self.dataset.scoring_batches(generator(own, "score"), limit=self.score_examples))
+    def _batches(self, seed: int) -> list[Batch]:
+        return list(self.dataset.scoring_batches(generator(seed, "score"), limit=self.score_examples))
+
+    def _pruned(self, scorer: Scorer, sparsity: float, seed: int, batches: list[Batch]) -> Member | AutosparseError:
+        model = self.make(seed)
         try:
-            return Member(model, prune(model, "autos", sparsity, batches, scorer=scorer), own)
+            return Member(model, prune(model, "autos", sparsity, batches, scorer=scorer), seed)
         except AutosparseError as error:
             return error
 

@@ -15,7 +15,7 @@ class Rows:
     """One row per weight, or per weight and state of its network."""
 
     columns: list[Tensor]
-    """Of shape (n,), one per input."""
+    """One per input, of shape (n,)."""
     target: Tensor
     """(n,) float32, within [0, 1]."""
     stratum: Tensor

@@ -111,9 +111,8 @@ def prune_by_features(
         scores = {}
         for name, mask in masks.items():
             asked = asked_of[name]
-            columns = {n: values(n, name) for n in found}
-            if permuted:
-                columns[permuted.feature] = exchanged[name]
+            kept = {permuted.feature: exchanged[name]} if permuted else {}
+            columns = {n: kept[n] if n in kept else values(n, name) for n in found}
             judged = judge(name, i + 1, columns)
             # what is pruned scores 0: its features need not be finite, and it does not come back
             scores[name] = torch.zeros(mask.shape, dtype=judged.dtype, device=device).masked_scatter(asked, judged)

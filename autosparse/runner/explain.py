@@ -1,6 +1,7 @@
 """Explaining a scorer: what each input is worth in accuracy, how the score depends on it, and a short formula."""
 
 import hashlib
+import json
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -11,11 +12,13 @@ from autosparse.autos import Scorer
 from autosparse.autos.explain import Listening, mean_curves
 from autosparse.autos.formulas import RAW, Formula, best_shape, formulas
 from autosparse.criteria import prune
+from autosparse.criteria.expression import parse
+from autosparse.criteria.features.find import find_feature
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell
-from autosparse.files import read_record, write_record
+from autosparse.files import canonical_json, read_record, write_record
 from autosparse.models import build_model
 from autosparse.runner.cells import run_cells
 from autosparse.seeds import generator
@@ -157,9 +160,6 @@ def _as_formula(scorer: Scorer, text: str) -> dict[str, Any]:
 
 
 def _trains(text: str) -> bool:
-    from autosparse.criteria.expression import parse
-    from autosparse.criteria.features.find import find_feature
-
     return any("steps" in find_feature(name).needs for name in parse(text, find_feature).names)
 
 
@@ -169,7 +169,7 @@ def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
     if not (folder / EXPLANATION).exists():
         return own
     record = read_record(folder / EXPLANATION)
-    if record.get("where") != _plain(asdict(where)) or record.get("scorer") != own.scorer:
+    if record.get("where") != json.loads(canonical_json(asdict(where))) or record.get("scorer") != own.scorer:
         raise AutosparseError(f"{folder} explains another scorer, or this one elsewhere: give another --out")
     own.formulas = [Formula(**values) for values in record["formulas"]]
     own.shapes, own.curves, own.accuracy = record["shapes"], record["curves"], record["accuracy"]
@@ -179,13 +179,6 @@ def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
 def _keep(found: Explanation, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_record(folder / EXPLANATION, asdict(found))
-
-
-def _plain(values: Any) -> Any:
-    """As JSON reads it back."""
-    if isinstance(values, dict):
-        return {name: _plain(own) for name, own in values.items()}
-    return [_plain(own) for own in values] if isinstance(values, tuple | list) else values
 
 
 def _fingerprint(scorer: Scorer) -> str:
