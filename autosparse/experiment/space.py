@@ -181,7 +181,7 @@ class SweepTask(Task, Search):
     fit: FitSpec = FitSpec()
     """Of what is not searched."""
     dataset: DatasetName | None = None
-    """Of the IRP runs, if a fit makes their networks' states again; None: none does."""
+    """The data set of the IRP runs, if a fit makes their networks' states again; None: none does."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

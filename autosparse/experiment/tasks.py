@@ -206,7 +206,7 @@ class FitSpec(Strict):
     rounds: Annotated[int, Field(ge=1)] | None = None
     """In which the scorer prunes; None: 10, or one shot if it reads no more than the paper's."""
     steps: Annotated[int, Field(ge=0)] | None = None
-    """Of training in each round; None: 10 if it reads features after training, else none."""
+    """How many steps of training each round takes; None: 10 if it reads features after training, else none."""
     step_lr: Annotated[float, Field(gt=0)] = Steps.lr
     step_batch_size: Annotated[int, Field(ge=1)] = Steps.batch_size
     examples: Annotated[int, Field(ge=1)] | None = None
@@ -252,7 +252,7 @@ class ScorerTask(Task):
     sweep: str | None = None
     """Id of the sweep; the rest is then as it comes."""
     dataset: DatasetName | None = None
-    """Of the IRP runs, if the fit makes their networks' states again; None: it does not."""
+    """The data set of the IRP runs, if the fit makes the states of their networks again."""
 
     @classmethod
     def on(cls, irp: tuple[str, ...], fit: FitSpec, dataset: str | None) -> "ScorerTask":

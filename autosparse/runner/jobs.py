@@ -187,7 +187,9 @@ def _tried(
             dataset = datasets[task.dataset] if task.dataset else None
             reports.progress([task], {})
             try:
-                yield [(task, do(task, store, dataset, device, partial(reports.progress, [task]), execution))]
+                yield [
+                    (task, do(task, store, dataset, device, partial(reports.progress, [task]), execution, gpu_share))
+                ]
             except DeviceLost:
                 raise
             except Exception as error:

@@ -56,6 +56,7 @@ def run_refinement(
     device: str,
     progress: Callable[[dict[str, float]], None],
     execution: Execution | None = None,
+    share: float = 1.0,
 ) -> Scorer:
     """The scorer refined on networks of the kind that IRP pruned; its report says what came of it.
 
@@ -81,7 +82,7 @@ def run_refinement(
 
     recipe = Recipe(**{**made["recipe"], "milestones": tuple(made["recipe"]["milestones"])})
     refined = refine(
-        scorer, make, dataset, recipe, how, made["score_examples"], task.fit.seed, execution,
+        scorer, make, dataset, recipe, how, made["score_examples"], task.fit.seed, execution, share,
         on_generation=keep, known=[own.values for own in done],
     )  # fmt: skip
     densities = densities_in_rounds(refined, survival, {dataset.name: dataset}, torch.device(device))

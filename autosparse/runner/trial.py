@@ -185,7 +185,16 @@ def run_trial(
                 report(numbers)
 
         result = run_fit(
-            trial.task, survivals(), trial.store, device, lambda _: None, dataset, on_epoch, state, execution=execution
+            trial.task,
+            survivals(),
+            trial.store,
+            device,
+            lambda _: None,
+            dataset,
+            on_epoch,
+            state,
+            execution=execution,
+            share=trial.share,
         )
         if not trial.history:  # a backbone without epochs
             trial.history = _history_of(result, trial, dataset, device, execution)

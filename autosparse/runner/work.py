@@ -42,6 +42,7 @@ def do(
     device: str,
     progress: Progress,
     execution: Execution | None = None,
+    share: float = 1.0,
 ) -> Record:
     """Do one task, write its files, and return the result that goes into its record."""
     started = time.perf_counter()
@@ -51,7 +52,9 @@ def do(
     elif task.sweep:
         result = take_winner(task, store, dataset, device, progress)
     else:
-        result = run_fit(task, survivals_of(task.irp, store), store, device, progress, dataset, execution=execution)
+        result = run_fit(
+            task, survivals_of(task.irp, store), store, device, progress, dataset, execution=execution, share=share
+        )
     return {**result, "seconds": time.perf_counter() - started, "device": device}
 
 
@@ -187,6 +190,7 @@ def run_fit(
     on_epoch: Callable[[Epoch], None] | None = None,
     resume: State | None = None,
     execution: Execution | None = None,
+    share: float = 1.0,
 ) -> Record:
     """Fit a scorer, and refine it if the task says so; leaves its folder, with a sample of its predictions for reports.
 
@@ -194,6 +198,7 @@ def run_fit(
 
     :param dataset: of the IRP runs, for a scorer that prunes in rounds.
     :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
+    :param share: of the device that this process is to use.
     """
 
     def told(epoch: Epoch) -> None:
@@ -207,7 +212,7 @@ def run_fit(
     if task.fit.refine is not None:
         assert dataset is not None
         scorer = start_of(task, scorer, survivals, datasets, device)
-        scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution)
+        scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution, share)
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")
         if scorer.in_rounds is None:
