@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import build_backbone, check_training
+from autosparse.autos.dagger import Dagger, rows_met
 from autosparse.autos.diagnostics import (
     binned_mean_r_squared,
     densities_in_rounds,
@@ -17,15 +18,17 @@ from autosparse.autos.diagnostics import (
 )
 from autosparse.autos.features import Standardisation, check_inputs, rounds_for
 from autosparse.autos.regression import State, Training
-from autosparse.autos.rows import at_initialisation, joined
+from autosparse.autos.rows import Rows, at_initialisation, joined
 from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.states import in_states
 from autosparse.criteria.briefly import Steps
+from autosparse.criteria.by_features import InRounds
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
 from autosparse.seeds import generator
+from autosparse.training.execution import Execution
 from autosparse.version import __version__
 
 HELD_OUT = 0.1
@@ -68,6 +71,8 @@ def fit_scorer(
     step_lr: float = Steps.lr,
     step_batch_size: int = Steps.batch_size,
     datasets: Mapping[str, Dataset] | None = None,
+    dagger: Dagger | None = None,
+    execution: Execution | None = None,
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
 
@@ -92,6 +97,8 @@ def fit_scorer(
     :param step_lr, step_batch_size: of these steps: SGD with momentum 0.9.
     :param examples: on which it takes gradients and activations in a round; None: all that it is given.
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
+    :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
+    :param execution: of the trainings that ``dagger`` needs.
     :raises AutosparseError: where datasets whose gradients are of two modes would be merged, or a network of an IRP run
         cannot be made again.
     :raises NonFiniteLoss: where the fit diverges.
@@ -109,75 +116,120 @@ def fit_scorer(
     training = Training(epochs, batch_size, lr)
     check_training(backbone, training, len(inputs))
     how, at_hand = rounds_for(inputs, rounds, steps, examples, step_lr, step_batch_size), datasets or {}
-    if how is None:
-        data = joined([at_initialisation(survival, inputs) for survival in survivals])
-    else:
-        most = None if rows is None else rows // len(survivals) + FEWEST
-        data = joined([in_states(survival, at_hand, inputs, how, most, device) for survival in survivals])
-    columns, target = [column.to(device) for column in data.columns], data.target.to(device)
-    if not all(column.isfinite().all() for column in columns):
-        raise AutosparseError("the survival data hold values that are not finite; make them again")
-    order = torch.randperm(len(target), generator=generator(seed, "held out")).to(device)
-    count = max(1, round(len(target) * HELD_OUT))
-    held_out, train = order[:count], order[count:]  # both shuffled
-    if len(train) < 2:
-        raise AutosparseError(f"{len(target)} rows are too few to fit a scorer on")
-    used = train[stratified_sample(data.stratum[train.cpu()], rows, generator(seed, "rows")).to(device)]
-
-    standardisation = Standardisation.of([column[used] for column in columns])
-    network = build_backbone(backbone, len(inputs), seed).to(device)
-    scorer = Scorer(backbone, inputs, standardisation, network, how)
-    asked = held_out[:ASKED_OF_COSTLY] if network.costly else held_out
-
-    def held_out_r2() -> float:
-        features = {name: column[asked] for name, column in zip(inputs, columns, strict=True)}
-        return r_squared(scorer.predict(features), target[asked])
-
-    def told(number: int, loss: float, state: Callable[[], State]) -> None:
-        if on_epoch:
-            on_epoch(Epoch(number, loss, scorer, held_out_r2, state))
-
-    network.fit(standardisation([column[used] for column in columns]), target[used], training, seed, told, resume)
-    network.eval()
-    scorer.provenance = {
-        **(asdict(training) if network.by_gradient else {}),
+    if dagger and how is None:
+        raise AutosparseError("dagger is for a scorer that prunes in rounds: give rounds, or other inputs")
+    provenance = {
         "seed": seed,
-        "rows": len(target),
         "gradient_mode": modes[0],
         "survival": [survival.provenance for survival in survivals],
         "survival_fingerprints": [survival.fingerprint for survival in survivals],
         "code_version": __version__,
     }
+    learn = _Learn(backbone, inputs, training, how, rows, seed, device, provenance)
     if how is None:
-        per_layer = ASKED_OF_COSTLY // len(survivals[0].param) if network.costly else 10_000
-        densities = sampled_densities(scorer, survivals[0], per_layer=per_layer, device=target.device)
+        data = joined([at_initialisation(survival, inputs) for survival in survivals])
     else:
-        densities = densities_in_rounds(scorer, survivals[0], at_hand, target.device)
-    scorer.report = {"rows_used": len(used), **_report(scorer, columns, target, train, used, asked, densities)}
+        most = None if rows is None else rows // len(survivals) + FEWEST
+        data = joined([in_states(survival, at_hand, inputs, how, most, device) for survival in survivals])
+    added: dict[str, Any] = {}
+    if dagger:
+        each, images, first = rows or len(data), 0, len(data)
+        for number in range(1, dagger.passes + 1):
+            scorer, _ = learn(data)
+            met, seen = rows_met(scorer, survivals, at_hand, dagger, number, each, device, execution)
+            data, images = joined([data, met]), images + seen
+        added = {"dagger": {**asdict(dagger), "rows": len(data) - first, "images": images}}
+    scorer, split = learn(data, on_epoch, resume)
+    if how is None:
+        per_layer = ASKED_OF_COSTLY // len(survivals[0].param) if scorer.network.costly else 10_000
+        densities = sampled_densities(scorer, survivals[0], per_layer=per_layer, device=split.target.device)
+    else:
+        densities = densities_in_rounds(scorer, survivals[0], at_hand, split.target.device)
+    scorer.report = {"rows_used": len(split.used), **_report(scorer, split, densities), **added}
     return scorer
 
 
-def _report(
-    scorer: Scorer,
-    columns: list[Tensor],
-    target: Tensor,
-    train: Tensor,
-    used: Tensor,
-    asked: Tensor,
-    densities: dict[str, float],
-) -> dict[str, Any]:
-    def predict(rows: Tensor) -> Tensor:
-        return scorer.predict({name: column[rows] for name, column in zip(scorer.inputs, columns, strict=True)})
+@dataclass(frozen=True)
+class _Split:
+    """Rows on the device of the fit, and which of them are for what."""
 
-    def on_cpu(rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        return [column[rows].cpu() for column in columns], target[rows].cpu()
+    columns: list[Tensor]
+    target: Tensor
+    train: Tensor
+    """(n,) int64: all that are not held out, shuffled."""
+    used: Tensor
+    """Those of ``train`` that the scorer is fitted on."""
+    asked: Tensor
+    """Those held out that figures of the report are of."""
 
-    sample = used[: len(asked)]
+    def features(self, inputs: Sequence[str], rows: Tensor) -> dict[str, Tensor]:
+        """By name, (n,) each."""
+        return {name: column[rows] for name, column in zip(inputs, self.columns, strict=True)}
+
+    def on_cpu(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Columns and target."""
+        return [column[rows].cpu() for column in self.columns], self.target[rows].cpu()
+
+
+@dataclass(frozen=True)
+class _Learn:
+    """One regression, with everything but the rows."""
+
+    backbone: str
+    inputs: tuple[str, ...]
+    training: Training
+    how: InRounds | None
+    rows: int | None
+    seed: int
+    device: torch.device | str
+    provenance: dict[str, Any]
+
+    def __call__(
+        self, data: Rows, on_epoch: Callable[[Epoch], None] | None = None, resume: State | None = None
+    ) -> tuple[Scorer, _Split]:
+        """The scorer, without a report, and what it was fitted on."""
+        network = build_backbone(self.backbone, len(self.inputs), self.seed).to(self.device)
+        split = self._split(data, ASKED_OF_COSTLY if network.costly else None)
+        used, target = [column[split.used] for column in split.columns], split.target
+        standardisation = Standardisation.of(used)
+        scorer = Scorer(self.backbone, self.inputs, standardisation, network, self.how)
+
+        def held_out_r2() -> float:
+            return r_squared(scorer.predict(split.features(self.inputs, split.asked)), target[split.asked])
+
+        def told(number: int, loss: float, state: Callable[[], State]) -> None:
+            if on_epoch:
+                on_epoch(Epoch(number, loss, scorer, held_out_r2, state))
+
+        network.fit(standardisation(used), target[split.used], self.training, self.seed, told, resume)
+        network.eval()
+        settings = asdict(self.training) if network.by_gradient else {}
+        scorer.provenance = {**settings, "rows": len(target), **self.provenance}
+        return scorer, split
+
+    def _split(self, data: Rows, most_asked: int | None) -> _Split:
+        columns, target = [column.to(self.device) for column in data.columns], data.target.to(self.device)
+        if not all(column.isfinite().all() for column in columns):
+            raise AutosparseError("the survival data hold values that are not finite; make them again")
+        order = torch.randperm(len(target), generator=generator(self.seed, "held out")).to(self.device)
+        count = max(1, round(len(target) * HELD_OUT))
+        held_out, train = order[:count], order[count:]
+        if len(train) < 2:
+            raise AutosparseError(f"{len(target)} rows are too few to fit a scorer on")
+        picked = stratified_sample(data.stratum[train.cpu()], self.rows, generator(self.seed, "rows"))
+        return _Split(columns, target, train, train[picked.to(self.device)], held_out[:most_asked])
+
+
+def _report(scorer: Scorer, split: _Split, densities: dict[str, float]) -> dict[str, Any]:
+    def r2(rows: Tensor) -> float:
+        return r_squared(scorer.predict(split.features(scorer.inputs, rows)), split.target[rows])
+
     report: dict[str, Any] = {
-        "train_r2": r_squared(predict(sample), target[sample]),
-        "held_out_r2": r_squared(predict(asked), target[asked]),
-        **({} if scorer.in_rounds else {"binned_mean_r2": binned_mean_r_squared(on_cpu(train), on_cpu(asked))}),
+        "train_r2": r2(split.used[: len(split.asked)]),
+        "held_out_r2": r2(split.asked),
         "layer_density_at_95": densities,
         "collapsed_layers": [name for name, density in densities.items() if density == 0],
     }
+    if scorer.in_rounds is None:
+        report["binned_mean_r2"] = binned_mean_r_squared(split.on_cpu(split.train), split.on_cpu(split.asked))
     return {**report, "warnings": warnings_of(report)}

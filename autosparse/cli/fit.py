@@ -57,6 +57,9 @@ def fit(
         int | None,
         typer.Option(help="For gradients and activations in each round [default: all given]", show_default=False),
     ] = None,
+    dagger: Annotated[
+        int, typer.Option(help="Passes that add rows from networks which the scorer pruned itself; for rounds.")
+    ] = 0,
     refine: Annotated[
         int, typer.Option(help="Generations of a search for better coefficients, by validation accuracy; for linear.")
     ] = 0,
@@ -84,6 +87,7 @@ def fit(
             "backbone": backbone, "inputs": names, "epochs": epochs, "batch_size": batch_size, "lr": lr, "rows": rows,
             "seed": seed, "rounds": rounds, "steps": steps, "examples": examples,
             "step_lr": step_lr, "step_batch_size": step_batch_size,
+            "dagger": {"passes": dagger} if dagger else None,
             "refine": {"generations": refine} if refine else None,
         },
         "autosparse fit",

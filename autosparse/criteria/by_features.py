@@ -69,6 +69,7 @@ def prune_by_features(
     how: InRounds,
     whose: str,
     permuted: Permutation | None = None,
+    on_round: Callable[[Masks], None] | None = None,
 ) -> Scores:
     """Score what is left by its features and prune a little, in ``how.rounds`` rounds; the schedule is geometric.
 
@@ -78,6 +79,7 @@ def prune_by_features(
     :param features: names, see :func:`autosparse.criteria.features.find.find_feature`.
     :param whose: what reads them, for messages.
     :param permuted: a feature that is to say nothing.
+    :param on_round: called before each round with the masks so far.
     :return: the last round's scores of what stays, -inf elsewhere.
     :raises AutosparseError: if a feature needs data or steps that are not given, or steps are given that none needs.
     """
@@ -98,6 +100,8 @@ def prune_by_features(
 
     def score_round(i: int, masks: Masks) -> Scores:
         nonlocal steps
+        if on_round:
+            on_round(masks)
         state = State(model, masks, seen, loss, steps=steps, pieces=pieces, unmasked=weights)
         asked_of = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
 

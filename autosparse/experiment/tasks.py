@@ -13,6 +13,7 @@ from pydantic import (
 )
 
 from autosparse.autos.backbones import BACKBONES, check_training
+from autosparse.autos.dagger import Dagger
 from autosparse.autos.features import INPUTS, check_inputs, rounds_for
 from autosparse.autos.refine import Refinement
 from autosparse.autos.regression import Training
@@ -188,7 +189,15 @@ class RefineSpec(Strict):
     """The inputs of the fit that the search starts from; the others' coefficients are 0 there. Empty: all inputs."""
 
 
-OF_ROUNDS = ("rounds", "steps", "step_lr", "step_batch_size", "examples", "refine")
+class DaggerSpec(Strict):
+    """See :class:`autosparse.autos.dagger.Dagger`."""
+
+    passes: Annotated[int, Field(ge=1)] = Dagger.passes
+    networks: Annotated[int, Field(ge=1)] = Dagger.networks
+    epochs: Annotated[int, Field(ge=1)] = Dagger.epochs
+
+
+OF_ROUNDS = ("rounds", "steps", "step_lr", "step_batch_size", "examples", "dagger", "refine")
 """Settings of a fit that mean something only for a scorer that prunes in rounds."""
 
 
@@ -211,12 +220,16 @@ class FitSpec(Strict):
     step_batch_size: Annotated[int, Field(ge=1)] = Steps.batch_size
     examples: Annotated[int, Field(ge=1)] | None = None
     """On which gradients and activations are taken in each round; None: all that it is given."""
+    dagger: DaggerSpec | None = None
+    """Rows from networks that the scorer prunes itself; None: only from those of IRP."""
     refine: RefineSpec | None = None
     """A search for better coefficients by the accuracy of what they prune; None: none."""
 
     @model_validator(mode="after")
     def _training_applies(self) -> Self:
         check_training(self.backbone, Training(self.epochs, self.batch_size, self.lr), len(self.inputs))
+        if self.dagger is not None and not self.in_rounds:
+            raise AutosparseError("dagger: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
         if self.refine is not None and not self.in_rounds:
             raise AutosparseError("refine: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
         for name in self.refine.start if self.refine else ():
@@ -225,6 +238,12 @@ class FitSpec(Strict):
         if self.refine is not None and self.backbone != "linear":
             raise AutosparseError(f"refine: backbone {self.backbone!r} has no coefficients: use backbone linear")
         return self
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The arguments of :func:`autosparse.autos.fit_scorer`; a refinement comes after it."""
+        values = self.model_dump(exclude={"refine", "dagger"})
+        return {**values, "dagger": Dagger(**dict(self.dagger)) if self.dagger else None}
 
     @property
     def in_rounds(self) -> bool:

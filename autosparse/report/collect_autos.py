@@ -90,6 +90,16 @@ class Fit:
         return f"{found['generations']} generations of {found['population']} candidates{told}"
 
     @property
+    def dagger(self) -> str:
+        """What it learned from networks that it had pruned itself; empty if it did not."""
+        found = {name.removeprefix("fit.dagger."): own for name, own in self.run.params.items() if "dagger." in name}
+        if not found:
+            return ""
+        return (
+            f"{found['passes']} passes, {found['networks']} networks each, trained for {found['epochs']} epochs a state"
+        )
+
+    @property
     def trusted(self) -> bool:
         """Whether the fit came near what the data allow; see :mod:`autosparse.autos.diagnostics`."""
         return self.run.tags.get("trusted") != "False"

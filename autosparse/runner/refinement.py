@@ -31,7 +31,7 @@ def start_of(
     names = task.fit.refine.start
     if not names:
         return scorer
-    settings = task.fit.model_dump(exclude={"refine", "inputs", "rounds", "steps"})
+    settings = {name: own for name, own in task.fit.arguments.items() if name not in ("inputs", "rounds", "steps")}
     trains = any("steps" in find_feature(name).needs for name in names)
     steps = scorer.in_rounds.steps.count if trains else None
     part = fit_scorer(

@@ -207,8 +207,15 @@ def run_fit(
         progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
 
     datasets = {dataset.name: dataset} if dataset else {}
-    settings = task.fit.model_dump(exclude={"refine"})
-    scorer = fit_scorer(survivals, **settings, device=device, on_epoch=told, resume=resume, datasets=datasets)
+    scorer = fit_scorer(
+        survivals,
+        **task.fit.arguments,
+        device=device,
+        on_epoch=told,
+        resume=resume,
+        datasets=datasets,
+        execution=execution,
+    )
     if task.fit.refine is not None:
         assert dataset is not None
         scorer = start_of(task, scorer, survivals, datasets, device)
@@ -220,7 +227,8 @@ def run_fit(
         else:
             sample = states_sample(scorer, survivals[0], datasets, device)
         pq.write_table(sample, temporary / "sample.parquet")
-    images = {"images": scorer.report["refined"]["images"]} if "refined" in scorer.report else {}
+    seen = [scorer.report[name]["images"] for name in ("dagger", "refined") if name in scorer.report]
+    images = {"images": sum(seen)} if seen else {}
     data = {"dataset_fingerprint": dataset.fingerprint} if dataset and task.fit.in_rounds else {}
     return {"report": scorer.report, "rows": scorer.provenance["rows"], **images, **data}
 

@@ -1,0 +1,182 @@
+"""Learning from what pruning meets: rows from networks that the scorer itself has pruned (DAgger)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from autosparse.autos.rebuild import dataset_of_survival
+from autosparse.autos.rows import Rows, joined
+from autosparse.autos.scorer import Scorer
+from autosparse.criteria import CRITERIA, score
+from autosparse.criteria.by_features import prune_by_features
+from autosparse.criteria.mode import in_mode
+from autosparse.criteria.rounds import rewinding
+from autosparse.data.split import Dataset
+from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.irp.survival import Survival
+from autosparse.masks import Masks, Scores
+from autosparse.models import build_model
+from autosparse.schedule import density_after
+from autosparse.seeds import derive_seed, generator
+from autosparse.training.execution import Execution
+from autosparse.training.loop import train
+from autosparse.training.recipe import Recipe
+
+DECILES = 10
+"""Rows of one layer and one tenth of the target are alike."""
+
+
+@dataclass(frozen=True)
+class Dagger:
+    """Passes of DAgger (Ross et al. 2011, arXiv:1011.0686): prune, ask the expert about what came of it, fit again.
+
+    The scorer has learned from the networks that IRP left, but it prunes networks that it left itself. The expert is
+    one more iteration of IRP from there.
+    """
+
+    passes: int = 1
+    """How often rows are added and the scorer is fitted again."""
+    networks: int = 1
+    """Freshly drawn in each pass, for each IRP run."""
+    epochs: int = 1
+    """For which the expert trains each network, after each round of pruning."""
+
+
+@dataclass(frozen=True)
+class Met:
+    """A network as the scorer has pruned it so far, with what it saw of each layer's weights."""
+
+    masks: Masks
+    columns: dict[str, list[Tensor]]
+    """By layer, each feature of the weights that are looked at: (n,) float32, on the CPU."""
+    picked: dict[str, Tensor]
+    """By layer, which of the weights left are looked at: bool, on the CPU."""
+
+
+def rows_met(
+    scorer: Scorer,
+    survivals: Sequence[Survival],
+    datasets: Mapping[str, Dataset],
+    how: Dagger,
+    number: int,
+    most: int | None = None,
+    device: torch.device | str = "cpu",
+    execution: Execution | None = None,
+) -> tuple[Rows, int]:
+    """The rows of pass ``number``, and how many images the expert's trainings have seen.
+
+    :param scorer: for rounds.
+    :param most: about so many rows, evenly from all networks; None: all.
+    :raises AutosparseError: if a network or its data cannot be made again, or nothing could be learned from any.
+    """
+    parts, images = [], 0
+    assert scorer.in_rounds is not None
+    networks = len(survivals) * how.networks * scorer.in_rounds.rounds
+    each = None if most is None else most / networks
+    for survival in survivals:
+        dataset = dataset_of_survival(survival, datasets).to(device)
+        for i in range(how.networks):
+            own = derive_seed(int(survival.provenance["seed"]), "dagger", number, i)
+            model = build_model(survival.provenance["model"], dataset.num_classes, dataset.input_shape, own).to(device)
+            for met in _met(scorer, survival, dataset, model, own, each):
+                expert = _Expert(survival, dataset, how.epochs, own, execution)
+                targets = expert.targets(model, met.masks)
+                images += how.epochs * len(dataset.train)
+                if targets is not None:
+                    parts.append(_rows(met, targets))
+    if not parts:
+        raise AutosparseError("DAgger: no network that the scorer pruned could be trained; fit without dagger")
+    return joined(parts), images
+
+
+def _met(
+    scorer: Scorer, survival: Survival, dataset: Dataset, model: nn.Module, seed: int, each: float | None
+) -> Iterator[Met]:
+    """The network before each round in which the scorer prunes it to the IRP run's last density.
+
+    :param each: about so many weights of each are looked at; None: all.
+    """
+    assert scorer.in_rounds is not None
+    seen: list[Met] = []
+    draws = generator(seed, "rows")
+
+    def judge(name: str, i: int, features: dict[str, Tensor]) -> Tensor:
+        met = seen[-1]
+        share = 1.0 if each is None else each / met.masks.kept
+        left = len(features[scorer.inputs[0]])
+        met.picked[name] = picked = torch.rand(left, generator=draws) < share
+        met.columns[name] = [features[own].float().cpu()[picked] for own in scorer.inputs]
+        return scorer.predict(features)
+
+    batches = dataset.scoring_batches(generator(seed, "score"), limit=survival.provenance["score_examples"])
+    sparsity = 1 - survival.provenance["final_density"]
+    with in_mode(model, survival.gradient_mode):
+        prune_by_features(
+            model, batches, F.cross_entropy, sparsity, scorer.inputs, judge, scorer.in_rounds, "this scorer",
+            on_round=lambda masks: seen.append(Met(masks, {}, {})),
+        )  # fmt: skip
+    yield from seen
+
+
+@dataclass(frozen=True)
+class _Expert:
+    """One more iteration of an IRP run, from any masks."""
+
+    survival: Survival
+    dataset: Dataset
+    epochs: int
+    seed: int
+    execution: Execution | None
+
+    def targets(self, model: nn.Module, masks: Masks) -> dict[str, Tensor] | None:
+        """See :func:`shares`, by what the IRP run's criterion says after its training from ``masks``.
+
+        None if the training diverges, or no iteration is left.
+        """
+        made = self.survival.provenance
+        recipe = Recipe(**{**made["recipe"], "milestones": tuple(made["recipe"]["milestones"]), "epochs": self.epochs})
+        drawn: dict[str, Any] = {"seed": self.seed} if "seed" in CRITERIA[made["criterion"]].options else {}
+        batches = self.dataset.scoring_batches(generator(self.seed, "expert"), limit=made["score_examples"])
+        try:
+            with rewinding(model):
+                train(model, self.dataset, recipe, masks, self.seed, execution=self.execution)
+                scores = score(model, made["criterion"], batches, **made["options"], **drawn)
+        except NonFiniteLoss:
+            return None
+        return shares(scores, masks, made["iterations"], made["final_density"], made["schedule"])
+
+
+def shares(
+    scores: Scores, masks: Masks, iterations: int, final_density: float, schedule: str
+) -> dict[str, Tensor] | None:
+    """What each weight left would survive of the remaining iterations, if all of them ranked as ``scores`` do.
+
+    The remaining iterations are those that keep fewer weights than ``masks`` do. This is the target of
+    :mod:`autosparse.autos.states`, with the scores of one iteration in place of those of each.
+
+    :return: by layer, (n,) float32 within [0, 1], on the CPU; None if no iteration remains.
+    """
+    total, left = masks.total, masks.kept
+    kept = [total - round(total * (1 - density_after(j, iterations, final_density, schedule)))
+            for j in range(1, iterations + 1)]  # fmt: skip
+    remaining = torch.tensor(sorted(count for count in kept if count < left))
+    if not len(remaining):
+        return None
+    flat = torch.cat([scores[name][mask.to(scores[name].device)].detach().cpu() for name, mask in masks.items()])
+    place = torch.empty(left, dtype=torch.int64)
+    place[flat.argsort(descending=True, stable=True)] = torch.arange(left)
+    # a weight at place p, from 0, is kept by every iteration that keeps more than p
+    share = 1 - torch.searchsorted(remaining, place, right=True).float() / len(remaining)
+    return dict(zip(masks, share.split([int(mask.sum()) for mask in masks.values()]), strict=True))
+
+
+def _rows(met: Met, targets: dict[str, Tensor]) -> Rows:
+    parts = []
+    for number, (name, columns) in enumerate(met.columns.items()):
+        target = targets[name][met.picked[name]]
+        parts.append(Rows(columns, target, (target * DECILES).long() + number * (DECILES + 1)))
+    return joined(parts)
