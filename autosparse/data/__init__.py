@@ -23,6 +23,8 @@ class Source:
     name: str
     load: DatasetLoader
     argument: str | None
+    check: Callable[[str], None] | None = None
+    """Raises if the argument cannot be one, without a look at any file."""
     imported: bool = True
     """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
 
@@ -46,14 +48,17 @@ DATASETS: Registry[Source] = Registry(
 )
 
 
-def register_dataset(name: str, argument: str | None = None) -> Callable[[DatasetLoader], DatasetLoader]:
+def register_dataset(
+    name: str, argument: str | None = None, check: Callable[[str], None] | None = None
+) -> Callable[[DatasetLoader], DatasetLoader]:
     """Decorator: make a loader known under the name that users type.
 
     :param argument: what follows ``NAME:``, as listings show it (``PATH``); None: the name stands alone.
+    :param check: raises if what a user wrote there cannot be one.
     """
 
     def decorate(loader: DatasetLoader) -> DatasetLoader:
-        DATASETS.register(name, Source(name, loader, argument))
+        DATASETS.register(name, Source(name, loader, argument, check))
         return loader
 
     return decorate
@@ -90,6 +95,8 @@ def check_dataset_name(name: str) -> None:
         raise DataError(f"dataset {name!r}: {source.name} needs an argument; write {source.usage}")
     if colon and not source.argument and source.imported:
         raise DataError(f"dataset {name!r}: {source.name} takes no argument; write {source.usage}")
+    if source.check:
+        source.check(argument)
 
 
 def load_dataset(
@@ -97,8 +104,9 @@ def load_dataset(
 ) -> Dataset:
     """Load a data set whose batches come on ``device``: decoded once as uint8 tensors there, or streamed from files.
 
-    :param name: a registered name, or ``parquet:PATH`` or ``imagefolder:PATH`` (relative paths are looked up under
-        ``root`` first); with ``@FINGERPRINT`` behind it, the data must have a fingerprint that begins so.
+    :param name: a registered name; ``parquet:PATH`` or ``imagefolder:PATH`` (relative paths are looked up under
+        ``root`` first); or ``subset:TRAIN,TEST:NAME``. With ``@FINGERPRINT`` behind it, the data must have a
+        fingerprint that begins so.
     :param root: see :func:`data_root`.
     :param download: fetch what is missing, where the data set can be fetched.
     :raises UnknownName, DataError: with the file that is missing or broken, and what to do.
