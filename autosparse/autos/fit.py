@@ -33,6 +33,8 @@ from autosparse.version import __version__
 
 HELD_OUT = 0.1
 """Share of the rows that the fit never sees."""
+MOST_ROWS = 20_000_000
+"""Of states: a larger network than LeNet-300-100 has hundreds of millions, of which a sample says as much."""
 ASKED_OF_COSTLY = 4096
 """Rows that a figure of the report is taken from where a row is costly: enough for two digits of an R^2."""
 
@@ -88,8 +90,8 @@ def fit_scorer(
     :param inputs: ``param``, ``grad``, or both (the ablation of AutoSparse Table 2 and Appendix D.1); or features, see
         ``autosparse list features``, the sets ``context`` and ``prospect``, and names of criteria.
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
-    :param rows: fit on so many of the train rows, drawn by layer and survival count; None: on all. The rows held out
-        are the same.
+    :param rows: fit on so many of the train rows, drawn by layer and survival count; None: on all, but on no more than
+        about 20 million from states. The rows held out are the same.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
     :param rounds: in which the scorer prunes; None: 10, or one shot with the paper's inputs.
@@ -129,11 +131,11 @@ def fit_scorer(
     if how is None:
         data = joined([at_initialisation(survival, inputs) for survival in survivals])
     else:
-        most = None if rows is None else rows // len(survivals) + FEWEST
+        most = (MOST_ROWS if rows is None else rows) // len(survivals) + FEWEST
         data = joined([in_states(survival, at_hand, inputs, how, most, device) for survival in survivals])
     added: dict[str, Any] = {}
     if dagger:
-        each, images, first = rows or len(data), 0, len(data)
+        each, images, first = rows or min(len(data), MOST_ROWS), 0, len(data)
         for number in range(1, dagger.passes + 1):
             scorer, _ = learn(data)
             met, seen = rows_met(scorer, survivals, at_hand, dagger, number, each, device, execution)

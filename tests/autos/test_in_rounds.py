@@ -180,3 +180,9 @@ def test_what_the_papers_scorer_reads_can_be_permuted_too(run, digits):
     paper = fit_scorer(run, "conditional-mean")
     both = [prune(network(digits), "autos", 0.9, batches(digits), scorer=paper, permute=own) for own in (None, "param")]
     assert sum(int((both[0][name] & both[1][name]).sum()) for name in both[0]) < 0.7 * both[0].kept
+
+
+def test_of_more_states_than_memory_has_room_for_a_sample_is_taken(run, digits, monkeypatch):
+    monkeypatch.setattr("autosparse.autos.fit.MOST_ROWS", 5000)
+    sampled = fit_scorer(run, "linear", ["log_param", "layer_density"], datasets={"digits": digits})
+    assert sampled.provenance["rows"] == pytest.approx(6000, rel=0.05)
