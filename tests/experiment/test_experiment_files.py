@@ -14,7 +14,8 @@ AUTOSPARSE |= {"table-5", "table-6", "table-8", "table-9"}
 BY_FOLDER = {
     "autosparse": AUTOSPARSE,
     "prospr": {"figure-2", "table-1", "table-2"},
-    "ours": {"transfer", "iterations", "consistency", "controls", "sweep", "leading-scorer", "leading-transfer", "teachers"},
+    "ours": {"transfer", "iterations", "consistency", "controls", "sweep", "teachers"}
+    | {"leading-scorer", "leading-transfer"},
 }
 
 
