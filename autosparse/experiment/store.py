@@ -19,15 +19,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from autosparse.checkpoint import Checkpoints
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, safe_uri
-from autosparse.experiment.driver import one_driver
 from autosparse.experiment.lineage import Lineage, Made, made_by
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.tasks import Task
 from autosparse.files import content_id, pack_record, sha256_file, unpack_record
-from autosparse.places import Folder, Place, place_at
+from autosparse.storage import Folder, Place, place_at
+from autosparse.storage.checkpoints import Checkpoints
+from autosparse.storage.lock import one_driver
 
 FOLDERS = {"cell": "cells", "irp": "irp", "sweep": "sweeps", "scorer": "scorers"}
 FAILED, SUPERSEDED = "failed", "superseded"

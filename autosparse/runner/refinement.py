@@ -10,7 +10,6 @@ from torch import nn
 from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.diagnostics import densities_in_rounds, warnings_of
 from autosparse.autos.refine import Generation, Refinement, refine, with_coefficients
-from autosparse.checkpoint import Checkpoint
 from autosparse.criteria.features.find import find_feature
 from autosparse.data.split import Dataset
 from autosparse.experiment.resolved import differences, resolve
@@ -19,6 +18,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
+from autosparse.storage.checkpoints import Checkpoint
 from autosparse.training import Execution, Recipe
 
 

@@ -16,7 +16,6 @@ from autosparse.criteria.autos import SPARSITIES, mode_for
 from autosparse.errors import WorkFailed
 from autosparse.files import atomic_folder, content_id, write_record
 from autosparse.masks import Masks, keep_count
-from autosparse.places import Folder
 from autosparse.runner.settings import Settings
 from autosparse.runner.shard_stream import PATIENCE, ShardStream
 from autosparse.runner.shard_work import CountLow, MaskShard, ScoreShard
@@ -25,6 +24,7 @@ from autosparse.selection import find_bin, make_cut
 from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces
 from autosparse.shards.reader import read_column, read_sample
+from autosparse.storage import Folder
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosparse.errors import AutosparseError
-from autosparse.places import Folder, Place, place_at
+from autosparse.storage import Folder, Place, place_at
 
 ANSWER_WITHIN = 300.0
 """Seconds that a node has to look: a worker process may have to start first, on a machine that is busy."""

@@ -11,7 +11,6 @@ from typing import Any
 from autosparse.autos import Scorer, load_scorer
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
-from autosparse.checkpoint import Checkpoints
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed
 from autosparse.experiment.space import Downstream, SweepTask, candidate
@@ -22,6 +21,7 @@ from autosparse.irp import Survival
 from autosparse.runner.cells import run_cells
 from autosparse.runner.trial_origin import origin_of
 from autosparse.runner.work import run_fit
+from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 
 Numbers = dict[str, float]

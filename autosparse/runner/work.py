@@ -11,7 +11,6 @@ from torch import nn
 from autosparse.autos import fit_scorer
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
-from autosparse.checkpoint import Checkpoints
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
@@ -25,6 +24,7 @@ from autosparse.models import build_model
 from autosparse.runner.refinement import run_refinement, start_of
 from autosparse.runner.samples import prediction_sample, states_sample, survival_sample
 from autosparse.seeds import generator
+from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 from autosparse.weights import left_out, prunable
 

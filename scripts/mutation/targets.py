@@ -18,15 +18,15 @@ BESIDE = {
     "masks": ["test_masks*.py", "test_exact_selection.py"],
     "selection": ["test_exact_selection.py", "test_masks.py"],
     "files": ["test_files.py", "test_atomic_folder.py", "test_durable_files.py"],
-    "places": ["test_places.py", "experiment/test_store_order.py"],
+    "storage": ["storage/*.py", "experiment/test_store_order.py"],
     "irp": ["irp/*.py", "runner/test_irp_killed.py"],
-    "experiment/store": ["experiment/test_store*.py", "experiment/test_driver.py"],
+    "experiment/store": ["experiment/test_store*.py"],
     "experiment/tasks": ["experiment/*.py"],
 }
 """Tests of a target that its name does not tell."""
 
 NAMES = (
-    "masks", "selection", "schedule", "seeds", "checkpoint", "files", "places", "criteria", "irp", "autos", "training",
+    "masks", "selection", "schedule", "seeds", "files", "storage", "criteria", "irp", "autos", "training",
     "experiment/store", "experiment/tasks",
 )  # fmt: skip
 

@@ -7,9 +7,9 @@ from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.backbones.mlp import MLP
 from autosparse.autos.fit import ASKED_OF_COSTLY
 from autosparse.autos.regression import State
-from autosparse.checkpoint import Checkpoints
 from autosparse.errors import AutosparseError, NonFiniteLoss, UnknownName
 from autosparse.irp import Survival
+from autosparse.storage.checkpoints import Checkpoints
 
 
 def synthetic(rows=40_000, noise=0.0, seed=0, signal=True, last_layer_scale=1.0):

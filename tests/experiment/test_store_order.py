@@ -6,7 +6,7 @@ import pytest
 
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
-from autosparse.places import Folder
+from autosparse.storage import Folder
 
 TASK = IrpTask(model="lenet-300-100", dataset="digits")
 

@@ -28,7 +28,7 @@ KILLED_AFTER = 4
 KILLED = f"""
 import os, signal, sys, torch
 torch.set_num_threads(1)
-from autosparse.checkpoint import Checkpoints
+from autosparse.storage.checkpoints import Checkpoints
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask

@@ -3,11 +3,10 @@
 import pytest
 import torch
 
-from autosparse import places
+from autosparse import storage
 from autosparse.autos import load_scorer
 from autosparse.data import load_dataset
 from autosparse.errors import CorruptFile
-from autosparse.experiment import driver
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
@@ -17,6 +16,7 @@ from autosparse.runner.progress import Talk
 from autosparse.runner.run import run_plan, unfinished
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import do, survivals_of
+from autosparse.storage import lock
 from autosparse.tracking.client import connect
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.slow]
@@ -40,7 +40,7 @@ OF_CHANCE = ("seconds", "seconds_score", "seconds_train", "trained_together")
 
 @pytest.fixture
 def settings(s3, tmp_path, empty_store, monkeypatch):
-    monkeypatch.setattr(driver, "SETTLED", 0.1)
+    monkeypatch.setattr(lock, "SETTLED", 0.1)
     return Settings(s3("objects"), empty_store(tmp_path), workers=2)
 
 
@@ -87,7 +87,7 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
         store.place.write(name, store.place.read(name)[:-30])
     assert Store(settings.storage).record(irp) is None, "also where this machine has seen the whole one"
     monkeypatch.setenv("AUTOSPARSE_CACHE", str(tmp_path / "another machine"))
-    places._bucket.cache_clear()
+    storage._bucket.cache_clear()
     elsewhere = Store(settings.storage)
     assert elsewhere.root.is_relative_to(tmp_path)
     assert [p.task for p in unfinished(list(plan), elsewhere)] == [irp, cells[0]]

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from autosparse.autos import load_scorer
-from autosparse.checkpoint import Checkpoints
 from autosparse.errors import CorruptFile, Unreachable
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
@@ -17,6 +16,7 @@ from autosparse.irp import Survival
 from autosparse.runner import trial as module
 from autosparse.runner.trial import Trial, finish_sweep, run_trial, tried
 from autosparse.runner.trial_origin import keep_for
+from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 
 SPACE = {"lr": {"uniform": (0.001, 0.1)}}

@@ -15,7 +15,6 @@ from typer.testing import CliRunner
 
 import autosparse
 from autosparse.autos import fit_scorer, load_scorer
-from autosparse.checkpoint import Checkpoints
 from autosparse.cli import app
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.load import load_experiment
@@ -24,8 +23,9 @@ from autosparse.experiment.tasks import Cell
 from autosparse.irp import Survival, load_survival, save_survival
 from autosparse.irp.parquet import KEY
 from autosparse.masks import Masks
-from autosparse.places import Bucket
 from autosparse.shards import open_features
+from autosparse.storage import Bucket
+from autosparse.storage.checkpoints import Checkpoints
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ import errno
 import pytest
 import torch
 
-from autosparse.checkpoint import Checkpoints
 from autosparse.errors import Unreachable
+from autosparse.storage.checkpoints import Checkpoints
 
 
 @pytest.fixture

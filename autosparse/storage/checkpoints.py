@@ -14,7 +14,7 @@ from torch import Tensor
 
 from autosparse.errors import AutosparseError, CorruptFile, Unreachable
 from autosparse.files import pack_record, unpack_record
-from autosparse.places import Place, place_at
+from autosparse.storage import Place, place_at
 
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 """What reading raises where there is no such file."""

@@ -1,8 +1,4 @@
-"""Where finished work lies, in files that are whole or absent: a folder, or a prefix in an object store (S3, GCS).
-
-Both have the same methods; names are relative, with ``/``. What is too large for memory is made and read in folders of
-this machine (:attr:`Folder.local`), which an object store takes (``send``) and gives (``fetch``).
-"""
+"""A prefix in an object store (S3, GCS) as a place where finished work lies."""
 
 import contextlib
 import fcntl
@@ -13,29 +9,19 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import tenacity
 from pyarrow import ArrowException
 from pyarrow import fs as filesystems
 
 from autosparse.errors import AutosparseError, CannotWrite, Unreachable
-from autosparse.files import (
-    FULL,
-    atomic_folder,
-    content_id,
-    make_folder,
-    refusing_unwritable,
-    require_writable,
-    sync_folder,
-    write_atomic,
-)
+from autosparse.files import FULL, atomic_folder, content_id, require_writable
+from autosparse.storage.place import Place
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-ADDRESS = re.compile(r"(?P<scheme>s3|gs):/{1,2}(?P<rest>[^/].*)")
-"""``Path`` has made one slash of two."""
 CREDENTIALS = re.compile(r"[^/?]*@|[^?]*:[^?]*@")
 """A secret may hold a slash."""
 PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL_FAILURE|status 5\d\d", re.I)
@@ -44,91 +30,10 @@ PATIENCE = 60.0
 """Seconds for which such a request is tried again."""
 AT_ONCE = 32
 """Requests for small files under way: each takes tens of milliseconds, whatever its size."""
+LOCAL = filesystems.LocalFileSystem()
 
 
-class Folder:
-    """A folder of this machine, or one that it mounts."""
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path).absolute()
-        self.local = self.path
-        self.address = str(self.path)
-
-    def __str__(self) -> str:
-        return self.address
-
-    def within(self, name: str) -> "Folder":
-        """The folder ``name`` in it."""
-        return Folder(self.path / name)
-
-    def require_writable(self) -> None:
-        """Raise now where nothing could be written later."""
-        require_writable(self.path)
-
-    def read(self, name: str) -> bytes:
-        """A file's content.
-
-        :raises FileNotFoundError: where there is none.
-        """
-        return (self.path / name).read_bytes()
-
-    def write(self, name: str, data: bytes) -> None:
-        """Write a file; a reader sees the old one or the whole new one."""
-        write_atomic(self.path / name, data)
-
-    def remove(self, name: str) -> None:
-        """Remove a file, if it is there."""
-        path = self.path / name
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)  # what stands in the file's place
-        else:
-            path.unlink(missing_ok=True)
-
-    def move(self, name: str, to: str) -> None:
-        """Have the folder ``name`` be called ``to``, in the place of what is called so; nothing where there is none."""
-        source, target = self.path / name, self.path / to
-        if not source.is_dir():
-            return
-        with refusing_unwritable(target):
-            make_folder(target.parent)
-            shutil.rmtree(target, ignore_errors=True)
-            source.replace(target)
-            sync_folder(target.parent)
-
-    def names(self, deep: bool = False) -> list[str]:
-        """Of all files in it, and with ``deep`` in the folders in it; sorted."""
-        if not deep:
-            return (
-                sorted(entry.name for entry in os.scandir(self.path) if entry.is_file()) if self.path.is_dir() else []
-            )
-        return sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
-
-    def clear(self) -> None:
-        """Remove all that is in it, and itself."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
-    def drop_if_empty(self) -> None:
-        """Remove it, if nothing is left in it."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
-            self.path.rmdir()
-
-    def send(self, name: str) -> None:
-        """Nothing: what was made in ``local / name`` is where it belongs."""
-
-    def fetch(self, name: str) -> Path:
-        """The folder ``name``."""
-        return self.path / name
-
-    def forget(self, name: str) -> bool:
-        """Nothing: of the folder ``name`` there is no copy."""
-        return False
-
-    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
-        """``work`` done on many small files."""
-        return map(work, items)
-
-
-class Bucket:
+class Bucket(Place):
     """A prefix in an object store. A PUT is atomic there, and a listing shows what has been put."""
 
     def __init__(self, address: str, filesystem: Any = None, local: Path | None = None):
@@ -140,21 +45,21 @@ class Bucket:
     def __str__(self) -> str:
         return self.address.partition("?")[0]
 
-    def within(self, name: str) -> "Bucket":
-        """The prefix ``name`` in it."""
+    def within(self, name: str) -> Self:
+        """See :meth:`Place.within`."""
         head, mark, query = self.address.partition("?")
         below = filesystems.SubTreeFileSystem(name, self.filesystem)
-        return Bucket(f"{head}/{name}{mark}{query}", below, self.local / name)
+        return type(self)(f"{head}/{name}{mark}{query}", below, self.local / name)
 
     def require_writable(self) -> None:
-        """Raise now where nothing could be written later, here or to the cache."""
+        """Raise now if nothing could be written later, here or to the cache."""
         require_writable(self.local)
         name = f".probe-{os.urandom(4).hex()}"
         self._put(name, b"", patience=0)
         self.remove(name)
 
     def read(self, name: str) -> bytes:
-        """See :meth:`Folder.read`."""
+        """See :meth:`Place.read`."""
 
         def read() -> bytes:
             with self.filesystem.open_input_file(name) as file:
@@ -164,7 +69,7 @@ class Bucket:
         return self._asked(read)
 
     def write(self, name: str, data: bytes) -> None:
-        """See :meth:`Folder.write`."""
+        """See :meth:`Place.write`."""
         self._put(name, data)
 
     def _put(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
@@ -178,12 +83,12 @@ class Bucket:
             raise AutosparseError(f"cannot write {self}/{name}: {_reason(error)}; make the bucket first") from error
 
     def remove(self, name: str) -> None:
-        """See :meth:`Folder.remove`."""
+        """See :meth:`Place.remove`."""
         with contextlib.suppress(FileNotFoundError):
             self._asked(lambda: self.filesystem.delete_file(name))
 
     def move(self, name: str, to: str) -> None:
-        """See :meth:`Folder.move`; file by file, and not at once."""
+        """See :meth:`Place.move`; file by file, and not at once."""
         paths = list(self._listed(name))
         for path in paths:
             copy = functools.partial(self.filesystem.copy_file, f"{name}/{path}", f"{to}/{path}")
@@ -193,17 +98,17 @@ class Bucket:
         self.forget(name)
 
     def names(self, deep: bool = False) -> list[str]:
-        """See :meth:`Folder.names`."""
+        """See :meth:`Place.names`."""
         return sorted(self._listed("", deep))
 
     def clear(self) -> None:
-        """See :meth:`Folder.clear`."""
+        """See :meth:`Place.clear`."""
         with contextlib.suppress(FileNotFoundError):  # of a prefix within another, despite missing_dir_ok
             self._asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
         shutil.rmtree(self.local, ignore_errors=True)
 
     def drop_if_empty(self) -> None:
-        """Nothing: an object store has no empty folders."""
+        """Do nothing: an object store has no empty folders."""
 
     def send(self, name: str) -> None:
         """Put the folder ``local / name`` in the place of what is under ``name``; not at once, but a record follows."""
@@ -227,7 +132,7 @@ class Bucket:
         return folder
 
     def forget(self, name: str) -> bool:
-        """Remove what this machine keeps of a folder, so that it is brought anew; returns whether there was any."""
+        """See :meth:`Place.forget`."""
         folder = self.local / name
         with _locked(folder):
             kept = folder.is_dir()
@@ -243,7 +148,7 @@ class Bucket:
             os.utime(target, (modified, modified))
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
-        """``work`` done on many small files, on several at once."""
+        """See :meth:`Place.each`: on several at once."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(work, items))
 
@@ -288,31 +193,6 @@ class Bucket:
                 f"{self} does not answer: {_reason(error)}; check the address, and the credentials and region that "
                 "the environment gives"
             ) from error
-
-
-Place = Folder | Bucket
-LOCAL = filesystems.LocalFileSystem()
-
-
-def place_at(where: str | Path | Place) -> Place:
-    """The folder or the object store's prefix (``s3://``, ``gs://``) at an address.
-
-    :raises AutosparseError: for an address with credentials in it: records and logs would show them.
-    """
-    if isinstance(where, Folder | Bucket):
-        return where
-    found = ADDRESS.fullmatch(str(where))
-    if found:
-        return _bucket(f"{found['scheme']}://{found['rest'].rstrip('/')}")
-    scheme, colon, _ = str(where).partition("://")
-    if colon:
-        raise AutosparseError(f"--storage takes a folder, s3://bucket/prefix or gs://bucket/prefix, not {scheme}://")
-    return Folder(where)
-
-
-@functools.lru_cache(maxsize=8)
-def _bucket(address: str) -> Bucket:
-    return Bucket(address)
 
 
 def cache_folder() -> Path:

@@ -8,9 +8,10 @@ import time
 import boto3
 import pytest
 
-from autosparse import places
 from autosparse.errors import AutosparseError, CannotWrite, Unreachable
-from autosparse.places import Bucket, Folder, cache_folder, place_at
+from autosparse.storage import Bucket, Folder, place_at
+from autosparse.storage import bucket as buckets
+from autosparse.storage.bucket import cache_folder
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -183,5 +184,5 @@ def test_googles_store_is_opened_as_it_wants_to_be():
 
 
 def test_two_processes_of_a_machine_do_not_fetch_one_folder_at_once(tmp_path):
-    with places._locked(tmp_path / "f"), (tmp_path / ".f.lock").open("a") as other, pytest.raises(BlockingIOError):
+    with buckets._locked(tmp_path / "f"), (tmp_path / ".f.lock").open("a") as other, pytest.raises(BlockingIOError):
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)

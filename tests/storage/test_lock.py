@@ -8,16 +8,15 @@ import time
 import pytest
 
 from autosparse.errors import AutosparseError, Interrupted
-from autosparse.experiment import driver
-from autosparse.experiment.driver import LEASE, one_driver
-from autosparse.places import place_at
+from autosparse.storage import lock, place_at
+from autosparse.storage.lock import LEASE, one_driver
 
 
 @pytest.fixture
 def bucket(s3, monkeypatch, request):
-    monkeypatch.setattr(driver, "BEAT", 0.2)
-    monkeypatch.setattr(driver, "SILENCE", 1.0)
-    monkeypatch.setattr(driver, "SETTLED", 0.1)
+    monkeypatch.setattr(lock, "BEAT", 0.2)
+    monkeypatch.setattr(lock, "SILENCE", 1.0)
+    monkeypatch.setattr(lock, "SETTLED", 0.1)
     return place_at(s3(f"driver-{abs(hash(request.node.name)) % 10**12}"))
 
 
@@ -51,7 +50,7 @@ def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch, request):
     stopped = []
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
-    monkeypatch.setattr(driver.os, "kill", stop)
+    monkeypatch.setattr(lock.os, "kill", stop)
     with pytest.raises(AutosparseError, match="another autosparse has taken this one for dead"):  # noqa: SIM117
         with one_driver(bucket):
             take_over(bucket, lambda: stopped)

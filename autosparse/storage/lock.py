@@ -10,10 +10,11 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 from autosparse.errors import AutosparseError
 from autosparse.files import refusing_unwritable
-from autosparse.places import Bucket, Folder, Place
+from autosparse.storage import Folder, Place
 
 LEASE = "driver.json"
 BEAT = 10.0
@@ -29,18 +30,18 @@ def one_driver(place: Place) -> contextlib.AbstractContextManager[threading.Even
 
     What it yields is set when a successor, who took this driver for dead, holds the place.
     """
-    return _locked(place) if isinstance(place, Folder) else _leased(place)
+    return _locked(place.path) if isinstance(place, Folder) else _leased(place)
 
 
-def _refused(place: Place, holder: str = "") -> AutosparseError:
+def _refused(place: Place | Path, holder: str = "") -> AutosparseError:
     return AutosparseError(
         f"another autosparse{holder} is running on {place}: wait for it, or choose another --storage"
     )
 
 
 @contextlib.contextmanager
-def _locked(folder: Folder) -> Iterator[threading.Event]:
-    path = folder.path / ".driver.lock"
+def _locked(folder: Path) -> Iterator[threading.Event]:
+    path = folder / ".driver.lock"
     with refusing_unwritable(path):
         lock = path.open("a")
     with lock:
@@ -53,7 +54,7 @@ def _locked(folder: Folder) -> Iterator[threading.Event]:
 
 
 @contextlib.contextmanager
-def _leased(bucket: Bucket) -> Iterator[threading.Event]:
+def _leased(bucket: Place) -> Iterator[threading.Event]:
     """An object that changes while its driver lives. Whether it does is watched, so no two clocks are compared.
 
     There are no locks in an object store: two drivers that start within a second of each other could both win if one of
@@ -82,7 +83,7 @@ def _leased(bucket: Bucket) -> Iterator[threading.Event]:
                 bucket.remove(LEASE)
 
 
-def _wait_for_silence(bucket: Bucket) -> None:
+def _wait_for_silence(bucket: Place) -> None:
     """Return when nobody holds the place; raise when somebody gives a sign of life."""
     first, since = _lease(bucket), time.monotonic()
     while first and time.monotonic() - since < SILENCE:
@@ -94,7 +95,7 @@ def _wait_for_silence(bucket: Bucket) -> None:
             raise _refused(bucket, _named(now))
 
 
-def _keep_beating(bucket: Bucket, mine: str, over: threading.Event, lost: threading.Event) -> None:
+def _keep_beating(bucket: Place, mine: str, over: threading.Event, lost: threading.Event) -> None:
     while not over.wait(BEAT):
         with contextlib.suppress(AutosparseError):  # the next beat may get through
             if _lease(bucket).get("token", mine) != mine:  # silent for too long, this driver has a successor
@@ -105,12 +106,12 @@ def _keep_beating(bucket: Bucket, mine: str, over: threading.Event, lost: thread
             _beat(bucket, mine)
 
 
-def _beat(bucket: Bucket, mine: str) -> None:
+def _beat(bucket: Place, mine: str) -> None:
     content = {"token": mine, "host": platform.node(), "pid": os.getpid(), "beat": secrets.token_hex(4)}
     bucket.write(LEASE, json.dumps(content).encode())
 
 
-def _lease(bucket: Bucket) -> dict[str, object]:
+def _lease(bucket: Place) -> dict[str, object]:
     """What is there; {} for nothing."""
     try:
         content = bucket.read(LEASE)

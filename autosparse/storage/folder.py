@@ -1,0 +1,92 @@
+"""A folder of this machine, or one that it mounts, as a place where finished work lies."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Self, TypeVar
+
+from autosparse.files import make_folder, refusing_unwritable, require_writable, sync_folder, write_atomic
+from autosparse.storage.place import Place
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Folder(Place):
+    """A folder of this machine, or one that it mounts."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path).absolute()
+        self.local = self.path
+        self.address = str(self.path)
+
+    def __str__(self) -> str:
+        return self.address
+
+    def within(self, name: str) -> Self:
+        """See :meth:`Place.within`."""
+        return type(self)(self.path / name)
+
+    def require_writable(self) -> None:
+        """See :meth:`Place.require_writable`."""
+        require_writable(self.path)
+
+    def read(self, name: str) -> bytes:
+        """See :meth:`Place.read`."""
+        return (self.path / name).read_bytes()
+
+    def write(self, name: str, data: bytes) -> None:
+        """See :meth:`Place.write`."""
+        write_atomic(self.path / name, data)
+
+    def remove(self, name: str) -> None:
+        """See :meth:`Place.remove`."""
+        path = self.path / name
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)  # what stands in the file's place
+        else:
+            path.unlink(missing_ok=True)
+
+    def move(self, name: str, to: str) -> None:
+        """See :meth:`Place.move`."""
+        source, target = self.path / name, self.path / to
+        if not source.is_dir():
+            return
+        with refusing_unwritable(target):
+            make_folder(target.parent)
+            shutil.rmtree(target, ignore_errors=True)
+            source.replace(target)
+            sync_folder(target.parent)
+
+    def names(self, deep: bool = False) -> list[str]:
+        """See :meth:`Place.names`."""
+        if not deep:
+            return (
+                sorted(entry.name for entry in os.scandir(self.path) if entry.is_file()) if self.path.is_dir() else []
+            )
+        return sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+
+    def clear(self) -> None:
+        """See :meth:`Place.clear`."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def drop_if_empty(self) -> None:
+        """See :meth:`Place.drop_if_empty`."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def send(self, name: str) -> None:
+        """Do nothing: what was made in ``local / name`` is where it belongs."""
+
+    def fetch(self, name: str) -> Path:
+        """See :meth:`Place.fetch`."""
+        return self.path / name
+
+    def forget(self, name: str) -> bool:
+        """Do nothing: there is no copy of the folder ``name``."""
+        return False
+
+    def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
+        """See :meth:`Place.each`: one after the other."""
+        return map(work, items)
