@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from autosparse.runner.stopping import heed_signals
+from autosparse.runner.driver.stopping import heed_signals
 
 REPOSITORY = Path(__file__).parents[1]
 
@@ -60,7 +60,7 @@ def data_root():
 @pytest.fixture(scope="session")
 def ray_running():
     """One local Ray with two workers for the whole test session."""
-    from autosparse.runner.session import ray_session
+    from autosparse.runner.driver.session import ray_session
     from autosparse.runner.settings import Settings
 
     with ray_session(Settings(workers=2)):

@@ -23,7 +23,7 @@ from autosparse.cli import (
     watch,
 )
 from autosparse.errors import AutosparseError, safe_uri
-from autosparse.runner.stopping import heed_signals
+from autosparse.runner.driver.stopping import heed_signals
 
 app = typer.Typer(
     name="autosparse",

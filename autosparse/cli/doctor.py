@@ -25,7 +25,7 @@ def doctor(
     from rich.markup import escape
     from rich.table import Table
 
-    from autosparse.runner.checkup import checkup
+    from autosparse.runner.driver.doctor import checkup
 
     findings = checkup(tracking_uri, data_root, address, skip_ray)
     if as_json:

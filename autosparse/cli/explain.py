@@ -42,10 +42,10 @@ def explain(
     from autosparse.files import require_writable, write_atomic
     from autosparse.report.figures_explain import dependence_figure, importance_figure
     from autosparse.report.style import draw_svg
-    from autosparse.runner.device import device_named
-    from autosparse.runner.explain import Where
-    from autosparse.runner.explain import explain as find
-    from autosparse.runner.stopping import interruptible
+    from autosparse.runner.driver.explain import Where
+    from autosparse.runner.driver.explain import explain as find
+    from autosparse.runner.driver.stopping import interruptible
+    from autosparse.runner.work.gpu_check import device_named
     from autosparse.training import Recipe
 
     found = common.find_scorer(scorer, tracking_uri)

@@ -78,8 +78,8 @@ def fit(
     from autosparse.experiment.schema import check_name
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp import find_datasets
-    from autosparse.runner.fit import fit_on_folders
-    from autosparse.runner.progress import Talk
+    from autosparse.runner.driver.fit_folders import fit_on_folders
+    from autosparse.runner.screen.console import Talk
 
     names = [name.strip() for name in inputs.split(",")]
     spec = parse_fit(

@@ -49,8 +49,8 @@ def irp(
     from autosparse.experiment.store import Store
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp.parquet import SHARDS
-    from autosparse.runner.progress import Talk
-    from autosparse.runner.run import run_plan
+    from autosparse.runner.driver.run import run_plan
+    from autosparse.runner.screen.console import Talk
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 

@@ -33,8 +33,8 @@ def prune(
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError
     from autosparse.files import require_writable
-    from autosparse.runner.prune import masks_of
-    from autosparse.runner.stopping import interruptible
+    from autosparse.runner.driver.stopping import interruptible
+    from autosparse.runner.work.prune import masks_of
 
     if out.is_dir():
         raise AutosparseError(f"--out {out} is a folder: name a file in it, such as {out / 'masks.safetensors'}")

@@ -126,7 +126,7 @@ def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, floa
     from autosparse.data import load_dataset, unpinned
     from autosparse.errors import DataError
     from autosparse.plugins import withheld
-    from autosparse.runner.cost import EXTENTS, Costs, extent_of
+    from autosparse.runner.jobs.cost import EXTENTS, Costs, extent_of
 
     extents = {}
     for name in plan.datasets:
@@ -146,8 +146,8 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
     """Run a plan and print what came of it (unless ``quiet``: only what is worth a warning); returns the exit code."""
     from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
-    from autosparse.runner.progress import Talk
-    from autosparse.runner.run import STAGES, run_plan
+    from autosparse.runner.driver.run import STAGES, run_plan
+    from autosparse.runner.screen.console import Talk
     from autosparse.tracking.client import connect
 
     talk, store = Talk(), Store(settings.storage)
@@ -210,7 +210,7 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     from autosparse.experiment.store import Store
     from autosparse.experiment.superseded import changed_records
     from autosparse.plugins import Withheld, withheld
-    from autosparse.runner.changed import told
+    from autosparse.runner.driver.changed import told
 
     store, code = Store(storage), withheld() or Withheld()
     stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}

@@ -51,9 +51,9 @@ def score(
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError
     from autosparse.files import require_replaceable, require_writable
-    from autosparse.runner.score import SCORES, score_network
+    from autosparse.runner.driver.stopping import interruptible
     from autosparse.runner.settings import Settings
-    from autosparse.runner.stopping import interruptible
+    from autosparse.runner.work.score import SCORES, score_network
 
     if features is None and sparsity is not None:
         raise AutosparseError("--sparsity goes with --features; a model is pruned by `autosparse run` or asp.prune")
@@ -85,11 +85,11 @@ def _score_features(
     exact: bool,
     as_json: bool,
 ) -> None:
-    from autosparse.runner.session import ray_session
-    from autosparse.runner.stopping import interruptible
+    from autosparse.runner.driver.session import ray_session
+    from autosparse.runner.driver.stopping import interruptible
 
     with interruptible(STOPPED), ray_session(settings):
-        from autosparse.runner.score_shards import score_shards  # here: Ray reads its variables when it is imported
+        from autosparse.runner.shards.score import score_shards  # here: Ray reads its variables when it is imported
 
         scored = score_shards(scorer, features, out, settings, sparsity, exact)
     if as_json:

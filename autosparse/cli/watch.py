@@ -69,7 +69,7 @@ def watch(
 
 def drawn(name: str, progress: "Progress") -> "Table":
     """The table that is shown."""
-    from autosparse.runner.table import Line, stage_table
+    from autosparse.runner.screen.stage_table import Line, stage_table
 
     lines = [
         Line(

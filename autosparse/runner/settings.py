@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autosparse.runner.signs import patience
+from autosparse.runner.jobs.signs import patience
 from autosparse.training import Execution
 
 

@@ -15,9 +15,9 @@ from autosparse.data import load_dataset
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
-from autosparse.runner.session import ray_session
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.driver.session import ray_session
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 from benchmarks.harness import Comparison, Figure, Options, Result
 
@@ -112,7 +112,7 @@ def one_trial_per_cell(plan: Plan, cells: int, folder: Path) -> float:
         import torch
 
         from autosparse.experiment.tasks import Cell
-        from autosparse.runner.cells import run_cell
+        from autosparse.runner.work.cells import run_cell
 
         torch.set_num_threads(1)
         cell = Cell.model_validate(specs[config["cell"]], strict=False)

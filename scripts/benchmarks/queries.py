@@ -23,8 +23,8 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.cells import run_cell
-from autosparse.runner.summary import summarise
+from autosparse.runner.driver.summary import summarise
+from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FINISHED, Tracker

@@ -14,9 +14,9 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.cells import run_cell
-from autosparse.runner.cost import Costs, extent_of
-from autosparse.runner.packing import pack
+from autosparse.runner.jobs.cost import Costs, extent_of
+from autosparse.runner.jobs.packing import pack
+from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 from benchmarks.harness import Figure, Options, Result, seconds

@@ -13,7 +13,7 @@ from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
 from autosparse.autos.regression import Training
 from autosparse.masks import Masks, keep_count
-from autosparse.runner.session import ray_session
+from autosparse.runner.driver.session import ray_session
 from autosparse.runner.settings import Settings
 from autosparse.shards import open_features, read_rows
 from autosparse.shards.layout import Shapes
@@ -35,7 +35,7 @@ def measure(options: Options, rows: int | None = None) -> list[Result]:
         features, out = Path(folder) / "features", Path(folder) / "out"
         written = seconds(lambda: save_synthetic_features(features, layers(rows), processes=cores))
         with ray_session(settings):
-            from autosparse.runner.score_shards import score_shards  # here: it imports Ray
+            from autosparse.runner.shards.score import score_shards  # here: it imports Ray
 
             with Watch() as watch:
                 took = seconds(lambda: score_shards(scorer, features, out, settings, SPARSITY))

@@ -22,7 +22,7 @@ cli.main()
 """
 STOPPABLE = """
 import sys, time
-from autosparse.runner.stopping import stoppable
+from autosparse.runner.driver.stopping import stoppable
 try:
     with stoppable():
         print("begun", flush=True)

@@ -13,7 +13,7 @@ from autosparse.data import load_dataset
 from autosparse.experiment.load import load_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.cells import run_cell
+from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import WHOLE
 from autosparse.tracking.pages import all_runs

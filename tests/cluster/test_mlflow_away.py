@@ -9,7 +9,7 @@ from local_mlflow import MlflowServer, Postgres, why_no_postgres
 
 from autosparse.data import load_dataset
 from autosparse.experiment.environment import describe_environment
-from autosparse.runner.cells import run_cells
+from autosparse.runner.work.cells import run_cells
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FINISHED, Tracker
 from autosparse.tracking.spool import Spool, finish

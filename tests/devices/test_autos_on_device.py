@@ -14,9 +14,9 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
-from autosparse.runner.cells import run_cells
-from autosparse.runner.device import device_named
-from autosparse.runner.work import run_fit, run_irp
+from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work.gpu_check import device_named
+from autosparse.runner.work.tasks import run_fit, run_irp
 from autosparse.shards import open_features, read_rows, save_features
 from autosparse.training import Execution, Recipe
 
@@ -55,7 +55,7 @@ def test_a_costly_fit_reports_on_its_own_device(device, tmp_path, monkeypatch, n
 
     monkeypatch.setattr(Scorer, "predictor", noted)
     monkeypatch.setattr("autosparse.autos.fit.ASKED_OF_COSTLY", 4)
-    monkeypatch.setattr("autosparse.runner.samples.SAMPLE_OF_COSTLY", 2)
+    monkeypatch.setattr("autosparse.runner.work.samples.SAMPLE_OF_COSTLY", 2)
     values, few = torch.randn(2, 10, generator=torch.Generator().manual_seed(0)), torch.arange(10).int()
     small = Survival({"a": values[0]}, {"a": values[1]}, {"a": few}, {"iterations": 20})
     task = ScorerTask(irp=("0" * 16,), fit=FitSpec(backbone=name, epochs=1, batch_size=4))

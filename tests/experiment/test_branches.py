@@ -7,8 +7,8 @@ from autosparse.experiment.load import parse_experiment, parse_loaded
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields, task_from
-from autosparse.runner.cost import EXTENTS, Costs
-from autosparse.runner.outcome import ready
+from autosparse.runner.driver.outcome import ready
+from autosparse.runner.jobs.cost import EXTENTS, Costs
 from autosparse.training import Recipe
 
 RUN = {"model": "lenet-300-100", "dataset": "mnist", "iterations": 20, "seeds": [7]}

@@ -6,7 +6,7 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.load import load_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.summary import summarise
+from autosparse.runner.driver.summary import summarise
 
 GOOD = """
 name: small

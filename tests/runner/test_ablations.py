@@ -11,7 +11,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.irp import rewind_prune
 from autosparse.models import build_model
-from autosparse.runner.cells import run_cells
+from autosparse.runner.work.cells import run_cells
 from autosparse.training import Recipe
 
 

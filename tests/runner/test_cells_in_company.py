@@ -12,8 +12,8 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import BRANCH, DENSE, Cell
 from autosparse.irp import rewind_prune
 from autosparse.models import build_model
-from autosparse.runner import cells as module
-from autosparse.runner.cells import Scored, _pruned
+from autosparse.runner.work import cells as module
+from autosparse.runner.work.cells import Scored, _pruned
 from autosparse.training import Execution, Recipe
 
 SPARSITIES = (0.2, 0.3)

@@ -5,7 +5,7 @@ import torch
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_device
-from autosparse.runner.device import device_named
+from autosparse.runner.work.gpu_check import device_named
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp import Survival
 from autosparse.models import build_model
-from autosparse.runner import explain as module
-from autosparse.runner.explain import FORMULA, PERMUTED, WHOLE, Where, explain
+from autosparse.runner.driver import explain as module
+from autosparse.runner.driver.explain import FORMULA, PERMUTED, WHOLE, Where, explain
 from autosparse.training import Recipe
 
 WHERE = Where("lenet-300-100", "digits", 0.8, (0, 1), Recipe(epochs=1), 300)

@@ -12,8 +12,8 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import FitSpec
 from autosparse.irp import Survival, save_survival
 from autosparse.models import build_model
-from autosparse.runner.fit import fit_on_folders
-from autosparse.runner.progress import Talk
+from autosparse.runner.driver.fit_folders import fit_on_folders
+from autosparse.runner.screen.console import Talk
 
 
 def test_a_survival_dataset_is_not_fitted_on_twice_wherever_its_copies_lie(tmp_path):

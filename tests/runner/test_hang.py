@@ -10,10 +10,10 @@ import pytest
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.tally import Tally
 from autosparse.runner.settings import Settings
-from autosparse.runner.tally import Tally
 from autosparse.tracking.client import connect
 from autosparse.tracking.pages import all_runs
 
@@ -77,14 +77,14 @@ def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, m
 
 @pytest.mark.slow
 def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settings, monkeypatch, tmp_path, capsys):
-    from autosparse.runner import stage
+    from autosparse.runner.jobs import stage
 
     plan = plan_of(grid={**GRID, "seeds": [0, 1], "sparsities": [0.5]})
     hangs, computes = (planned.task.id for planned in plan.cells)
     begun, run_job = tmp_path / "begun", stage.run_job
 
     def run_with_one_that_hangs(config, shared):
-        from autosparse.runner import cells
+        from autosparse.runner.work import cells
 
         find_masks = cells._masks
 
@@ -129,7 +129,7 @@ def stops_its_reader(marker):
 
 @pytest.mark.slow
 def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypatch, tmp_path, capsys):
-    from autosparse.runner import hang, stage
+    from autosparse.runner.jobs import hang, stage
 
     monkeypatch.setattr(hang, "STARTS", 90.0)
     stops, run_job = stops_its_reader(tmp_path / "stopped"), stage.run_job
@@ -146,7 +146,7 @@ def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypa
 
 @pytest.mark.slow
 def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings, monkeypatch):
-    from autosparse.runner import signs, stage
+    from autosparse.runner.jobs import signs, stage
 
     for name in ("DEATHS", "DEATHS_ALONE"):
         monkeypatch.setattr(stage, name, 0)
@@ -155,7 +155,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
     hangs, run_job = plan.cells[0].task.id, stage.run_job
 
     def run_with_one_that_hangs(config, shared):
-        from autosparse.runner import cells
+        from autosparse.runner.work import cells
 
         find_masks = cells._masks
 
@@ -183,7 +183,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
 
 @pytest.mark.slow
 def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(settings, monkeypatch, capsys):
-    from autosparse.runner import hang
+    from autosparse.runner.jobs import hang
 
     content = {
         "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 2, "recipe": RECIPE}},

@@ -14,12 +14,12 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
-from autosparse.runner import cells
-from autosparse.runner.cells import run_cell
-from autosparse.runner.device import DeviceLost
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
+from autosparse.runner.work import cells
+from autosparse.runner.work.cells import run_cell
+from autosparse.runner.work.gpu_check import DeviceLost
 from autosparse.seeds import generator
 from autosparse.training import Execution, Recipe
 
@@ -29,9 +29,9 @@ pytestmark = pytest.mark.usefixtures("ray_running")
 @pytest.fixture(scope="module")
 def jobs(ray_running):
     """The module under test: it imports Ray, which the session must have prepared."""
-    from autosparse.runner import jobs
+    from autosparse.runner.jobs import job
 
-    return jobs
+    return job
 
 
 @pytest.fixture(scope="module")

@@ -11,11 +11,11 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
-from autosparse.runner.cells import run_cell
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan, unfinished
+from autosparse.runner.driver.run import run_plan, unfinished
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
-from autosparse.runner.work import do, survivals_of
+from autosparse.runner.work.cells import run_cell
+from autosparse.runner.work.tasks import do, survivals_of
 from autosparse.storage import lock
 from autosparse.tracking.client import connect
 

@@ -9,10 +9,10 @@ from autosparse.cli import run as command
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner import run as module
-from autosparse.runner.outcome import outcome_of
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver import run as module
+from autosparse.runner.driver.outcome import outcome_of
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 from autosparse.tracking.progress import progress_of

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosparse.experiment.tasks import Cell, IrpTask
-from autosparse.runner.packing import pack
+from autosparse.runner.jobs.packing import pack
 from autosparse.training import Recipe
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.tasks import FitSpec, RefineSpec, ScorerTask
-from autosparse.runner.refinement import _same
+from autosparse.runner.work.refinement import _same
 
 FIT = FitSpec(backbone="linear", inputs=("log_param",), rounds=2, refine=RefineSpec())
 NOW = {"dataset_fingerprint": "0123", "code": {}, "resolved": resolve(ScorerTask.on(("0" * 16,), FIT, "digits"))}

@@ -6,8 +6,8 @@ from autosparse.autos import load_scorer
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("ray_running")

@@ -15,11 +15,11 @@ from autosparse.errors import AutosparseError, DataError
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
-from autosparse.runner.cells import run_cell
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.tally import Tally
 from autosparse.runner.settings import Settings
-from autosparse.runner.tally import Tally
+from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import WHOLE
 from autosparse.tracking.pages import all_runs
@@ -173,7 +173,7 @@ def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypa
 
 @pytest.mark.slow
 def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch):
-    from autosparse.runner import silence, stage
+    from autosparse.runner.jobs import stage, tune_quiet
 
     rounds = []
 
@@ -183,7 +183,7 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
 
     def fit(tuner, scratch):
         rounds.append(tuner)
-        return silence.fit(Deep if len(rounds) == 1 else tuner, scratch)
+        return tune_quiet.fit(Deep if len(rounds) == 1 else tuner, scratch)
 
     monkeypatch.setattr(stage, "fit", fit)
     outcome = run_plan(cells_only("deep", methods=["random"], seeds=[0], sparsities=[0.5]), settings, Talk())
@@ -194,7 +194,7 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
 def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monkeypatch, capsys):
     from ray.tune.experiment import trial
 
-    from autosparse.runner import stage
+    from autosparse.runner.jobs import stage
 
     class Refusing:
         def __getattr__(self, name):
@@ -213,7 +213,7 @@ def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monk
 
 @pytest.mark.slow
 def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, monkeypatch):
-    from autosparse.runner import stage
+    from autosparse.runner.jobs import stage
 
     for name in ("DEATHS", "DEATHS_ALONE"):  # tests/cluster/test_bad_machine.py has more of them
         monkeypatch.setattr(stage, name, 0)
@@ -221,7 +221,7 @@ def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, 
     deadly, run_job = plan.cells[0].task, stage.run_job
 
     def run_with_one_deadly_cell(config, shared):
-        from autosparse.runner import cells
+        from autosparse.runner.work import cells
 
         find_masks = cells._masks
 

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.usefixtures("ray_running")
 @pytest.fixture(scope="module")
 def stream(ray_running):
     """The modules under test: they import Ray, which the session must have prepared."""
-    from autosparse.runner import score_shards, shard_stream
+    from autosparse.runner.shards import score as score_shards
+    from autosparse.runner.shards import stream as shard_stream
 
     score_shards.stream = shard_stream
     return score_shards
@@ -180,7 +181,7 @@ def test_a_shard_that_failed_is_named_also_where_ray_data_gives_up(stream, featu
 
 
 def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(stream, features, tmp_path, monkeypatch):
-    from autosparse.runner import shard_work
+    from autosparse.runner.shards import work as shard_work
 
     scorer, [shard, *_] = scorer_of("mlp", costly=True), open_features(features).files
     monkeypatch.setattr(shard_work.ray, "get", lambda judge: judge)
@@ -243,7 +244,7 @@ def test_a_shard_damaged_inside_is_named_and_nothing_is_left(stream, network, tm
 def test_scores_that_are_nan_are_refused_with_the_shard(ray_running, features, tmp_path):
     import ray
 
-    from autosparse.runner.shard_work import ScoreShard
+    from autosparse.runner.shards.work import ScoreShard
 
     scorer, shards = scorer_of("conditional-mean"), open_features(features)
     scorer.network.table.fill_(torch.nan)

@@ -3,7 +3,7 @@
 import pytest
 
 from autosparse.errors import AutosparseError
-from autosparse.runner.session import ray_session
+from autosparse.runner.driver.session import ray_session
 from autosparse.runner.settings import Settings
 
 

@@ -8,7 +8,7 @@ pytestmark = pytest.mark.usefixtures("ray_running")
 
 
 def test_a_node_that_has_gone_since_it_was_listed_is_no_obstacle(tmp_path):
-    from autosparse.runner.shared import _answer, _look_on
+    from autosparse.runner.driver.shared import _answer, _look_on
 
     assert _answer(_look_on("ab" * 28).remote(str(tmp_path), "name", b"token"), "node x") == ""
 
@@ -16,7 +16,7 @@ def test_a_node_that_has_gone_since_it_was_listed_is_no_obstacle(tmp_path):
 def test_a_node_without_the_package_is_named_with_the_cure():
     import ray
 
-    from autosparse.runner.shared import _answer
+    from autosparse.runner.driver.shared import _answer
 
     @ray.remote
     def fails():

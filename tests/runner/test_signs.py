@@ -5,8 +5,8 @@ from given_costs import Given
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import Cell
+from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.settings import Settings
-from autosparse.runner.signs import Signs
 
 
 def cell(seed, criterion="random"):

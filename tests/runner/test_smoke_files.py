@@ -9,8 +9,8 @@ from autosparse.experiment.load import load_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.report.gallery import Gallery
 from autosparse.report.page import render
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 

@@ -12,7 +12,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.irp import rewind_prune
 from autosparse.models import build_model
-from autosparse.runner.cells import run_cell
+from autosparse.runner.work.cells import run_cell
 from autosparse.training import Recipe
 
 NETWORKS = ("narrow_models:resnet20", "narrow_models:vgg16")

@@ -12,10 +12,10 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, ScorerTask
-from autosparse.runner.progress import Talk
-from autosparse.runner.run import run_plan
+from autosparse.runner.driver.run import run_plan
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
-from autosparse.runner.trial import Trial, tried
+from autosparse.runner.work.sweep_trial import Trial, tried
 from autosparse.tracking.best_trials import best_trials
 from autosparse.tracking.client import connect
 from autosparse.tracking.runs import finished_runs
@@ -134,7 +134,7 @@ def test_points_alone_are_tried_exactly_and_the_fits_are_those_of_named_scorers(
 
 
 def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
-    from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
+    from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
     plan = plan_of("killed", space=SPACE, trials=3, search_seed=9, epochs=30)
     killed = []
@@ -155,7 +155,7 @@ def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
 
 
 def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(settings):
-    from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
+    from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
     plan = plan_of("deadly", points=[{"lr": 0.01}], epochs=30)
     sweep = plan.sweeps[0].task
@@ -181,7 +181,7 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
 
 @pytest.mark.parametrize("search", ["points", "optuna"])
 def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_from(settings, search, monkeypatch):
-    from autosparse.runner import sweep as module  # here: Ray is imported after its session's settings
+    from autosparse.runner.jobs import sweep as module  # here: Ray is imported after its session's settings
 
     whole = module._trainable
 
@@ -206,23 +206,23 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_fro
 
 
 def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from(settings, monkeypatch):
-    from autosparse.runner import sweep as module  # here: Ray is imported after its session's settings
+    from autosparse.runner.jobs import sweep as module  # here: Ray is imported after its session's settings
 
     whole = module._trainable
 
     def raising(config, shared):
-        from autosparse.runner import trial
+        from autosparse.runner.work import sweep_trial
 
         def run_fit(task, *given, **more):
             if task.fit.batch_size == 124:
                 raise MemoryError("too large a batch")
             return fit(task, *given, **more)
 
-        fit, trial.run_fit = trial.run_fit, run_fit
+        fit, sweep_trial.run_fit = sweep_trial.run_fit, run_fit
         try:
             whole(config, shared)
         finally:
-            trial.run_fit = fit
+            sweep_trial.run_fit = fit
 
     monkeypatch.setattr(module, "_trainable", raising)
     plan = plan_of("raising", points=[{"batch_size": 124}, {"batch_size": 256}], epochs=2)
@@ -234,7 +234,7 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
 
 
 def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_command_goes_on(settings, capsys):
-    from autosparse.runner.sweep import _Seen  # here: Ray is imported after its session's settings
+    from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
     def away(self, iteration, trials, trial, **info):
         with self._telling():

@@ -4,8 +4,8 @@ import pytest
 from given_costs import Given
 
 from autosparse.experiment.tasks import Cell
-from autosparse.runner.cost import ALIKE, Costs, Extent
-from autosparse.runner.tally import Tally
+from autosparse.runner.jobs.cost import ALIKE, Costs, Extent
+from autosparse.runner.screen.tally import Tally
 
 
 def cell(seed, **settings):

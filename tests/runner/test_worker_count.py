@@ -3,8 +3,8 @@
 import pytest
 
 from autosparse.errors import AutosparseError
-from autosparse.runner import session
-from autosparse.runner.session import idle_gpus, job_count, worker_count
+from autosparse.runner.driver import session
+from autosparse.runner.driver.session import idle_gpus, job_count, worker_count
 from autosparse.runner.settings import Settings
 
 

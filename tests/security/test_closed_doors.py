@@ -2,7 +2,7 @@
 
 import os
 
-from autosparse.runner.session import QUIET, ray_session
+from autosparse.runner.driver.session import QUIET, ray_session
 from autosparse.runner.settings import Settings
 
 

@@ -63,8 +63,8 @@ def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket,
     from autosparse.experiment.plan import Plan, Planned
     from autosparse.experiment.store import Store
     from autosparse.experiment.tasks import Cell
-    from autosparse.runner import run
-    from autosparse.runner.progress import Talk
+    from autosparse.runner.driver import run
+    from autosparse.runner.screen.console import Talk
     from autosparse.runner.settings import Settings
     from autosparse.tracking.client import connect
     from autosparse.tracking.pages import all_runs

@@ -17,11 +17,11 @@ from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.files import content_id
 from autosparse.irp import Survival, load_survival
-from autosparse.runner.changed import told
-from autosparse.runner.device import device_named
-from autosparse.runner.progress import Talk
-from autosparse.runner.stopping import interruptible
-from autosparse.runner.work import run_fit
+from autosparse.runner.driver.changed import told
+from autosparse.runner.driver.stopping import interruptible
+from autosparse.runner.screen.console import Talk
+from autosparse.runner.work.gpu_check import device_named
+from autosparse.runner.work.tasks import run_fit
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 
@@ -41,7 +41,7 @@ def fit_on_folders(
 
     Returns a folder with the scorer, and its record.
 
-    :param device: see :func:`autosparse.runner.device.device_named`.
+    :param device: see :func:`autosparse.runner.work.gpu_check.device_named`.
     :param data_root, download: see :func:`autosparse.data.load_dataset`; for a scorer that prunes in rounds.
     """
     device = device_named(device)

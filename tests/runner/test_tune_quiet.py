@@ -34,7 +34,7 @@ Compile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.
 
 The above exception was the direct cause of the following exception:
 
-autosparse.runner.device.DeviceLost: CUDA error: device-side assert triggered, after which the GPU is gone
+autosparse.runner.work.gpu_check.DeviceLost: CUDA error: device-side assert triggered, after which the GPU is gone
 """
 
 
@@ -54,7 +54,7 @@ autosparse.runner.device.DeviceLost: CUDA error: device-side assert triggered, a
     ids=["worker", "worker twice", "memory", "its GPU", "hung", "node last", "node first", "an error", "none"],
 )
 def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deaths):
-    from autosparse.runner.silence import worker_deaths
+    from autosparse.runner.jobs.tune_quiet import worker_deaths
 
     found = worker_deaths([SimpleNamespace(error=error, path="results/tune/ab/job-00007")])
     assert {name: death.told for name, death in found.items()} == deaths
@@ -62,7 +62,7 @@ def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deat
 
 
 def test_what_broke_the_gpu_is_told_with_its_traceback_and_memory_with_its_cure():
-    from autosparse.runner.silence import worker_deaths
+    from autosparse.runner.jobs.tune_quiet import worker_deaths
 
     def death(error):
         return worker_deaths([SimpleNamespace(error=error, path="job")])["job"]
@@ -81,7 +81,7 @@ def test_what_broke_the_gpu_is_told_with_its_traceback_and_memory_with_its_cure(
     ],
 )
 def test_the_last_failure_is_told_in_a_line(error, told):
-    from autosparse.runner.silence import first_error
+    from autosparse.runner.jobs.tune_quiet import first_error
 
     assert first_error(SimpleNamespace(errors=[error])) == told
 
@@ -89,12 +89,12 @@ def test_the_last_failure_is_told_in_a_line(error, told):
 def test_a_worker_that_ray_kills_for_want_of_memory_is_to_tune_one_that_died(monkeypatch):
     from ray.exceptions import OutOfMemoryError, RayActorError
 
-    from autosparse.runner import silence
+    from autosparse.runner.jobs import tune_quiet
 
     seen = []
-    monkeypatch.setattr(silence, "_tunes_own", lambda manager, tracked_actor_task, exception: seen.append(exception))
-    silence._task_failed(None, None, OutOfMemoryError("node running low on memory"))
-    silence._task_failed(None, None, ValueError("another"))
+    monkeypatch.setattr(tune_quiet, "_tunes_own", lambda manager, tracked_actor_task, exception: seen.append(exception))
+    tune_quiet._task_failed(None, None, OutOfMemoryError("node running low on memory"))
+    tune_quiet._task_failed(None, None, ValueError("another"))
     assert isinstance(seen[0], RayActorError)
-    assert silence.SHORT in str(seen[0])
+    assert tune_quiet.SHORT in str(seen[0])
     assert isinstance(seen[1], ValueError)

@@ -18,9 +18,9 @@ from autosparse.experiment.store import FOLDERS, Record, Store, plain
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
-from autosparse.runner.cells import run_cells
-from autosparse.runner.trial_origin import origin_of
-from autosparse.runner.work import run_fit
+from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work.tasks import run_fit
+from autosparse.runner.work.trial_origin import origin_of
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 

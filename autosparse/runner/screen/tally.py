@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autosparse.experiment.tasks import Task
-from autosparse.runner.cost import ALIKE, Weights
-from autosparse.runner.table import Line, duration
+from autosparse.runner.jobs.cost import ALIKE, Weights
+from autosparse.runner.screen.stage_table import Line, duration
 
 Event = Mapping[str, Any]
 """A report of a job. All of it may be absent: ``task_ids`` (finished or failed since the last report), ``failed``

@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from autosparse.experiment.tasks import Cell
-from autosparse.runner import progress as module
-from autosparse.runner.progress import Talk, due
-from autosparse.runner.table import Line, duration, stage_table
+from autosparse.runner.screen import console as module
+from autosparse.runner.screen.console import Talk, due
+from autosparse.runner.screen.stage_table import Line, duration, stage_table
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

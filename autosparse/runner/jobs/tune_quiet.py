@@ -16,8 +16,8 @@ from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 
 from autosparse.files import refusing_unwritable
-from autosparse.runner.device import DeviceLost
-from autosparse.runner.signs import VARIABLE
+from autosparse.runner.jobs.signs import VARIABLE
+from autosparse.runner.work.gpu_check import DeviceLost
 
 _tunes_own = RayActorManager._actor_task_failed
 

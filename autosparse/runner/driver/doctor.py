@@ -10,7 +10,7 @@ from pathlib import Path
 from autosparse.data import data_root, load_dataset
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.experiment.environment import PACKAGES, describe_environment
-from autosparse.runner.session import ray_session
+from autosparse.runner.driver.session import ray_session
 from autosparse.runner.settings import Settings
 
 

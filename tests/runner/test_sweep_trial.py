@@ -13,9 +13,9 @@ from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Survival
-from autosparse.runner import trial as module
-from autosparse.runner.trial import Trial, finish_sweep, run_trial, tried
-from autosparse.runner.trial_origin import keep_for
+from autosparse.runner.work import sweep_trial as module
+from autosparse.runner.work.sweep_trial import Trial, finish_sweep, run_trial, tried
+from autosparse.runner.work.trial_origin import keep_for
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 

@@ -14,7 +14,10 @@ NEWS_EVERY, SHARE_EVERY = 0.5, 2.0
 
 
 class Reports:
-    """Reports of one job, see :data:`autosparse.runner.tally.Event`; what is too early for one goes with the next."""
+    """Reports of one job: see :data:`autosparse.runner.screen.tally.Event`.
+
+    What comes too early for a report goes with the next.
+    """
 
     def __init__(self, found: Sequence[str], failed: Collection[str] = ()):
         """

@@ -21,11 +21,11 @@ from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.plugins import load_plugins
-from autosparse.runner.cells import run_cells
-from autosparse.runner.device import require_device
-from autosparse.runner.pulse import pulse
-from autosparse.runner.reports import Reports
-from autosparse.runner.work import do, inputs_whole
+from autosparse.runner.jobs.events import Reports
+from autosparse.runner.jobs.pulse import pulse
+from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work.gpu_check import require_device
+from autosparse.runner.work.tasks import do, inputs_whole
 from autosparse.training import Execution
 
 Outcome = tuple[Task, Record | Exception]

@@ -19,18 +19,18 @@ from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Record, Store, plain
 from autosparse.irp import Survival
 from autosparse.plugins import load_plugins
-from autosparse.runner import trial as one
-from autosparse.runner.cost import ALIKE
-from autosparse.runner.hang import Hangs
-from autosparse.runner.jobs import Arrays, from_arrays, here
-from autosparse.runner.pulse import pulse
-from autosparse.runner.session import job_count
+from autosparse.runner.driver.session import job_count
+from autosparse.runner.jobs.cost import ALIKE
+from autosparse.runner.jobs.hang import Hangs
+from autosparse.runner.jobs.job import Arrays, from_arrays, here
+from autosparse.runner.jobs.pulse import pulse
+from autosparse.runner.jobs.signs import Signs
+from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
 from autosparse.runner.settings import Settings
-from autosparse.runner.signs import Signs
-from autosparse.runner.silence import first_error, fit, worker_deaths
-from autosparse.runner.trial import Trial, finish_sweep, tried
-from autosparse.runner.trial_origin import keep_for
-from autosparse.runner.work import survivals_of
+from autosparse.runner.work import sweep_trial as one
+from autosparse.runner.work.sweep_trial import Trial, finish_sweep, tried
+from autosparse.runner.work.tasks import survivals_of
+from autosparse.runner.work.trial_origin import keep_for
 
 POINT = "point"
 """Key of a trial's configuration under which a whole point stands."""

@@ -8,9 +8,9 @@ from typing import Any
 import ray
 from ray import tune
 
-from autosparse.runner import pulse
-from autosparse.runner.signs import VARIABLE, Signs
-from autosparse.runner.table import duration
+from autosparse.runner.jobs import pulse
+from autosparse.runner.jobs.signs import VARIABLE, Signs
+from autosparse.runner.screen.stage_table import duration
 
 LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 """Seconds between two looks at the time, and between two at the signs of life of who reports nothing."""

@@ -21,8 +21,8 @@ from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, Survival, load_survival, rewind_prune, save_survival
 from autosparse.models import build_model
-from autosparse.runner.refinement import run_refinement, start_of
-from autosparse.runner.samples import prediction_sample, states_sample, survival_sample
+from autosparse.runner.work.refinement import run_refinement, start_of
+from autosparse.runner.work.samples import prediction_sample, states_sample, survival_sample
 from autosparse.seeds import generator
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution

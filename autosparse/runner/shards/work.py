@@ -15,7 +15,7 @@ from autosparse.autos.scorer import Scorer
 from autosparse.autos.table import Table
 from autosparse.errors import WorkFailed
 from autosparse.irp.digests import Digests
-from autosparse.runner.shard_actor import Beat
+from autosparse.runner.shards.actor import Beat
 from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
 from autosparse.shards import Shard, ShardWriter, read_rows
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes

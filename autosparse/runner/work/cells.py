@@ -23,8 +23,8 @@ from autosparse.experiment.tasks import BRANCH, DENSE, Cell
 from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
 from autosparse.models import build_model
-from autosparse.runner.branch import branch_masks
-from autosparse.runner.device import require_device
+from autosparse.runner.work.branch import branch_masks
+from autosparse.runner.work.gpu_check import require_device
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
 from autosparse.training.company import company

@@ -16,10 +16,10 @@ from autosparse.criteria.autos import SPARSITIES, mode_for
 from autosparse.errors import WorkFailed
 from autosparse.files import atomic_folder, content_id, write_record
 from autosparse.masks import Masks, keep_count
+from autosparse.runner.driver.shared import require_shared
 from autosparse.runner.settings import Settings
-from autosparse.runner.shard_stream import PATIENCE, ShardStream
-from autosparse.runner.shard_work import CountLow, MaskShard, ScoreShard
-from autosparse.runner.shared import require_shared
+from autosparse.runner.shards.stream import PATIENCE, ShardStream
+from autosparse.runner.shards.work import CountLow, MaskShard, ScoreShard
 from autosparse.selection import find_bin, make_cut
 from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces

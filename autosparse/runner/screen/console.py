@@ -12,9 +12,9 @@ from rich.markup import escape
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import Task
-from autosparse.runner.cost import ALIKE, Weights
-from autosparse.runner.table import stage_table
-from autosparse.runner.tally import Tally
+from autosparse.runner.jobs.cost import ALIKE, Weights
+from autosparse.runner.screen.stage_table import stage_table
+from autosparse.runner.screen.tally import Tally
 
 KINDS = {"irp": ("irp", "run"), "sweep": ("sweeps", "sweep"), "scorer": ("scorers", "fit"), "cell": ("grid", "cell")}
 """For each kind of task, the stage that does them, and what one is called."""

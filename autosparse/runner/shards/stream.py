@@ -17,9 +17,9 @@ import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosparse.errors import WorkFailed
-from autosparse.runner.session import worker_count
+from autosparse.runner.driver.session import worker_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.shard_actor import FAILED, STOPPED, Actor, Work, do_row
+from autosparse.runner.shards.actor import FAILED, STOPPED, Actor, Work, do_row
 from autosparse.shards import Shard
 
 PATIENCE = 900.0

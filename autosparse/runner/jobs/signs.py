@@ -7,7 +7,7 @@ from typing import Any
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import Cell, Task
-from autosparse.runner.cost import Weights
+from autosparse.runner.jobs.cost import Weights
 
 VARIABLE = "AUTOSPARSE_PATIENCE"
 """Environment variable: seconds without a sign of life after which a worker is ended; 0 for never."""

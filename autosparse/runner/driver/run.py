@@ -13,15 +13,15 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
-from autosparse.runner.cost import Costs, extent_of
-from autosparse.runner.outcome import Outcome, outcome_of, ready, unfinished
-from autosparse.runner.progress import Talk
-from autosparse.runner.session import idle_gpus, ray_session
+from autosparse.runner.driver.outcome import Outcome, outcome_of, ready, unfinished
+from autosparse.runner.driver.session import idle_gpus, ray_session
+from autosparse.runner.driver.settle import Settled, settle, superseded
+from autosparse.runner.driver.stopping import stoppable
+from autosparse.runner.driver.summary import summarise
+from autosparse.runner.jobs.cost import Costs, extent_of
+from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.tally import Event, Tally
 from autosparse.runner.settings import Settings
-from autosparse.runner.settle import Settled, settle, superseded
-from autosparse.runner.stopping import stoppable
-from autosparse.runner.summary import summarise
-from autosparse.runner.tally import Event, Tally
 from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
@@ -131,10 +131,10 @@ def _do(
     environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
     talk.say("starting Ray")
     with ray_session(settings):
-        from autosparse.runner.jobs import to_arrays  # here: Ray takes seconds to import
-        from autosparse.runner.shared import require_shared
-        from autosparse.runner.stage import run_stage
-        from autosparse.runner.sweep import run_sweep
+        from autosparse.runner.driver.shared import require_shared
+        from autosparse.runner.jobs.job import to_arrays  # here: Ray takes seconds to import
+        from autosparse.runner.jobs.stage import run_stage
+        from autosparse.runner.jobs.sweep import run_sweep
 
         require_shared(store.place)
         if count := idle_gpus(settings):

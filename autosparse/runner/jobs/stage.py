@@ -11,15 +11,15 @@ from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import IrpTask, Task
-from autosparse.runner.cost import Weights
-from autosparse.runner.hang import Hangs
-from autosparse.runner.jobs import Arrays, run_job
-from autosparse.runner.packing import pack
-from autosparse.runner.session import job_count
+from autosparse.runner.driver.session import job_count
+from autosparse.runner.jobs.cost import Weights
+from autosparse.runner.jobs.hang import Hangs
+from autosparse.runner.jobs.job import Arrays, run_job
+from autosparse.runner.jobs.packing import pack
+from autosparse.runner.jobs.signs import Signs
+from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
+from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
-from autosparse.runner.signs import Signs
-from autosparse.runner.silence import first_error, fit, worker_deaths
-from autosparse.runner.tally import Event
 
 DEATHS = 2
 """Workers that a job outlives."""
@@ -79,7 +79,7 @@ def run_stage(
     """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed, or been given up.
 
     A worker that dies is replaced, and its job goes on after the tasks it had finished; one that hangs is ended, see
-    :class:`autosparse.runner.signs.Signs`, and that is a death like any other. A job that lost too many is
+    :class:`autosparse.runner.jobs.signs.Signs`, and that is a death like any other. A job that lost too many is
     given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
     job of its own, so that one that kills its workers keeps no other from being done. What kills them even with no job
     beside it has failed.

@@ -10,7 +10,7 @@ from autosparse.experiment.plan import Plan, Planned, dataset_of
 from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import set_aside
 from autosparse.experiment.tasks import Task
-from autosparse.runner.changed import (
+from autosparse.runner.driver.changed import (
     KEPT,
     names_to_look_at,
     of_other_code,
@@ -20,7 +20,7 @@ from autosparse.runner.changed import (
     told_code,
     with_dependents,
 )
-from autosparse.runner.progress import Talk
+from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 from autosparse.tracking.log import Tracker
 

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from autosparse.errors import AutosparseError
+from autosparse.runner.driver.stopping import signals_kept
 from autosparse.runner.settings import Settings
-from autosparse.runner.stopping import signals_kept
 
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
