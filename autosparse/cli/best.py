@@ -44,12 +44,12 @@ def best(
     as_csv: common.Csv = False,
 ) -> None:
     """Mean and standard deviation over seeds, best first."""
+    from autosparse.results.best import best as ask
+    from autosparse.results.winners import winners as ask_winners
     from autosparse.tracking.client import connect
-    from autosparse.tracking.query import best as ask
-    from autosparse.tracking.winners import winners as ask_winners
 
     if sweep:
-        from autosparse.tracking.best_trials import best_trials
+        from autosparse.results.best_trials import best_trials
 
         rows = best_trials(connect(tracking_uri, must_exist=True), experiment, sweep)[:top]
         trials = rows if as_json or as_csv else [_trial(row) for row in rows]

@@ -130,7 +130,7 @@ def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":
         from autosparse.autos import load_scorer
 
         return load_scorer(name)
+    from autosparse.results.model_registry import load_registered
     from autosparse.tracking.client import connect
-    from autosparse.tracking.registry import load_registered
 
     return load_registered(connect(tracking_uri, must_exist=True), name)

@@ -24,8 +24,8 @@ def compare(
     as_csv: common.Csv = False,
 ) -> None:
     """Mean differences A - B over the seeds that both have, with 95 % confidence intervals."""
+    from autosparse.results.winners import compare as ask
     from autosparse.tracking.client import connect
-    from autosparse.tracking.winners import compare as ask
 
     rows = ask(connect(tracking_uri, must_exist=True), a, b, experiment, metric)
     shown = rows if as_json or as_csv else [_shown(row) for row in rows]

@@ -21,8 +21,8 @@ def promote(
     as_json: common.Json = False,
 ) -> None:
     """Register the best scorer as models:/autos and set the alias champion."""
+    from autosparse.results.model_registry import promote as register_best
     from autosparse.tracking.client import connect
-    from autosparse.tracking.registry import promote as register_best
 
     told = register_best(connect(tracking_uri, must_exist=True), experiment, sparsity, metric, scorer)
     if as_json:

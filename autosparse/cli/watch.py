@@ -12,7 +12,7 @@ from autosparse.errors import Unreachable
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from autosparse.tracking.progress import Progress
+    from autosparse.results.progress import Progress
 
 
 PATIENCE = 600.0
@@ -40,8 +40,8 @@ def watch(
     from rich.live import Live
     from rich.text import Text
 
+    from autosparse.results.progress import progress_of
     from autosparse.tracking.client import connect
-    from autosparse.tracking.progress import progress_of
 
     client = connect(tracking_uri, must_exist=True)
     progress = progress_of(client, name)

@@ -9,9 +9,9 @@ from functools import cached_property
 from mlflow import MlflowClient
 
 from autosparse.criteria import CRITERIA
+from autosparse.results.groups import DATA, NOT_SETTING, OF_METHOD, Group, Settings, groups_of
+from autosparse.results.runs import Run, finished_runs
 from autosparse.tracking.entries import metric_name
-from autosparse.tracking.groups import DATA, NOT_SETTING, OF_METHOD, Group, Settings, groups_of
-from autosparse.tracking.runs import Run, finished_runs
 
 METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"
@@ -150,7 +150,7 @@ class Section:
 def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
     """The finished cells of an experiment by model, dataset and settings, in that order.
 
-    Cells are averaged only where nothing but the seed differs, see :mod:`autosparse.tracking.groups`: an experiment
+    Cells are averaged only where nothing but the seed differs, see :mod:`autosparse.results.groups`: an experiment
     that was edited and run again, or whose data changed, holds cells that were trained in several ways, which become
     several sections, and of several methods under one label, which become several methods.
     """

@@ -1,6 +1,5 @@
 """From MLflow to plain values: IRP runs and scorers, with the samples of weights that were logged with them."""
 
-import re
 import tempfile
 from dataclasses import dataclass
 
@@ -11,9 +10,10 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from autosparse.report.collect import natural
+from autosparse.results.runs import Run, finished_runs
 from autosparse.schedule import density_after
 from autosparse.tracking.client import tracking_errors
-from autosparse.tracking.runs import Run, finished_runs
+from autosparse.tracking.texts import names_in
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class Fit:
     @property
     def inputs(self) -> list[str]:
         """What it sees of a weight."""
-        return _listed(self.run.params.get("fit.inputs", ""))
+        return names_in(self.run.params.get("fit.inputs", ""))
 
     @property
     def refined(self) -> str:
@@ -115,14 +115,9 @@ def fits_of(client: MlflowClient, experiment: str, irp: list[Run]) -> list[Fit]:
     names = {run.tags["irp_id"]: run.name for run in irp if "irp_id" in run.tags}
     fits = []
     for run in in_order(finished_runs(client, experiment, "scorer")):
-        ids = _listed(run.params.get("irp", ""))
+        ids = names_in(run.params.get("irp", ""))
         fits.append(Fit(run, [names.get(i, i) for i in ids], *_sample(client, run)))
     return fits
-
-
-def _listed(text: str) -> list[str]:
-    """MLflow keeps a list as the text Python prints of it."""
-    return re.findall(r"'([^']*)'", text)
 
 
 def in_order(runs: list[Run]) -> list[Run]:

@@ -25,16 +25,16 @@ from autosparse.report.folder import PAGE, write_files
 from autosparse.report.gallery import Gallery
 from autosparse.report.plain import Plain, plain_tables, table_files
 from autosparse.report.provenance import provenance_of
-from autosparse.report.published import concordant_pairs, published_tables, summary_of
+from autosparse.report.published import concordant_pairs, published_tables, told_of
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
 from autosparse.report.tables_cost import Costs, method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_size import size_table
+from autosparse.results.runs import Run, finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FAILED
-from autosparse.tracking.pages import all_runs
-from autosparse.tracking.runs import Run, finished_runs
+from autosparse.tracking.search import all_runs
 from autosparse.version import __version__
 
 IRP_SHOWN = 2
@@ -86,7 +86,7 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
 def render(client: MlflowClient, experiment: str) -> Report:
     """The page of :func:`write_report`, its tables and figures."""
     cells, irp = finished_runs(client, experiment, "cell"), in_order(finished_runs(client, experiment, "irp"))
-    parent, told = summary_of(client, experiment)
+    parent, told = told_of(client, experiment)
     summary = {**UNTOLD, **told}
     sections = make_sections(cells, summary["layers"])
     fits = fits_of(client, experiment, irp)

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from autosparse.report.collect import natural
-from autosparse.tracking.runs import Run
+from autosparse.results.runs import Run
 
 DIRTY = "+dirty"
 """Ends the commit of a checkout with local changes."""

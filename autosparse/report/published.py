@@ -1,11 +1,8 @@
 """Published figures beside measured ones: a table per source, from what the experiment's parent run says."""
 
-import json
 import statistics
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -13,11 +10,10 @@ from mlflow.exceptions import MlflowException
 
 from autosparse.report.collect import METRIC
 from autosparse.report.tables import percent
+from autosparse.results.groups import apart, groups_of
+from autosparse.results.runs import Run
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.groups import apart, groups_of
-from autosparse.tracking.log import SUMMARY, WHOLE
-from autosparse.tracking.pages import all_runs
-from autosparse.tracking.runs import Run
+from autosparse.tracking.search import parent_run, summary_of
 
 
 @dataclass(frozen=True)
@@ -42,18 +38,16 @@ class Table:
     """What was not done as published."""
 
 
-def summary_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
-    """The id of an experiment's parent run, and what it says; empty where there is none, as in an older store."""
-    with tracking_errors(client.tracking_uri), tempfile.TemporaryDirectory() as folder:
-        filter_string = f"tags.kind = '{WHOLE}'"
-        for run in all_runs(client, find_experiment(client, experiment), filter_string):
-            try:
-                path = client.download_artifacts(run.info.run_id, SUMMARY, folder)
-            except (MlflowException, OSError):
-                continue
-            found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
-            return run.info.run_id, found
-    return None, {}
+def told_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
+    """The id of an experiment's parent run, and what it says; empty if there is none, as in an older store."""
+    with tracking_errors(client.tracking_uri):
+        run = parent_run(client, find_experiment(client, experiment))
+        if run is None:
+            return None, {}
+        try:
+            return run.info.run_id, summary_of(client, run.info.run_id)
+        except (MlflowException, OSError):
+            return run.info.run_id, {}
 
 
 def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Table]:

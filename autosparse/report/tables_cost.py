@@ -8,9 +8,9 @@ from mlflow import MlflowClient
 
 from autosparse.report.collect import Point, Section
 from autosparse.report.tables import duration, quantity
+from autosparse.results.runs import Run
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.log import WALL_SECONDS
-from autosparse.tracking.runs import Run
 
 NOT_KNOWN = "–"
 

@@ -13,6 +13,7 @@ from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.files import content_id
 from autosparse.tracking import curves
+from autosparse.tracking.texts import text_of
 from autosparse.weights import LeftOut
 
 CODE, OF_METHOD_CODE = "code_fingerprint", "criterion_code_fingerprint"
@@ -80,7 +81,7 @@ def params_of(task: Task, record: Record) -> dict[str, str]:
     found = _merged(resolve(task), resolved_of(record))
     if "winner" in record.get("result", {}):
         found["fit"] = record["result"]["winner"]["fit"]
-    return {name: str(value) for name, value in flat(found).items()}
+    return {name: text_of(value) for name, value in flat(found).items()}
 
 
 def param_names(task: Task) -> set[str]:

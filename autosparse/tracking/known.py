@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.store import Record
 from autosparse.tracking.entries import MADE, ended
+from autosparse.tracking.texts import alike
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 CUT = 250
@@ -34,7 +35,7 @@ def of_another(run: Any, record: Record, params: dict[str, str]) -> bool:
 
 def _same(written: str, value: str) -> bool:
     """Whether a param has a value; MLflow cuts long ones off."""
-    return written == value or (len(written) >= CUT and value.startswith(written))
+    return alike(written, value) or (len(written) >= CUT and alike(written, value[: len(written)]))
 
 
 def told_already(run: Any, record: Record) -> bool:

@@ -18,7 +18,7 @@ from autosparse.experiment.tasks import Task
 from autosparse.tracking.client import open_experiment, tracking_errors
 from autosparse.tracking.entries import MADE, ended, metrics_of, param_names, params_of, run_name, tag_texts
 from autosparse.tracking.known import FAILED, FINISHED, Known, of_another, told_already
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import SUMMARY, WHOLE, all_runs, has_summary, parent_run
 from autosparse.tracking.trials import log_trials
 
 FAILURE_TAGS = {"error", "traceback", "failed_ms"}
@@ -27,10 +27,6 @@ SCHEDULED = "SCHEDULED"
 """The status of an experiment that has work left and no driver at it, such as after a run of one stage."""
 WRITERS = 8
 """Threads that write to a server; a file takes one at a time."""
-WHOLE = "experiment"
-"""The kind of a parent run."""
-SUMMARY = "experiment.json"
-"""Its artifact: what the report says of the experiment as a whole."""
 WALL_SECONDS = "wall_seconds/"
 """Prefix of its metrics: the time from start to end of a stage, a point for each time that it ran."""
 
@@ -101,7 +97,7 @@ class Tracker:
 
         Its children are the tasks' runs.
         """
-        found = next(iter(all_runs(self.client, self.experiment_id, f"tags.kind = '{WHOLE}'")), None)
+        found = parent_run(self.client, self.experiment_id)
         if found is None:
             found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags={"kind": WHOLE})
         return str(found.info.run_id)
@@ -109,7 +105,7 @@ class Tracker:
     def end_untold(self) -> None:
         """End the parent run of what is no experiment as a whole, such as fits one by one."""
         with tracking_errors(self.client.tracking_uri):
-            if not any(file.path == SUMMARY for file in self.client.list_artifacts(self.parent)):
+            if not has_summary(self.client, self.parent):
                 self.client.set_terminated(self.parent)
 
     def others(self, plan: Plan) -> dict[str, dict[str, int]]:

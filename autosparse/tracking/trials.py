@@ -4,7 +4,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from autosparse.experiment.store import Record
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import all_runs
 
 TRIAL = "trial"
 """Their kind."""

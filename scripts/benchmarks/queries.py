@@ -23,14 +23,14 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
+from autosparse.results.best import best
+from autosparse.results.cell_table import write_cell_table
+from autosparse.results.runs import finished_runs
+from autosparse.results.winners import winners
 from autosparse.runner.driver.summary import summarise
 from autosparse.runner.work.cells import run_cell
-from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FINISHED, Tracker
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
-from autosparse.tracking.winners import winners
 from benchmarks.harness import Comparison, Figure, Options, Result, seconds
 
 GRID = {

@@ -15,8 +15,7 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import WHOLE
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import WHOLE, all_runs
 
 RECIPE = {"epochs": 2, "batch_size": 64}
 LONGER = {"epochs": 8, "batch_size": 64}

@@ -8,9 +8,9 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields
 from autosparse.report.collect import sections_of
+from autosparse.results.best import best
+from autosparse.results.runs import finished_runs
 from autosparse.tracking.log import Tracker
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
 

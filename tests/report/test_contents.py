@@ -17,9 +17,10 @@ from autosparse.report.page import render, write_report
 from autosparse.report.tables import duration, quantity
 from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
+from autosparse.results.runs import finished_runs
 from autosparse.tracking.curves import MOST, pack, unpack
-from autosparse.tracking.log import SUMMARY, WALL_SECONDS, WHOLE, Tracker
-from autosparse.tracking.runs import finished_runs
+from autosparse.tracking.log import WALL_SECONDS, Tracker
+from autosparse.tracking.search import SUMMARY, WHOLE
 
 
 def section_of(client: MlflowClient, **layers: list[str]) -> Section:

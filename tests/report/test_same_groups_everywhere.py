@@ -9,11 +9,11 @@ from mlflow import MlflowClient
 from autosparse.report.collect import sections_of
 from autosparse.report.page import render
 from autosparse.report.published import published_tables
-from autosparse.tracking.groups import groups_of
-from autosparse.tracking.query import best
-from autosparse.tracking.registry import _accuracies
-from autosparse.tracking.runs import finished_runs
-from autosparse.tracking.winners import compare, winners
+from autosparse.results.best import best
+from autosparse.results.groups import groups_of
+from autosparse.results.model_registry import _accuracies
+from autosparse.results.runs import finished_runs
+from autosparse.results.winners import compare, winners
 
 Told = set[tuple[int, float]]
 """Number of seeds and mean of each group of cells."""

@@ -17,6 +17,8 @@ from autosparse.experiment.plan import dataset_of, make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.plugins import load_plugins
+from autosparse.results.best import best
+from autosparse.results.runs import finished_runs
 from autosparse.runner.driver import run
 from autosparse.runner.driver.outcome import ready
 from autosparse.runner.driver.run import run_plan
@@ -26,8 +28,6 @@ from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.tasks import do
 from autosparse.tracking.client import connect
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 RECIPE = {"epochs": 1, "batch_size": 32}

@@ -15,7 +15,7 @@ from autosparse.runner.screen.console import Talk
 from autosparse.runner.screen.tally import Tally
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import all_runs
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.timeout(600)]
 

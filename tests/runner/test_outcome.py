@@ -9,13 +9,13 @@ from autosparse.cli import run as command
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
+from autosparse.results.progress import progress_of
 from autosparse.runner.driver import run as module
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
-from autosparse.tracking.progress import progress_of
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
 R2 = ("train_r2", "held_out_r2", "binned_mean_r2")

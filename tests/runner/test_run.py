@@ -15,15 +15,14 @@ from autosparse.errors import AutosparseError, DataError
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
+from autosparse.results.progress import progress_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Talk
 from autosparse.runner.screen.tally import Tally
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import WHOLE
-from autosparse.tracking.pages import all_runs
-from autosparse.tracking.progress import progress_of
+from autosparse.tracking.search import WHOLE, all_runs
 from autosparse.training import Execution
 
 pytestmark = pytest.mark.usefixtures("ray_running")

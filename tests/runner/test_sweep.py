@@ -12,13 +12,13 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, ScorerTask
+from autosparse.results.best_trials import best_trials
+from autosparse.results.runs import finished_runs
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Talk
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.sweep_trial import Trial, tried
-from autosparse.tracking.best_trials import best_trials
 from autosparse.tracking.client import connect
-from autosparse.tracking.runs import finished_runs
 from autosparse.training import Execution
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.slow]  # the smoke grid runs sweeps, too

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
+from autosparse.results.best import best
+from autosparse.results.runs import finished_runs
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 

@@ -19,7 +19,7 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.report.page import write_report
 from autosparse.tracking.client import connect
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import all_runs
 
 PASSWORDS = ("hunter2", "hun/ter2", "hun@ter2", "hun:ter2", "h%40nter2")
 GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0]}

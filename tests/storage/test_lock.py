@@ -67,7 +67,7 @@ def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket,
     from autosparse.runner.screen.console import Talk
     from autosparse.runner.settings import Settings
     from autosparse.tracking.client import connect
-    from autosparse.tracking.pages import all_runs
+    from autosparse.tracking.search import all_runs
 
     cell = Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0)
     plan, settings = Plan("exp", cells=[Planned(cell, "snip")]), Settings(bucket.address, empty_store(tmp_path))

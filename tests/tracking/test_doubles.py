@@ -6,8 +6,8 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import WHOLE, Tracker
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.search import WHOLE, all_runs
 
 TASK = Planned(ScorerTask(sweep="a-sweep"), "mine")
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}

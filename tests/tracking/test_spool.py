@@ -12,7 +12,7 @@ from autosparse.experiment.tasks import Cell
 from autosparse.tracking import spool as module
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import NotAllWritten, Tracker
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import all_runs
 from autosparse.tracking.spool import Spool, Troubles
 
 CELLS = [

@@ -8,12 +8,12 @@ from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
+from autosparse.results.best import best
+from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import connect, safe_uri, tracking_uri
 from autosparse.tracking.curves import unpack
-from autosparse.tracking.log import FINISHED, RUNNING, WHOLE, NotAllWritten, Tracker
-from autosparse.tracking.pages import all_runs
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
+from autosparse.tracking.log import FINISHED, RUNNING, NotAllWritten, Tracker
+from autosparse.tracking.search import WHOLE, all_runs
 from autosparse.training import Recipe
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}

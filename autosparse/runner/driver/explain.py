@@ -20,9 +20,9 @@ from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell
 from autosparse.files import canonical_json, read_record, write_record
 from autosparse.models import build_model
+from autosparse.results.significance import Difference, half_width, paired
 from autosparse.runner.work.cells import run_cells
 from autosparse.seeds import generator
-from autosparse.tracking.significance import Difference, half_width, paired
 from autosparse.training import Recipe
 
 EXPLANATION = "explanation.json"

@@ -13,6 +13,7 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
+from autosparse.results.cell_table import write_cell_table
 from autosparse.runner.driver.outcome import Outcome, outcome_of, ready, unfinished
 from autosparse.runner.driver.session import idle_gpus, ray_session
 from autosparse.runner.driver.settle import Settled, settle, superseded
@@ -22,7 +23,6 @@ from autosparse.runner.jobs.cost import Costs, extent_of
 from autosparse.runner.screen.console import Talk
 from autosparse.runner.screen.tally import Event, Tally
 from autosparse.runner.settings import Settings
-from autosparse.tracking.cell_table import write_cell_table
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish

@@ -8,8 +8,8 @@ from typing import Any
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.tracking.cell_table import finished_cells
-from autosparse.tracking.groups import DATA, Group, Settings, apart, groups_of
+from autosparse.results.cell_table import finished_cells
+from autosparse.results.groups import DATA, Group, Settings, apart, groups_of
 
 LOWER_IS_BETTER = ("seconds", "images", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
@@ -26,7 +26,7 @@ def best(
     """Mean of ``metric`` over seeds in each group of cells, best first: highest, but lowest of times and losses.
 
     Only cells that differ in nothing but seed (and what is not grouped by) are averaged, see
-    :mod:`autosparse.tracking.groups`: where an experiment was edited and run again, or its data changed, a group has
+    :mod:`autosparse.results.groups`: where an experiment was edited and run again, or its data changed, a group has
     several rows, told apart by ``settings``, which is otherwise empty.
 
     :param group_by: some of GROUPS; None: method and sparsity, and model and dataset where there are several.

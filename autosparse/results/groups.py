@@ -21,8 +21,8 @@ from dataclasses import dataclass, field
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
 from autosparse.experiment.tasks import GIVEN
+from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
-from autosparse.tracking.runs import Run
 from autosparse.weights import RULE
 
 Settings = tuple[tuple[str, str], ...]

@@ -1,6 +1,5 @@
 """Means with confidence intervals, and differences paired by seed."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,9 +13,12 @@ def half_width(values: Sequence[float]) -> float | None:
     """Half of the mean's confidence interval by Student's t; None for fewer than two values."""
     if len(values) < 2:
         return None
-    from scipy.stats import t
+    if statistics.stdev(values) == 0:  # SciPy warns of values that are all alike
+        return 0.0
+    from scipy.stats import ttest_1samp
 
-    return float(t.ppf((1 + LEVEL) / 2, len(values) - 1) * statistics.stdev(values) / math.sqrt(len(values)))
+    low, high = ttest_1samp(values, 0).confidence_interval(LEVEL)
+    return float(high - low) / 2
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Difference:
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
-    """``a - b`` by seed; None where they have no seed in common."""
+    """``a - b`` by seed; None if they have no seed in common."""
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     if not differences:
         return None
@@ -49,10 +51,17 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
 
 
 def _p_value(differences: Sequence[float]) -> float:
-    spread, mean = statistics.stdev(differences), statistics.fmean(differences)
-    if spread == 0:  # the t-test divides by it
-        return 1.0 if mean == 0 else 0.0
-    from scipy.stats import t
+    if statistics.stdev(differences) == 0:
+        return 1.0 if differences[0] == 0 else 0.0
+    from scipy.stats import ttest_1samp
 
-    statistic = mean / (spread / math.sqrt(len(differences)))
-    return float(2 * t.sf(abs(statistic), len(differences) - 1))
+    return float(ttest_1samp(differences, 0).pvalue)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """The p-values of several tests, corrected for their number (Holm 1979, Scand. J. Statist. 6, 65-70)."""
+    corrected, so_far = [0.0] * len(p), 0.0
+    for rank, i in enumerate(sorted(range(len(p)), key=p.__getitem__)):
+        so_far = max(so_far, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = so_far
+    return corrected

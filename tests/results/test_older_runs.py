@@ -6,11 +6,11 @@ from autosparse.experiment.plan import Plan, Planned
 from autosparse.experiment.store import FOLDERS, Store
 from autosparse.experiment.tasks import Cell
 from autosparse.files import write_record
+from autosparse.results.best import best
+from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import connect, open_experiment
 from autosparse.tracking.entries import MADE, flat
 from autosparse.tracking.log import Tracker
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 RESULT = {

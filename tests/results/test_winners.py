@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from autosparse.errors import AutosparseError
-from autosparse.tracking import winners as module
-from autosparse.tracking.runs import Run
-from autosparse.tracking.significance import half_width, paired
-from autosparse.tracking.winners import compare, winners
+from autosparse.results import winners as module
+from autosparse.results.runs import Run
+from autosparse.results.significance import half_width, holm, paired
+from autosparse.results.winners import compare, winners
 
 VALUES = st.floats(0, 100).map(lambda value: round(value, 3))
 
@@ -35,6 +35,21 @@ def test_one_seed_has_no_interval_and_nothing_in_common_no_difference():
     one = paired({0: 3.0}, {0: 1.0, 1: 5.0})
     assert (one.pairs, one.difference, one.half_width, one.p, one.significant) == (1, 2.0, None, None, False)
     assert paired({0: 3.0}, {1: 1.0}) is None
+
+
+def test_holms_correction_is_that_of_a_worked_example():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.4, 0.9]) == pytest.approx([0.8, 0.9])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_a_correction_keeps_the_order_and_makes_nothing_surer(p):
+    corrected = holm(p)
+    assert all(before <= after <= 1 for before, after in zip(p, corrected, strict=True))
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    assert [corrected[i] for i in order] == sorted(corrected)
+    assert corrected[order[0]] == min(1, len(p) * p[order[0]])
 
 
 def cell(method, sparsity, seed, accuracy, scorer=None, epochs=10, **metrics):
@@ -76,6 +91,8 @@ def test_the_best_of_each_place_and_its_lead():
     assert first["half_width"] == pytest.approx(half_width([90, 91, 92]))
     assert first["lead"] == pytest.approx(1 - 0.1 / 3)
     assert first["significant"]
+    alone = paired({0: 90.0, 1: 91.0, 2: 92.0}, {0: 89.0, 1: 90.1, 2: 91.0}).p
+    assert first["p"] == pytest.approx(alone)  # the largest of three: the other two are surer
     assert (second["best"], second["next"], second["lead"], second["significant"]) == ("snip", None, None, False)
     assert winners(None, "x", sparsity=0.99) == [second]
 

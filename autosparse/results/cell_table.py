@@ -14,10 +14,10 @@ from pathlib import Path
 from mlflow import MlflowClient
 from mlflow.entities import RunTag, ViewType
 
+from autosparse.results.runs import Run, one_per_task, runs_of
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FINISHED, WHOLE, Tracker
-from autosparse.tracking.pages import all_runs
-from autosparse.tracking.runs import Run, one_per_task, runs_of
+from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.search import parent_run
 
 ARTIFACT = "cells.json.gz"
 COUNT = "cells_in_table"
@@ -77,7 +77,7 @@ def write_cell_table(tracker: Tracker) -> bool:
 
 def _read(client: MlflowClient, experiment_id: str) -> tuple[list[Run], int]:
     """The runs in the table, none where there is no table, or it is being written; and how many cells had finished."""
-    parent = next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
+    parent = parent_run(client, experiment_id)
     if parent is None or COUNT not in parent.data.tags:
         return [], 0
     try:

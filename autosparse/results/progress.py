@@ -1,19 +1,15 @@
 """How far an experiment is, asked of MLflow: from any machine, whether or not its driver still runs."""
 
-import json
-import tempfile
 import time
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED, SUMMARY, WHOLE
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
+from autosparse.tracking.search import all_runs, parent_run, summary_of
 
 STAGES = {"irp": "irp", "sweeps": "sweep", "scorers": "scorer", "cells": "cell"}
 """Names of stages, and the kind that their runs have."""
@@ -55,11 +51,11 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
     """
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
-        parent = next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
+        parent = parent_run(client, experiment_id)
         if parent is None:
             raise AutosparseError(f"experiment {experiment!r} has no parent run yet; start it with `autosparse run`")
         runs = list(all_runs(client, experiment_id, "attributes.status != 'RUNNING'"))
-        told = _told(client, parent.info.run_id)
+        told = summary_of(client, parent.info.run_id)
     totals, others = told.get("tasks", {}), told.get("others", {})
     counts = Counter((run.data.tags.get("kind"), run.info.status) for run in runs)
     stages = []
@@ -72,15 +68,6 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
     left = any(stage.total > stage.done + stage.failed for stage in stages)
     status = SCHEDULED if left and parent.info.status == FINISHED else parent.info.status  # so earlier versions left it
     return Progress(status, stages)
-
-
-def _told(client: MlflowClient, run_id: str) -> dict[str, Any]:
-    """The summary of an experiment; nothing of one that has just begun, or of fits one by one."""
-    if not any(file.path == SUMMARY for file in client.list_artifacts(run_id)):
-        return {}
-    with tempfile.TemporaryDirectory() as folder:
-        summary: dict[str, Any] = json.loads(Path(client.download_artifacts(run_id, SUMMARY, folder)).read_text())
-    return summary
 
 
 def _seconds_left(ends: list[int], left: int) -> float | None:

@@ -9,10 +9,10 @@ from rich.console import Console
 from autosparse.cli import common
 from autosparse.cli.watch import drawn, watch
 from autosparse.errors import AutosparseError, Unreachable
-from autosparse.tracking import progress as module
+from autosparse.results import progress as module
+from autosparse.results.progress import progress_of
 from autosparse.tracking.client import connect, open_experiment
-from autosparse.tracking.log import SUMMARY, WHOLE
-from autosparse.tracking.progress import progress_of
+from autosparse.tracking.search import SUMMARY, WHOLE
 
 
 @pytest.fixture

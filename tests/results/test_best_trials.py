@@ -3,7 +3,7 @@
 import pytest
 
 from autosparse.errors import AutosparseError
-from autosparse.tracking.best_trials import best_trials
+from autosparse.results.best_trials import best_trials
 from autosparse.tracking.client import connect, open_experiment
 from autosparse.tracking.trials import log_trials
 

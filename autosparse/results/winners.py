@@ -1,17 +1,17 @@
 """Which method, or which scorer, wins: with how sure one can be of it."""
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.tracking.cell_table import finished_cells
-from autosparse.tracking.groups import Group, Settings, apart, groups_of
-from autosparse.tracking.query import LOWER_IS_BETTER
-from autosparse.tracking.significance import half_width, paired
+from autosparse.results.best import LOWER_IS_BETTER
+from autosparse.results.cell_table import finished_cells
+from autosparse.results.groups import Group, Settings, apart, groups_of
+from autosparse.results.significance import LEVEL, Difference, half_width, holm, paired
 
 Place = tuple[str, str, float]
 """Model, dataset, sparsity."""
@@ -46,10 +46,10 @@ def winners(
 
     Only cells that were trained in one way on the same data compete: where an experiment was edited and run again, a
     place has a row per way, told apart by ``settings``, which is otherwise empty; a method that was edited is two
-    methods. What is averaged is for :mod:`autosparse.tracking.groups` to say.
+    methods. What is averaged is for :mod:`autosparse.results.groups` to say.
 
-    The lead is paired by seed: the mean difference over the seeds that both have. ``p`` is that of one test between the
-    two, not corrected for their having been picked among several.
+    The lead is paired by seed: the mean difference over the seeds that both have. ``p`` is that of a lead picked among
+    several: Holm's correction over the tests of the best against each other method.
 
     :param scorers_only: compare learned scorers alone.
     :return: rows with ``model, dataset, sparsity, settings, best, n, mean, half_width, next, pairs, lead,
@@ -163,16 +163,25 @@ def _row(contest: Contest, ranked: list[Group], metric: str) -> dict[str, Any]:
     values = best.values(metric)
     row = {**_placed(contest.place, contest.note), "best": best.name, "n": len(values)}
     row |= {"mean": statistics.fmean(values.values()), "half_width": half_width(list(values.values()))}
-    lead = paired(values, others[0].values(metric)) if others else None
+    leads = [paired(values, other.values(metric)) for other in others]
+    lead = leads[0] if leads else None
+    p = _corrected(leads) if lead else None
     return {
         **row,
         "next": others[0].name if others else None,
         "pairs": lead.pairs if lead else 0,
         "lead": lead.difference if lead else None,
         "lead_half_width": lead.half_width if lead else None,
-        "p": lead.p if lead else None,
-        "significant": bool(lead and lead.significant),
+        "p": p,
+        "significant": p is not None and p < 1 - LEVEL,
     }
+
+
+def _corrected(leads: Sequence[Difference | None]) -> float | None:
+    """The p-value of the first lead, corrected for the number of leads that can be tested."""
+    if leads[0] is None or leads[0].p is None:
+        return None
+    return holm([lead.p for lead in leads if lead and lead.p is not None])[0]
 
 
 def _placed(place: Place, settings: str) -> dict[str, Any]:

@@ -6,9 +6,9 @@ from typing import Any
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.pages import all_runs
-from autosparse.tracking.runs import finished_runs
+from autosparse.tracking.search import all_runs
 from autosparse.tracking.trials import TRIAL
 
 

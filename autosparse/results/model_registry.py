@@ -19,12 +19,13 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName, safe_uri
-from autosparse.tracking.cell_table import finished_cells
+from autosparse.results.cell_table import finished_cells
+from autosparse.results.groups import Group, groups_of
+from autosparse.results.runs import Run, finished_runs
+from autosparse.results.winners import contests
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.entries import metric_name
-from autosparse.tracking.groups import Group, groups_of
-from autosparse.tracking.runs import Run, finished_runs
-from autosparse.tracking.winners import contests
+from autosparse.tracking.texts import names_in
 
 NAME, CHAMPION = "autos", "champion"
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
@@ -148,7 +149,7 @@ def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[st
 
 def _describe(client: MlflowClient, run: Run) -> None:
     """An ``MLmodel`` with the signature beside the scorer's files."""
-    inputs = re.findall(r"'([^']*)'", run.params.get("fit.inputs", "")) or ["param", "grad"]
+    inputs = names_in(run.params.get("fit.inputs", "")) or ["param", "grad"]
     signature = ModelSignature(
         Schema([ColSpec(DataType.float, name) for name in inputs]), Schema([ColSpec(DataType.float, "survival")])
     )

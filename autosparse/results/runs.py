@@ -8,7 +8,7 @@ from mlflow.entities import ViewType
 
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FINISHED
-from autosparse.tracking.pages import all_runs
+from autosparse.tracking.search import all_runs
 
 
 @dataclass(frozen=True)

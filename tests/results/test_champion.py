@@ -17,12 +17,12 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.masks import Masks
+from autosparse.results.model_registry import load_registered, promote
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.prune import masks_of
 from autosparse.runner.work.tasks import do
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
-from autosparse.tracking.registry import load_registered, promote
 
 CONTENT = {
     "name": "exp",

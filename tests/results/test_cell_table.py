@@ -3,12 +3,12 @@
 import pytest
 
 from autosparse.experiment.store import Store
-from autosparse.tracking import cell_table as module
-from autosparse.tracking.cell_table import ARTIFACT, finished_cells, write_cell_table
+from autosparse.results import cell_table as module
+from autosparse.results.best import best
+from autosparse.results.cell_table import ARTIFACT, finished_cells, write_cell_table
+from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import connect, open_experiment
 from autosparse.tracking.log import Tracker
-from autosparse.tracking.query import best
-from autosparse.tracking.runs import finished_runs
 
 HOUR = 3_600_000
 

@@ -1,0 +1,1 @@
+"""Results: everything that is asked of what MLflow has."""

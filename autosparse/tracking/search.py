@@ -1,0 +1,63 @@
+"""Finding runs in MLflow: an experiment's parent run, what it says of the whole, and all others page by page."""
+
+import contextlib
+import gc
+import json
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import ViewType
+
+WHOLE = "experiment"
+"""The kind of a parent run."""
+SUMMARY = "experiment.json"
+"""Its artifact: what the report says of the experiment as a whole."""
+
+
+def parent_run(client: MlflowClient, experiment_id: str) -> Any | None:
+    """The run that stands for an experiment as a whole; None if there is none yet, or somebody deleted it."""
+    return next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
+
+
+def has_summary(client: MlflowClient, run_id: str) -> bool:
+    """Whether a parent run says what the experiment is: that of fits one by one does not."""
+    return any(file.path == SUMMARY for file in client.list_artifacts(run_id))
+
+
+def summary_of(client: MlflowClient, run_id: str) -> dict[str, Any]:
+    """What a parent run says of its experiment; {} if it says nothing."""
+    if not has_summary(client, run_id):
+        return {}
+    with tempfile.TemporaryDirectory() as folder:
+        path = client.download_artifacts(run_id, SUMMARY, folder)
+        found: dict[str, Any] = json.loads(Path(path).read_text("utf-8"))
+    return found
+
+
+def all_runs(
+    client: MlflowClient, experiment_id: str, filter_string: str = "", view: str = ViewType.ACTIVE_ONLY
+) -> Iterable[Any]:
+    """Every run of an experiment that matches, page by page, newest first."""
+    token = None
+    while True:
+        with _uncollected():
+            page = client.search_runs([experiment_id], filter_string, view, max_results=10_000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without garbage collection: to look through MLflow's dozens of objects per run takes longer than to make them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
