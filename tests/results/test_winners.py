@@ -91,8 +91,9 @@ def test_the_best_of_each_place_and_its_lead():
     assert first["half_width"] == pytest.approx(half_width([90, 91, 92]))
     assert first["lead"] == pytest.approx(1 - 0.1 / 3)
     assert first["significant"]
-    alone = paired({0: 90.0, 1: 91.0, 2: 92.0}, {0: 89.0, 1: 90.1, 2: 91.0}).p
-    assert first["p"] == pytest.approx(alone)  # the largest of three: the other two are surer
+    snip, others = {0: 90.0, 1: 91.0, 2: 92.0}, [(89.0, 90.1, 91.0), (80.5, 80.5, 81.5), (80.0, 81.0, 82.0)]
+    tests = [paired(snip, dict(enumerate(own))).p for own in others]
+    assert first["p"] == pytest.approx(holm(tests)[0]) > tests[0]
     assert (second["best"], second["next"], second["lead"], second["significant"]) == ("snip", None, None, False)
     assert winners(None, "x", sparsity=0.99) == [second]
 
