@@ -1,20 +1,42 @@
 """Scoring every weight of a network: by the scorer's network itself, or by a surface that stands for it."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+import torch
 from torch import Tensor
 
+from autosparse.autos.backbones import Backbone
 from autosparse.autos.certificate import Certificate, certify
 from autosparse.autos.surface import Surface
 from autosparse.autos.table import Table
 from autosparse.criteria.autos import SPARSITIES
 from autosparse.masks import keep_count
 
-if TYPE_CHECKING:
-    from autosparse.autos.scorer import Scorer
+
+class Asked(Protocol):
+    """What is asked of a scorer here."""
+
+    @property
+    def network(self) -> Backbone:
+        """Its regressor."""
+
+    @property
+    def backbone(self) -> str:
+        """The regressor's name."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Which features it reads."""
+
+    def predict(self, features: dict[str, Tensor]) -> Tensor:
+        """Features of some weights, (n,) each -> predicted survival scores (n,)."""
+
+    def predictor(self, device: torch.device) -> Callable[[Sequence[Tensor]], Tensor]:
+        """The same for columns in the order of ``inputs``, on ``device``."""
+
 
 PROMISE = 0.99
 """Intersection over union of the surface's masks and the network's."""
@@ -40,7 +62,7 @@ class Verdict:
 
 
 def predict_all(
-    scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence[float] = SPARSITIES, exact: bool = False
+    scorer: Asked, features: dict[str, Tensor], sparsities: Sequence[float] = SPARSITIES, exact: bool = False
 ) -> Verdict:
     """Scores of all weights of a network, float32 of shape (n,).
 
@@ -61,13 +83,13 @@ def predict_all(
     return Verdict(scorer.predict(features), verdict.evaluations + total)
 
 
-def needs_surface(scorer: "Scorer", total: int) -> bool:
+def needs_surface(scorer: Asked, total: int) -> bool:
     """Whether a surface scores ``total`` weights sooner than the network does."""
     return scorer.network.costly and total > 2 * BUDGETS[0]
 
 
 def tabulate(
-    scorer: "Scorer", features: dict[str, Tensor], sparsities: Sequence[float], budgets: Sequence[int] = BUDGETS
+    scorer: Asked, features: dict[str, Tensor], sparsities: Sequence[float], budgets: Sequence[int] = BUDGETS
 ) -> Verdict:
     """Scores by a surface, and the surface: refined until it keeps the promise or the last budget is spent."""
     columns = [features[name] for name in scorer.inputs]
@@ -85,7 +107,7 @@ def tabulate(
     return verdict
 
 
-def not_kept(scorer: "Scorer", verdict: Verdict) -> str:
+def not_kept(scorer: Asked, verdict: Verdict) -> str:
     """What to say of a surface that does not keep the promise."""
     worst = min(verdict.certificate.iou.values()) if verdict.certificate else 1.0
     return (

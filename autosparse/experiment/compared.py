@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, MethodSpec, Stated
-from autosparse.experiment.tasks import DENSE, Cell
-
-if TYPE_CHECKING:
-    from autosparse.experiment.plan import Planned
+from autosparse.experiment.fields import DENSE
+from autosparse.experiment.methods import MethodSpec
+from autosparse.experiment.planned import Planned
+from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, Stated
+from autosparse.experiment.tasks import Cell
 
 NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
 """Of a grid; methods are compared one by one, and seeds are counted anyway."""

@@ -9,13 +9,13 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from autosparse.errors import AutosparseError, nearest_name
+from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change, set_value
 from autosparse.experiment.schema import (
     ConcordanceSpec,
     Experiment,
     GridSpec,
     IrpSpec,
-    MethodSpec,
     Published,
     ScorerSpec,
     SweepSpec,

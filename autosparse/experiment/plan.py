@@ -3,27 +3,21 @@
 import itertools
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.branches import branches
 from autosparse.experiment.compared import Comparison, Concordance, compared
-from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, MethodSpec, data_of_fits
+from autosparse.experiment.fields import DENSE, Strict
+from autosparse.experiment.methods import MethodSpec
+from autosparse.experiment.planned import Planned
+from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, data_of_fits
 from autosparse.experiment.space import Search, SweepTask
-from autosparse.experiment.tasks import DENSE, Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Strict, Task
+from autosparse.experiment.tasks import Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task
+
+T = TypeVar("T", bound=Task)
 
 MAX_CELLS = 200_000
 """A larger grid is taken for a mistake."""
-
-T = TypeVar("T", bound=Task, covariant=True)
-
-
-@dataclass(frozen=True)
-class Planned(Generic[T]):
-    """A task and what this experiment calls it; the label is no part of the task's id."""
-
-    task: T
-    label: str
 
 
 @dataclass(frozen=True)
@@ -165,5 +159,14 @@ def _cells(grid: GridSpec, scorer_ids: dict[str, str], irp: dict[str, IrpSpec]) 
 def _points(grid: GridSpec, method: MethodSpec, irp: dict[str, IrpSpec]) -> list[dict[str, Any]]:
     """The sparsities of a method, with what else its cells have there."""
     if method.irp is not None:
-        return list(branches(method, irp[method.irp]))
+        return list(_branches(method, irp[method.irp]))
     return [{"sparsity": sparsity} for sparsity in ((0.0,) if method.criterion == DENSE else grid.sparsities)]
+
+
+def _branches(method: MethodSpec, run: IrpSpec) -> Iterator[dict[str, Any]]:
+    """What the cells of a branch have at each of its levels, beside what all cells have."""
+    origin = IrpFields(**{name: getattr(run, name) for name in IrpFields.model_fields})
+    paired = method.irp_seed is None and len(run.seeds) > 1
+    seed = None if paired else run.seeds[0] if method.irp_seed is None else method.irp_seed
+    for level in method.levels or ():
+        yield {"irp": origin, "irp_seed": seed, "level": level, "sparsity": run.sparsity_at(level)}

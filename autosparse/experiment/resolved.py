@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import UNPRUNED, filled, prunable_rule
-from autosparse.experiment.tasks import GIVEN, Cell, IrpTask, ScorerTask, Task
+from autosparse.experiment.fields import GIVEN
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.weights import RULE
 
 

@@ -6,37 +6,27 @@ Within :func:`autosparse.plugins.withholding`, as in a dry run, nothing is impor
 checked.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
-from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.ablations import check_ablation
-from autosparse.experiment.branches import check_branch, check_branch_keys
-from autosparse.experiment.space import Search, candidate, extremes
-from autosparse.experiment.tasks import (
-    BRANCH,
+from autosparse.experiment.fields import (
     DENSE,
-    Ablation,
+    DISTINCT,
     DatasetName,
-    FitSpec,
-    IrpFields,
-    Level,
-    MethodName,
     ModelName,
-    Options,
+    Name,
     ScoreExamples,
     Seed,
     Sparsity,
     Strict,
-    check_option_values,
 )
+from autosparse.experiment.methods import MethodSpec
+from autosparse.experiment.space import Search, candidate, extremes
+from autosparse.experiment.tasks import FitSpec, IrpFields
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
-"""Names become MLflow names and file names: letters, digits, dots, dashes, underscores."""
 
 
 def check_name(name: str, option: str) -> None:
@@ -49,25 +39,18 @@ def check_name(name: str, option: str) -> None:
         ) from error
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    for position, value in enumerate(values):
-        if value in values[:position]:
-            raise AutosparseError(f"{value!r} is listed twice")
-    return values
-
-
 class IrpSpec(IrpFields):
     """IRP runs that differ in their seed."""
 
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT] = (0,)
 
 
 class FittedSpec(FitSpec):
     """How a scorer is fitted, and on which IRP runs."""
 
-    irp: Annotated[tuple[Name, ...], AfterValidator(_distinct)] = ()
+    irp: Annotated[tuple[Name, ...], DISTINCT] = ()
     """Names of IRP runs; several are merged into one dataset."""
-    irp_seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
+    irp_seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT] | None = None
     """Which seeds of each to fit on; by default the first."""
 
 
@@ -122,42 +105,6 @@ class SweepSpec(FittedSpec, Search):
         return self
 
 
-class MethodSpec(Strict):
-    """A pruning method: a criterion with its options, under the name that reports show."""
-
-    criterion: MethodName
-    name: Name = ""
-    options: Options = Field(default_factory=dict)
-    scorer: Name | None = None
-    ablation: Ablation = None
-    irp: Name | None = None
-    """Of ``irp``: the name of the run whose masks and initial weights are taken."""
-    levels: Annotated[tuple[Level, ...], Field(min_length=1), AfterValidator(_distinct)] | None = None
-    """Of ``irp``: the iterations after which masks are taken; they stand for the grid's sparsities."""
-    irp_seed: Seed | None = None
-    """Of ``irp``: which of the run's seeds all cells start from; by default its only one; of several, each its own."""
-
-    @model_validator(mode="after")
-    def _consistent(self) -> "MethodSpec":
-        criterion = None if self.criterion in (DENSE, BRANCH) else CRITERIA[self.criterion]
-        if criterion is not None:
-            check_option_values(self.criterion, self.options)
-        elif self.options:
-            raise AutosparseError(f"{self.criterion} takes no options")
-        needs_scorer = criterion is not None and "scorer" in criterion.needs
-        if needs_scorer != (self.scorer is not None) and (criterion is None or criterion.imported):
-            verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"
-            raise AutosparseError(f"method {self.criterion!r} {verb}")
-        check_branch_keys(self)
-        check_ablation(self.criterion, self.ablation)
-        return self
-
-    @property
-    def label(self) -> str:
-        """What reports call it."""
-        return self.name or "-".join(part for part in (self.criterion, self.irp, self.ablation) if part)
-
-
 Stated = Annotated[float, Field(ge=0, le=100)] | tuple[float, float] | None
 """A published accuracy in percent, with its spread where there is one; None where there is none."""
 
@@ -167,7 +114,7 @@ class Published(Strict):
 
     source: Annotated[str, Field(min_length=1)]
     """Paper and table."""
-    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator(_distinct)]
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), DISTINCT]
     accuracy: Annotated[dict[str, tuple[Stated, ...]], Field(min_length=1)]
     """By method as the grid calls it, one for each of ``sparsities``; for ``dense`` one alone."""
 
@@ -189,11 +136,11 @@ class GridSpec(Strict):
     name: Name | None = None
     """What presets and errors call this grid."""
     published: tuple[Published, ...] = ()
-    models: Annotated[tuple[ModelName, ...], Field(min_length=1), AfterValidator(_distinct)]
-    datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1), AfterValidator(_distinct)]
+    models: Annotated[tuple[ModelName, ...], Field(min_length=1), DISTINCT]
+    datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1), DISTINCT]
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)]
-    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), AfterValidator(_distinct)]
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), AfterValidator(_distinct)]
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), DISTINCT]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT]
     score_examples: ScoreExamples = SCORE_EXAMPLES
     recipe: Recipe = Recipe()
 
@@ -214,6 +161,27 @@ class GridSpec(Strict):
             for method in published.accuracy:
                 if method not in labels:
                     raise UnknownName(f"method (of {published.source})", method, labels)
+
+
+def _check_branch(method: MethodSpec, run: IrpSpec, grid: GridSpec) -> None:
+    """Raise where the IRP run is of another network than the grid, or has no such level or seed."""
+    where = f"method {method.label!r}: irp {method.irp!r}"
+    if grid.models != (run.model,) or grid.datasets != (run.dataset,):
+        others = f"{', '.join(grid.models)} on {', '.join(grid.datasets)}"
+        raise AutosparseError(
+            f"{where} is of {run.model} on {run.dataset}, the grid of {others}: give the method a grid of its own"
+        )
+    for level in method.levels or ():
+        if level > run.iterations:
+            raise AutosparseError(f"{where} has levels 0 (dense) to {run.iterations}, not {level}")
+    if method.irp_seed is not None and method.irp_seed not in run.seeds:
+        raise AutosparseError(f"{where} has no seed {method.irp_seed}")
+    unpaired = [seed for seed in grid.seeds if seed not in run.seeds]
+    if method.irp_seed is None and len(run.seeds) > 1 and unpaired:
+        raise AutosparseError(
+            f"{where} has several seeds, but not the grid's {unpaired[0]}: add it, or say with `irp_seed:` which one "
+            f"all cells start from"
+        )
 
 
 class ConcordanceSpec(Strict):
@@ -267,7 +235,7 @@ class Experiment(Strict):
                     raise UnknownName(f"scorer (of method {method.label!r})", method.scorer, self.scorers)
                 if method.irp is not None:
                     self._known_irp(method.irp, f"of method {method.label!r}")
-                    check_branch(method, self.irp[method.irp], grid)
+                    _check_branch(method, self.irp[method.irp], grid)
         if not self.irp and not self.grid:
             raise AutosparseError("nothing to do: give `irp:`, `grid:`, or both")
         return self

@@ -22,8 +22,9 @@ from typing import Any
 from autosparse.autos.backbones import BACKBONES
 from autosparse.criteria import CRITERIA
 from autosparse.data import source_of
+from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.plan import dataset_of
-from autosparse.experiment.tasks import BRANCH, DENSE, Cell, IrpTask, ScorerTask, Task
+from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.models import MODELS
 
 OURS = __name__.partition(".")[0]

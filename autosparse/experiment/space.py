@@ -7,17 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.tasks import (
-    UNSIGNED,
-    DatasetName,
-    FitSpec,
-    ModelName,
-    ScoreExamples,
-    Seed,
-    Sparsity,
-    Strict,
-    Task,
-)
+from autosparse.experiment.fields import UNSIGNED, DatasetName, ModelName, ScoreExamples, Seed, Sparsity, Strict
+from autosparse.experiment.tasks import FitSpec, Task
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
 

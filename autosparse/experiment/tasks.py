@@ -1,11 +1,9 @@
 """The three kinds of work: an IRP run, a scorer fit, a cell. Each is named by its content."""
 
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
     model_serializer,
@@ -18,87 +16,28 @@ from autosparse.autos.features import INPUTS, check_inputs, rounds_for
 from autosparse.autos.refine import Refinement
 from autosparse.autos.regression import Training
 from autosparse.autos.sampling import FEWEST
-from autosparse.criteria import CRITERIA
 from autosparse.criteria.briefly import Steps
 from autosparse.criteria.mode import EVAL, MODES
-from autosparse.criteria.options import check_values
-from autosparse.data import check_dataset_name
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.fields import (
+    Ablation,
+    DatasetName,
+    IrpCriterion,
+    Level,
+    MethodName,
+    ModelName,
+    Options,
+    ScoreExamples,
+    Seed,
+    Sparsity,
+    Strict,
+    check_option_values,
+    one_of,
+)
 from autosparse.files import content_id
 from autosparse.irp.rewind import SCORE_EXAMPLES
-from autosparse.models import find_model
 from autosparse.schedule import SCHEDULES, density_after
 from autosparse.training import Recipe
-
-DENSE, BRANCH = "dense", "irp"
-"""Methods without a criterion: nothing is pruned, or an IRP run has pruned already."""
-
-
-class Strict(BaseModel):
-    """Unknown keys and wrong types are refused; instances never change."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-def _known_model(name: str) -> str:
-    find_model(name)
-    return name
-
-
-def _known_dataset(name: str) -> str:
-    check_dataset_name(name)
-    return name
-
-
-def _known_method(name: str) -> str:
-    if name not in (DENSE, BRANCH):
-        CRITERIA[name]
-    return name
-
-
-def _known_irp_criterion(name: str) -> str:
-    if "scorer" in CRITERIA[name].needs:
-        raise AutosparseError(f"criterion {name!r} needs a scorer, which is what IRP makes the data for")
-    if "sparsity" in CRITERIA[name].options or "training" in CRITERIA[name].needs:
-        raise AutosparseError(
-            f"criterion {name!r} has rounds or trainings of its own, or prunes channels; IRP takes one that only scores"
-        )
-    return name
-
-
-def _one_of(kind: str, known: Any) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in known:
-            raise UnknownName(kind, name, known)
-        return name
-
-    return AfterValidator(check)
-
-
-ModelName = Annotated[str, AfterValidator(_known_model)]
-DatasetName = Annotated[str, AfterValidator(_known_dataset)]
-MethodName = Annotated[str, AfterValidator(_known_method)]
-"""A criterion, ``dense``, or ``irp``."""
-IrpCriterion = Annotated[str, AfterValidator(_known_irp_criterion)]
-
-
-def _unsigned(value: Any) -> Any:
-    return abs(value) if value == 0 and isinstance(value, float) else value
-
-
-UNSIGNED = AfterValidator(_unsigned)
-"""-0.0 equals 0.0, and means the same: one id for both."""
-Sparsity = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
-Seed = Annotated[int, Field(ge=0)]
-Level = Annotated[int, Field(ge=0)]
-"""An iteration of IRP, from 1; 0: before the first, where nothing is pruned."""
-ScoreExamples = Annotated[int, Field(ge=1)] | None
-Options = dict[str, Annotated[bool | int | float | str, UNSIGNED]]
-
-
-Ablation = Literal["shuffle", "reinit", "invert"] | None
-"""Controls of Frankle et al. 2021 (arXiv:2009.08576): masks shuffled within layers, weights drawn anew under the masks,
-or the highest scores pruned instead of the lowest."""
 
 
 class Task(Strict):
@@ -134,9 +73,9 @@ class IrpFields(Strict):
     final_density: Annotated[float, Field(gt=0, le=1)] = 0.01
     init: Seed | None = None
     """Seed of the initial weights; None: each run's own."""
-    schedule: Annotated[str, _one_of("schedule", SCHEDULES)] = "geometric"
+    schedule: Annotated[str, one_of("schedule", SCHEDULES)] = "geometric"
     score_examples: ScoreExamples = SCORE_EXAMPLES
-    gradient_mode: Annotated[str, _one_of("gradient_mode", MODES)] = EVAL
+    gradient_mode: Annotated[str, one_of("gradient_mode", MODES)] = EVAL
     """The network's mode when g_0 is taken. A scorer learns and reads gradients of one mode."""
     recipe: Recipe = Recipe()
 
@@ -148,21 +87,6 @@ class IrpFields(Strict):
     def sparsity_at(self, level: int) -> float:
         """Share of weights removed after iteration ``level``; 12 digits, lest noise make a sparsity of its own."""
         return round(1 - density_after(level, self.iterations, self.final_density, self.schedule), 12) if level else 0.0
-
-
-GIVEN = ("seed", "scorer", "sparsity", "near", "training")
-"""Options of a criterion that the task gives it."""
-
-
-def check_option_values(criterion: str, options: Options) -> None:
-    """Raise where an option is not one that users set, or its value is not one that it may have."""
-    if not CRITERIA[criterion].imported:
-        return
-    known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
-    for option in options:
-        if option not in known:
-            raise UnknownName(f"option of {criterion!r}:", option, known)
-    check_values(criterion, options, CRITERIA[criterion].parameters)
 
 
 class IrpTask(Task, IrpFields):
@@ -204,7 +128,7 @@ OF_ROUNDS = ("rounds", "steps", "step_lr", "step_batch_size", "examples", "dagge
 class FitSpec(Strict):
     """How a scorer is fitted."""
 
-    backbone: Annotated[str, _one_of("backbone", BACKBONES)] = "mlp"
+    backbone: Annotated[str, one_of("backbone", BACKBONES)] = "mlp"
     inputs: Annotated[tuple[str, ...], AfterValidator(check_inputs)] = INPUTS
     epochs: Annotated[int, Field(ge=1)] = Training.epochs
     batch_size: Annotated[int, Field(ge=1)] = Training.batch_size

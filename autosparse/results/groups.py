@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
-from autosparse.experiment.tasks import GIVEN
+from autosparse.experiment.fields import GIVEN
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
 from autosparse.weights import RULE

@@ -6,7 +6,7 @@ from typing import Any
 from mlflow.entities import Metric
 
 from autosparse.experiment.lineage import fingerprint
-from autosparse.experiment.plan import Planned
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.resolved import resolve, resolved_of
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record

@@ -11,7 +11,8 @@ from mlflow.entities import Param, RunTag
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.lineage import fingerprint
-from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Record, Store
 from autosparse.experiment.tasks import Task

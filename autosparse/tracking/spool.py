@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import tenacity
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Task
 from autosparse.tracking.log import NotAllWritten, Tracker

@@ -9,12 +9,9 @@ from torch import Tensor, nn
 from autosparse.criteria import Loss
 from autosparse.devices import backend
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.training.graphs import GraphedStep, Step
 
 PRECISIONS = ("auto", "float32", "bfloat16")
-
-Step = Callable[[Tensor, Tensor], Tensor]
-"""One optimiser step on a batch (x, y); returns the mean loss, detached, which the next step may overwrite. Of several
-networks together: the losses (members,)."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +67,6 @@ class Execution:
             return value.detach()
 
         if self.cuda_graphs and device.type == "cuda":
-            from autosparse.training.graphs import GraphedStep  # here: few trainings want it
-
             return GraphedStep(eager, model, optimizer)
         return eager
 

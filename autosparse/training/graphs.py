@@ -14,10 +14,13 @@ from torch import Tensor, nn
 
 from autosparse.devices import DeviceLost
 from autosparse.seeds import kept_generators
-from autosparse.training.execution import Step
 
 WARM_UP = 3
 """Steps before the capture, so that libraries have chosen their kernels and the optimiser has its state."""
+
+Step = Callable[[Tensor, Tensor], Tensor]
+"""One optimiser step on a batch (x, y); returns the mean loss, detached, which the next step may overwrite. Of several
+networks together: the losses (members,)."""
 
 
 class GraphedStep:

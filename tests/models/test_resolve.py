@@ -9,7 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.tasks import ModelName
+from autosparse.experiment.fields import ModelName
 from autosparse.masks import prunable
 from autosparse.models import MODELS, build_model, find_model
 

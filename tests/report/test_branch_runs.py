@@ -4,7 +4,8 @@ from pathlib import Path
 
 from mlflow import MlflowClient
 
-from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields
 from autosparse.report.collect import sections_of

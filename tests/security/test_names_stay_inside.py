@@ -6,7 +6,7 @@ from typer.testing import CliRunner
 from autosparse.cli import app
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import Planned
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, ScorerTask

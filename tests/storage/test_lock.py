@@ -60,7 +60,8 @@ def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch, request):
 
 
 def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket, monkeypatch, tmp_path, empty_store):
-    from autosparse.experiment.plan import Plan, Planned
+    from autosparse.experiment.plan import Plan
+    from autosparse.experiment.planned import Planned
     from autosparse.experiment.store import Store
     from autosparse.experiment.tasks import Cell
     from autosparse.runner.driver import run

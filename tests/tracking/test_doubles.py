@@ -2,7 +2,8 @@
 
 import pytest
 
-from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.tracking.client import connect

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.plan import Planned
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.tracking import spool as module

@@ -5,7 +5,8 @@ import statistics
 import pytest
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.results.best import best

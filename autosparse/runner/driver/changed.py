@@ -8,7 +8,8 @@ from autosparse.data import source_of
 from autosparse.data.split import Dataset
 from autosparse.errors import DataError
 from autosparse.experiment.lineage import Changed
-from autosparse.experiment.plan import Planned, dataset_of
+from autosparse.experiment.plan import dataset_of
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.sources import OURS, Function, functions_of, look_again, source_fingerprint
 from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records

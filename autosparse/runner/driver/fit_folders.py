@@ -11,7 +11,7 @@ from autosparse.data import load_dataset
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_device, describe_environment
-from autosparse.experiment.plan import Planned
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import FitSpec, ScorerTask

@@ -9,7 +9,8 @@ from typing import Any
 
 from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
 from autosparse.experiment.environment import describe_environment
-from autosparse.experiment.plan import Plan, Planned
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task

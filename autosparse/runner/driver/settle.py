@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from autosparse.data import load_dataset
 from autosparse.data.split import Dataset
 from autosparse.errors import DataError
-from autosparse.experiment.plan import Plan, Planned, dataset_of
+from autosparse.experiment.plan import Plan, dataset_of
+from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import set_aside
 from autosparse.experiment.tasks import Task

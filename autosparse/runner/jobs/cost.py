@@ -10,7 +10,8 @@ from typing import Protocol
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
 from autosparse.data.split import Dataset
-from autosparse.experiment.tasks import BRANCH, DENSE, Cell, IrpTask, Options, Task
+from autosparse.experiment.fields import BRANCH, DENSE, Options
+from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.models import build_model
 
 BACKWARD = 3

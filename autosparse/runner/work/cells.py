@@ -18,8 +18,9 @@ from autosparse.criteria import CRITERIA, prune, score
 from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import DeviceLost, backend
+from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.store import Record, Store
-from autosparse.experiment.tasks import BRANCH, DENSE, Cell
+from autosparse.experiment.tasks import Cell
 from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
 from autosparse.models import build_model

@@ -1,0 +1,110 @@
+"""The values of an experiment file's fields: names, numbers, and what is refused of each."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from autosparse.criteria import CRITERIA
+from autosparse.criteria.options import check_values
+from autosparse.data import check_dataset_name
+from autosparse.errors import AutosparseError, UnknownName
+from autosparse.models import find_model
+
+DENSE, BRANCH = "dense", "irp"
+"""Methods without a criterion: nothing is pruned, or an IRP run has pruned already."""
+
+
+class Strict(BaseModel):
+    """Unknown keys and wrong types are refused; instances never change."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def _known_model(name: str) -> str:
+    find_model(name)
+    return name
+
+
+def _known_dataset(name: str) -> str:
+    check_dataset_name(name)
+    return name
+
+
+def _known_method(name: str) -> str:
+    if name not in (DENSE, BRANCH):
+        CRITERIA[name]
+    return name
+
+
+def _known_irp_criterion(name: str) -> str:
+    if "scorer" in CRITERIA[name].needs:
+        raise AutosparseError(f"criterion {name!r} needs a scorer, which is what IRP makes the data for")
+    if "sparsity" in CRITERIA[name].options or "training" in CRITERIA[name].needs:
+        raise AutosparseError(
+            f"criterion {name!r} has rounds or trainings of its own, or prunes channels; IRP takes one that only scores"
+        )
+    return name
+
+
+def one_of(kind: str, known: Any) -> AfterValidator:
+    """Refuse a name that is not in ``known``, a container of names."""
+
+    def check(name: str) -> str:
+        if name not in known:
+            raise UnknownName(kind, name, known)
+        return name
+
+    return AfterValidator(check)
+
+
+ModelName = Annotated[str, AfterValidator(_known_model)]
+DatasetName = Annotated[str, AfterValidator(_known_dataset)]
+MethodName = Annotated[str, AfterValidator(_known_method)]
+"""A criterion, ``dense``, or ``irp``."""
+IrpCriterion = Annotated[str, AfterValidator(_known_irp_criterion)]
+
+
+def _unsigned(value: Any) -> Any:
+    return abs(value) if value == 0 and isinstance(value, float) else value
+
+
+UNSIGNED = AfterValidator(_unsigned)
+"""-0.0 equals 0.0, and means the same: one id for both."""
+Sparsity = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
+Seed = Annotated[int, Field(ge=0)]
+Level = Annotated[int, Field(ge=0)]
+"""An iteration of IRP, from 1; 0: before the first, where nothing is pruned."""
+ScoreExamples = Annotated[int, Field(ge=1)] | None
+Options = dict[str, Annotated[bool | int | float | str, UNSIGNED]]
+
+
+Ablation = Literal["shuffle", "reinit", "invert"] | None
+"""Controls of Frankle et al. 2021 (arXiv:2009.08576): masks shuffled within layers, weights drawn anew under the masks,
+or the highest scores pruned instead of the lowest."""
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+"""Names become MLflow names and file names: letters, digits, dots, dashes, underscores."""
+
+
+def _no_doubles(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    for position, value in enumerate(values):
+        if value in values[:position]:
+            raise AutosparseError(f"{value!r} is listed twice")
+    return values
+
+
+DISTINCT = AfterValidator(_no_doubles)
+
+GIVEN = ("seed", "scorer", "sparsity", "near", "training")
+"""Options of a criterion that the task gives it."""
+
+
+def check_option_values(criterion: str, options: Options) -> None:
+    """Raise where an option is not one that users set, or its value is not one that it may have."""
+    if not CRITERIA[criterion].imported:
+        return
+    known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
+    for option in options:
+        if option not in known:
+            raise UnknownName(f"option of {criterion!r}:", option, known)
+    check_values(criterion, options, CRITERIA[criterion].parameters)

@@ -1,0 +1,16 @@
+"""A task of an experiment, with what the experiment calls it."""
+
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from autosparse.experiment.tasks import Task
+
+T = TypeVar("T", bound=Task, covariant=True)
+
+
+@dataclass(frozen=True)
+class Planned(Generic[T]):
+    """A task and what this experiment calls it; the label is no part of the task's id."""
+
+    task: T
+    label: str
