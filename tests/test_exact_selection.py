@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 
 from autosparse.errors import AutosparseError
 from autosparse.masks import top_k
-from autosparse.selection import count_high, count_low, find_bin, keep_above, make_cut, ordered_bits
+from autosparse.shards.sharded_topk import count_high, count_low, find_bin, keep_above, make_cut, ordered_bits
 
 FLOATS = st.floats(width=32, allow_nan=False)
 FEW = st.sampled_from([0.0, -0.0, 1.0, -1.0, np.inf, -np.inf, 1e-45, -1e-45, 1.0000001])

@@ -14,9 +14,9 @@ from autosparse.data.split import Batch, Dataset
 from autosparse.data.validation import with_validation
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.seeds import derive_seed, generator
-from autosparse.training.company import company
 from autosparse.training.ensemble import Member, train_together
 from autosparse.training.execution import Execution
+from autosparse.training.group_size import group_size
 from autosparse.training.loop import History, train
 from autosparse.training.recipe import Recipe
 
@@ -167,7 +167,7 @@ class _Judge:
     def _trained(self, members: Sequence[Member]) -> list[float]:
         """Accuracy of each on the validation images; 0 if its training diverges."""
         data, recipe, execution = self.dataset, self.recipe, self.execution
-        together = company(self.make, data, recipe, execution, self.share, len(members))
+        together = group_size(self.make, data, recipe, execution, self.share, len(members))
         found: list[float] = []
         for start in range(0, len(members), together):
             pack = members[start : start + together]

@@ -13,7 +13,6 @@ from autosparse.cli import (
     explain,
     fit,
     irp,
-    listing,
     promote,
     prune,
     report,
@@ -22,6 +21,7 @@ from autosparse.cli import (
     sweep,
     watch,
 )
+from autosparse.cli import list as listings
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.runner.driver.stopping import heed_signals
 
@@ -54,7 +54,7 @@ for module in (
     promote,
     report,
     explain,
-    listing,
+    listings,
     doctor,
 ):
     module.register(app)

@@ -79,7 +79,7 @@ def fit(
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp import find_datasets
     from autosparse.runner.driver.fit_folders import fit_on_folders
-    from autosparse.runner.screen.console import Talk
+    from autosparse.runner.screen.console import Screen
 
     names = [name.strip() for name in inputs.split(",")]
     spec = parse_fit(
@@ -96,12 +96,12 @@ def fit(
     paths = [path for folder in folders for path in find_datasets(folder)]
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)
-    talk = Talk()
-    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, talk, device, data_root, download)
+    screen = Screen()
+    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, screen, device, data_root, download)
     export(scorer, out, ("scorer.json", "scorer.safetensors"))
     report = record["result"]["report"]
     for warning in report["warnings"]:
-        talk.warn(warning)
+        screen.warn(warning)
     if as_json:
         common.emit({"folder": str(out), "id": record["id"], **report})
     else:

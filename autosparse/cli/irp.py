@@ -50,7 +50,7 @@ def irp(
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp.parquet import SHARDS
     from autosparse.runner.driver.run import run_plan
-    from autosparse.runner.screen.console import Talk
+    from autosparse.runner.screen.console import Screen
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 
@@ -77,8 +77,8 @@ def irp(
         execution=execution,
         redo_changed=redo_changed,
     )
-    talk, store = Talk(), Store(storage)
-    outcome = run_plan(plan, settings, talk)
+    screen, store = Screen(), Store(storage)
+    outcome = run_plan(plan, settings, screen)
     rows = []
     for planned in plan.irp:
         record = store.record(planned.task)
@@ -89,9 +89,9 @@ def irp(
                 {"seed": planned.task.seed, "id": planned.task.id, "folder": str(folder), **_shown(record["result"])}
             )
     for failed, reason in outcome.failed:
-        talk.warn(f"{failed.label} ({failed.task.id}) failed: {reason}")
+        screen.warn(f"{failed.label} ({failed.task.id}) failed: {reason}")
     for left, reason in outcome.to_do:
-        talk.warn(f"{left.label} ({left.task.id}) is not done: {reason}")
+        screen.warn(f"{left.label} ({left.task.id}) is not done: {reason}")
     if as_json:
         common.emit(rows)
     else:

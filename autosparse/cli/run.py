@@ -147,27 +147,27 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
     from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
     from autosparse.runner.driver.run import STAGES, run_plan
-    from autosparse.runner.screen.console import Talk
+    from autosparse.runner.screen.console import Screen
     from autosparse.tracking.client import connect
 
-    talk, store = Talk(), Store(settings.storage)
-    outcome = run_plan(plan, settings, talk, only or STAGES)
+    screen, store = Screen(), Store(settings.storage)
+    outcome = run_plan(plan, settings, screen, only or STAGES)
     counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
     counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
-    talk.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
+    screen.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
     for word, left in (("failed", outcome.failed), ("still to do", outcome.to_do)):
         for reason, count in Counter(reason for _, reason in left).items():
             example = next(p for p, r in left if r == reason)
-            talk.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
+            screen.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
     for planned in plan.scorers:
         for warning in _warnings(store.record(planned.task)):
-            talk.warn(f"scorer {planned.label}: {warning}")
+            screen.warn(f"scorer {planned.label}: {warning}")
     for model, rest in _left_out(plan, store).items():
-        talk.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
+        screen.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
     if outcome.failed and not settings.retry_failed:
-        talk.say("what failed is left alone by the next run, unless it has --retry-failed")
+        screen.say("what failed is left alone by the next run, unless it has --retry-failed")
     if plan.irp:
-        talk.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
+        screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
     code = 0 if outcome.whole else 1
     if quiet:
         return code

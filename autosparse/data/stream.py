@@ -11,7 +11,7 @@ from torch import Tensor, multiprocessing
 from torch.utils.data import DataLoader
 
 from autosparse.data.augment import augment
-from autosparse.data.files import CROP, Decoder, Files, Loaded
+from autosparse.data.image_files import CROP, Decoder, Files, Loaded
 from autosparse.data.split import Batch, normalise
 from autosparse.errors import AutosparseError, DataError, WorkFailed
 

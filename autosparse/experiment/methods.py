@@ -52,7 +52,7 @@ class MethodSpec(Strict):
             verb = "needs a `scorer:`, the name of one under `scorers:`" if needs_scorer else "takes no `scorer:`"
             raise AutosparseError(f"method {self.criterion!r} {verb}")
         _check_branch_keys(self)
-        _check_ablation(self.criterion, self.ablation)
+        check_ablation(self.criterion, self.ablation)
         return self
 
     @property
@@ -77,7 +77,7 @@ def _check_branch_keys(method: MethodSpec) -> None:
         )
 
 
-def _check_ablation(method: str, ablation: Ablation) -> None:
+def check_ablation(method: str, ablation: Ablation) -> None:
     """Raise where ``ablation`` means nothing for the method."""
     if ablation is None:
         return

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.compared import Comparison, Concordance, compared
 from autosparse.experiment.fields import DENSE, Strict
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.planned import Planned
+from autosparse.experiment.publication import Comparison, Concordance, compared
 from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, data_of_fits
 from autosparse.experiment.space import Search, SweepTask
 from autosparse.experiment.tasks import Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task

@@ -73,7 +73,7 @@ class Store:
         """Raise in a worker whose node has something else at this path: nodes come after the driver has asked."""
         if self.identity != identity:
             raise CannotWrite(
-                f"{self.place} is not shared: what the driver has there is not here; put --storage on a folder that "
+                f"{self.place} is not shared: this node cannot see the driver's files; put --storage on a folder that "
                 "all nodes mount at this path, such as NFS, or on s3://"
             )
 

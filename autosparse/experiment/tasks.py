@@ -85,7 +85,10 @@ class IrpFields(Strict):
         return self
 
     def sparsity_at(self, level: int) -> float:
-        """Share of weights removed after iteration ``level``; 12 digits, lest noise make a sparsity of its own."""
+        """Share of weights removed after iteration ``level``.
+
+        It is rounded to 12 digits, so that rounding errors do not create a new sparsity.
+        """
         return round(1 - density_after(level, self.iterations, self.final_density, self.schedule), 12) if level else 0.0
 
 

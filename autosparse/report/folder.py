@@ -12,7 +12,7 @@ MARK = b'<meta name="generator" content="autosparse">'
 
 
 def require_free(folder: Path) -> None:
-    """Raise where a report would replace a page that is none."""
+    """Raise if a report would replace a page that is not a report."""
     with refusing_unwritable(folder):
         if (folder / PAGE).exists() and not _is_report(folder):
             raise _foreign(folder / PAGE)

@@ -16,6 +16,7 @@ from autosparse.errors import safe_uri
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
 from autosparse.report.curves import has_curves
+from autosparse.report.export import Plain, plain_tables, table_files
 from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_curves import curves_figure
 from autosparse.report.figures_density import density_figure, has_densities, numbered
@@ -23,7 +24,6 @@ from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.figures_states import states_figure
 from autosparse.report.folder import PAGE, write_files
 from autosparse.report.gallery import Gallery
-from autosparse.report.plain import Plain, plain_tables, table_files
 from autosparse.report.provenance import provenance_of
 from autosparse.report.published import concordant_pairs, published_tables, told_of
 from autosparse.report.style import LineStyle, line_styles

@@ -26,9 +26,9 @@ SETTLED = 1.0
 
 
 def one_driver(place: Place) -> contextlib.AbstractContextManager[threading.Event]:
-    """Hold a place for this driver alone; raises where another one holds it. Ends with the process.
+    """Hold a place for this driver alone; raises if another one holds it. The lock ends with the process.
 
-    What it yields is set when a successor, who took this driver for dead, holds the place.
+    The event is set when another driver has assumed that this one crashed, and holds the place now.
     """
     return _locked(place.path) if isinstance(place, Folder) else _leased(place)
 
@@ -73,7 +73,10 @@ def _leased(bucket: Place) -> Iterator[threading.Event]:
         yield lost
     except AutosparseError as error:
         if lost.is_set():
-            raise _refused(bucket, " has taken this one for dead, and") from error
+            raise AutosparseError(
+                f"another autosparse assumed this run had crashed and took over {bucket}: wait for it, or choose "
+                "another --storage"
+            ) from error
         raise
     finally:
         over.set()

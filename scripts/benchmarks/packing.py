@@ -17,7 +17,7 @@ from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.driver.session import ray_session
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from benchmarks.harness import Comparison, Figure, Options, Result
 
@@ -93,7 +93,7 @@ def packed(plan: Plan, folder: Path) -> Ours:
     folder.mkdir(parents=True)
     settings = Settings(storage=folder / "results", tracking_uri=f"sqlite:///{folder / 'mlflow.db'}")
     started = time.perf_counter()
-    run_plan(plan, settings, Talk(Console(file=StringIO())))
+    run_plan(plan, settings, Screen(Console(file=StringIO())))
     wall = time.perf_counter() - started
     store = Store(settings.storage)
     records = [store.record(planned.task) for planned in plan.cells]

@@ -10,7 +10,7 @@ from benchmarks.harness import Options, seconds, side_by_side
 import autosparse as asp
 from autosparse.data.split import Dataset
 from autosparse.training import Execution, History, Member, train_together, why_not_together
-from autosparse.training.company import company
+from autosparse.training.group_size import group_size
 from checks.report import Problem, Report
 from checks.subjects import few, rounded
 
@@ -34,7 +34,7 @@ def check(options: Options, report: Report) -> None:
                     )
         with report.entry(f"how many of {model}/{data.name} a run takes together") as found:
             make = maker(model, data)
-            found["networks"] = company(make, data, recipe, Execution())
+            found["networks"] = group_size(make, data, recipe, Execution())
 
 
 def kinds(images: int) -> list[tuple[str, Dataset, asp.Recipe]]:

@@ -16,7 +16,7 @@ class Target(NamedTuple):
 
 BESIDE = {
     "masks": ["test_masks*.py", "test_exact_selection.py"],
-    "selection": ["test_exact_selection.py", "test_masks.py"],
+    "shards/sharded_topk": ["test_exact_selection.py", "test_masks.py"],
     "files": ["test_files.py", "test_atomic_folder.py", "test_durable_files.py"],
     "storage": ["storage/*.py", "experiment/test_store_order.py"],
     "irp": ["irp/*.py", "runner/test_irp_killed.py"],
@@ -26,7 +26,7 @@ BESIDE = {
 """Tests of a target that its name does not tell."""
 
 NAMES = (
-    "masks", "selection", "schedule", "seeds", "files", "storage", "criteria", "irp", "autos", "training",
+    "masks", "shards/sharded_topk", "schedule", "seeds", "files", "storage", "criteria", "irp", "autos", "training",
     "experiment/store", "experiment/tasks",
 )  # fmt: skip
 

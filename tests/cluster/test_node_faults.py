@@ -115,7 +115,7 @@ def test_storage_that_a_node_does_not_see_is_refused_with_the_node_and_the_cure(
             blind.wait(60)
     if late:
         assert code == 1
-        assert f"{work.storage} is not shared: what the driver has there is not here" in err
+        assert f"{work.storage} is not shared: this node cannot see the driver's files" in err
     else:
         assert code == 2
         assert f"{work.storage} is not shared: node " in err

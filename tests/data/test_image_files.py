@@ -8,7 +8,7 @@ import torch
 from image_trees import pixels, save
 from PIL import Image
 
-from autosparse.data.files import CANVAS, Decoder, Files, centre
+from autosparse.data.image_files import CANVAS, Decoder, Files, centre
 from autosparse.errors import DataError
 
 

@@ -8,7 +8,7 @@ import torch
 from image_trees import write_folder
 
 from autosparse.data import load_dataset
-from autosparse.data.files import Decoder
+from autosparse.data.image_files import Decoder
 from autosparse.data.split import Split
 from autosparse.errors import AutosparseError, DataError, WorkFailed
 from autosparse.seeds import generator

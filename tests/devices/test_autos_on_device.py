@@ -104,7 +104,7 @@ CELLS = [
 @pytest.mark.parametrize("together", [None, 1, 4])
 def test_cells_run_there_alone_and_in_packs(device, tiny_digits, tmp_path, caplog, monkeypatch, together):
     """A trial of a pack that failed would be told of."""
-    monkeypatch.setattr("autosparse.training.company.TRIAL_STEPS", 1)
+    monkeypatch.setattr("autosparse.training.group_size.TRIAL_STEPS", 1)
     cells = [
         Cell(model="lenet-300-100", dataset="digits", criterion=name, sparsity=sparsity, seed=0, recipe=RECIPE, **more)
         for name, sparsity, more in CELLS

@@ -16,8 +16,8 @@ from autosparse.masks import Masks
 from autosparse.models import build_model, kaiming_normal_
 from autosparse.seeds import generator
 from autosparse.training import Execution, Member, Recipe, Trainer, train, train_together
-from autosparse.training import company as company_module
-from autosparse.training.company import company
+from autosparse.training import group_size as group_size_module
+from autosparse.training.group_size import group_size
 
 HERE = emulated.NAME
 RECIPE = Recipe(epochs=2, batch_size=64, augmentation="crop-flip", lr=2**-7)
@@ -181,7 +181,7 @@ class Trials:
     def __init__(self, monkeypatch, device, data, fitting=32):
         self.counts, self.data, self.fitting = [], data, fitting
         device.free = 1 << 34
-        monkeypatch.setattr(company_module, "_seconds", self.seconds)
+        monkeypatch.setattr(group_size_module, "_seconds", self.seconds)
 
     def seconds(self, make, count, *given):
         self.counts.append(count)
@@ -189,8 +189,8 @@ class Trials:
             raise torch.OutOfMemoryError("planted")
         return 1.0
 
-    def company(self, **options):
-        return company(lambda seed: network(HERE, seed), self.data, RECIPE, Execution(), **options)
+    def group_size(self, **options):
+        return group_size(lambda seed: network(HERE, seed), self.data, RECIPE, Execution(), **options)
 
 
 @pytest.fixture
@@ -199,34 +199,34 @@ def trials(device, tiny_digits, monkeypatch):
 
 
 def test_no_more_networks_are_tried_than_there_are(trials):
-    assert trials.company(most=2) == 2
+    assert trials.group_size(most=2) == 2
     assert trials.counts == [1, 2]
 
 
 def test_one_network_needs_no_trial(trials):
-    assert trials.company(most=1) == 1
+    assert trials.group_size(most=1) == 1
     assert trials.counts == []
 
 
 def test_memory_is_planned_by_the_jobs_share_of_the_device(trials, device):
     device.total = device.free = 32 << 20
-    assert trials.company() == 16
-    assert trials.company(share=0.25) == 4
+    assert trials.group_size() == 16
+    assert trials.group_size(share=0.25) == 4
     device.free = 6 << 20  # the jobs beside it have taken theirs
-    assert trials.company(share=0.25) == 3
+    assert trials.group_size(share=0.25) == 3
 
 
 def test_a_pack_that_does_not_fit_in_memory_is_tried_at_half_its_size(trials):
     trials.fitting = 10
-    assert trials.company() == 8
+    assert trials.group_size() == 8
     assert trials.counts == [1, 32, 16, 8]
     trials.fitting = 1
-    assert trials.company() == 1
+    assert trials.group_size() == 1
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 def test_the_trial_of_a_pack_runs_there(device, tiny_digits, precision):
-    seconds = company_module._seconds(
+    seconds = group_size_module._seconds(
         lambda seed: network(HERE, seed), 3, tiny_digits.to(HERE), RECIPE, Execution(precision)
     )
     assert seconds > 0

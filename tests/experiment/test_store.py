@@ -164,7 +164,7 @@ def test_a_storage_is_known_again_wherever_it_is_seen(store):
 
 def test_a_worker_that_sees_another_storage_says_so(store):
     store.prepare()
-    with pytest.raises(CannotWrite, match="is not shared: what the driver has there is not here"):
+    with pytest.raises(CannotWrite, match="is not shared: this node cannot see the driver's files"):
         store.require("that of another")
 
 

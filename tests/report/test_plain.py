@@ -6,8 +6,8 @@ from pathlib import Path
 from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
+from autosparse.report.export import Plain
 from autosparse.report.page import write_report
-from autosparse.report.plain import Plain
 
 TABLE = Plain("50% & more_or less", ["method", "90%"], [["a|b_c", "91.0 ±0.5 (3)"], ["d", "–"]])
 

@@ -6,7 +6,7 @@ from few_rounds import FEW
 from autosparse.autos import fit_scorer
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
-from autosparse.experiment.ablations import check_ablation
+from autosparse.experiment.methods import check_ablation
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.irp import rewind_prune

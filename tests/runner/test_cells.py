@@ -199,7 +199,7 @@ def test_where_the_trial_of_a_pack_fails_cells_train_one_by_one_and_the_reason_i
     def planted(*given):
         raise RuntimeError("expected scalar type Float but found BFloat16\nmore of it")
 
-    monkeypatch.setattr(module, "company", planted)
+    monkeypatch.setattr(module, "group_size", planted)
     some = [cell("random", seed=seed) for seed in (0, 1)]
     assert [result["test_accuracy"] > 0 for result in results(some, tmp_path)] == [True, True]
     assert [record.getMessage() for record in caplog.records] == [

@@ -23,7 +23,7 @@ from autosparse.runner.driver import run
 from autosparse.runner.driver.outcome import ready
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.driver.settle import superseded
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.tasks import do
@@ -33,11 +33,11 @@ ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}
 RECIPE = {"epochs": 1, "batch_size": 32}
 
 
-def in_process(plan, stages, settled, store, tracker, settings, talk):
+def in_process(plan, stages, settled, store, tracker, settings, screen):
     """What Ray's workers do, one after the other."""
     for planned in stages.values():
         wanted = [p for p in planned if p.task.id in settled.pending]
-        settled.todo += superseded(wanted, settled.todo, store, tracker, talk)
+        settled.todo += superseded(wanted, settled.todo, store, tracker, screen)
         for p in ready(run.unfinished(wanted, store), store, plan):
             dataset = settled.datasets.get(dataset_of(p.task))
             if isinstance(p.task, Cell):
@@ -116,9 +116,9 @@ def revised(monkeypatch):
 
 def test_results_under_a_default_that_has_changed_are_done_again_and_told_of(settings, data, revised, capsys):
     plan = plan_of(methods=["force", "random"])
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     revised("force", rounds=7)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.found, outcome.done, outcome.failed) == (1, 1, [])
     told = capsys.readouterr().err
     assert "1 found result is of other values than today's (options.rounds 60 -> 7): done again" in told
@@ -126,26 +126,26 @@ def test_results_under_a_default_that_has_changed_are_done_again_and_told_of(set
     runs = {run.tags["method"]: run for run in finished_runs(connect(settings.tracking_uri), "e", "cell")}
     assert len(runs) == 2
     assert runs["force"].params["options.rounds"] == "7"
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.found, outcome.done) == (2, 0)
 
 
 def test_what_builds_on_a_result_that_is_done_again_is_done_again_too(settings, data, revised, capsys):
     plan = plan_of(scorer=True)
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     revised("snip", reinit=True)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     told = capsys.readouterr().err
     assert "2 found results are of other values than today's (options.reinit False -> True, irp.options.reinit" in told
     assert "2 build on what has changed" in told
     assert (outcome.found, outcome.done, outcome.failed) == (1, 4, []), "all but the random cell"
     assert kept(settings) == ["cells", "cells", "irp", "scorers"]
-    assert run_plan(plan, settings, Talk()).found == 5
+    assert run_plan(plan, settings, Screen()).found == 5
 
 
 def test_a_scorer_does_not_pass_as_finished_where_its_irp_run_does_not(settings, data, revised):
     plan = plan_of(scorer=True)
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     revised("snip", reinit=True)
     store = Store(settings.storage)
     assert store.finished([p.task for p in plan]) == {plan.cells[0].task.id}
@@ -154,18 +154,18 @@ def test_a_scorer_does_not_pass_as_finished_where_its_irp_run_does_not(settings,
 
 def test_an_irp_run_that_is_made_again_as_it_was_leaves_what_is_built_on_it(settings, data):
     plan = plan_of(scorer=True)
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     Store(settings.storage).record_path(plan.irp[0].task).write_text("half a rec")
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.found, outcome.done, outcome.failed) == (4, 1, [])
 
 
 def test_data_that_changed_under_one_name_are_refused_with_both_fingerprints(settings, data):
-    run_plan(plan_of(seeds=[0, 1]), settings, Talk())
+    run_plan(plan_of(seeds=[0, 1]), settings, Screen())
     before = fingerprint_of(data)
     scramble(data)
     with pytest.raises(DataError) as refused:
-        run_plan(plan_of(seeds=[0, 1, 2]), settings, Talk())
+        run_plan(plan_of(seeds=[0, 1, 2]), settings, Screen())
     told = str(refused.value)
     assert "dataset 'parquet:dd' has changed: 2 found results" in told
     assert before in told
@@ -177,55 +177,55 @@ def test_data_that_changed_under_one_name_are_refused_with_both_fingerprints(set
 
 
 def test_results_of_data_that_changed_are_done_again_where_that_is_asked_for(settings, data):
-    run_plan(plan_of(seeds=[0, 1], scorer=True), settings, Talk())
+    run_plan(plan_of(seeds=[0, 1], scorer=True), settings, Screen())
     scramble(data)
-    outcome = run_plan(plan_of(seeds=[0, 1, 2], scorer=True), redoing(settings), Talk())
+    outcome = run_plan(plan_of(seeds=[0, 1, 2], scorer=True), redoing(settings), Screen())
     assert (outcome.found, outcome.done, outcome.failed) == (0, 11, [])
     assert kept(settings) == ["cells"] * 6 + ["irp", "scorers"]
     runs = finished_runs(connect(settings.tracking_uri), "e", "cell")
     assert {run.tags["dataset_fingerprint"] for run in runs} == {fingerprint_of(data)}
     assert len(runs) == 9
-    assert run_plan(plan_of(seeds=[0, 1, 2], scorer=True), settings, Talk()).found == 11
+    assert run_plan(plan_of(seeds=[0, 1, 2], scorer=True), settings, Screen()).found == 11
 
 
 def test_a_name_with_the_version_keeps_results_apart_and_refuses_other_data(settings, data):
-    run_plan(plan_of(), settings, Talk())
+    run_plan(plan_of(), settings, Screen())
     before = fingerprint_of(data)
     scramble(data)
     after = fingerprint_of(data)
     pinned = plan_of(dataset=f"parquet:dd@{after[:8]}")
-    assert run_plan(pinned, settings, Talk()).done == 1
+    assert run_plan(pinned, settings, Screen()).done == 1
     assert pinned.cells[0].task.id != plan_of().cells[0].task.id
     with pytest.raises(DataError, match=f"the data here have the fingerprint {after}, not {before}"):
-        run_plan(plan_of(dataset=f"parquet:dd@{before}"), settings, Talk())
+        run_plan(plan_of(dataset=f"parquet:dd@{before}"), settings, Screen())
 
 
 def test_data_that_changed_are_told_of_where_nothing_is_left_to_do(settings, data, capsys):
-    run_plan(plan_of(), settings, Talk())
+    run_plan(plan_of(), settings, Screen())
     scramble(data)
-    outcome = run_plan(plan_of(), settings, Talk())
+    outcome = run_plan(plan_of(), settings, Screen())
     assert (outcome.found, outcome.done) == (1, 0)
     assert "warning: dataset 'parquet:dd' has changed" in capsys.readouterr().err
 
 
 def test_results_that_disagree_among_themselves_are_refused_without_their_data(settings, data):
-    run_plan(plan_of(), settings, Talk())
+    run_plan(plan_of(), settings, Screen())
     scramble(data)
     other = replace(settings, storage=settings.storage.with_name("other"))
-    run_plan(plan_of(seeds=[1]), other, Talk())
+    run_plan(plan_of(seeds=[1]), other, Screen())
     (record,) = (other.storage / "cells").glob("*.json")
     (settings.storage / "cells" / record.name).write_bytes(record.read_bytes())
     for file in data.iterdir():
         file.unlink()
     with pytest.raises(DataError, match="found results are of different data"):
-        run_plan(plan_of(seeds=[0, 1]), settings, Talk())
+        run_plan(plan_of(seeds=[0, 1]), settings, Screen())
 
 
 def test_an_irp_run_of_other_data_is_refused_too(settings, data):
-    run_plan(plan_of(scorer=True), settings, Talk(), only=["irp"])
+    run_plan(plan_of(scorer=True), settings, Screen(), only=["irp"])
     scramble(data)
     with pytest.raises(DataError, match="1 found result is of data"):
-        run_plan(plan_of(scorer=True), settings, Talk())
+        run_plan(plan_of(scorer=True), settings, Screen())
 
 
 MODEL = """
@@ -262,27 +262,27 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_model_of_the_users_that_changed_is_told_of_and_redone_where_asked_for(settings, data, mine, capsys, change):
     plan = plan_of(model="net_of_mine:net", seeds=[0, 1])
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     name, text = CHANGES[change]
     (mine / name).write_text(text)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     told = capsys.readouterr().err
     assert (outcome.found, outcome.done) == (2, 0)
     assert f"warning: model 'net_of_mine:net' ({mine / 'net_of_mine.py'}), or what it imports, has changed" in told
     assert "2 found results" in told
     assert "--redo-changed" in told
-    outcome = run_plan(plan, redoing(settings), Talk())
+    outcome = run_plan(plan, redoing(settings), Screen())
     assert (outcome.found, outcome.done, kept(settings)) == (0, 2, ["cells", "cells"])
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     assert "warning" not in capsys.readouterr().err
 
 
 def test_comments_docstrings_and_formatting_of_a_model_do_not_count(settings, data, mine, capsys):
     plan = plan_of(model="net_of_mine:net")
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     text = MODEL.replace("'''A small one.'''", '"""A very small one."""  # really').replace("16, ", "16,\n        ")
     (mine / "net_of_mine.py").write_text(text + "\n# the end\n")
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     assert "warning" not in capsys.readouterr().err
 
 
@@ -318,9 +318,9 @@ def test_a_plugin_that_changed_is_told_of(settings, tmp_path, monkeypatch, capsy
     (tmp_path / "plugin_of_mine.py").write_text(PLUGIN)
     load_plugins(["plugin_of_mine"])
     plan = plan_of(dataset="data-of-mine", methods=["first-of-mine"])
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     (tmp_path / "plugin_of_mine.py").write_text(PLUGIN.replace(was, now))
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert outcome.found == 1
     assert f"warning: {told} ({tmp_path / 'plugin_of_mine.py'})" in capsys.readouterr().err
     sys.modules.pop("plugin_of_mine")
@@ -328,19 +328,19 @@ def test_a_plugin_that_changed_is_told_of(settings, tmp_path, monkeypatch, capsy
 
 def test_a_new_store_of_mlflow_shows_what_results_were_made_with(settings, data, revised, tmp_path):
     plan = plan_of(methods=["force"])
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     revised("force", rounds=60, novel=1)
     new = replace(settings, tracking_uri=f"sqlite:///{tmp_path / 'new.db'}")
-    run_plan(plan, new, Talk())
+    run_plan(plan, new, Screen())
     (found,) = finished_runs(connect(new.tracking_uri), "e", "cell")
     assert (found.params["options.rounds"], found.params["options.novel"]) == ("60", "1")
 
 
 def test_only_the_grid_asked_for_leaves_what_builds_on_an_outdated_irp_run_where_it_is(settings, data, revised):
     plan = plan_of(scorer=True)
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     revised("snip", reinit=True)
-    outcome = run_plan(plan, settings, Talk(), only=["grid"])
+    outcome = run_plan(plan, settings, Screen(), only=["grid"])
     assert outcome.failed == []
     told = "irp run, which is not done: run again without --only"
     assert [reason for _, reason in outcome.to_do] == [

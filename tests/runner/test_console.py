@@ -9,7 +9,7 @@ from rich.console import Console
 
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.screen import console as module
-from autosparse.runner.screen.console import Talk, due
+from autosparse.runner.screen.console import Screen, due
 from autosparse.runner.screen.stage_table import Line, duration, stage_table
 
 CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
@@ -28,7 +28,7 @@ def console(terminal):
 
 def test_what_an_error_says_is_told_as_it_is():
     page = console(terminal=False)
-    Talk(page).warn("x failed: [/INST] in [enforce fail at alloc_cpu] of [bold]")
+    Screen(page).warn("x failed: [/INST] in [enforce fail at alloc_cpu] of [bold]")
     assert page.file.getvalue() == "warning: x failed: [/INST] in [enforce fail at alloc_cpu] of [bold]\n"
 
 
@@ -48,14 +48,14 @@ def test_the_table_has_a_row_per_stage_within_80_columns():
 
 
 def test_on_a_terminal_the_table_of_all_stages_is_redrawn_and_then_gone():
-    talk, tasks = Talk(console(terminal=True)), cells(3)
-    talk.expect("irp", 2, 2)
-    talk.expect("scorers", 0, 0)
-    talk.expect("grid", 5, 2)
-    with talk.stage("training the grid", tasks) as tally:
+    screen, tasks = Screen(console(terminal=True)), cells(3)
+    screen.expect("irp", 2, 2)
+    screen.expect("scorers", 0, 0)
+    screen.expect("grid", 5, 2)
+    with screen.stage("training the grid", tasks) as tally:
         tally.advance({"running": [tasks[0].id]})
         tally.advance({"task_ids": [tasks[0].id, tasks[1].id], "failed": [tasks[1].id], "accuracy": 91.5})
-    raw = talk.console.file.getvalue()
+    raw = screen.console.file.getvalue()
     text = CODES.sub("", raw)
     assert re.search(r"irp +2 +0 +0 +0 ", text)
     assert re.search(r"grid +3 +0 +1 +1 +0 s .*91\.50 %", text)
@@ -67,18 +67,18 @@ def test_on_a_terminal_the_table_of_all_stages_is_redrawn_and_then_gone():
 def test_elsewhere_lines_without_codes_tell_how_far_it_is(monkeypatch):
     monkeypatch.setattr(module, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(module, "due", lambda share, since, elapsed: share > 0.3)
-    talk, tasks = Talk(console(terminal=False)), cells(3)
+    screen, tasks = Screen(console(terminal=False)), cells(3)
     said = threading.Event()
-    say = talk.say
-    monkeypatch.setattr(talk, "say", lambda line: (say(line), "1 of 3" in line and said.set()))
-    with talk.stage("training the grid", tasks) as tally:
+    say = screen.say
+    monkeypatch.setattr(screen, "say", lambda line: (say(line), "1 of 3" in line and said.set()))
+    with screen.stage("training the grid", tasks) as tally:
         tally.advance({"task_ids": [tasks[0].id], "running": [tasks[1].id], "accuracy": 91.5})
         assert said.wait(10)
-    first, line, *_, last = talk.console.file.getvalue().splitlines()
+    first, line, *_, last = screen.console.file.getvalue().splitlines()
     assert first == "- training the grid: 3 cells"
     assert re.fullmatch(r"- grid: 1 of 3 done, 1 running, after 0 s(, about \d+ s left)?; 91\.50 %", line)
     assert last == "- training the grid: done in 0 s"
-    assert "\x1b" not in talk.console.file.getvalue()
+    assert "\x1b" not in screen.console.file.getvalue()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from autosparse.experiment.tasks import FitSpec
 from autosparse.irp import Survival, save_survival
 from autosparse.models import build_model
 from autosparse.runner.driver.fit_folders import fit_on_folders
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 
 
 def test_a_survival_dataset_is_not_fitted_on_twice_wherever_its_copies_lie(tmp_path):
@@ -44,7 +44,7 @@ def made():
 def test_a_scorer_for_rounds_is_fitted_on_the_data_that_the_runs_name_and_then_found(tmp_path, made, empty_store):
     spec = FitSpec(backbone="linear", inputs=("log_param", "activation"), rounds=3)
     folder = save_survival(made, tmp_path / "irp")
-    given = [folder], spec, tmp_path / "results", empty_store(tmp_path), "scorers", Talk()
+    given = [folder], spec, tmp_path / "results", empty_store(tmp_path), "scorers", Screen()
     scorer, record = fit_on_folders(*given, "cpu")
     assert record["spec"]["dataset"] == "digits"
     assert record["result"]["dataset_fingerprint"] == load_dataset("digits").fingerprint

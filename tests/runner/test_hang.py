@@ -11,7 +11,7 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Tally
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
@@ -62,7 +62,7 @@ def gone(pid):
 def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, monkeypatch, capsys):
     plan = plan_of(grid={**GRID, "seeds": list(range(12)), "sparsities": [0.5, 0.8]})
     stopped = stop_once(monkeypatch, lambda event: event.get("task_ids"))
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (24, [])
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "sign of life" in line]
     assert f"(process {stopped[0]} on " in warning
@@ -105,7 +105,7 @@ def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settin
             cells._masks = find_masks
 
     monkeypatch.setattr(stage, "run_job", run_with_one_that_hangs)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (2, [])
     assert sorted(begun.read_text().split()) == sorted([hangs, hangs, computes])
     assert capsys.readouterr().err.count("its worker is ended") == 1
@@ -139,7 +139,7 @@ def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypa
         run_job(config, shared)
 
     monkeypatch.setattr(stage, "run_job", run_after)
-    outcome = run_plan(plan_of(grid={**GRID, "seeds": [0], "sparsities": [0.5]}), settings, Talk())
+    outcome = run_plan(plan_of(grid={**GRID, "seeds": [0], "sparsities": [0.5]}), settings, Screen())
     assert (outcome.done, outcome.failed) == (1, [])
     assert f"process {stops.marker.read_text()} has not begun its work for" in capsys.readouterr().err
 
@@ -171,7 +171,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
             cells._masks = find_masks
 
     monkeypatch.setattr(stage, "run_job", run_with_one_that_hangs)
-    outcome = run_plan(plan, replace(settings, patience=10.0), Talk())
+    outcome = run_plan(plan, replace(settings, patience=10.0), Screen())
     assert outcome.done == 1
     [(planned, reason)] = outcome.failed
     assert planned.task.id == hangs
@@ -199,7 +199,7 @@ def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(settings, mon
 
     monkeypatch.setattr(hang.Signs, "hear", stop_the_first_with_an_epoch_done)
     plan = plan_of(**content)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert outcome.failed == []
     assert f"(process {stopped[0]} on " in capsys.readouterr().err
     record = Store(settings.storage).record(plan.sweeps[0].task)

@@ -15,7 +15,7 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import cells
 from autosparse.runner.work.cells import run_cell
@@ -94,7 +94,7 @@ def plan(streamed):
 def test_a_streamed_cell_on_ray_equals_the_same_cell_here(plan, streamed, tmp_path, empty_store, monkeypatch):
     monkeypatch.setenv("AUTOSPARSE_LOADER_WORKERS", "2")
     settings = Settings(tmp_path / "results", empty_store(tmp_path))
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (1, [])
     store = Store(settings.storage)
     there = store.record(plan.cells[0].task)["result"]
@@ -128,7 +128,7 @@ def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
         return build_model(name, classes, shape, seed)
 
     monkeypatch.setattr(cells, "build_model", fail_once)
-    monkeypatch.setattr(cells, "company", lambda make, *given: 3)
+    monkeypatch.setattr(cells, "group_size", lambda make, *given: 3)
     store, execution = Store(tmp_path), Execution()
     outcomes = [
         outcome
@@ -173,7 +173,7 @@ def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(j
     store.prepare()
     shared = {"storage": store.place.address, "identity": "the driver's", "plugins": ()}
     jobs.run_job({"job": 0}, shared)
-    assert "is not shared: what the driver has there is not here; put --storage on a folder" in told[0]["stop"]
+    assert "is not shared: this node cannot see the driver's files; put --storage on a folder" in told[0]["stop"]
     assert [path.name for path in store.root.iterdir()] == [".identity"]
 
 

@@ -12,7 +12,7 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.driver.run import run_plan, unfinished
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.tasks import do, survivals_of
@@ -64,7 +64,7 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
     with pytest.raises(Killed):
         do(irp, store, digits, "cpu", kill)
     assert store.states(irp).newest().step == 2, "what was done is not done again"
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (4, [])
     left = {name.partition("/")[0] for name in store.place.names(deep=True)}
     assert left == {".identity", "irp", "scorers", "cells"}, "no state, failure or lease"

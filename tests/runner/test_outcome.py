@@ -13,7 +13,7 @@ from autosparse.results.progress import progress_of
 from autosparse.runner.driver import run as module
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
@@ -82,13 +82,13 @@ def told(left):
 
 def test_a_run_of_one_stage_leaves_the_experiment_to_be_gone_on_with(plan, store, settings):
     finish(store, *plan.irp)
-    outcome = run_plan(plan, settings, Talk(), only=("irp",))
+    outcome = run_plan(plan, settings, Screen(), only=("irp",))
     assert (outcome.found, outcome.done, outcome.whole) == (1, 0, True)
     assert progress_of(connect(settings.tracking_uri), "exp").status == "SCHEDULED"
 
 
 def test_what_waits_for_a_stage_that_was_not_asked_for_has_not_failed(plan, store, settings, idle):
-    outcome = run_plan(plan, settings, Talk(), only=("grid",))
+    outcome = run_plan(plan, settings, Screen(), only=("grid",))
     assert (outcome.failed, outcome.whole) == ([], False)
     assert told(outcome.to_do) == {
         "snip": "interrupted, or its worker died; run again to go on",
@@ -100,7 +100,7 @@ def test_what_waits_for_a_stage_that_was_not_asked_for_has_not_failed(plan, stor
 def test_what_waits_for_a_failure_is_no_failure_but_needs_it_tried_again(plan, store, settings, idle):
     finish(store, plan.cells[0])
     store.fail(plan.irp[0].task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert told(outcome.failed) == {"snip": "it diverged"}
     assert told(outcome.to_do) == {
         "mine": "waits for irp snip, which failed: run again with --retry-failed",

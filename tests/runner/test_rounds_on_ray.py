@@ -7,7 +7,7 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("ray_running")
@@ -25,7 +25,7 @@ def plan_of(name, **parts):
 
 def done(plan, tmp_path, empty_store):
     settings = Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path), workers=2)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.failed, outcome.to_do) == ([], [])
     return Store(settings.storage)
 

@@ -17,7 +17,7 @@ from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from autosparse.results.progress import progress_of
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Tally
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
@@ -67,7 +67,7 @@ def tracked(settings, name="small"):
 
 def test_an_experiment_is_done_once_as_in_one_process_and_its_missing_part_redone(settings):
     plan = plan_of()
-    first = run_plan(plan, settings, Talk())
+    first = run_plan(plan, settings, Screen())
     assert (first.found, first.done, first.failed) == (0, 8, [])
     runs = tracked(settings)
     assert len(runs) == 8
@@ -80,12 +80,12 @@ def test_an_experiment_is_done_once_as_in_one_process_and_its_missing_part_redon
         assert there["density_by_layer"] == here["density_by_layer"]
         assert there["kept"] == there["total"] - round(there["total"] * planned.task.sparsity)
 
-    again = run_plan(plan, settings, Talk())
+    again = run_plan(plan, settings, Screen())
     assert (again.found, again.done) == (8, 0)
 
     before = store.record(plan.cells[1].task)
     store.record_path(plan.cells[1].task).write_text('{"id": "half a rec')
-    third = run_plan(plan, settings, Talk())
+    third = run_plan(plan, settings, Screen())
     assert (third.found, third.done) == (7, 1)
     assert store.record(plan.cells[1].task)["result"]["history"] == before["result"]["history"]
     assert len(tracked(settings)) == 8
@@ -125,7 +125,7 @@ def test_a_cell_that_diverges_is_marked_and_the_others_go_on_all_shown_on_a_term
 
     monkeypatch.setattr(Tally, "advance", advance_and_look)
     plan = mixed()
-    outcome = run_plan(plan, settings, Talk(console))
+    outcome = run_plan(plan, settings, Screen(console))
     assert seen[0] == (0, 1, 0, 1)
     assert seen[-1] == (1, 0, 1, 0)
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", close())
@@ -138,7 +138,7 @@ def test_a_cell_that_diverges_is_marked_and_the_others_go_on_all_shown_on_a_term
     assert sorted(run.info.status for run in tracked(settings, "mixed")) == ["FAILED", "FINISHED"]
     assert Store(settings.storage).record(plan.cells[0].task) is None
 
-    run_plan(plan, settings, Talk())
+    run_plan(plan, settings, Screen())
     assert len(tracked(settings, "mixed")) == 2
 
 
@@ -162,7 +162,7 @@ def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypa
         advance(self, event)
 
     monkeypatch.setattr(Tally, "advance", kill_the_first_worker_with_something_done)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert killed
     assert (outcome.done, outcome.failed) == (24, [])
     assert len({run.data.tags["cell_id"] for run in tracked(settings, "killed")}) == 24
@@ -185,7 +185,7 @@ def test_a_round_that_tune_gives_up_is_followed_by_another(settings, monkeypatch
         return tune_quiet.fit(Deep if len(rounds) == 1 else tuner, scratch)
 
     monkeypatch.setattr(stage, "fit", fit)
-    outcome = run_plan(cells_only("deep", methods=["random"], seeds=[0], sparsities=[0.5]), settings, Talk())
+    outcome = run_plan(cells_only("deep", methods=["random"], seeds=[0], sparsities=[0.5]), settings, Screen())
     assert (outcome.done, outcome.failed, len(rounds)) == (1, [], 2)
 
 
@@ -205,7 +205,7 @@ def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monk
     for name in ("DEATHS", "DEATHS_ALONE"):
         monkeypatch.setattr(stage, name, 0)
     plan = replace(cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=("absent_module",))
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.failed, len(outcome.to_do)) == ([], 1)
     assert "absent_module" in capsys.readouterr().err
 
@@ -236,7 +236,7 @@ def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, 
             cells._masks = find_masks
 
     monkeypatch.setattr(stage, "run_job", run_with_one_deadly_cell)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     ((failed, why),) = outcome.failed
     assert (outcome.done, failed.task) == (1, deadly)
     assert "worker process died each time" in why
@@ -246,7 +246,7 @@ def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, 
     assert "Worker unexpectedly exits" in run.data.tags["traceback"]
 
     monkeypatch.setattr(stage, "run_job", run_job)
-    outcome = run_plan(plan, replace(settings, retry_failed=True), Talk())
+    outcome = run_plan(plan, replace(settings, retry_failed=True), Screen())
     assert (outcome.done, outcome.failed) == (1, [])
     assert {run.info.status for run in tracked(settings, "deadly")} == {"FINISHED"}
 
@@ -254,21 +254,21 @@ def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, 
 def test_missing_data_are_told_of_before_anything_starts(settings, tmp_path):
     plan = plan_of("absent", datasets=["mnist"])
     with pytest.raises(DataError, match="MNIST is not under"):
-        run_plan(plan, Settings(settings.storage, settings.tracking_uri, data_root=tmp_path), Talk())
+        run_plan(plan, Settings(settings.storage, settings.tracking_uri, data_root=tmp_path), Screen())
     assert not list(settings.storage.rglob("*.json"))
     assert progress_of(connect(settings.tracking_uri), "absent").status == "FAILED"
 
 
 def test_an_unreachable_tracking_server_is_told_of_before_anything_starts(settings):
     with pytest.raises(AutosparseError, match="does not answer"):
-        run_plan(plan_of(), Settings(settings.storage, "http://127.0.0.1:9"), Talk())
+        run_plan(plan_of(), Settings(settings.storage, "http://127.0.0.1:9"), Screen())
     assert not list(settings.storage.rglob("*.json"))
 
 
 @pytest.mark.slow
 def test_precision_reaches_the_workers_and_is_recorded_but_is_no_part_of_the_id(settings):
     plan = cells_only("one", methods=["dense"], seeds=[0])
-    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Talk())
+    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Screen())
     store = Store(settings.storage)
     there, here = (
         store.record(plan.cells[0].task)["result"],

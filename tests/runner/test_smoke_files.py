@@ -10,7 +10,7 @@ from autosparse.experiment.plan import Plan, make_plan
 from autosparse.report.gallery import Gallery
 from autosparse.report.page import render
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
@@ -48,7 +48,7 @@ def storage(request, ray_running, tmp_path_factory, empty_store):
         each_once([plan.cells for plan in plans]),
     )
     settings = Settings(folder / "results", empty_store(folder))
-    outcome = run_plan(whole, settings, Talk())
+    outcome = run_plan(whole, settings, Screen())
     assert outcome.failed == []
     return settings
 
@@ -64,7 +64,7 @@ def test_a_file_runs_through_all_its_stages(path, storage, tmp_path):
     store = tmp_path / "mlflow.db"
     shutil.copy(storage.tracking_uri.removeprefix("sqlite:///"), store)
     settings, plan = Settings(storage.storage, f"sqlite:///{store}"), plan_of(path)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (0, [])
     page = render(connect(settings.tracking_uri), plan.name).page
     for comparison in plan.comparisons:

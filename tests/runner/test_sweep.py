@@ -15,7 +15,7 @@ from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.results.best_trials import best_trials
 from autosparse.results.runs import finished_runs
 from autosparse.runner.driver.run import run_plan
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.sweep_trial import Trial, tried
 from autosparse.tracking.client import connect
@@ -55,7 +55,7 @@ def plan_of(name, **sweep):
 def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     points = [{"lr": 0.01}, {"lr": 1e-6}]  # one after the other, so that the second is worse than all before it
     plan = plan_of("random", space=SPACE, trials=3, points=points, asha={"grace": 1, "reduction": 2})
-    outcome = run_plan(plan, replace(settings, workers=1), Talk())
+    outcome = run_plan(plan, replace(settings, workers=1), Screen())
     assert (outcome.done, outcome.failed) == (4, [])
     store, [sweep] = Store(settings.storage), plan.sweeps
     result = store.record(sweep.task)["result"]
@@ -78,7 +78,7 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     assert asked[0].keys() >= {"value", "epochs", "status"}
     assert [(row["lr"], row["batch_size"]) for row in asked] == [(r["fit"]["lr"], r["fit"]["batch_size"]) for r in rows]
 
-    again = run_plan(plan, settings, Talk())
+    again = run_plan(plan, settings, Screen())
     assert (again.found, again.done) == (4, 0)
 
     winners = [settings.storage / "scorers" / name for name in (plan.scorers[0].task.id, result["best"]["id"])]
@@ -86,7 +86,7 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     whole = weights[0].read_bytes()
     for path in weights:
         path.write_bytes(whole[:-9])
-    healed = run_plan(plan, settings, Talk())
+    healed = run_plan(plan, settings, Screen())
     assert (healed.found, healed.done, healed.failed) == (3, 1, [])
     assert [path.read_bytes() == whole for path in weights] == [True, True]
 
@@ -94,7 +94,7 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
 def test_a_sweep_trains_as_it_is_told_to_and_says_on_what(settings):
     downstream = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": RECIPE}
     plan = plan_of("precise", points=[{"lr": 0.01}, {"lr": 0.02}], epochs=1, downstream=downstream)
-    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Talk(), only=("irp", "sweeps"))
+    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Screen(), only=("irp", "sweeps"))
     store, [sweep] = Store(settings.storage), plan.sweeps
     record = store.record(sweep.task)
     assert record["environment"]["device_name"]
@@ -113,7 +113,7 @@ def test_the_same_seed_draws_the_same_candidates(settings):
     drawn = []
     for grace in (1, 2):
         plan = plan_of(f"drawn-{grace}", space=SPACE, trials=3, search_seed=5, asha={"grace": grace})
-        run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+        run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
         rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
         drawn.append({row["id"] for row in rows})
     assert drawn[0] == drawn[1]
@@ -122,7 +122,7 @@ def test_the_same_seed_draws_the_same_candidates(settings):
 def test_points_alone_are_tried_exactly_and_the_fits_are_those_of_named_scorers(settings):
     points = [{"batch_size": 256, "lr": 0.01}, {"batch_size": 512, "lr": 0.001}, {"batch_size": 512, "lr": 1e30}]
     plan = plan_of("points", points=points)
-    outcome = run_plan(plan, settings, Talk())
+    outcome = run_plan(plan, settings, Screen())
     assert outcome.failed == []
     store = Store(settings.storage)
     rows = store.record(plan.sweeps[0].task)["result"]["trials"]
@@ -145,7 +145,7 @@ def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
             os.kill(result["pid"], signal.SIGKILL)
 
     monkeypatch.setattr(_Seen, "on_trial_result", kill_one)
-    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     assert killed
     assert outcome.failed == []
     rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
@@ -169,11 +169,11 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_result", kill_each)
-        outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+        outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     [(left, reason)] = outcome.to_do
     assert (left.task, outcome.failed) == (sweep, [])
     assert "its worker died; run again to go on" in reason
-    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     assert (outcome.done, outcome.failed) == (1, [])
     [row] = Store(settings.storage).record(sweep)["result"]["trials"]
     assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
@@ -197,7 +197,7 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_fro
         space = {"batch_size": {"choice": [123, 256]}}
         points, searched = [], {"search": "optuna", "space": space, "trials": 4, "search_seed": 1}
     plan = plan_of(f"killer-{search}", points=points, epochs=2, **searched)
-    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     assert outcome.failed == []
     good, *_, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert (good["status"], good["epochs"]) == ("done", 2)
@@ -226,7 +226,7 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
 
     monkeypatch.setattr(module, "_trainable", raising)
     plan = plan_of("raising", points=[{"batch_size": 124}, {"batch_size": 256}], epochs=2)
-    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     assert outcome.failed == []
     good, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert (good["status"], bad["status"], bad["error"]) == ("done", "failed", "MemoryError: too large a batch")
@@ -243,11 +243,11 @@ def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_comman
     plan = plan_of("away", points=[{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}], epochs=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_complete", away)
-        outcome = run_plan(plan, replace(settings, workers=1), Talk(), only=("irp", "sweeps"))
+        outcome = run_plan(plan, replace(settings, workers=1), Screen(), only=("irp", "sweeps"))
     assert ["run again to go on" in reason for _, reason in outcome.to_do] == [True]
     assert len(tried(plan.sweeps[0].task, Store(settings.storage))) < 3, "the search has stopped"
     assert "s3://bucket/x does not answer" in capsys.readouterr().err
-    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     assert (outcome.done, outcome.failed) == (1, [])
     rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert [row["status"] for row in rows] == ["done"] * 3
@@ -256,7 +256,7 @@ def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_comman
 def test_optuna_chooses_where_it_is_asked_to(settings):
     pytest.importorskip("optuna")
     plan = plan_of("optuna", space={"lr": {"loguniform": [1e-4, 0.05]}}, trials=4, search="optuna", epochs=2)
-    outcome = run_plan(plan, settings, Talk(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
     assert outcome.failed == []
     rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert len({row["fit"]["lr"] for row in rows}) == 4

@@ -51,7 +51,7 @@ def test_a_driver_that_was_taken_for_dead_stops(bucket, monkeypatch, request):
     before = signal.signal(signal.SIGTERM, lambda *_: None)
     request.addfinalizer(lambda: signal.signal(signal.SIGTERM, before))
     monkeypatch.setattr(lock.os, "kill", stop)
-    with pytest.raises(AutosparseError, match="another autosparse has taken this one for dead"):  # noqa: SIM117
+    with pytest.raises(AutosparseError, match="another autosparse assumed this run had crashed and took over"):  # noqa: SIM117
         with one_driver(bucket):
             take_over(bucket, lambda: stopped)
             assert stopped == [(os.getpid(), signal.SIGTERM)]
@@ -65,7 +65,7 @@ def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket,
     from autosparse.experiment.store import Store
     from autosparse.experiment.tasks import Cell
     from autosparse.runner.driver import run
-    from autosparse.runner.screen.console import Talk
+    from autosparse.runner.screen.console import Screen
     from autosparse.runner.settings import Settings
     from autosparse.tracking.client import connect
     from autosparse.tracking.search import all_runs
@@ -79,8 +79,8 @@ def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket,
         take_over(bucket)  # until the signal comes
 
     monkeypatch.setattr(run, "_do", be_succeeded)
-    with pytest.raises(AutosparseError, match="another autosparse has taken this one for dead"):
-        run.run_plan(plan, settings, Talk())
+    with pytest.raises(AutosparseError, match="another autosparse assumed this run had crashed and took over"):
+        run.run_plan(plan, settings, Screen())
     client = connect(settings.tracking_uri)
     (parent,) = all_runs(client, client.get_experiment_by_name("exp").experiment_id)
     assert parent.info.status == "RUNNING", "and nothing else was written"

@@ -19,7 +19,7 @@ from autosparse.files import content_id
 from autosparse.irp import Survival, load_survival
 from autosparse.runner.driver.changed import told
 from autosparse.runner.driver.stopping import interruptible
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.work.gpu_check import device_named
 from autosparse.runner.work.tasks import run_fit
 from autosparse.tracking.client import connect
@@ -32,7 +32,7 @@ def fit_on_folders(
     storage: str | Path,
     tracking_uri: str | None,
     experiment: str,
-    talk: Talk,
+    screen: Screen,
     device: str = "auto",
     data_root: Path | None = None,
     download: bool = False,
@@ -60,7 +60,7 @@ def fit_on_folders(
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        return _fit(task, survivals, dataset, store, connect(tracking_uri), experiment, talk, device)
+        return _fit(task, survivals, dataset, store, connect(tracking_uri), experiment, screen, device)
 
 
 def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:
@@ -83,15 +83,15 @@ def _fit(
     store: Store,
     client: MlflowClient,
     experiment: str,
-    talk: Talk,
+    screen: Screen,
     device: str,
 ) -> tuple[Path, Record]:
     planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
     tracker = Tracker(client, experiment, store)
     try:
-        return _fitted(planned, survivals, dataset, store, tracker, talk, device)
+        return _fitted(planned, survivals, dataset, store, tracker, screen, device)
     finally:
-        talk.guard(tracker.end_untold)
+        screen.guard(tracker.end_untold)
 
 
 def _fitted(
@@ -100,15 +100,15 @@ def _fitted(
     dataset: Dataset | None,
     store: Store,
     tracker: Tracker,
-    talk: Talk,
+    screen: Screen,
     device: str,
 ) -> tuple[Path, Record]:
     task = planned.task
     if store.record(task) is None:
         if changed := changed_records([task], store):
-            talk.say(told(changed.values()))
+            screen.say(told(changed.values()))
             set_aside(task, store)
-        with talk.stage("fitting the scorer", [task]) as tally:
+        with screen.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
             result = run_fit(task, survivals, store, device, tally.advance, dataset)
             tally.advance({"task_ids": [task.id]})

@@ -21,7 +21,7 @@ from autosparse.runner.driver.settle import Settled, settle, superseded
 from autosparse.runner.driver.stopping import stoppable
 from autosparse.runner.driver.summary import summarise
 from autosparse.runner.jobs.cost import Costs, extent_of
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Event, Tally
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
@@ -37,7 +37,7 @@ STAGES = {
 """In the order in which they feed each other, and what is done in them."""
 
 
-def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] = STAGES) -> Outcome:
+def run_plan(plan: Plan, settings: Settings, screen: Screen, only: Collection[str] = STAGES) -> Outcome:
     """Do what is missing of ``plan``; what is finished is skipped. MLflow then holds every finished task once.
 
     :param only: some of STAGES; what they build on must be finished or among them.
@@ -51,7 +51,7 @@ def run_plan(plan: Plan, settings: Settings, talk: Talk, only: Collection[str] =
     asked = [p for planned in stages.values() for p in planned]
     with store.one_driver() as lost, stoppable():
         try:
-            return _run(plan, stages, store, settings, talk, lost)
+            return _run(plan, stages, store, settings, screen, lost)
         except KeyboardInterrupt as error:
             undone = len(unfinished(asked, store))
             raise Interrupted(
@@ -64,24 +64,24 @@ def _run(
     stages: dict[str, Sequence[Planned[Task]]],
     store: Store,
     settings: Settings,
-    talk: Talk,
+    screen: Screen,
     lost: threading.Event,
 ) -> Outcome:
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
 
     def guard(write: Callable[[], Any]) -> None:
         if not lost.is_set():  # from then on MLflow is the successor's
-            talk.guard(write)
+            screen.guard(write)
 
     asked = [p for planned in stages.values() for p in planned]
     tracker.describe(_told(plan, store, tracker), RUNNING)
     try:
-        settled = settle(plan, asked, store, tracker, settings, talk)
+        settled = settle(plan, asked, store, tracker, settings, screen)
         ids = {p.task.id for p in settled.todo}
         for name, planned in stages.items():
-            talk.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
+            screen.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
         if settled.todo:
-            _do(plan, stages, settled, store, tracker, settings, talk)
+            _do(plan, stages, settled, store, tracker, settings, screen)
     except KeyboardInterrupt:
         guard(lambda: tracker.sync(plan))
         guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
@@ -90,7 +90,7 @@ def _run(
         guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
         raise
     try:
-        return _finish(plan, asked, settled.todo, store, tracker, talk)
+        return _finish(plan, asked, settled.todo, store, tracker, screen)
     except KeyboardInterrupt:
         guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
         raise
@@ -102,12 +102,12 @@ def _finish(
     todo: Sequence[Planned[Task]],
     store: Store,
     tracker: Tracker,
-    talk: Talk,
+    screen: Screen,
 ) -> Outcome:
     """See that MLflow has it all, and tell what has become of it."""
     outcome, status = outcome_of(asked, todo, store, plan)
-    finish(tracker, plan, _told(plan, store, tracker), status, talk.warn)
-    talk.guard(lambda: write_cell_table(tracker))
+    finish(tracker, plan, _told(plan, store, tracker), status, screen.warn)
+    screen.guard(lambda: write_cell_table(tracker))
     return outcome
 
 
@@ -126,11 +126,11 @@ def _do(
     store: Store,
     tracker: Tracker,
     settings: Settings,
-    talk: Talk,
+    screen: Screen,
 ) -> None:
     datasets = settled.datasets
     environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
-    talk.say("starting Ray")
+    screen.say("starting Ray")
     with ray_session(settings):
         from autosparse.runner.driver.shared import require_shared
         from autosparse.runner.jobs.job import to_arrays  # here: Ray takes seconds to import
@@ -139,25 +139,25 @@ def _do(
 
         require_shared(store.place)
         if count := idle_gpus(settings):
-            talk.warn(f"Ray has {count} GPU{'' if count == 1 else 's'}, and no job uses one: see --gpus-per-job")
+            screen.warn(f"Ray has {count} GPU{'' if count == 1 else 's'}, and no job uses one: see --gpus-per-job")
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}
         costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})
         for stage, planned in stages.items():
             wanted = [p for p in planned if p.task.id in settled.pending]
-            settled.todo += superseded(wanted, settled.todo, store, tracker, talk)
+            settled.todo += superseded(wanted, settled.todo, store, tracker, screen)
             missing = {p.task.id: p for p in ready(unfinished(wanted, store), store, plan)}
             if not missing:
                 continue
             tasks = [p.task for p in missing.values()]
             with (
-                _timed(stage, tracker, talk),
-                talk.stage(STAGES[stage], tasks, costs) as tally,
-                Spool(tracker, talk.warn) as spool,
+                _timed(stage, tracker, screen),
+                screen.stage(STAGES[stage], tasks, costs) as tally,
+                Spool(tracker, screen.warn) as spool,
             ):
-                on_event = _listener(tally, missing, spool, talk.warn)
+                on_event = _listener(tally, missing, spool, screen.warn)
                 if stage != "sweeps":
                     if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
-                        talk.warn(f"workers gave up, for this or another reason: {why}")
+                        screen.warn(f"workers died or gave up; the last reason: {why}")
                     continue
                 for sweep in tasks:
                     assert isinstance(sweep, SweepTask)
@@ -167,7 +167,7 @@ def _do(
                     except CannotWrite:
                         raise
                     except (WorkersDied, Unreachable) as error:  # which says nothing of the sweep
-                        talk.warn(str(error))
+                        screen.warn(str(error))
                         failed = [sweep.id]
                     except AutosparseError as error:
                         store.fail(sweep, str(error), traceback.format_exc(), environment)
@@ -176,14 +176,14 @@ def _do(
 
 
 @contextlib.contextmanager
-def _timed(stage: str, tracker: Tracker, talk: Talk) -> Iterator[None]:
+def _timed(stage: str, tracker: Tracker, screen: Screen) -> Iterator[None]:
     """Note the wall time of a stage, also of one that is broken off."""
     started = time.monotonic()
     try:
         yield
     finally:
         seconds = time.monotonic() - started
-        talk.guard(lambda: tracker.spent(stage, seconds))
+        screen.guard(lambda: tracker.spent(stage, seconds))
 
 
 def _listener(

@@ -21,7 +21,7 @@ from autosparse.runner.driver.changed import (
     told_code,
     with_dependents,
 )
-from autosparse.runner.screen.console import Talk
+from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.tracking.log import Tracker
 
@@ -38,7 +38,7 @@ class Settled:
     datasets: dict[str, Dataset] = field(default_factory=dict)
 
 
-def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: Settings, talk: Talk) -> Settled:
+def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: Settings, screen: Screen) -> Settled:
     """Look at what is found of ``plan``, and set aside what is done again; nothing else is done yet.
 
     :param asked: the tasks of the stages that are to be done.
@@ -49,21 +49,21 @@ def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: S
     missing = [p for p in asked if p.task.id not in finished]
     stale, line = of_other_values(missing, store, {p.task.id for p in asked})
     if stale:
-        talk.say(line)
-        put_aside([p for p in plan if p.task.id in stale], store, tracker, talk)
+        screen.say(line)
+        put_aside([p for p in plan if p.task.id in stale], store, tracker, screen)
     found = [p for p in plan if p.task.id in finished]
     failed = set() if settings.retry_failed else store.failed(p.task for p in missing)
     todo = {p.task.id for p in missing} - failed
     settled = Settled([], with_dependents(todo, asked))
-    gone = _of_other_code(found, store, settings, talk)
-    gone = _of_other_data(asked, found, gone, store, settings, talk, settled)
-    put_aside([p for p in plan if p.task.id in gone], store, tracker, talk)
+    gone = _of_other_code(found, store, settings, screen)
+    gone = _of_other_data(asked, found, gone, store, settings, screen, settled)
+    put_aside([p for p in plan if p.task.id in gone], store, tracker, screen)
     settled.todo = [p for p in asked if p.task.id in todo | gone]
     settled.pending -= failed
     return settled
 
 
-def superseded(wanted: Tasks, todo: Tasks, store: Store, tracker: Tracker, talk: Talk) -> list[Planned[Task]]:
+def superseded(wanted: Tasks, todo: Tasks, store: Store, tracker: Tracker, screen: Screen) -> list[Planned[Task]]:
     """Set aside what was found finished and is not any more: what it builds on was done again, and came out otherwise.
 
     Returns it: it is to be done as well.
@@ -72,33 +72,33 @@ def superseded(wanted: Tasks, todo: Tasks, store: Store, tracker: Tracker, talk:
     stale, line = of_other_values([p for p in wanted if p.task.id not in known], store)
     found = [p for p in wanted if p.task.id in stale]
     if found:
-        talk.say(line)
-        put_aside(found, store, tracker, talk)
+        screen.say(line)
+        put_aside(found, store, tracker, screen)
     return found
 
 
-def put_aside(planned: Tasks, store: Store, tracker: Tracker, talk: Talk) -> None:
+def put_aside(planned: Tasks, store: Store, tracker: Tracker, screen: Screen) -> None:
     """Take results out of MLflow, where a deleted run can be restored, and then out of the way.
 
     :param planned: in the order in which they feed each other.
     """
     ids = {p.task.id for p in planned}
     if ids:
-        talk.guard(lambda: tracker.forget(ids))  # what is left there is replaced when it has been done again
+        screen.guard(lambda: tracker.forget(ids))  # what is left there is replaced when it has been done again
     for p in reversed(planned):  # a process that ends in the midst of it leaves nothing that stands on what is gone
         set_aside(p.task, store, ids)
 
 
-def _of_other_code(found: Tasks, store: Store, settings: Settings, talk: Talk) -> set[str]:
+def _of_other_code(found: Tasks, store: Store, settings: Settings, screen: Screen) -> set[str]:
     gone: set[str] = set()
     for function, planned in of_other_code(found, store).items():
-        (talk.say if settings.redo_changed else talk.warn)(told_code(function, len(planned), settings.redo_changed))
+        (screen.say if settings.redo_changed else screen.warn)(told_code(function, len(planned), settings.redo_changed))
         gone |= {p.task.id for p in planned} if settings.redo_changed else set()
     return gone
 
 
 def _of_other_data(
-    asked: Tasks, found: Tasks, gone: set[str], store: Store, settings: Settings, talk: Talk, settled: Settled
+    asked: Tasks, found: Tasks, gone: set[str], store: Store, settings: Settings, screen: Screen, settled: Settled
 ) -> set[str]:
     """Load what is needed, and compare; returns ``gone`` with what else is to be done again."""
     optional = names_to_look_at(found)
@@ -106,19 +106,19 @@ def _of_other_data(
         gone = with_dependents(gone, [*found, *asked])
         settled.pending = with_dependents(settled.pending | gone, asked)
         needed = _names([p for p in asked if p.task.id in settled.pending])
-        _load(needed, optional, settings, talk, settled)
+        _load(needed, optional, settings, screen, settled)
         others = of_other_data([p for p in found if p.task.id not in gone], store, settled.datasets)
         before = len(gone)
         for name, by_data in others:
-            here = _here(name, settings, talk, settled)
+            here = _here(name, settings, screen, settled)
             if settings.redo_changed and here:
                 stale = {p.task.id for own, planned in by_data.items() if own != here for p in planned}
-                talk.say(f"{len(stale)} found results are of other data than {name!r} is today: done again; {KEPT}")
+                screen.say(f"{len(stale)} found results are of other data than {name!r} is today: done again; {KEPT}")
                 gone |= stale
             elif name in needed or len(by_data) > 1 or not here:
                 raise refused_data(name, by_data, here)
             else:
-                talk.warn(str(refused_data(name, by_data, here)))
+                screen.warn(str(refused_data(name, by_data, here)))
         if len(gone) == before:
             return gone
 
@@ -127,9 +127,11 @@ def _names(planned: Tasks) -> set[str]:
     return {name for p in planned if (name := dataset_of(p.task))}
 
 
-def _load(needed: Collection[str], optional: Collection[str], settings: Settings, talk: Talk, settled: Settled) -> None:
+def _load(
+    needed: Collection[str], optional: Collection[str], settings: Settings, screen: Screen, settled: Settled
+) -> None:
     for name in sorted({*needed, *optional} - settled.datasets.keys()):
-        talk.say(f"loading {name}")
+        screen.say(f"loading {name}")
         try:
             settled.datasets[name] = load_dataset(name, settings.data_root, download=settings.download)
         except DataError:
@@ -137,8 +139,8 @@ def _load(needed: Collection[str], optional: Collection[str], settings: Settings
                 raise
 
 
-def _here(name: str, settings: Settings, talk: Talk, settled: Settled) -> str:
+def _here(name: str, settings: Settings, screen: Screen, settled: Settled) -> str:
     """The fingerprint of the data that are at hand under a name; empty where there are none."""
     if name not in settled.datasets:
-        _load([], [name], settings, talk, settled)
+        _load([], [name], settings, screen, settled)
     return settled.datasets[name].fingerprint if name in settled.datasets else ""

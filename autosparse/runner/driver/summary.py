@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Any
 
 from autosparse.analysis import survival_concordance
-from autosparse.experiment.compared import Concordance
 from autosparse.experiment.plan import Plan
+from autosparse.experiment.publication import Concordance
 from autosparse.experiment.store import Store
 from autosparse.irp import Survival, load_survival
 

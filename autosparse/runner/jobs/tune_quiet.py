@@ -1,4 +1,4 @@
-"""Keeping Tune quiet: its reporter off the terminal (results go to stdout, talk to stderr, and both are ours), the
+"""Keeping Tune quiet: its reporter off the terminal (results go to stdout, messages to stderr, and both are ours), the
 credentials of this process out of its logs, and its pickles unread."""
 
 import contextlib

@@ -22,7 +22,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at whether a line is due."""
 
 
-class Talk:
+class Screen:
     """Lines and a live table on stderr; stdout is left to results."""
 
     def __init__(self, console: Console | None = None):

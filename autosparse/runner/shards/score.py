@@ -20,10 +20,10 @@ from autosparse.runner.driver.shared import require_shared
 from autosparse.runner.settings import Settings
 from autosparse.runner.shards.stream import PATIENCE, ShardStream
 from autosparse.runner.shards.work import CountLow, MaskShard, ScoreShard
-from autosparse.selection import find_bin, make_cut
 from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces
 from autosparse.shards.reader import read_column, read_sample
+from autosparse.shards.sharded_topk import find_bin, make_cut
 from autosparse.storage import Folder
 
 logger = logging.getLogger(__name__)

@@ -16,10 +16,10 @@ from autosparse.autos.table import Table
 from autosparse.errors import WorkFailed
 from autosparse.irp.digests import Digests
 from autosparse.runner.shards.actor import Beat
-from autosparse.selection import BINS, count_high, count_low, keep_above, ordered_bits
 from autosparse.shards import Shard, ShardWriter, read_rows
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes
 from autosparse.shards.reader import read_column
+from autosparse.shards.sharded_topk import BINS, count_high, count_low, keep_above, ordered_bits
 
 COSTLY = 1 << 10
 """A multiple of what networks are asked at a time, so that scores are the same whatever this is."""

@@ -28,7 +28,7 @@ from autosparse.runner.work.branch import branch_masks
 from autosparse.runner.work.gpu_check import require_device
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
-from autosparse.training.company import company
+from autosparse.training.group_size import group_size
 from autosparse.weights import left_out
 
 ASKS = frozenset({"sparsity", "near", "training"})
@@ -113,7 +113,7 @@ def run_cells(
     A result depends on its cell alone, not on what it was trained with.
 
     :param cells: of one model and recipe.
-    :param together: how many to train together; None: what :func:`autosparse.training.company.company` says.
+    :param together: how many to train together; None: what :func:`autosparse.training.group_size.group_size` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
     :param share: of the device that this process is to use.
     :raises DeviceLost: where the error of a cell has broken this process: what is left is for another one.
@@ -121,7 +121,7 @@ def run_cells(
     last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
     execution = execution or Execution()
     if together is None:
-        together = _company(cells, dataset, device, execution, share)
+        together = _group_size(cells, dataset, device, execution, share)
     for start in range(0, len(cells), together):
         done: list[Done] = []
         pack: list[Pruned] = []
@@ -152,13 +152,13 @@ def _part(tell: Tell, before: float, size: float) -> Tell:
     return lambda share: tell(before + share * size)
 
 
-def _company(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution, share: float) -> int:
+def _group_size(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution, share: float) -> int:
     """How many to train together; 1 where that cannot be found out, which is told of."""
 
     def make(seed: int) -> nn.Module:
         return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
 
-    found = _attempt(company, make, dataset, cells[0].recipe, execution, share, len(cells))
+    found = _attempt(group_size, make, dataset, cells[0].recipe, execution, share, len(cells))
     if isinstance(found, int):
         return found
     if not isinstance(found, torch.OutOfMemoryError):  # one network does not fit: each cell fails, and says so

@@ -40,4 +40,4 @@ def require_device() -> None:
                 own.synchronize()
     except RuntimeError as error:
         reason, _, _ = str(error).partition("\n")
-        raise DeviceLost(f"{reason}, after which the GPU answers this process no more") from error
+        raise DeviceLost(f"{reason}, after which the GPU no longer responds to this process") from error

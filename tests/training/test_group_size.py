@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from autosparse.training import Execution, Recipe
-from autosparse.training import company as module
-from autosparse.training.company import ON_CPU, company
+from autosparse.training import group_size as module
+from autosparse.training.group_size import ON_CPU, group_size
 from autosparse.training.stack import Stack
 
 RECIPE = Recipe(epochs=1, batch_size=8)
@@ -37,7 +37,7 @@ def convolutional(seed):
     ids=["few", "many", "one", "large", "convolutional", "draws at random"],
 )
 def test_on_a_cpu_small_networks_of_linear_layers_go_together(tiny_digits, make, most, expected):
-    assert company(make, tiny_digits, RECIPE, Execution(), most=most) == expected
+    assert group_size(make, tiny_digits, RECIPE, Execution(), most=most) == expected
 
 
 class Device:

@@ -27,7 +27,7 @@ MEMORY = 0.5
 TRIAL_STEPS = 10
 
 
-def company(
+def group_size(
     make: Callable[[int], nn.Module],
     dataset: Dataset,
     recipe: Recipe,
