@@ -144,14 +144,15 @@ def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, floa
 
 def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | None = None, quiet: bool = False) -> int:
     """Run a plan and print what came of it (unless ``quiet``: only what is worth a warning); returns the exit code."""
+    from autosparse.experiment.stages import NAMED
     from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
-    from autosparse.runner.driver.run import STAGES, run_plan
+    from autosparse.runner.driver.run import run_plan
     from autosparse.runner.screen.console import Screen
     from autosparse.tracking.client import connect
 
     screen, store = Screen(), Store(settings.storage)
-    outcome = run_plan(plan, settings, screen, only or STAGES)
+    outcome = run_plan(plan, settings, screen, only or tuple(NAMED))
     counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
     counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
     screen.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
@@ -213,7 +214,7 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     from autosparse.runner.driver.changed import told
 
     store, code = Store(storage), withheld() or Withheld()
-    stages = {"irp": plan.irp, "sweeps": plan.sweeps, "scorers": plan.scorers, "cells": plan.cells}
+    stages = {stage.plural: planned for stage, planned in plan.stages.items()}
     finished = store.finished(p.task for p in plan)
     listed = {
         stage: [

@@ -19,8 +19,6 @@ PATIENCE = 600.0
 """Seconds without an answer after which the watching ends."""
 SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
 """Statuses that need more words than MLflow has for them."""
-SHOWN = {"cells": "grid"}
-"""Stages whose name in an experiment file is another than in its plan."""
 
 
 def register(app: typer.Typer) -> None:
@@ -69,11 +67,13 @@ def watch(
 
 def drawn(name: str, progress: "Progress") -> "Table":
     """The table that is shown."""
+    from autosparse.experiment.stages import STAGES
     from autosparse.runner.screen.stage_table import Line, stage_table
 
+    names = {own.plural: own.name for own in STAGES}
     lines = [
         Line(
-            SHOWN.get(stage.name, stage.name),
+            names[stage.name],
             stage.done,
             stage.failed,
             max(0, stage.total - stage.done - stage.failed),

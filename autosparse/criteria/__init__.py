@@ -32,6 +32,9 @@ from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from
 from autosparse.weights import left_out
 
+GIVEN = frozenset({"seed", "scorer", "sparsity", "near", "training"})
+"""Options that follow from the task: its seed, its scorer, the sparsity that it prunes to, and how it trains."""
+
 
 @dataclass(frozen=True)
 class Criterion:
@@ -72,6 +75,16 @@ class Criterion:
     def options(self) -> list[str]:
         """Names of the options that :func:`score` takes."""
         return list(self.parameters)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """Those of its options that follow from the task, so that no user sets them; see :data:`GIVEN`."""
+        return GIVEN.intersection(self.parameters)
+
+    @property
+    def scores_for_one_sparsity(self) -> bool:
+        """Whether its scores are of use at no other sparsity than the one that they were made for."""
+        return not {"sparsity", "near", "training"}.isdisjoint(self.parameters)
 
     @property
     def marks(self) -> tuple[float, ...]:

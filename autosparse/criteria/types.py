@@ -1,9 +1,11 @@
 """What every criterion takes."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from torch import Tensor
 
+from autosparse.loss import Loss
+
+__all__ = ["Batches", "Loss"]
+
 Batches = Iterable[tuple[Tensor, Tensor]]
-Loss = Callable[[Tensor, Tensor], Tensor]
-"""``(logits, labels) -> scalar``, the mean over the batch."""

@@ -95,15 +95,12 @@ def _no_doubles(values: tuple[Any, ...]) -> tuple[Any, ...]:
 
 DISTINCT = AfterValidator(_no_doubles)
 
-GIVEN = ("seed", "scorer", "sparsity", "near", "training")
-"""Options of a criterion that the task gives it."""
-
 
 def check_option_values(criterion: str, options: Options) -> None:
     """Raise where an option is not one that users set, or its value is not one that it may have."""
     if not CRITERIA[criterion].imported:
         return
-    known = [option for option in CRITERIA[criterion].options if option not in GIVEN]
+    known = [option for option in CRITERIA[criterion].options if option not in CRITERIA[criterion].given]
     for option in options:
         if option not in known:
             raise UnknownName(f"option of {criterion!r}:", option, known)

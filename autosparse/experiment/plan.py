@@ -1,7 +1,7 @@
 """From an experiment to its tasks: IRP runs, sweeps, scorers, cells, each with the label that reports show."""
 
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from autosparse.experiment.planned import Planned
 from autosparse.experiment.publication import Comparison, Concordance, compared
 from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSpec, data_of_fits
 from autosparse.experiment.space import Search, SweepTask
+from autosparse.experiment.stages import STAGES, Stage
 from autosparse.experiment.tasks import Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task
 
 T = TypeVar("T", bound=Task)
@@ -38,11 +39,13 @@ class Plan:
     whole: "Plan | None" = None
     """Of which this is a part."""
 
+    @property
+    def stages(self) -> dict[Stage, Sequence[Planned[Task]]]:
+        """The tasks of each stage, in the order of :data:`STAGES`."""
+        return {stage: getattr(self, stage.plural) for stage in STAGES}
+
     def __iter__(self) -> Iterator[Planned[Task]]:
-        yield from self.irp
-        yield from self.sweeps
-        yield from self.scorers
-        yield from self.cells
+        return itertools.chain.from_iterable(self.stages.values())
 
     def only_sweeps(self, labels: Collection[str]) -> "Plan":
         """These sweeps, and the IRP runs that they need."""

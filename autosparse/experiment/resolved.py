@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import UNPRUNED, filled, prunable_rule
-from autosparse.experiment.fields import GIVEN
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.weights import RULE
 
@@ -31,7 +30,7 @@ class Difference(NamedTuple):
 def resolve(task: Task) -> dict[str, Any]:
     """Every field of the task, and of each criterion in it every option and the revision, as JSON values.
 
-    What the runner gives a criterion (``GIVEN``) is not among its options: it follows from the task.
+    What the runner gives a criterion (:attr:`Criterion.given`) is not among its options: it follows from the task.
     """
     values = task.model_dump(mode="json")
     if isinstance(task, Cell | IrpTask):
@@ -50,7 +49,7 @@ def _criterion(name: str, options: dict[str, Any]) -> dict[str, Any]:
     chosen = CRITERIA[name]
     if not chosen.imported:  # one of a plugin's, in a dry run: a record counts for what it says
         return {}
-    defaults = {option: _plain(value) for option, value in chosen.defaults.items() if option not in GIVEN}
+    defaults = {option: _plain(value) for option, value in chosen.defaults.items() if option not in chosen.given}
     return {"options": {**defaults, **options}, "criterion_revision": chosen.revision}
 
 

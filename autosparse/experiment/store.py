@@ -23,13 +23,14 @@ from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreach
 from autosparse.experiment.lineage import Lineage, Made, made_by
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
+from autosparse.experiment.stages import OF_KIND
 from autosparse.experiment.tasks import Task
 from autosparse.files import content_id, pack_record, sha256_file, unpack_record
 from autosparse.storage import Folder, Place, place_at
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.storage.lock import one_driver
 
-FOLDERS = {"cell": "cells", "irp": "irp", "sweep": "sweeps", "scorer": "scorers"}
+FOLDERS = {kind: stage.plural for kind, stage in OF_KIND.items()}
 FAILED, SUPERSEDED = "failed", "superseded"
 IDENTITY = ".identity"
 WITH_FILES = ("irp", "scorer")

@@ -13,6 +13,7 @@ from mlflow import MlflowClient
 
 from autosparse.analysis.sketch import LARGEST_ERROR, SIZE
 from autosparse.errors import safe_uri
+from autosparse.experiment.stages import NAMED
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
 from autosparse.report.curves import has_curves
@@ -50,8 +51,6 @@ UNTOLD = {
     "layers": {},
 }
 """Of an experiment without a parent run: what an older version wrote."""
-STAGES = {"irp": "IRP runs", "sweeps": "sweeps", "scorers": "scorer fits", "grid": "cells of the grid"}
-"""As the table of costs calls them."""
 IRP_COMPARED = 12
 """IRP runs whose survival scores are compared: as many as fit on a page."""
 
@@ -155,7 +154,7 @@ def _environment() -> Environment:
 
 
 def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Costs | None:
-    stages = {name: (STAGES[name], own) for name, own in runs.items()}
+    stages = {name: (NAMED[name].costs, own) for name, own in runs.items()}
     return stage_costs(stages, wall_seconds(client, parent, stages))
 
 

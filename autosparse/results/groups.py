@@ -20,7 +20,6 @@ from dataclasses import dataclass, field
 
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
-from autosparse.experiment.fields import GIVEN
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
 from autosparse.weights import RULE
@@ -155,8 +154,9 @@ def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     criterion = params.get(f"{prefix}criterion", "")
     if criterion not in CRITERIA:  # dense, a branch, or one of a plugin
         return {}
-    options = {**CRITERIA[criterion].defaults, **OPTIONS.get(criterion, {})}
-    told = {name: str(value) for name, value in options.items() if name not in GIVEN and value is not None}
+    chosen = CRITERIA[criterion]
+    options = {**chosen.defaults, **OPTIONS.get(criterion, {})}
+    told = {name: str(value) for name, value in options.items() if name not in chosen.given and value is not None}
     fixed = {"criterion_revision": str(REVISION)} | ({"gradient_mode": str(IRP["gradient_mode"])} if prefix else {})
     return {
         **{f"{prefix}{name}": value for name, value in fixed.items()},

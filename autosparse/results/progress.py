@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.stages import STAGES
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
-STAGES = {"irp": "irp", "sweeps": "sweep", "scorers": "scorer", "cells": "cell"}
-"""Names of stages, and the kind that their runs have."""
 RECENT = 50
 """Finished runs from whose ends the rate is told."""
 
@@ -59,7 +58,8 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
     totals, others = told.get("tasks", {}), told.get("others", {})
     counts = Counter((run.data.tags.get("kind"), run.info.status) for run in runs)
     stages = []
-    for name, kind in STAGES.items():
+    for own in STAGES:
+        name, kind = own.plural, own.kind
         done, failed = (counts[kind, status] - others.get(kind, {}).get(status, 0) for status in (FINISHED, FAILED))
         ends = sorted(run.info.end_time for run in runs if run.data.tags.get("kind") == kind and run.info.end_time)
         ends = ends[-(done + failed) :] if done + failed > 0 else []

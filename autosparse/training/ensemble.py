@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autosparse.criteria import Loss
 from autosparse.data.split import Dataset, Split
 from autosparse.devices import backend, full_float32
 from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import generator, kept_generators
 from autosparse.training.execution import Execution, set_learning_rate

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from autosparse.criteria import Loss
 from autosparse.devices import backend
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.loss import Loss
 from autosparse.training.graphs import GraphedStep, Step
 
 PRECISIONS = ("auto", "float32", "bfloat16")

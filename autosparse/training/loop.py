@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autosparse.criteria import Loss
 from autosparse.data.split import Batch, Dataset, Examples, fitting_batch
 from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.execution import Execution, Step, set_learning_rate

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.criteria import Loss
 from autosparse.data.split import Dataset
+from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed
 from autosparse.training.execution import Execution

@@ -12,6 +12,7 @@ from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.space import SweepTask
+from autosparse.experiment.stages import NAMED
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Task
 from autosparse.results.cell_table import write_cell_table
@@ -28,19 +29,11 @@ from autosparse.tracking.client import connect
 from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish
 
-STAGES = {
-    "irp": "iterative rewind pruning",
-    "sweeps": "searching for the best fit",
-    "scorers": "fitting scorers",
-    "grid": "training the grid",
-}
-"""In the order in which they feed each other, and what is done in them."""
 
-
-def run_plan(plan: Plan, settings: Settings, screen: Screen, only: Collection[str] = STAGES) -> Outcome:
+def run_plan(plan: Plan, settings: Settings, screen: Screen, only: Collection[str] = tuple(NAMED)) -> Outcome:
     """Do what is missing of ``plan``; what is finished is skipped. MLflow then holds every finished task once.
 
-    :param only: some of STAGES; what they build on must be finished or among them.
+    :param only: names of stages; what they build on must be finished or among them.
 
     Bad settings (an unwritable folder, missing data, an absent server) are told of before anything starts.
     A task that fails is recorded and the rest goes on, but for what depends on it, which stays to do.
@@ -116,7 +109,7 @@ def _told(plan: Plan, store: Store, tracker: Tracker) -> Record:
 
 
 def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:
-    return dict(zip(STAGES, (plan.irp, plan.sweeps, plan.scorers, plan.cells), strict=True))
+    return {stage.name: planned for stage, planned in plan.stages.items()}
 
 
 def _do(
@@ -151,7 +144,7 @@ def _do(
             tasks = [p.task for p in missing.values()]
             with (
                 _timed(stage, tracker, screen),
-                screen.stage(STAGES[stage], tasks, costs) as tally,
+                screen.stage(NAMED[stage].title, tasks, costs) as tally,
                 Spool(tracker, screen.warn) as spool,
             ):
                 on_event = _listener(tally, missing, spool, screen.warn)

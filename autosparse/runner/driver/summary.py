@@ -23,12 +23,7 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     return {
         **plan.about,
         "layers": _layers(plan, store),
-        "tasks": {
-            "irp": len(plan.irp),
-            "sweeps": len(plan.sweeps),
-            "scorers": len(plan.scorers),
-            "cells": len(plan.cells),
-        },
+        "tasks": {stage.plural: len(planned) for stage, planned in plan.stages.items()},
         "comparisons": [asdict(comparison) for comparison in plan.comparisons],
         "concordances": [
             {**asdict(pair), "measured": _measured(pair, load) if set(pair.irp) <= finished else None}

@@ -11,13 +11,12 @@ from rich.live import Live
 from rich.markup import escape
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.stages import OF_KIND
 from autosparse.experiment.tasks import Task
 from autosparse.runner.jobs.cost import ALIKE, Weights
 from autosparse.runner.screen.stage_table import stage_table
 from autosparse.runner.screen.tally import Tally
 
-KINDS = {"irp": ("irp", "run"), "sweep": ("sweeps", "sweep"), "scorer": ("scorers", "fit"), "cell": ("grid", "cell")}
-"""For each kind of task, the stage that does them, and what one is called."""
 LOOK_EVERY = 1.0
 """Seconds between two looks at whether a line is due."""
 
@@ -60,9 +59,9 @@ class Screen:
 
         :param weights: what the tasks cost, in any unit, for the time left.
         """
-        name, noun = KINDS[tasks[0].kind]
-        tally = self._tallies.setdefault(name, Tally(name, len(tasks)))
-        self.say(f"{title}: {len(tasks)} {noun}{'' if len(tasks) == 1 else 's'}")
+        own = OF_KIND[tasks[0].kind]
+        tally = self._tallies.setdefault(own.name, Tally(own.name, len(tasks)))
+        self.say(f"{title}: {len(tasks)} {own.noun}{'' if len(tasks) == 1 else 's'}")
         tally.start(tasks, weights)
         started = time.monotonic()
         try:

@@ -31,9 +31,6 @@ from autosparse.training import Execution, History, Member, Recipe, Trainer, tra
 from autosparse.training.group_size import group_size
 from autosparse.weights import left_out
 
-ASKS = frozenset({"sparsity", "near", "training"})
-"""Options by which a criterion learns of the sparsity, so that its scores are for that alone, or changes training."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -193,14 +190,14 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: S
     criterion = CRITERIA[cell.criterion]
     options: dict[str, Any] = dict(cell.options)
     given = {"seed": cell.seed, "training": trainer}
-    options |= {name: value for name, value in given.items() if name in criterion.options}
+    options |= {name: given[name] for name in criterion.given & given.keys()}
     if cell.scorer:
         options["scorer"] = last.scorer_of(cell.scorer)
 
     def batches() -> list[Batch]:
         return list(trainer.dataset.scoring_batches(generator(cell.seed, "score"), limit=cell.score_examples))
 
-    if cell.ablation != "invert" and ASKS.intersection(criterion.options):
+    if cell.ablation != "invert" and criterion.scores_for_one_sparsity:
         masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
         return _shuffled(masks, cell), time.perf_counter() - started
     scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options), seen)
