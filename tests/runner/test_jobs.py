@@ -15,6 +15,8 @@ from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
 from autosparse.runner.driver.run import run_plan
+from autosparse.runner.jobs.arrays import from_arrays, to_arrays
+from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import cells
@@ -55,9 +57,9 @@ def leaves(value):
 @pytest.mark.parametrize("kind", ["in memory", "streamed"])
 def test_a_data_set_comes_back_as_it_was_and_travels_without_tensors(jobs, tiny_digits, streamed, kind):
     dataset = tiny_digits if kind == "in memory" else load_dataset(streamed)
-    arrays = jobs.to_arrays(dataset)
+    arrays = to_arrays(dataset)
     assert not any(isinstance(leaf, torch.Tensor) for leaf in leaves(arrays))
-    back = jobs.from_arrays(arrays)
+    back = from_arrays(arrays)
     assert (back.name, back.fingerprint, back.num_classes) == (dataset.name, dataset.fingerprint, dataset.num_classes)
     for split in ("train", "test"):
         ours, theirs = (list(getattr(d, split).batches(7, generator(0))) for d in (dataset, back))
@@ -65,12 +67,12 @@ def test_a_data_set_comes_back_as_it_was_and_travels_without_tensors(jobs, tiny_
 
 
 def test_arrays_share_the_memory_of_the_tensors(jobs, tiny_digits):
-    arrays = jobs.to_arrays(tiny_digits)
+    arrays = to_arrays(tiny_digits)
     assert arrays.fields["train"].fields["images"].ctypes.data == tiny_digits.train.images.data_ptr()
 
 
 def test_a_streamed_data_set_travels_as_its_paths_and_labels(jobs, streamed):
-    size = sum(leaf.nbytes for leaf in leaves(jobs.to_arrays(load_dataset(streamed))) if isinstance(leaf, np.ndarray))
+    size = sum(leaf.nbytes for leaf in leaves(to_arrays(load_dataset(streamed))) if isinstance(leaf, np.ndarray))
     assert size < 1000
 
 
@@ -171,8 +173,7 @@ def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(j
     monkeypatch.setattr(jobs.tune, "report", told.append)
     store = Store(tmp_path / "results")
     store.prepare()
-    shared = {"storage": store.place.address, "identity": "the driver's", "plugins": ()}
-    jobs.run_job({"job": 0}, shared)
+    jobs.run_job({"job": 0}, GivenJobs(storage=store.place.address, identity="the driver's"))
     assert "is not shared: this node cannot see the driver's files; put --storage on a folder" in told[0]["stop"]
     assert [path.name for path in store.root.iterdir()] == [".identity"]
 
@@ -191,18 +192,14 @@ def two(jobs, tiny_digits, tmp_path, monkeypatch):
         Cell(criterion="autos", scorer=scorer.id, sparsity=0.5, **some),
         Cell(criterion="dense", sparsity=0.0, **some),
     ]
-    shared = {
-        "jobs": [[(task.kind, task.spec) for task in both]],
-        "datasets": {"digits": jobs.to_arrays(tiny_digits)},
-        "storage": store.place.address,
-        "identity": store.identity,
-        "environment": {},
-        "execution": Execution(),
-        "plugins": (),
-        "retries": 1,
-        "failures": {},
-    }
-    return scorer, *both, store, lambda: jobs.run_job({"job": 0}, shared)
+    given = GivenJobs(
+        storage=store.place.address,
+        identity=store.identity,
+        retries=1,
+        jobs=[[(task.kind, task.spec) for task in both]],
+        datasets={"digits": to_arrays(tiny_digits)},
+    )
+    return scorer, *both, store, lambda: jobs.run_job({"job": 0}, given)
 
 
 @pytest.mark.parametrize("damaged", [True, False], ids=["damaged since", "as it was recorded"])

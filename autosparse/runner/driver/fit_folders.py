@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 from mlflow import MlflowClient
@@ -20,6 +21,7 @@ from autosparse.irp import Survival, load_survival
 from autosparse.runner.driver.changed import told
 from autosparse.runner.driver.stopping import interruptible
 from autosparse.runner.screen.console import Screen
+from autosparse.runner.screen.tally import Event
 from autosparse.runner.work.gpu_check import device_named
 from autosparse.runner.work.tasks import run_fit
 from autosparse.tracking.client import connect
@@ -110,7 +112,7 @@ def _fitted(
             set_aside(task, store)
         with screen.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
-            result = run_fit(task, survivals, store, device, tally.advance, dataset)
+            result = run_fit(task, survivals, store, device, lambda told: tally.advance(cast(Event, told)), dataset)
             tally.advance({"task_ids": [task.id]})
         kind = torch.device(device).type
         timing = {"seconds": time.perf_counter() - started, "device": kind}

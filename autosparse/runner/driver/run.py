@@ -126,7 +126,7 @@ def _do(
     screen.say("starting Ray")
     with ray_session(settings):
         from autosparse.runner.driver.shared import require_shared
-        from autosparse.runner.jobs.job import to_arrays  # here: Ray takes seconds to import
+        from autosparse.runner.jobs.arrays import to_arrays  # here: Ray takes seconds to import
         from autosparse.runner.jobs.stage import run_stage
         from autosparse.runner.jobs.sweep import run_sweep
 

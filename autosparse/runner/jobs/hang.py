@@ -11,6 +11,7 @@ from ray import tune
 from autosparse.runner.jobs import pulse
 from autosparse.runner.jobs.signs import VARIABLE, Signs
 from autosparse.runner.screen.stage_table import duration
+from autosparse.runner.screen.tally import Event
 
 LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 """Seconds between two looks at the time, and between two at the signs of life of who reports nothing."""
@@ -29,7 +30,7 @@ class Hangs(tune.Callback):
     it for dead at once.
     """
 
-    def __init__(self, signs: Signs, on_event: Callable[[dict[str, Any]], None]):
+    def __init__(self, signs: Signs, on_event: Callable[[Event], None]):
         self.signs, self.on_event = signs, on_event
         self.where: dict[str, str] = {}
         self.marks: dict[str, bytes | None] = {}

@@ -2,13 +2,10 @@
 
 import platform
 import traceback
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import is_dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from ray import get_gpu_ids, get_runtime_context, tune
 
@@ -20,8 +17,9 @@ from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
-from autosparse.plugins import load_plugins
+from autosparse.runner.jobs.arrays import from_arrays
 from autosparse.runner.jobs.events import Reports
+from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.gpu_check import require_device
@@ -31,92 +29,43 @@ from autosparse.training import Execution
 Outcome = tuple[Task, Record | Exception]
 
 
-class Arrays(NamedTuple):
-    """A data set, or a part of it, with NumPy arrays for its tensors: Ray's object store shares them without a copy.
-
-    Of a streamed data set they are its paths and labels: each worker opens the files itself.
-    """
-
-    kind: type
-    fields: dict[str, Any]
-
-
-def to_arrays(dataset: Dataset) -> Arrays:
-    """Take a data set apart for the object store."""
-    apart: Arrays = _apart(dataset)
-    return apart
-
-
-def from_arrays(arrays: Arrays) -> Dataset:
-    """Put it together again; the tensors share the object store's memory and are never written to."""
-    dataset: Dataset = _together(arrays)
-    return dataset
-
-
-def _apart(value: Any) -> Any:
-    if isinstance(value, torch.Tensor):
-        return value.numpy()
-    if is_dataclass(value):
-        return Arrays(type(value), {name: _apart(part) for name, part in vars(value).items()})
-    return value
-
-
-def _together(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return _shared(value)
-    if isinstance(value, Arrays):
-        return value.kind(**{name: _together(part) for name, part in value.fields.items()})
-    return value
-
-
-def _shared(array: np.ndarray) -> torch.Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)
-
-
-def run_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
+def run_job(config: dict[str, Any], given: GivenJobs) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
     A task that the storage has failed is not recorded: a damaged input, or an object store that was away, says nothing
     of the task, and another try does it.
 
     :param config: ``{"job": index}``.
-    :param shared: ``jobs`` (lists of (kind, spec)), ``datasets`` (name -> Arrays), ``storage`` and its ``identity``,
-        ``environment``, ``execution`` (an :class:`autosparse.training.Execution`), ``plugins`` (modules to import),
-        ``retries``, ``failures`` (those that are to be tried again).
 
-    Where the storage cannot be written, a last report says why under ``stop``.
+    If the storage cannot be written, a last report says why under ``stop``.
 
     :raises Exception: at the end, what the storage has failed some of the tasks with.
     :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
     """
     try:
         with pulse():
-            _do_job(config, shared)
+            _do_job(config["job"], given)
     except CannotWrite as error:
         tune.report({"stop": f"{error} (on {platform.node()})"})
 
 
-def _do_job(config: dict[str, Any], shared: dict[str, Any]) -> None:
+def _do_job(job: int, given: GivenJobs) -> None:
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
     device = "cuda" if get_gpu_ids() else "cpu"
-    load_plugins(shared["plugins"])
-    store = Store(shared["storage"])
-    store.require(shared["identity"])
-    environment = {**shared["environment"], **describe_device(device), **here()}
-    tasks = [task_from(kind, spec) for kind, spec in shared["jobs"][config["job"]]]
+    store = given.store()
+    environment = {**given.environment, **describe_device(device), **here()}
+    tasks = [task_from(kind, spec) for kind, spec in given.jobs[job]]
     for task in tasks:
         code_of(task)  # now, as it is imported: the user may edit it while the job runs
     finished, failures = store.finished(tasks), store.failures(tasks)
-    failed = {own for own, failure in failures.items() if failure != shared["failures"].get(own)} - finished
+    failed = {own for own, failure in failures.items() if failure != given.failures.get(own)} - finished
     todo = [task for task in tasks if task.id not in finished | failed]
     names = {name for task in todo if (name := dataset_of(task))}
-    datasets = {name: from_arrays(shared["datasets"][name]).to(device) for name in names}
+    datasets = {name: from_arrays(given.datasets[name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task not in todo], failed)
     away: Exception | None = None
     gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
-    for done in _outcomes(todo, store, datasets, device, shared["execution"], shared["retries"], reports, gpu_share):
+    for done in _outcomes(todo, store, datasets, device, given.execution, given.retries, reports, gpu_share):
         for task, outcome in done:
             if isinstance(outcome, CannotWrite):
                 raise outcome

@@ -3,7 +3,7 @@
 import functools
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ray import tune
 
@@ -12,9 +12,11 @@ from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.store import Record, Store
 from autosparse.experiment.tasks import IrpTask, Task
 from autosparse.runner.driver.session import job_count
+from autosparse.runner.jobs.arrays import Arrays
 from autosparse.runner.jobs.cost import Weights
+from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.jobs.hang import Hangs
-from autosparse.runner.jobs.job import Arrays, run_job
+from autosparse.runner.jobs.job import run_job
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
@@ -40,7 +42,7 @@ class _Events(tune.Callback):
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """Called by Tune for each report."""
-        self.handler(result)
+        self.handler(cast(Event, result))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune where a job's worker has died, and another will take it up."""
@@ -161,21 +163,21 @@ def _run_jobs(
     :param failures: those from before the stage, which are no reason to leave a task alone.
     """
     tasks = [task for job in jobs for task in job]
-    shared = {
-        "jobs": [[(task.kind, task.spec) for task in job] for job in jobs],
-        "datasets": {name: datasets[name] for task in tasks if (name := dataset_of(task))},
-        "storage": store.place.address,
-        "identity": store.identity,
-        "environment": environment,
-        "execution": settings.execution,
-        "plugins": plugins,
-        "retries": settings.retries,
-        "failures": {task.id: failures[task.id] for task in tasks if task.id in failures},
-    }
+    given = GivenJobs(
+        storage=store.place.address,
+        identity=store.identity,
+        environment=environment,
+        execution=settings.execution,
+        plugins=plugins,
+        retries=settings.retries,
+        jobs=[[(task.kind, task.spec) for task in job] for job in jobs],
+        datasets={name: datasets[name] for task in tasks if (name := dataset_of(task))},
+        failures={task.id: failures[task.id] for task in tasks if task.id in failures},
+    )
     stop = _Stop()
     scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(
-        tune.with_parameters(run_job, shared=shared), {"cpu": 1, "gpu": settings.gpus_per_job}
+        tune.with_parameters(run_job, given=given), {"cpu": 1, "gpu": settings.gpus_per_job}
     )
     tuner = functools.partial(
         tune.Tuner,

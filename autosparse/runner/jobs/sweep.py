@@ -18,14 +18,16 @@ from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Record, Store, plain
 from autosparse.irp import Survival
-from autosparse.plugins import load_plugins
 from autosparse.runner.driver.session import job_count
+from autosparse.runner.jobs.arrays import Arrays, from_arrays
 from autosparse.runner.jobs.cost import ALIKE
+from autosparse.runner.jobs.given import GivenSweep
 from autosparse.runner.jobs.hang import Hangs
-from autosparse.runner.jobs.job import Arrays, from_arrays, here
+from autosparse.runner.jobs.job import here
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
+from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import sweep_trial as one
 from autosparse.runner.work.sweep_trial import Trial, finish_sweep, tried
@@ -44,7 +46,7 @@ def run_sweep(
     datasets: dict[str, Arrays],
     environment: Record,
     settings: Settings,
-    on_event: Callable[[Record], None],
+    on_event: Callable[[Event], None],
     plugins: tuple[str, ...] = (),
 ) -> None:
     """Try all candidates and write the sweep's record; what an earlier process did of a trial is not done again.
@@ -59,22 +61,22 @@ def run_sweep(
     """
     started = time.perf_counter()
     name = dataset_of(sweep)
-    shared = {
-        "sweep": sweep.spec,
-        "dataset": datasets[name] if name else None,
-        "storage": store.place.address,
-        "identity": store.identity,
-        "environment": environment,
-        "plugins": plugins,
-        "retries": settings.retries,
-        "execution": settings.execution,
-    }
+    given = GivenSweep(
+        storage=store.place.address,
+        identity=store.identity,
+        environment=environment,
+        execution=settings.execution,
+        plugins=plugins,
+        retries=settings.retries,
+        sweep=sweep.spec,
+        dataset=datasets[name] if name else None,
+    )
     data = datasets[name].fields["fingerprint"] if name else None
     if data:
         keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
     resources = {"cpu": 1, "gpu": settings.gpus_per_job}
-    trainable = tune.with_resources(tune.with_parameters(_trainable, shared=shared), resources)
+    trainable = tune.with_resources(tune.with_parameters(_trainable, given=given), resources)
     hangs = Hangs(Signs((), ALIKE, settings.patience), on_event)
     search = functools.partial(_search, trainable, seen, hangs, max(DEATHS, settings.retries))
     grid = search(job_count(settings))
@@ -133,7 +135,7 @@ def _search(trainable: Any, seen: "_Seen", hangs: Hangs, failures: int, workers:
 class _Seen(tune.Callback):
     """Remembers the candidates that Tune tried, and writes down which of them it stopped."""
 
-    def __init__(self, sweep: SweepTask, store: Store, on_event: Callable[[Record], None]):
+    def __init__(self, sweep: SweepTask, store: Store, on_event: Callable[[Event], None]):
         self.sweep, self.store, self.on_event = sweep, store, on_event
         self.values: dict[str, dict[str, Any]] = {}
         self.task_ids: dict[str, str] = {}
@@ -183,9 +185,10 @@ class _Seen(tune.Callback):
             if not known.over:
                 known.write(one.STOPPED)
             self.over.add(known.task.id)
-            latest = {"accuracy": known.value} if self.sweep.downstream and known.value is not None else {}
-            share = min(1.0, len(self.over) / self.sweep.size)
-            self.on_event({"running": [self.sweep.id], "share": share, **latest})
+            event: Event = {"running": [self.sweep.id], "share": min(1.0, len(self.over) / self.sweep.size)}
+            if self.sweep.downstream and known.value is not None:
+                event["accuracy"] = known.value
+            self.on_event(event)
 
 
 class _Halt(tune.Stopper):
@@ -206,23 +209,21 @@ class _Halt(tune.Stopper):
         return self.seen.error is not None
 
 
-def _trainable(config: dict[str, Any], shared: dict[str, Any]) -> None:
+def _trainable(config: dict[str, Any], given: GivenSweep) -> None:
     """One trial, in its worker."""
     torch.set_num_threads(1)
     device = "cuda" if get_gpu_ids() else "cpu"
-    load_plugins(shared["plugins"])
-    sweep, store = SweepTask.model_validate(shared["sweep"], strict=False), Store(shared["storage"])
-    store.require(shared["identity"])
-    dataset = from_arrays(shared["dataset"]).to(device) if shared["dataset"] else None
+    store, sweep = given.store(), SweepTask.model_validate(given.sweep, strict=False)
+    dataset = from_arrays(given.dataset).to(device) if given.dataset else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
-    environment = {**shared["environment"], **describe_device(device), **here()}
+    environment = {**given.environment, **describe_device(device), **here()}
 
     def report(numbers: one.Numbers) -> None:
         tune.report(dict(numbers))
 
     with pulse():
-        one.run_trial(trial, load, dataset, device, environment, report, shared["retries"], shared["execution"])
+        one.run_trial(trial, load, dataset, device, environment, report, given.retries, given.execution)
 
 
 @functools.lru_cache(maxsize=1)

@@ -2,21 +2,41 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypedDict
 
 from autosparse.experiment.tasks import Task
 from autosparse.runner.jobs.cost import ALIKE, Weights
 from autosparse.runner.screen.stage_table import Line, duration
 
-Event = Mapping[str, Any]
-"""A report of a job. All of it may be absent: ``task_ids`` (finished or failed since the last report), ``failed``
-(those of them that failed), ``running`` (in the job's hands now), ``share`` (of their last training that is done, from
-0 to 1), a latest number (``accuracy`` in percent, or ``loss``), and Tune's ``trial_id``, which tells jobs apart.
 
-The driver's own events have ``silent``, the seconds for which a ``job`` of that name has given no sign of life, or a
-``warning`` that is not for the tally."""
+class Event(TypedDict, total=False):
+    """A report of a job, or an event of the driver's own; any part of it may be absent."""
+
+    task_ids: Sequence[str]
+    """Finished or failed since the last report."""
+    failed: Sequence[str]
+    """Those of them that failed."""
+    running: Sequence[str]
+    """In the job's hands now."""
+    share: float
+    """Of their last training that is done, from 0 to 1."""
+    accuracy: float
+    """The latest, in percent."""
+    loss: float
+    """The latest."""
+    trial_id: str
+    """Tune's, which tells jobs apart."""
+    job: str
+    """Of the driver's own: the name of a job that has given no sign of life."""
+    silent: float
+    """For so many seconds."""
+    warning: str
+    """Of the driver's own: a line that is not for the tally."""
+    stop: str
+    """Why the whole stage must end."""
+
 
 WAITED = 60.0
 """Seconds without any worker that are worth a word."""

@@ -1,0 +1,54 @@
+"""Data sets as NumPy arrays, which Ray's object store hands to all workers of a node without a copy."""
+
+import warnings
+from dataclasses import is_dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from autosparse.data.split import Dataset
+
+
+class Arrays(NamedTuple):
+    """A data set, or a part of it, with NumPy arrays for its tensors: Ray's object store shares them without a copy.
+
+    Of a streamed data set they are its paths and labels: each worker opens the files itself.
+    """
+
+    kind: type
+    fields: dict[str, Any]
+
+
+def to_arrays(dataset: Dataset) -> Arrays:
+    """Take a data set apart for the object store."""
+    apart: Arrays = _apart(dataset)
+    return apart
+
+
+def from_arrays(arrays: Arrays) -> Dataset:
+    """Put it together again; the tensors share the object store's memory and are never written to."""
+    dataset: Dataset = _together(arrays)
+    return dataset
+
+
+def _apart(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.numpy()
+    if is_dataclass(value):
+        return Arrays(type(value), {name: _apart(part) for name, part in vars(value).items()})
+    return value
+
+
+def _together(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return _shared(value)
+    if isinstance(value, Arrays):
+        return value.kind(**{name: _together(part) for name, part in value.fields.items()})
+    return value
+
+
+def _shared(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)

@@ -1,0 +1,57 @@
+"""What the driver gives to every worker of a stage; Ray's object store holds it once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from autosparse.experiment.store import Record, Store
+from autosparse.plugins import load_plugins
+from autosparse.runner.jobs.arrays import Arrays
+from autosparse.training import Execution
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What work of every kind needs."""
+
+    storage: str
+    """Its address."""
+    identity: str
+    """See :attr:`autosparse.experiment.store.Store.identity`."""
+    environment: Record = field(default_factory=dict)
+    """What is the same of the environment of all workers."""
+    execution: Execution = field(default_factory=Execution)
+    plugins: Sequence[str] = ()
+    """Modules to import first."""
+    retries: int = 0
+
+    def store(self) -> Store:
+        """Import the plugins and open the storage.
+
+        :raises CannotWrite: if this node has another storage at its address.
+        """
+        load_plugins(self.plugins)
+        store = Store(self.storage)
+        store.require(self.identity)
+        return store
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenJobs(Given):
+    """What jobs of tasks need."""
+
+    jobs: Sequence[Sequence[tuple[str, dict[str, Any]]]] = ()
+    """The kind and specification of each job's tasks."""
+    datasets: Mapping[str, Arrays] = field(default_factory=dict)
+    """By name."""
+    failures: Mapping[str, Record] = field(default_factory=dict)
+    """Failures from before the stage, by a task's id: they are no reason to leave the task alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenSweep(Given):
+    """What the trials of a sweep need."""
+
+    sweep: dict[str, Any]
+    """Its specification."""
+    dataset: Arrays | None = None
