@@ -24,7 +24,7 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.work.cells import run_cell
-from autosparse.runner.work.tasks import run_irp
+from autosparse.runner.work.irp import run_irp
 
 PLUGIN = '''
 """A small network, and random pruning that takes as long as the file AUTOSPARSE_CHAOS_PACE says."""

@@ -15,8 +15,9 @@ from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
 from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
-from autosparse.runner.work.tasks import run_fit, run_irp
+from autosparse.runner.work.irp import run_irp
 from autosparse.shards import open_features, read_rows, save_features
 from autosparse.training import Execution, Recipe
 

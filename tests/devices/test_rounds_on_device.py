@@ -11,7 +11,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, RefineSpec, ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
-from autosparse.runner.work.tasks import run_fit
+from autosparse.runner.work.fit import run_fit
 from autosparse.seeds import generator
 
 HERE = emulated.NAME

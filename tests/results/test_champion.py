@@ -19,8 +19,8 @@ from autosparse.experiment.tasks import Cell
 from autosparse.masks import Masks
 from autosparse.results.model_registry import load_registered, promote
 from autosparse.runner.work.cells import run_cell
+from autosparse.runner.work.do import do
 from autosparse.runner.work.prune import masks_of
-from autosparse.runner.work.tasks import do
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 

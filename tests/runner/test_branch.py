@@ -11,7 +11,7 @@ from autosparse.irp import load_survival
 from autosparse.masks import prunable
 from autosparse.models import build_model
 from autosparse.runner.work.cells import Scored, _pruned, run_cell
-from autosparse.runner.work.tasks import run_irp
+from autosparse.runner.work.irp import run_irp
 from autosparse.training import Execution, Recipe, train
 
 RUN = IrpFields(

@@ -156,7 +156,7 @@ def test_an_error_that_breaks_the_process_ends_it_and_is_no_failure_of_the_cells
     some = [cell("random", seed=seed) for seed in (0, 1)]
     assert [str(error)[:10] for error in results(some, tmp_path, together)] == ["CUDA error"] * 2, "it goes on"
     asserting.append(True)
-    with pytest.raises(DeviceLost, match=r"^CUDA error: device-side assert triggered, after which the GPU no longer responds"):
+    with pytest.raises(DeviceLost, match=r"^CUDA error: device-side assert triggered, after which"):
         results(some, tmp_path, together)
 
 

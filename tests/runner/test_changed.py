@@ -26,7 +26,7 @@ from autosparse.runner.driver.settle import superseded
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
-from autosparse.runner.work.tasks import do
+from autosparse.runner.work.do import do
 from autosparse.tracking.client import connect
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}

@@ -19,8 +19,8 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import load_survival, rewind
 from autosparse.models import build_model
-from autosparse.runner import work
-from autosparse.runner.work.tasks import run_irp
+from autosparse.runner.work import irp as work
+from autosparse.runner.work.irp import run_irp
 from autosparse.training import Recipe
 
 TASK = IrpTask(model="lenet-300-100", dataset="digits", iterations=6, recipe=Recipe(epochs=1))
@@ -32,7 +32,7 @@ from autosparse.storage.checkpoints import Checkpoints
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
-from autosparse.runner.work.tasks import run_irp
+from autosparse.runner.work.irp import run_irp
 
 save = Checkpoints.save
 def save_and_die(self, step, tensors, content):

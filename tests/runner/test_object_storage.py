@@ -15,7 +15,8 @@ from autosparse.runner.driver.run import run_plan, unfinished
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
-from autosparse.runner.work.tasks import do, survivals_of
+from autosparse.runner.work.do import do
+from autosparse.runner.work.fit import survivals_of
 from autosparse.storage import lock
 from autosparse.tracking.client import connect
 

@@ -11,7 +11,7 @@ from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, ScorerTask
 from autosparse.files import pack_record
-from autosparse.runner.work.tasks import take_winner
+from autosparse.runner.work.do import take_winner
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 

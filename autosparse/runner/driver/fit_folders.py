@@ -22,8 +22,8 @@ from autosparse.runner.driver.changed import told
 from autosparse.runner.driver.stopping import interruptible
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Event
+from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
-from autosparse.runner.work.tasks import run_fit
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 

@@ -22,8 +22,8 @@ from autosparse.runner.jobs.events import Reports
 from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work.do import do, inputs_whole
 from autosparse.runner.work.gpu_check import require_device
-from autosparse.runner.work.tasks import do, inputs_whole
 from autosparse.training import Execution
 
 Outcome = tuple[Task, Record | Exception]

@@ -30,8 +30,8 @@ from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import sweep_trial as one
+from autosparse.runner.work.fit import survivals_of
 from autosparse.runner.work.sweep_trial import Trial, finish_sweep, tried
-from autosparse.runner.work.tasks import survivals_of
 from autosparse.runner.work.trial_origin import keep_for
 
 POINT = "point"

@@ -19,7 +19,7 @@ from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
 from autosparse.runner.work.cells import run_cells
-from autosparse.runner.work.tasks import run_fit
+from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.trial_origin import origin_of
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution

@@ -1,0 +1,76 @@
+"""One task, an IRP run or a scorer, from its inputs to its result."""
+
+import shutil
+import time
+from collections.abc import Iterator
+
+from autosparse.data.split import Dataset
+from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
+from autosparse.files import atomic_folder
+from autosparse.runner.work.fit import run_fit, survivals_of
+from autosparse.runner.work.irp import run_irp
+from autosparse.runner.work.progress import ANYTHING, Progress
+from autosparse.training import Execution
+
+
+def do(
+    task: IrpTask | ScorerTask,
+    store: Store,
+    dataset: Dataset | None,
+    device: str,
+    progress: Progress,
+    execution: Execution | None = None,
+    share: float = 1.0,
+) -> Record:
+    """Do one task, write its files, and return the result that goes into its record."""
+    started = time.perf_counter()
+    if isinstance(task, IrpTask):
+        assert dataset is not None
+        result = run_irp(task, store, dataset, device, progress, execution)
+    elif task.sweep:
+        result = take_winner(task, store, dataset, device, progress)
+    else:
+        result = run_fit(
+            task, survivals_of(task.irp, store), store, device, progress, dataset, execution=execution, share=share
+        )
+    return {**result, "seconds": time.perf_counter() - started, "device": device}
+
+
+def inputs_whole(task: Task, store: Store) -> bool:
+    """Whether what ``task`` builds on can be read and is whole; what is not is made again by the next run."""
+    try:
+        for kind, own in _built_on(task, store):
+            store.record_of(kind, own)
+    except AutosparseError:
+        return False
+    return True
+
+
+def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
+    if isinstance(task, ScorerTask):  # the winner of a sweep may have to be fitted again, on what the sweep has
+        irp = store.record_of("sweep", task.sweep)["spec"]["irp"] if task.sweep else task.irp
+        yield from (("irp", own) for own in irp)
+    if isinstance(task, Cell):
+        if task.scorer:
+            yield "scorer", task.scorer
+        if task.trunk:
+            yield "irp", task.trunk.id
+
+
+def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
+    """Make the scorer that won a sweep the scorer of ``task``; one that has been damaged since is fitted again."""
+    assert task.sweep
+    sweep = store.record_of("sweep", task.sweep)
+    best = sweep["result"]["best"]
+    try:
+        winner = store.record_of("scorer", best["id"])
+    except CorruptFile:
+        fit = FitSpec.model_validate(best["fit"], strict=False)
+        again = ScorerTask.on(tuple(sweep["spec"]["irp"]), fit, task.dataset)
+        store.finish(again, do(again, store, dataset, device, progress), sweep["environment"])
+        winner = store.record_of("scorer", best["id"])
+    with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
+        shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)
+    return {**winner["result"], "winner": best}

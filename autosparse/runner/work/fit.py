@@ -1,0 +1,76 @@
+"""Fitting a scorer, refining it, and taking the winner of a sweep."""
+
+from collections.abc import Callable, Sequence
+
+import pyarrow.parquet as pq
+
+from autosparse.autos import fit_scorer
+from autosparse.autos.fit import Epoch
+from autosparse.autos.regression import State
+from autosparse.data.split import Dataset
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import ScorerTask
+from autosparse.files import atomic_folder
+from autosparse.irp import Survival, load_survival
+from autosparse.runner.work.progress import ANYTHING, Progress
+from autosparse.runner.work.refinement import run_refinement, start_of
+from autosparse.runner.work.samples import prediction_sample, states_sample
+from autosparse.training import Execution
+
+
+def survivals_of(irp: Sequence[str], store: Store) -> list[Survival]:
+    """The survival datasets of IRP runs."""
+    return [load_survival(store.fetched("irp", own) / "survival") for own in irp]
+
+
+def run_fit(
+    task: ScorerTask,
+    survivals: list[Survival],
+    store: Store,
+    device: str,
+    progress: Progress,
+    dataset: Dataset | None = None,
+    on_epoch: Callable[[Epoch], None] | None = None,
+    resume: State | None = None,
+    execution: Execution | None = None,
+    share: float = 1.0,
+) -> Record:
+    """Fit a scorer, and refine it if the task says so; leaves its folder, with a sample of its predictions for reports.
+
+    Each generation of a refinement is kept: one that was broken off goes on after the last that was done.
+
+    :param dataset: of the IRP runs, for a scorer that prunes in rounds.
+    :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
+    :param share: of the device that this process is to use.
+    """
+
+    def told(epoch: Epoch) -> None:
+        if on_epoch:
+            on_epoch(epoch)
+        progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
+
+    datasets = {dataset.name: dataset} if dataset else {}
+    scorer = fit_scorer(
+        survivals,
+        **task.fit.arguments,
+        device=device,
+        on_epoch=told,
+        resume=resume,
+        datasets=datasets,
+        execution=execution,
+    )
+    if task.fit.refine is not None:
+        assert dataset is not None
+        scorer = start_of(task, scorer, survivals, datasets, device)
+        scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution, share)
+    with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
+        scorer.save(temporary / "scorer")
+        if scorer.in_rounds is None:
+            sample = prediction_sample(scorer, survivals[0], task.fit.seed, device)
+        else:
+            sample = states_sample(scorer, survivals[0], datasets, device)
+        pq.write_table(sample, temporary / "sample.parquet")
+    seen = [scorer.report[name]["images"] for name in ("dagger", "refined") if name in scorer.report]
+    images = {"images": sum(seen)} if seen else {}
+    data = {"dataset_fingerprint": dataset.fingerprint} if dataset and task.fit.in_rounds else {}
+    return {"report": scorer.report, "rows": scorer.provenance["rows"], **images, **data}

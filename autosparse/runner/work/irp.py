@@ -1,0 +1,119 @@
+"""Doing an IRP run; each iteration is kept, so that one that was broken off goes on."""
+
+from collections.abc import Collection
+from typing import Any, cast
+
+import pyarrow.parquet as pq
+from torch import nn
+
+from autosparse.criteria import score
+from autosparse.data.split import Dataset
+from autosparse.experiment.resolved import differences, resolve, resolved_of
+from autosparse.experiment.sources import code_of
+from autosparse.experiment.store import Record, Store
+from autosparse.experiment.tasks import IrpTask
+from autosparse.files import atomic_folder
+from autosparse.irp import Reached, rewind_prune, save_survival
+from autosparse.models import build_model
+from autosparse.runner.work.progress import ANYTHING, Progress
+from autosparse.runner.work.samples import survival_sample
+from autosparse.seeds import generator
+from autosparse.storage.checkpoints import Checkpoints
+from autosparse.training import Execution
+from autosparse.weights import left_out, prunable
+
+
+def run_irp(
+    task: IrpTask,
+    store: Store,
+    dataset: Dataset,
+    device: str,
+    progress: Progress,
+    execution: Execution | None = None,
+) -> Record:
+    """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports.
+
+    Each iteration is kept: a run that was broken off goes on after the last that was done.
+    """
+    model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
+    states = store.states(task)
+    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model)}
+    origin |= {"kind": task.kind, "spec": task.spec, "resolved": resolve(task), "code": code_of(task)}
+    before = _reached(states, origin, prunable(model))
+    if before:
+        progress({"share": before.iteration / task.iterations, "accuracy": before.accuracy[-1]})
+
+    def keep(reached: Reached) -> None:
+        states.save(reached.iteration, reached.survived, {"accuracy": reached.accuracy, **origin})
+
+    survival = rewind_prune(
+        model,
+        dataset,
+        criterion=task.criterion,
+        iterations=task.iterations,
+        final_density=task.final_density,
+        schedule=task.schedule,
+        recipe=task.recipe,
+        seed=task.seed,
+        score_examples=task.score_examples,
+        gradient_mode=task.gradient_mode,
+        on_iteration=lambda i, masks, accuracy: progress({"share": i / task.iterations, "accuracy": accuracy}),
+        on_reached=keep,
+        resume=before,
+        execution=execution,
+        **cast(dict[str, Any], task.options),
+    )
+    survival.provenance["model"] = task.model
+    batches = list(dataset.scoring_batches(generator(task.seed, "score", 0), limit=task.score_examples))
+    saliency = {name: score(model, name, batches) for name in ("snip", "grasp")}
+    folder = store.files_path("irp", task.id)
+    with atomic_folder(folder, ours=ANYTHING) as temporary:
+        save_survival(survival, temporary / "survival")
+        pq.write_table(survival_sample(survival, saliency), temporary / "sample.parquet")
+    final = survival.masks(task.iterations)
+    return {
+        "accuracy": survival.provenance["accuracy"],
+        "kept": final.kept,
+        "total": final.total,
+        "left_out": left_out(model).record(),
+        "density_by_layer": final.density_by_layer(),
+        "collapsed_layers": final.collapsed_layers(),
+        "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
+        "images": task.iterations * task.recipe.epochs * len(dataset.train),
+        "precision": (execution or Execution()).precision_on(device),
+    }
+
+
+def _reached(states: Checkpoints, origin: Record, weights: Collection[str]) -> Reached | None:
+    """Where an earlier process had come to: same data, initial network and weights, by the same values and code."""
+    found = states.newest()
+    if found is None or found.tensors.keys() != set(weights):
+        return None
+    if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
+        return None
+    if not _alike(found.content.get("initial_network", {}), origin["initial_network"]):
+        return None
+    then = {"kind": origin["kind"], "spec": origin["spec"], **found.content}  # version 0.1.0 kept neither
+    if any(differences(resolved_of(then), origin["resolved"])) or found.content.get("code", {}) != origin["code"]:
+        return None
+    return Reached(found.tensors, found.content["accuracy"])
+
+
+def _sketch(model: nn.Module) -> dict[str, list[float]]:
+    """Shape, sum and norm of every parameter: its name does not say how the user's own network begins.
+
+    No checksum: nodes with other processors draw values that differ in their last bits.
+    """
+    values = {name: value.detach().cpu().double() for name, value in model.named_parameters()}
+    return {name: [*value.shape, float(value.sum()), float(value.norm())] for name, value in values.items()}
+
+
+def _alike(some: dict[str, list[float]], other: dict[str, list[float]]) -> bool:
+    """Whether two sketches are of one network, but for rounding."""
+    if some.keys() != other.keys():
+        return False
+    for name in some:
+        (*shape, total, norm), (*other_shape, other_total, other_norm) = some[name], other[name]
+        if shape != other_shape or max(abs(total - other_total), abs(norm - other_norm)) > 1e-5 * norm:
+            return False
+    return True
