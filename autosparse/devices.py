@@ -54,7 +54,7 @@ Setting = tuple[Callable[[], Any], Callable[[Any], None], Any]
 
 
 def _settings() -> Iterator[Setting]:
-    """The old names first, which the new ones refine: both, because PyTorch raises where they contradict each other."""
+    """The old names first, which the new ones refine: both, because PyTorch raises if they contradict each other."""
     yield torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
     yield _attribute(torch.backends.cudnn, "allow_tf32", False)
     for library in (torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn):
@@ -69,7 +69,7 @@ def _attribute(owner: Any, name: str, full: Any) -> Setting:
 
 
 def _unless_mixed(read: Callable[[], Any]) -> Any:
-    """What ``read`` gives; None where the user has set old and new names to what no old name can say."""
+    """What ``read`` gives; None if the user has set old and new names to what no old name can say."""
     try:
         return read()
     except RuntimeError:

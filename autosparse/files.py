@@ -44,7 +44,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those that it lies in, so that they outlive a crash; nothing where it is there."""
+    """Make ``folder`` and those that it lies in, so that they outlive a crash; nothing if it is there."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -102,7 +102,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def require_replaceable(path: Path, ours: Collection[str]) -> None:
-    """Raise where ``path`` holds anything but files named by the patterns ``ours``: it is somebody else's."""
+    """Raise if ``path`` holds anything but files named by the patterns ``ours``: it is somebody else's."""
     if path.resolve() == Path.cwd():
         raise AutosparseError(f"{path} is the folder in which this runs, and cannot be replaced: name one in it")
     if path.exists() and not path.is_dir():

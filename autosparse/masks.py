@@ -56,7 +56,7 @@ class Masks(Mapping[str, Tensor]):
     def __init__(self, tensors: Mapping[str, Tensor], left_out: LeftOut | None = None):
         self._tensors = {name: mask.to(torch.bool) for name, mask in tensors.items()}
         self.left_out = left_out
-        """What of the network the masks cannot cover; None where it is not known."""
+        """What of the network the masks cannot cover; None if it is not known."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]

@@ -15,7 +15,7 @@ def refuse_zeros(scores: Iterable[Tensor], whose: str) -> None:
 
     :param scores: of any shapes; none at all are fine.
     :param whose: completes "every score of ...".
-    :raises AutosparseError: where all of them are 0.
+    :raises AutosparseError: if all of them are 0.
     """
     some = False
     for score in scores:
@@ -31,7 +31,7 @@ def refuse_zeros(scores: Iterable[Tensor], whose: str) -> None:
 
 
 def require_finite(scores: Mapping[str, Tensor], whose: str, marks: Collection[float] = ()) -> None:
-    """Raise where a score is NaN, or infinite and no mark.
+    """Raise if a score is NaN, or infinite and no mark.
 
     :param whose: what they are, for the message, such as ``scores of round 1``.
     :param marks: infinities that are no scores: ``-inf`` of what a criterion has pruned, ``inf`` of what it must keep.

@@ -15,7 +15,7 @@ def concordance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> float:
 
     :param x: any shape, as ``y``.
     :param weight: how much each pair counts, of the same shape; e.g. in samples that are denser in places.
-    :raises AutosparseError: where the shapes differ or there are no values.
+    :raises AutosparseError: if the shapes differ or there are no values.
     """
     if x.shape != y.shape or x.numel() == 0:
         raise AutosparseError(f"concordance needs values in pairs; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
@@ -31,7 +31,7 @@ def concordance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> float:
 def survival_concordance(a: Survival, b: Survival) -> float:
     """:func:`concordance` of the survival scores of two IRP runs on the same network (AutoSparse Table 9).
 
-    :raises AutosparseError: where they are not of the same layers.
+    :raises AutosparseError: if they are not of the same layers.
     """
     if _shapes(a) != _shapes(b):
         raise AutosparseError(

@@ -41,7 +41,7 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
     activation that is positive at 0 (a sigmoid, as in gates) passes signal on even where none reaches it.
 
     :param input_shape: shape of one example.
-    :raises AutosparseError: where the masks do not fit the model. The model is left as it was.
+    :raises AutosparseError: if the masks do not fit the model. The model is left as it was.
     """
     ones = copy.deepcopy(model).double().eval()
     with torch.no_grad():

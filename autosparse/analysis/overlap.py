@@ -11,7 +11,7 @@ def iou(a: Masks, b: Masks) -> float:
 
     Two masks that keep nothing agree: 1. By chance, two masks of density d that are independent have ``d / (2 - d)``.
 
-    :raises AutosparseError: where the masks are not of one network.
+    :raises AutosparseError: if the masks are not of one network.
     """
     counts = _counts(a, b).values()
     return _ratio(sum(both for both, _ in counts), sum(either for _, either in counts))

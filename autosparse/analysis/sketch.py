@@ -41,7 +41,7 @@ def estimated_iou(a: str, b: str) -> float:
     Exact where both keep at most ``SIZE`` weights, else an estimate with standard error
     ``sqrt(IoU (1 - IoU) / SIZE)``, at any sparsity: the first ``SIZE`` weights of the union are a random sample of it.
 
-    :raises AutosparseError: where the sketches are of different networks.
+    :raises AutosparseError: if the sketches are of different networks.
     """
     (network, first), (other, second) = _read(a), _read(b)
     if network != other:

@@ -99,7 +99,7 @@ def densities_in_rounds(
 
 
 def warnings_of(report: Mapping[str, Any]) -> list[str]:
-    """Reasons why a fit must not be trusted, one line each; empty where there are none."""
+    """Reasons why a fit must not be trusted, one line each; empty if there are none."""
     found = []
     if not report["held_out_r2"] >= 0.5 * report.get("binned_mean_r2", 0.0):  # so written, NaN warns too
         found.append(

@@ -101,9 +101,9 @@ def fit_scorer(
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
     :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
     :param execution: of the trainings that ``dagger`` needs.
-    :raises AutosparseError: where datasets whose gradients are of two modes would be merged, or a network of an IRP run
+    :raises AutosparseError: if datasets whose gradients are of two modes would be merged, or a network of an IRP run
         cannot be made again.
-    :raises NonFiniteLoss: where the fit diverges.
+    :raises NonFiniteLoss: if the fit diverges.
     """
     survivals = [survivals] if isinstance(survivals, Survival) else list(survivals)
     if not survivals:

@@ -61,7 +61,7 @@ def train_regression(
 
     :param features: (rows, inputs) float32, standardised; ``target`` (rows,) float32.
     :param resume: a state of this very training, to go on from.
-    :raises NonFiniteLoss: where the training diverges.
+    :raises NonFiniteLoss: if the training diverges.
     """
     batch_size = min(training.batch_size, len(target))
     steps = len(target) // batch_size

@@ -30,7 +30,7 @@ def stratified_sample(stratum: Tensor, rows: int | None, draws: torch.Generator)
     all rows without weights; and of a stratum of m rows, ``m * rows / n`` are taken, rounded up or down. More of rare
     strata than that would shift E[survival | features].
 
-    :raises AutosparseError: where fewer than 1000 rows are asked for.
+    :raises AutosparseError: if fewer than 1000 rows are asked for.
     """
     if rows is not None and rows < FEWEST:
         raise AutosparseError(f"a scorer is fitted on at least {FEWEST} rows, not {rows}; leave rows out for all")

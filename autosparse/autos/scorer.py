@@ -93,7 +93,7 @@ class Scorer:
 
     @property
     def warnings(self) -> list[str]:
-        """Reasons not to trust this scorer, found by the fit; empty where it learned."""
+        """Reasons not to trust this scorer, found by the fit; empty if it learned."""
         return list(self.report.get("warnings", []))
 
     def save(self, folder: str | Path) -> Path:

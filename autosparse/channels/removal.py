@@ -24,7 +24,7 @@ def physically_prune(model: nn.Module, masks: Masks) -> nn.Module:
         smaller = physically_prune(model, masks)
 
     :return: a new module of the same classes; ``model`` is left as it was.
-    :raises AutosparseError: where channels of the model cannot be followed, see :func:`channel_groups`.
+    :raises AutosparseError: if channels of the model cannot be followed, see :func:`channel_groups`.
     """
     smaller = masks.apply_(copy.deepcopy(model))
     groups = channel_groups(smaller)

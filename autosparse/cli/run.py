@@ -122,7 +122,7 @@ def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
 
 
 def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
-    """GPU-hours of each stage at a sustained rate, from FLOPs; None where a data set's size or code is not known."""
+    """GPU-hours of each stage at a sustained rate, from FLOPs; None if a data set's size or code is not known."""
     from autosparse.data import load_dataset, unpinned
     from autosparse.errors import DataError
     from autosparse.plugins import withheld
@@ -200,7 +200,7 @@ def _left_out(plan: Any, store: Any) -> dict[str, Any]:
 
 
 def _warnings(record: Any) -> list[str]:
-    """What a scorer's fit warned of; nothing where it has not finished."""
+    """What a scorer's fit warned of; nothing if it has not finished."""
     return list(record["result"]["report"]["warnings"]) if record else []
 
 

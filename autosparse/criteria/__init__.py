@@ -150,7 +150,7 @@ def criterion(
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> Criterion:
-    """The criterion ``name``; raises where it does not know an option, or one that it needs is not given."""
+    """The criterion ``name``; raises if it does not know an option, or one that it needs is not given."""
     chosen = CRITERIA[name]
     for option in options:
         if option not in chosen.options:
@@ -171,13 +171,13 @@ def score(
     On the CPU it runs on one thread, so that scores and masks do not depend on the number of cores; on a GPU float32 is
     float32, not TF32. Layers that draw at random (dropout) do so from the option ``seed``.
 
-    :param batches: iterable of (x, y) on the model's device; may be None where the criterion needs no data.
+    :param batches: iterable of (x, y) on the model's device; may be None if the criterion needs no data.
     :param loss: mean loss over a batch.
     :param options: of the criterion, e.g. ``seed`` for ``random``, ``scorer`` for ``autos``, ``training`` for ``lth``;
         ``mode``, ``train`` or ``eval``, for each that reads gradients. Every submodule gets its own mode back.
     :return: weight name -> tensor of the weight's shape.
     :raises UnknownName: with the nearest known name.
-    :raises AutosparseError: where data or a required option is missing, an option has a value that it cannot have, the
+    :raises AutosparseError: if data or a required option is missing, an option has a value that it cannot have, the
         model does not take the batches, there is nothing to prune, every score is 0, or one is not finite.
     """
     chosen = check_options(name, options)

@@ -128,7 +128,7 @@ def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mo
     """The mode of the gradients that ``scorer`` reads.
 
     :param mode: that of the gradients at hand; None: they are still to be taken.
-    :raises AutosparseError: where it is another: gradients of the two modes are different features.
+    :raises AutosparseError: if it is another: gradients of the two modes are different features.
     """
     if mode not in (None, scorer.gradient_mode) and set(scorer.inputs) != {"param"}:
         raise AutosparseError(

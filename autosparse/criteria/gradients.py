@@ -32,7 +32,7 @@ def twice_differentiable() -> Iterator[None]:
 
 
 def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The prunable weights; raises where there are none or one is frozen."""
+    """The prunable weights; raises if there are none or one is frozen."""
     weights = prunable(model)
     if not weights:
         raise AutosparseError(

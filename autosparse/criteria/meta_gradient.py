@@ -57,7 +57,7 @@ def meta_gradient(
     :param mask: leaves that require a gradient.
     :param masked: weights computed from ``mask``, by name; the other parameters are taken from the model.
     :return: a tensor per entry of ``mask``, of its shape.
-    :raises AutosparseError: where the training diverges.
+    :raises AutosparseError: if the training diverges.
     """
     data = inner.batches(batches)
     now: dict[str, Tensor] = {
@@ -90,7 +90,7 @@ def meta_gradient(
 
 
 def require_converging(loss: Tensor, step: int, inner: Inner) -> None:
-    """Raise where the loss after ``step`` steps is no number: nothing can be told from such a training."""
+    """Raise if the loss after ``step`` steps is no number: nothing can be told from such a training."""
     if not loss.isfinite():
         after = f"after {step} of its {inner.steps} training steps" if step else "of the untrained network"
         raise AutosparseError(

@@ -55,7 +55,7 @@ KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true 
 
 
 def check_values(criterion: str, options: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:
-    """Raise where the value of an option is not of the type, or not in the range, that the signature gives."""
+    """Raise if the value of an option is not of the type, or not in the range, that the signature gives."""
     for option, value in options.items():
         annotation = parameters[option].annotation
         if not _fits(value, annotation):

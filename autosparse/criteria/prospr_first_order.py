@@ -39,7 +39,7 @@ def prospr_first_order(
 
     :param steps: M, the number of updates; 0 is SNIP on the first batch.
     :param new_data: as in ``prospr``.
-    :raises AutosparseError: where the steps diverge.
+    :raises AutosparseError: if the steps diverge.
     """
     inner = Inner(steps, lr, momentum, new_data=new_data)
     data, weights = inner.batches(batches), prunable_or_fail(model)

@@ -40,7 +40,7 @@ def prospr_structured(
     as for weights, but gates the weights that compute a channel.
 
     :param steps, lr, momentum, optimizer, first_buffer, new_data: as in ``prospr``.
-    :raises AutosparseError: where the steps diverge.
+    :raises AutosparseError: if the steps diverge.
     """
     groups, weights = channel_groups(model), prunable_or_fail(model)
     like = next(iter(weights.values()))

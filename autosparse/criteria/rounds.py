@@ -48,7 +48,7 @@ def rounds_of(
     :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
-    :raises AutosparseError: where all scores that a round ranks are 0, or one is NaN.
+    :raises AutosparseError: if all scores that a round ranks are 0, or one is NaN.
     """
     masks = masks or Masks.dense(model)
     for i, sparsity in enumerate(sparsities):

@@ -38,7 +38,7 @@ class Training(Protocol):
 
 
 def checked(training: Training) -> Training:
-    """``training``, from its first step on; raises where it is something else."""
+    """``training``, from its first step on; raises if it is something else."""
     if not hasattr(training, "go_on"):
         raise AutosparseError(
             f"this criterion trains networks: pass training=autosparse.Trainer(dataset, recipe, seed), not {training!r}"

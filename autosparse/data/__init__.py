@@ -74,7 +74,7 @@ PINNED = re.compile(r"(?P<name>.+)@(?P<version>[0-9a-f]{8,16})", re.DOTALL)
 
 
 def unpinned(name: str) -> tuple[str, str]:
-    """The name of a data set without its version, and the version: ``NAME@FINGERPRINT``; empty where none is given."""
+    """The name of a data set without its version, and the version: ``NAME@FINGERPRINT``; empty if none is given."""
     found = PINNED.fullmatch(name)
     return (found["name"], found["version"]) if found else (name, "")
 

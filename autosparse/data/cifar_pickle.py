@@ -41,7 +41,7 @@ def read_pickled(path: Path, label_key: bytes) -> tuple[np.ndarray, np.ndarray]:
     """Images uint8 (n, 3072) and labels int64 (n,) of one file, e.g. ``data_batch_1``.
 
     :param label_key: ``b"labels"``, or ``b"fine_labels"`` of CIFAR-100.
-    :raises DataError: where the file is truncated, or names anything but the parts of a NumPy array.
+    :raises DataError: if the file is truncated, or names anything but the parts of a NumPy array.
     """
     try:
         with path.open("rb") as file:

@@ -16,7 +16,7 @@ def decode(source: Path | IO[bytes], name: object, at_least: int | None = None) 
     :param name: what errors call the image.
     :param at_least: let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size where both sides stay at least this long,
         in pixels; much faster for large photographs.
-    :raises DataError: where it cannot be decoded, or has more than 8 bits per channel.
+    :raises DataError: if it cannot be decoded, or has more than 8 bits per channel.
     """
     try:
         with Image.open(source) as image:

@@ -97,7 +97,7 @@ class StreamedSplit:
 
 
 def workers_from_environment() -> int | None:
-    """The number of worker processes in AUTOSPARSE_LOADER_WORKERS; None where it is not set."""
+    """The number of worker processes in AUTOSPARSE_LOADER_WORKERS; None if it is not set."""
     value = os.environ.get(WORKERS_VARIABLE, "")
     if value and not value.isdecimal():
         raise AutosparseError(f"{WORKERS_VARIABLE} must be a whole number of processes, 0 or more, got {value!r}")

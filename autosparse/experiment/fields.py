@@ -97,7 +97,7 @@ DISTINCT = AfterValidator(_no_doubles)
 
 
 def check_option_values(criterion: str, options: Options) -> None:
-    """Raise where an option is not one that users set, or its value is not one that it may have."""
+    """Raise if an option is not one that users set, or its value is not one that it may have."""
     if not CRITERIA[criterion].imported:
         return
     known = [option for option in CRITERIA[criterion].options if option not in CRITERIA[criterion].given]

@@ -47,7 +47,7 @@ class Made(NamedTuple):
     fingerprint: str
     """The fingerprint of all that did; see :func:`fingerprint`."""
     data: str
-    """The data set's fingerprint; empty where there was none, or the record does not say."""
+    """The data set's fingerprint; empty if there was none, or the record does not say."""
     code: dict[str, str]
     """Fingerprints of the user's own code, by its key."""
 

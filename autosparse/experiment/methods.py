@@ -62,7 +62,7 @@ class MethodSpec(Strict):
 
 
 def _check_branch_keys(method: MethodSpec) -> None:
-    """Raise where the keys of a branch are missing, or stand where they mean nothing."""
+    """Raise if the keys of a branch are missing, or stand where they mean nothing."""
     if method.criterion != BRANCH:
         for key in ("irp", "levels", "irp_seed"):
             if getattr(method, key) is not None:
@@ -78,7 +78,7 @@ def _check_branch_keys(method: MethodSpec) -> None:
 
 
 def check_ablation(method: str, ablation: Ablation) -> None:
-    """Raise where ``ablation`` means nothing for the method."""
+    """Raise if ``ablation`` means nothing for the method."""
     if ablation is None:
         return
     if method == DENSE:

@@ -21,7 +21,7 @@ def choose(content: Content, preset: str | None) -> tuple[Content, str | None]:
     A preset is ``{drop: [PATH, ...], set: {PATH: value, ...}}``: first what is dropped goes, then values are set. See
     :func:`set_value` for paths. The experiment's name gets the preset's behind it, so that scales stay apart.
 
-    :raises AutosparseError: where there is no such preset, or a path leads nowhere.
+    :raises AutosparseError: if there is no such preset, or a path leads nowhere.
     """
     content = deepcopy(content)
     presets = content.pop("presets", None)

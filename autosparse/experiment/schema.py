@@ -30,7 +30,7 @@ from autosparse.training import Recipe
 
 
 def check_name(name: str, option: str) -> None:
-    """Raise where ``name``, given with a command-line option, is not a :data:`Name`."""
+    """Raise if ``name``, given with a command-line option, is not a :data:`Name`."""
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
@@ -106,7 +106,7 @@ class SweepSpec(FittedSpec, Search):
 
 
 Stated = Annotated[float, Field(ge=0, le=100)] | tuple[float, float] | None
-"""A published accuracy in percent, with its spread where there is one; None where there is none."""
+"""A published accuracy in percent, with its spread where there is one; None if there is none."""
 
 
 class Published(Strict):
@@ -155,7 +155,7 @@ class GridSpec(Strict):
         return self
 
     def check_published(self) -> None:
-        """Raise where a published accuracy is of a method that the grid does not have; a preset may leave one out."""
+        """Raise if a published accuracy is of a method that the grid does not have; a preset may leave one out."""
         labels = [method.label for method in self.methods]
         for published in self.published:
             for method in published.accuracy:
@@ -164,7 +164,7 @@ class GridSpec(Strict):
 
 
 def _check_branch(method: MethodSpec, run: IrpSpec, grid: GridSpec) -> None:
-    """Raise where the IRP run is of another network than the grid, or has no such level or seed."""
+    """Raise if the IRP run is of another network than the grid, or has no such level or seed."""
     where = f"method {method.label!r}: irp {method.irp!r}"
     if grid.models != (run.model,) or grid.datasets != (run.dataset,):
         others = f"{', '.join(grid.models)} on {', '.join(grid.datasets)}"

@@ -81,7 +81,7 @@ def code_of(task: Task) -> dict[str, str]:
 
 @functools.cache
 def source_fingerprint(module: str) -> str:
-    """16 hex digits over a module and the user's own modules that it imports; empty where it has no source file.
+    """16 hex digits over a module and the user's own modules that it imports; empty if it has no source file.
 
     As it was when this process first asked, which is soon after it imported it.
     """

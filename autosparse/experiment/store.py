@@ -55,14 +55,14 @@ class Store:
         self._made: dict[str, Made] = {}
 
     def prepare(self) -> None:
-        """Make the folder; raises now where it cannot be written."""
+        """Make the folder; raises now if it cannot be written."""
         self.place.require_writable()
         if not self.identity:
             self.place.write(IDENTITY, secrets.token_hex(16).encode())
 
     @property
     def identity(self) -> str:
-        """The same wherever this storage is seen; empty where it has not been prepared."""
+        """The same wherever this storage is seen; empty if it has not been prepared."""
         try:
             return self.place.read(IDENTITY).decode("ascii", "replace")
         except FileNotFoundError:
@@ -99,7 +99,7 @@ class Store:
         return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
 
     def record(self, task: Task) -> Record | None:
-        """The record of a finished task; None where there is none that stands for it today, or it or a file of the task
+        """The record of a finished task; None if there is none that stands for it today, or it or a file of the task
         is damaged or gone.
         """
         return self._record(task, self.lineage())
@@ -170,7 +170,7 @@ class Store:
     def record_of(self, kind: str, task_id: str) -> Record:
         """The :meth:`record` of a finished task of which only the id is known.
 
-        :raises CorruptFile: where there is none, or it or a file of the task is damaged or gone.
+        :raises CorruptFile: if there is none, or it or a file of the task is damaged or gone.
         """
         name = f"{_name(kind, task_id)}.json"
         record = self._unpacked(name)
@@ -232,7 +232,7 @@ class Store:
         return found if found and _is_record(found, task.kind, task.id, folder == FAILED) else None
 
     def _unpacked(self, name: str) -> Record | None:
-        """None where it is absent or damaged: unfinished either way, to be done again and replaced."""
+        """None if it is absent or damaged: unfinished either way, to be done again and replaced."""
         try:
             return unpack_record(self.place.read(name), name)
         except (FileNotFoundError, IsADirectoryError, CorruptFile):

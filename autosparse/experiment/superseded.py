@@ -24,7 +24,7 @@ def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
 
 
 def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
-    """Move the record of a task, and its files, to ``superseded/``; nothing where there is none.
+    """Move the record of a task, and its files, to ``superseded/``; nothing if there is none.
 
     Of a sweep also those of its trials, unless they still stand for what they were.
 

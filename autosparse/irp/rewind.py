@@ -82,7 +82,7 @@ def rewind_prune(
         fitted on the outcome takes its gradients in the same mode. The criterion has an option ``mode`` of its own.
     :param options: of the criterion.
     :raises AutosparseError: before any training, where an argument or option does not make sense.
-    :raises NonFiniteLoss: where a training diverges.
+    :raises NonFiniteLoss: if a training diverges.
     """
     recipe = recipe or Recipe()
     if iterations < 1:
@@ -146,7 +146,7 @@ def rewind_prune(
 def _counts(param: dict[str, Tensor], resume: Reached | None) -> dict[str, Tensor]:
     """The iterations survived so far.
 
-    :raises AutosparseError: where ``resume`` is of another network.
+    :raises AutosparseError: if ``resume`` is of another network.
     """
     if resume is None:
         return {name: torch.zeros(p.shape, dtype=torch.int32) for name, p in param.items()}

@@ -132,7 +132,7 @@ class Section:
 
     @property
     def top_sparsity(self) -> float | None:
-        """The highest sparsity of a pruned method; None where only dense ran."""
+        """The highest sparsity of a pruned method; None if only dense ran."""
         return max((sparsity for method in self.pruned for sparsity in method.points), default=None)
 
     @property

@@ -54,7 +54,7 @@ class IrpRun:
     density: list[float]
     sample: Sample | None
     problem: str
-    """Why there is no sample; empty where there is one."""
+    """Why there is no sample; empty if there is one."""
 
     @property
     def iterations(self) -> int:

@@ -21,7 +21,7 @@ def require_free(folder: Path) -> None:
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     """Write each, by its name in ``folder``, and remove what an earlier report has written there beside them.
 
-    :raises AutosparseError: where a file has such a name, and is not of a report.
+    :raises AutosparseError: if a file has such a name, and is not of a report.
     """
     require_free(folder)
     with refusing_unwritable(folder):

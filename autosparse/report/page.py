@@ -74,7 +74,7 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     The file is whole or not there, and holds its figures and styles itself. Only MLflow is read: runs, metrics, and
     the samples of weights that were logged as artifacts; a sample that cannot be had is told of in the page.
 
-    :raises AutosparseError: where MLflow does not answer, knows no such experiment, or ``folder`` cannot be written or
+    :raises AutosparseError: if MLflow does not answer, knows no such experiment, or ``folder`` cannot be written or
         holds files of these names that no report has written.
     """
     report = render(client, experiment)

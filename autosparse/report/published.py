@@ -18,7 +18,7 @@ from autosparse.tracking.search import parent_run, summary_of
 
 @dataclass(frozen=True)
 class Beside:
-    """One published figure and what was measured for it; texts are empty where nothing was."""
+    """One published figure and what was measured for it; texts are empty if nothing was."""
 
     published: str
     measured: str

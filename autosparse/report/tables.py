@@ -34,7 +34,7 @@ class Density:
 
 @dataclass(frozen=True)
 class AccuracyTable:
-    """Methods as rows, sparsities as columns; None where there is no run."""
+    """Methods as rows, sparsities as columns; None if there is no run."""
 
     columns: list[str]
     rows: list[tuple[Method, list[Entry | None]]]
@@ -66,7 +66,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class EffectTable:
-    """Pruned methods as rows, sparsities as columns; None where there is no run or nothing was measured."""
+    """Pruned methods as rows, sparsities as columns; None if there is no run or nothing was measured."""
 
     columns: list[str]
     rows: list[tuple[Method, list[Effect | None]]]
@@ -132,7 +132,7 @@ def accuracy_table(section: Section) -> AccuracyTable:
 
 
 def density_table(section: Section) -> DensityTable | None:
-    """Mean density of each layer at the highest sparsity; None where only dense ran or no densities were logged."""
+    """Mean density of each layer at the highest sparsity; None if only dense ran or no densities were logged."""
     top = section.top_sparsity
     if top is None:
         return None
@@ -147,7 +147,7 @@ def density_table(section: Section) -> DensityTable | None:
 
 
 def effect_table(section: Section) -> EffectTable | None:
-    """Effective sparsity of the pruned networks; None where it was not measured."""
+    """Effective sparsity of the pruned networks; None if it was not measured."""
     sparsities = sorted({sparsity for method in section.pruned for sparsity in method.points})
     rows = [(method, [_effect(method.points.get(sparsity)) for sparsity in sparsities]) for method in section.pruned]
     if not any(effect for _, effects in rows for effect in effects):

@@ -34,7 +34,7 @@ def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]
 
 
 def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[str, float]) -> Costs | None:
-    """One row per stage of whose runs the time is known; None where there is none.
+    """One row per stage of whose runs the time is known; None if there is none.
 
     :param stages: by the name that ``wall`` has, the title and the runs of each.
     """
@@ -49,7 +49,7 @@ def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[s
 
 
 def method_costs(section: Section) -> Costs | None:
-    """Mean seconds and images of a cell by method; None where no times were logged."""
+    """Mean seconds and images of a cell by method; None if no times were logged."""
     rows = []
     for method in section.methods:
         points = list(method.points.values())
@@ -76,13 +76,13 @@ def _mean(points: Iterable[Point], metric: str) -> float | None:
 
 
 def _images(runs: Sequence[Run]) -> str:
-    """Of all runs; nothing where some do not tell."""
+    """Of all runs; nothing if some do not tell."""
     images = [run.metrics["images"] for run in runs if "images" in run.metrics]
     return quantity(sum(images)) if len(images) == len(runs) else NOT_KNOWN
 
 
 def _hours(runs: Sequence[Run], device: str) -> str:
-    """A job takes one core, or a share of a GPU; nothing where some runs do not tell on what they ran."""
+    """A job takes one core, or a share of a GPU; nothing if some runs do not tell on what they ran."""
     devices = {run.tags.get("device") for run in runs}
     mine = [run for run in runs if run.tags.get("device") == device]
     if None in devices or any(device == "cuda" and "gpus_per_job" not in run.tags for run in mine):

@@ -9,7 +9,7 @@ from autosparse.report.tables import percent, quantity
 
 @dataclass(frozen=True)
 class Size:
-    """Weights that stay, and FLOPs of one image with them; ``flops`` is empty where they were not measured."""
+    """Weights that stay, and FLOPs of one image with them; ``flops`` is empty if they were not measured."""
 
     weights: str
     flops: str
@@ -17,7 +17,7 @@ class Size:
 
 @dataclass(frozen=True)
 class SizeTable:
-    """Pruned methods as rows, together where they leave the same; sparsities as columns; None where there is no run."""
+    """Pruned methods as rows, together where they leave the same; sparsities as columns; None if there is no run."""
 
     before: str
     """The network that is pruned, in words."""
@@ -26,7 +26,7 @@ class SizeTable:
 
 
 def size_table(section: Section) -> SizeTable | None:
-    """Prunable weights and FLOPs after pruning, means over seeds; None where they are not known."""
+    """Prunable weights and FLOPs after pruning, means over seeds; None if they are not known."""
     points = [point for method in section.pruned for point in method.points.values()]
     totals = [total for point in points for total in point.values("total")]
     if not totals:

@@ -32,7 +32,7 @@ def best(
     :param group_by: some of GROUPS; None: method and sparsity, and model and dataset where there are several.
     :return: rows with the group's values, ``settings``, ``metric``, ``n``, ``mean``, and ``std`` (of the sample; None
         for one seed).
-    :raises AutosparseError: where no cell matches, or the metric or group is unknown.
+    :raises AutosparseError: if no cell matches, or the metric or group is unknown.
     """
     for group in group_by or ():
         if group not in GROUPS:

@@ -17,7 +17,7 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
 
     :param sweep: its name in the experiment file.
     :return: rows with the settings that were searched, ``value``, ``metric``, ``epochs``, ``status``, ``scorer_id``.
-    :raises AutosparseError: where the experiment has no such sweep.
+    :raises AutosparseError: if the experiment has no such sweep.
     """
     sweeps = {run.tags["label"]: run for run in finished_runs(client, experiment, "sweep")}
     if not sweeps:

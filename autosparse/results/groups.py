@@ -54,7 +54,7 @@ class Group:
     training: Settings
     """How the cells were trained, and on which data."""
     note: str
-    """What sets the training apart from others of the same model and data set; empty where there is one."""
+    """What sets the training apart from others of the same model and data set; empty if there is one."""
     runs: Mapping[int, Run] = field(repr=False)
     """By seed, ascending; of several with one seed the last."""
 
@@ -104,7 +104,7 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
 
 
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
-    """What sets each of several mappings apart from the others, as ``key=value, ...``; empty where nothing does.
+    """What sets each of several mappings apart from the others, as ``key=value, ...``; empty if nothing does.
 
     What belongs to a criterion is told only where others of that criterion have it otherwise.
     """

@@ -63,7 +63,7 @@ def promote(
 def load_registered(client: MlflowClient, address: str) -> Scorer:
     """The scorer at ``models:/autos@champion`` or ``models:/autos/3``; nothing is unpickled.
 
-    :raises AutosparseError: where there is none, or it holds other files than a scorer's.
+    :raises AutosparseError: if there is none, or it holds other files than a scorer's.
     """
     with fetched(client, address) as folder:
         return load_scorer(folder)

@@ -46,7 +46,7 @@ class Progress:
 def progress_of(client: MlflowClient, experiment: str) -> Progress:
     """Count the runs of an experiment.
 
-    :raises AutosparseError: where MLflow has no such experiment, or no parent run of it.
+    :raises AutosparseError: if MLflow has no such experiment, or no parent run of it.
     """
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)

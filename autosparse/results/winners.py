@@ -53,8 +53,8 @@ def winners(
 
     :param scorers_only: compare learned scorers alone.
     :return: rows with ``model, dataset, sparsity, settings, best, n, mean, half_width, next, pairs, lead,
-        lead_half_width, p, significant``; None where it cannot be told.
-    :raises AutosparseError: where no cell matches or the metric is unknown.
+        lead_half_width, p, significant``; None if it cannot be told.
+    :raises AutosparseError: if no cell matches or the metric is unknown.
     """
     found = contests(groups_of(finished_cells(client, experiment)), metric, experiment, sparsity, scorers_only)
     return [_row(contest, contest.ranked(metric), metric) for contest in found]
@@ -91,7 +91,7 @@ def compare(
     :param experiment: where ``a`` and ``b`` are methods of it; None: they are experiments.
     :return: rows with ``model, dataset, sparsity, settings, method, a, b, pairs, difference, half_width, p,
         significant``; ``difference`` is ``a - b``.
-    :raises AutosparseError: where the two have no cell in common.
+    :raises AutosparseError: if the two have no cell in common.
     """
     found = _across(client, a, b, metric) if experiment is None else _within(client, a, b, experiment, metric)
     rows = []

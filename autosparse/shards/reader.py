@@ -59,7 +59,7 @@ def open_features(folder: str | Path) -> Shards:
 
 
 def require_inputs(shards: Shards, inputs: Sequence[str]) -> None:
-    """Raise where a scorer that reads ``inputs`` lacks a column."""
+    """Raise if a scorer that reads ``inputs`` lacks a column."""
     for name in inputs:
         if name not in shards.columns:
             raise AutosparseError(

@@ -155,7 +155,7 @@ class Bucket(Place):
     def _listed(self, name: str, deep: bool = True) -> dict[str, tuple[int, int]]:
         """Size and time (s) of each object under ``name``, by its path there.
 
-        :raises AutosparseError: where a path could lead out of a folder: anybody who may write there chooses it.
+        :raises AutosparseError: if a path could lead out of a folder: anybody who may write there chooses it.
         """
         selector = filesystems.FileSelector(name, recursive=deep, allow_not_found=True)
         found = {}
@@ -171,7 +171,7 @@ class Bucket(Place):
         """The store's answer; what may pass is waited for.
 
         :raises FileNotFoundError: as the request does.
-        :raises AutosparseError: where there is none; :class:`Unreachable` where there may be one later.
+        :raises AutosparseError: if there is none; :class:`Unreachable` where there may be one later.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),

@@ -17,7 +17,7 @@ from autosparse.files import pack_record, unpack_record
 from autosparse.storage import Place, place_at
 
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
-"""What reading raises where there is no such file."""
+"""What reading raises if there is no such file."""
 KEPT = 2
 """Generations: where the newest is damaged, the one before it is used."""
 
@@ -55,9 +55,9 @@ class Checkpoints:
             self._remove(old)
 
     def newest(self) -> Checkpoint | None:
-        """The newest that is whole; None where there is none.
+        """The newest that is whole; None if there is none.
 
-        :raises Unreachable: where an object store or a disk does not answer: that says nothing of what it holds.
+        :raises Unreachable: if an object store or a disk does not answer: that says nothing of what it holds.
         """
         return next((found for stem in self._stems() if (found := self._read(stem)) is not None), None)
 

@@ -38,7 +38,7 @@ def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
     """A client of the store; its schema is made if it is new.
 
     :param must_exist: refuse an SQLite file that is not there instead of making an empty one.
-    :raises AutosparseError: where the store does not answer.
+    :raises AutosparseError: if the store does not answer.
     """
     where = tracking_uri(uri)
     database = sqlite_path(where)

@@ -20,7 +20,7 @@ class Known(NamedTuple):
     label: str = ""
     kind: str = ""
     made: str = ""
-    """Fingerprint of the record that it was written from; empty where version 0.1.0 wrote it."""
+    """Fingerprint of the record that it was written from; empty if version 0.1.0 wrote it."""
     params: frozenset[str] = frozenset()
     """Their names."""
 

@@ -215,7 +215,7 @@ class Tracker:
         return True
 
     def _run_of(self, task: Task) -> Any:
-        """The task's run as it is now, a finished one if there is; None where there is none, or it was deleted."""
+        """The task's run as it is now, a finished one if there is; None if there is none, or it was deleted."""
         runs = self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'")
         return max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
 

@@ -30,7 +30,7 @@ def bring_up_to_date(database: Path) -> None:
     A new or empty file gets a fresh schema, and so does one that was left in the midst of a migration and holds nothing
     of anybody's. An older one is migrated; as it was, it is kept beside, as ``NAME.REVISION.bak``.
 
-    :raises AutosparseError: where it was left in the midst of a migration and holds runs, or is of a newer MLflow.
+    :raises AutosparseError: if it was left in the midst of a migration and holds runs, or is of a newer MLflow.
     :raises sqlite3.Error: where it is no database, or the disk is full.
     """
     head = _revisions()[0]

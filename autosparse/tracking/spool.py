@@ -116,7 +116,7 @@ def finish(
 
     A server that is away is waited for.
 
-    :raises AutosparseError: where it has not come back: nothing is lost, the same command writes it later.
+    :raises AutosparseError: if it has not come back: nothing is lost, the same command writes it later.
     """
 
     def tell(state: tenacity.RetryCallState) -> None:

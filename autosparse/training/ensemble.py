@@ -51,7 +51,7 @@ def train_together(
 
     :param members: networks of one architecture, on the data set's device.
     :param on_epoch: called after each epoch with its number (from 1).
-    :raises AutosparseError: where they cannot be stacked, see :func:`why_not_together`.
+    :raises AutosparseError: if they cannot be stacked, see :func:`why_not_together`.
     """
     reason = why_not_together(members, dataset, loss)
     if reason is not None:
@@ -60,7 +60,7 @@ def train_together(
 
 
 def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
-    """What keeps ``members`` from training together; None where nothing does."""
+    """What keeps ``members`` from training together; None if nothing does."""
     if not isinstance(dataset.train, Split):
         return "the data set is streamed from files"
     shapes = [[(name, value.shape) for name, value in m.model.state_dict().items()] for m in members]
@@ -137,7 +137,7 @@ def of_each(loss: Loss) -> Loss:
 
 
 def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
-    """Tensors of the weights that some member prunes, each with True where they are pruned."""
+    """Tensors of the weights that some member prunes, each with True if they are pruned."""
     pairs: list[tuple[Tensor, Tensor]] = []
     for name in dict.fromkeys(name for member in members for name in member.masks or ()):
         values = stack.values(name)

@@ -33,7 +33,7 @@ class Execution:
     def precision_on(self, device: torch.device | str) -> str:
         """``float32`` or ``bfloat16``: what ``precision`` comes to on ``device``.
 
-        :raises AutosparseError: where bfloat16 is asked of a device that has none.
+        :raises AutosparseError: if bfloat16 is asked of a device that has none.
         """
         device = torch.device(device)
         has_it = _has_bfloat16(device)

@@ -75,8 +75,8 @@ class GraphedStep:
 def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
     """Run ``step`` a few times, then capture it; the result replays it and returns the tensor that it writes to.
 
-    :raises RuntimeError: where the step waits for the device, which no graph can hold: found out before the capture.
-    :raises DeviceLost: where the capture fails. PyTorch leaves its allocator and stream in the midst of it, so that
+    :raises RuntimeError: if the step waits for the device, which no graph can hold: found out before the capture.
+    :raises DeviceLost: if the capture fails. PyTorch leaves its allocator and stream in the midst of it, so that
         nothing later in this process can be trusted (pytorch/pytorch#180395, #190348).
     """
     with torch.cuda.device(device):

@@ -27,7 +27,7 @@ class History:
     test_accuracy: list[float] = field(default_factory=list)
 
     def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
-        """Note an epoch's mean loss, and measure the accuracy after it; raises where the loss is not finite."""
+        """Note an epoch's mean loss, and measure the accuracy after it; raises if the loss is not finite."""
         self.train_loss.append(mean_loss)
         if not math.isfinite(mean_loss):
             raise NonFiniteLoss(

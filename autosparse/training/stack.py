@@ -52,7 +52,7 @@ class Stack(nn.Module):
 
 
 def why_not_stacked(model: nn.Module) -> str | None:
-    """What keeps networks like ``model`` from a :class:`Stack`; None where nothing does."""
+    """What keeps networks like ``model`` from a :class:`Stack`; None if nothing does."""
     layers = [module for _, module in model.named_modules(remove_duplicate=False)]
     if len(layers) > len(set(layers)) or len(list(model.named_parameters(remove_duplicate=False))) > len(
         list(model.parameters())
@@ -92,7 +92,7 @@ class _Stacked(nn.Module):
         return [getattr(self, f"{name}_{index}") for index in range(1 if whole else len(self.twins))]
 
     def each(self, name: str) -> Tensor | None:
-        """A parameter of all members, (members, *its shape); None where they have none of that name."""
+        """A parameter of all members, (members, *its shape); None if they have none of that name."""
         values = self.stored(name)
         if not values:
             return None

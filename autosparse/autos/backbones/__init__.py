@@ -75,7 +75,7 @@ def build_backbone(name: str, inputs: int, seed: int) -> Backbone:
 
 
 def check_training(name: str, training: Training, inputs: int = 0) -> None:
-    """Raise where settings of a training by gradient are given for a backbone that has none, or too many inputs."""
+    """Raise if settings of a training by gradient are given for a backbone that has none, or too many inputs."""
     most = BACKBONES[name].most_inputs
     if most is not None and inputs > most:
         raise AutosparseError(f"backbone {name!r} takes at most {most} inputs, got {inputs}: use trees, linear or mlp")

@@ -85,7 +85,7 @@ class State:
 
     @property
     def batches(self) -> Batches:
-        """The data; raises where there are none."""
+        """The data; raises if there are none."""
         if self._batches is None:
             raise AutosparseError("features that need data are asked for: pass batches, an iterable of (x, y)")
         return self._batches

@@ -28,7 +28,7 @@ class Units:
     positions, (outputs,)."""
 
     def of(self, what: str, name: str) -> Tensor:
-        """``activation`` or ``gradient`` at a weight; raises where it has none."""
+        """``activation`` or ``gradient`` at a weight; raises if it has none."""
         found: dict[str, Tensor] = getattr(self, what)
         if name not in found:
             raise AutosparseError(

@@ -91,7 +91,7 @@ def _fingerprint(dataset: Dataset | None) -> str:
 def refused_data(name: str, others: ByData, here: str) -> DataError:
     """Say that results of several versions of a data set stand under one name.
 
-    :param here: the fingerprint of the data that are loaded; empty where they are not at hand.
+    :param here: the fingerprint of the data that are loaded; empty if they are not at hand.
     """
     counts = [f"{len(tasks)} of {own}" for own, tasks in others.items()]
     if not here:

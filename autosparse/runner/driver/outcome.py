@@ -88,7 +88,7 @@ class _Waits:
         return f"waits for {told}" if told else "interrupted, or its worker died; run again to go on"
 
     def _waits(self, task: Task) -> str:
-        """The first input that is missing, what has become of it, and the cure; empty where all are there."""
+        """The first input that is missing, what has become of it, and the cure; empty if all are there."""
         missing = next((own for own in task.inputs if own not in self.done), None)
         if missing is None:
             return ""

@@ -148,7 +148,7 @@ def _jobs_on(gpus: int, share: float) -> int:
 
 
 def _require_answer(address: str) -> None:
-    """Raise where nothing listens at ``[ray://]host:port``: Ray itself would try for minutes."""
+    """Raise if nothing listens at ``[ray://]host:port``: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
         return  # "auto" and the like: for Ray to resolve

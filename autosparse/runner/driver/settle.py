@@ -42,7 +42,7 @@ def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: S
     """Look at what is found of ``plan``, and set aside what is done again; nothing else is done yet.
 
     :param asked: the tasks of the stages that are to be done.
-    :raises DataError: where results are of other data than those that are loaded, unless the settings say that those
+    :raises DataError: if results are of other data than those that are loaded, unless the settings say that those
         are done again.
     """
     finished = store.finished(p.task for p in plan)
@@ -140,7 +140,7 @@ def _load(
 
 
 def _here(name: str, settings: Settings, screen: Screen, settled: Settled) -> str:
-    """The fingerprint of the data that are at hand under a name; empty where there are none."""
+    """The fingerprint of the data that are at hand under a name; empty if there are none."""
     if name not in settled.datasets:
         _load([], [name], settings, screen, settled)
     return settled.datasets[name].fingerprint if name in settled.datasets else ""

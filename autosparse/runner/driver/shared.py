@@ -17,7 +17,7 @@ ANSWER_WITHIN = 300.0
 
 
 def require_shared(storage: Place, option: str = "--storage") -> None:
-    """Raise where a node of the connected cluster does not see what the driver writes to ``storage``."""
+    """Raise if a node of the connected cluster does not see what the driver writes to ``storage``."""
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) < 2:
         return
@@ -64,7 +64,7 @@ def _look_on(node_id: str) -> ray.remote_function.RemoteFunction:
 
 
 def _blindness(address: str, name: str, token: bytes) -> str:
-    """Why this node does not see the token; empty where it does."""
+    """Why this node does not see the token; empty if it does."""
     try:
         seen = place_at(address).read(name) == token
     except AutosparseError as error:

@@ -86,8 +86,8 @@ def run_stage(
     job of its own, so that one that kills its workers keeps no other from being done. What kills them even with no job
     beside it has failed.
 
-    :return: why tasks were given up; empty where none was.
-    :raises WorkFailed: where a worker could not write to the storage.
+    :return: why tasks were given up; empty if none was.
+    :raises WorkFailed: if a worker could not write to the storage.
     """
     known = store.failures(tasks)
     hangs = Hangs(Signs(tasks, cost, settings.patience), on_event)

@@ -56,8 +56,8 @@ def run_sweep(
     the settings say, and then has failed; one that kills its workers is tried once more with none beside it, and has
     failed if it does so again.
 
-    :raises WorkersDied: where trials are left.
-    :raises WorkFailed: where none ended well.
+    :raises WorkersDied: if trials are left.
+    :raises WorkFailed: if none ended well.
     """
     started = time.perf_counter()
     name = dataset_of(sweep)
@@ -106,7 +106,7 @@ def _search(trainable: Any, seen: "_Seen", hangs: Hangs, failures: int, workers:
     """Have Tune try the candidates, each from where it is; those that are over tell their history again.
 
     :param failures: how often Tune begins one again.
-    :raises Unreachable: where the storage was away as a trial began or ended.
+    :raises Unreachable: if the storage was away as a trial began or ended.
     """
     seen.task_ids.clear()
     scratch = seen.store.root / "tune" / secrets.token_hex(4)

@@ -42,7 +42,7 @@ def silenced() -> Iterator[None]:
 def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | None:
     """Make a tuner, and ``fit()`` it, silenced; ``scratch``, where it writes, is removed.
 
-    None where Tune gave up waiting for the resources of a node that had died. It looks for them again within each look
+    None if Tune gave up waiting for the resources of a node that had died. It looks for them again within each look
     (``RayActorManager.next``), a thousand deep, while Ray says both that they are there and that they are not. Records
     say what has been done by then.
     """
@@ -107,7 +107,7 @@ def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, Death]:
 
 
 def _death(failure: str) -> str:
-    """How the worker process died, in a line; empty where something else was wrong."""
+    """How the worker process died, in a line; empty if something else was wrong."""
     if SHORT in failure:
         return next(line for line in failure.splitlines() if SHORT in line).partition(". ")[0]
     if LOST in failure:

@@ -17,7 +17,7 @@ def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
     """The masks of the IRP run that ``cell`` branches from, after iteration ``cell.level``.
 
     :param model: at initialisation, by ``cell.init_seed``.
-    :raises AutosparseError: where its weights are not, bit for bit, those that the run started from.
+    :raises AutosparseError: if its weights are not, bit for bit, those that the run started from.
     """
     assert cell.trunk is not None
     assert cell.level is not None

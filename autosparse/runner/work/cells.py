@@ -113,7 +113,7 @@ def run_cells(
     :param together: how many to train together; None: what :func:`autosparse.training.group_size.group_size` says.
     :param scorer_of: gives the scorer of an id; None: reads it from the store.
     :param share: of the device that this process is to use.
-    :raises DeviceLost: where the error of a cell has broken this process: what is left is for another one.
+    :raises DeviceLost: if the error of a cell has broken this process: what is left is for another one.
     """
     last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
     execution = execution or Execution()
@@ -270,7 +270,7 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
 def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | Exception:
     """What ``work`` gives, or what it raises: one cell's failure is not another's.
 
-    :raises DeviceLost: where it would be.
+    :raises DeviceLost: if it would be.
     """
     try:
         return work(*given, **options)

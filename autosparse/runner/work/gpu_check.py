@@ -11,7 +11,7 @@ __all__ = ["DeviceLost", "device_named", "require_device"]
 def device_named(name: str) -> str:
     """The device that users call ``name``; ``auto`` is the first GPU, or the CPU where there is none.
 
-    :raises AutosparseError: where PyTorch does not know such a device, or this machine has none.
+    :raises AutosparseError: if PyTorch does not know such a device, or this machine has none.
     """
     if name == "auto":
         current = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
@@ -28,7 +28,7 @@ def device_named(name: str) -> str:
 
 
 def require_device() -> None:
-    """Raise where an earlier error, such as a failed assertion in a kernel, has broken this process.
+    """Raise if an earlier error, such as a failed assertion in a kernel, has broken this process.
 
     :raises DeviceLost: then; one that the process survives, such as memory that was short, is not raised again.
     """

@@ -228,7 +228,7 @@ def _again(history: list[Numbers], report: Callable[[Numbers], None]) -> None:
 
 
 def _require_finite(numbers: Numbers) -> None:
-    """Raise where one is not: it ranks no trial, and no record holds it."""
+    """Raise if one is not: it ranks no trial, and no record holds it."""
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise WorkFailed(f"the scorer's {name} became {value} in epoch {numbers['epoch']}: try a lower lr")
@@ -264,7 +264,7 @@ def _history_of(
 
 
 def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: str, execution: Execution) -> Numbers:
-    """Mean test accuracy of networks pruned by ``scorer``, in percent; nothing where the sweep does not ask for it."""
+    """Mean test accuracy of networks pruned by ``scorer``, in percent; nothing if the sweep does not ask for it."""
     asked = trial.sweep.downstream
     if asked is None:
         return {}
