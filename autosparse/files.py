@@ -71,7 +71,7 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise now, before any work, where ``folder`` could not be written later."""
+    """Raise now, before any work, if ``folder`` could not be written later."""
     with refusing_unwritable(folder):
         make_folder(folder)
         probe = folder / f".probe-{secrets.token_hex(4)}"
@@ -192,7 +192,7 @@ def read_record(path: Path) -> dict[str, Any]:
 def unpack_record(data: bytes, source: str) -> dict[str, Any]:
     """What :func:`pack_record` packed; ``source`` names it in errors.
 
-    Raises :class:`CorruptFile` where the text is no JSON object or its checksum does not match.
+    Raises :class:`CorruptFile` if the text is no JSON object or its checksum does not match.
     """
     try:
         content: dict[str, Any] = json.loads(data.decode())

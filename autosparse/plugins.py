@@ -70,7 +70,7 @@ def trusted(kind: str, name: str) -> bool:
 def load_plugins(modules: Iterable[str]) -> None:
     """Import the modules that a file names, unless that is withheld; those that are imported already are left alone.
 
-    :raises AutosparseError: naming the module, where one cannot be imported.
+    :raises AutosparseError: naming the module, if one cannot be imported.
     """
     record = _withheld.get()
     if record is not None:

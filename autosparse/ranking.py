@@ -44,6 +44,6 @@ def require_finite(scores: Mapping[str, Tensor], whose: str, marks: Collection[f
             value = score[~ok].flatten()[0].item()
             raise AutosparseError(
                 f"{whose} are not finite ({layer!r} has {value}), so nothing can be ranked: the loss or a gradient "
-                "overflows; check the inputs, take a smaller learning rate where the criterion has one, or "
+                "overflows; check the inputs, take a smaller learning rate if the criterion has one, or "
                 "mode 'train', in which BatchNorm keeps activations small"
             )

@@ -33,7 +33,7 @@ def generator(*parts: object) -> torch.Generator:
 def kept_generators(device: torch.device) -> contextlib.AbstractContextManager[None]:
     """Set the generators of the CPU and of ``device`` back, after the block, to where they were before it."""
     if device.type == "cpu":
-        return torch.random.fork_rng([], device_type="cuda")  # which has a module also where there is none
+        return torch.random.fork_rng([], device_type="cuda")  # which has a module also if there is none
     return torch.random.fork_rng([device], device_type=device.type)
 
 

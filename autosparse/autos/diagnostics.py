@@ -16,7 +16,7 @@ COLLAPSE_SPARSITY = 0.95
 
 
 def r_squared(predicted: Tensor, target: Tensor) -> float:
-    """Share of the target's variance explained, 1 - SSE / SST; 0 where the target is constant."""
+    """Share of the target's variance explained, 1 - SSE / SST; 0 if the target is constant."""
     target, predicted = target.double(), predicted.double()
     spread = ((target - target.mean()) ** 2).sum()
     return float(1 - ((predicted - target) ** 2).sum() / spread) if spread > 0 else 0.0

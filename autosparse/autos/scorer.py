@@ -127,7 +127,7 @@ def require_one_shot(scorer: Scorer) -> None:
 def load_scorer(folder: str | Path) -> Scorer:
     """Read a scorer folder; nothing in it is unpickled.
 
-    Raises :class:`AutosparseError` where there is none and :class:`CorruptFile` where a file is damaged or foreign.
+    Raises :class:`AutosparseError` if there is none and :class:`CorruptFile` if a file is damaged or foreign.
     """
     folder = Path(folder)
     try:

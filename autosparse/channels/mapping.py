@@ -49,7 +49,7 @@ def channel_groups(model: nn.Module) -> list[Group]:
     pooling, mean over space, and flatten. Channels of the input and of the last layer are in no group.
 
     :raises AutosparseError: naming the operation through which channels cannot be followed, e.g. ``torch.cat``, or
-        the reason why the forward cannot be traced; also where there is no channel to remove.
+        the reason why the forward cannot be traced; also if there is no channel to remove.
     """
     try:
         graph = fx.Tracer().trace(model)
@@ -222,7 +222,7 @@ def _flattens_all(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def _dims_after_mean(node: fx.Node, dims: int) -> int:
-    """How many dimensions a mean over space leaves; 0 where it is over other dimensions."""
+    """How many dimensions a mean over space leaves; 0 if it is over other dimensions."""
     given = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
     over = given.get("dim", ())
     places = [d % dims for d in (over if isinstance(over, tuple | list) else (over,)) if dims and isinstance(d, int)]

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def best(
     experiment: Annotated[
-        str, typer.Option(help="Name of the experiment (the YAML's `name`, then `-PRESET` where it has presets).")
+        str, typer.Option(help="Name of the experiment (the YAML's `name`, then `-PRESET` if it has presets).")
     ],
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
     sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", min=0, max=1)] = None,
@@ -22,7 +22,7 @@ def best(
         str | None,
         typer.Option(
             help="Any of method, sparsity, model, dataset; comma-separated. The mean is over what is left out "
-            "[default: method, sparsity, and model and dataset where there are several]",
+            "[default: method, sparsity, and model and dataset if there are several]",
             show_default=False,
         ),
     ] = None,

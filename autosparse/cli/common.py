@@ -34,7 +34,7 @@ DataRoot = Annotated[
     typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA", show_default=False),
 ]
 Download = Annotated[
-    bool, typer.Option("--download", help="Fetch a data set that is missing, where it can be fetched.")
+    bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")
 ]
 Address = Annotated[
     str | None,

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 def report(
     name: Annotated[
-        str, typer.Argument(help="Name of the experiment (the YAML's `name`, then `-PRESET` where it has presets).")
+        str, typer.Argument(help="Name of the experiment (the YAML's `name`, then `-PRESET` if it has presets).")
     ],
     out: Annotated[Path, typer.Option(help="Folder for index.html.")] = Path("report"),
     tracking_uri: common.TrackingUri = None,

@@ -52,8 +52,8 @@ def npb(
 
     Paths are counted in one forward pass of a float64 copy on a constant input: kept weights are 1, biases 0,
     normalisation layers do nothing, pooling passes on the mean or maximum. Weights that only ever see padding carry no
-    path and stay only where the budget leaves no choice. A layer that the pass does not call keeps random weights.
-    Neither weights nor data matter: ``batches``, where given, only tell the shape of an input.
+    path and stay only if the budget leaves no choice. A layer that the pass does not call keeps random weights.
+    Neither weights nor data matter: ``batches``, if given, only tell the shape of an input.
 
     Scores are float64 of the weight's shape: paths that arrive through it as a share of the layer's most where kept,
     -inf where pruned. The same seed gives the same scores.
@@ -61,7 +61,7 @@ def npb(
     :param alpha: weight of nodes against paths, in [0, 1].
     :param beta: weight of kernels in use, at least 0.
     :param seed: of the choice among equals.
-    :param input_shape: shape of one example; needed where ``batches`` is None.
+    :param input_shape: shape of one example; needed if ``batches`` is None.
     """
     input_shape = shape_of_input("npb", batches, input_shape)
     _refuse_attention(model)

@@ -18,7 +18,7 @@ class Inputs:
     room: Ints
     """Weights of one kernel of the node that see input: at most its size, 1 for Linear layers."""
     group: Ints
-    """The group of the convolution that the node belongs to; 0 where there are no groups."""
+    """The group of the convolution that the node belongs to; 0 if there are no groups."""
     outputs: int
     """Output nodes of one group, so kernels of one input node."""
     nodes: int

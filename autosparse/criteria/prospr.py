@@ -28,7 +28,7 @@ def prospr(
     """|dL(w_M) / dc| / sum with w_0 = c * w_init and w_M after M steps of SGD: sensitivity to the mask, later on.
 
     The gradient is taken through every step (Alizadeh et al. eq. 3-12, Algorithm 1). Step i takes the i-th batch and
-    the final loss the next one; where they run out, they begin again. Memory grows with ``steps``. Scores have the
+    the final loss the next one; if they run out, they begin again. Memory grows with ``steps``. Scores have the
     weight's shape, are at least 0 and sum to 1 over the network.
 
     Steps, learning rate and momentum are by default those of the authors' command (github.com/mil-ad/prospr, cli.py:

@@ -31,7 +31,7 @@ def prospr_first_order(
     """|w_init * dL/dw at w_M| / sum: SNIP with the gradient taken after M steps of SGD.
 
     The product of the steps' Jacobians is replaced by the identity (Alizadeh et al. eq. 13-17), so memory does not
-    grow with ``steps``. Step i takes the i-th batch and the final gradient the next one; where they run out, they
+    grow with ``steps``. Step i takes the i-th batch and the final gradient the next one; if they run out, they
     begin again. Scores have the weight's shape, are at least 0 and sum to 1 over the network.
 
     Learning rate and momentum are by default those of the authors' command, in training mode, and ``steps`` is what

@@ -31,10 +31,10 @@ def synflow(
     default, as in the authors' code (github.com/ganguli-lab/Synaptic-Flow, prune.py).
     The outer absolute value is that code's, too. It matters only where a layer makes one unit's output fall as
     another's rises, as LayerNorm, RMSNorm and softmax do; elsewhere the product is never negative.
-    No data are used: ``batches``, where given, only tell the shape of an input. Scores are float64 of the weight's
+    No data are used: ``batches``, if given, only tell the shape of an input. Scores are float64 of the weight's
     shape: the last round's flow of what stays, -inf elsewhere.
 
-    :param input_shape: shape of one example; needed where ``batches`` is None.
+    :param input_shape: shape of one example; needed if ``batches`` is None.
     """
     linear = without_signs(model)
     input_shape = shape_of_input("synflow", batches, input_shape)

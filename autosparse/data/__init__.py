@@ -88,7 +88,7 @@ def source_of(name: str) -> Source:
 
 
 def check_dataset_name(name: str) -> None:
-    """Raise :class:`UnknownName` or :class:`DataError` where ``name`` cannot name a data set."""
+    """Raise :class:`UnknownName` or :class:`DataError` if ``name`` cannot name a data set."""
     source = source_of(name)
     _, colon, argument = unpinned(name)[0].partition(":")
     if source.argument and not argument:
@@ -108,7 +108,7 @@ def load_dataset(
         ``root`` first); or ``subset:TRAIN,TEST:NAME``. With ``@FINGERPRINT`` behind it, the data must have a
         fingerprint that begins so.
     :param root: see :func:`data_root`.
-    :param download: fetch what is missing, where the data set can be fetched.
+    :param download: fetch what is missing, if the data set can be fetched.
     :raises UnknownName, DataError: with the file that is missing or broken, and what to do.
     """
     check_dataset_name(name)

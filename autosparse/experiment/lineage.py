@@ -60,7 +60,7 @@ def made_by(record: Record) -> Made:
 
 @dataclass(frozen=True)
 class Changed:
-    """Why a record does not stand for its task any more; true where it does not."""
+    """Why a record does not stand for its task any more; true if it does not."""
 
     values: tuple[Difference, ...] = ()
     inputs: tuple[str, ...] = ()

@@ -70,10 +70,10 @@ def dataset_of(task: Task) -> str | None:
 def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: Any) -> Plan:
     """Expand an experiment; a combination that two grids share is planned once.
 
-    :param paper: the same at the scale of the publication, where that is another.
+    :param paper: the same at the scale of the publication, if that is another.
     :param about: see :attr:`Plan.about`.
 
-    Raises :class:`AutosparseError` where the grids hold more than ``MAX_CELLS`` cells.
+    Raises :class:`AutosparseError` if the grids hold more than ``MAX_CELLS`` cells.
     """
     size = sum(
         len(g.models) * len(g.datasets) * sum(len(m.levels or g.sparsities) for m in g.methods) * len(g.seeds)

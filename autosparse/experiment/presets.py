@@ -8,9 +8,9 @@ from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.strict_yaml import MOST_VALUES, parse_yaml
 
 PAPER = "paper"
-"""The file as it stands, where it has presets."""
+"""The file as it stands, if it has presets."""
 DEFAULT = "small"
-"""What is taken where nobody chooses, if the file has it: nothing is started by mistake that takes weeks."""
+"""What is taken if nobody chooses, if the file has it: nothing is started by mistake that takes weeks."""
 
 Content = dict[str, Any]
 

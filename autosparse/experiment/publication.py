@@ -27,7 +27,7 @@ class Comparison:
     published: float
     spread: float | None
     cells: tuple[str, ...]
-    """Ids, one per seed; none where the preset leaves it out."""
+    """Ids, one per seed; none if the preset leaves it out."""
     differences: tuple[str, ...]
     """What is not as published, as ``key: here (published)``."""
 

@@ -114,7 +114,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def check_description(content: dict[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError where a shard's number, their count, or the shapes are not what they are.
+    """Raise KeyError, TypeError or ValueError if a shard's number, their count, or the shapes are not what they are.
 
     Anybody can write a file's metadata: what is wrong must not become a huge array, or a layer of another name.
     """

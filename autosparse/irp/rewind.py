@@ -81,7 +81,7 @@ def rewind_prune(
     :param gradient_mode: in which g_0 is taken: ``eval``, as in the paper's Algorithms 1 and 2, or ``train``. A scorer
         fitted on the outcome takes its gradients in the same mode. The criterion has an option ``mode`` of its own.
     :param options: of the criterion.
-    :raises AutosparseError: before any training, where an argument or option does not make sense.
+    :raises AutosparseError: before any training, if an argument or option does not make sense.
     :raises NonFiniteLoss: if a training diverges.
     """
     recipe = recipe or Recipe()

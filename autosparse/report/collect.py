@@ -117,7 +117,7 @@ class Section:
 
     @property
     def sparsities(self) -> list[float]:
-        """All sparsities, ascending; 0 where there is a dense run."""
+        """All sparsities, ascending; 0 if there is a dense run."""
         return sorted({sparsity for method in self.methods for sparsity in method.points})
 
     @property
@@ -150,7 +150,7 @@ class Section:
 def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
     """The finished cells of an experiment by model, dataset and settings, in that order.
 
-    Cells are averaged only where nothing but the seed differs, see :mod:`autosparse.results.groups`: an experiment
+    Cells are averaged only if nothing but the seed differs, see :mod:`autosparse.results.groups`: an experiment
     that was edited and run again, or whose data changed, holds cells that were trained in several ways, which become
     several sections, and of several methods under one label, which become several methods.
     """

@@ -106,7 +106,7 @@ class Fit:
 
 
 def irp_runs_of(client: MlflowClient, runs: list[Run]) -> list[IrpRun]:
-    """IRP runs with accuracy and sample; slow where the artifacts are far away."""
+    """IRP runs with accuracy and sample; slow if the artifacts are far away."""
     return [_irp_run(client, run) for run in runs]
 
 

@@ -13,7 +13,7 @@ MOST = 3
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric over epochs: its mean over seeds, and their standard deviation, 0 where there is one."""
+    """A metric over epochs: its mean over seeds, and their standard deviation, 0 if there is one."""
 
     epochs: list[int]
     mean: list[float]

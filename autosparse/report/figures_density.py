@@ -119,7 +119,7 @@ def _layers(section: Section) -> list[str]:
 
 
 def _densities(method: Method, layers: list[str], sparsities: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """(layers, sparsities) each: mean density over seeds, NaN where there is none; and whether a run collapsed."""
+    """(layers, sparsities) each: mean density over seeds, NaN if there is none; and whether a run collapsed."""
     density = np.full((len(layers), len(sparsities)), np.nan)
     collapsed = np.zeros(density.shape, bool)
     for column, sparsity in enumerate(sparsities):

@@ -24,7 +24,7 @@ class Beside:
     measured: str
     n: int
     difference: str
-    """Empty, too, where another network was measured."""
+    """Empty, too, if another network was measured."""
 
 
 @dataclass(frozen=True)

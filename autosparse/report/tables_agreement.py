@@ -59,7 +59,7 @@ def overlap_table(section: Section) -> Square | None:
 
 
 def concordance_tables(runs: Iterable[IrpRun]) -> list[Square]:
-    """Concordance of the survival scores of the IRP runs on one network, where there are several; a table per network.
+    """Concordance of the survival scores of the IRP runs on one network, if there are several; a table per network.
 
     Each weight of a sample counts as often as it stands for others. Pairs that start from the same weights are marked.
     """

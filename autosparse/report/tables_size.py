@@ -17,7 +17,7 @@ class Size:
 
 @dataclass(frozen=True)
 class SizeTable:
-    """Pruned methods as rows, together where they leave the same; sparsities as columns; None if there is no run."""
+    """Pruned methods as rows, together if they leave the same; sparsities as columns; None if there is no run."""
 
     before: str
     """The network that is pruned, in words."""

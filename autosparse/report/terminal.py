@@ -12,7 +12,7 @@ def leaderboard(client: MlflowClient, experiment: str) -> list[Table]:
     """Test accuracy of an experiment: one table per model and dataset, methods as rows, sparsities as columns.
 
     Entries are mean ± sample standard deviation over seeds in percent. Dense comes first, the others by their mean
-    at the highest sparsity; the best of them at each sparsity is bold. Empty where no cell has finished.
+    at the highest sparsity; the best of them at each sparsity is bold. Empty if no cell has finished.
     """
     return [_table(section) for section in sections_of(client, experiment)]
 

@@ -29,7 +29,7 @@ def best(
     :mod:`autosparse.results.groups`: where an experiment was edited and run again, or its data changed, a group has
     several rows, told apart by ``settings``, which is otherwise empty.
 
-    :param group_by: some of GROUPS; None: method and sparsity, and model and dataset where there are several.
+    :param group_by: some of GROUPS; None: method and sparsity, and model and dataset if there are several.
     :return: rows with the group's values, ``settings``, ``metric``, ``n``, ``mean``, and ``std`` (of the sample; None
         for one seed).
     :raises AutosparseError: if no cell matches, or the metric or group is unknown.

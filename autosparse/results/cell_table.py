@@ -76,7 +76,7 @@ def write_cell_table(tracker: Tracker) -> bool:
 
 
 def _read(client: MlflowClient, experiment_id: str) -> tuple[list[Run], int]:
-    """The runs in the table, none where there is no table, or it is being written; and how many cells had finished."""
+    """The runs in the table, none if there is no table, or it is being written; and how many cells had finished."""
     parent = parent_run(client, experiment_id)
     if parent is None or COUNT not in parent.data.tags:
         return [], 0

@@ -106,7 +106,7 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
     """What sets each of several mappings apart from the others, as ``key=value, ...``; empty if nothing does.
 
-    What belongs to a criterion is told only where others of that criterion have it otherwise.
+    What belongs to a criterion is told only if others of that criterion have it otherwise.
     """
     values: dict[tuple[str, str | None], set[str | None]] = defaultdict(set)
     keys = sorted({key for group in groups for key in group})

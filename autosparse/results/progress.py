@@ -25,7 +25,7 @@ class Stage:
     done: int
     failed: int
     seconds_left: float | None
-    """At the rate of late; None before two have finished, or where nothing is left."""
+    """At the rate of late; None before two have finished, or if nothing is left."""
 
 
 @dataclass(frozen=True)

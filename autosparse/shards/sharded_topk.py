@@ -28,7 +28,7 @@ class Cut:
 def ordered_bits(scores: np.ndarray) -> np.ndarray:
     """float32 (n,) -> uint32 (n,) that compare as the floats do; -0.0 equals 0.0, infinities are fine.
 
-    Raises :class:`AutosparseError` where a score is NaN.
+    Raises :class:`AutosparseError` if a score is NaN.
     """
     if len(scores) and np.isnan(scores.max()):
         raise AutosparseError("scores contain NaN: nothing can be ranked; check the features and the scorer")

@@ -27,7 +27,7 @@ class ShardWriter:
     (:class:`autosparse.irp.digests.Digests`), and it is synced and renamed.
 
     :param columns: names and types.
-    :param shapes: of the whole network; where given, the rows' ``layer`` (dictionary string) and ``position`` (int64,
+    :param shapes: of the whole network; if given, the rows' ``layer`` (dictionary string) and ``position`` (int64,
         flat index in the layer) stand before the other columns, run-length and delta encoded, which costs next to
         nothing.
     """

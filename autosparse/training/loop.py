@@ -92,7 +92,7 @@ def train(
 
 
 def require_finite(model: nn.Module, recipe: Recipe) -> None:
-    """Raise :class:`NonFiniteLoss` where a trained weight is NaN or infinite."""
+    """Raise :class:`NonFiniteLoss` if a trained weight is NaN or infinite."""
     if not all(parameter.isfinite().all() for parameter in model.parameters()):
         raise NonFiniteLoss(
             "the last steps of the training left weights that are not finite: "

@@ -18,7 +18,7 @@ REACH = 4.0
 KNOTS = 9
 """Of the splines along each input: one per unit of normal score."""
 RIDGE = 1.0
-"""Penalty on the splines' coefficients, in rows: it matters only where there are few."""
+"""Penalty on the splines' coefficients, in rows: it matters only if there are few."""
 
 SCORES = normal_scores(NODES, REACH)
 
@@ -85,7 +85,7 @@ def _quantile_nodes(column: Tensor) -> tuple[Tensor, Tensor]:
 def _means(columns: Sequence[Tensor], nodes: Sequence[Tensor], target: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Mean of the target over the rows nearest to each node, and their number; float64, flat, the last input fastest.
 
-    The mean is 0 where there are no rows.
+    The mean is 0 if there are no rows.
     """
     index, size = torch.zeros(len(target), dtype=torch.int64), 1
     for column, own in zip(columns, nodes, strict=True):

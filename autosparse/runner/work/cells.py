@@ -67,7 +67,7 @@ class Scored:
     images: int = 0
 
     def of(self, cell: Cell, make: Callable[[], Scores], seen: Seen) -> tuple[Scores, float]:
-        """A cell's scores, and the seconds that they took for another cell; 0 where they are made now.
+        """A cell's scores, and the seconds that they took for another cell; 0 if they are made now.
 
         ``seen`` is told of the images that they took then.
 
@@ -224,7 +224,7 @@ def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
 
 
 def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> list[Done]:
-    """Train, together where there are several, and measure."""
+    """Train, together if there are several, and measure."""
     started = time.perf_counter()
     outcomes = _train(group, dataset, tell)
     seconds = (time.perf_counter() - started) / len(group)
@@ -235,7 +235,7 @@ def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> list[Done
 
 
 def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[History | Exception]:
-    """Train, together where there are several; where the device's memory is too small for that, in halves."""
+    """Train, together if there are several; where the device's memory is too small for that, in halves."""
     recipe, start = group[0].trainer.ahead
     if len(group) == 1:
         [alone] = group

@@ -9,7 +9,7 @@ __all__ = ["DeviceLost", "device_named", "require_device"]
 
 
 def device_named(name: str) -> str:
-    """The device that users call ``name``; ``auto`` is the first GPU, or the CPU where there is none.
+    """The device that users call ``name``; ``auto`` is the first GPU, or the CPU if there is none.
 
     :raises AutosparseError: if PyTorch does not know such a device, or this machine has none.
     """

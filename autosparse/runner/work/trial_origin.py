@@ -16,7 +16,7 @@ DATA = "data.json"
 def origin_of(sweep: SweepTask, store: Store) -> str:
     """What tells its trials apart from those with other defaults, or on IRP runs that were done again, otherwise.
 
-    Empty where nothing is otherwise than in version 0.1.0, whose trials go on.
+    Empty if nothing is otherwise than in version 0.1.0, whose trials go on.
     """
     records = [record for kind, own in inputs_of(sweep) if (record := store.written(kind, own))]
     told = [fingerprint(record) for record in records] if any("resolved" in record for record in records) else []
