@@ -78,7 +78,7 @@ PARTS: dict[str, Values] = {
     "asha": {"grace": 1, "reduction": 3.0},
     "downstream": {"seeds": [0], "score_examples": SCORE_EXAMPLES, "recipe": RECIPE},
 }
-"""By the name under which they stand in a task, or in another part; if it is not a list of ids, or None."""
+"""By the name under which they stand in a task, or in another part, if that is not a list of ids or None."""
 
 TRAIN: Values = {"mode": "train"}
 """How networks come from where they are made; a criterion took its gradients in the mode that it found."""

@@ -10,7 +10,7 @@ from autosparse.experiment.strict_yaml import MOST_VALUES, parse_yaml
 PAPER = "paper"
 """The file as it stands, if it has presets."""
 DEFAULT = "small"
-"""What is taken if nobody chooses, if the file has it: nothing is started by mistake that takes weeks."""
+"""The preset that is taken if nobody chooses one and the file has it: nothing that takes weeks starts by mistake."""
 
 Content = dict[str, Any]
 
