@@ -33,9 +33,7 @@ DataRoot = Annotated[
     Path | None,
     typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA", show_default=False),
 ]
-Download = Annotated[
-    bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")
-]
+Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")]
 Address = Annotated[
     str | None,
     typer.Option(help="Of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS", show_default=False),

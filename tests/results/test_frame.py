@@ -1,0 +1,41 @@
+"""Cells as a DataFrame: one row each, with what they are and all that was measured."""
+
+import pytest
+
+from autosparse.results import frame as module
+from autosparse.results.frame import frame
+from autosparse.results.runs import Run
+
+
+def cell(method, sparsity, seed, accuracy, epochs=10):
+    tags = {"method": method, "model": "m", "dataset": "d", "sparsity": str(sparsity), "seed": str(seed)}
+    metrics = {"test_accuracy": accuracy, "seconds": 2.0}
+    return Run(f"{method}-{sparsity}-{seed}-{epochs}", "", tags, {"recipe.epochs": str(epochs)}, metrics)
+
+
+@pytest.fixture
+def cells(monkeypatch):
+    found = []
+    monkeypatch.setattr(module, "finished_cells", lambda client, experiment: found)
+    return found
+
+
+def test_a_row_for_each_cell_in_order_with_its_metrics(cells):
+    cells += [cell("snip", 0.9, 1, 91.0), cell("snip", 0.9, 0, 90.0), cell("grasp", 0.95, 0, 80.0)]
+    table = frame(None, "x")
+    assert table[["method", "sparsity", "seed", "test_accuracy"]].values.tolist() == [
+        ["grasp", 0.95, 0, 80.0],
+        ["snip", 0.9, 0, 90.0],
+        ["snip", 0.9, 1, 91.0],
+    ]
+    assert table.run_id.tolist() == ["grasp-0.95-0-10", "snip-0.9-0-10", "snip-0.9-1-10"]
+    assert table.groupby("method").seconds.mean()["snip"] == 2.0
+
+
+def test_what_was_trained_otherwise_is_told_apart(cells):
+    cells += [cell("snip", 0.9, 0, 90.0), cell("snip", 0.9, 0, 95.0, epochs=20)]
+    assert frame(None, "x").training.tolist() == ["recipe.epochs=10", "recipe.epochs=20"]
+
+
+def test_an_experiment_without_cells_has_an_empty_table(cells):
+    assert frame(None, "x").empty
