@@ -14,7 +14,7 @@ SIZE = 900
 """Weights in a sketch: 4,809 characters, which fit into one tag of any MLflow server."""
 
 LARGEST_ERROR = 0.5 / math.sqrt(SIZE)
-"""Of :func:`estimated_iou`, one standard error where it is largest, at an IoU of one half."""
+"""The largest standard error of :func:`estimated_iou`, at an IoU of one half."""
 
 
 def mask_sketch(masks: Masks) -> str:

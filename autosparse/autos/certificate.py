@@ -85,7 +85,7 @@ def _clipped(rank: float, total: int) -> int:
 
 
 def _iou(exact: Tensor, ranks: Tensor, weight: Tensor, kept: int) -> float:
-    """Of the surface's first ``kept`` ranks and the network's, as the weighted sample tells it."""
+    """The IoU of the surface's first ``kept`` ranks and the network's, estimated from the weighted sample."""
     mine = ranks < kept
     order = exact.argsort(descending=True)
     theirs = torch.zeros_like(mine)

@@ -43,7 +43,7 @@ class Dagger:
     networks: int = 1
     """Freshly drawn in each pass, for each IRP run."""
     epochs: int = 1
-    """For which the expert trains each network, after each round of pruning."""
+    """How long the expert trains each network, after each round of pruning."""
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from autosparse.version import __version__
 HELD_OUT = 0.1
 """Share of the rows that the fit never sees."""
 MOST_ROWS = 20_000_000
-"""Of states: a larger network than LeNet-300-100 has hundreds of millions, of which a sample says as much."""
+"""Rows of states that a fit reads at most: a large network has hundreds of millions, and a sample says as much."""
 ASKED_OF_COSTLY = 4096
 """Rows that a figure of the report is taken from where a row is costly: enough for two digits of an R^2."""
 

@@ -36,7 +36,7 @@ class Refinement:
     sparsities: tuple[float, ...] = (0.95, 0.99, 0.99)
     """Each candidate prunes a network of its own to each of them."""
     epochs: int = 1
-    """For which each of these networks is trained."""
+    """How long each of these networks is trained."""
     spread: float = 0.1
     """Standard deviation of the first candidates' coefficients, relative to the norm of those they start from."""
 
@@ -52,7 +52,7 @@ class Generation:
     accuracy: float
     """In percent, on validation images: of the networks that the mean prunes, averaged."""
     images: int
-    """That all trainings so far have seen."""
+    """How many images all trainings so far have seen."""
 
 
 def refine(
@@ -128,7 +128,7 @@ class _Judge:
 
     @property
     def images(self) -> int:
-        """That the trainings of one generation see."""
+        """How many images the trainings of one generation see."""
         networks = (self.how.population + 1) * len(self.how.sparsities)
         return networks * self.recipe.epochs * len(self.dataset.train)
 

@@ -20,7 +20,7 @@ class State:
 
     epoch: int
     tensors: dict[str, Tensor]
-    """Of the network, and Adam's."""
+    """Those of the network and of Adam."""
     schedule: dict[str, Any]
     """JSON values."""
 

@@ -47,7 +47,7 @@ class Surface:
         self.missed = torch.full_like(self.known, torch.nan)
         """By how much they had been interpolated wrongly, squared."""
         self.halved = [self._cells(level, False, torch.bool) for level in range(self.levels)]
-        """Of each level's cells, the coarsest first, those whose halves' corners are all known."""
+        """Those cells of each level, the coarsest first, whose halves' corners are all known."""
         self.evaluations = 0
         """How often the network was asked."""
         self.values = torch.zeros_like(self.known)
@@ -124,7 +124,7 @@ class Surface:
         return result, depth
 
     def _expected(self) -> tuple[Tensor, Tensor]:
-        """Of each of the finest cells, the share of the kept weights that it is expected to misjudge, summed over
+        """The share of the kept weights that each of the finest cells is expected to misjudge, summed over
         thresholds; and its level."""
         filled = self.mass > 0
         variance, depth = self._error()

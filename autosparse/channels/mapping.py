@@ -78,7 +78,7 @@ class _Signal:
 
     group: Group
     dims: int = 0
-    """Of the tensor; 0: unknown."""
+    """How many dimensions the tensor has; 0: unknown."""
     flat: bool = False
     """Whether its second dimension holds several entries per channel, one for each place."""
 

@@ -43,7 +43,7 @@ class Criterion:
     name: str
     function: Callable[..., Scores]
     needs: frozenset[str]
-    """Of ``data``, ``gradients``, ``hessian-vector products``, ``rounds``, ``scorer``, ``training``, ``channels``.
+    """Some of ``data``, ``gradients``, ``hessian-vector products``, ``rounds``, ``scorer``, ``training``, ``channels``.
 
     ``channels``: a model whose channels can be followed; whole ones are pruned (:mod:`autosparse.channels`).
     """

@@ -17,7 +17,7 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", "
 TEST_SPLITS = ("val", "validation", "valid", "test")
 IMAGENET_CLASSES = 1000
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Of ImageNet's pixels, red, green and blue, as shares of 255; in use since torchvision's first models."""
+"""ImageNet's statistics, for red, green and blue, as shares of 255; in use since torchvision's first models."""
 
 Found = list[tuple[str, int]]
 """Paths below the folder of a split, sorted, and the files' sizes in bytes."""

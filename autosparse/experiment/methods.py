@@ -34,11 +34,11 @@ class MethodSpec(Strict):
     scorer: Name | None = None
     ablation: Ablation = None
     irp: Name | None = None
-    """Of ``irp``: the name of the run whose masks and initial weights are taken."""
+    """For ``irp``, the name of the run whose masks and initial weights are taken."""
     levels: Annotated[tuple[Level, ...], Field(min_length=1), DISTINCT] | None = None
-    """Of ``irp``: the iterations after which masks are taken; they stand for the grid's sparsities."""
+    """For ``irp``, the iterations after which masks are taken, in place of the grid's sparsities."""
     irp_seed: Seed | None = None
-    """Of ``irp``: which of the run's seeds all cells start from; by default its only one; of several, each its own."""
+    """For ``irp``, the run's seed that all cells start from. By default its only one, or each cell's own of several."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "MethodSpec":

@@ -37,7 +37,7 @@ class Plan:
     about: dict[str, Any] = field(default_factory=dict)
     """What is told of the experiment as a whole: its description, preset, and the like; JSON values."""
     whole: "Plan | None" = None
-    """Of which this is a part."""
+    """The plan that this one is a part of."""
 
     @property
     def stages(self) -> dict[Stage, Sequence[Planned[Task]]]:

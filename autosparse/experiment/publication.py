@@ -11,7 +11,7 @@ from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, Stated
 from autosparse.experiment.tasks import Cell
 
 NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
-"""Of a grid; methods are compared one by one, and seeds are counted anyway."""
+"""Keys of a grid that are not compared: methods are compared one by one, and seeds are counted anyway."""
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
 
 LARGEST = 1e100
-"""Of the numbers of a distribution: what is computed with them stays finite."""
+"""The largest number of a distribution: what is computed with it stays finite."""
 COMBINATIONS = 1000
-"""Of choices that are tried before a sweep starts."""
+"""How many combinations of choices are checked before a sweep starts."""
 
 Scalar = Annotated[bool | int | float | str, UNSIGNED]
 Value = Scalar | tuple[str, ...]
@@ -170,7 +170,7 @@ class SweepTask(Task, Search):
     irp: tuple[str, ...]
     """Ids of the IRP runs."""
     fit: FitSpec = FitSpec()
-    """Of what is not searched."""
+    """The values of what is not searched."""
     dataset: DatasetName | None = None
     """The data set of the IRP runs, if a fit makes their networks' states again; None: none does."""
 

@@ -8,7 +8,7 @@ class Stage:
     """All that an experiment does of one kind of task."""
 
     kind: str
-    """Of its tasks."""
+    """The kind of its tasks."""
     name: str
     """As users call it: in an experiment file, with ``--only``, and in tables of progress."""
     plural: str

@@ -140,7 +140,7 @@ class FitSpec(Strict):
     """Rows to fit on, drawn by layer and survival count; None: all that are not held out."""
     seed: Seed = 0
     rounds: Annotated[int, Field(ge=1)] | None = None
-    """In which the scorer prunes; None: 10, or one shot if it reads no more than the paper's."""
+    """How many rounds the scorer prunes in; None: 10, or one shot if it reads no more than the paper's inputs."""
     steps: Annotated[int, Field(ge=0)] | None = None
     """How many steps of training each round takes; None: 10 if it reads features after training, else none."""
     step_lr: Annotated[float, Field(gt=0)] = Steps.lr
@@ -223,11 +223,11 @@ class Cell(Task):
     """Id of the scorer task, for ``autos``."""
     ablation: Ablation = None
     irp: IrpFields | None = None
-    """Of a branch: the IRP run whose masks and initial weights it has."""
+    """For a branch, the IRP run whose masks and initial weights it has."""
     irp_seed: Seed | None = None
-    """Of a branch: the IRP run's seed; None: the cell's own."""
+    """For a branch, the IRP run's seed; None: the cell's own."""
     level: Level | None = None
-    """Of a branch: the iteration after which the masks are taken."""
+    """For a branch, the iteration after which the masks are taken."""
     sparsity: Sparsity
     seed: Seed
     score_examples: ScoreExamples = SCORE_EXAMPLES

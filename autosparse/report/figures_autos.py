@@ -9,7 +9,7 @@ from autosparse.report.collect_autos import IrpRun, Sample
 from autosparse.report.style import INK, layer_colors, shown, spread_axis
 
 JITTER = 0.35
-"""Of the distance between two survival scores: enough to see how many points lie on one."""
+"""Jitter, as a share of the distance between two survival scores: enough to see how many points lie on one."""
 
 
 def survival_figure(irp: IrpRun, sample: Sample) -> Figure:

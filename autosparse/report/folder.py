@@ -45,7 +45,7 @@ def _is_report(folder: Path) -> bool:
 
 
 def _files(folder: Path) -> set[str]:
-    """Of a report: its page, and what is numbered in ``figures`` and ``tables``."""
+    """The files of a report: its page, and the numbered ones in ``figures`` and ``tables``."""
     numbered = (path for name in ("figures", "tables") for path in (folder / name).glob("[0-9][0-9]-*"))
     return {PAGE, *(str(path.relative_to(folder)) for path in numbered if path.is_file())}
 

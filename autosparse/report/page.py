@@ -50,7 +50,7 @@ UNTOLD = {
     "tasks": {"cells": 1},
     "layers": {},
 }
-"""Of an experiment without a parent run: what an older version wrote."""
+"""The summary of an experiment without a parent run, as an older version wrote it."""
 IRP_COMPARED = 12
 """IRP runs whose survival scores are compared: as many as fit on a page."""
 

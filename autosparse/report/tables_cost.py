@@ -76,7 +76,7 @@ def _mean(points: Iterable[Point], metric: str) -> float | None:
 
 
 def _images(runs: Sequence[Run]) -> str:
-    """Of all runs; nothing if some do not tell."""
+    """The sum over all runs; nothing if some do not tell."""
     images = [run.metrics["images"] for run in runs if "images" in run.metrics]
     return quantity(sum(images)) if len(images) == len(runs) else NOT_KNOWN
 

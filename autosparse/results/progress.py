@@ -33,7 +33,7 @@ class Progress:
     """Where an experiment stands."""
 
     status: str
-    """Of its parent run: RUNNING, FINISHED, FAILED, KILLED, or SCHEDULED where something is left for another run; a
+    """The parent run's: RUNNING, FINISHED, FAILED, KILLED, or SCHEDULED if something is left for another run; a
     driver that was killed leaves RUNNING."""
     stages: list[Stage]
 

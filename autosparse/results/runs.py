@@ -55,5 +55,5 @@ def runs_of(
 
 
 def one_per_task(runs: Iterable[Run]) -> list[Run]:
-    """Of runs of one task the last."""
+    """The last of the runs of each task."""
     return list({run.tags.get("task_id", run.run_id): run for run in runs}.values())

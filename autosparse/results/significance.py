@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 LEVEL = 0.95
-"""Of confidence intervals; what is significant has p below 1 - LEVEL."""
+"""The level of confidence intervals; a difference is significant if its p is below 1 - LEVEL."""
 
 
 def half_width(values: Sequence[float]) -> float | None:
@@ -29,9 +29,9 @@ class Difference:
     """Number of seeds that both have."""
     difference: float
     half_width: float | None
-    """Of its confidence interval."""
+    """Half of the confidence interval's width."""
     p: float | None
-    """Of the paired t-test, two-sided; None for fewer than two pairs."""
+    """From the paired t-test, two-sided; None for fewer than two pairs."""
     significant: bool
 
     @property

@@ -18,7 +18,7 @@ class Settings:
     data_root: Path | None = None
     download: bool = False
     address: str | None = None
-    """Of a running Ray cluster; None: ``RAY_ADDRESS``, else a local one that ends with the command."""
+    """Address of a running Ray cluster; None: ``RAY_ADDRESS``, else a local one that ends with the command."""
     workers: int | None = None
     """Jobs at a time; None: as many as the cluster's CPUs (or GPUs) allow."""
     gpus_per_job: float = 0.0

@@ -15,7 +15,7 @@ from autosparse.irp.digests import KEY, Digests
 from autosparse.shards.layout import Shapes, coordinates
 
 KEYS = {kind: f"autosparse.{kind}".encode() for kind in ("features", "scores", "masks")}
-"""Of the description in a file's metadata."""
+"""Key of the description in a file's metadata."""
 COLUMNS = [("layer", pa.dictionary(pa.int32(), pa.string())), ("position", pa.int64())]
 
 

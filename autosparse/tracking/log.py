@@ -61,7 +61,7 @@ class Tracker:
                     self._know(run)
 
     def _know(self, run: Any) -> None:
-        """Of two runs of a task, which a request sent twice or another driver left, the finished one stays."""
+        """Keep the finished one of two runs of a task, which a request sent twice or another driver left."""
         task_id, tags = run.data.tags["task_id"], run.data.tags
         names = self._once(run.data.params)
         kind, made = tags.get("kind", ""), tags.get(MADE, "")

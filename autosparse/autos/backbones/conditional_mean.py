@@ -16,7 +16,7 @@ NODES = 129
 REACH = 4.0
 """The outermost nodes' normal score."""
 KNOTS = 9
-"""Of the splines along each input: one per unit of normal score."""
+"""How many splines lie along each input: one per unit of normal score."""
 RIDGE = 1.0
 """Penalty on the splines' coefficients, in rows: it matters only if there are few."""
 

@@ -42,11 +42,11 @@ EXTENTS = {
     "tiny-imagenet": Extent(100_000, 10_000, (3, 64, 64), 200),
     "imagenet": Extent(1_281_167, 50_000, (3, 224, 224), 1000),
 }
-"""Of data sets that need not be at hand to tell what an experiment would cost."""
+"""Sizes of data sets that need not be at hand to tell what an experiment would cost."""
 
 
 def extent_of(dataset: Dataset) -> Extent:
-    """Of a data set that is loaded."""
+    """The size of a data set that is loaded."""
     return Extent(len(dataset.train), len(dataset.test), dataset.input_shape, dataset.num_classes)
 
 
@@ -54,10 +54,10 @@ class Weights(Protocol):
     """What tasks cost, in whatever unit."""
 
     def __call__(self, task: Task) -> float:
-        """Of a whole task."""
+        """What a whole task costs."""
 
     def behind(self, task: Task, share: float) -> float:
-        """Of the part of a task that is done, given the share that is done of its IRP, its fit, or a cell's final
+        """What the finished part of a task has cost, given its ``share`` of its IRP, its fit, or a cell's last
         training."""
 
 

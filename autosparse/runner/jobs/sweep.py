@@ -142,7 +142,7 @@ class _Seen(tune.Callback):
         """By Tune's names of the trials, of which several may have one candidate."""
         self.over: set[str] = set()
         self.error: AutosparseError | None = None
-        """Of the storage. Tune takes what a callback raises for the trial's."""
+        """The storage's error. It is not raised: Tune would take what a callback raises for the trial's."""
 
     @property
     def trials(self) -> list[Trial]:

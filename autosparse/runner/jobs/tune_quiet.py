@@ -94,7 +94,7 @@ class Death(NamedTuple):
 
 
 def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, Death]:
-    """Of the trials that were ended by the death of a worker process, each time: the last, by the trial's folder.
+    """The last death of each trial that ended every time by the death of a worker process, by the trial's folder.
 
     One that has lost its GPU is as good as dead: Tune replaces it.
     """

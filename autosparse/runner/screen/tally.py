@@ -21,7 +21,7 @@ class Event(TypedDict, total=False):
     running: Sequence[str]
     """In the job's hands now."""
     share: float
-    """Of their last training that is done, from 0 to 1."""
+    """How much of their last training is done, from 0 to 1."""
     accuracy: float
     """The latest, in percent."""
     loss: float
@@ -29,11 +29,11 @@ class Event(TypedDict, total=False):
     trial_id: str
     """Tune's, which tells jobs apart."""
     job: str
-    """Of the driver's own: the name of a job that has given no sign of life."""
+    """From the driver: the name of a job that has given no sign of life."""
     silent: float
-    """For so many seconds."""
+    """How many seconds it has been silent."""
     warning: str
-    """Of the driver's own: a line that is not for the tally."""
+    """From the driver: a line that is not for the tally."""
     stop: str
     """Why the whole stage must end."""
 
@@ -148,7 +148,7 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """Of the work to be done, how much has been heard to be done, from 0 to 1."""
+        """How much of the work is done, as far as has been heard, from 0 to 1."""
         with self._lock:
             whole = sum(self._costs.values())
             return 1 - (self._ahead - sum(job.behind for job in self._jobs.values())) / whole if whole else 1.0

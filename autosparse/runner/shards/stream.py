@@ -25,7 +25,7 @@ from autosparse.shards import Shard
 PATIENCE = 900.0
 """Seconds without a sign of life, after which the work is given up."""
 RESTARTS = 8
-"""Of each actor, for whatever reason."""
+"""How often each actor may be started again, for whatever reason."""
 ROUNDS = 3
 """How often Ray Data is asked: where a node dies that held an actor of its own, it gives up."""
 

@@ -81,7 +81,7 @@ class ScoreShard:
 
 @dataclass(frozen=True)
 class CountLow:
-    """Of the scores whose upper half is ``high``, how many have each lower half."""
+    """How many of the scores whose upper half is ``high`` have each lower half."""
 
     high: int
 

@@ -47,7 +47,7 @@ class Pruned:
     images: int
     """Trained on, its own training included."""
     images_score: int
-    """That its method was shown before it had the masks, in trainings on the way too."""
+    """How many images its method was shown before it had the masks, trainings on the way included."""
 
     @property
     def member(self) -> Member:

@@ -257,7 +257,7 @@ def _where(dataset: Dataset | None, device: str, environment: Record, execution:
 def _history_of(
     result: Record, trial: Trial, dataset: Dataset | None, device: str, execution: Execution
 ) -> list[Numbers]:
-    """Of a scorer whose epochs are not known one by one."""
+    """The one entry of a scorer whose epochs are not known one by one."""
     scorer = load_scorer(trial.store.fetched("scorer", trial.task.id))
     measured = _downstream(trial, scorer, dataset, device, execution)
     return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
