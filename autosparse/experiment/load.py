@@ -10,7 +10,8 @@ from pydantic import BaseModel, ValidationError
 
 from autosparse.errors import AutosparseError, nearest_name
 from autosparse.experiment.methods import MethodSpec
-from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change, set_value
+from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change
+from autosparse.experiment.recipes import BLOCK, with_recipes
 from autosparse.experiment.schema import (
     ConcordanceSpec,
     Experiment,
@@ -76,11 +77,9 @@ def parse_loaded(
     content = _written_out(content)
     try:
         presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
-        chosen, name = choose(content, preset)
-        told = list(changes_of(content, name))
-        for path, value in map(parse_change, changes):
-            set_value(chosen, path, value)
-            told.append(f"{path} = {value}")
+        asked = [parse_change(change) for change in changes]
+        chosen, name = choose(content, preset, asked)
+        told = [*changes_of(content, name), *(f"{path} = {value}" for path, value in asked)]
     except AutosparseError as error:
         raise AutosparseError(f"{source}: {error}") from error
     paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source)
@@ -100,6 +99,10 @@ def parse_experiment(content: dict[str, Any], source: str) -> Experiment:
             load_plugins(name for name in plugins if isinstance(name, str))
         except AutosparseError as error:
             raise AutosparseError(f"{source}: {error}") from error
+    try:
+        content = with_recipes(content)
+    except AutosparseError as error:
+        raise AutosparseError(f"{source}: {error}") from error
     try:
         text = json.dumps(_written_out(content), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -192,4 +195,4 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 def _keys(section: str) -> set[str]:
     """Every key that may stand somewhere in a section of an experiment file, or at its top."""
     models = SECTIONS.get(section, (Experiment,))
-    return {key for model in models for key in model.model_fields} | set(Recipe.__dataclass_fields__)
+    return {key for model in models for key in model.model_fields} | set(Recipe.__dataclass_fields__) | {BLOCK}

@@ -5,6 +5,7 @@ from copy import deepcopy
 from typing import Any
 
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.experiment.recipes import BLOCK, with_recipes
 from autosparse.experiment.strict_yaml import MOST_VALUES, parse_yaml
 
 PAPER = "paper"
@@ -15,12 +16,14 @@ DEFAULT = "small"
 Content = dict[str, Any]
 
 
-def choose(content: Content, preset: str | None) -> tuple[Content, str | None]:
+def choose(content: Content, preset: str | None, changes: Sequence[tuple[str, Any]] = ()) -> tuple[Content, str | None]:
     """The content under a preset, without its ``presets``, and the preset's name; None for a file that has none.
 
     A preset is ``{drop: [PATH, ...], set: {PATH: value, ...}}``: first what is dropped goes, then values are set. See
-    :func:`set_value` for paths. The experiment's name gets the preset's behind it, so that scales stay apart.
+    :func:`set_value` for paths. The experiment's name gets the preset's behind it, so that scales stay apart. A path
+    into ``recipes`` changes a recipe wherever it is named; any other path sees recipes written out.
 
+    :param changes: further paths and values, set after the preset's.
     :raises AutosparseError: if there is no such preset, or a path leads nowhere.
     """
     content = deepcopy(content)
@@ -28,7 +31,7 @@ def choose(content: Content, preset: str | None) -> tuple[Content, str | None]:
     if presets is None:
         if preset is not None:
             raise AutosparseError(f"--preset {preset}: this file has no presets; leave the option out")
-        return content, None
+        return _set(content, changes, "--set"), None
     if not isinstance(presets, dict) or not all(isinstance(held, dict) for held in presets.values()):
         raise AutosparseError("presets: must be a mapping of names to {drop: [...], set: {...}}")
     if PAPER in presets:
@@ -37,7 +40,10 @@ def choose(content: Content, preset: str | None) -> tuple[Content, str | None]:
     if chosen != PAPER:
         if chosen not in presets:
             raise UnknownName("preset", chosen, [PAPER, *presets])
-        _apply(content, presets[chosen], chosen)
+        sets = _checked(content, presets[chosen], chosen)
+        content = _set(content, [*sets, *changes], f"presets.{chosen}")
+    else:
+        content = _set(content, changes, "--set")
     content["name"] = f"{content.get('name', '')}-{chosen}"
     return content, chosen
 
@@ -49,7 +55,8 @@ def changes_of(content: Content, preset: str | None) -> Iterator[str]:
     yield from (f"{path} = {value}" for path, value in chosen.get("set", {}).items())
 
 
-def _apply(content: Content, preset: Content, name: str) -> None:
+def _checked(content: Content, preset: Content, name: str) -> list[tuple[str, Any]]:
+    """Drop what a preset drops; returns what it sets."""
     if unknown := set(preset) - {"drop", "set"}:
         raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["drop", "set"])
     drop, changes = preset.get("drop", []), preset.get("set", {})
@@ -59,11 +66,20 @@ def _apply(content: Content, preset: Content, name: str) -> None:
     places = [place for path in drop for place in _places(content, str(path))]
     for holder, key in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
         del holder[key]
+    return [(str(path), value) for path, value in changes.items()]
+
+
+def _set(content: Content, changes: Sequence[tuple[str, Any]], whose: str) -> Content:
+    """The content with values set, and its recipes written out."""
     written = 0
-    for path, value in changes.items():
-        written += set_value(content, str(path), value)
-        if written > MOST_VALUES:
-            raise AutosparseError(f"presets.{name} sets more than {MOST_VALUES:,} values: split it up")
+    for of_recipes in (True, False):
+        for path, value in changes:
+            if path.startswith(f"{BLOCK}.") == of_recipes:
+                written += set_value(content, path, value)
+                if written > MOST_VALUES:
+                    raise AutosparseError(f"{whose} sets more than {MOST_VALUES:,} values: split it up")
+        content = with_recipes(content)
+    return content
 
 
 def set_value(content: Content, path: str, value: Any) -> int:

@@ -85,4 +85,4 @@ def test_fewer_than_85_in_100_are_not_enough():
 
 
 def test_what_was_not_run_is_named():
-    assert "Not run yet: `selection`, `schedule`" in page(results(1), {})[0]
+    assert "Not run yet: `shards/sharded_topk`, `schedule`" in page(results(1), {})[0]

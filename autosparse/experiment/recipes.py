@@ -1,0 +1,47 @@
+"""Recipes by name: a file's ``recipes:`` block, which its IRP runs, sweeps and grids refer to."""
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+from autosparse.errors import AutosparseError, UnknownName
+
+BLOCK = "recipes"
+
+
+def with_recipes(content: dict[str, Any]) -> dict[str, Any]:
+    """The content of a file with each ``recipe: NAME`` replaced by the recipe of that name, and without the block.
+
+    Whatever is not well formed is left for the schema to refuse.
+
+    :raises UnknownName: if there is no such recipe.
+    :raises AutosparseError: if ``recipes:`` is not a mapping of names to mappings.
+    """
+    if BLOCK not in content and not any(isinstance(holder["recipe"], str) for _, holder in _holders(content)):
+        return content
+    content = deepcopy(content)
+    recipes = content.pop(BLOCK, {})
+    if not isinstance(recipes, dict) or not all(isinstance(own, dict) for own in recipes.values()):
+        raise AutosparseError(f"{BLOCK}: must be a mapping of names to recipes, such as sgd: {{lr: 0.1}}")
+    for whose, holder in _holders(content):
+        if isinstance(name := holder["recipe"], str):
+            if name not in recipes:
+                raise UnknownName(f"recipe (of {whose})", name, [str(own) for own in recipes])
+            holder["recipe"] = deepcopy(recipes[name])
+    return content
+
+
+def _holders(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All that may have a recipe and has one, with what errors call it."""
+    irp, sweeps, grids = (content.get(section) for section in ("irp", "sweeps", "grid"))
+    found: list[tuple[str, Any]] = []
+    if isinstance(irp, dict):
+        found += [(f"irp {name!r}", own) for name, own in irp.items()]
+    if isinstance(sweeps, dict):
+        found += [(f"sweep {name!r}", own.get("downstream")) for name, own in sweeps.items() if isinstance(own, dict)]
+    grids = grids if isinstance(grids, list) else [grids]
+    found += [
+        (f"grid {own.get('name', number)!r}" if isinstance(own, dict) else "grid", own)
+        for number, own in enumerate(grids)
+    ]
+    yield from ((whose, own) for whose, own in found if isinstance(own, dict) and "recipe" in own)
