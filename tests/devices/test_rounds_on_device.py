@@ -1,10 +1,13 @@
 """Scorers that prune in rounds: fitted, refined and used on the emulated device as on the CPU."""
 
+from dataclasses import replace
+
 import emulated
 import pytest
 import torch
 
 from autosparse.autos import fit_scorer
+from autosparse.autos.dagger import Dagger
 from autosparse.criteria import prune
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
@@ -53,6 +56,18 @@ def test_a_fit_and_its_masks_are_those_of_the_cpu(device, survival, backbone, mo
     assert on_device.kept == on_cpu.kept
     same = sum(int((on_device[name].cpu() & on_cpu[name]).sum()) for name in on_cpu)
     assert same > 0.95 * on_cpu.kept
+
+
+def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(device, survival):
+    digits = load_dataset("digits")
+    made = {"criterion": "magnitude", "options": {}, "final_density": 0.2, "schedule": "geometric"}
+    run = replace(survival, provenance=survival.provenance | made)
+    options = {"rounds": 2, "examples": 50, "rows": 3000, "dagger": Dagger()}
+    inputs = ("log_param", "layer_density")
+    expected = fit_scorer(run, "linear", inputs, datasets={"digits": digits}, **options)
+    found = fit_scorer(run, "linear", inputs, device=HERE, datasets={"digits": digits.to(HERE)}, **options)
+    assert found.report["dagger"]["images"] == expected.report["dagger"]["images"] == 2 * len(digits.train)
+    torch.testing.assert_close(found.network.coefficients.cpu(), expected.network.coefficients, rtol=0.1, atol=0.02)
 
 
 def test_a_refinement_there_goes_on_where_it_was(device, survival, tmp_path):
