@@ -9,7 +9,7 @@ from torch import Tensor
 
 from autosparse.data import register_dataset
 from autosparse.data.cifar_pickle import read_pickled
-from autosparse.data.fetch import fetching
+from autosparse.data.folders import fetching
 from autosparse.data.split import Dataset, make_dataset
 from autosparse.errors import DataError
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from autosparse.data.fetch import fetching
+from autosparse.data.folders import fetching
 from autosparse.data.split import Dataset, make_dataset
 from autosparse.errors import DataError
 

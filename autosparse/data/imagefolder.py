@@ -7,8 +7,8 @@ from pathlib import Path
 import torch
 
 from autosparse.data import register_dataset
+from autosparse.data.folders import find_folder
 from autosparse.data.image_files import Files
-from autosparse.data.locate import find_folder
 from autosparse.data.split import Dataset
 from autosparse.data.stream import StreamedSplit, workers_from_environment
 from autosparse.errors import DataError

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autosparse.data import register_dataset
 from autosparse.data.decode import decode
-from autosparse.data.locate import find_folder
+from autosparse.data.folders import find_folder
 from autosparse.data.split import Dataset, make_dataset
 from autosparse.errors import DataError
 
