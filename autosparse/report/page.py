@@ -17,7 +17,7 @@ from autosparse.experiment.stages import NAMED
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
 from autosparse.report.curves import has_curves
-from autosparse.report.export import Plain, plain_tables, table_files
+from autosparse.report.export import table_files, tables_of
 from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_curves import curves_figure
 from autosparse.report.figures_density import density_figure, has_densities, numbered
@@ -28,9 +28,10 @@ from autosparse.report.gallery import Gallery
 from autosparse.report.provenance import provenance_of
 from autosparse.report.published import concordant_pairs, published_tables, told_of
 from autosparse.report.style import LineStyle, line_styles
+from autosparse.report.table import Table
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
-from autosparse.report.tables_cost import Costs, method_costs, stage_costs, wall_seconds
+from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import Run, finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
@@ -61,7 +62,7 @@ class Report:
 
     page: str
     """HTML."""
-    tables: list[Plain]
+    tables: list[Table]
     figures: Gallery
 
 
@@ -120,7 +121,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
             **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
         )
     )
-    return Report(page, list(plain_tables(sections, published, concordant, concordances, stages)), gallery)
+    return Report(page, list(tables_of(sections, published, concordant, concordances, stages)), gallery)
 
 
 def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[[Any], str]]:
@@ -153,7 +154,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Costs | None:
+def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Table | None:
     stages = {name: (NAMED[name].costs, own) for name, own in runs.items()}
     return stage_costs(stages, wall_seconds(client, parent, stages))
 

@@ -9,33 +9,12 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from autosparse.report.collect import METRIC
+from autosparse.report.table import NOTHING, Cell, Row, Table
 from autosparse.report.tables import percent
 from autosparse.results.groups import apart, groups_of
 from autosparse.results.runs import Run
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.search import parent_run, summary_of
-
-
-@dataclass(frozen=True)
-class Beside:
-    """One published figure and what was measured for it; texts are empty if nothing was."""
-
-    published: str
-    measured: str
-    n: int
-    difference: str
-    """Empty, too, if another network was measured."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """The figures of one source: methods as rows, sparsities as columns."""
-
-    title: str
-    columns: list[str]
-    rows: list[tuple[str, list[Beside | None]]]
-    notes: list[str]
-    """What was not done as published."""
 
 
 def told_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
@@ -81,7 +60,7 @@ def _measured(cells: Iterable[Run]) -> Measured:
 
 def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) -> Table:
     sparsities = sorted({own["sparsity"] for own in comparisons})
-    rows: dict[str, dict[float, Beside]] = {}
+    rows: dict[str, dict[float, Cell]] = {}
     for method, names in _names(comparisons, measured).items():
         for own in comparisons:
             if own["method"] != method:
@@ -91,8 +70,9 @@ def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) ->
                 values = [measured[cell][1] for cell in own["cells"] if cell in measured and measured[cell][0] == way]
                 beside = _beside(own["published"], own["spread"], values, other)
                 rows.setdefault(name, {})[own["sparsity"]] = beside
-    listed = [(method, [by_sparsity.get(s) for s in sparsities]) for method, by_sparsity in rows.items()]
-    return Table(title, [percent(s) for s in sparsities], listed, _notes(comparisons))
+    listed = [Row(name, [cells.get(sparsity, NOTHING) for sparsity in sparsities]) for name, cells in rows.items()]
+    columns = ["method", *map(percent, sparsities)]
+    return Table(title, columns, listed, "wide stacked", notes=tuple(_notes(comparisons)))
 
 
 def _names(comparisons: list[dict[str, Any]], measured: Measured) -> dict[str, dict[Way, str]]:
@@ -107,13 +87,15 @@ def _names(comparisons: list[dict[str, Any]], measured: Measured) -> dict[str, d
     return {method: ways or {(): method} for method, ways in names.items()}
 
 
-def _beside(published: float, spread: float | None, values: list[float], another_network: bool) -> Beside:
+def _beside(published: float, spread: float | None, values: list[float], another_network: bool) -> Cell:
+    """A published figure, what was measured for it, and the difference unless another network was measured."""
     stated = f"{published:.2f}" + (f" ± {spread:.2f}" if spread is not None else "")
     if not values:
-        return Beside(stated, "", 0, "")
+        return Cell(stated, ("not measured",))
     mean = statistics.fmean(values)
     text = f"{mean:.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
-    return Beside(stated, text, len(values), "" if another_network else f"{mean - published:+.2f}")
+    difference = () if another_network else (f"{mean - published:+.2f}",)
+    return Cell(stated, (f"{text} ({len(values)})", *difference))
 
 
 def _notes(comparisons: list[dict[str, Any]]) -> list[str]:

@@ -1,80 +1,12 @@
-"""The tables of a report as text with marks, the same for the page and the terminal."""
+"""The tables of a report on accuracy, density and effective sparsity, and how their numbers are written."""
 
 import math
 import statistics
-from dataclasses import dataclass
 
 from autosparse.report.collect import Method, Point, Section
+from autosparse.report.table import NOTHING, Cell, Row, Table
 
 UNITS = ("", "k", "M", "G", "T", "P")
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A mean over seeds and how far they spread; ``std`` is empty for one seed."""
-
-    mean: str
-    std: str
-    n: int
-    best: bool = False
-
-    @property
-    def text(self) -> str:
-        """``97.31 ±0.12``, which breaks before the sign if it must."""
-        return f"{self.mean} ±{self.std}" if self.std else self.mean
-
-
-@dataclass(frozen=True)
-class Density:
-    """A layer's mean density in percent, and in how many runs it kept no weight at all."""
-
-    mean: str
-    collapsed: int
-
-
-@dataclass(frozen=True)
-class AccuracyTable:
-    """Methods as rows, sparsities as columns; None if there is no run."""
-
-    columns: list[str]
-    rows: list[tuple[Method, list[Entry | None]]]
-
-
-@dataclass(frozen=True)
-class DensityTable:
-    """Layers as rows, methods as columns, at one sparsity."""
-
-    sparsity: str
-    methods: list[Method]
-    rows: list[tuple[str, list[Density | None]]]
-    collapsed: list[str]
-    """Per method, in how many runs a layer collapsed."""
-
-    @property
-    def any_collapsed(self) -> bool:
-        """Whether any layer of any run did."""
-        return any(text[0] != "0" for text in self.collapsed)
-
-
-@dataclass(frozen=True)
-class Effect:
-    """Mean effective sparsity in percent, and in how many runs no path is left."""
-
-    sparsity: str
-    disconnected: int
-
-
-@dataclass(frozen=True)
-class EffectTable:
-    """Pruned methods as rows, sparsities as columns; None if there is no run or nothing was measured."""
-
-    columns: list[str]
-    rows: list[tuple[Method, list[Effect | None]]]
-
-    @property
-    def any_disconnected(self) -> bool:
-        """Whether any network was."""
-        return any(effect.disconnected for _, effects in self.rows for effect in effects if effect)
 
 
 def percent(share: float) -> str:
@@ -113,25 +45,30 @@ def seeds_text(counts: list[int]) -> str:
     return f"n = {span} seed{'s' if span != '1' else ''}"
 
 
-def accuracy_table(section: Section) -> AccuracyTable:
-    """Mean and standard deviation of every method; the best pruned one of each sparsity is marked."""
+def accuracy_table(section: Section) -> Table:
+    """Mean and standard deviation of every method, sparsities as columns; the best pruned one of each is marked."""
     best = {
         sparsity: max((m.points[sparsity].mean for m in section.pruned if sparsity in m.points), default=None)
         for sparsity in section.sparsities
     }
+    same_n = len(section.counts) == 1
 
-    def entry(method: Method, sparsity: float) -> Entry | None:
+    def cell(method: Method, sparsity: float) -> Cell:
         point = method.points.get(sparsity)
         if point is None:
-            return None
-        std = "" if point.std is None else f"{point.std:.2f}"
-        return Entry(f"{point.mean:.2f}", std, point.n, not method.dense and point.mean == best[sparsity])
+            return NOTHING
+        mean, std = f"{point.mean:.2f}", "" if point.std is None else f"{point.std:.2f}"
+        note = " ".join(filter(None, [f"± {std}" if std else "", "" if same_n else f"({point.n})"]))
+        mark = "best" if not method.dense and point.mean == best[sparsity] else ""
+        plain = f"{mean} ±{std} ({point.n})" if std else f"{mean} ({point.n})"
+        return Cell(mean, (note,) if note else (), mark, plain=plain)
 
-    rows = [(method, [entry(method, sparsity) for sparsity in section.sparsities]) for method in section.methods]
-    return AccuracyTable([percent(sparsity) for sparsity in section.sparsities], rows)
+    rows = [_row(method, [cell(method, sparsity) for sparsity in section.sparsities]) for method in section.methods]
+    columns = ["method", *map(percent, section.sparsities)]
+    return Table(f"Test accuracy, {section.title}", columns, rows, "wide stacked" if len(columns) > 8 else "wide")
 
 
-def density_table(section: Section) -> DensityTable | None:
+def density_table(section: Section) -> Table | None:
     """Mean density of each layer at the highest sparsity; None if only dense ran or no densities were logged."""
     top = section.top_sparsity
     if top is None:
@@ -141,23 +78,37 @@ def density_table(section: Section) -> DensityTable | None:
     layers = section.in_order(layer for found in densities for layer in found)
     if not layers:
         return None
-    rows = [(layer, [_density(found.get(layer)) for found in densities]) for layer in layers]
-    collapsed = [f"{method.points[top].collapsed} of {method.points[top].n}" for method in methods]
-    return DensityTable(percent(top), methods, rows, collapsed)
+    rows = [Row(layer, [_density(found.get(layer)) for found in densities]) for layer in layers]
+    collapsed = [Cell(f"{method.points[top].collapsed} of {method.points[top].n}") for method in methods]
+    return Table(
+        f"Density at {percent(top)}, {section.title}",
+        ["layer", *(method.name for method in methods)],
+        rows,
+        "tight" if len(methods) > 6 else "",
+        foot=Row("runs with a collapsed layer", collapsed),
+    )
 
 
-def effect_table(section: Section) -> EffectTable | None:
+def effect_table(section: Section) -> Table | None:
     """Effective sparsity of the pruned networks; None if it was not measured."""
     sparsities = sorted({sparsity for method in section.pruned for sparsity in method.points})
-    rows = [(method, [_effect(method.points.get(sparsity)) for sparsity in sparsities]) for method in section.pruned]
-    if not any(effect for _, effects in rows for effect in effects):
+    rows = [
+        _row(method, [_effect(method.points.get(sparsity)) for sparsity in sparsities]) for method in section.pruned
+    ]
+    if not any(cell != NOTHING for row in rows for cell in row.cells):
         return None
-    return EffectTable([percent(sparsity) for sparsity in sparsities], rows)
+    return Table(f"Effective sparsity, {section.title}", ["method", *map(percent, sparsities)], rows, "wide")
 
 
-def _effect(point: Point | None) -> Effect | None:
+def _row(method: Method, cells: list[Cell]) -> Row:
+    return Row(method.name, cells, " ".join(name for name in ("dense", "learned") if getattr(method, name)))
+
+
+def _effect(point: Point | None) -> Cell:
     sparsity = point.values("effective_sparsity") if point else []
-    return Effect(_sparsity_text(sparsity), point.disconnected) if point and sparsity else None
+    if not point or not sparsity:
+        return NOTHING
+    return _counted(_sparsity_text(sparsity), point.disconnected)
 
 
 def _sparsity_text(values: list[float]) -> str:
@@ -167,7 +118,12 @@ def _sparsity_text(values: list[float]) -> str:
     return f"{100 - density:.{digits}f}"
 
 
-def _density(values: list[float] | None) -> Density | None:
+def _density(values: list[float] | None) -> Cell:
     if values is None:
-        return None
-    return Density(f"{100 * statistics.fmean(values):.3g}", sum(value == 0 for value in values))
+        return NOTHING
+    return _counted(f"{100 * statistics.fmean(values):.3g}", sum(value == 0 for value in values))
+
+
+def _counted(text: str, collapsed: int) -> Cell:
+    """A mean, and in how many runs nothing was left."""
+    return Cell(f"{text} ✕{collapsed}", mark="collapsed") if collapsed else Cell(text)

@@ -2,26 +2,17 @@
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from mlflow import MlflowClient
 
 from autosparse.report.collect import Point, Section
+from autosparse.report.table import NOTHING, Table, texts
 from autosparse.report.tables import duration, quantity
 from autosparse.results.runs import Run
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.log import WALL_SECONDS
 
-NOT_KNOWN = "–"
-
-
-@dataclass(frozen=True)
-class Costs:
-    """A table of texts; the first field of a row is its name."""
-
-    title: str
-    columns: list[str]
-    rows: list[list[str]]
+NOT_KNOWN = NOTHING.text
 
 
 def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]) -> dict[str, float]:
@@ -33,7 +24,7 @@ def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]
     return {stage: sum(point.value for point in found) for stage, found in points.items() if found}
 
 
-def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[str, float]) -> Costs | None:
+def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[str, float]) -> Table | None:
     """One row per stage of whose runs the time is known; None if there is none.
 
     :param stages: by the name that ``wall`` has, the title and the runs of each.
@@ -45,10 +36,10 @@ def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[s
             time, work = duration(wall[name]) if name in wall else NOT_KNOWN, duration(sum(seconds))
             rows.append([title, str(len(runs)), time, work, _images(runs), _hours(runs, "cpu"), _hours(runs, "cuda")])
     columns = ["stage", "runs", "wall time", "work", "images trained on", "CPU-hours", "GPU-hours"]
-    return _without_unknown(Costs("Cost by stage", columns, rows)) if rows else None
+    return _without_unknown("Cost by stage", columns, rows) if rows else None
 
 
-def method_costs(section: Section) -> Costs | None:
+def method_costs(section: Section) -> Table | None:
     """Mean seconds and images of a cell by method; None if no times were logged."""
     rows = []
     for method in section.methods:
@@ -61,13 +52,13 @@ def method_costs(section: Section) -> Costs | None:
             shown += [NOT_KNOWN if number is None else quantity(number) for number in images]
             rows.append([method.name, count, *shown])
     columns = ["method", "cells", "to prune", "to train", "in all", "images seen to prune", "images trained on"]
-    return _without_unknown(Costs(f"Seconds per cell, {section.title}", columns, rows)) if rows else None
+    return _without_unknown(f"Seconds per cell, {section.title}", columns, rows) if rows else None
 
 
-def _without_unknown(costs: Costs) -> Costs:
-    """Without the columns of which nothing is known, and hours on devices that nothing ran on."""
-    shown = [i for i in range(len(costs.columns)) if any(row[i] not in (NOT_KNOWN, "0") for row in costs.rows)]
-    return Costs(costs.title, [costs.columns[i] for i in shown], [[row[i] for i in shown] for row in costs.rows])
+def _without_unknown(title: str, columns: list[str], rows: list[list[str]]) -> Table:
+    """The table without columns of which nothing is known, and without hours on devices that nothing ran on."""
+    shown = [i for i in range(len(columns)) if any(row[i] not in (NOT_KNOWN, "0") for row in rows)]
+    return texts(title, [columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def _mean(points: Iterable[Point], metric: str) -> float | None:

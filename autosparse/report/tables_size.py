@@ -1,42 +1,31 @@
 """What pruning leaves of a network: its weights, and the FLOPs that they take."""
 
 import statistics
-from dataclasses import dataclass
 
 from autosparse.report.collect import Point, Section
+from autosparse.report.table import NOTHING, Cell, Row, Table
 from autosparse.report.tables import percent, quantity
 
 
-@dataclass(frozen=True)
-class Size:
-    """Weights that stay, and FLOPs of one image with them; ``flops`` is empty if they were not measured."""
+def size_table(section: Section) -> Table | None:
+    """Prunable weights and FLOPs after pruning, means over seeds; None if they are not known.
 
-    weights: str
-    flops: str
-
-
-@dataclass(frozen=True)
-class SizeTable:
-    """Pruned methods as rows, together if they leave the same; sparsities as columns; None if there is no run."""
-
-    before: str
-    """The network that is pruned, in words."""
-    columns: list[str]
-    rows: list[tuple[str, list[Size | None]]]
-
-
-def size_table(section: Section) -> SizeTable | None:
-    """Prunable weights and FLOPs after pruning, means over seeds; None if they are not known."""
+    Methods that leave the same share a row. The note says what the network is before.
+    """
     points = [point for method in section.pruned for point in method.points.values()]
     totals = [total for point in points for total in point.values("total")]
     if not totals:
         return None
     sparsities = sorted({sparsity for method in section.pruned for sparsity in method.points})
-    alike: dict[tuple[Size | None, ...], list[str]] = {}
+    alike: dict[tuple[Cell, ...], list[str]] = {}
     for method in section.pruned:
         alike.setdefault(tuple(_size(method.points.get(s)) for s in sparsities), []).append(method.name)
-    rows = [("all methods" if len(alike) == 1 else ", ".join(names), list(sizes)) for sizes, names in alike.items()]
-    return SizeTable(_before(points, totals[0]), [percent(sparsity) for sparsity in sparsities], rows)
+    rows = [
+        Row("all methods" if len(alike) == 1 else ", ".join(names), cells, "names") for cells, names in alike.items()
+    ]
+    layout = "wide stacked tight" if len(sparsities) > 5 else "wide stacked"
+    columns = ["method", *map(percent, sparsities)]
+    return Table(f"Size, {section.title}", columns, rows, layout, notes=(_before(points, totals[0]),))
 
 
 def _before(points: list[Point], total: float) -> str:
@@ -48,15 +37,16 @@ def _before(points: list[Point], total: float) -> str:
     return text if flops is None else f"{text}, and {quantity(flops, 'FLOPs')} per image"
 
 
-def _size(point: Point | None) -> Size | None:
+def _size(point: Point | None) -> Cell:
     kept, total = (point.values("kept"), point.values("total")) if point else ([], [])
     if point is None or not kept or not total:
-        return None
+        return NOTHING
+    weights = _with_share(statistics.fmean(kept), statistics.fmean(kept) / statistics.fmean(total))
     flops, shares = point.values("flops_pruned"), point.values("flops_share")
-    return Size(
-        _with_share(statistics.fmean(kept), statistics.fmean(kept) / statistics.fmean(total)),
-        _with_share(statistics.fmean(flops), statistics.fmean(shares)) if flops and shares else "",
-    )
+    if not flops or not shares:
+        return Cell(weights)
+    told = f"FLOPs {_with_share(statistics.fmean(flops), statistics.fmean(shares))}"
+    return Cell(weights, (told,), plain=f"{weights}, {told}")
 
 
 def _with_share(value: float, share: float) -> str:

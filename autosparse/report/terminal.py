@@ -5,7 +5,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from autosparse.report.collect import Section, sections_of
-from autosparse.report.tables import Entry, accuracy_table, seeds_text
+from autosparse.report.table import NOTHING, Cell
+from autosparse.report.tables import accuracy_table, seeds_text
 
 
 def leaderboard(client: MlflowClient, experiment: str) -> list[Table]:
@@ -23,15 +24,15 @@ def _table(section: Section) -> Table:
     title = f"{section.title}: test accuracy in %, {seeds_text(section.counts)}"
     table = Table(title=escape(title), caption=None if same_n else "in brackets: number of seeds")
     table.add_column("method", no_wrap=True)
-    for column in content.columns:
+    for column in content.columns[1:]:
         table.add_column(column, justify="right")
-    for method, entries in content.rows:
-        table.add_row(escape(method.name), *[_markup(entry, same_n) for entry in entries], end_section=method.dense)
+    for row in content.rows:
+        table.add_row(escape(row.name), *map(_markup, row.cells), end_section="dense" in row.mark)
     return table
 
 
-def _markup(entry: Entry | None, same_n: bool) -> str:
-    if entry is None:
-        return "[dim]–[/dim]"
-    text = entry.text if same_n else f"{entry.text} ({entry.n})"
-    return f"[bold]{text}[/bold]" if entry.best else text
+def _markup(cell: Cell) -> str:
+    if cell == NOTHING:
+        return f"[dim]{cell.text}[/dim]"
+    text = " ".join((cell.text, *cell.notes)).replace("± ", "±")
+    return f"[bold]{text}[/bold]" if cell.mark == "best" else text

@@ -14,6 +14,7 @@ from autosparse.report.collect import Section, make_sections
 from autosparse.report.curves import curve_of, drawn_sparsities
 from autosparse.report.figures_density import Layout, density_figure
 from autosparse.report.page import render, write_report
+from autosparse.report.table import NOTHING
 from autosparse.report.tables import duration, quantity
 from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
@@ -112,10 +113,12 @@ def test_sizes_before_and_after(runs: FakeRuns, client: MlflowClient) -> None:
         runs.cell("snip", 0.99, seed, 90.0, measures=measures | own)
     runs.cell("random", 0.5, 0, 90.0)
     table = size_table(section_of(client))
-    assert table.before == "266,610 parameters, among them 266,200 weights that can be pruned, and 532 kFLOPs per image"
-    snip = dict(table.rows)["snip"]
-    assert snip[0] is None
-    assert vars(snip[1]) == {"weights": "2.66 k (1%)", "flops": "5.50 k (1.1%)"}
+    assert (
+        table.notes[0] == "266,610 parameters, among them 266,200 weights that can be pruned, and 532 kFLOPs per image"
+    )
+    snip = {row.name: row.cells for row in table.rows}["snip"]
+    assert snip[0] == NOTHING
+    assert (snip[1].text, snip[1].notes) == ("2.66 k (1%)", ("FLOPs 5.50 k (1.1%)",))
     assert "simulated with masks" in render(client, "exp").page
 
 
@@ -131,7 +134,8 @@ def test_costs_by_stage_and_by_method(runs: FakeRuns, client: MlflowClient) -> N
     page = texts(render(client, "exp").page)
     assert "stage runs wall time work images trained on GPU-hours" in page
     assert "cells of the grid 2 1 min 30 s 2 h 0 min 360 k 0.50 " in page
-    assert method_costs(section_of(client)).rows == [["snip", "2", "1.00", "3551.50", "3600.00", "180 k"]]
+    (row,) = method_costs(section_of(client)).rows
+    assert [row.name, *map(str, row.cells)] == ["snip", "2", "1.00", "3551.50", "3600.00", "180 k"]
 
 
 def test_the_wall_time_of_a_stage_adds_up_over_resumptions(client: MlflowClient, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from mlflow import MlflowClient
 
 from autosparse.report.page import render
 from autosparse.report.published import concordant_pairs, published_tables, told_of
+from autosparse.report.table import NOTHING, Cell
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.search import SUMMARY, WHOLE
 
@@ -39,17 +40,12 @@ def test_a_table_has_published_measured_and_difference(client: MlflowClient, run
     )
     (table,) = published_tables(told_of(client, "exp")[1], finished_runs(client, "exp", "cell"))
     assert table.title == "Table 2: resnet18 on cifar10"
-    assert table.columns == ["90%", "99%"]
-    rows = dict(table.rows)
-    assert vars(rows["snip"][0]) == {
-        "published": "92.50 ± 0.20",
-        "measured": "92.00 ± 1.00",
-        "n": 3,
-        "difference": "-0.50",
-    }
-    assert (rows["snip"][1].published, rows["snip"][1].measured) == ("80.00", "")
-    assert rows["autos"][1] is None
-    assert table.notes == [*DIFFERENT, f"autos: {SCORER}"]
+    assert table.columns == ["method", "90%", "99%"]
+    rows = {row.name: row.cells for row in table.rows}
+    assert rows["snip"][0] == Cell("92.50 ± 0.20", ("92.00 ± 1.00 (3)", "-0.50"))
+    assert rows["snip"][1] == Cell("80.00", ("not measured",))
+    assert rows["autos"][1] == NOTHING
+    assert table.notes == (*DIFFERENT, f"autos: {SCORER}")
     page = render(client, "exp").page
     assert "Not a reproduction" in page
     assert "not measured" in page
@@ -61,7 +57,7 @@ def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns)
     other = ["models: lenet-300-100 (published: resnet18)"]
     told(client, runs, comparisons=[comparison("snip", 0.9, 92.5, [f"{1:016x}"], differences=other)])
     (table,) = published_tables(told_of(client, "exp")[1], finished_runs(client, "exp", "cell"))
-    assert table.rows[0][1][0].difference == ""
+    assert table.rows[0].cells[0].notes == ("99.00 (1)",)
 
 
 def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:

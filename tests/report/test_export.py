@@ -6,24 +6,26 @@ from pathlib import Path
 from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
-from autosparse.report.export import Plain
+from autosparse.report.export import comma_separated, latex, markdown
 from autosparse.report.page import write_report
+from autosparse.report.table import texts
 
-TABLE = Plain("50% & more_or less", ["method", "90%"], [["a|b_c", "91.0 ±0.5 (3)"], ["d", "–"]])
+ROWS = [["a|b_c", "91.0 ±0.5 (3)"], ["d", "–"]]
+TABLE = texts("50% & more_or less", ["method", "90%"], ROWS)
 
 
 def test_markdown_escapes_what_would_end_a_cell() -> None:
-    heading, _, *lines = TABLE.markdown.splitlines()
+    heading, _, *lines = markdown(TABLE).splitlines()
     assert heading == "### 50% & more_or less"
     assert lines == ["| method | 90% |", "| --- | --- |", "| a\\|b_c | 91.0 ±0.5 (3) |", "| d | – |"]
 
 
 def test_csv_reads_back() -> None:
-    assert list(csv.reader(TABLE.csv.splitlines())) == [TABLE.columns, *TABLE.rows]
+    assert list(csv.reader(comma_separated(TABLE).splitlines())) == [TABLE.columns, *ROWS]
 
 
 def test_latex_escapes_its_special_characters() -> None:
-    lines = TABLE.latex.splitlines()
+    lines = latex(TABLE).splitlines()
     assert r"\caption{50\% \& more\_or less}" in lines
     assert r"\begin{tabular}{lr}" in lines
     assert r"a|b\_c & 91.0 $\pm$0.5 (3) \\" in lines
