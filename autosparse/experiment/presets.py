@@ -13,13 +13,30 @@ PAPER = "paper"
 DEFAULT = "small"
 """The preset that is taken if nobody chooses one and the file has it: nothing that takes weeks starts by mistake."""
 
+BASES: dict[str, dict[str, Any]] = {
+    "digits": {
+        "irp.*.model": "lenet-300-100",
+        "irp.*.dataset": "digits",
+        "irp.*.iterations": 3,
+        "irp.*.final_density": 0.1,
+        "irp.*.recipe": {"epochs": 1},
+        "grid.*.models": ["lenet-300-100"],
+        "grid.*.datasets": ["digits"],
+        "grid.*.recipe": {"epochs": 1},
+        "grid.*.seeds": [0],
+    }
+}
+"""What a preset's ``base`` sets before its own values, in the sections that the file has: ``digits`` tries everything
+once, in seconds, on the embedded data."""
+
 Content = dict[str, Any]
 
 
 def choose(content: Content, preset: str | None, changes: Sequence[tuple[str, Any]] = ()) -> tuple[Content, str | None]:
     """The content under a preset, without its ``presets``, and the preset's name; None for a file that has none.
 
-    A preset is ``{drop: [PATH, ...], set: {PATH: value, ...}}``: first what is dropped goes, then values are set. See
+    A preset is ``{base: NAME, drop: [PATH, ...], set: {PATH: value, ...}}``, each of which may be left out: first what
+    is dropped goes, then the values of one of :data:`BASES` are set, and then its own. See
     :func:`set_value` for paths. The experiment's name gets the preset's behind it, so that scales stay apart. A path
     into ``recipes`` changes a recipe wherever it is named; any other path sees recipes written out.
 
@@ -52,13 +69,22 @@ def changes_of(content: Content, preset: str | None) -> Iterator[str]:
     """What a preset drops and sets, a line each."""
     chosen = (content.get("presets") or {}).get(preset, {})
     yield from (f"without {path}" for path in chosen.get("drop", []))
-    yield from (f"{path} = {value}" for path, value in chosen.get("set", {}).items())
+    yield from (f"{path} = {value}" for path, value in _sets(content, chosen).items())
+
+
+def _sets(content: Content, preset: Content) -> dict[str, Any]:
+    """What a preset sets: its base's values in the sections that the file has, then its own."""
+    base = BASES.get(preset.get("base", ""), {})
+    there = {path: value for path, value in base.items() if content.get(path.partition(".")[0])}
+    return {**there, **preset.get("set", {})}
 
 
 def _checked(content: Content, preset: Content, name: str) -> list[tuple[str, Any]]:
     """Drop what a preset drops; returns what it sets."""
-    if unknown := set(preset) - {"drop", "set"}:
-        raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["drop", "set"])
+    if unknown := set(preset) - {"base", "drop", "set"}:
+        raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["base", "drop", "set"])
+    if "base" in preset and preset["base"] not in BASES:
+        raise UnknownName(f"base of preset {name!r}", str(preset["base"]), BASES)
     drop, changes = preset.get("drop", []), preset.get("set", {})
     if not isinstance(drop, list) or not isinstance(changes, dict):
         raise AutosparseError(f"presets.{name}: `drop` is a list of paths, `set` a mapping of paths to values")
@@ -66,7 +92,7 @@ def _checked(content: Content, preset: Content, name: str) -> list[tuple[str, An
     places = [place for path in drop for place in _places(content, str(path))]
     for holder, key in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
         del holder[key]
-    return [(str(path), value) for path, value in changes.items()]
+    return [(str(path), value) for path, value in _sets(content, preset).items()]
 
 
 def _set(content: Content, changes: Sequence[tuple[str, Any]], whose: str) -> Content:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.load import parse_loaded
 from autosparse.experiment.plan import make_plan
-from autosparse.experiment.presets import choose, parse_change, set_value
+from autosparse.experiment.presets import changes_of, choose, parse_change, set_value
 
 FILE = {
     "name": "x",
@@ -159,3 +159,17 @@ def test_published_accuracies_that_cannot_be_are_refused(published, reason):
     grid = {**CONTENT["grid"], "published": {**CONTENT["grid"]["published"], **published}}
     with pytest.raises(AutosparseError, match=reason):
         parse_loaded({**CONTENT, "grid": grid}, "x.yaml")
+
+
+def test_a_base_sets_what_the_file_has_and_the_presets_own_values_come_after():
+    irp = {"run": {"model": "resnet18", "dataset": "cifar10", "recipe": {"epochs": 160, "lr": 0.1}}}
+    file = {"name": "x", "irp": irp, "presets": {"smoke": {"base": "digits", "set": {"irp.*.iterations": 5}}}}
+    chosen = choose(file, "smoke")[0]["irp"]["run"]
+    assert (chosen["model"], chosen["dataset"], chosen["recipe"]) == ("lenet-300-100", "digits", {"epochs": 1})
+    assert (chosen["iterations"], chosen["final_density"]) == (5, 0.1)
+    told = list(changes_of(file, "smoke"))
+    assert "irp.*.iterations = 5" in told
+    assert "irp.*.dataset = digits" in told
+    assert not any(line.startswith("grid") for line in told)
+    with pytest.raises(UnknownName, match="base of preset 'smoke' 'digit': did you mean 'digits'"):
+        choose({**file, "presets": {"smoke": {"base": "digit"}}}, "smoke")
