@@ -36,7 +36,9 @@ DataRoot = Annotated[
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")]
 Address = Annotated[
     str | None,
-    typer.Option(help="Of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS", show_default=False),
+    typer.Option(
+        help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS", show_default=False
+    ),
 ]
 Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1, show_default=False)]
 GpusPerJob = Annotated[
@@ -44,7 +46,7 @@ GpusPerJob = Annotated[
 ]
 Precision = Annotated[
     str,
-    typer.Option(help="Of training: float32, bfloat16, or auto: bfloat16 on GPUs that have it, else float32."),
+    typer.Option(help="Precision of training: float32, bfloat16, or auto, which is bfloat16 on GPUs that have it."),
 ]
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")

@@ -20,8 +20,8 @@ def explain(
     sparsity: Annotated[float, typer.Option(help="Share of the weights to remove.", min=0, max=1)] = 0.95,
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
-    seeds: Annotated[str, typer.Option(help="Of the networks, comma-separated.")] = "0,1,2",
-    epochs: Annotated[int, typer.Option(help="Of each training.", min=1)] = 5,
+    seeds: Annotated[str, typer.Option(help="Seeds of the networks, comma-separated.")] = "0,1,2",
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = 5,
     score_examples: Annotated[
         int, typer.Option(help="Images that the scorer is given; 0: all of the training split.", min=0)
     ] = 5120,

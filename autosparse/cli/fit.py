@@ -22,46 +22,54 @@ def fit(
     backbone: Annotated[
         str,
         typer.Option(
-            help="mlp; conditional-mean, linear or trees, at once; or the paper's resnet18 and vgg19, for a GPU."
+            help="mlp; conditional-mean, linear or trees, which take seconds; or the paper's resnet18 and vgg19, for a GPU."
         ),
     ] = "mlp",
     inputs: Annotated[
         str,
         typer.Option(
-            help="param, grad or both, for one shot; for pruning in rounds context, prospect (after steps of "
-            "training), or names from `autosparse list features`. Comma-separated."
+            help="What the scorer reads, comma-separated. It prunes in one shot with param, grad or both, and in rounds "
+            "with context, prospect (after steps of training), or names from `autosparse list features`."
         ),
     ] = "param,grad",
-    epochs: Annotated[int, typer.Option(help="Passes over the rows; like the next two, for networks.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Rows per step.")] = 1024,
-    lr: Annotated[float, typer.Option(help="Adam's, falling to 0 along a cosine.")] = 0.01,
+    epochs: Annotated[int, typer.Option(help="Passes over the rows, for backbones that are networks.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Rows per step, for backbones that are networks.")] = 1024,
+    lr: Annotated[float, typer.Option(help="Adam's learning rate at the start; it falls to 0 along a cosine.")] = 0.01,
     rows: Annotated[
         int | None,
         typer.Option(help="Fit on a stratified sample of so many rows [default: all]", show_default=False),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the initialisation, the order and the held-out rows.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the initialisation, the order and the held-out rows.")] = 0,
     rounds: Annotated[
         int | None,
-        typer.Option(help="That the scorer prunes in [default: 10; one shot for param,grad]", show_default=False),
+        typer.Option(
+            help="Rounds that the scorer prunes in [default: 10; one shot for param,grad]", show_default=False
+        ),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Of training in each round, rewound [default: 10 for features after training, else none]",
+            help="Training steps in each round, undone after it [default: 10 for features after training, else none]",
             show_default=False,
         ),
     ] = None,
-    step_lr: Annotated[float, typer.Option(help="Of these steps.")] = 0.1,
-    step_batch_size: Annotated[int, typer.Option(help="Of these steps.")] = 128,
+    step_lr: Annotated[float, typer.Option(help="Learning rate of these steps.")] = 0.1,
+    step_batch_size: Annotated[int, typer.Option(help="Images in each of these steps.")] = 128,
     examples: Annotated[
         int | None,
-        typer.Option(help="For gradients and activations in each round [default: all given]", show_default=False),
+        typer.Option(
+            help="Images for gradients and activations in each round [default: all given]", show_default=False
+        ),
     ] = None,
     dagger: Annotated[
-        int, typer.Option(help="Passes that add rows from networks which the scorer pruned itself; for rounds.")
+        int,
+        typer.Option(
+            help="How often to add rows from networks that the scorer has pruned itself; for scorers that prune in rounds."
+        ),
     ] = 0,
     refine: Annotated[
-        int, typer.Option(help="Generations of a search for better coefficients, by validation accuracy; for linear.")
+        int,
+        typer.Option(help="Generations of a search for coefficients with a better validation accuracy; for linear."),
     ] = 0,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")

@@ -25,9 +25,9 @@ def irp(
     gradient_mode: Annotated[
         str, typer.Option(help="The network's mode when the initial gradient is taken: eval or train.")
     ] = "eval",
-    epochs: Annotated[int, typer.Option(help="Of each training.")] = 10,
-    batch_size: Annotated[int, typer.Option(help="Of each training.")] = 128,
-    lr: Annotated[float, typer.Option(help="Of each training.")] = 1.2e-3,
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
+    lr: Annotated[float, typer.Option(help="Learning rate of each training.")] = 1.2e-3,
     optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam.")] = "adam",
     seeds: Annotated[str, typer.Option(help="Comma-separated; one run each, side by side.")] = "0",
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the runs go to.")] = "irp",

@@ -19,11 +19,11 @@ def prune(
     criterion: Annotated[str, typer.Option(help="See `autosparse list criteria`.")] = "autos",
     scorer: Annotated[
         str | None,
-        typer.Option(help="For autos: folder of a scorer, or models:/autos@champion.", show_default=False),
+        typer.Option(help="A scorer for autos: its folder, or models:/autos@champion.", show_default=False),
     ] = None,
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
-    seed: Annotated[int, typer.Option(help="Of the network's initialisation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the network's initialisation.")] = 0,
     data_root: common.DataRoot = None,
     download: common.Download = False,
     tracking_uri: common.TrackingUri = None,

@@ -42,7 +42,7 @@ Changes = Annotated[
     typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start, write and import nothing.")]
-Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU is taken to sustain.", min=0.001)]
+Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU sustains.", min=0.001)]
 
 
 def run(

@@ -27,7 +27,7 @@ def score(
     out: Annotated[Path, typer.Option(help="Folder of the scores.")],
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
-    seed: Annotated[int, typer.Option(help="Of the network's initialisation.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the network's initialisation.")] = 0,
     features: Annotated[
         Path | None, typer.Option(help="Feature or survival shards to score instead of a model.", show_default=False)
     ] = None,
