@@ -22,14 +22,14 @@ def fit(
     backbone: Annotated[
         str,
         typer.Option(
-            help="mlp; conditional-mean, linear or trees, which take seconds; or the paper's resnet18 and vgg19, for a GPU."
+            help="mlp; conditional-mean, linear or trees, which take seconds; or, for a GPU, resnet18 and vgg19."
         ),
     ] = "mlp",
     inputs: Annotated[
         str,
         typer.Option(
-            help="What the scorer reads, comma-separated. It prunes in one shot with param, grad or both, and in rounds "
-            "with context, prospect (after steps of training), or names from `autosparse list features`."
+            help="What the scorer reads, comma-separated. It prunes in one shot with param, grad or both, and in "
+            "rounds with context, prospect (after steps of training), or names from `autosparse list features`."
         ),
     ] = "param,grad",
     epochs: Annotated[int, typer.Option(help="Passes over the rows, for backbones that are networks.")] = 10,
@@ -42,9 +42,7 @@ def fit(
     seed: Annotated[int, typer.Option(help="Seed of the initialisation, the order and the held-out rows.")] = 0,
     rounds: Annotated[
         int | None,
-        typer.Option(
-            help="Rounds that the scorer prunes in [default: 10; one shot for param,grad]", show_default=False
-        ),
+        typer.Option(help="Rounds that it prunes in [default: 10; one shot for param,grad]", show_default=False),
     ] = None,
     steps: Annotated[
         int | None,
@@ -57,19 +55,15 @@ def fit(
     step_batch_size: Annotated[int, typer.Option(help="Images in each of these steps.")] = 128,
     examples: Annotated[
         int | None,
-        typer.Option(
-            help="Images for gradients and activations in each round [default: all given]", show_default=False
-        ),
+        typer.Option(help="Images for gradients and activations in a round [default: all]", show_default=False),
     ] = None,
     dagger: Annotated[
         int,
-        typer.Option(
-            help="How often to add rows from networks that the scorer has pruned itself; for scorers that prune in rounds."
-        ),
+        typer.Option(help="How often to add rows from networks that it has pruned itself; for rounds."),
     ] = 0,
     refine: Annotated[
         int,
-        typer.Option(help="Generations of a search for coefficients with a better validation accuracy; for linear."),
+        typer.Option(help="Generations of a search for coefficients that prune better; for linear."),
     ] = 0,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")

@@ -18,7 +18,9 @@ BESIDE = {
     "masks": ["test_masks*.py", "test_exact_selection.py"],
     "shards/sharded_topk": ["test_exact_selection.py", "test_masks.py"],
     "files": ["test_files.py", "test_atomic_folder.py", "test_durable_files.py"],
-    "storage": ["storage/*.py", "experiment/test_store_order.py"],
+    "storage/bucket": ["storage/test_places.py", "experiment/test_store_order.py"],
+    "storage/folder": ["storage/test_places.py", "experiment/test_store_order.py"],
+    "storage/checkpoints": ["storage/test_checkpoints.py"],
     "irp": ["irp/*.py", "runner/test_irp_killed.py"],
     "experiment/store": ["experiment/test_store*.py"],
     "experiment/tasks": ["experiment/*.py"],
@@ -26,7 +28,7 @@ BESIDE = {
 """Tests of a target that its name does not tell."""
 
 NAMES = (
-    "masks", "shards/sharded_topk", "schedule", "seeds", "files", "storage", "criteria", "irp", "autos", "training",
+    "masks", "shards/sharded_topk", "schedule", "seeds", "files", "storage/bucket", "storage/folder", "storage/checkpoints", "criteria", "irp", "autos", "training",
     "experiment/store", "experiment/tasks",
 )  # fmt: skip
 
