@@ -28,8 +28,9 @@ BESIDE = {
 """Tests of a target that its name does not tell."""
 
 NAMES = (
-    "masks", "shards/sharded_topk", "schedule", "seeds", "files", "storage/bucket", "storage/folder", "storage/checkpoints", "criteria", "irp", "autos", "training",
-    "experiment/store", "experiment/tasks",
+    "masks", "shards/sharded_topk", "schedule", "seeds", "files",
+    "storage/bucket", "storage/folder", "storage/checkpoints",
+    "criteria", "irp", "autos", "training", "experiment/store", "experiment/tasks",
 )  # fmt: skip
 
 
