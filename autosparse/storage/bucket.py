@@ -90,11 +90,14 @@ class Bucket(Place):
     def move(self, name: str, to: str) -> None:
         """See :meth:`Place.move`; file by file, and not at once."""
         paths = list(self._listed(name))
+        if not paths:
+            return
+        replaced = self._listed(to).keys() - set(paths)
         for path in paths:
             copy = functools.partial(self.filesystem.copy_file, f"{name}/{path}", f"{to}/{path}")
             self._asked(copy)
-        for path in paths:
-            self.remove(f"{name}/{path}")
+        for path in (*(f"{name}/{path}" for path in paths), *(f"{to}/{path}" for path in replaced)):
+            self.remove(path)
         self.forget(name)
 
     def names(self, deep: bool = False) -> list[str]:

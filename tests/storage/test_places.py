@@ -79,6 +79,43 @@ def test_what_is_cleared_is_gone_from_this_machine_too(place):
     assert not made.local.exists()
 
 
+def test_a_folder_that_is_moved_takes_the_place_of_what_was_there(place):
+    for name, content in (("new/a", b"1"), ("new/deep/b", b"2"), ("aside/old/c", b"3")):
+        place.write(name, content)
+    place.move("new", "aside/old")
+    assert place.names(deep=True) == ["aside/old/a", "aside/old/deep/b"]
+    assert (place.read("aside/old/a"), place.read("aside/old/deep/b")) == (b"1", b"2")
+    assert place.within("new").names(deep=True) == []
+    assert place.fetch("new").exists() is False
+    place.move("absent", "aside/old")
+    assert place.read("aside/old/a") == b"1"
+
+
+def test_what_this_machine_has_brought_of_a_folder_is_gone_when_it_is_moved(s3, tmp_path):
+    bucket = Bucket(s3("moved"), local=tmp_path)
+    bucket.write("f/a", b"12")
+    assert (bucket.fetch("f") / "a").exists()
+    bucket.move("f", "g")
+    assert not (tmp_path / "f" / "a").exists()
+
+
+def test_only_an_empty_folder_is_dropped(tmp_path):
+    folder = Folder(tmp_path / "f")
+    folder.drop_if_empty()
+    folder.write("a", b"1")
+    folder.drop_if_empty()
+    assert folder.read("a") == b"1"
+    folder.remove("a")
+    folder.drop_if_empty()
+    assert not folder.path.exists()
+
+
+def test_a_folder_that_cannot_be_written_is_told_of_before_any_work(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match="file"):
+        Folder(tmp_path / "file").require_writable()
+
+
 def test_what_is_not_there_is_cleared_without_a_word(place):
     place.within("absent").clear()
 
