@@ -89,6 +89,8 @@ def test_a_folder_that_is_moved_takes_the_place_of_what_was_there(place):
     assert place.fetch("new").exists() is False
     place.move("absent", "aside/old")
     assert place.read("aside/old/a") == b"1"
+    place.move("aside/old", "fresh")
+    assert place.names(deep=True) == ["fresh/a", "fresh/deep/b"]
 
 
 def test_what_this_machine_has_brought_of_a_folder_is_gone_when_it_is_moved(s3, tmp_path):
