@@ -1,14 +1,14 @@
 """Learning from what pruning meets: rows from networks that the scorer itself has pruned (DAgger)."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autosparse.autos.rebuild import dataset_of_survival
+from autosparse.autos.rebuild import dataset_of_survival, recipe_of
 from autosparse.autos.rows import Rows, joined
 from autosparse.autos.scorer import Scorer
 from autosparse.criteria import CRITERIA, score
@@ -18,7 +18,7 @@ from autosparse.criteria.rounds import rewinding
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.irp.survival import Survival
-from autosparse.masks import Masks, Scores
+from autosparse.masks import Masks, Scores, keep_count
 from autosparse.models import build_model
 from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, generator
@@ -82,9 +82,9 @@ def rows_met(
         for i in range(how.networks):
             own = derive_seed(int(survival.provenance["seed"]), "dagger", number, i)
             model = build_model(survival.provenance["model"], dataset.num_classes, dataset.input_shape, own).to(device)
+            recipe = replace(recipe_of(survival), epochs=how.epochs)
             for met in _met(scorer, survival, dataset, model, own, each):
-                expert = _Expert(survival, dataset, how.epochs, own, execution)
-                targets = expert.targets(model, met.masks)
+                targets = _expert(survival, dataset, recipe, model, met.masks, own, execution)
                 images += how.epochs * len(dataset.train)
                 if targets is not None:
                     parts.append(_rows(met, targets))
@@ -122,32 +122,29 @@ def _met(
     yield from seen
 
 
-@dataclass(frozen=True)
-class _Expert:
-    """One more iteration of an IRP run, from any masks."""
+def _expert(
+    survival: Survival,
+    dataset: Dataset,
+    recipe: Recipe,
+    model: nn.Module,
+    masks: Masks,
+    seed: int,
+    execution: Execution | None,
+) -> dict[str, Tensor] | None:
+    """The :func:`shares` by one more iteration of the IRP run from ``masks``: its training, and its criterion.
 
-    survival: Survival
-    dataset: Dataset
-    epochs: int
-    seed: int
-    execution: Execution | None
-
-    def targets(self, model: nn.Module, masks: Masks) -> dict[str, Tensor] | None:
-        """See :func:`shares`, by what the IRP run's criterion says after its training from ``masks``.
-
-        None if the training diverges, or no iteration is left.
-        """
-        made = self.survival.provenance
-        recipe = Recipe(**{**made["recipe"], "milestones": tuple(made["recipe"]["milestones"]), "epochs": self.epochs})
-        drawn: dict[str, Any] = {"seed": self.seed} if "seed" in CRITERIA[made["criterion"]].options else {}
-        batches = self.dataset.scoring_batches(generator(self.seed, "expert"), limit=made["score_examples"])
-        try:
-            with rewinding(model):
-                train(model, self.dataset, recipe, masks, self.seed, execution=self.execution)
-                scores = score(model, made["criterion"], batches, **made["options"], **drawn)
-        except NonFiniteLoss:
-            return None
-        return shares(scores, masks, made["iterations"], made["final_density"], made["schedule"])
+    None if the training diverges, or no iteration is left.
+    """
+    made = survival.provenance
+    drawn: dict[str, Any] = {"seed": seed} if "seed" in CRITERIA[made["criterion"]].options else {}
+    batches = dataset.scoring_batches(generator(seed, "expert"), limit=made["score_examples"])
+    try:
+        with rewinding(model):
+            train(model, dataset, recipe, masks, seed, execution=execution)
+            scores = score(model, made["criterion"], batches, **made["options"], **drawn)
+    except NonFiniteLoss:
+        return None
+    return shares(scores, masks, made["iterations"], made["final_density"], made["schedule"])
 
 
 def shares(
@@ -161,8 +158,8 @@ def shares(
     :return: by layer, (n,) float32 within [0, 1], on the CPU; None if no iteration remains.
     """
     total, left = masks.total, masks.kept
-    kept = [total - round(total * (1 - density_after(j, iterations, final_density, schedule)))
-            for j in range(1, iterations + 1)]  # fmt: skip
+    densities = (density_after(j, iterations, final_density, schedule) for j in range(1, iterations + 1))
+    kept = [keep_count(total, 1 - density) for density in densities]
     remaining = torch.tensor(sorted(count for count in kept if count < left))
     if not len(remaining):
         return None

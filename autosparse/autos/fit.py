@@ -90,8 +90,8 @@ def fit_scorer(
     :param inputs: ``param``, ``grad``, or both (the ablation of AutoSparse Table 2 and Appendix D.1); or features, see
         ``autosparse list features``, the sets ``context`` and ``prospect``, and names of criteria.
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
-    :param rows: fit on so many of the train rows, drawn by layer and survival count; None: on all, but on no more than
-        about 20 million from states. The rows held out are the same.
+    :param rows: fit on so many of the train rows, drawn by layer and survival count. None: on all of them, or on about
+        20 million if there are more from states. The rows held out are the same.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
     :param rounds: in which the scorer prunes; None: 10, or one shot with the paper's inputs.

@@ -10,6 +10,7 @@ from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
 from autosparse.models import build_model
 from autosparse.seeds import generator
+from autosparse.training.recipe import Recipe
 from autosparse.weights import prunable
 
 
@@ -53,3 +54,9 @@ def scoring_batches_of(survival: Survival, dataset: Dataset) -> list[Batch]:
     """The batches on which the IRP run took g_0."""
     draws = generator(int(survival.provenance["seed"]), "score", 0)
     return list(dataset.scoring_batches(draws, limit=survival.provenance["score_examples"]))
+
+
+def recipe_of(survival: Survival) -> Recipe:
+    """The recipe of the IRP run's trainings."""
+    made = survival.provenance["recipe"]
+    return Recipe(**{**made, "milestones": tuple(made["milestones"])})

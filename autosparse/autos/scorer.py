@@ -127,7 +127,8 @@ def require_one_shot(scorer: Scorer) -> None:
 def load_scorer(folder: str | Path) -> Scorer:
     """Read a scorer folder; nothing in it is unpickled.
 
-    Raises :class:`AutosparseError` if there is none and :class:`CorruptFile` if a file is damaged or foreign.
+    :raises AutosparseError: if the folder has no scorer.
+    :raises CorruptFile: if a file is damaged or foreign.
     """
     folder = Path(folder)
     try:

@@ -106,7 +106,7 @@ class SweepSpec(FittedSpec, Search):
 
 
 Stated = Annotated[float, Field(ge=0, le=100)] | tuple[float, float] | None
-"""A published accuracy in percent, with its spread if there is one; None if there is none."""
+"""A published accuracy in percent, alone or with its spread; None if nothing was published."""
 
 
 class Published(Strict):

@@ -132,7 +132,7 @@ class Search(Strict):
 def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:
     """The fit that a trial does.
 
-    :raises AutosparseError: if a name is none of a fit's settings.
+    :raises AutosparseError: if a name is not a setting of a fit.
     """
     for name in values:
         if name not in FitSpec.model_fields:

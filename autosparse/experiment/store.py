@@ -99,8 +99,9 @@ class Store:
         return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
 
     def record(self, task: Task) -> Record | None:
-        """The record of a finished task; None if there is none that stands for it today, or it or a file of the task
-        is damaged or gone.
+        """The record of a finished task.
+
+        None if no record stands for the task today, or if the record or a file of the task is damaged or gone.
         """
         return self._record(task, self.lineage())
 

@@ -11,7 +11,7 @@ from autosparse.errors import UnknownName
 
 
 def find_feature(name: str) -> Feature:
-    """The feature ``name`` or, if there is none, the scores of the criterion ``name`` as one.
+    """The feature ``name``. If there is no such feature, the scores of the criterion ``name`` are one.
 
     :raises UnknownName: with the nearest known name.
     """

@@ -9,6 +9,7 @@ from torch import nn
 
 from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.diagnostics import densities_in_rounds, warnings_of
+from autosparse.autos.rebuild import recipe_of
 from autosparse.autos.refine import Generation, Refinement, refine, with_coefficients
 from autosparse.criteria.features.find import find_feature
 from autosparse.data.split import Dataset
@@ -19,7 +20,7 @@ from autosparse.experiment.tasks import ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
 from autosparse.storage.checkpoints import Checkpoint
-from autosparse.training import Execution, Recipe
+from autosparse.training import Execution
 
 
 def start_of(
@@ -80,9 +81,8 @@ def run_refinement(
         states.save(generation.number, values, told)
         progress({"share": generation.number / how.generations, "accuracy": generation.accuracy})
 
-    recipe = Recipe(**{**made["recipe"], "milestones": tuple(made["recipe"]["milestones"])})
     refined = refine(
-        scorer, make, dataset, recipe, how, made["score_examples"], task.fit.seed, execution, share,
+        scorer, make, dataset, recipe_of(survival), how, made["score_examples"], task.fit.seed, execution, share,
         on_generation=keep, known=[own.values for own in done],
     )  # fmt: skip
     densities = densities_in_rounds(refined, survival, {dataset.name: dataset}, torch.device(device))
