@@ -83,7 +83,7 @@ def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settin
     hangs, computes = (planned.task.id for planned in plan.cells)
     begun, run_job = tmp_path / "begun", stage.run_job
 
-    def run_with_one_that_hangs(config, shared):
+    def run_with_one_that_hangs(config, given):
         from autosparse.runner.work import cells
 
         find_masks = cells._masks
@@ -100,7 +100,7 @@ def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settin
 
         cells._masks = find_masks_late
         try:
-            run_job(config, shared)
+            run_job(config, given)
         finally:
             cells._masks = find_masks
 
@@ -134,9 +134,9 @@ def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypa
     monkeypatch.setattr(hang, "STARTS", 90.0)
     stops, run_job = stops_its_reader(tmp_path / "stopped"), stage.run_job
 
-    def run_after(config, shared):
+    def run_after(config, given):
         assert stops.marker.exists()
-        run_job(config, shared)
+        run_job(config, given)
 
     monkeypatch.setattr(stage, "run_job", run_after)
     outcome = run_plan(plan_of(grid={**GRID, "seeds": [0], "sparsities": [0.5]}), settings, Screen())
@@ -154,7 +154,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
     plan = plan_of(grid={**GRID, "seeds": [0, 1], "sparsities": [0.5]})
     hangs, run_job = plan.cells[0].task.id, stage.run_job
 
-    def run_with_one_that_hangs(config, shared):
+    def run_with_one_that_hangs(config, given):
         from autosparse.runner.work import cells
 
         find_masks = cells._masks
@@ -166,7 +166,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
 
         cells._masks = find_masks_or_hang
         try:
-            run_job(config, shared)
+            run_job(config, given)
         finally:
             cells._masks = find_masks
 

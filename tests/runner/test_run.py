@@ -219,7 +219,7 @@ def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, 
     plan = cells_only("deadly", methods=["random"], seeds=[0, 1], sparsities=[0.5])
     deadly, run_job = plan.cells[0].task, stage.run_job
 
-    def run_with_one_deadly_cell(config, shared):
+    def run_with_one_deadly_cell(config, given):
         from autosparse.runner.work import cells
 
         find_masks = cells._masks
@@ -231,7 +231,7 @@ def test_a_cell_that_kills_its_workers_is_marked_and_the_others_go_on(settings, 
 
         cells._masks = find_masks_or_die
         try:
-            run_job(config, shared)
+            run_job(config, given)
         finally:
             cells._masks = find_masks
 

@@ -185,10 +185,10 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_fro
 
     whole = module._trainable
 
-    def deadly(config, shared):
+    def deadly(config, given):
         if config.get("point", config).get("batch_size") == 123:
             os.kill(os.getpid(), signal.SIGKILL)
-        whole(config, shared)
+        whole(config, given)
 
     monkeypatch.setattr(module, "_trainable", deadly)
     points, searched = [{"batch_size": 123}, {"batch_size": 256}], {}
@@ -210,7 +210,7 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
 
     whole = module._trainable
 
-    def raising(config, shared):
+    def raising(config, given):
         from autosparse.runner.work import sweep_trial
 
         def run_fit(task, *given, **more):
@@ -220,7 +220,7 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
 
         fit, sweep_trial.run_fit = sweep_trial.run_fit, run_fit
         try:
-            whole(config, shared)
+            whole(config, given)
         finally:
             sweep_trial.run_fit = fit
 
