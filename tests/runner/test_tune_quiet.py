@@ -84,17 +84,3 @@ def test_the_last_failure_is_told_in_a_line(error, told):
     from autosparse.runner.jobs.tune_quiet import first_error
 
     assert first_error(SimpleNamespace(errors=[error])) == told
-
-
-def test_a_worker_that_ray_kills_for_want_of_memory_is_to_tune_one_that_died(monkeypatch):
-    from ray.exceptions import OutOfMemoryError, RayActorError
-
-    from autosparse.runner.jobs import tune_quiet
-
-    seen = []
-    monkeypatch.setattr(tune_quiet, "_tunes_own", lambda manager, tracked_actor_task, exception: seen.append(exception))
-    tune_quiet._task_failed(None, None, OutOfMemoryError("node running low on memory"))
-    tune_quiet._task_failed(None, None, ValueError("another"))
-    assert isinstance(seen[0], RayActorError)
-    assert tune_quiet.SHORT in str(seen[0])
-    assert isinstance(seen[1], ValueError)

@@ -10,7 +10,6 @@ import threading
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from autosparse.errors import AutosparseError
 from autosparse.runner.driver.stopping import signals_kept
@@ -68,22 +67,26 @@ def ray_session(settings: Settings) -> Iterator[None]:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         busy = "this machine is very busy: try again, or " if STARTS_LATE in reason else ""
         raise AutosparseError(f"cannot reach or start {where}: {reason}; {busy}see `autosparse doctor`") from error
-    ray._private.worker._worker_logs_enabled = False  # it prints deaths of workers on stdout, which is for results
+    from autosparse.runner.ray_private import print_no_deaths
+
+    print_no_deaths()
     try:
-        with contextlib.nullcontext() if address else _watched(ray._private.worker._global_node):
+        with contextlib.nullcontext() if address else _watched():
             yield
     finally:
         ray.shutdown()
 
 
 @contextlib.contextmanager
-def _watched(node: Any) -> Iterator[None]:
-    """Say why, where a local Ray dies: it ends this process some seconds later, without a word."""
+def _watched() -> Iterator[None]:
+    """Say why if a local Ray dies: it ends this process some seconds later, without a word."""
+    from autosparse.runner.ray_private import dead_processes
+
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(1.0):
-            if dead := [name for name, _ in node.dead_processes()]:
+            if dead := dead_processes():
                 sys.stderr.write(
                     f"\nerror: Ray's own process {dead[0]!r} has died, killed or for want of memory; what has finished "
                     "is kept: run the same command to go on\n"

@@ -8,6 +8,7 @@ from typing import Any
 import ray
 from ray import tune
 
+from autosparse.runner import ray_private
 from autosparse.runner.jobs import pulse
 from autosparse.runner.jobs.signs import VARIABLE, Signs
 from autosparse.runner.screen.stage_table import duration
@@ -102,8 +103,7 @@ class Hangs(tune.Callback):
         self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
         for actor, seconds in self.starting.items():
             if self.signs.patience and seconds > max(self.signs.patience, STARTS):
-                core = ray._private.worker.global_worker.core_worker
-                core.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
+                ray_private.kill_starting_actor(actor)
                 self.starting[actor] = 0.0
                 told = f"process {found[actor]} has not begun its work for {duration(seconds)}"
                 self._warn(f"{told}: it is ended, and another is started")
@@ -139,11 +139,9 @@ class Hangs(tune.Callback):
 def _starting() -> dict[str, int]:
     """Actors that have a process and are not ready yet, and its id; the driver has no others than Tune's."""
     try:
-        job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
-        found = ray._private.state.actors(job_id=job, actor_state_name="PENDING_CREATION")
+        return ray_private.starting_actors()
     except Exception:  # Ray does not answer, or is reached through its client
         return {}
-    return {actor: about["Pid"] for actor, about in found.items() if about["Pid"]}
 
 
 def _in_hand(trial: Any) -> bool:

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 
 from ray import tune
-from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+
+from autosparse.runner.ray_private import mark_at, put_mark, remove_mark
 
 EVERY = 5.0
 """Seconds between two looks."""
@@ -35,13 +36,12 @@ def pulse() -> Iterator[None]:
 
 def seen(trial: str) -> bytes | None:
     """The mark of a trial, as it is now."""
-    found: bytes | None = _internal_kv_get(_key(trial))
-    return found
+    return mark_at(_key(trial))
 
 
 def forget(trial: str) -> None:
     """Remove it."""
-    _internal_kv_del(_key(trial))
+    remove_mark(_key(trial))
 
 
 def _key(trial: str) -> str:
@@ -61,5 +61,5 @@ def _beat(key: str, clock: Callable[[], float], over: threading.Event) -> None:
     while not over.wait(EVERY):
         if (now := clock()) - last >= LEAST:
             with contextlib.suppress(Exception):  # Ray is away: the driver cannot look either
-                _internal_kv_put(key, repr(now))
+                put_mark(key, repr(now))
             last = now

@@ -8,26 +8,22 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ray import tune
-from ray.air.execution._internal import RayActorManager
-from ray.exceptions import OutOfMemoryError, RayActorError
-from ray.tune.experiment import Trial
 
 from autosparse.files import refusing_unwritable
+from autosparse.runner import ray_private
 from autosparse.runner.jobs.signs import VARIABLE
 from autosparse.runner.work.gpu_check import DeviceLost
-
-_tunes_own = RayActorManager._actor_task_failed
 
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
     """No line of Tune's on stdout or in its log within the block, no credentials sent to workers, no pickle read."""
-    _keep_credentials()
-    Trial.get_pickled_error = lambda self: None  # it lies on the storage; the text beside it says the same
-    RayActorManager._actor_task_failed = _task_failed
+    ray_private.send_no_credentials()
+    ray_private.read_no_pickles()
+    ray_private.outlive_lack_of_memory()
     logger = logging.getLogger("ray.tune")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -57,8 +53,6 @@ def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | Non
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-DIED, SHORT, ENDED = "worker process has died.", "running low on memory", "killed by `ray.kill`"
-"""What Ray says of an actor that ended with its process, and not with its node; by Ray's own hand; or by ours."""
 LOST = f"{DeviceLost.__name__}: "
 """How a traceback ends where a process that can do no more ends itself."""
 HUNG = "it gave no sign of life, or got nowhere, for too long"
@@ -108,27 +102,11 @@ def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, Death]:
 
 def _death(failure: str) -> str:
     """How the worker process died, in a line; empty if something else was wrong."""
-    if SHORT in failure:
-        return next(line for line in failure.splitlines() if SHORT in line).partition(". ")[0]
+    if ray_private.OUT_OF_MEMORY in failure:
+        return next(line for line in failure.splitlines() if ray_private.OUT_OF_MEMORY in line).partition(". ")[0]
     if LOST in failure:
         return failure.rpartition(LOST)[2].partition("\n")[0]
-    if ENDED in failure:
+    if ray_private.KILLED in failure:
         return HUNG
-    _, died, detail = failure.partition(DIED)
+    _, died, detail = failure.partition(ray_private.PROCESS_DIED)
     return (detail.partition("Worker exit detail:")[2] or detail).strip().partition("\n")[0] if died else ""
-
-
-def _task_failed(manager: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
-    """To Tune, a worker that Ray killed for want of memory is a worker that died; by itself it would end them all."""
-    if isinstance(exception, OutOfMemoryError):
-        exception = RayActorError(error_msg=str(exception))
-    _tunes_own(manager, tracked_actor_task=tracked_actor_task, exception=exception)
-
-
-def _keep_credentials() -> None:
-    """Ray writes what Tune sends to workers into a log on each node: `AWS_` keys, too. Nodes have their own."""
-    from ray.tune.execution import class_cache
-
-    class_cache.ENV_VARS_TO_PROPAGATE = {
-        name for name in class_cache.ENV_VARS_TO_PROPAGATE if not name.startswith("AWS_")
-    }
