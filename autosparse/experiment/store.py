@@ -143,19 +143,29 @@ class Store:
         files, kinds = record["files"], {Path(name).suffix for name in record["files"]}
         return bool(files == {n: sha for n, sha in there.items() if n in files or Path(n).suffix in kinds})
 
-    def finished(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that have a :meth:`record`: faster than asking one by one."""
+    def finished(self, tasks: Iterable[Task], known: bool = False) -> set[str]:
+        """The ids of those that have a :meth:`record`: faster than asking one by one.
+
+        :param known: whether to believe without reading them that records are whole if they were before, are still
+            there, and still stand on the same; one that was damaged since is not noticed.
+        """
         tasks, lineage = list(tasks), self.lineage()
         names = {folder: self._names(folder) for folder in {FOLDERS[task.kind] for task in tasks}}
         there = [task for task in tasks if f"{task.id}.json" in names[FOLDERS[task.kind]]]
-        known = set()
-        if not isinstance(self.place, Folder):  # a PUT record stays as it is, but what it was built on may not
-            known = {task.id for task in there if self._whole.get(task.id) == lineage.built_on(task)}
-        asked = [task for task in there if task.id not in known]
+        believed = set()
+        if known or not isinstance(self.place, Folder):  # a PUT record stays as it is, but what it was built on may not
+            believed = {task.id for task in there if self._whole.get(task.id) == lineage.built_on(task)}
+        asked = [task for task in there if task.id not in believed]
         found = self.place.each(lambda task: self._record(task, lineage) is not None, asked)
         whole = [task for task, good in zip(asked, found, strict=True) if good]
         self._whole.update({task.id: lineage.built_on(task) for task in whole})
-        return known | {task.id for task in whole}
+        return believed | {task.id for task in whole}
+
+    def records(self, tasks: Iterable[Task]) -> dict[str, Record]:
+        """The :meth:`record` of each that has one, by its id. Nothing is listed, which is faster for a few of many."""
+        tasks, lineage = list(tasks), self.lineage()
+        found = self.place.each(lambda task: self._record(task, lineage), tasks)
+        return {task.id: record for task, record in zip(tasks, found, strict=True) if record is not None}
 
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those of which there is a file, of success or failure, whole or not."""

@@ -31,15 +31,15 @@ class Outcome:
         return not self.failed and not self.to_do
 
 
-def unfinished(planned: Sequence[Planned[Task]], store: Store) -> list[Planned[Task]]:
-    """Those without a whole record."""
-    finished = store.finished(p.task for p in planned)
+def unfinished(planned: Sequence[Planned[Task]], store: Store, known: bool = True) -> list[Planned[Task]]:
+    """Those without a whole record; ``known`` as in :meth:`Store.finished`."""
+    finished = store.finished((p.task for p in planned), known)
     return [p for p in planned if p.task.id not in finished]
 
 
 def ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
     """Those whose inputs are finished; the others wait for them."""
-    done = store.finished(p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers))
+    done = store.finished((p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers)), known=True)
     return [p for p in planned if set(p.task.inputs) <= done]
 
 
@@ -48,9 +48,11 @@ def outcome_of(
 ) -> tuple[Outcome, str]:
     """What has become of the tasks that a run was asked for, and the status of the experiment as a whole.
 
+    Every record is read anew if anything was done: it may have been damaged in the meantime.
+
     :param todo: those of ``asked`` that it was to do.
     """
-    left = unfinished(asked, store)
+    left = unfinished(asked, store, known=not todo)
     failures = store.failures(p.task for p in (*left, *_inputs(plan)))
     waits = _Waits(asked, failures.keys(), store, plan) if left else None
     failed = [(p, str(failures[p.task.id]["error"])) for p in left if p.task.id in failures]
@@ -66,7 +68,7 @@ def _status(outcome: Outcome, asked: Sequence[Planned[Task]], store: Store, plan
     others = [p.task for p in plan.whole or plan if p.task.id not in own]
     if outcome.failed or store.failed(others):
         return FAILED
-    return FINISHED if not outcome.to_do and len(store.finished(others)) == len(others) else SCHEDULED
+    return FINISHED if not outcome.to_do and len(store.finished(others, known=True)) == len(others) else SCHEDULED
 
 
 def _inputs(plan: Plan) -> list[Planned[Task]]:
@@ -80,7 +82,7 @@ class _Waits:
     def __init__(self, asked: Sequence[Planned[Task]], failed: Collection[str], store: Store, plan: Plan):
         self.asked, self.failed = {p.task.id for p in asked}, failed
         self.named = {p.task.id: p for p in _inputs(plan)}
-        self.done = store.finished(p.task for p in self.named.values())
+        self.done = store.finished((p.task for p in self.named.values()), known=True)
 
     def reason(self, task: Task) -> str:
         """Why it is not done."""

@@ -18,7 +18,7 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     Of a part of an experiment, what is told of the whole.
     """
     plan = plan.whole or plan
-    finished = store.finished(planned.task for planned in plan.irp)
+    finished = store.finished((planned.task for planned in plan.irp), known=True)
     load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.fetched("irp", own) / "survival"))
     return {
         **plan.about,

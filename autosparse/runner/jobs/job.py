@@ -57,8 +57,9 @@ def _do_job(job: int, given: GivenJobs) -> None:
     tasks = [task_from(kind, spec) for kind, spec in given.jobs[job]]
     for task in tasks:
         code_of(task)  # now, as it is imported: the user may edit it while the job runs
-    finished, failures = store.finished(tasks), store.failures(tasks)
-    failed = {own for own, failure in failures.items() if failure != given.failures.get(own)} - finished
+    finished = store.records(tasks).keys()
+    failures = {task.id: store.failure(task) for task in tasks if task.id not in finished}
+    failed = {own for own, failure in failures.items() if failure and failure != given.failures.get(own)}
     todo = [task for task in tasks if task.id not in finished | failed]
     names = {name for task in todo if (name := dataset_of(task))}
     datasets = {name: from_arrays(given.datasets[name]).to(device) for name in names}

@@ -96,7 +96,7 @@ def run_stage(
         return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, hangs, plugins, deaths)
 
     def still(tasks: Sequence[Task]) -> list[Task]:
-        finished, failures = store.finished(tasks), store.failures(tasks)
+        finished, failures = store.finished(tasks, known=True), store.failures(tasks)
         return [task for task in tasks if task.id not in finished and failures.get(task.id) == known.get(task.id)]
 
     left, alone = list(tasks), False
