@@ -7,7 +7,7 @@ import json
 import os
 import secrets
 import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -172,16 +172,16 @@ def write_record(path: Path, content: dict[str, Any]) -> None:
     write_atomic(path, pack_record(content))
 
 
-def pack_record(content: dict[str, Any]) -> bytes:
+def pack_record(content: Mapping[str, Any]) -> bytes:
     """``content`` as JSON with a checksum of its canonical form.
 
     It is taken as JSON reads it back (keys are text, tuples are lists); the key ``checksum`` is ours.
     """
     if "checksum" in content:
         raise ValueError("'checksum' is the name of the record's own checksum")
-    content = json.loads(json.dumps(content, allow_nan=False))
-    checksum = hashlib.sha256(canonical_json(content).encode()).hexdigest()
-    return json.dumps({**content, "checksum": checksum}, indent=1, allow_nan=False).encode()
+    read_back = json.loads(json.dumps(content, allow_nan=False))
+    checksum = hashlib.sha256(canonical_json(read_back).encode()).hexdigest()
+    return json.dumps({**read_back, "checksum": checksum}, indent=1, allow_nan=False).encode()
 
 
 def read_record(path: Path) -> dict[str, Any]:

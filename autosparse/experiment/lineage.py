@@ -4,19 +4,19 @@ Each record holds the fingerprints of the records that it was built on. Those ho
 pass as finished where an IRP run that it learned from was done again, otherwise; nor does a cell that it pruned.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from autosparse.errors import AutosparseError
+from autosparse.experiment.record import Record
 from autosparse.experiment.resolved import Difference, differences, resolve, resolved_of
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.tasks import TASKS, Cell, ScorerTask, Task
 from autosparse.files import content_id
 
-Record = Mapping[str, Any]
 Read = Callable[[str, str], Record | None]
 """Takes a kind and an id, and gives their record, or None if there is none."""
 

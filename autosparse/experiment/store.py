@@ -17,15 +17,15 @@ import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, safe_uri
 from autosparse.experiment.lineage import Lineage, Made, made_by
+from autosparse.experiment.record import Json, Record, record_from
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.stages import OF_KIND
 from autosparse.experiment.tasks import Task
-from autosparse.files import content_id, pack_record, sha256_file, unpack_record
+from autosparse.files import pack_record, sha256_file, unpack_record
 from autosparse.storage import Folder, Place, place_at
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.storage.lock import one_driver
@@ -35,11 +35,6 @@ FAILED, SUPERSEDED = "failed", "superseded"
 IDENTITY = ".identity"
 WITH_FILES = ("irp", "scorer")
 """Kinds of tasks that leave more than a record."""
-
-Record = dict[str, Any]
-"""``id, kind, spec, resolved, code, built_on, ended_ms, result, files, environment``; of a failure ``error, traceback``
-for ``result, files``. Those of version 0.1.0 have no ``resolved``, ``code`` and ``built_on``.
-"""
 
 
 class Store:
@@ -175,21 +170,21 @@ class Store:
 
     def written(self, kind: str, task_id: str) -> Record | None:
         """A record as it was written, whatever has become of its task and of its files."""
-        found = self._unpacked(f"{_name(kind, task_id)}.json")
-        return found if found and _is_record(found, kind, task_id) else None
+        return record_from(self._unpacked(f"{_name(kind, task_id)}.json"), kind, task_id)
 
     def record_of(self, kind: str, task_id: str) -> Record:
         """The :meth:`record` of a finished task of which only the id is known.
 
         :raises CorruptFile: if there is none, or it or a file of the task is damaged or gone.
         """
-        name = f"{_name(kind, task_id)}.json"
-        record = self._unpacked(name)
-        if record is not None and _is_record(record, kind, task_id):
+        record = self.written(kind, task_id)
+        if record is not None:
             if self._has_files(kind, task_id, record):
                 return record
             self.place.forget(_name(kind, task_id))  # perhaps only what this machine has of it is damaged
-        raise CorruptFile(f"no whole record {self.place}/{name} of a finished {kind}; run the experiment again")
+        raise CorruptFile(
+            f"no whole record {self.place}/{_name(kind, task_id)}.json of a finished {kind}; run the experiment again"
+        )
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since, and nothing has changed since."""
@@ -207,7 +202,7 @@ class Store:
         found = self.place.each(self.failure, there)
         return {task.id: failure for task, failure in zip(there, found, strict=True) if failure is not None}
 
-    def finish(self, task: Task, result: Record, environment: Record) -> None:
+    def finish(self, task: Task, result: Json, environment: Json) -> None:
         """Write the record that makes a task finished, after its files."""
         files = {}
         if task.kind in WITH_FILES:
@@ -218,7 +213,7 @@ class Store:
         self.states(task).clear()
         self.forget(task)
 
-    def fail(self, task: Task, error: str, traceback: str, environment: Record) -> None:
+    def fail(self, task: Task, error: str, traceback: str, environment: Json) -> None:
         """Write down why a task failed; it stays unfinished."""
         told = {"error": plain(error), "traceback": plain(traceback)}
         self._write(FAILED, task, told, environment)
@@ -229,8 +224,8 @@ class Store:
         except OSError as error:
             raise self._unreadable(folder, error) from error
 
-    def _write(self, folder: str, task: Task, outcome: Record, environment: Record) -> None:
-        own: Record = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
+    def _write(self, folder: str, task: Task, outcome: Json, environment: Json) -> None:
+        own: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
         own |= {"code": code_of(task), "built_on": self.built_on(task), "ended_ms": int(time.time() * 1000)}
         self.place.write(f"{folder}/{task.id}.json", pack_record({**own, **outcome, "environment": environment}))
 
@@ -239,10 +234,9 @@ class Store:
         return self.lineage().built_on(task)
 
     def _read(self, folder: str, task: Task) -> Record | None:
-        found = self._unpacked(f"{folder}/{task.id}.json")
-        return found if found and _is_record(found, task.kind, task.id, folder == FAILED) else None
+        return record_from(self._unpacked(f"{folder}/{task.id}.json"), task.kind, task.id, folder == FAILED)
 
-    def _unpacked(self, name: str) -> Record | None:
+    def _unpacked(self, name: str) -> Json | None:
         """None if it is absent or damaged: unfinished either way, to be done again and replaced."""
         try:
             return unpack_record(self.place.read(name), name)
@@ -264,18 +258,6 @@ def _name(kind: str, task_id: str) -> str:
     if not re.fullmatch(r"[\w-]+", task_id):
         raise AutosparseError(f"{task_id!r} is no id of a task")
     return f"{FOLDERS[kind]}/{task_id}"
-
-
-def _is_record(found: Record, kind: str, task_id: str, failed: bool = False) -> bool:
-    """Whether a record with the right checksum is what lies there by rights: also the work that it tells of."""
-    told: dict[str, type] = {"error": str, "traceback": str} if failed else {"result": dict, "files": dict}
-    asked = {**told, "spec": dict, "environment": dict, "ended_ms": int}
-    return (
-        (found.get("kind"), found.get("id")) == (kind, task_id)
-        and all(isinstance(found.get(name), type_) for name, type_ in asked.items())
-        and all(isinstance(found.get(name, {}), dict) for name in ("resolved", "code", "built_on"))
-        and content_id({"kind": kind, **found["spec"]}) == task_id
-    )
 
 
 def plain(text: str) -> str:

@@ -7,9 +7,9 @@ from mlflow.entities import Metric
 
 from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.planned import Planned
+from autosparse.experiment.record import Json, Record
 from autosparse.experiment.resolved import resolve, resolved_of
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.store import Record
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.files import content_id
 from autosparse.tracking import curves
@@ -118,7 +118,7 @@ def _code(record: Record) -> dict[str, str]:
     return {tag: content_id(part) for tag, part in ((CODE, shared), (OF_METHOD_CODE, own)) if part}
 
 
-def metrics_of(task: Task, result: Record, now: int) -> list[Metric]:
+def metrics_of(task: Task, result: Json, now: int) -> list[Metric]:
     """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
     series: dict[str, list[float]] = {}
     plain: dict[str, float] = {
@@ -149,7 +149,7 @@ def metrics_of(task: Task, result: Record, now: int) -> list[Metric]:
     return steps + [Metric(name, float(value), now, 0) for name, value in plain.items()]
 
 
-def _measures(result: Record) -> dict[str, float]:
+def _measures(result: Json) -> dict[str, float]:
     """What :func:`autosparse.analysis.measure` found, where it could be measured."""
     measures: dict[str, float] = {}
     if "effective_sparsity" in result:

@@ -3,7 +3,7 @@
 from typing import Any, NamedTuple
 
 from autosparse.experiment.lineage import fingerprint
-from autosparse.experiment.store import Record
+from autosparse.experiment.record import Record
 from autosparse.tracking.entries import MADE, ended
 from autosparse.tracking.texts import alike
 

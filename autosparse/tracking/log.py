@@ -13,8 +13,9 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
+from autosparse.experiment.record import Json, Record
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.store import WITH_FILES, Record, Store
+from autosparse.experiment.store import WITH_FILES, Store
 from autosparse.experiment.tasks import Task
 from autosparse.tracking.client import open_experiment, tracking_errors
 from autosparse.tracking.entries import MADE, ended, metrics_of, param_names, params_of, run_name, tag_texts
@@ -119,7 +120,7 @@ class Tracker:
                 counts[known.status] = counts.get(known.status, 0) + 1
         return found
 
-    def describe(self, summary: Record, status: str) -> None:
+    def describe(self, summary: Json, status: str) -> None:
         """Write what is told of the experiment as a whole to the parent run, and its status."""
         shown = ("preset", "source", "command", "file", "description")
         tags = [RunTag(name, str(summary[name])[:5000]) for name in shown if summary.get(name)]

@@ -12,7 +12,7 @@ import tenacity
 from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Record
+from autosparse.experiment.record import Json
 from autosparse.experiment.tasks import Task
 from autosparse.tracking.log import NotAllWritten, Tracker
 
@@ -110,7 +110,7 @@ class Spool:
 
 
 def finish(
-    tracker: Tracker, plan: Plan, summary: Record, status: str, say: Callable[[str], None], patience: float = PATIENCE
+    tracker: Tracker, plan: Plan, summary: Json, status: str, say: Callable[[str], None], patience: float = PATIENCE
 ) -> None:
     """Write every record of ``plan`` that MLflow does not have, and the experiment's ``summary`` and ``status``.
 

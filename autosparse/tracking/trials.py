@@ -3,7 +3,7 @@
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from autosparse.experiment.store import Record
+from autosparse.experiment.record import Json
 from autosparse.tracking.search import all_runs
 
 TRIAL = "trial"
@@ -12,7 +12,7 @@ WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
 """What is told of where each was done; older records lack it."""
 
 
-def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str, result: Record, ended: int) -> None:
+def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str, result: Json, ended: int) -> None:
     """Write each trial of a finished sweep that is not there yet.
 
     :param parent: the sweep's run.
@@ -36,7 +36,7 @@ def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str
         client.set_terminated(info.run_id, status="FAILED" if row["status"] == "failed" else "FINISHED")
 
 
-def _metrics(row: Record, now: int) -> list[Metric]:
+def _metrics(row: Json, now: int) -> list[Metric]:
     found = [
         Metric(name, value, now, int(numbers["epoch"]))
         for numbers in row["history"]

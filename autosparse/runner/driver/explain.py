@@ -16,7 +16,8 @@ from autosparse.criteria.expression import parse
 from autosparse.criteria.features.find import find_feature
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Json
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.files import canonical_json, read_record, write_record
 from autosparse.models import build_model
@@ -72,7 +73,7 @@ class Explanation:
         return paired(self.by_seed(WHOLE), self.by_seed(what))
 
     @property
-    def rows(self) -> list[Record]:
+    def rows(self) -> list[Json]:
         """The inputs by what they are worth, most first."""
         inputs = [what for what in self.accuracy if what.startswith(PERMUTED)]
         found = [(what.removeprefix(PERMUTED), loss) for what in inputs if (loss := self.loss(what))]
@@ -82,7 +83,7 @@ class Explanation:
         ]
 
     @property
-    def summary(self) -> Record:
+    def summary(self) -> Json:
         """As JSON."""
         whole, shortened = self.by_seed(WHOLE), self.by_seed(FORMULA + self.formula.expression)
         loss = self.loss(FORMULA + self.formula.expression)
@@ -94,7 +95,7 @@ class Explanation:
         }
 
 
-def _mean(values: Mapping[int, float]) -> Record:
+def _mean(values: Mapping[int, float]) -> Json:
     numbers = list(values.values())
     return {"mean": statistics.fmean(numbers), "half_width": half_width(numbers), "n": len(numbers)} if numbers else {}
 

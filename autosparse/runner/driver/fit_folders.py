@@ -13,7 +13,8 @@ from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_device, describe_environment
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Record
+from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.files import content_id

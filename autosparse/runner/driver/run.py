@@ -11,9 +11,10 @@ from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreach
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
+from autosparse.experiment.record import Json
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.stages import NAMED
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
 from autosparse.results.cell_table import write_cell_table
 from autosparse.runner.driver.outcome import Outcome, outcome_of, ready, unfinished
@@ -104,7 +105,7 @@ def _finish(
     return outcome
 
 
-def _told(plan: Plan, store: Store, tracker: Tracker) -> Record:
+def _told(plan: Plan, store: Store, tracker: Tracker) -> Json:
     return {**summarise(plan, store), "others": tracker.others(plan)}
 
 

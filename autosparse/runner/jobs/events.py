@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ray import tune
 
-from autosparse.experiment.store import Record
+from autosparse.experiment.record import Json
 from autosparse.experiment.tasks import Cell, Task
 
 NEWS_EVERY, SHARE_EVERY = 0.5, 2.0
@@ -35,7 +35,7 @@ class Reports:
         if time.monotonic() - self.sent > (NEWS_EVERY if news else SHARE_EVERY):
             self.send()
 
-    def finish(self, task: Task, outcome: Record | Exception) -> None:
+    def finish(self, task: Task, outcome: Json | Exception) -> None:
         """A task has been recorded."""
         self.finished.append(task.id)
         if isinstance(outcome, Exception):

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Json, Record
+from autosparse.experiment.store import Store
 from autosparse.plugins import load_plugins
 from autosparse.runner.jobs.arrays import Arrays
 from autosparse.training import Execution
@@ -18,7 +19,7 @@ class Given:
     """Its address."""
     identity: str
     """See :attr:`autosparse.experiment.store.Store.identity`."""
-    environment: Record = field(default_factory=dict)
+    environment: Json = field(default_factory=dict)
     """What is the same of the environment of all workers."""
     execution: Execution = field(default_factory=Execution)
     plugins: Sequence[str] = ()

@@ -14,8 +14,9 @@ from autosparse.devices import DeviceLost
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.plan import dataset_of
+from autosparse.experiment.record import Json
 from autosparse.experiment.sources import code_of
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.runner.jobs.arrays import from_arrays
 from autosparse.runner.jobs.events import Reports
@@ -26,7 +27,7 @@ from autosparse.runner.work.do import do, inputs_whole
 from autosparse.runner.work.gpu_check import require_device
 from autosparse.training import Execution
 
-Outcome = tuple[Task, Record | Exception]
+Outcome = tuple[Task, Json | Exception]
 
 
 def run_job(config: dict[str, Any], given: GivenJobs) -> None:
@@ -79,7 +80,7 @@ def _do_job(job: int, given: GivenJobs) -> None:
         raise away
 
 
-def here() -> Record:
+def here() -> Json:
     """Which machine, and which of Ray's nodes, this worker is on."""
     return {"host": platform.node(), "node": get_runtime_context().get_node_id()}
 
@@ -104,7 +105,7 @@ def _outcomes(
         tasks = again
 
 
-def may_pass(outcome: Record | Exception, device: str) -> bool:
+def may_pass(outcome: Json | Exception, device: str) -> bool:
     """Whether it is a failure that another try may not have: on a CPU the same loss becomes NaN again."""
     if isinstance(outcome, Unreachable | CorruptFile):
         return True
@@ -147,7 +148,7 @@ def _tried(
                 yield [(task, error)]
 
 
-def _record(task: Task, outcome: Record | Exception, store: Store, environment: Record) -> Record | Exception:
+def _record(task: Task, outcome: Json | Exception, store: Store, environment: Json) -> Json | Exception:
     """Write down what became of a task, and return it: the end of it may fail, too."""
     if not isinstance(outcome, Exception):
         try:

@@ -9,7 +9,8 @@ from ray import tune
 
 from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.plan import dataset_of
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Json, Record
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask, Task
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays
@@ -72,7 +73,7 @@ def run_stage(
     tasks: Sequence[Task],
     store: Store,
     datasets: dict[str, Arrays],
-    environment: Record,
+    environment: Json,
     settings: Settings,
     cost: Weights,
     on_event: Callable[[Event], None],
@@ -118,7 +119,7 @@ def _fail_killers(
     grid: tune.ResultGrid | None,
     run: Callable[[Sequence[Sequence[Task]], int], tune.ResultGrid | None],
     store: Store,
-    environment: Record,
+    environment: Json,
     on_event: Callable[[Event], None],
 ) -> None:
     """Do what killed its workers with no other job beside it, and mark as failed what does so again."""
@@ -151,7 +152,7 @@ def _run_jobs(
     store: Store,
     failures: dict[str, Record],
     datasets: dict[str, Arrays],
-    environment: Record,
+    environment: Json,
     settings: Settings,
     on_event: Callable[[Event], None],
     hangs: Hangs,

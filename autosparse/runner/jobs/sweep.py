@@ -15,8 +15,9 @@ from ray.tune.search import BasicVariantGenerator
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.plan import dataset_of
+from autosparse.experiment.record import Json
 from autosparse.experiment.space import SweepTask, candidate, extremes
-from autosparse.experiment.store import Record, Store, plain
+from autosparse.experiment.store import Store, plain
 from autosparse.irp import Survival
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays, from_arrays
@@ -44,7 +45,7 @@ def run_sweep(
     sweep: SweepTask,
     store: Store,
     datasets: dict[str, Arrays],
-    environment: Record,
+    environment: Json,
     settings: Settings,
     on_event: Callable[[Event], None],
     plugins: tuple[str, ...] = (),

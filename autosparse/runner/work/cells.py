@@ -19,7 +19,8 @@ from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import DeviceLost, backend
 from autosparse.experiment.fields import BRANCH, DENSE
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Json
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
@@ -86,7 +87,7 @@ class Scored:
         return self.scores, 0.0
 
 
-Done = tuple[Cell, Record | Exception]
+Done = tuple[Cell, Json | Exception]
 """A cell, and its result or what went wrong."""
 
 OnProgress = Callable[[Sequence[Cell], float | None], None]
@@ -136,7 +137,7 @@ def run_cells(
         yield done
 
 
-def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Record:
+def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Json:
     """One cell's result."""
     [[(_, result)]] = run_cells([cell], store, dataset, device, execution=execution)
     if isinstance(result, Exception):
@@ -288,7 +289,7 @@ def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 
-def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Record:
+def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Json:
     masks = pruned.masks or Masks.dense(pruned.model)
     return {
         "test_accuracy": history.last,

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Json
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.runner.work.fit import run_fit, survivals_of
@@ -23,7 +24,7 @@ def do(
     progress: Progress,
     execution: Execution | None = None,
     share: float = 1.0,
-) -> Record:
+) -> Json:
     """Do one task, write its files, and return the result that goes into its record."""
     started = time.perf_counter()
     if isinstance(task, IrpTask):
@@ -59,7 +60,7 @@ def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
             yield "irp", task.trunk.id
 
 
-def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Record:
+def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Json:
     """Make the scorer that won a sweep the scorer of ``task``; one that has been damaged since is fitted again."""
     assert task.sweep
     sweep = store.record_of("sweep", task.sweep)

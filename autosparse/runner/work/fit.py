@@ -8,7 +8,8 @@ from autosparse.autos import fit_scorer
 from autosparse.autos.fit import Epoch
 from autosparse.autos.regression import State
 from autosparse.data.split import Dataset
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.record import Json
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.files import atomic_folder
 from autosparse.irp import Survival, load_survival
@@ -34,7 +35,7 @@ def run_fit(
     resume: State | None = None,
     execution: Execution | None = None,
     share: float = 1.0,
-) -> Record:
+) -> Json:
     """Fit a scorer, and refine it if the task says so; leaves its folder, with a sample of its predictions for reports.
 
     Each generation of a refinement is kept: one that was broken off goes on after the last that was done.

@@ -8,9 +8,10 @@ from torch import nn
 
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
+from autosparse.experiment.record import Json
 from autosparse.experiment.resolved import differences, resolve, resolved_of
 from autosparse.experiment.sources import code_of
-from autosparse.experiment.store import Record, Store
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, rewind_prune, save_survival
@@ -30,7 +31,7 @@ def run_irp(
     device: str,
     progress: Progress,
     execution: Execution | None = None,
-) -> Record:
+) -> Json:
     """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports.
 
     Each iteration is kept: a run that was broken off goes on after the last that was done.
@@ -84,7 +85,7 @@ def run_irp(
     }
 
 
-def _reached(states: Checkpoints, origin: Record, weights: Collection[str]) -> Reached | None:
+def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Reached | None:
     """Where an earlier process had come to: same data, initial network and weights, by the same values and code."""
     found = states.newest()
     if found is None or found.tensors.keys() != set(weights):

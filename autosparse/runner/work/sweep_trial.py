@@ -14,7 +14,7 @@ from autosparse.autos.regression import State
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed
 from autosparse.experiment.space import Downstream, SweepTask, candidate
-from autosparse.experiment.store import FOLDERS, Record, Store, plain
+from autosparse.experiment.store import FOLDERS, Json, Store, plain
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
@@ -48,12 +48,12 @@ class Trial:
         self.traceback: str = known.get("traceback", "")
         self.failures: int = known.get("failures", 0)
         """How often it has failed for a reason that may pass."""
-        self.where: Record = known.get("where", {})
+        self.where: Json = known.get("where", {})
         """Where it was done last: the entries that WHERE names, as in the record of a cell."""
         self.share = 1.0
         """The share of the device that its worker is to use."""
 
-    def _read(self) -> Record:
+    def _read(self) -> Json:
         try:
             known = unpack_record(self.place.read(KNOWN), KNOWN)
         except (FileNotFoundError, CorruptFile):
@@ -81,7 +81,7 @@ class Trial:
         return found[-1] if found else None
 
     @property
-    def row(self) -> Record:
+    def row(self) -> Json:
         """What the sweep's record says of it."""
         fit = self.task.fit.model_dump(mode="json")
         last = self.history[-1] if self.history else {}
@@ -141,7 +141,7 @@ def run_trial(
     survivals: Callable[[], list[Survival]],
     dataset: Dataset | None,
     device: str,
-    environment: Record,
+    environment: Json,
     report: Callable[[Numbers], None],
     retries: int = 0,
     execution: Execution | None = None,
@@ -247,7 +247,7 @@ def _rungs(sweep: SweepTask, epochs: int) -> Iterator[int]:
             rung *= sweep.asha.reduction
 
 
-def _where(dataset: Dataset | None, device: str, environment: Record, execution: Execution) -> Record:
+def _where(dataset: Dataset | None, device: str, environment: Json, execution: Execution) -> Json:
     found = {"device": device, "device_name": environment.get("device_name")}
     if dataset is not None:
         found |= {"precision": execution.precision_on(device), "dataset_fingerprint": dataset.fingerprint}
@@ -255,7 +255,7 @@ def _where(dataset: Dataset | None, device: str, environment: Record, execution:
 
 
 def _history_of(
-    result: Record, trial: Trial, dataset: Dataset | None, device: str, execution: Execution
+    result: Json, trial: Trial, dataset: Dataset | None, device: str, execution: Execution
 ) -> list[Numbers]:
     """The one entry of a scorer whose epochs are not known one by one."""
     scorer = load_scorer(trial.store.fetched("scorer", trial.task.id))
@@ -288,7 +288,7 @@ def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
 
 
 def finish_sweep(
-    sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Record, data: str | None = None
+    sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Json, data: str | None = None
 ) -> None:
     """Write the sweep's record, and drop what its trials kept to go on.
 
@@ -306,6 +306,6 @@ def finish_sweep(
     store.place.within(f"{FOLDERS['sweep']}/{sweep.id}").clear()
 
 
-def _rank(row: Record) -> tuple[bool, float]:
+def _rank(row: Json) -> tuple[bool, float]:
     """Those that ended come first: of the others there is no scorer."""
     return row["status"] != DONE, -row["value"] if row["value"] is not None else float("inf")
