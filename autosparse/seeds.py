@@ -43,12 +43,12 @@ def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
 
     Those of other devices are not touched: ``torch.manual_seed`` would seed them all.
     """
-    own = backend(device)
+    accelerator = backend(device)
     with kept_generators(device):
         torch.default_generator.manual_seed(seed)
-        if own is not None:
-            with own.device(device):
-                own.manual_seed(seed)
+        if accelerator is not None:
+            with accelerator.device(device):
+                accelerator.manual_seed(seed)
         yield
 
 
@@ -57,4 +57,4 @@ def rand(*shape: int, draws: Draws) -> torch.Tensor:
     if isinstance(draws, torch.Generator):
         return torch.rand(*shape, generator=draws)
     *outer, count = shape
-    return torch.cat([torch.rand(*outer, count // len(draws), generator=own) for own in draws], dim=-1)
+    return torch.cat([torch.rand(*outer, count // len(draws), generator=draw) for draw in draws], dim=-1)

@@ -80,11 +80,13 @@ def rows_met(
     for survival in survivals:
         dataset = dataset_of_survival(survival, datasets).to(device)
         for i in range(how.networks):
-            own = derive_seed(int(survival.provenance["seed"]), "dagger", number, i)
-            model = build_model(survival.provenance["model"], dataset.num_classes, dataset.input_shape, own).to(device)
+            seed_of_run = derive_seed(int(survival.provenance["seed"]), "dagger", number, i)
+            model = build_model(survival.provenance["model"], dataset.num_classes, dataset.input_shape, seed_of_run).to(
+                device
+            )
             recipe = replace(recipe_of(survival), epochs=how.epochs)
-            for met in _met(scorer, survival, dataset, model, own, each):
-                targets = _expert(survival, dataset, recipe, model, met.masks, own, execution)
+            for met in _met(scorer, survival, dataset, model, seed_of_run, each):
+                targets = _expert(survival, dataset, recipe, model, met.masks, seed_of_run, execution)
                 images += how.epochs * len(dataset.train)
                 if targets is not None:
                     parts.append(_rows(met, targets))
@@ -109,7 +111,7 @@ def _met(
         share = 1.0 if each is None else each / met.masks.kept
         left = len(features[scorer.inputs[0]])
         met.picked[name] = picked = torch.rand(left, generator=draws) < share
-        met.columns[name] = [features[own].float().cpu()[picked] for own in scorer.inputs]
+        met.columns[name] = [features[name_of].float().cpu()[picked] for name_of in scorer.inputs]
         return scorer.predict(features)
 
     batches = dataset.scoring_batches(generator(seed, "score"), limit=survival.provenance["score_examples"])

@@ -55,7 +55,7 @@ class Listening:
     @property
     def rows(self) -> tuple[dict[str, Tensor], Tensor]:
         """The inputs, (n,) each, and the predictions (n,)."""
-        return {name: torch.cat([own[name] for own in self.seen]) for name in self.inputs}, torch.cat(self.said)
+        return {name: torch.cat([batch[name] for batch in self.seen]) for name in self.inputs}, torch.cat(self.said)
 
 
 def mean_curves(columns: dict[str, Tensor], predicted: Tensor, bins: int = 25) -> dict[str, list[tuple[float, float]]]:

@@ -42,11 +42,11 @@ def rebuilt(survival: Survival, dataset: Dataset, device: torch.device | str = "
     except AutosparseError as error:
         raise AutosparseError(f"{whose}: {error}") from error
     weights = prunable(model)
-    if {own: w.shape for own, w in weights.items()} != {own: p.shape for own, p in survival.param.items()}:
+    if {layer: w.shape for layer, w in weights.items()} != {layer: p.shape for layer, p in survival.param.items()}:
         raise AutosparseError(f"{whose}, but what is made under this name now has other weights: run IRP again")
     with torch.no_grad():
-        for own, weight in weights.items():
-            weight.copy_(survival.param[own])
+        for layer, weight in weights.items():
+            weight.copy_(survival.param[layer])
     return model.to(device)
 
 

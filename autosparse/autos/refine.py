@@ -146,11 +146,11 @@ class _Judge:
             for candidate in candidates
             for network in networks
         ]
-        members = [own for own in pruned if isinstance(own, Member)]
+        members = [member for member in pruned if isinstance(member, Member)]
         if not members:
-            raise next(own for own in pruned if isinstance(own, AutosparseError))
+            raise next(member for member in pruned if isinstance(member, AutosparseError))
         trained = iter(self._trained(members))
-        found = [next(trained) if isinstance(own, Member) else 0.0 for own in pruned]
+        found = [next(trained) if isinstance(member, Member) else 0.0 for member in pruned]
         accuracy = torch.tensor(found, dtype=torch.float64).view(len(candidates), -1)
         return (100 + ERROR_FLOOR - accuracy).log().mean(1), float(accuracy[-1].mean())
 

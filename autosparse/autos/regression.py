@@ -114,8 +114,8 @@ def _restore(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.CosineAnnealingLR,
 ) -> None:
-    own = {name.removeprefix(NETWORK): value for name, value in state.tensors.items() if name.startswith(NETWORK)}
-    network.load_state_dict(own)
+    weights = {name.removeprefix(NETWORK): value for name, value in state.tensors.items() if name.startswith(NETWORK)}
+    network.load_state_dict(weights)
     moments: dict[int, dict[str, Tensor]] = {}
     for name, value in state.tensors.items():
         if name.startswith(ADAM):

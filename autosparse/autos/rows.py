@@ -31,7 +31,7 @@ def joined(parts: Sequence[Rows]) -> Rows:
     for part in parts:
         strata.append(part.stratum + first)
         first += int(part.stratum.max()) + 1 if len(part) else 0
-    columns = [torch.cat(own) for own in zip(*(part.columns for part in parts), strict=True)]
+    columns = [torch.cat(parts_of_one) for parts_of_one in zip(*(part.columns for part in parts), strict=True)]
     return Rows(columns, torch.cat([part.target for part in parts]), torch.cat(strata))
 
 

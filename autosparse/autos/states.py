@@ -80,7 +80,7 @@ def visits(
                     rows = rows[torch.rand(len(rows), generator=draws) < some]
                 values = (f.compute(state, name).expand(mask.shape).flatten()[rows.to(device)] for f in features)
                 survived = survival.survived[name].flatten()[rows].long() - i
-                yield Visit(i, name, rows, [own.float().cpu() for own in values], survived, total - i)
+                yield Visit(i, name, rows, [value.float().cpu() for value in values], survived, total - i)
 
 
 def in_states(

@@ -89,7 +89,7 @@ class Surface:
     def _ask(self, where: Tensor) -> None:
         """Evaluate the network at the finest nodes that are True."""
         places = tuple(where.nonzero().T)
-        found = self.evaluate([own[index] for own, index in zip(self.nodes, places, strict=True)]).float()
+        found = self.evaluate([axis[index] for axis, index in zip(self.nodes, places, strict=True)]).float()
         self.missed[places] = (found - self.values[places]) ** 2
         self.known[places] = found
         self.evaluations += len(found)
@@ -144,8 +144,8 @@ class Surface:
         by_level: list[Tensor] = []
         for level in reversed(range(self.levels)):
             expected = gathered(expected)
-            own = depth[every(self.finest // (self.cells << level), depth.dim())] == level
-            by_level.insert(0, expected * own)
+            at_level = depth[every(self.finest // (self.cells << level), depth.dim())] == level
+            by_level.insert(0, expected * at_level)
         flat = torch.cat([cells.flatten() for cells in by_level])
         worst = flat.topk(min(count, len(flat)))
         chosen = torch.zeros_like(flat, dtype=torch.bool)
@@ -166,8 +166,8 @@ def _thresholds(scores: Tensor, mass: Tensor, keep: Sequence[int]) -> list[tuple
 
 
 def _mass(columns: Sequence[Tensor], nodes: Sequence[Tensor]) -> Tensor:
-    sides = [len(own) - 1 for own in nodes]
+    sides = [len(axis) - 1 for axis in nodes]
     index = torch.zeros(len(columns[0]), dtype=torch.int64, device=columns[0].device)
-    for column, own, side in zip(columns, nodes, sides, strict=True):
-        index.mul_(side).add_(node_below(column, own))
+    for column, axis, side in zip(columns, nodes, sides, strict=True):
+        index.mul_(side).add_(node_below(column, axis))
     return index.bincount(minlength=torch.Size(sides).numel()).view(sides).float()

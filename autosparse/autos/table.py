@@ -63,7 +63,7 @@ class Table:
     @cached_property
     def axes(self) -> list["Axis"]:
         """The nodes, ready to be searched."""
-        return [Axis(own) for own in self.nodes]
+        return [Axis(places) for places in self.nodes]
 
     def __call__(self, columns: Sequence[Tensor]) -> Tensor:
         """Interpolate linearly between the nodes, hold the outermost values beyond them.

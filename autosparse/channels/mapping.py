@@ -131,10 +131,10 @@ class _Follower:
 
     def _through_layer(self, node: fx.Node, module: Weighted | _BatchNorm, signal: _Signal) -> _Signal:
         layer, group = str(node.target), signal.group
-        own = id(module if isinstance(module, _BatchNorm) else module.weight)
-        if own in self.seen:
+        identity = id(module if isinstance(module, _BatchNorm) else module.weight)
+        if identity in self.seen:
             raise self._lost(node, "its weights are used more than once")
-        self.seen.add(own)
+        self.seen.add(identity)
         if isinstance(module, _BatchNorm):
             self._check_width(node, signal, module.num_features)
             group.norms.append(layer)

@@ -76,6 +76,6 @@ def explain(
     typer.echo(f"formula of {formula['terms']} terms, R² {formula['r2']:.3f} against the scorer, prunes to {shown} %:")
     typer.echo(f"  {formula['expression']}")
     for name, shapes in told.shapes.items():
-        curves = ", ".join(f"{curve} {r2:.3f}" for curve, r2 in sorted(shapes.items(), key=lambda own: -own[1]))
+        curves = ", ".join(f"{curve} {r2:.3f}" for curve, r2 in sorted(shapes.items(), key=lambda shape: -shape[1]))
         typer.echo(f"R² of the score as a curve in |{name}| alone: {curves}")
     typer.echo(f"figures and all numbers: {out}")

@@ -39,9 +39,9 @@ def _models() -> list[dict[str, Any]]:
     from autosparse.models import MODELS
     from autosparse.registry import first_line
 
-    own = [{"name": name, "summary": first_line(MODELS[name])} for name in MODELS]
+    ours = [{"name": name, "summary": first_line(MODELS[name])} for name in MODELS]
     return [
-        *own,
+        *ours,
         {"name": "torchvision:NAME", "summary": "Any classification network of torchvision.models, untrained."},
         {
             "name": "package.module:factory",

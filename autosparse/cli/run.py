@@ -229,8 +229,8 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
         typer.echo(told(changed.values()), err=True)
     if as_json:
-        own = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
-        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **own})
+        trust = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
+        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **trust})
         return
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
     for stage, count in counts.items():

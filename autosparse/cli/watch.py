@@ -70,7 +70,7 @@ def drawn(name: str, progress: "Progress") -> "Table":
     from autosparse.experiment.stages import STAGES
     from autosparse.runner.screen.stage_table import Line, stage_table
 
-    names = {own.plural: own.name for own in STAGES}
+    names = {stage.plural: stage.name for stage in STAGES}
     lines = [
         Line(
             names[stage.name],

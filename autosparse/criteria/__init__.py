@@ -66,10 +66,10 @@ class Criterion:
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """Its options by name: the function's own and, if it has one, ``mode``."""
-        own = dict(list(inspect.signature(self.function).parameters.items())[3:])
+        parameters = dict(list(inspect.signature(self.function).parameters.items())[3:])
         if self.mode is not None:
-            own["mode"] = Parameter("mode", Parameter.KEYWORD_ONLY, default=self.mode, annotation=Mode)
-        return own
+            parameters["mode"] = Parameter("mode", Parameter.KEYWORD_ONLY, default=self.mode, annotation=Mode)
+        return parameters
 
     @property
     def options(self) -> list[str]:
@@ -138,10 +138,10 @@ def criterion(
     """
 
     def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
-        own = "mode" in inspect.signature(function).parameters
-        if own and mode is not None:
+        takes_mode = "mode" in inspect.signature(function).parameters
+        if takes_mode and mode is not None:
             raise ValueError(f"criterion {name!r} already has an option 'mode': leave mode= out of @criterion")
-        default = TRAIN if mode is None and not own and READS.intersection(needs) else mode
+        default = TRAIN if mode is None and not takes_mode and READS.intersection(needs) else mode
         found = Criterion(name, function, frozenset(needs), paper, changes_weights, revision, mode=default)
         CRITERIA.register(name, found)
         return function

@@ -107,16 +107,16 @@ def autos(
 
 def _rounds(scorer: PredictsSurvival, rounds: int | None, steps: int | None, revive: bool | None) -> InRounds | None:
     """How to prune in rounds; None: in one shot."""
-    own: InRounds | None = getattr(scorer, "in_rounds", None)
-    if own is None and rounds is None and steps is None and not revive:
+    made_for: InRounds | None = getattr(scorer, "in_rounds", None)
+    if made_for is None and rounds is None and steps is None and not revive:
         return None
-    own = own or InRounds(rounds=1)
-    count = own.steps.count if steps is None else steps
+    made_for = made_for or InRounds(rounds=1)
+    count = made_for.steps.count if steps is None else steps
     return replace(
-        own,
-        rounds=rounds or own.rounds,
-        steps=replace(own.steps, count=count),
-        revive=own.revive if revive is None else revive,
+        made_for,
+        rounds=rounds or made_for.rounds,
+        steps=replace(made_for.steps, count=count),
+        revive=made_for.revive if revive is None else revive,
     )
 
 

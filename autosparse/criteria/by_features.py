@@ -45,7 +45,7 @@ class Permutation:
         """The values of each layer's weights, (n,) each, exchanged between all."""
         joined = torch.cat(list(columns.values()))
         order = torch.randperm(len(joined), generator=self.draws).to(joined.device)
-        pieces = joined[order].split([len(own) for own in columns.values()])
+        pieces = joined[order].split([len(column) for column in columns.values()])
         return dict(zip(columns, pieces, strict=True))
 
 
@@ -84,12 +84,12 @@ def prune_by_features(
     :raises AutosparseError: if a feature needs data or steps that are not given, or steps are given that none needs.
     """
     found = {name: find_feature(name) for name in features}
-    for name, own in found.items():
-        if "steps" in own.needs and not how.steps.count:
+    for name, feature_of in found.items():
+        if "steps" in feature_of.needs and not how.steps.count:
             raise AutosparseError(f"{whose} reads {name!r}, a feature after training: set steps to 1 or more")
-        if "data" in own.needs and batches is None:
+        if "data" in feature_of.needs and batches is None:
             raise AutosparseError(f"{whose} reads {name!r}, which needs data: pass batches, an iterable of (x, y)")
-    if how.steps.count and not any("steps" in own.needs for own in found.values()):
+    if how.steps.count and not any("steps" in feature_of.needs for feature_of in found.values()):
         raise AutosparseError(f"{whose} reads no feature after training: leave steps out")
     whole = None if batches is None else list(batches)
     pieces = None if whole is None else in_pieces(whole, how.steps.batch_size)
@@ -106,8 +106,8 @@ def prune_by_features(
         asked_of = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
 
         def values(feature: str, name: str) -> Tensor:
-            own = found[feature].compute(state, name).to(device)
-            return own.expand(masks[name].shape)[asked_of[name]]
+            feature_of = found[feature].compute(state, name).to(device)
+            return feature_of.expand(masks[name].shape)[asked_of[name]]
 
         exchanged = {}
         if permuted:

@@ -44,7 +44,7 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive 
             flow = torch.autograd.grad(
                 tempered(model(x), y), list(weights.values()), create_graph=True, materialize_grads=True
             )
-            along = torch.stack([(own * g).sum() for own, g in zip(flow, gradient.values(), strict=True)]).sum()
+            along = torch.stack([(first * g).sum() for first, g in zip(flow, gradient.values(), strict=True)]).sum()
             for total, product in zip(
                 products, torch.autograd.grad(along, list(weights.values()), materialize_grads=True), strict=True
             ):

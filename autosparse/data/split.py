@@ -116,7 +116,7 @@ class Split:
     ) -> Iterator[Batch]:
         """The :meth:`batches` of several generators, joined: (members * batch, channels, height, width), member by
         member, and labels (members, batch)."""
-        orders = sent(torch.stack([torch.randperm(len(self), generator=own) for own in shuffles]), self.device)
+        orders = sent(torch.stack([torch.randperm(len(self), generator=shuffle) for shuffle in shuffles]), self.device)
         for chosen in orders.split(batch_size, dim=1):
             images, labels = self._picked(chosen.flatten())
             images = augment(self.normalised(images), augmentation, shuffles)

@@ -135,7 +135,7 @@ def prunable_rule(layers: Collection[str]) -> int:
         ConvTranspose, too, which does not show; that was never in a network of ours.
     """
     attentions = [layer.removesuffix(OUTPUT) for layer in layers if f".{layer}".endswith(f".{OUTPUT}")]
-    return 2 if all(any(f"{own}{name}" in layers for name in INPUTS) for own in attentions) else 1
+    return 2 if all(any(f"{prefix}{name}" in layers for name in INPUTS) for prefix in attentions) else 1
 
 
 def filled(kind: str, values: Values) -> Values:

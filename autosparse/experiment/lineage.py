@@ -24,9 +24,9 @@ Read = Callable[[str, str], Record | None]
 def inputs_of(task: Task) -> Iterator[tuple[str, str]]:
     """Kind and id of each task that ``task`` builds on."""
     of_scorer = isinstance(task, ScorerTask) and task.sweep is not None
-    for own in task.inputs:
-        scorer = isinstance(task, Cell) and own == task.scorer
-        yield "scorer" if scorer else "sweep" if of_scorer else "irp", own
+    for task_id in task.inputs:
+        scorer = isinstance(task, Cell) and task_id == task.scorer
+        yield "scorer" if scorer else "sweep" if of_scorer else "irp", task_id
 
 
 def fingerprint(record: Record) -> str:
@@ -88,28 +88,32 @@ class Lineage:
     def changed(self, task: Task, record: Record) -> Changed:
         """Why the record of ``task`` does not stand for it any more, if so."""
         values = tuple(differences(resolved_of(record), resolve(task)))
-        return Changed(values, tuple(own for kind, own in inputs_of(task) if not self._stands(record, kind, own)))
+        return Changed(
+            values, tuple(task_id for kind, task_id in inputs_of(task) if not self._stands(record, kind, task_id))
+        )
 
     def built_on(self, task: Task) -> dict[str, str]:
         """The fingerprint of the record of each input, by its id."""
-        return {own: found.fingerprint for kind, own in inputs_of(task) if (found := self._input(kind, own))}
+        return {
+            task_id: found.fingerprint for kind, task_id in inputs_of(task) if (found := self._input(kind, task_id))
+        }
 
-    def _stands(self, record: Record, kind: str, own: str) -> bool:
+    def _stands(self, record: Record, kind: str, task_id: str) -> bool:
         """Whether an input is what it was for ``record``; nobody can tell where it is gone."""
-        found = self._input(kind, own)
+        found = self._input(kind, task_id)
         if found is None:
             return True
         if "built_on" not in record:  # of version 0.1.0, as its input must then be
             return found.stands and not found.told
-        return found.stands and record["built_on"].get(own, found.fingerprint) == found.fingerprint
+        return found.stands and record["built_on"].get(task_id, found.fingerprint) == found.fingerprint
 
-    def _input(self, kind: str, own: str) -> _Input | None:
-        if (kind, own) not in self._inputs:
-            self._inputs[kind, own] = self._looked_up(kind, own)
-        return self._inputs[kind, own]
+    def _input(self, kind: str, task_id: str) -> _Input | None:
+        if (kind, task_id) not in self._inputs:
+            self._inputs[kind, task_id] = self._looked_up(kind, task_id)
+        return self._inputs[kind, task_id]
 
-    def _looked_up(self, kind: str, own: str) -> _Input | None:
-        record = self.read(kind, own)
+    def _looked_up(self, kind: str, task_id: str) -> _Input | None:
+        record = self.read(kind, task_id)
         if record is None:
             return None
         try:

@@ -152,7 +152,9 @@ def _listed(spec: Any, key: str) -> Any:
 def _methods_in_full(grid: Any) -> Any:
     if not isinstance(grid, dict) or not isinstance(grid.get("methods"), list):
         return grid
-    methods = [{"criterion": own} if isinstance(own, str) else _listed(own, "levels") for own in grid["methods"]]
+    methods = [
+        {"criterion": method} if isinstance(method, str) else _listed(method, "levels") for method in grid["methods"]
+    ]
     return {**grid, "methods": methods}
 
 

@@ -50,7 +50,7 @@ class Plan:
     def only_sweeps(self, labels: Collection[str]) -> "Plan":
         """These sweeps, and the IRP runs that they need."""
         sweeps = [p for p in self.sweeps if p.label in labels]
-        needed = {own for p in sweeps for own in p.task.irp}
+        needed = {task_id for p in sweeps for task_id in p.task.irp}
         irp = [p for p in self.irp if p.task.id in needed]
         return replace(self, irp=irp, sweeps=sweeps, scorers=[], cells=[], whole=self)
 
@@ -87,7 +87,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
     }
 
     def runs_of(spec: FittedSpec) -> tuple[str, ...]:
-        return tuple(irp[own][seed].id for own in spec.irp for seed in spec.irp_seeds or experiment.irp[own].seeds[:1])
+        return tuple(irp[run][seed].id for run in spec.irp for seed in spec.irp_seeds or experiment.irp[run].seeds[:1])
 
     sweeps = {
         name: SweepTask(

@@ -70,7 +70,7 @@ def compared(
 
 def _same(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec:
     """The grid as the paper has it: that of the same name, else of the same place."""
-    named = [own for own in paper.grid if own.name == grid.name]
+    named = [ours for ours in paper.grid if ours.name == grid.name]
     place = experiment.grid.index(grid)
     return named[0] if grid.name and named else paper.grid[min(place, len(paper.grid) - 1)]
 
@@ -90,8 +90,8 @@ def _differences(
     if mine.scorer and their.scorer:
         scorer, original = experiment.scorers[mine.scorer], paper.scorers[their.scorer]
         yield from _apart("scorer.", _plain(scorer, ("irp", "irp_seeds")), _plain(original, ("irp", "irp_seeds")))
-        for own, other in zip(scorer.irp, original.irp, strict=False):
-            yield from _irp_apart(experiment.irp[own], paper.irp[other])
+        for ours, other in zip(scorer.irp, original.irp, strict=False):
+            yield from _irp_apart(experiment.irp[ours], paper.irp[other])
     if mine.irp and their.irp:
         yield from _irp_apart(experiment.irp[mine.irp], paper.irp[their.irp])
 

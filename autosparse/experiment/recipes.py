@@ -21,12 +21,12 @@ def with_recipes(content: dict[str, Any]) -> dict[str, Any]:
         return content
     content = deepcopy(content)
     recipes = content.pop(BLOCK, {})
-    if not isinstance(recipes, dict) or not all(isinstance(own, dict) for own in recipes.values()):
+    if not isinstance(recipes, dict) or not all(isinstance(recipe, dict) for recipe in recipes.values()):
         raise AutosparseError(f"{BLOCK}: must be a mapping of names to recipes, such as sgd: {{lr: 0.1}}")
     for whose, holder in _holders(content):
         if isinstance(name := holder["recipe"], str):
             if name not in recipes:
-                raise UnknownName(f"recipe (of {whose})", name, [str(own) for own in recipes])
+                raise UnknownName(f"recipe (of {whose})", name, [str(recipe) for recipe in recipes])
             holder["recipe"] = deepcopy(recipes[name])
     return content
 
@@ -36,12 +36,14 @@ def _holders(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     irp, sweeps, grids = (content.get(section) for section in ("irp", "sweeps", "grid"))
     found: list[tuple[str, Any]] = []
     if isinstance(irp, dict):
-        found += [(f"irp {name!r}", own) for name, own in irp.items()]
+        found += [(f"irp {name!r}", part) for name, part in irp.items()]
     if isinstance(sweeps, dict):
-        found += [(f"sweep {name!r}", own.get("downstream")) for name, own in sweeps.items() if isinstance(own, dict)]
+        found += [
+            (f"sweep {name!r}", part.get("downstream")) for name, part in sweeps.items() if isinstance(part, dict)
+        ]
     grids = grids if isinstance(grids, list) else [grids]
     found += [
-        (f"grid {own.get('name', number)!r}" if isinstance(own, dict) else "grid", own)
-        for number, own in enumerate(grids)
+        (f"grid {part.get('name', number)!r}" if isinstance(part, dict) else "grid", part)
+        for number, part in enumerate(grids)
     ]
-    yield from ((whose, own) for whose, own in found if isinstance(own, dict) and "recipe" in own)
+    yield from ((whose, part) for whose, part in found if isinstance(part, dict) and "recipe" in part)

@@ -137,8 +137,8 @@ def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:
     for name in values:
         if name not in FitSpec.model_fields:
             raise UnknownName("setting of a fit", name, FitSpec.model_fields)
-    own = {name: getattr(base, name) for name in FitSpec.model_fields}
-    return FitSpec.model_validate({**own, **values}, strict=False)
+    settings = {name: getattr(base, name) for name in FitSpec.model_fields}
+    return FitSpec.model_validate({**settings, **values}, strict=False)
 
 
 def extremes(search: Search) -> list[dict[str, Any]]:

@@ -225,9 +225,9 @@ class Store:
             raise self._unreadable(folder, error) from error
 
     def _write(self, folder: str, task: Task, outcome: Json, environment: Json) -> None:
-        own: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
-        own |= {"code": code_of(task), "built_on": self.built_on(task), "ended_ms": int(time.time() * 1000)}
-        self.place.write(f"{folder}/{task.id}.json", pack_record({**own, **outcome, "environment": environment}))
+        told: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
+        told |= {"code": code_of(task), "built_on": self.built_on(task), "ended_ms": int(time.time() * 1000)}
+        self.place.write(f"{folder}/{task.id}.json", pack_record({**told, **outcome, "environment": environment}))
 
     def built_on(self, task: Task) -> dict[str, str]:
         """The fingerprints of the records that ``task`` builds on, by their ids."""

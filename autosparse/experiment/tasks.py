@@ -249,7 +249,7 @@ class Cell(Task):
     @property
     def inputs(self) -> tuple[str, ...]:
         """The scorer, or the IRP run of a branch."""
-        return tuple(own for own in (self.scorer, getattr(self.trunk, "id", None)) if own)
+        return tuple(task_id for task_id in (self.scorer, getattr(self.trunk, "id", None)) if task_id)
 
 
 TASKS: dict[str, type[Task]] = {task.kind: task for task in (IrpTask, ScorerTask, Cell)}

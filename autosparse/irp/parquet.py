@@ -53,8 +53,8 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
     with atomic_folder(folder, ours=SHARDS) as temporary:
         for shard in range(shards):
             piece = table.slice(shard * shard_rows, shard_rows)
-            own = {"shard": shard, digests.KEY: _digests(piece)}
-            metadata = {KEY: canonical_json({**described, **own})}
+            of_piece = {"shard": shard, digests.KEY: _digests(piece)}
+            metadata = {KEY: canonical_json({**described, **of_piece})}
             pq.write_table(
                 piece.replace_schema_metadata(metadata),
                 temporary / f"part-{shard:05d}.parquet",

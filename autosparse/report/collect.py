@@ -191,9 +191,9 @@ def _methods(groups: Iterable[Group]) -> list[Method]:
     for group in groups:
         by_name.setdefault(group.name, []).append(group)
     methods = []
-    for name, own in by_name.items():
-        points = {group.sparsity: Point(list(group.runs.values())) for group in own}
-        criterion = dict(own[0].method).get("criterion", own[0].label)
+    for name, of_method in by_name.items():
+        points = {group.sparsity: Point(list(group.runs.values())) for group in of_method}
+        criterion = dict(of_method[0].method).get("criterion", of_method[0].label)
         methods.append(Method(name, criterion, dict(sorted(points.items()))))
     top = max((sparsity for method in methods for sparsity in method.points), default=0.0)
 

@@ -92,7 +92,9 @@ class Fit:
     @property
     def dagger(self) -> str:
         """What it learned from networks that it had pruned itself; empty if it did not."""
-        found = {name.removeprefix("fit.dagger."): own for name, own in self.run.params.items() if "dagger." in name}
+        found = {
+            name.removeprefix("fit.dagger."): value for name, value in self.run.params.items() if "dagger." in name
+        }
         if not found:
             return ""
         return (

@@ -31,7 +31,7 @@ def curve_of(point: Point, metric: str) -> Curve | None:
         return None
     epochs = sorted(by_epoch)
     values = [by_epoch[epoch] for epoch in epochs]
-    return Curve(epochs, [statistics.fmean(own) for own in values], [_std(own) for own in values])
+    return Curve(epochs, [statistics.fmean(of_epoch) for of_epoch in values], [_std(of_epoch) for of_epoch in values])
 
 
 def drawn_sparsities(section: Section) -> list[float]:

@@ -21,10 +21,10 @@ class Gallery:
 
     def svg(self, draw: Callable[[], Figure], name: str) -> Markup:
         """An ``<svg>`` element; Matplotlib escapes the texts in it, and the page must not do so again."""
-        own = f"figure {len(self.files) + 1} {name}"
-        text = draw_svg(draw, own)
+        title = f"figure {len(self.files) + 1} {name}"
+        text = draw_svg(draw, title)
         self._keep(name, "svg", text.encode())
-        return Markup(inlined(text, own))
+        return Markup(inlined(text, title))
 
     def png(self, draw: Callable[[], Figure], name: str) -> str:
         """A ``data:`` address, for clouds of points that would make a heavy SVG."""

@@ -128,9 +128,9 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
     """What the templates call to draw."""
     svg, png = gallery.svg, gallery.png
     return {
-        "draw_accuracy": lambda own: svg(partial(accuracy_figure, own, styles), f"accuracy {own.title}"),
-        "draw_curves": lambda own: svg(partial(curves_figure, own, styles), f"training {own.title}"),
-        "draw_densities": lambda own: svg(partial(density_figure, own), f"density {own.title}"),
+        "draw_accuracy": lambda panel: svg(partial(accuracy_figure, panel, styles), f"accuracy {panel.title}"),
+        "draw_curves": lambda panel: svg(partial(curves_figure, panel, styles), f"training {panel.title}"),
+        "draw_densities": lambda panel: svg(partial(density_figure, panel), f"density {panel.title}"),
         "draw_iterations": lambda irp: svg(partial(iterations_figure, irp), f"iterations {irp.run.name}"),
         "draw_survival": lambda irp: png(partial(survival_figure, irp, irp.sample), f"survival {irp.run.name}"),
         "draw_states": lambda fit: svg(partial(states_figure, fit.sample), f"states {fit.run.name}"),
@@ -155,7 +155,7 @@ def _environment() -> Environment:
 
 
 def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Table | None:
-    stages = {name: (NAMED[name].costs, own) for name, own in runs.items()}
+    stages = {name: (NAMED[name].costs, of_stage) for name, of_stage in runs.items()}
     return stage_costs(stages, wall_seconds(client, parent, stages))
 
 

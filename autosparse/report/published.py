@@ -59,17 +59,17 @@ def _measured(cells: Iterable[Run]) -> Measured:
 
 
 def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) -> Table:
-    sparsities = sorted({own["sparsity"] for own in comparisons})
+    sparsities = sorted({entry["sparsity"] for entry in comparisons})
     rows: dict[str, dict[float, Cell]] = {}
     for method, names in _names(comparisons, measured).items():
-        for own in comparisons:
-            if own["method"] != method:
+        for entry in comparisons:
+            if entry["method"] != method:
                 continue
-            other = any(difference.startswith("models:") for difference in own["differences"])
+            other = any(difference.startswith("models:") for difference in entry["differences"])
             for way, name in names.items():
-                values = [measured[cell][1] for cell in own["cells"] if cell in measured and measured[cell][0] == way]
-                beside = _beside(own["published"], own["spread"], values, other)
-                rows.setdefault(name, {})[own["sparsity"]] = beside
+                values = [measured[cell][1] for cell in entry["cells"] if cell in measured and measured[cell][0] == way]
+                beside = _beside(entry["published"], entry["spread"], values, other)
+                rows.setdefault(name, {})[entry["sparsity"]] = beside
     listed = [Row(name, [cells.get(sparsity, NOTHING) for sparsity in sparsities]) for name, cells in rows.items()]
     columns = ["method", *map(percent, sparsities)]
     return Table(title, columns, listed, "wide stacked", notes=tuple(_notes(comparisons)))
@@ -78,9 +78,9 @@ def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) ->
 def _names(comparisons: list[dict[str, Any]], measured: Measured) -> dict[str, dict[Way, str]]:
     """For each method, the ways in which cells of it were made, and what to call each."""
     names: dict[str, dict[Way, str]] = {}
-    for own in comparisons:
-        ways = names.setdefault(own["method"], {})
-        ways |= {measured[cell][0]: "" for cell in own["cells"] if cell in measured}
+    for entry in comparisons:
+        ways = names.setdefault(entry["method"], {})
+        ways |= {measured[cell][0]: "" for cell in entry["cells"] if cell in measured}
     for method, ways in names.items():
         told = apart([dict(way) for way in ways])
         names[method] = {w: f"{method} ({note})" if note else method for w, note in zip(ways, told, strict=True)}
@@ -100,7 +100,7 @@ def _beside(published: float, spread: float | None, values: list[float], another
 
 def _notes(comparisons: list[dict[str, Any]]) -> list[str]:
     """Differences that all share, then those of single methods."""
-    by_method = {own["method"]: own["differences"] for own in comparisons}
+    by_method = {entry["method"]: entry["differences"] for entry in comparisons}
     shared = [d for d in next(iter(by_method.values()), []) if all(d in other for other in by_method.values())]
     notes = [*shared]
     for method, differences in by_method.items():

@@ -46,8 +46,10 @@ def concordance_tables(runs: Iterable[IrpRun]) -> list[Table]:
 
 
 def _square(title: str, named: Sequence[tuple[str, Thing]], compare: Callable[[Thing, Thing], Cell]) -> Table:
-    rows = [Row(own, [NOTHING if one is other else compare(one, other) for _, other in named]) for own, one in named]
-    return Table(title, ["", *(own for own, _ in named)], rows, "square tight" if len(rows) > 8 else "square")
+    rows = [
+        Row(label, [NOTHING if one is other else compare(one, other) for _, other in named]) for label, one in named
+    ]
+    return Table(title, ["", *(label for label, _ in named)], rows, "square tight" if len(rows) > 8 else "square")
 
 
 def _overlap(a: Point, b: Point) -> Cell:

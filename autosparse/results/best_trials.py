@@ -24,12 +24,12 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
         raise AutosparseError(f"experiment {experiment!r} has no finished sweep in MLflow; run `autosparse sweep FILE`")
     if sweep not in sweeps:
         raise UnknownName("sweep", sweep, sweeps)
-    own = sweeps[sweep]
-    searched = own.tags["searched"].split(",")
+    sweep_run = sweeps[sweep]
+    searched = sweep_run.tags["searched"].split(",")
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
         runs = list(
-            all_runs(client, experiment_id, f"tags.sweep_id = '{own.tags['task_id']}' and tags.kind = '{TRIAL}'")
+            all_runs(client, experiment_id, f"tags.sweep_id = '{sweep_run.tags['task_id']}' and tags.kind = '{TRIAL}'")
         )
     if not runs:
         raise AutosparseError(f"MLflow has no trials of sweep {sweep!r} any more: restore their runs there")
@@ -37,7 +37,7 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
         {
             **{name: _number(run.data.params.get(name, "")) for name in searched},
             "value": run.data.metrics.get("value"),
-            "metric": own.tags["metric"],
+            "metric": sweep_run.tags["metric"],
             "epochs": int(run.data.metrics.get("epochs", 0)),
             "status": run.data.tags["trial_status"],
             "scorer_id": run.data.tags["scorer_id"],

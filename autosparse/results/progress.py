@@ -58,8 +58,8 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
     totals, others = told.get("tasks", {}), told.get("others", {})
     counts = Counter((run.data.tags.get("kind"), run.info.status) for run in runs)
     stages = []
-    for own in STAGES:
-        name, kind = own.plural, own.kind
+    for stage in STAGES:
+        name, kind = stage.plural, stage.kind
         done, failed = (counts[kind, status] - others.get(kind, {}).get(status, 0) for status in (FINISHED, FAILED))
         ends = sorted(run.info.end_time for run in runs if run.data.tags.get("kind") == kind and run.info.end_time)
         ends = ends[-(done + failed) :] if done + failed > 0 else []

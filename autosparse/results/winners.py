@@ -111,7 +111,7 @@ Pair = tuple[Place, str, str, Group, Group]
 
 
 def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]:
-    cells = {own: finished_cells(client, own) for own in (a, b)}
+    cells = {name: finished_cells(client, name) for name in (a, b)}
     first = _contests(groups_of(cells[a], cells[b]), metric, a)
     second = _contests(groups_of(cells[b], cells[a]), metric, b)
     for place in sorted({place for place, _ in first} & {place for place, _ in second}):

@@ -74,8 +74,8 @@ class ShardWriter:
         try:
             with refusing_unwritable(self.path):
                 if kind is None:
-                    own = {KEY: self.digests.by_column, "digest": self.digests.together}
-                    described = {**self.description, **own}
+                    of_file = {KEY: self.digests.by_column, "digest": self.digests.together}
+                    described = {**self.description, **of_file}
                     self.writer.add_key_value_metadata({KEYS[self.kind]: canonical_json(described)})
                 self.writer.close()
                 if kind is None:

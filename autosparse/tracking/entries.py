@@ -113,9 +113,9 @@ def _where(record: Record) -> dict[str, Any]:
 def _code(record: Record) -> dict[str, str]:
     """Fingerprints of the user's own code: what methods share, and what is a method's own."""
     code = record.get("code", {})
-    own = {key: digest for key, digest in code.items() if key.startswith("criterion ")}
-    shared = {key: digest for key, digest in code.items() if key not in own}
-    return {tag: content_id(part) for tag, part in ((CODE, shared), (OF_METHOD_CODE, own)) if part}
+    of_methods = {key: digest for key, digest in code.items() if key.startswith("criterion ")}
+    shared = {key: digest for key, digest in code.items() if key not in of_methods}
+    return {tag: content_id(part) for tag, part in ((CODE, shared), (OF_METHOD_CODE, of_methods)) if part}
 
 
 def metrics_of(task: Task, result: Json, now: int) -> list[Metric]:

@@ -112,10 +112,10 @@ class Tracker:
 
     def others(self, plan: Plan) -> dict[str, dict[str, int]]:
         """How many runs there are of tasks that ``plan`` does not have, such as of an earlier file: kind -> status."""
-        own = {planned.task.id for planned in plan.whole or plan}
+        planned_ids = {planned.task.id for planned in plan.whole or plan}
         found: dict[str, dict[str, int]] = {}
         for task_id, known in self.known.items():
-            if task_id not in own and known.status in (FINISHED, FAILED):
+            if task_id not in planned_ids and known.status in (FINISHED, FAILED):
                 counts = found.setdefault(known.kind, {})
                 counts[known.status] = counts.get(known.status, 0) + 1
         return found

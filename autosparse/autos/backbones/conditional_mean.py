@@ -62,8 +62,8 @@ class ConditionalMean(Backbone):
         columns = [column.contiguous() for column in features.cpu().unbind(1)]
         nodes, scores = zip(*map(_quantile_nodes, columns), strict=True)
         table = _smooth(scores, *_means(columns, nodes, target.cpu()))
-        repeated = [torch.arange(NODES).clamp(max=len(own) - 1) for own in nodes]
-        self.nodes.copy_(torch.stack([own[index] for own, index in zip(nodes, repeated, strict=True)]))
+        repeated = [torch.arange(NODES).clamp(max=len(axis) - 1) for axis in nodes]
+        self.nodes.copy_(torch.stack([axis[index] for axis, index in zip(nodes, repeated, strict=True)]))
         self.table.copy_(torch.from_numpy(table)[torch.meshgrid(*repeated, indexing="ij")])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -88,9 +88,9 @@ def _means(columns: Sequence[Tensor], nodes: Sequence[Tensor], target: Tensor) -
     The mean is 0 if there are no rows.
     """
     index, size = torch.zeros(len(target), dtype=torch.int64), 1
-    for column, own in zip(columns, nodes, strict=True):
-        index = index * len(own) + torch.bucketize(column, (own[1:] + own[:-1]) / 2)
-        size *= len(own)
+    for column, axis in zip(columns, nodes, strict=True):
+        index = index * len(axis) + torch.bucketize(column, (axis[1:] + axis[:-1]) / 2)
+        size *= len(axis)
     count = index.bincount(minlength=size).double()
     total = index.bincount(target.double(), minlength=size)
     return (total / count.clamp(min=1)).numpy(), count.numpy()
@@ -104,9 +104,9 @@ def _smooth(scores: Sequence[Tensor], means: np.ndarray, counts: np.ndarray) -> 
 
     knots = np.linspace(-REACH, REACH, KNOTS)[:, None]
     splines = SplineTransformer(KNOTS, degree=3, knots=knots).fit(knots)
-    basis = functools.reduce(np.kron, [splines.transform(own.numpy()[:, None]) for own in scores])
+    basis = functools.reduce(np.kron, [splines.transform(axis.numpy()[:, None]) for axis in scores])
     seen = counts > 0
     with threadpool_limits(1):  # the same sums whatever the number of threads
         ridge = Ridge(RIDGE).fit(basis[seen], means[seen], sample_weight=counts[seen])
         table: np.ndarray = ridge.predict(basis)
-    return table.reshape([len(own) for own in scores])
+    return table.reshape([len(axis) for axis in scores])

@@ -78,8 +78,8 @@ class Trees(Backbone):
             fresh["feature"][i, :count] = torch.from_numpy(np.where(inner, nodes["feature_idx"], 0).astype(np.int64))
             fresh["threshold"][i, :count] = torch.from_numpy(_at_most(np.where(inner, nodes["num_threshold"], 0.0)))
             both = np.stack([nodes["left"], nodes["right"]], 1).astype(np.int64)
-            own = np.arange(count)[:, None]
-            fresh["below"][i, :count] = torch.from_numpy(np.where(inner[:, None], both, own))
+            itself = np.arange(count)[:, None]
+            fresh["below"][i, :count] = torch.from_numpy(np.where(inner[:, None], both, itself))
             fresh["value"][i, :count] = torch.from_numpy(np.where(inner, 0.0, nodes["value"]))
         for name in ("feature", "threshold", "below", "value"):
             getattr(self, name).copy_(fresh[name])

@@ -56,10 +56,10 @@ def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
             examples += len(x)
     if examples == 0:
         raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
-    seen = {name: own for name, own in sums.items() if own.read}
+    seen = {name: units for name, units in sums.items() if units.read}
     return Units(
-        {name: own.spread().float() for name, own in seen.items()},
-        {name: (own.returned / examples).sqrt().float() for name, own in seen.items()},
+        {name: units.spread().float() for name, units in seen.items()},
+        {name: (units.returned / examples).sqrt().float() for name, units in seen.items()},
     )
 
 
@@ -88,8 +88,8 @@ def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
         made.register_hook(lambda g: returned(g, len(given[0])))
 
     def returned(gradient: Tensor, examples: int) -> None:
-        own = _by_unit(module, gradient).double() * examples  # of the example's loss, not of the mean
-        sums.returned = sums.returned + own.square().sum(1)
+        summed = _by_unit(module, gradient).double() * examples  # of the example's loss, not of the mean
+        sums.returned = sums.returned + summed.square().sum(1)
 
     handle = module.register_forward_hook(read)
     try:

@@ -30,7 +30,9 @@ def of_other_values(missing: Tasks, store: Store, asked: Collection[str] | None 
     :param asked: without those that build on what has changed and is not among these ids: it has to be done first.
     """
     found = changed_records((p.task for p in missing), store)
-    ready = {own: changed for own, changed in found.items() if asked is None or set(asked).issuperset(changed.inputs)}
+    ready = {
+        task_id: changed for task_id, changed in found.items() if asked is None or set(asked).issuperset(changed.inputs)
+    }
     return set(ready), told(ready.values()) if ready else ""
 
 
@@ -79,7 +81,7 @@ def of_other_data(found: Tasks, store: Store, loaded: Mapping[str, Dataset]) -> 
     """Results that are not of the data that are loaded or, where none are, are of several: by data set."""
     for name, planned in _grouped((dataset_of(p.task), p) for p in found).items():
         by_data = _grouped((made.data if (made := store.made(p.task)) else None, p) for p in planned)
-        others = {own: tasks for own, tasks in by_data.items() if own and own != _fingerprint(loaded.get(name))}
+        others = {data: tasks for data, tasks in by_data.items() if data and data != _fingerprint(loaded.get(name))}
         if len(others) > (0 if name in loaded else 1):
             yield name, others
 
@@ -93,7 +95,7 @@ def refused_data(name: str, others: ByData, here: str) -> DataError:
 
     :param here: the fingerprint of the data that are loaded; empty if they are not at hand.
     """
-    counts = [f"{len(tasks)} of {own}" for own, tasks in others.items()]
+    counts = [f"{len(tasks)} of {data}" for data, tasks in others.items()]
     if not here:
         return DataError(
             f"dataset {name!r}: found results are of different data ({', '.join(counts)}), which no mean may take "

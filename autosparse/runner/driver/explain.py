@@ -62,7 +62,7 @@ class Explanation:
     @property
     def formula(self) -> Formula:
         """The one that stands for the scorer."""
-        return next(own for own in self.formulas if own.r2 >= NEARLY * self.formulas[-1].r2)
+        return next(formula for formula in self.formulas if formula.r2 >= NEARLY * self.formulas[-1].r2)
 
     def by_seed(self, what: str) -> dict[int, float]:
         """Accuracies of one change."""
@@ -120,7 +120,7 @@ def explain(
     cells = {what: [_cell(where, seed, "autos", options) for seed in where.seeds] for what, options in changes.items()}
     text = found.formula.expression
     cells[FORMULA + text] = [_cell(where, seed, "formula", _as_formula(scorer, text)) for seed in where.seeds]
-    todo = [(what, cell) for what, own in cells.items() for cell in own if cell.seed not in found.by_seed(what)]
+    todo = [(what, cell) for what, planned in cells.items() for cell in planned if cell.seed not in found.by_seed(what)]
     total = sum(map(len, cells.values()))
     for done, (what, cell) in enumerate(todo, 1):
         [[(_, result)]] = run_cells([cell], Store(folder), dataset, device, scorer_of=lambda _: scorer)
@@ -166,15 +166,15 @@ def _trains(text: str) -> bool:
 
 def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
     """What an earlier call has found, if it was of the same."""
-    own = Explanation(where, _fingerprint(scorer))
+    found = Explanation(where, _fingerprint(scorer))
     if not (folder / EXPLANATION).exists():
-        return own
+        return found
     record = read_record(folder / EXPLANATION)
-    if record.get("where") != json.loads(canonical_json(asdict(where))) or record.get("scorer") != own.scorer:
+    if record.get("where") != json.loads(canonical_json(asdict(where))) or record.get("scorer") != found.scorer:
         raise AutosparseError(f"{folder} explains another scorer, or this one elsewhere: give another --out")
-    own.formulas = [Formula(**values) for values in record["formulas"]]
-    own.shapes, own.curves, own.accuracy = record["shapes"], record["curves"], record["accuracy"]
-    return own
+    found.formulas = [Formula(**values) for values in record["formulas"]]
+    found.shapes, found.curves, found.accuracy = record["shapes"], record["curves"], record["accuracy"]
+    return found
 
 
 def _keep(found: Explanation, folder: Path) -> None:

@@ -53,13 +53,13 @@ def fit_on_folders(
     irp = tuple(content_id(survival.fingerprint) for survival in survivals)
     task = ScorerTask.on(irp, spec, dataset.name if dataset else None)
     seen: dict[str, Path] = {}
-    for folder, own in zip(folders, task.irp, strict=True):
-        if own in seen:
+    for folder, task_id in zip(folders, task.irp, strict=True):
+        if task_id in seen:
             raise AutosparseError(
-                f"{seen[own]} and {folder} hold one survival dataset, whose rows would be both fitted on and held out; "
-                "leave one out"
+                f"{seen[task_id]} and {folder} hold one survival dataset, whose rows would be both fitted on and held "
+                "out; leave one out"
             )
-        seen[own] = folder
+        seen[task_id] = folder
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):

@@ -64,8 +64,8 @@ def outcome_of(
 
 def _status(outcome: Outcome, asked: Sequence[Planned[Task]], store: Store, plan: Plan) -> str:
     """The status of the whole experiment, with what this run was not asked for."""
-    own = {p.task.id for p in asked}
-    others = [p.task for p in plan.whole or plan if p.task.id not in own]
+    ids = {p.task.id for p in asked}
+    others = [p.task for p in plan.whole or plan if p.task.id not in ids]
     if outcome.failed or store.failed(others):
         return FAILED
     return FINISHED if not outcome.to_do and len(store.finished(others, known=True)) == len(others) else SCHEDULED
@@ -91,7 +91,7 @@ class _Waits:
 
     def _waits(self, task: Task) -> str:
         """The first input that is missing, what has become of it, and the cure; empty if all are there."""
-        missing = next((own for own in task.inputs if own not in self.done), None)
+        missing = next((task_id for task_id in task.inputs if task_id not in self.done), None)
         if missing is None:
             return ""
         if missing not in self.named:

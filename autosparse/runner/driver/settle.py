@@ -112,7 +112,7 @@ def _of_other_data(
         for name, by_data in others:
             here = _here(name, settings, screen, settled)
             if settings.redo_changed and here:
-                stale = {p.task.id for own, planned in by_data.items() if own != here for p in planned}
+                stale = {p.task.id for data, planned in by_data.items() if data != here for p in planned}
                 screen.say(f"{len(stale)} found results are of other data than {name!r} is today: done again; {KEPT}")
                 gone |= stale
             elif name in needed or len(by_data) > 1 or not here:

@@ -19,7 +19,7 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     """
     plan = plan.whole or plan
     finished = store.finished((planned.task for planned in plan.irp), known=True)
-    load = functools.lru_cache(maxsize=4)(lambda own: load_survival(store.fetched("irp", own) / "survival"))
+    load = functools.lru_cache(maxsize=4)(lambda task_id: load_survival(store.fetched("irp", task_id) / "survival"))
     return {
         **plan.about,
         "layers": _layers(plan, store),

@@ -65,9 +65,9 @@ class Hangs(tune.Callback):
         """Called by Tune where it is given up."""
         self._hush(trial.trial_id)
 
-    def _hush(self, own: str) -> None:
-        if name := self.told.pop(own, ""):
-            self.on_event({"trial_id": own, "silent": 0.0, "job": name})
+    def _hush(self, trial_id: str) -> None:
+        if name := self.told.pop(trial_id, ""):
+            self.on_event({"trial_id": trial_id, "silent": 0.0, "job": name})
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Called by Tune ten times a second, and after each report."""
@@ -81,21 +81,21 @@ class Hangs(tune.Callback):
             self.asked = now
             self._ask(held)
             self._look_at_those_that_start()
-        for own, trial in held.items():
-            if seconds := self.signs.too_long(own):
+        for trial_id, trial in held.items():
+            if seconds := self.signs.too_long(trial_id):
                 self._end(trial, seconds)
 
     def _ask(self, held: dict[str, Any]) -> None:
-        for own, trial in held.items():
-            before = self.signs.silent(own)
+        for trial_id, trial in held.items():
+            before = self.signs.silent(trial_id)
             if before < ASK_EVERY:
                 continue
-            if self._has_moved(own):
-                self.signs.alive(own)
-                self._hush(own)
+            if self._has_moved(trial_id):
+                self.signs.alive(trial_id)
+                self._hush(trial_id)
             elif before >= TOLD:
-                self.told[own] = _called(trial)
-                self.on_event({"trial_id": own, "silent": before, "job": self.told[own]})
+                self.told[trial_id] = _called(trial)
+                self.on_event({"trial_id": trial_id, "silent": before, "job": self.told[trial_id]})
 
     def _look_at_those_that_start(self) -> None:
         """A process may hang before Tune knows its actor: as it takes in the code, say."""
@@ -108,20 +108,20 @@ class Hangs(tune.Callback):
                 told = f"process {found[actor]} has not begun its work for {duration(seconds)}"
                 self._warn(f"{told}: it is ended, and another is started")
 
-    def _has_moved(self, own: str) -> bool:
+    def _has_moved(self, trial_id: str) -> bool:
         try:
-            mark = pulse.seen(own)
+            mark = pulse.seen(trial_id)
         except Exception:  # Ray does not answer, which says nothing of the worker
             return True
-        moved = mark != self.marks.get(own)
-        self.marks[own] = mark
+        moved = mark != self.marks.get(trial_id)
+        self.marks[trial_id] = mark
         return moved
 
     def _end(self, trial: Any, seconds: float) -> None:
-        own = trial.trial_id
-        hung = "given no sign of life" if self.signs.silent(own) >= seconds else "got nowhere"
-        where = self.where.get(own, "")
-        self.signs.end(own)
+        trial_id = trial.trial_id
+        hung = "given no sign of life" if self.signs.silent(trial_id) >= seconds else "got nowhere"
+        where = self.where.get(trial_id, "")
+        self.signs.end(trial_id)
         ray.kill(trial.temporary_state.ray_actor)
         told = f"{_called(trial)}{where} has {hung} for {duration(seconds)}"
         self._warn(f"{told}: its worker is ended, and its work is tried again")

@@ -60,7 +60,7 @@ def _do_job(job: int, given: GivenJobs) -> None:
         code_of(task)  # now, as it is imported: the user may edit it while the job runs
     finished = store.records(tasks).keys()
     failures = {task.id: store.failure(task) for task in tasks if task.id not in finished}
-    failed = {own for own, failure in failures.items() if failure and failure != given.failures.get(own)}
+    failed = {task_id for task_id, failure in failures.items() if failure and failure != given.failures.get(task_id)}
     todo = [task for task in tasks if task.id not in finished | failed]
     names = {name for task in todo if (name := dataset_of(task))}
     datasets = {name: from_arrays(given.datasets[name]).to(device) for name in names}

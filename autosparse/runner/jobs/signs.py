@@ -70,14 +70,14 @@ class Signs:
         """A job has reported."""
         known = self._jobs.setdefault(job, _Job())
         known.silent = known.still = 0.0
-        done = [own for own in event.get("task_ids", ()) if own in self.tasks]
-        worked = [own for own in done if own in known.running]  # others were found finished
+        done = [task_id for task_id in event.get("task_ids", ()) if task_id in self.tasks]
+        worked = [task_id for task_id in done if task_id in known.running]  # others were found finished
         if worked and (cost := self._cost(worked)) > 0:
-            for method in {_method(self.tasks[own]) for own in worked}:
+            for method in {_method(self.tasks[task_id]) for task_id in worked}:
                 self._slowest[method] = max(self._slowest.get(method, 0.0), known.spent / cost)
         if done or not known.running:
             known.spent = 0.0
-        known.running = [own for own in event.get("running", ()) if own in self.tasks]
+        known.running = [task_id for task_id in event.get("running", ()) if task_id in self.tasks]
 
     def alive(self, job: str) -> None:
         """The work of a job has used its CPU."""
@@ -101,7 +101,7 @@ class Signs:
         more = MORE ** min(self._ended.get(self._key(job), 0), MOST_ENDED)
         if known.silent > more * self.patience:
             return known.silent
-        methods = {_method(self.tasks[own]) for own in known.running}
+        methods = {_method(self.tasks[task_id]) for task_id in known.running}
         if methods and methods <= self._slowest.keys():
             expected = max(self._slowest[method] for method in methods) * self._cost(known.running)
             if known.still > more * max(PROGRESS * self.patience, SLOWER * expected):
@@ -118,7 +118,7 @@ class Signs:
         return next(iter(self._jobs[job].running), job)
 
     def _cost(self, ids: Iterable[str]) -> float:
-        return sum(self.weights(self.tasks[own]) for own in ids)
+        return sum(self.weights(self.tasks[task_id]) for task_id in ids)
 
 
 def _method(task: Task) -> str:

@@ -59,9 +59,9 @@ class Screen:
 
         :param weights: what the tasks cost, in any unit, for the time left.
         """
-        own = OF_KIND[tasks[0].kind]
-        tally = self._tallies.setdefault(own.name, Tally(own.name, len(tasks)))
-        self.say(f"{title}: {len(tasks)} {own.noun}{'' if len(tasks) == 1 else 's'}")
+        stage = OF_KIND[tasks[0].kind]
+        tally = self._tallies.setdefault(stage.name, Tally(stage.name, len(tasks)))
+        self.say(f"{title}: {len(tasks)} {stage.noun}{'' if len(tasks) == 1 else 's'}")
         tally.start(tasks, weights)
         started = time.monotonic()
         try:

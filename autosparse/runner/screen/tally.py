@@ -85,7 +85,7 @@ class Tally:
         """The stage begins with what is to be done of it."""
         with self._lock:
             self._tasks, self._weights = {task.id: task for task in tasks}, weights
-            self._costs = {own: weights(task) for own, task in self._tasks.items()}
+            self._costs = {task_id: weights(task) for task_id, task in self._tasks.items()}
             self._ahead = sum(self._costs.values())
             self._started, self._ended = self._clock(), None
 
@@ -111,7 +111,7 @@ class Tally:
 
     def _advance(self, event: Event) -> None:
         now = self._clock()
-        finished = [own for own in event.get("task_ids", ()) if own in self._tasks]
+        finished = [task_id for task_id in event.get("task_ids", ()) if task_id in self._tasks]
         job = self._jobs.get(event.get("trial_id", ""))
         if job is None:  # one that has already something to show has been at it since the stage began
             began = self._started if finished or "share" in event else None
@@ -122,9 +122,13 @@ class Tally:
         self._done |= done
         self._failed = (self._failed | set(finished)) - self._done
         only = self._tasks if len(self._tasks) == 1 and not finished else ()  # a fit in this process names no task
-        job.running = [own for own in event.get("running", only) if own in self._tasks and own not in finished]
+        job.running = [
+            task_id for task_id in event.get("running", only) if task_id in self._tasks and task_id not in finished
+        ]
         share = event.get("share")
-        job.behind = 0.0 if share is None else sum(self._weights.behind(self._tasks[own], share) for own in job.running)
+        job.behind = (
+            0.0 if share is None else sum(self._weights.behind(self._tasks[task_id], share) for task_id in job.running)
+        )
         job.heard, job.silent = now, ""
         if "accuracy" in event:
             self._latest = f"{event['accuracy']:.2f} %"
@@ -154,7 +158,7 @@ class Tally:
             return 1 - (self._ahead - sum(job.behind for job in self._jobs.values())) / whole if whole else 1.0
 
     def _cost(self, ids: Iterable[str]) -> float:
-        return sum(self._costs[own] for own in ids)
+        return sum(self._costs[task_id] for task_id in ids)
 
     def _seconds_left(self, now: float) -> float | None:
         """From the pace of the jobs that have something to show; None before there is one.

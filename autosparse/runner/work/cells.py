@@ -116,7 +116,7 @@ def run_cells(
     :param share: of the device that this process is to use.
     :raises DeviceLost: if the error of a cell has broken this process: what is left is for another one.
     """
-    last = Scored(store, scorer_of or (lambda own: _scorer(store.fetched("scorer", own) / "scorer")))
+    last = Scored(store, scorer_of or (lambda task_id: _scorer(store.fetched("scorer", task_id) / "scorer")))
     execution = execution or Execution()
     if together is None:
         together = _group_size(cells, dataset, device, execution, share)
@@ -258,9 +258,9 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
         return [outcomes] * len(group)
     for pruned, state in zip(group, before, strict=True):
         pruned.model.load_state_dict(state)
-    own = backend(dataset.train.device)
-    if own is not None:
-        own.empty_cache()
+    accelerator = backend(dataset.train.device)
+    if accelerator is not None:
+        accelerator.empty_cache()
     half = len(group) // 2
     return [
         *_train(group[:half], dataset, _part(tell, 0, 1 / 2)),

@@ -42,8 +42,8 @@ def do(
 def inputs_whole(task: Task, store: Store) -> bool:
     """Whether what ``task`` builds on can be read and is whole; what is not is made again by the next run."""
     try:
-        for kind, own in _built_on(task, store):
-            store.record_of(kind, own)
+        for kind, task_id in _built_on(task, store):
+            store.record_of(kind, task_id)
     except AutosparseError:
         return False
     return True
@@ -52,7 +52,7 @@ def inputs_whole(task: Task, store: Store) -> bool:
 def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
     if isinstance(task, ScorerTask):  # the winner of a sweep may have to be fitted again, on what the sweep has
         irp = store.record_of("sweep", task.sweep)["spec"]["irp"] if task.sweep else task.irp
-        yield from (("irp", own) for own in irp)
+        yield from (("irp", task_id) for task_id in irp)
     if isinstance(task, Cell):
         if task.scorer:
             yield "scorer", task.scorer

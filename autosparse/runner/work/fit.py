@@ -21,7 +21,7 @@ from autosparse.training import Execution
 
 def survivals_of(irp: Sequence[str], store: Store) -> list[Survival]:
     """The survival datasets of IRP runs."""
-    return [load_survival(store.fetched("irp", own) / "survival") for own in irp]
+    return [load_survival(store.fetched("irp", task_id) / "survival") for task_id in irp]
 
 
 def run_fit(

@@ -18,10 +18,10 @@ def device_named(name: str) -> str:
         return current.type if current else "cpu"
     try:
         device = torch.device(name)
-        own = backend(device)
+        accelerator = backend(device)
     except RuntimeError as error:
         raise AutosparseError(f"no device is called {name!r}: take cpu, cuda, cuda:1 or auto") from error
-    there = 1 if own is None else own.device_count() if own.is_available() else 0
+    there = 1 if accelerator is None else accelerator.device_count() if accelerator.is_available() else 0
     if (device.index or 0) >= there:
         raise AutosparseError(f"there is no device {name!r} here: PyTorch sees {there} of its kind; take cpu or auto")
     return name
@@ -35,9 +35,9 @@ def require_device() -> None:
     current = torch.accelerator.current_accelerator()
     known = {torch.cuda} | ({torch.get_device_module(current)} if current else set())
     try:
-        for own in known:
-            if own.is_initialized():
-                own.synchronize()
+        for accelerator in known:
+            if accelerator.is_initialized():
+                accelerator.synchronize()
     except RuntimeError as error:
         reason, _, _ = str(error).partition("\n")
         raise DeviceLost(f"{reason}, after which the GPU no longer responds to this process") from error

@@ -32,7 +32,7 @@ def start_of(
     names = task.fit.refine.start
     if not names:
         return scorer
-    settings = {name: own for name, own in task.fit.arguments.items() if name not in ("inputs", "rounds", "steps")}
+    settings = {name: value for name, value in task.fit.arguments.items() if name not in ("inputs", "rounds", "steps")}
     trains = any("steps" in find_feature(name).needs for name in names)
     steps = scorer.in_rounds.steps.count if trains else None
     part = fit_scorer(
@@ -76,14 +76,14 @@ def run_refinement(
 
     def keep(generation: Generation) -> None:
         done.append(generation)
-        told = {"accuracy": [own.accuracy for own in done], "images": generation.images, **origin}
-        values = {f"{own.number:06d}": own.values for own in done}
+        told = {"accuracy": [candidate.accuracy for candidate in done], "images": generation.images, **origin}
+        values = {f"{candidate.number:06d}": candidate.values for candidate in done}
         states.save(generation.number, values, told)
         progress({"share": generation.number / how.generations, "accuracy": generation.accuracy})
 
     refined = refine(
         scorer, make, dataset, recipe_of(survival), how, made["score_examples"], task.fit.seed, execution, share,
-        on_generation=keep, known=[own.values for own in done],
+        on_generation=keep, known=[candidate.values for candidate in done],
     )  # fmt: skip
     densities = densities_in_rounds(refined, survival, {dataset.name: dataset}, torch.device(device))
     report = {
@@ -91,7 +91,7 @@ def run_refinement(
         "layer_density_at_95": densities,
         "collapsed_layers": [name for name, density in densities.items() if density == 0],
         "refined": {
-            "validation_accuracy": [own.accuracy for own in done],
+            "validation_accuracy": [candidate.accuracy for candidate in done],
             "images": done[-1].images,
             "start": scorer.network.state_dict()["coefficients"].tolist(),
         },
@@ -112,6 +112,6 @@ def _generations(found: Checkpoint) -> list[Generation]:
     values = [found.tensors[name] for name in sorted(found.tensors)]
     each = found.content["images"] // len(values)
     return [
-        Generation(number, own, accuracy, each * number)
-        for number, (own, accuracy) in enumerate(zip(values, found.content["accuracy"], strict=True), 1)
+        Generation(number, candidate, accuracy, each * number)
+        for number, (candidate, accuracy) in enumerate(zip(values, found.content["accuracy"], strict=True), 1)
     ]

@@ -69,7 +69,7 @@ def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dat
     )
     tables = []
     for visit in found:
-        columns = {name: own.to(device) for name, own in zip(scorer.inputs, visit.columns, strict=True)}
+        columns = {name: column.to(device) for name, column in zip(scorer.inputs, visit.columns, strict=True)}
         predicted = scorer.predict(columns) if len(visit.rows) else visit.target
         values = {
             **dict(zip(scorer.inputs, visit.columns, strict=True)),
@@ -82,7 +82,7 @@ def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dat
                     "layer": [visit.layer] * len(visit.rows),
                     "position": visit.rows.numpy(),
                     "state": pa.array([visit.iteration] * len(visit.rows), pa.int32()),
-                    **{name: own.cpu().numpy() for name, own in values.items()},
+                    **{name: value.cpu().numpy() for name, value in values.items()},
                 },
             )
         )

@@ -85,9 +85,9 @@ class Trial:
         """What the sweep's record says of it."""
         fit = self.task.fit.model_dump(mode="json")
         last = self.history[-1] if self.history else {}
-        own = {"id": self.task.id, "values": {name: fit.get(name) for name in self.values}, "fit": fit}
+        origin = {"id": self.task.id, "values": {name: fit.get(name) for name in self.values}, "fit": fit}
         return {
-            **own,
+            **origin,
             "status": self.status,
             "value": self.value,
             "epochs": int(last.get("epoch", 0)),
@@ -102,9 +102,9 @@ class Trial:
         if status != DONE and self._read().get("status") == DONE:
             return  # an equal candidate beside it has ended
         self.status, self.error, self.traceback = status, error, traceback
-        own = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
-        own |= {"where": self.where}
-        self.place.write(KNOWN, pack_record({**own, "status": status, "error": error, "traceback": traceback}))
+        content = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
+        content |= {"where": self.where}
+        self.place.write(KNOWN, pack_record({**content, "status": status, "error": error, "traceback": traceback}))
         if self.over:
             self.checkpoints.clear()
 

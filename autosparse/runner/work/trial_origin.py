@@ -18,7 +18,7 @@ def origin_of(sweep: SweepTask, store: Store) -> str:
 
     Empty if nothing is otherwise than in version 0.1.0, whose trials go on.
     """
-    records = [record for kind, own in inputs_of(sweep) if (record := store.written(kind, own))]
+    records = [record for kind, task_id in inputs_of(sweep) if (record := store.written(kind, task_id))]
     told = [fingerprint(record) for record in records] if any("resolved" in record for record in records) else []
     values = list(map(str, differences(filled(sweep.kind, sweep.spec), resolve(sweep))))
     return f"/{content_id([told, values])}" if told or values else ""
