@@ -4,8 +4,8 @@
     python scripts/bench.py --quick          # less of each, as `make bench-quick`
     python scripts/bench.py training --device cuda
 
-Prints a table, and writes all figures with the machine's description to --out. On a shared machine absolute times are
-noise: read the ratios.
+Prints each row of a table as it is measured, and writes all figures with the machine's description to --out. On a
+shared machine absolute times are noise: read the ratios.
 """
 
 import argparse
@@ -20,9 +20,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import torch
-from benchmarks.harness import Options, Result, machine, seconds, table
+from benchmarks.harness import HEAD, Options, Result, machine, row, seconds
 
-BENCHMARKS = ("training", "surface", "convolutions", "fitting", "streaming", "packing", "queries", "nodes", "scale")
+BENCHMARKS = (
+    "training", "scoring", "surface", "convolutions", "fitting", "streaming", "packing", "queries", "nodes", "scale",
+)  # fmt: skip
 
 
 def main() -> None:
@@ -40,6 +42,7 @@ def main() -> None:
     options = Options(given.quick, torch.device(given.device), given.data_root)
 
     results: list[Result] = []
+    print(HEAD, flush=True)
     for name in given.names or BENCHMARKS:
         with ProcessPoolExecutor(1, get_context("spawn")) as process:  # its own memory, and no warm threads
             results += process.submit(measured, name, options).result()
@@ -49,17 +52,21 @@ def main() -> None:
             "results": [r.as_json() for r in results],
         }
         given.out.write_text(json.dumps(content, indent=1) + "\n")
-    print(table(results))
 
 
 def measured(name: str, options: Options) -> list[Result]:
-    """One benchmark's results."""
+    """One benchmark's results, each printed as soon as it is there."""
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     measure = importlib.import_module(f"benchmarks.{name}").measure
     print(f"- {name}: {measure.__doc__.splitlines()[0]}", file=sys.stderr)
     results: list[Result] = []
-    took = seconds(lambda: results.extend(measure(options)))
-    print(f"- {name}: done in {took:.0f} s", file=sys.stderr)
+
+    def work() -> None:
+        for result in measure(options):
+            results.append(result)
+            print(row(result), flush=True)
+
+    print(f"- {name}: done in {seconds(work):.0f} s", file=sys.stderr)
     return results
 
 

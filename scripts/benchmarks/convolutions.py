@@ -32,31 +32,32 @@ PEAKS = {
 """Matrix products: their numbers, and the precision in which PyTorch may multiply float32 ones."""
 
 
-def measure(options: Options) -> list[Result]:
+def measure(options: Options) -> Iterator[Result]:
     """Convolutional networks, pruned to 90 %, beside a worker data loader in float32 and channels first."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _measure(options)
+        yield from _measure(options)
     finally:
         torch.set_num_threads(threads)
 
 
-def _measure(options: Options) -> list[Result]:
+def _measure(options: Options) -> Iterator[Result]:
     cuda = options.device.type == "cuda"
     data = cifar(options.data_root if cuda else None)
     products = {name: ceiling(name, options.device) for name in PEAKS if cuda or name != "tf32"}
-    peaks, results = peaks_of(products), list[Result](products.values())
+    yield from products.values()
+    peaks = peaks_of(products)
     repetitions = 2 if options.quick else 5
     for model in ("resnet20", "resnet18"):
         steps = (100 if cuda else 4) if options.quick or not cuda else None
         for batch_size, execution in itertools.product((128, 512) if cuda else (128,), executions(options)):
             images = len(data.train) if steps is None else steps * batch_size // (4 if model == "resnet18" else 1)
             goal = GOALS.get(model) if cuda else None
-            results.append(speed(model, first(data, images), batch_size, execution, options, repetitions, goal, peaks))
+            yield speed(model, first(data, images), batch_size, execution, options, repetitions, goal, peaks)
     if cuda and not options.quick:
-        results += [accuracies(model, data.to(options.device), RECIPE, seeds=3) for model in ("resnet20", "resnet18")]
-    return results
+        for model in ("resnet20", "resnet18"):
+            yield accuracies(model, data.to(options.device), RECIPE, seeds=3)
 
 
 def executions(options: Options) -> list[Execution]:

@@ -123,20 +123,20 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+HEAD = """| what | beside | ours | theirs | ratio (lowest to highest) | goal |
+|---|---|---|---|---|---|"""
+
+
+def row(result: Result) -> str:
+    """A result as a row of the Markdown table under ``HEAD``."""
+    if isinstance(result, Figure):
+        return f"| {result.name} | | {result.value:,.4g} {result.unit} | | | {result.goal} |"
+    ours, theirs = statistics.median(result.rates), statistics.median(result.baseline_rates)
+    spread = f"**{result.ratio:.3g}** ({min(result.ratios):.3g} to {max(result.ratios):.3g})"
+    goal = "" if result.goal is None else f"{result.goal:g}"
+    return f"| {result.name} | {result.baseline} | {ours:,.4g} {result.unit} | {theirs:,.4g} | {spread} | {goal} |"
+
+
 def table(results: list[Result]) -> str:
     """The results as Markdown."""
-    lines = [
-        "| what | beside | ours | theirs | ratio (lowest to highest) | goal |",
-        "|---|---|---|---|---|---|",
-    ]
-    for result in results:
-        if isinstance(result, Figure):
-            lines.append(f"| {result.name} | | {result.value:,.4g} {result.unit} | | | {result.goal} |")
-        else:
-            ours, theirs = statistics.median(result.rates), statistics.median(result.baseline_rates)
-            spread = f"**{result.ratio:.3g}** ({min(result.ratios):.3g} to {max(result.ratios):.3g})"
-            goal = "" if result.goal is None else f"{result.goal:g}"
-            lines.append(
-                f"| {result.name} | {result.baseline} | {ours:,.4g} {result.unit} | {theirs:,.4g} | {spread} | {goal} |"
-            )
-    return "\n".join(lines)
+    return "\n".join([HEAD, *map(row, results)])

@@ -1,4 +1,4 @@
-"""The benchmarks of convolutions and of fitting, at small sizes: that they run and say what they promise."""
+"""The benchmarks of convolutions, fitting and scoring, at small sizes: that they run and say what they promise."""
 
 import json
 import os
@@ -15,7 +15,7 @@ import json, sys, torch
 from dataclasses import replace
 torch.set_num_threads(1)
 from autosparse.training import Execution
-from benchmarks import convolutions, fitting
+from benchmarks import convolutions, fitting, scoring
 from benchmarks.harness import Options, table
 
 cpu = torch.device("cpu")
@@ -31,6 +31,7 @@ results = [
     convolutions.accuracies("resnet20", data, recipe, seeds=1),
     fitting.epochs(fitting.survival(3000), cpu, 1),
     fitting.samples(fitting.survival(5000), 1000, cpu, 1),
+    *scoring.measure(options),
 ]
 print(table(results), file=sys.stderr)
 print(json.dumps([result.as_json() for result in results]))
@@ -69,3 +70,10 @@ def test_accuracies_are_of_both(results):
 
 def test_a_smaller_fit_is_judged_on_the_rows_held_out_of_all(results):
     assert set(results[5]["notes"]["held-out R2"]) == {"all", "sample"}
+
+
+def test_scorers_that_prune_in_rounds_are_timed_beside_other_ways_in_rounds(results):
+    ways = [result["name"].rpartition(" by ")[2] for result in results[6:]]
+    assert ways == ["context", "prospect", "early", "force", "synflow"]
+    assert all(result["value"] > 0 for result in results[6:])
+    assert [result["met"] is None for result in results[6:]] == [False, False, True, True, True]
