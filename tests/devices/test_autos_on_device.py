@@ -4,6 +4,7 @@ import emulated
 import numpy as np
 import pytest
 import torch
+from builders import a_cell
 
 from autosparse.autos import Scorer, fit_scorer, load_scorer
 from autosparse.autos.backbones import BACKBONES, build_backbone
@@ -11,7 +12,7 @@ from autosparse.autos.features import Standardisation
 from autosparse.autos.predict import tabulate
 from autosparse.criteria.autos import survival_features
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
+from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.irp import Survival
 from autosparse.models import build_model
 from autosparse.runner.work.cells import run_cells
@@ -106,10 +107,7 @@ CELLS = [
 def test_cells_run_there_alone_and_in_packs(device, tiny_digits, tmp_path, caplog, monkeypatch, together):
     """A trial of a pack that failed would be told of."""
     monkeypatch.setattr("autosparse.training.group_size.TRIAL_STEPS", 1)
-    cells = [
-        Cell(model="lenet-300-100", dataset="digits", criterion=name, sparsity=sparsity, seed=0, recipe=RECIPE, **more)
-        for name, sparsity, more in CELLS
-    ]
+    cells = [a_cell(criterion=name, sparsity=sparsity, seed=0, recipe=RECIPE, **more) for name, sparsity, more in CELLS]
     done = [pair for pack in run_cells(cells, Store(tmp_path), tiny_digits.to(HERE), HERE, together) for pair in pack]
     assert [result["device"] for _, result in done] == [HERE] * len(CELLS)
     assert {result["precision"] for _, result in done} == {"bfloat16"}

@@ -1,9 +1,10 @@
 """Branches of IRP runs in an experiment: which cells they are, what they build on, and what is refused."""
 
 import pytest
+from builders import plan_from
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.load import parse_experiment, parse_loaded
+from autosparse.experiment.load import parse_loaded
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields, task_from
@@ -31,7 +32,7 @@ def content(run=(), grid=(), **changes):
 
 
 def plan_of(*given, **method):
-    return make_plan(parse_experiment(content(*given, **method), "x.yaml"))
+    return plan_from(**content(*given, **method))
 
 
 def cells_of(plan):

@@ -1,11 +1,10 @@
 """Expansion: which cells there are, and that ids name content and never change."""
 
 import pytest
+from builders import plan_from
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment import plan as plan_module
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, task_from
 from autosparse.training import Recipe
 
@@ -21,24 +20,20 @@ def grid(**changes):
     }
 
 
-def plan_of(**content):
-    return make_plan(parse_experiment({"name": "x", **content}, "x.yaml"))
-
-
 def test_a_grid_expands_to_all_combinations_and_one_dense_cell_per_seed():
-    cells = [p.task for p in plan_of(grid=grid()).cells]
+    cells = [p.task for p in plan_from(grid=grid()).cells]
     assert len(cells) == 3 + 2 * 2 * 3
     assert {cell.seed for cell in cells if cell.criterion == "dense"} == {0, 1, 2}
     assert all(cell.sparsity == 0 for cell in cells if cell.criterion == "dense")
 
 
 def test_what_two_grids_share_is_planned_once():
-    assert len(plan_of(grid=[grid(), grid(sparsities=[0.9, 0.95])]).cells) == 3 + 3 * 2 * 3
+    assert len(plan_from(grid=[grid(), grid(sparsities=[0.9, 0.95])]).cells) == 3 + 3 * 2 * 3
 
 
 def test_a_scorer_takes_the_first_irp_seed_unless_told_otherwise():
     irp = {"a": {"model": "lenet-300-100", "dataset": "digits", "seeds": [5, 6]}}
-    plan = plan_of(irp=irp, scorers={"one": {"irp": "a"}, "two": {"irp": "a", "irp_seeds": [5, 6]}}, grid=grid())
+    plan = plan_from(irp=irp, scorers={"one": {"irp": "a"}, "two": {"irp": "a", "irp_seeds": [5, 6]}}, grid=grid())
     ids = [p.task.id for p in plan.irp]
     assert [p.task.irp for p in plan.scorers] == [(ids[0],), (ids[0], ids[1])]
 
@@ -47,14 +42,14 @@ def test_a_cell_of_autos_depends_on_all_that_its_scorer_depends_on():
     def cell_id(iterations):
         irp = {"a": {"model": "lenet-300-100", "dataset": "digits", "iterations": iterations}}
         methods = [{"criterion": "autos", "scorer": "s"}]
-        return plan_of(irp=irp, scorers={"s": {"irp": "a"}}, grid=grid(methods=methods)).cells[0].task.id
+        return plan_from(irp=irp, scorers={"s": {"irp": "a"}}, grid=grid(methods=methods)).cells[0].task.id
 
     assert cell_id(3) == cell_id(3) != cell_id(4)
 
 
 def test_the_label_is_no_part_of_the_id():
-    first = plan_of(grid=grid(methods=["snip"])).cells[0]
-    second = plan_of(grid=grid(methods=[{"criterion": "snip", "name": "my-snip"}])).cells[0]
+    first = plan_from(grid=grid(methods=["snip"])).cells[0]
+    second = plan_from(grid=grid(methods=[{"criterion": "snip", "name": "my-snip"}])).cells[0]
     assert (first.label, second.label) == ("snip", "my-snip")
     assert first.task.id == second.task.id
 
@@ -91,7 +86,7 @@ def test_ids_never_change_or_finished_work_would_be_orphaned(task, pinned):
 def test_rows_to_fit_on_are_part_of_a_scorer_s_id():
     irp = {"a": {"model": "lenet-300-100", "dataset": "digits"}}
     scorers = {"all": {"irp": "a"}, "some": {"irp": "a", "backbone": "conditional-mean", "rows": 2000}}
-    whole, some = (p.task for p in plan_of(irp=irp, scorers=scorers, grid=grid()).scorers)
+    whole, some = (p.task for p in plan_from(irp=irp, scorers=scorers, grid=grid()).scorers)
     assert "rows" not in whole.spec.get("fit", {})
     assert some.spec["fit"] == {"backbone": "conditional-mean", "rows": 2000}
     assert task_from("scorer", some.spec) == some
@@ -109,13 +104,13 @@ def test_a_task_is_rebuilt_from_its_spec():
 def test_a_grid_too_large_to_be_meant_is_refused_before_it_is_expanded(monkeypatch):
     monkeypatch.setattr(plan_module, "MAX_CELLS", 10)
     with pytest.raises(AutosparseError, match="18 cells"):
-        plan_of(grid=grid())
+        plan_from(grid=grid())
 
 
 def test_a_million_cells_by_mistake_are_refused_at_once():
     million = {**grid(), "seeds": list(range(1000)), "sparsities": [place / 1001 for place in range(1, 1001)]}
     with pytest.raises(AutosparseError, match=r"more than 200,000: split it up"):
-        plan_of(grid=million)
+        plan_from(grid=million)
 
 
 def test_the_mode_of_gradients_and_criteria_can_be_set_and_is_part_of_the_id_where_it_is_not_the_default():
@@ -126,7 +121,7 @@ def test_the_mode_of_gradients_and_criteria_can_be_set_and_is_part_of_the_id_whe
     assert plain.id == same.id != other.id
     assert "gradient_mode" not in plain.spec
     methods = ["snip", {"criterion": "snip", "name": "in-training-mode", "options": {"mode": "train"}}]
-    cells = [planned.task for planned in plan_of(grid=grid(methods=methods, seeds=[0])).cells]
+    cells = [planned.task for planned in plan_from(grid=grid(methods=methods, seeds=[0])).cells]
     assert [cell.options for cell in cells] == [{}, {}, {"mode": "train"}, {"mode": "train"}]
     assert len({cell.id for cell in cells}) == 4
     for wrong in (
@@ -134,4 +129,4 @@ def test_the_mode_of_gradients_and_criteria_can_be_set_and_is_part_of_the_id_whe
         {"criterion": "magnitude", "options": {"mode": "eval"}},
     ):
         with pytest.raises(AutosparseError, match="mode"):
-            plan_of(grid=grid(methods=[wrong]))
+            plan_from(grid=grid(methods=[wrong]))

@@ -5,17 +5,18 @@ import fcntl
 import time
 
 import pytest
+from builders import a_cell
 
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable
 from autosparse.experiment.lineage import made_by
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask
+from autosparse.experiment.tasks import IrpTask
 from autosparse.files import write_record
 
 
 @pytest.fixture
 def cell():
-    return Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0)
+    return a_cell()
 
 
 @pytest.fixture

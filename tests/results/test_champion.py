@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import plan_from
 from typer.testing import CliRunner
 
 from autosparse.autos import load_scorer
 from autosparse.cli import app
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.masks import Masks
@@ -51,7 +50,7 @@ ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2"}}
 def done(tmp_path_factory, empty_store):
     """A small experiment, done in this process, in MLflow."""
     folder, digits = tmp_path_factory.mktemp("registry"), load_dataset("digits")
-    store, plan = Store(folder / "results"), make_plan(parse_experiment(CONTENT, "x.yaml"))
+    store, plan = Store(folder / "results"), plan_from(**CONTENT)
     store.prepare()
     for planned in plan:
         task = planned.task

@@ -1,11 +1,11 @@
 """Runs of MLflow from before a record said all that made it, or of another record: completed, or replaced."""
 
 import pytest
+from builders import a_cell
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import FOLDERS, Store
-from autosparse.experiment.tasks import Cell
 from autosparse.files import write_record
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
@@ -22,7 +22,7 @@ RESULT = {
 
 
 def planned_of(seed=0):
-    return Planned(Cell(model="lenet-300-100", dataset="digits", criterion="force", sparsity=0.9, seed=seed), "force")
+    return Planned(a_cell(criterion="force", sparsity=0.9, seed=seed), "force")
 
 
 @pytest.fixture

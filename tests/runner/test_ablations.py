@@ -1,6 +1,7 @@
 """Every ablation of every method that takes it: what it keeps, and what it changes."""
 
 import pytest
+from builders import a_cell
 from few_rounds import FEW
 
 from autosparse.autos import fit_scorer
@@ -8,7 +9,6 @@ from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
 from autosparse.experiment.methods import check_ablation
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.irp import rewind_prune
 from autosparse.models import build_model
 from autosparse.runner.work.cells import run_cells
@@ -34,9 +34,7 @@ def accepted(name, ablation):
 
 def results(name, ablations, store, dataset):
     cells = [
-        Cell(
-            model="lenet-300-100",
-            dataset="digits",
+        a_cell(
             criterion=name,
             options=FEW.get(name, {}),
             scorer="some" if name == "autos" else None,

@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from builders import a_cell
 
 from autosparse.autos import load_scorer
 from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpFields
+from autosparse.experiment.tasks import IrpFields
 from autosparse.irp import load_survival
 from autosparse.masks import prunable
 from autosparse.models import build_model
@@ -20,9 +21,7 @@ RUN = IrpFields(
 
 
 def branch(level=2, seed=3, **changes):
-    return Cell(
-        model="lenet-300-100",
-        dataset="digits",
+    return a_cell(
         criterion="irp",
         irp=RUN,
         irp_seed=5,

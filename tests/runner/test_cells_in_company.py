@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from builders import a_cell
 from few_rounds import FEW
 
 from autosparse.autos import fit_scorer
@@ -10,7 +11,6 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.methods import check_ablation
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.irp import rewind_prune
 from autosparse.models import build_model
 from autosparse.runner.work import cells as module
@@ -28,9 +28,7 @@ def scorer(tiny_digits):
 
 
 def cell(name, ablation, sparsity, seed=0):
-    return Cell(
-        model="lenet-300-100",
-        dataset="digits",
+    return a_cell(
         criterion=name,
         options=FEW.get(name, {}),
         scorer="some" if name == "autos" else None,

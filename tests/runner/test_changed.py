@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from builders import plan_from
 from PIL import Image
 
 from autosparse.criteria import CRITERIA
 from autosparse.data import DATASETS, load_dataset
 from autosparse.errors import DataError
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import dataset_of, make_plan
+from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.plugins import load_plugins
@@ -67,7 +67,7 @@ def plan_of(dataset="parquet:dd", seeds=(0,), methods=("random",), model="lenet-
         content["scorers"] = {"mine": {"irp": "run", "epochs": 1}}
         content["grid"]["methods"].append({"criterion": "autos", "scorer": "mine"})
         content["grid"]["methods"].append({"criterion": "irp", "irp": "run", "levels": [1]})
-    return make_plan(parse_experiment(content, "e.yaml"))
+    return plan_from(**content)
 
 
 def write_parquet(folder, labels):

@@ -5,9 +5,9 @@ import re
 import threading
 
 import pytest
+from builders import a_cell
 from rich.console import Console
 
-from autosparse.experiment.tasks import Cell
 from autosparse.runner.screen import console as module
 from autosparse.runner.screen.console import Screen, due
 from autosparse.runner.screen.stage_table import Line, duration, stage_table
@@ -16,10 +16,7 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 def cells(count):
-    return [
-        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=seed)
-        for seed in range(count)
-    ]
+    return [a_cell(criterion="random", sparsity=0.5, seed=seed) for seed in range(count)]
 
 
 def console(terminal):

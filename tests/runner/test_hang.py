@@ -6,9 +6,8 @@ import time
 from dataclasses import replace
 
 import pytest
+from builders import plan_from
 
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
@@ -29,7 +28,7 @@ def settings(tmp_path, empty_store):
 
 
 def plan_of(**content):
-    return make_plan(parse_experiment({"name": "hung", **content}, "hung.yaml"))
+    return plan_from(name="hung", **content)
 
 
 def stop_once(monkeypatch, worth_it):

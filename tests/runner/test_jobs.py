@@ -6,12 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from builders import plan_from
 from PIL import Image
 
 from autosparse.data import load_dataset
 from autosparse.errors import CannotWrite, CorruptFile, Unreachable
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
 from autosparse.runner.driver.run import run_plan
@@ -89,7 +88,7 @@ def plan(streamed):
             "recipe": {"epochs": 1, "batch_size": 8, "augmentation": "random-resized-crop"},
         },
     }
-    return make_plan(parse_experiment(content, "streamed.yaml"))
+    return plan_from(**content)
 
 
 @pytest.mark.slow
@@ -120,7 +119,7 @@ def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
 ):
     grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "sparsities": [0.5]}
     content = {"name": "again", "grid": {**grid, "seeds": [1, 2, 3], "recipe": {"epochs": 1}}}
-    tasks = [planned.task for planned in make_plan(parse_experiment(content, "again.yaml")).cells]
+    tasks = [planned.task for planned in plan_from(**content).cells]
     build_model, tried = cells.build_model, []
 
     def fail_once(name, classes, shape, seed):

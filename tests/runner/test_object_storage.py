@@ -2,13 +2,12 @@
 
 import pytest
 import torch
+from builders import plan_from
 
 from autosparse import storage
 from autosparse.autos import load_scorer
 from autosparse.data import load_dataset
 from autosparse.errors import CorruptFile
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.driver.run import run_plan, unfinished
@@ -54,7 +53,7 @@ def result_of(store, task):
 
 
 def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folder(settings, tmp_path, monkeypatch):
-    plan = make_plan(parse_experiment(PLAN, "objects.yaml"))
+    plan = plan_from(**PLAN)
     [irp], [scorer], cells = ([p.task for p in planned] for planned in (plan.irp, plan.scorers, plan.cells))
     store, digits = Store(settings.storage), load_dataset("digits")
 

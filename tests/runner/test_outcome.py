@@ -4,10 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from builders import plan_from
 
 from autosparse.cli import run as command
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.results.progress import progress_of
 from autosparse.runner.driver import run as module
@@ -47,7 +46,7 @@ CONTENT = {
 
 @pytest.fixture
 def plan():
-    return make_plan(parse_experiment(CONTENT, "exp.yaml"))
+    return plan_from(**CONTENT)
 
 
 @pytest.fixture

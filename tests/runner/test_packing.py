@@ -1,5 +1,6 @@
 """Packing: every task once, and only cells that can share a process share a job."""
 
+from builders import a_cell
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,7 +65,7 @@ def test_the_dearest_cells_come_first():
 
 def test_cells_that_share_their_scores_are_neighbours():
     tasks = [
-        Cell(model="lenet-300-100", dataset="digits", criterion=c, sparsity=s, seed=seed)
+        a_cell(criterion=c, sparsity=s, seed=seed)
         for c in ("snip", "grasp")
         for s in (0.8, 0.9, 0.95)
         for seed in range(3)

@@ -1,10 +1,9 @@
 """Scorers that prune in rounds, through all stages on a local Ray."""
 
 import pytest
+from builders import plan_from
 
 from autosparse.autos import load_scorer
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
@@ -20,7 +19,7 @@ def plan_of(name, **parts):
     grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "sparsities": [0.8], "seeds": [0], "recipe": RECIPE}
     grid |= {"methods": [{"criterion": "autos", "scorer": own, "name": own} for own in parts["scorers"]]}
     content = {"name": name, "irp": {"magnitude": {**IRP, "criterion": "magnitude"}}, "grid": grid, **parts}
-    return make_plan(parse_experiment(content, "rounds.yaml"))
+    return plan_from(**content)
 
 
 def done(plan, tmp_path, empty_store):

@@ -8,12 +8,12 @@ import threading
 from dataclasses import replace
 
 import pytest
+from builders import plan_from
 from rich.console import Console
 
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, DataError
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
 from autosparse.results.progress import progress_of
 from autosparse.runner.driver.run import run_plan
@@ -47,7 +47,7 @@ def plan_of(name="small", **grid):
             **grid,
         },
     }
-    return make_plan(parse_experiment(content, "small.yaml"))
+    return plan_from(**content)
 
 
 def cells_only(name, **grid):

@@ -3,11 +3,10 @@
 from collections import Counter
 
 import pytest
+from builders import a_cell, plan_from
 
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
@@ -32,7 +31,7 @@ def test_a_record_is_read_when_it_is_new_and_for_mlflow_and_at_the_end(ray_runni
     settings = Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
     grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "recipe": RECIPE}
     content = {"name": "scans", "grid": {**grid, "sparsities": [0.5, 0.9], "seeds": [0, 1]}}
-    plan = Plan("scans", cells=make_plan(parse_experiment(content, "scans.yaml")).cells)
+    plan = Plan("scans", cells=plan_from(**content).cells)
     assert run_plan(plan, settings, Screen()).done == 4
     first, *others, last = cells(reads)
     assert (first, others, last) == (3, [3, 3], 4), "one of them tells the layers of the network as well"
@@ -44,7 +43,7 @@ def test_a_record_is_read_when_it_is_new_and_for_mlflow_and_at_the_end(ray_runni
 def test_what_is_known_is_read_again_only_if_it_is_asked_for_anew(tmp_path, reads):
     store, cell = (
         Store(tmp_path),
-        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=0),
+        a_cell(criterion="random", sparsity=0.5),
     )
     store.finish(cell, {}, {})
     assert store.finished([cell], known=True) == {cell.id}
@@ -60,7 +59,7 @@ def test_what_is_known_is_read_again_only_if_it_is_asked_for_anew(tmp_path, read
 def test_what_is_known_and_gone_is_not_finished(tmp_path):
     store, cell = (
         Store(tmp_path),
-        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=0),
+        a_cell(criterion="random", sparsity=0.5),
     )
     store.finish(cell, {}, {})
     assert store.finished([cell]) == {cell.id}
@@ -70,9 +69,7 @@ def test_what_is_known_and_gone_is_not_finished(tmp_path):
 
 def test_the_records_of_a_few_tasks_are_read_without_a_listing(tmp_path, monkeypatch):
     store = Store(tmp_path)
-    done, other = (
-        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=seed) for seed in (0, 1)
-    )
+    done, other = (a_cell(criterion="random", sparsity=0.5, seed=seed) for seed in (0, 1))
     store.finish(done, {"accuracy": 1.0}, {})
     monkeypatch.setattr(Folder, "names", lambda self, deep=False: pytest.fail("listed"))
     found = store.records([done, other])

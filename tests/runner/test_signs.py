@@ -1,16 +1,16 @@
 """How long a job may be silent, or get nowhere, by the seconds that its driver was awake to see."""
 
 import pytest
+from builders import a_cell
 from given_costs import Given
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.tasks import Cell
 from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.settings import Settings
 
 
 def cell(seed, criterion="random"):
-    return Cell(model="lenet-300-100", dataset="digits", criterion=criterion, sparsity=0.5, seed=seed)
+    return a_cell(criterion=criterion, sparsity=0.5, seed=seed)
 
 
 TASKS = [cell(seed) for seed in range(4)]

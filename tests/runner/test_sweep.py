@@ -5,11 +5,10 @@ import signal
 from dataclasses import replace
 
 import pytest
+from builders import plan_from
 
 from autosparse.autos.features import INPUTS
 from autosparse.errors import Unreachable
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, ScorerTask
 from autosparse.results.best_trials import best_trials
@@ -49,7 +48,7 @@ def plan_of(name, **sweep):
             "recipe": RECIPE,
         },
     }
-    return make_plan(parse_experiment(content, "sweep.yaml"))
+    return plan_from(**content)
 
 
 def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):

@@ -1,15 +1,15 @@
 """Counts and time left from reports of jobs, with a clock that the test turns."""
 
 import pytest
+from builders import a_cell
 from given_costs import Given
 
-from autosparse.experiment.tasks import Cell
 from autosparse.runner.jobs.cost import ALIKE, Costs, Extent
 from autosparse.runner.screen.tally import Tally
 
 
 def cell(seed, **settings):
-    return Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=seed, **settings)
+    return a_cell(criterion="random", sparsity=0.5, seed=seed, **settings)
 
 
 class Stage:

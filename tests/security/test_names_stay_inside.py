@@ -1,6 +1,7 @@
 """Names from a YAML file, a command line, a store or a network never lead out of the output folder."""
 
 import pytest
+from builders import a_cell
 from typer.testing import CliRunner
 
 from autosparse.cli import app
@@ -9,7 +10,7 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, ScorerTask
+from autosparse.experiment.tasks import ScorerTask
 from autosparse.files import pack_record
 from autosparse.runner.work.do import take_winner
 from autosparse.tracking.client import connect
@@ -18,7 +19,7 @@ from autosparse.tracking.log import Tracker
 EVIL = ["../evil", "..", "/tmp/evil", "a/b", "a\\b", "evil\n", "", ".evil", "a\x00b", "~/evil", "C:evil", "x" * 101]
 GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0]}
 IRP = {"model": "lenet-300-100", "dataset": "digits"}
-CELL = Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0)
+CELL = a_cell()
 
 
 @pytest.mark.parametrize("evil", EVIL)

@@ -11,6 +11,7 @@ import pytest
 import torch
 import yaml
 from attack import malicious_pickle
+from builders import a_cell
 from typer.testing import CliRunner
 
 import autosparse
@@ -19,7 +20,6 @@ from autosparse.cli import app
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.load import load_experiment
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.irp import Survival, load_survival, save_survival
 from autosparse.irp.parquet import KEY
 from autosparse.masks import Masks
@@ -104,7 +104,7 @@ def test_in_a_checkpoint(tmp_path, ran, suffix):
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
 def test_in_a_record_and_in_a_failure(tmp_path, ran, kind, s3):
     store = Store(tmp_path / "results" if kind == "folder" else Bucket(s3("evil-records"), local=tmp_path / "cache"))
-    cell = Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0)
+    cell = a_cell()
     for name in (f"cells/{cell.id}.json", f"failed/{cell.id}.json", "driver.json"):
         store.place.write(name, malicious_pickle(ran))
     assert store.record(cell) is None

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from builders import plan_from
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
@@ -15,7 +16,6 @@ from autosparse import cli
 from autosparse.cli import app
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.report.page import write_report
 from autosparse.tracking.client import connect
@@ -98,7 +98,7 @@ def test_a_password_in_an_unexpected_error_is_neither_told_nor_recorded(tmp_path
     error = RuntimeError(f"connection to postgresql://me:{password}@db/mlflow lost")
     cli._tell(error)
     assert password not in capsys.readouterr().err
-    store, [cell] = Store(tmp_path), make_plan(parse_experiment(PLAN, "secrets.yaml")).cells
+    store, [cell] = Store(tmp_path), plan_from(**PLAN).cells
     store.fail(cell.task, str(error), f"Traceback ... {error}", {})
     assert "postgresql://***@db/mlflow" in store.failure(cell.task)["traceback"]
     assert found_in(tmp_path, password) == []

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from builders import a_cell
 
 from autosparse.errors import AutosparseError, Interrupted
 from autosparse.storage import lock, place_at
@@ -63,14 +64,13 @@ def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket,
     from autosparse.experiment.plan import Plan
     from autosparse.experiment.planned import Planned
     from autosparse.experiment.store import Store
-    from autosparse.experiment.tasks import Cell
     from autosparse.runner.driver import run
     from autosparse.runner.screen.console import Screen
     from autosparse.runner.settings import Settings
     from autosparse.tracking.client import connect
     from autosparse.tracking.search import all_runs
 
-    cell = Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=0)
+    cell = a_cell()
     plan, settings = Plan("exp", cells=[Planned(cell, "snip")]), Settings(bucket.address, empty_store(tmp_path))
 
     def be_succeeded(*_):

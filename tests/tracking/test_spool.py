@@ -4,21 +4,18 @@ import signal
 import threading
 
 import pytest
+from builders import a_cell
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.tracking import spool as module
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import NotAllWritten, Tracker
 from autosparse.tracking.search import all_runs
 from autosparse.tracking.spool import Spool, Troubles
 
-CELLS = [
-    Planned(Cell(model="lenet-300-100", dataset="digits", criterion="snip", sparsity=0.9, seed=seed), "snip")
-    for seed in range(6)
-]
+CELLS = [Planned(a_cell(seed=seed), "snip") for seed in range(6)]
 
 
 class SlowTracker:

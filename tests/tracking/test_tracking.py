@@ -3,12 +3,12 @@
 import statistics
 
 import pytest
+from builders import a_cell
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import connect, safe_uri, tracking_uri
@@ -47,7 +47,7 @@ def result(accuracy):
 @pytest.fixture
 def plan():
     cells = [
-        Planned(Cell(model="lenet-300-100", dataset="digits", criterion=method, sparsity=sparsity, seed=seed), method)
+        Planned(a_cell(criterion=method, sparsity=sparsity, seed=seed), method)
         for method, sparsity in ACCURACY
         for seed in range(3)
     ]
