@@ -22,6 +22,8 @@ FEW = {
     "early": {"rounds": 5},
     "iter-snip": {"rounds": 5},
     "prospr-first-order": {"steps": 5},
+    "px": {"rounds": 5},
+    "ntk-sap": {"rounds": 3, "draws": 1, "examples": 16},
     "lth": {"rounds": 2},
     "ltr": {"rounds": 2},
     "snip-iter": {"rounds": 2},
