@@ -39,6 +39,7 @@ DEFAULTS = {
         "rounds": 20, "draws": 5, "epsilon": 0.01, "examples": 100, "seed": 0, "input_shape": None, "mode": "eval",
     },
     "npb": {"alpha": 0.3, "beta": 1.0, "seed": 0, "input_shape": None},
+    "phew": {"seed": 0},
     "prospr": PROSPR,
     "prospr-first-order": {"steps": 1024, "lr": 0.1, "momentum": 0.0, "new_data": True, "mode": "train"},
     "prospr-structured": PROSPR,
