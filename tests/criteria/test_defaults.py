@@ -8,6 +8,7 @@ PROSPR = {
     "steps": 3, "lr": 0.1, "momentum": 0.0, "optimizer": "momentum", "first_buffer": "detached", "new_data": True,
     "mode": "train",
 }  # fmt: skip
+EVOLVING = {"alpha": 0.3, "every": 100, "until": 0.75, "start": "erk", "seed": 0}
 DEFAULTS = {
     "3sp": {"mode": "train"},
     "3sp-reinit": {"seed": 0, "mode": "train"},
@@ -28,6 +29,7 @@ DEFAULTS = {
         "seed": 0, "mode": "eval",
     },
     "force": {"rounds": 60, "mode": "train"},
+    "gmp": {"every": 100, "until": 0.75, "scope": "global"},
     "grasp": {"temperature": 1.0, "mode": "train"},
     "grasp-mb": {"temperature": 1.0, "mode": "train"},
     "iter-snip": {"rounds": 60, "mode": "train"},
@@ -47,6 +49,8 @@ DEFAULTS = {
     "random": {"seed": 0},
     "random-erk": {"seed": 0},
     "random-structured": {"seed": 0},
+    "rigl": EVOLVING,
+    "set": EVOLVING,
     "snip": {"reinit": False, "seed": 0, "mode": "eval"},
     "snip-it": {"steps": 5, "mode": "eval"},
     "snip-iter": {"rounds": 20, "mode": "eval"},
