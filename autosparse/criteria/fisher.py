@@ -50,7 +50,7 @@ def fisher(
 
     :param examples: take the first so many, each once; None: all. The authors take 10 of each class.
     :param warm_up: passes over all batches in training mode first, which only update the statistics of BatchNorm
-        (section 4 of the paper: against layer collapse). They are set back afterwards.
+        (as the paper does against layer collapse). They are set back afterwards.
     :param probes: number of random vectors for each piece; ``diagonal: fisher`` draws none.
     :param temperature: divides the logits; None: that of the authors' code, 1 for ``fisher`` and 200 for
         ``hutchinson``.

@@ -36,7 +36,7 @@ def ntk_sap(
     """|d/dm E ||f(x; m theta) - f(x; m (theta + delta))||^2|: how the mask m moves the trace of the tangent kernel.
 
     The squared change of the outputs under a small Gaussian delta is, over its variance, the trace of the neural
-    tangent kernel to first order (Wang et al., section 4). Inputs x are Gaussian noise, and theta is drawn anew for
+    tangent kernel to first order (Wang et al.). Inputs x are Gaussian noise, and theta is drawn anew for
     each of ``draws``, Kaiming-normal: neither data nor the weights of ``model`` matter, only its architecture and what
     is pruned already. Geometric schedule; a pruned weight does not come back. ``batches``, if given, only tell the
     shape of an input.

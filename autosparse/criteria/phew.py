@@ -22,10 +22,10 @@ LEAST = 0.01
 def phew(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: Sparsity, seed: int = 0) -> Scores:
     """The weights along random walks that prefer large |theta|, from the inputs to the outputs and back in turn.
 
-    A walk goes from a unit to the next with a probability in proportion to |theta| of the weight between them (Patil
-    & Dovrolis, section 4); units are features or channels, and in a kernel one place is drawn in proportion to its
-    |theta|. Walks forward and backward alternate and begin at inputs and outputs in turn, until the asked number of
-    weights is kept; the last walk may end on its way. So at most as many weights as the network is deep lie on no path.
+    A walk goes from a unit to the next with a probability in proportion to |theta| of the weight between them. Units
+    are features or channels, and in a kernel one place is drawn in proportion to its |theta|. Walks forward and
+    backward alternate and begin at inputs and outputs in turn, until the asked number of weights is kept; the last walk
+    may end on its way. So at most as many weights as the network is deep lie on no path.
 
     Where the paper is silent: behind a residual sum all weights that leave the unit compete, whichever later layer
     they belong to. Behind a flatten the columns of a channel are its places. A depthwise convolution is walked

@@ -23,7 +23,7 @@ NEAR = 1e-6
 def px(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, rounds: AtLeastOne = 100) -> Scores:
     """theta^2 * dR/d(theta^2) with R = sum of the path kernel's flow times the activations of the paths on the data.
 
-    R bounds the trace of the neural tangent kernel (Iurada et al., eq. 8 to 11). For each output it multiplies two sums
+    R bounds the trace of the neural tangent kernel (Iurada et al.). For each output it multiplies two sums
     over its paths: of the products of their squared weights, by a network without activations on an all-ones input;
     and of the squared input where every unit on the path is active, by a network whose kept weights are 1 and whose
     units are active where those of ``model`` are. Only the first is differentiated. Labels and loss do not matter.

@@ -10,7 +10,7 @@ from autosparse.channels.mapping import all_groups
 from autosparse.weights import prunable
 
 TINY = 1e-300
-"""Added to sums of strengths: where all are 0, every way is equally likely."""
+"""Added to the strengths of layers at a unit: where all are 0, each is equally likely."""
 
 
 class Edges:
@@ -54,7 +54,8 @@ class Ways:
         self.totals = strengths.sum(1)
         self.count = strengths.shape[1]
         self._numbers = numbers.flatten()
-        self._ends = (strengths + TINY).flatten().cumsum(0)
+        none = self.totals[:, None] == 0  # every way is then equally likely
+        self._ends = torch.where(none, torch.ones_like(strengths), strengths).flatten().cumsum(0)
 
     def drawn(self, units: Tensor, random: torch.Generator) -> Tensor:
         """The numbers of the weights along which walks (n,) leave their ``units`` (n,)."""

@@ -17,7 +17,7 @@ class MaskHistory:
     """The masks of a training that changes them: those it began with, those of now, and each change between."""
 
     first: Masks
-    masks: Masks
+    last: Masks
     ever: dict[str, Tensor] = field(default_factory=dict)
     """Where a weight has been kept at some step, by the names of the masks."""
     steps: list[int] = field(default_factory=list)
@@ -35,7 +35,7 @@ class MaskHistory:
 
     def add(self, step: int, masks: Masks) -> None:
         """Note the masks after a change."""
-        self.masks = masks
+        self.last = masks
         both = either = alive = 0
         for name, mask in masks.items():
             self.ever[name] |= mask
@@ -65,7 +65,7 @@ class Changing:
         self.change, self.model, self.optimizer, self.done = change, model, optimizer, start
         device = next(model.parameters()).device
         self.history = MaskHistory.beginning((masks or Masks.dense(model)).to(device))
-        self._held = self.history.masks.hold(model, optimizer)
+        self._held = self.history.last.hold(model, optimizer)
 
     def after(self, step: Step) -> Step:
         """``step``, with new masks after it where they are due."""
@@ -81,7 +81,7 @@ class Changing:
 
     @torch.no_grad()
     def _change(self) -> None:
-        old, weights = self.history.masks, prunable(self.model)
+        old, weights = self.history.last, prunable(self.model)
         values = {name: weights[name].detach() for name in old}
         gradients = {name: _gradient(weights[name]) for name in old}
         new = self.change.rule(self.done, old, values, gradients)

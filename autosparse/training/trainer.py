@@ -97,7 +97,7 @@ class Trainer:
     ) -> History:
         """Train the pruned network, from where the criterion left it to the end.
 
-        If its masks change on the way, the history holds the last ones: ``history.masks.masks``.
+        If its masks change on the way, the history holds the last ones: ``history.masks.last``.
         """
         recipe, start, change = self._last, self._start, self._change
         self.go_on(start=0)  # the next network begins at the beginning

@@ -91,6 +91,11 @@ def test_a_walk_goes_from_unit_to_unit_also_past_shortcuts(forward):
     assert len(lengths) > 3, "walks take shortcuts or not"
 
 
+def test_where_no_weight_leads_on_every_way_is_as_likely():
+    found = counts(two_layers([[1.0, 1.0], [0.0, 0.0]], [[0.0, 2.0], [0.0, 3.0]]), forward=True)
+    assert found == pytest.approx([0.5, 0.5, 0, 0, 0.5, 0, 0.5, 0], abs=0.015)
+
+
 def test_walks_begin_at_the_inputs_in_turn():
     model = two_layers(FIRST, SECOND)
     walker = Walker(model, torch.Generator().manual_seed(0))

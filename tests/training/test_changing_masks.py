@@ -54,7 +54,7 @@ def test_one_step_of_sgd_and_a_change_by_hand(tiny_digits):
         after = (weight.detach() - 0.5 * weight.grad) * masks[name]
         torch.testing.assert_close(weights[name], after, rtol=1e-4, atol=1e-6)
         assert (prunable(model)[name] == 0).all(), "what was kept has fallen, and what has grown is 0"
-    assert history.masks.masks == swapped(masks)
+    assert history.masks.last == swapped(masks)
 
 
 def test_masks_are_held_between_changes_and_change_when_they_are_due(tiny_digits):
@@ -97,7 +97,7 @@ def test_the_density_is_exact_at_every_step(tiny_digits, name, optimizer):
         lambda m, _: kept.append(sum(int((w != 0).sum()) for w in prunable(m).values())) if m.training else None
     )
     history = trainer.finish(model, masks)
-    final = history.masks.masks
+    final = history.masks.last
     assert final.kept == final.total - round(0.8 * final.total)
     assert len(kept) == 21
     budgets = dict(zip(history.masks.steps, history.masks.kept, strict=True))

@@ -296,7 +296,7 @@ def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 
 def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Record:
     changed = history.masks
-    masks = changed.masks if changed else pruned.masks or Masks.dense(pruned.model)
+    masks = changed.last if changed else pruned.masks or Masks.dense(pruned.model)
     return {
         "test_accuracy": history.last,
         "best_accuracy": history.best,
