@@ -51,6 +51,18 @@ def channel_groups(model: nn.Module) -> list[Group]:
     :raises AutosparseError: naming the operation through which channels cannot be followed, e.g. ``torch.cat``, or
         the reason why the forward cannot be traced; also if there is no channel to remove.
     """
+    groups = [group for group in all_groups(model)[0] if group.rows and group.columns and not group.fixed]
+    if not groups:
+        raise _refused(model, "none of its channels lies between two Conv or Linear layers")
+    return groups
+
+
+def all_groups(model: nn.Module) -> tuple[list[Group], list[str]]:
+    """All groups of channels, those of the input first and those of the output too, and the order of the layers.
+
+    The order holds the names of Conv and Linear layers as the forward calls them. Channels are followed as by
+    :func:`channel_groups`, which also says what is raised.
+    """
     try:
         graph = fx.Tracer().trace(model)
     except Exception as error:  # whatever a forward raises on symbols
@@ -59,10 +71,8 @@ def channel_groups(model: nn.Module) -> list[Group]:
     follower = _Follower(model)
     for node in graph.nodes:
         follower.follow(node)
-    groups = [group for group in follower.groups if group.rows and group.columns and not group.fixed]
-    if not groups:
-        raise _refused(model, "none of its channels lies between two Conv or Linear layers")
-    return groups
+    called = [str(node.target) for node in graph.nodes if node.op == "call_module"]
+    return follower.groups, [name for name in called if isinstance(model.get_submodule(name), Weighted)]
 
 
 def _refused(model: nn.Module, reason: str) -> AutosparseError:

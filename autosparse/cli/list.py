@@ -43,6 +43,7 @@ def _models() -> list[dict[str, Any]]:
     return [
         *ours,
         {"name": "torchvision:NAME", "summary": "Any classification network of torchvision.models, untrained."},
+        {"name": "timm:NAME", "summary": "Any network of timm, untrained, if the extra timm is installed."},
         {
             "name": "package.module:factory",
             "summary": "Your own (num_classes, input_shape) -> nn.Module, if it can be imported.",

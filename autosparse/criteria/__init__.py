@@ -43,9 +43,11 @@ class Criterion:
     name: str
     function: Callable[..., Scores]
     needs: frozenset[str]
-    """Some of ``data``, ``gradients``, ``hessian-vector products``, ``rounds``, ``scorer``, ``training``, ``channels``.
+    """Some of ``data``, ``gradients``, ``hessian-vector products``, ``rounds``, ``scorer``, ``training``, ``channels``,
+    ``changing masks``.
 
     ``channels``: a model whose channels can be followed; whole ones are pruned (:mod:`autosparse.channels`).
+    ``changing masks``: a training that changes them on its way; the masks that it gives are only those to start from.
     """
     paper: str
     changes_weights: bool = False

@@ -2,10 +2,11 @@
 
 import copy
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import prunable_or_fail
@@ -88,7 +89,7 @@ def npb(
     for module in network.modules():
         if id(getattr(module, "weight", None)) in names:
             module.register_forward_pre_hook(prune_layer)
-    with torch.no_grad():
+    with torch.no_grad(), _NoAttention():
         network(torch.full((1, *input_shape), ONE_PATH, dtype=torch.float64))
         for name in [name for name in weights if name not in scores]:
             dense = torch.ones_like(weights[name])
@@ -99,10 +100,23 @@ def npb(
 def _refuse_attention(model: nn.Module) -> None:
     for name, module in model.named_modules():
         if isinstance(module, nn.MultiheadAttention):
-            raise AutosparseError(
-                f"criterion 'npb' cannot count paths through attention ({name!r}), whose weights its inputs make: take "
-                "another criterion for this network"
-            )
+            raise _no_paths(f" ({name!r})")
+
+
+def _no_paths(where: str = "") -> AutosparseError:
+    return AutosparseError(
+        f"criterion 'npb' cannot count paths through attention{where}, whose weights its inputs make: take another "
+        "criterion for this network"
+    )
+
+
+class _NoAttention(TorchFunctionMode):
+    """Refuses attention that a network computes by itself."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+            raise _no_paths()
+        return func(*args, **(kwargs or {}))
 
 
 def _swapped(weight: Tensor, groups: int) -> Tensor:

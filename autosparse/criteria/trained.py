@@ -5,6 +5,7 @@ from typing import Protocol
 
 from torch import nn
 
+from autosparse.criteria.changing import Change
 from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds, rewinding
 from autosparse.errors import AutosparseError
@@ -35,6 +36,9 @@ class Training(Protocol):
 
     def fine_tune(self, epochs: int) -> None:
         """Have the pruned network trained for ``epochs`` at the last learning rate."""
+
+    def change_masks(self, change: Change) -> None:
+        """Have the masks change while the pruned network is trained."""
 
 
 def checked(training: Training) -> Training:

@@ -91,6 +91,8 @@ def check_ablation(method: str, ablation: Ablation) -> None:
             )
         return
     criterion = CRITERIA[method]
+    if "changing masks" in criterion.needs:
+        raise AutosparseError(f"{method!r} changes its masks while training, so that no ablation keeps them: drop it")
     structured = "channels" in criterion.needs
     if ablation == "invert" and "sparsity" in criterion.options:
         raise AutosparseError(f"{method!r} prunes in rounds or whole channels: its scores inverted mean nothing")

@@ -19,7 +19,8 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
     The same seed gives the same weights on every machine, and torch's generators, those of GPUs too, are left as they
     were.
 
-    :param name: a registered model, ``torchvision:NAME`` or ``package.module:factory`` (see :func:`find_model`).
+    :param name: a registered model, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory`` (see
+        :func:`find_model`).
     :param input_shape: shape of one example, e.g. ``(1, 28, 28)``.
     :raises AutosparseError: for an unknown name (with the nearest known one), or an input shape
         that the network does not take.

@@ -24,19 +24,22 @@ def not_imported(name: str) -> ModelFactory:
 MODELS: Registry[ModelFactory] = Registry("model", __package__, not_imported)
 
 
-def register_model(name: str, min_side: int | None = None) -> Callable[[ModelFactory], ModelFactory]:
+def register_model(
+    name: str, min_side: int | None = None, multiple_of: int = 1
+) -> Callable[[ModelFactory], ModelFactory]:
     """Decorator: make a factory known under the name that users type.
 
     :param min_side: the network takes images (channels, height, width), and this is the smallest
         height and width, in pixels, that it can compute with; the factory then refuses any other
         shape. None: it takes every shape.
+    :param multiple_of: what must divide height and width, in pixels.
     """
 
     def decorate(factory: ModelFactory) -> ModelFactory:
         @functools.wraps(factory)
         def checked(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
             if min_side is not None:
-                _check_images(name, input_shape, min_side)
+                _check_images(name, input_shape, min_side, multiple_of)
             return factory(num_classes, input_shape)
 
         MODELS.register(name, checked)
@@ -45,10 +48,10 @@ def register_model(name: str, min_side: int | None = None) -> Callable[[ModelFac
     return decorate
 
 
-def _check_images(name: str, input_shape: tuple[int, ...], min_side: int) -> None:
+def _check_images(name: str, input_shape: tuple[int, ...], min_side: int, multiple_of: int) -> None:
+    refused = f"model {name!r} does not take inputs of shape {tuple(input_shape)}: "
     if len(input_shape) != 3 or min(input_shape[1:]) < min_side:
         pixels = "1 pixel" if min_side == 1 else f"{min_side} pixels"
-        raise AutosparseError(
-            f"model {name!r} does not take inputs of shape {tuple(input_shape)}: "
-            f"it needs images (channels, height, width) with sides of at least {pixels}"
-        )
+        raise AutosparseError(f"{refused}it needs images (channels, height, width) with sides of at least {pixels}")
+    if any(side % multiple_of for side in input_shape[1:]):
+        raise AutosparseError(f"{refused}its patches of {multiple_of} x {multiple_of} pixels must divide the image")

@@ -1,4 +1,4 @@
-"""From the name that a user types to the factory: ours, torchvision's, or the user's own.
+"""From the name that a user types to the factory: ours, torchvision's, timm's, or the user's own.
 
 A network from elsewhere says nothing of the inputs it takes, so its factory tries it on two blank examples.
 """
@@ -11,15 +11,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autosparse.errors import AutosparseError, UnknownName
+from autosparse.errors import AutosparseError, UnknownName, nearest_name
+from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
 from autosparse.plugins import withheld
 
 
 def find_model(name: str) -> ModelFactory:
-    """The factory behind a name: a registered one, ``torchvision:NAME`` or ``package.module:factory``.
+    """The factory behind a name: a registered one, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
 
-    ``torchvision:NAME`` is any classification network of ``torchvision.models``, untrained.
+    ``torchvision:NAME`` is any classification network of ``torchvision.models``, untrained; ``timm:NAME`` any of timm
+    (the extra ``timm``), untrained, for the channels and, where it has a size of its own, the side of the images.
     ``package.module:factory`` is imported here, and is a callable ``(num_classes, input_shape) -> nn.Module``; within
     :func:`autosparse.plugins.withholding` it is not, and its name is all that is checked.
 
@@ -30,6 +32,8 @@ def find_model(name: str) -> ModelFactory:
         return MODELS[name]
     if source == "torchvision":
         return _tried(name, _from_torchvision(member))
+    if source == "timm":
+        return _tried(name, _from_timm(member))
     record = withheld()
     if record is None:
         return _tried(name, _imported(name, source, member))
@@ -59,13 +63,39 @@ def _from_torchvision(name: str) -> ModelFactory:
     return build
 
 
+def _from_timm(name: str) -> ModelFactory:
+    try:
+        import timm
+    except ImportError as error:
+        raise AutosparseError(
+            f"model 'timm:{name}' needs the package timm: pip install 'autosparse[timm]' ({_reason(error)})"
+        ) from error
+    if not timm.is_model(name):
+        known = timm.list_models()
+        if nearest_name(name, known) is None:  # there are a thousand to choose from
+            raise AutosparseError(f"unknown timm model {name!r}: timm.list_models() lists them")
+        raise UnknownName("timm model", name, known)
+
+    def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+        if len(input_shape) != 3:
+            raise ValueError("it takes images (channels, height, width)")
+        own_size = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
+        options: dict[str, Any] = {"img_size": input_shape[1:]} if own_size else {}
+        model: nn.Module = timm.create_model(
+            name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0], **options
+        )
+        return model
+
+    return build
+
+
 def _imported(name: str, module_name: str, member: str) -> ModelFactory:
     try:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises
         raise AutosparseError(
             f"model {name!r}: cannot import {module_name!r} ({_reason(error)}); give torchvision:NAME, "
-            f"or package.module:factory of a package that is installed or on PYTHONPATH"
+            f"timm:NAME, or package.module:factory of a package that is installed or on PYTHONPATH"
         ) from error
     factory = getattr(module, member, None)
     if factory is None:
@@ -92,7 +122,7 @@ def _tried(name: str, factory: ModelFactory) -> ModelFactory:
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         wanted = f"inputs of shape {tuple(input_shape)} and {num_classes} classes"
         try:
-            model = factory(num_classes, input_shape)
+            model = _giving_logits(factory(num_classes, input_shape), input_shape)
             shape = _output_shape(model, input_shape)
         except Exception as error:  # whatever a network from elsewhere raises
             raise AutosparseError(f"model {name!r} does not take {wanted}: {_reason(error)}") from error
@@ -103,14 +133,25 @@ def _tried(name: str, factory: ModelFactory) -> ModelFactory:
     return build
 
 
-@torch.no_grad()
-def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...] | str:
-    """The shape of what the network gives for two blank examples; the name of its type if that is no tensor."""
+def _giving_logits(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
+    """``model``, or what takes the ``logits`` of its output, if that holds them."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"the factory returned a {type(model).__name__}, not an nn.Module")
+    return Logits(model) if has_logits(_output(model, input_shape)) else model
+
+
+def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...] | str:
+    """The shape of what the network gives for two blank examples; the name of its type if that is no tensor."""
+    output = _output(model, input_shape)
+    return tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+
+
+@torch.no_grad()
+def _output(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
+    """What the network gives for two blank examples in evaluation mode; it is left in training mode."""
     output = model.eval()(torch.zeros(2, *input_shape))
     model.train()
-    return tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+    return output
 
 
 def _reason(error: Exception) -> str:

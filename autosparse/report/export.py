@@ -11,6 +11,7 @@ from autosparse.report.published import Concordant
 from autosparse.report.table import Cell, Row, Table, texts
 from autosparse.report.tables import accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import overlap_table
+from autosparse.report.tables_changing import changing_table
 from autosparse.report.tables_cost import method_costs
 from autosparse.report.tables_size import size_table
 
@@ -61,7 +62,7 @@ def tables_of(
         rows = [[pair.name, pair.published, pair.measured, pair.source] for pair in concordant]
         yield texts("Concordance of IRP runs", ["runs", "published", "measured", "source"], rows)
     for section in sections:
-        made = (accuracy_table, density_table, _with_size_before, effect_table, overlap_table)
+        made = (accuracy_table, density_table, _with_size_before, effect_table, overlap_table, changing_table)
         yield from filter(None, (make(section) for make in made))
     yield from concordances
     yield from filter(None, (stages, *map(method_costs, sections)))

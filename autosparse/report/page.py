@@ -31,6 +31,7 @@ from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
+from autosparse.report.tables_changing import changing_table
 from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import Run, finished_runs
@@ -147,7 +148,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote}
-    tables = (accuracy_table, density_table, effect_table, overlap_table, size_table, method_costs)
+    tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
     environment.globals |= {table.__name__: table for table in tables}
     environment.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
     environment.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}

@@ -150,7 +150,7 @@ def metrics_of(task: Task, result: Json, now: int) -> list[Metric]:
 
 
 def _measures(result: Json) -> dict[str, float]:
-    """What :func:`autosparse.analysis.measure` found, where it could be measured."""
+    """What :func:`autosparse.analysis.measure` found, where it could be measured; what became of changing masks."""
     measures: dict[str, float] = {}
     if "effective_sparsity" in result:
         measures |= {name: result[name] for name in ("effective_sparsity", "effective_kept")}
@@ -158,6 +158,9 @@ def _measures(result: Json) -> dict[str, float]:
     if "flops_dense" in result:
         dense, pruned = result["flops_dense"], result["flops_pruned"]
         measures |= {"flops_dense": dense, "flops_pruned": pruned, "flops_share": pruned / max(dense, 1)}
+    if (changed := result.get("masks_changed")) and changed["steps"]:
+        measures |= {"mask_changes": len(changed["steps"])}
+        measures |= {f"mask_{name}": changed[name][-1] for name in ("overlap", "ever_alive")}
     return measures
 
 

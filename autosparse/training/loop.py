@@ -3,17 +3,20 @@
 import itertools
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
+from autosparse.criteria.changing import Change
 from autosparse.data.split import Batch, Dataset, Examples, fitting_batch
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
+from autosparse.training.changing import Changing, MaskHistory
 from autosparse.training.execution import Execution, Step, set_learning_rate
 from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
@@ -25,6 +28,8 @@ class History:
 
     train_loss: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
+    masks: MaskHistory | None = None
+    """The masks of a training that changes them on its way."""
 
     def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
         """Note an epoch's mean loss, and measure the accuracy after it; raises if the loss is not finite."""
@@ -58,6 +63,7 @@ def train(
     start: int = 0,
     stop: int | None = None,
     execution: Execution | None = None,
+    change: Change | None = None,
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
@@ -69,12 +75,21 @@ def train(
     :param start, stop: only these steps of the whole training, from 0: with one seed, training to step k and then a
         copy from step k on sees the batches and learning rates of one whole training (the optimiser starts afresh).
     :param execution: precision and the like; the accuracy is measured without autocast whatever it says.
+    :param change: after which steps the masks change, and by what rule; such a training is not run as CUDA graphs,
+        which hide the gradients. Weights that grow begin at 0, with an empty state of the optimiser.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
     optimizer = recipe.optimizer_for(model)
-    held = masks.hold(model, optimizer) if masks is not None else None
-    step = (execution or Execution()).step(model, optimizer, loss, dataset.train.device)
-    history = History()
+    how, history = execution or Execution(), History()
+    held: Changing | RemovableHandle | None = None
+    if change is not None:
+        held, how = Changing(change, masks, model, optimizer, start), replace(how, cuda_graphs=False)
+        history.masks = held.history
+    elif masks is not None:
+        held = masks.hold(model, optimizer)
+    step = how.step(model, optimizer, loss, dataset.train.device)
+    if isinstance(held, Changing):
+        step = held.after(step)
     with channels_last(model, dataset.input_shape):
         for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
             set_learning_rate(optimizer, recipe.lr_in(epoch))

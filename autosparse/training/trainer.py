@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import nn
 
+from autosparse.criteria.changing import Change
 from autosparse.data.split import Dataset
 from autosparse.loss import Loss
 from autosparse.masks import Masks
@@ -37,6 +38,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._last, self._start = self.recipe, 0
+        self._change: Change | None = None
 
     @property
     def steps(self) -> int:
@@ -64,6 +66,11 @@ class Trainer:
         return self._last, self._start
 
     @property
+    def changes_masks(self) -> bool:
+        """Whether :meth:`finish` will change the masks on its way, so that it trains one network by itself."""
+        return self._change is not None
+
+    @property
     def images_ahead(self) -> int:
         """Number of images that :meth:`finish` will train on."""
         recipe, start = self.ahead
@@ -74,18 +81,27 @@ class Trainer:
 
     def go_on(self, start: int) -> None:
         """Let :meth:`finish` train from this step on."""
-        self._last, self._start = self.recipe, start
+        self._last, self._start, self._change = self.recipe, start, None
 
     def fine_tune(self, epochs: int) -> None:
         """Let :meth:`finish` train for ``epochs`` at the recipe's last learning rate."""
-        self._last, self._start = self.recipe.fine_tuning(epochs), 0
+        self._last, self._start, self._change = self.recipe.fine_tuning(epochs), 0, None
+
+    def change_masks(self, change: Change) -> None:
+        """Let :meth:`finish` train from the first step on, and change the masks on its way."""
+        self.go_on(start=0)
+        self._change = change
 
     def finish(
         self, model: nn.Module, masks: Masks | None, on_epoch: Callable[[int, History], None] | None = None
     ) -> History:
-        """Train the pruned network, from where the criterion left it to the end."""
-        recipe, start = self._last, self._start
+        """Train the pruned network, from where the criterion left it to the end.
+
+        If its masks change on the way, the history holds the last ones: ``history.masks.last``.
+        """
+        recipe, start, change = self._last, self._start, self._change
         self.go_on(start=0)  # the next network begins at the beginning
         return train(
-            model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch, start=start, execution=self.execution
-        )
+            model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch,
+            start=start, execution=self.execution, change=change,
+        )  # fmt: skip

@@ -22,7 +22,9 @@ RECIPE = asp.Recipe(epochs=1, batch_size=64)
 SINGLE = Execution("float32")
 SHORTER: dict[str, dict[str, Any]] = {
     "force": {"rounds": 10}, "iter-snip": {"rounds": 10}, "synflow": {"rounds": 20}, "lth": {"rounds": 2},
+    "px": {"rounds": 10}, "ntk-sap": {"rounds": 5, "draws": 2}, "synflow-l2": {"rounds": 20},
     "ltr": {"rounds": 2}, "snip-iter": {"rounds": 2}, "prospr-first-order": {"steps": 16},
+    "set": {"every": 1}, "rigl": {"every": 1}, "gmp": {"every": 1},
 }  # fmt: skip
 """Options with which criteria take less time, and compute as they do at length."""
 IRP = "irp"

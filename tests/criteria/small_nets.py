@@ -70,6 +70,9 @@ class PlainTraining:
     def fine_tune(self, epochs):
         self.then = ("fine-tune", epochs)
 
+    def change_masks(self, change):
+        self.then = ("change masks", change)
+
 
 def sgd_step(model, masks, x, y, lr=0.3):
     """One step of SGD written out, with what ``masks`` prune (if given) set to 0."""

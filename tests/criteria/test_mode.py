@@ -15,6 +15,7 @@ from autosparse.masks import prunable
 
 MODES = {
     "snip": "eval", "snip-it": "eval", "snip-iter": "eval", "synflow": "eval",
+    "synflow-l2": "eval", "px": "eval", "ntk-sap": "eval", "fisher": "eval",
     "formula": "eval",
     "grasp": "train", "grasp-mb": "train", "snip-mb": "train", "force": "train", "iter-snip": "train",
     "early": "train", "prospr": "train", "prospr-first-order": "train", "prospr-structured": "train",
@@ -22,7 +23,7 @@ MODES = {
 }  # fmt: skip
 """What the code of each paper's authors does."""
 
-LEARNS_FROM_DATA = sorted(set(MODES) - {"synflow"})
+LEARNS_FROM_DATA = sorted(set(MODES) - {"synflow", "synflow-l2"})
 
 
 def options_of(name):

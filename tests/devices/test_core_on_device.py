@@ -60,6 +60,7 @@ def options(name, data, survival):
         "training": lambda: Trainer(data, RECIPE, execution=FLOAT32),
         "rounds": lambda: 2,
         "steps": lambda: 3,
+        "every": lambda: 2,
         "expression": lambda: "trained + log_product",
     }
     taken = [option for option in known if option in CRITERIA[name].options]

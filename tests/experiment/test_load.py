@@ -62,6 +62,7 @@ def test_a_good_file_is_read_with_numbers_as_people_write_them(tmp_path):
             "no masks or scores to ablate",
         ),
         ("dense, snip,", "{criterion: force, ablation: invert},", "grid[0].methods[0]", "prunes in rounds"),
+        ("dense, snip,", "{criterion: rigl, ablation: shuffle},", "grid[0].methods[0]", "changes its masks while"),
         ("dense, snip,", "{criterion: 3sp, ablation: invert},", "grid[0].methods[0]", "whole channels"),
         ("dense, snip,", "{criterion: 3sp, ablation: shuffle},", "grid[0].methods[0]", "random-structured instead"),
         (

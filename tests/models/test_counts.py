@@ -29,6 +29,10 @@ PUBLISHED = [
     ("vgg19", CIFAR, 20_040_522),  # GraSP and ProsPr: 20.0 M
     ("densenet121", CIFAR, 6_956_298 + 128),  # and the BatchNorm of torchvision's stem
     ("mobilenet_v2", CIFAR, 3_504_872 - 990 * 1281),  # torchvision's with 10 classes: strides have no weights
+    # timm's vit_tiny_patch16_224 with the patches and classes of CIFAR-10, without class token and learned positions
+    ("vit-tiny", CIFAR, 5_717_416 - (768 - 48) * 192 - 192 - 197 * 192 - 193 * 990),
+    ("vit-tiny-12-heads", CIFAR, 5_350_090),
+    ("vit-tiny-6-layers", CIFAR, 2_680_906),
     ("resnet18-imagenet", IMAGENET, 11_689_512),  # torchvision's tables, as all that follow
     ("resnet50-imagenet", IMAGENET, 25_557_032),
     ("vgg16-4096", IMAGENET, 138_365_992),

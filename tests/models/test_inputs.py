@@ -24,7 +24,11 @@ SMALLEST = {
     "vgg19-4096": 32,
     "mobilenet_v2": 1,
     "densenet121": 8,
+    "vit-tiny": 4,
+    "vit-tiny-12-heads": 4,
+    "vit-tiny-6-layers": 4,
 }
+MULTIPLES = {name: 4 for name in SMALLEST if name.startswith("vit-")}
 HUGE = {"vgg16-4096", "vgg19-4096"}  # 138 M weights: only their shapes are computed
 
 
@@ -54,7 +58,7 @@ def test_forward_and_backward_through_the_4096_head():
     assert all(weight.grad.isfinite().all() and weight.grad.any() for weight in prunable(model).values())
 
 
-@pytest.mark.parametrize("name", ["vgg16", "vgg16-4096", "mobilenet_v2", "densenet121"])
+@pytest.mark.parametrize("name", ["vgg16", "vgg16-4096", "mobilenet_v2", "densenet121", "vit-tiny"])
 def test_nothing_in_a_registered_model_is_random(name):
     with torch.device("meta"):
         model = find_model(name)(10, (3, 32, 32))
@@ -72,9 +76,18 @@ def test_prunable_finds_the_weight_of_every_linear_and_convolutional_layer(name)
 @pytest.mark.parametrize("channels", [1, 4])
 def test_images_of_the_smallest_side_and_any_channels_are_taken(name, channels):
     side = SMALLEST[name]
+    shape = (channels, side, side + MULTIPLES.get(name, 1))
     with torch.device("meta"):
-        model = find_model(name)(10, (channels, side, side + 1))
-        assert model(torch.zeros(2, channels, side, side + 1)).shape == (2, 10)
+        model = find_model(name)(10, shape)
+        assert model(torch.zeros(2, *shape)).shape == (2, 10)
+
+
+@pytest.mark.parametrize("name", MULTIPLES)
+@pytest.mark.parametrize("shape", [(1, 28, 30), (3, 33, 32), (3, 6, 6)])
+def test_images_that_patches_do_not_divide_are_refused(name, shape):
+    message = f"model '{name}' does not take inputs of shape {shape}: its patches of 4 x 4 pixels must divide the image"
+    with pytest.raises(AutosparseError, match=f"^{re.escape(message)}$"):
+        build_model(name, 10, shape)
 
 
 @pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
@@ -94,6 +107,7 @@ def test_images_below_the_smallest_side_could_not_be_computed(name):
         ("densenet121", (1, 7, 8), "at least 8 pixels"),
         ("resnet18", (784,), "at least 1 pixel"),
         ("resnet20", (28, 28), "at least 1 pixel"),
+        ("vit-tiny", (3, 3, 8), "at least 4 pixels"),
     ],
 )
 def test_other_shapes_are_refused_with_the_smallest_side(name, shape, needs):

@@ -16,6 +16,7 @@ SHAPES = {
     "resnet18": (3, 32, 32),
     "vgg16": (3, 32, 32),
     "mobilenet_v2": (3, 32, 32),
+    "vit-tiny-6-layers": (3, 32, 32),
 }
 LAYERS = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
 

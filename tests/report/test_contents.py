@@ -16,6 +16,7 @@ from autosparse.report.figures_density import Layout, density_figure
 from autosparse.report.page import render, write_report
 from autosparse.report.table import NOTHING
 from autosparse.report.tables import duration, quantity
+from autosparse.report.tables_changing import changing_table
 from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import finished_runs
@@ -120,6 +121,18 @@ def test_sizes_before_and_after(runs: FakeRuns, client: MlflowClient) -> None:
     assert snip[0] == NOTHING
     assert (snip[1].text, snip[1].notes) == ("2.66 k (1%)", ("FLOPs 5.50 k (1.1%)",))
     assert "simulated with masks" in render(client, "exp").page
+
+
+def test_how_far_masks_have_moved_that_change_in_training(runs: FakeRuns, client: MlflowClient) -> None:
+    runs.cell("random", 0.9, 0, 90.0)
+    assert changing_table(section_of(client)) is None
+    for seed in range(2):
+        moved = {"mask_changes": 7, "mask_overlap": 0.4 + 0.2 * seed, "mask_ever_alive": 0.15}
+        runs.cell("rigl", 0.9, seed, 90.0, measures=moved)
+    table = changing_table(section_of(client))
+    (rigl,) = table.rows
+    assert (rigl.name, rigl.cells[0].text, rigl.cells[0].notes) == ("rigl", "overlap 50.0%", ("ever alive 15.0%",))
+    assert "overlap 50.0%" in texts(render(client, "exp").page)
 
 
 def test_costs_by_stage_and_by_method(runs: FakeRuns, client: MlflowClient) -> None:

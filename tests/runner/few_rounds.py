@@ -9,4 +9,11 @@ FEW = {
     "lth": {"rounds": 2},
     "ltr": {"rounds": 2},
     "snip-iter": {"rounds": 2},
+    "synflow-l2": {"rounds": 5},
+    "px": {"rounds": 2},
+    "ntk-sap": {"rounds": 2, "draws": 1, "examples": 8},
+    "fisher": {"examples": 20},
+    "set": {"every": 1, "until": 1.0},
+    "rigl": {"every": 1, "until": 1.0},
+    "gmp": {"every": 1, "until": 1.0},
 }

@@ -7,6 +7,7 @@ from torch import nn
 from torchvision.models.vgg import make_layers
 
 from autosparse.models.resnet20 import BasicBlock
+from autosparse.models.vit import VisionTransformer
 
 VGG16 = [8, 8, "M", 16, 16, "M", 32, 32, 32, "M", 64, 64, 64, "M", 64, 64, 64]
 
@@ -46,3 +47,8 @@ class Transformer(nn.Module):
 
 def transformer(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     return Transformer(input_shape[-2], num_classes)
+
+
+def vit(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """``vit-tiny`` with a width of 24 and 2 layers."""
+    return VisionTransformer(num_classes, input_shape, width=24, depth=2, heads=3)

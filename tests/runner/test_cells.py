@@ -60,6 +60,24 @@ def test_cells_that_leave_off_in_the_midst_of_a_training_are_trained_apart_from_
     assert results(some, tmp_path, 3) == results(some, tmp_path, 1)
 
 
+def test_cells_whose_masks_change_are_trained_apart_from_others_and_say_how_they_changed(tmp_path):
+    own = {"options": {"every": 2}}
+    some = [cell("rigl", 0.8, **own), cell("random", 0.8), cell("set", 0.9, **own), cell("gmp", 0.9, **own)]
+    found = results(some, tmp_path, 4)
+    assert found == results(some, tmp_path, 1)
+    rigl, fixed, grown, gradual = found
+    assert "masks_changed" not in fixed
+    for result, asked in ((rigl, 0.8), (grown, 0.9), (gradual, 0.9)):
+        assert result["kept"] == result["total"] - round(asked * result["total"])
+        changed = result["masks_changed"]
+        assert changed["steps"][:3] == [2, 4, 6]
+        assert len({len(column) for column in changed.values()}) == 1
+    assert rigl["masks_changed"]["overlap"][-1] < 1
+    assert rigl["masks_changed"]["ever_alive"][-1] > 1 - rigl["sparsity"]
+    assert gradual["masks_changed"]["kept"][-1] == gradual["kept"]
+    assert gradual["masks_changed"]["ever_alive"] == [1.0] * len(gradual["masks_changed"]["steps"])
+
+
 def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
     n = len(load_dataset("digits").train)
     snip, lth = results([cell("snip"), cell("lth", options={"rounds": 3})], tmp_path, 2)

@@ -113,6 +113,14 @@ def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, store, pl
     assert unpack(run.data.tags["curves"]) == {"epochs": [1, 2], "train_loss": [2, 1], "test_accuracy": [45, 50]}
 
 
+def test_a_cell_whose_masks_changed_tells_how_far(client, store, plan):
+    changed = {"steps": [5, 10], "kept": [7, 7], "overlap": [0.9, 0.4], "ever_alive": [0.1, 0.25]}
+    store.finish(plan.cells[0].task, result(50.0) | {"masks_changed": changed}, ENVIRONMENT)
+    Tracker(client, "exp", store).log(plan.cells[0])
+    (run,) = runs_of(client)
+    assert {"mask_changes": 2, "mask_overlap": 0.4, "mask_ever_alive": 0.25}.items() <= run.data.metrics.items()
+
+
 def test_a_cell_that_could_not_be_measured_is_logged_without(client, store, plan):
     measures = ("effective_sparsity", "effective_kept", "disconnected_layers", "flops_dense", "flops_pruned")
     plain = {name: value for name, value in result(50.0).items() if name not in (*measures, "mask_sketch")}

@@ -217,10 +217,16 @@ def _scorer(folder: Path) -> Scorer:
 
 
 def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
-    """Those with the same training ahead: some criteria leave a network in the midst of it."""
+    """Those with the same training ahead: some criteria leave a network in the midst of it.
+
+    One whose masks change on the way is trained by itself.
+    """
     groups: dict[tuple[Recipe, int], list[Pruned]] = {}
     for pruned in pack:
-        groups.setdefault(pruned.trainer.ahead, []).append(pruned)
+        if pruned.trainer.changes_masks:
+            yield [pruned]
+        else:
+            groups.setdefault(pruned.trainer.ahead, []).append(pruned)
     yield from groups.values()
 
 
@@ -290,7 +296,8 @@ def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 
 
 def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Json:
-    masks = pruned.masks or Masks.dense(pruned.model)
+    changed = history.masks
+    masks = changed.last if changed else pruned.masks or Masks.dense(pruned.model)
     return {
         "test_accuracy": history.last,
         "best_accuracy": history.best,
@@ -311,5 +318,6 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "trained_together": together,
         "device": dataset.train.device.type,
         "precision": pruned.trainer.execution.precision_on(dataset.train.device),
+        **({"masks_changed": changed.record()} if changed else {}),
         **measure(pruned.model, masks, dataset.input_shape),
     }

@@ -1,0 +1,79 @@
+"""Which ReLU-like units of a network are active, recorded in one pass and imposed in another."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode
+
+ABOVE = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_"})
+"""Functions whose units are active where their input is positive."""
+BETWEEN = frozenset({"relu6", "hardtanh", "hardtanh_"})
+"""And below the upper bound: 6 of ReLU6, ``max_val`` of Hardtanh, which also is active from ``min_val`` on."""
+
+Act = Callable[[Callable[[], Tensor], Tensor, Tensor], Tensor]
+"""``(the function itself, its input, where it is active) -> what takes the place of its output``."""
+
+
+class Gates:
+    """The places where the units of one forward pass were active, in the order of the pass.
+
+    A later pass must call the same functions in the same order, as that of a copy of the network does.
+    """
+
+    def __init__(self) -> None:
+        self.active: list[Tensor] = []
+
+    @contextlib.contextmanager
+    def recording(self) -> Iterator[None]:
+        """Within the block units do what they do, and where they are active is remembered."""
+        self.active = []
+
+        def remember(function: Callable[[], Tensor], x: Tensor, active: Tensor) -> Tensor:
+            self.active.append(active)
+            return function()
+
+        with _Units(remember):
+            yield
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the block a unit passes its input on where it was active in the recorded pass, and 0 elsewhere."""
+        left = iter(self.active)
+        with _Units(lambda function, x, _: x * next(left)):
+            yield
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[None]:
+        """Within the block every unit passes its input on."""
+        with _Units(lambda function, x, _: x):
+            yield
+
+
+class _Units(TorchFunctionMode):
+    """Every ReLU-like function, whoever calls it, does what ``act`` says."""
+
+    def __init__(self, act: Act):
+        super().__init__()
+        self.act = act
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name = getattr(func, "__name__", "")
+        if name not in ABOVE | BETWEEN:
+            return func(*args, **kwargs)
+        x: Tensor = args[0] if args else kwargs["input"]
+        active = _active(name, x, *args[1:], **kwargs)
+        return self.act(lambda: func(*args, **kwargs), x, active)
+
+
+def _active(name: str, x: Tensor, *bounds: Any, **given: Any) -> Tensor:
+    if name in ABOVE:
+        return x > 0
+    low, high = (0.0, 6.0) if name == "relu6" else (-1.0, 1.0)
+    if name != "relu6":
+        low, high = [*bounds[:2], low, high][:2] if len(bounds) > 1 else (low, high)
+        low, high = given.get("min_val", low), given.get("max_val", high)
+    return torch.logical_and(x > low, x < high)

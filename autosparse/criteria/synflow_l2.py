@@ -1,0 +1,55 @@
+"""SynFlow-L2: iterative synaptic flow through the squared network, without data."""
+
+import torch
+from torch import nn
+
+from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.options import AtLeastOne, Sparsity
+from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds
+from autosparse.criteria.synflow import synaptic_flow, without_signs
+from autosparse.criteria.watch import shape_of_input
+from autosparse.masks import Scores
+
+
+@criterion(
+    "synflow-l2",
+    needs=("gradients", "rounds"),
+    paper="Gebhart et al. 2021, arXiv:2101.10552; Iurada et al. 2024, arXiv:2406.01820",
+    mode="eval",
+)
+def synflow_l2(
+    model: nn.Module,
+    batches: Batches | None,
+    loss: Loss,
+    sparsity: Sparsity,
+    rounds: AtLeastOne = 100,
+    input_shape: tuple[int, ...] | None = None,
+) -> Scores:
+    """theta^2 * dR/d(theta^2) with R the summed output of the squared network on an all-ones input.
+
+    R is the sum over all paths of the product of their squared weights. Its derivatives by the squared weights sum to
+    the trace of the path kernel (Gebhart et al.). The network is a float64 copy with the square of every
+    parameter and buffer; geometric schedule, a pruned weight does not come back. In evaluation mode by default, as in
+    the code of the comparison by Iurada et al. (github.com/iurada/px-ntk-pruning, lib/pruners.py). That code
+    multiplies the gradient by |theta|; here it is theta^2, which gives the sum over the paths through the weight and
+    conserves the flow.
+    No data are used: ``batches``, if given, only tell the shape of an input. Scores are float64 of the weight's
+    shape: the last round's flow of what stays, -inf elsewhere.
+
+    :param input_shape: shape of one example; needed if ``batches`` is None.
+    """
+    squared = with_squares(model)
+    input_shape = shape_of_input("synflow-l2", batches, input_shape)
+    return prune_in_rounds(
+        squared, geometric_sparsities(sparsity, rounds), lambda *_: synaptic_flow(squared, input_shape)
+    )
+
+
+def with_squares(model: nn.Module) -> nn.Module:
+    """A float64 copy with the square of every parameter and buffer."""
+    squared = without_signs(model)
+    with torch.no_grad():
+        for tensor in (*squared.parameters(), *squared.buffers()):
+            if tensor.is_floating_point():
+                tensor.square_()
+    return squared

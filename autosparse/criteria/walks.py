@@ -1,0 +1,148 @@
+"""Random walks between the inputs and outputs of a network, along its weights."""
+
+from collections.abc import Iterator
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.channels.mapping import all_groups
+from autosparse.weights import prunable
+
+TINY = 1e-300
+"""Added to the strengths of layers at a unit: where all are 0, each is equally likely."""
+
+
+class Edges:
+    """A layer as edges between units: channels or features. Several edges may join the same two."""
+
+    def __init__(self, layer: str, weight: Tensor, start: int, inputs: int | None, reads: int, writes: int):
+        """
+        :param start: the number of its first weight, of all in the network.
+        :param inputs: how many units it reads; None: it is a depthwise convolution, which leads each unit to itself.
+        :param reads, writes: the numbers of the groups of units that it joins.
+        """
+        self.layer, self.start, self.reads, self.writes = layer, start, reads, writes
+        self.depthwise = inputs is None
+        self.strength = weight.detach().abs().double().cpu().reshape(len(weight), inputs or 1, -1)
+        """(outputs, inputs, places): places in a kernel or, behind a flatten, the columns of one channel."""
+
+    @cached_property
+    def _ways(self) -> tuple["Ways", "Ways"]:
+        numbers = self.start + torch.arange(self.strength.numel()).view_as(self.strength)
+        back = Ways(self.strength.flatten(1), numbers.flatten(1))
+        if self.depthwise:
+            return back, back
+        return back, Ways(self.strength.movedim(1, 0).flatten(1), numbers.movedim(1, 0).flatten(1))
+
+    def ways(self, forward: bool) -> "Ways":
+        """The ways out of each unit that it reads or, backward, of each that it writes."""
+        return self._ways[forward]
+
+    def ends(self, numbers: Tensor, forward: bool) -> Tensor:
+        """The unit to which each weight leads."""
+        _, inputs, places = self.strength.shape
+        at = (numbers - self.start) // places
+        return at // inputs if forward or self.depthwise else at % inputs
+
+
+class Ways:
+    """The ways out of units, each taken with a probability in proportion to its strength."""
+
+    def __init__(self, strengths: Tensor, numbers: Tensor):
+        """:param strengths, numbers: of each unit's ways and of their weights, (units, ways)."""
+        self.totals = strengths.sum(1)
+        self.count = strengths.shape[1]
+        self._numbers = numbers.flatten()
+        none = self.totals[:, None] == 0  # every way is then equally likely
+        self._ends = torch.where(none, torch.ones_like(strengths), strengths).flatten().cumsum(0)
+
+    def drawn(self, units: Tensor, random: torch.Generator) -> Tensor:
+        """The numbers of the weights along which walks (n,) leave their ``units`` (n,)."""
+        first = units * self.count
+        last = first + self.count - 1
+        low = torch.where(first > 0, self._ends[first - 1], 0.0)
+        aim = low + torch.rand(len(units), generator=random, dtype=torch.float64) * (self._ends[last] - low)
+        return self._numbers[torch.searchsorted(self._ends, aim, right=True).clamp(first, last)]
+
+
+class Walker:
+    """Walks through a network: each step goes along a weight, with a probability in proportion to its magnitude.
+
+    Between layers a walk goes on with any later layer that reads the same channels, as behind a residual sum, and with
+    all their weights that leave the unit competing. It may not go past a depthwise convolution but through it.
+
+    :raises AutosparseError: if the channels of the network cannot be followed.
+    """
+
+    def __init__(self, model: nn.Module, random: torch.Generator):
+        """:param random: a CPU generator."""
+        self.random, self.layers = random, list(edges_of(model))
+        self.begun = {True: 0, False: 0}
+        self.starts = {forward: self._starts(forward) for forward in (True, False)}
+
+    def walk(self, count: int, forward: bool) -> tuple[Tensor, Tensor]:
+        """``count`` walks from the inputs (or outputs) in turn: the walk of each step (n,), and its weight (n,).
+
+        The steps of one walk are in its order. Later calls go on with the next inputs.
+        """
+        places, units = self.starts[forward]
+        at = (self.begun[forward] + torch.arange(count)) % len(places)
+        self.begun[forward] += count
+        place, unit = places[at], units[at]
+        walks, weights = [], []
+        order = range(len(self.layers)) if forward else reversed(range(len(self.layers)))
+        for i in order:
+            here = (place == i).nonzero().squeeze(1)
+            if not len(here):
+                continue
+            numbers = self.layers[i].ways(forward).drawn(unit[here], self.random)
+            unit[here] = self.layers[i].ends(numbers, forward)
+            place[here] = self._chosen(i, unit[here], forward)
+            walks.append(here)
+            weights.append(numbers)
+        return torch.cat(walks), torch.cat(weights)
+
+    def _chosen(self, i: int, units: Tensor, forward: bool) -> Tensor:
+        """With which layer each walk goes on that has come to ``units`` by layer ``i``; -1 where it ends."""
+        onward = self._onward(i, forward)
+        if not onward:
+            return torch.full_like(units, -1)
+        totals = torch.stack([self.layers[j].ways(forward).totals[units] for j in onward], 1) + TINY
+        chosen = torch.multinomial(totals, 1, generator=self.random).squeeze(1)
+        return torch.tensor(onward)[chosen]
+
+    def _onward(self, i: int, forward: bool) -> list[int]:
+        group = self.layers[i].writes if forward else self.layers[i].reads
+        found = []
+        for j in range(i + 1, len(self.layers)) if forward else range(i - 1, -1, -1):
+            if (self.layers[j].reads if forward else self.layers[j].writes) == group:
+                found.append(j)
+                if self.layers[j].depthwise:
+                    break
+        return found
+
+    def _starts(self, forward: bool) -> tuple[Tensor, Tensor]:
+        """Layer and unit of each place where walks begin: what no layer before (or after) writes (or reads)."""
+        ends = [i for i in range(len(self.layers)) if not self._onward(i, not forward)]
+        sizes = [len(self.layers[i].ways(forward).totals) for i in ends]
+        places = [torch.full((size,), i) for i, size in zip(ends, sizes, strict=True)]
+        return torch.cat(places), torch.cat([torch.arange(size) for size in sizes])
+
+
+def edges_of(model: nn.Module) -> Iterator[Edges]:
+    """The layers as edges, in the order of the forward; weights are numbered in the order of the prunable ones."""
+    groups, order = all_groups(model)
+    reads = {layer: i for i, group in enumerate(groups) for layer in group.columns}
+    writes = {layer: i for i, group in enumerate(groups) for layer in group.rows}
+    start, starts = 0, {}
+    for name, weight in prunable(model).items():
+        starts[name] = start
+        start += weight.numel()
+    for layer in order:
+        name = f"{layer}.weight"
+        weight = model.get_parameter(name)
+        inputs = None
+        if layer in reads:
+            inputs = groups[reads[layer]].size or weight.shape[1]  # those of the network's input are not counted
+        yield Edges(layer, weight, starts[name], inputs, reads.get(layer, writes[layer]), writes[layer])

@@ -1,0 +1,28 @@
+"""Networks whose forward returns more than logits, such as image classifiers of Hugging Face's transformers."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+
+class Logits(nn.Module):
+    """A network that gives the ``logits`` of what ``model`` gives::
+
+        model = Logits(ViTForImageClassification(config))
+
+    Weights keep their names behind ``model.``.
+    """
+
+    def __init__(self, model: nn.Module):
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, *input_shape) -> logits (batch, num_classes)."""
+        logits: Tensor = self.model(x).logits
+        return logits
+
+
+def has_logits(output: Any) -> bool:
+    """Whether a forward's output is no tensor, but holds one under ``logits``."""
+    return not isinstance(output, Tensor) and isinstance(getattr(output, "logits", None), Tensor)

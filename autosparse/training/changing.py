@@ -1,0 +1,109 @@
+"""Masks that change while a network trains, and what became of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.criteria.changing import Change
+from autosparse.masks import Masks, prunable
+from autosparse.training.graphs import Step
+
+
+@dataclass
+class MaskHistory:
+    """The masks of a training that changes them: those it began with, those of now, and each change between."""
+
+    first: Masks
+    last: Masks
+    ever: dict[str, Tensor] = field(default_factory=dict)
+    """Where a weight has been kept at some step, by the names of the masks."""
+    steps: list[int] = field(default_factory=list)
+    """After which steps of the whole training the masks changed."""
+    kept: list[int] = field(default_factory=list)
+    overlap: list[float] = field(default_factory=list)
+    """Weights that both the first and the new masks keep, as a share of those that either keeps."""
+    ever_alive: list[float] = field(default_factory=list)
+    """Share of all weights that have been kept at some step."""
+
+    @classmethod
+    def beginning(cls, masks: Masks) -> "MaskHistory":
+        """The history of masks that have not changed yet."""
+        return cls(masks, masks, {name: mask.clone() for name, mask in masks.items()})
+
+    def add(self, step: int, masks: Masks) -> None:
+        """Note the masks after a change."""
+        self.last = masks
+        both = either = alive = 0
+        for name, mask in masks.items():
+            self.ever[name] |= mask
+            both += int((mask & self.first[name]).sum())
+            either += int((mask | self.first[name]).sum())
+            alive += int(self.ever[name].sum())
+        self.steps.append(step)
+        self.kept.append(masks.kept)
+        self.overlap.append(both / either if either else 1.0)
+        self.ever_alive.append(alive / masks.total)
+
+    def record(self) -> dict[str, Any]:
+        """As JSON values: lists with a value for each change, under the names of the fields."""
+        return {name: getattr(self, name) for name in ("steps", "kept", "overlap", "ever_alive")}
+
+
+class Changing:
+    """Holds the masks of a network in training, and changes them after the steps that ``change`` says."""
+
+    def __init__(
+        self, change: Change, masks: Masks | None, model: nn.Module, optimizer: torch.optim.Optimizer, start: int
+    ):
+        """
+        :param masks: to begin with; None: dense.
+        :param start: how many steps of the whole training have been done.
+        """
+        self.change, self.model, self.optimizer, self.done = change, model, optimizer, start
+        device = next(model.parameters()).device
+        self.history = MaskHistory.beginning((masks or Masks.dense(model)).to(device))
+        self._held = self.history.last.hold(model, optimizer)
+
+    def after(self, step: Step) -> Step:
+        """``step``, with new masks after it where they are due."""
+
+        def stepping(x: Tensor, y: Tensor) -> Tensor:
+            loss = step(x, y)
+            self.done += 1
+            if self.change.due(self.done):
+                self._change()
+            return loss
+
+        return stepping
+
+    @torch.no_grad()
+    def _change(self) -> None:
+        old, weights = self.history.last, prunable(self.model)
+        values = {name: weights[name].detach() for name in old}
+        gradients = {name: _gradient(weights[name]) for name in old}
+        new = self.change.rule(self.done, old, values, gradients)
+        self._held.remove()
+        self._held = new.hold(self.model, self.optimizer)
+        for name, mask in new.items():
+            forget(self.optimizer, weights[name], mask & ~old[name])
+        self.history.add(self.done, new)
+
+    def remove(self) -> None:
+        """Hold the masks no longer."""
+        self._held.remove()
+
+
+def _gradient(weight: nn.Parameter) -> Tensor:
+    """That of the last batch; 0 where the network does not use the weight."""
+    return torch.zeros_like(weight) if weight.grad is None else weight.grad
+
+
+def forget(optimizer: torch.optim.Optimizer, weight: nn.Parameter, where: Tensor) -> None:
+    """Set what the optimiser remembers of some entries of a weight, such as momenta, to 0."""
+    state: Mapping[str, Any] = optimizer.state.get(weight, {})
+    for value in state.values():
+        if isinstance(value, Tensor) and value.shape == weight.shape:
+            value.masked_fill_(where, 0.0)

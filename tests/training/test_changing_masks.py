@@ -1,0 +1,154 @@
+"""Masks that change in training: a step by hand, exact densities, empty states of what grows, and their history."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autosparse.criteria import prune
+from autosparse.criteria.changing import Change
+from autosparse.masks import Masks, prunable
+from autosparse.models import build_model
+from autosparse.training import Execution, Recipe, Trainer, train
+from autosparse.training.changing import MaskHistory, forget
+
+RECIPE = Recipe(optimizer="momentum", lr=0.05, epochs=3, batch_size=32)  # 7 steps an epoch, 21 in all
+DYNAMIC = {"set": {"every": 2}, "rigl": {"every": 2}, "gmp": {"every": 3}}
+
+
+def fresh():
+    return build_model("lenet-300-100", 10, (1, 8, 8))
+
+
+class Spy:
+    """A rule that passes on what it is given, and gives the masks that it is told to."""
+
+    def __init__(self, choose):
+        self.choose, self.given = choose, []
+
+    def __call__(self, step, masks, weights, gradients):
+        copies = [{name: value.clone() for name, value in values.items()} for values in (weights, gradients)]
+        self.given.append((step, masks, *copies))
+        return self.choose(masks)
+
+
+def swapped(masks):
+    return Masks({name: ~mask for name, mask in masks.items()})
+
+
+def test_one_step_of_sgd_and_a_change_by_hand(tiny_digits):
+    """Gradients are the dense network's at the weights before the step; what falls is 0, what grows begins at 0."""
+    recipe = Recipe(optimizer="sgd", lr=0.5, weight_decay=0.0, epochs=1, batch_size=200)
+    model, (x, y) = fresh(), next(tiny_digits.train.batches(200))
+    masks = prune(model, "random", 0.5)
+    reference = masks.apply_(fresh())
+    F.cross_entropy(reference(x), y).backward()
+    spy = Spy(swapped)
+    history = train(model, tiny_digits, recipe, masks, change=Change(spy, 1, 1))
+    [(step, given, weights, gradients)] = spy.given
+    assert (step, given) == (1, masks)
+    for name, weight in prunable(reference).items():
+        torch.testing.assert_close(gradients[name], weight.grad, rtol=1e-4, atol=1e-7)
+        after = (weight.detach() - 0.5 * weight.grad) * masks[name]
+        torch.testing.assert_close(weights[name], after, rtol=1e-4, atol=1e-6)
+        assert (prunable(model)[name] == 0).all(), "what was kept has fallen, and what has grown is 0"
+    assert history.masks.last == swapped(masks)
+
+
+def test_masks_are_held_between_changes_and_change_when_they_are_due(tiny_digits):
+    model, spy = fresh(), Spy(swapped)
+    masks = prune(model, "random", 0.7)
+    seen = []
+    model.register_forward_pre_hook(
+        lambda m, _: seen.append(Masks({n: w != 0 for n, w in prunable(m).items()})) if m.training else None
+    )
+    train(model, tiny_digits, RECIPE, masks, change=Change(spy, 5, 16))
+    assert [step for step, *_ in spy.given] == [5, 10, 15]
+    for step, now in enumerate(seen):
+        allowed = swapped(masks) if min(step // 5, 3) % 2 else masks
+        assert all(not (mask & ~allowed[name]).any() for name, mask in now.items()), step
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_what_grows_has_an_empty_state_and_the_rest_keeps_its_own(optimizer):
+    model = nn.Linear(4, 1, bias=False)
+    own = Recipe(optimizer=optimizer).optimizer_for(model)
+    model(torch.ones(2, 4)).sum().backward()
+    own.step()
+    before = {key: value.clone() for key, value in own.state[model.weight].items() if value is not None}
+    forget(own, model.weight, torch.tensor([[True, False, False, True]]))
+    for key, value in own.state[model.weight].items():
+        if value is not None and value.shape == model.weight.shape:
+            assert value.tolist() == [[0.0, before[key][0, 1].item(), before[key][0, 2].item(), 0.0]]
+        elif value is not None:
+            assert torch.equal(value, before[key])
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_the_density_is_exact_at_every_step(tiny_digits, name, optimizer):
+    model = fresh()
+    trainer = Trainer(tiny_digits, replace(RECIPE, optimizer=optimizer, lr=0.01), seed=1)
+    masks = prune(model, name, 0.8, training=trainer, **DYNAMIC[name])
+    kept = []
+    model.register_forward_pre_hook(
+        lambda m, _: kept.append(sum(int((w != 0).sum()) for w in prunable(m).values())) if m.training else None
+    )
+    history = trainer.finish(model, masks)
+    final = history.masks.last
+    assert final.kept == final.total - round(0.8 * final.total)
+    assert len(kept) == 21
+    budgets = dict(zip(history.masks.steps, history.masks.kept, strict=True))
+    budget = masks.kept
+    for step, count in enumerate(kept):
+        budget = budgets.get(step, budget)
+        assert count <= budget
+    assert set(budgets.values()) == {masks.kept} if name != "gmp" else budget == final.kept
+    for layer, weight in prunable(model).items():
+        assert (weight[~final[layer]] == 0).all()
+        assert (weight[final[layer]] != 0).float().mean() > 0.9
+
+
+def test_the_history_tells_how_far_masks_have_moved():
+    first = Masks({"a": torch.tensor([True, True, False, False])})
+    history = MaskHistory.beginning(first)
+    history.add(5, Masks({"a": torch.tensor([True, False, True, False])}))
+    history.add(9, Masks({"a": torch.tensor([False, True, True, False])}))
+    assert history.record() == {
+        "steps": [5, 9], "kept": [2, 2], "overlap": [pytest.approx(1 / 3)] * 2, "ever_alive": [0.75, 0.75],
+    }  # fmt: skip
+    assert first["a"].tolist() == [True, True, False, False]
+
+
+def test_a_method_that_keeps_its_masks_has_no_history(tiny_digits):
+    model = fresh()
+    assert train(model, tiny_digits, RECIPE, prune(model, "random", 0.5)).masks is None
+
+
+def test_the_trainer_changes_masks_once_and_only_of_the_network_s_own_training(tiny_digits):
+    trainer = Trainer(tiny_digits, RECIPE)
+    assert not trainer.changes_masks
+    masks = prune(fresh(), "rigl", 0.5, training=trainer, every=5)
+    assert trainer.changes_masks
+    trainer.finish(fresh(), masks)
+    assert not trainer.changes_masks
+    assert trainer.finish(fresh(), masks).masks is None
+
+
+def test_a_training_with_changing_masks_is_not_graphed(tiny_digits, monkeypatch):
+    asked = []
+    step = Execution.step
+    monkeypatch.setattr(Execution, "step", lambda self, *a: asked.append(self.cuda_graphs) or step(self, *a))
+    train(fresh(), tiny_digits, RECIPE, change=Change(Spy(lambda m: m), 5, 9), execution=Execution(cuda_graphs=True))
+    assert asked == [False]
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tiny_digits):
+    states = []
+    for _ in range(2):
+        model, trainer = fresh(), Trainer(tiny_digits, RECIPE, seed=2)
+        trainer.finish(model, prune(model, "set", 0.9, training=trainer, every=3, seed=2))
+        states.append(model.state_dict())
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
