@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.data.split import Dataset, Split
-from autosparse.devices import backend, full_float32
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
 from autosparse.masks import Masks
-from autosparse.seeds import generator, kept_generators
+from autosparse.seeds import generator, generator_states, kept_generators
 from autosparse.training.execution import Execution, set_learning_rate
 from autosparse.training.loop import History, epochs_between, require_finite, steps_per_epoch, train_epoch
 from autosparse.training.recipe import Recipe
@@ -73,24 +73,18 @@ def _disagreement(members: Sequence[Member], split: Split) -> str | None:
     """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random."""
     x, _ = next(split.batches(8))
     with torch.no_grad(), kept_generators(x.device), full_float32():
-        before = _generators(x.device)
+        before = generator_states(x.device)
         alone = copy.deepcopy(members[0].model).train()(x)
         try:
             logits = Stack([member.model for member in members]).train()(torch.cat([x] * len(members)))
         except (RuntimeError, IndexError) as error:
             return f"their forward pass does not take a folded batch ({str(error).splitlines()[0]})"
-        if not torch.equal(before, _generators(x.device)):
+        if not torch.equal(before, generator_states(x.device)):
             return "their forward pass draws at random"
     together = logits[: len(x)]
     if alone.shape != together.shape or not torch.allclose(alone, together, rtol=1e-3, atol=1e-3, equal_nan=True):
         return "their forward pass mixes the examples of a batch"
     return None
-
-
-def _generators(device: torch.device) -> Tensor:
-    """The state of torch's own generators."""
-    own = backend(device)
-    return torch.cat([torch.get_rng_state()] + ([] if own is None else [own.get_rng_state(device)]))
 
 
 def _train_stacked(
