@@ -14,6 +14,7 @@ from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
+from autosparse.training.compacted import stand_in_for
 from autosparse.training.execution import Execution, Step, set_learning_rate
 from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
@@ -25,6 +26,8 @@ class History:
 
     train_loss: list[float] = field(default_factory=list)
     test_accuracy: list[float] = field(default_factory=list)
+    flops_left: float = field(default=1.0, compare=False)
+    """Share of the dense forward pass that was computed in training."""
 
     def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
         """Note an epoch's mean loss, and measure the accuracy after it; raises if the loss is not finite."""
@@ -61,7 +64,10 @@ def train(
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
-    The model is left in training mode. While it trains, convolutions lie channels-last in memory.
+    The model is left in training mode. While it trains, convolutions lie channels-last in memory. Where the masks leave
+    little to compute, the smaller network with the same function is trained in its place, see
+    :mod:`autosparse.training.compacted`; what the model then holds is the same within rounding, but for the running
+    statistics of BatchNorm channels that nothing reads, which stay as they were.
 
     :param dataset: on the model's device.
     :param seed: of the data order, the augmentation and dropout, drawn anew for each epoch.
@@ -71,18 +77,22 @@ def train(
     :param execution: precision and the like; the accuracy is measured without autocast whatever it says.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
-    optimizer = recipe.optimizer_for(model)
-    held = masks.hold(model, optimizer) if masks is not None else None
-    step = (execution or Execution()).step(model, optimizer, loss, dataset.train.device)
-    history = History()
-    with channels_last(model, dataset.input_shape):
+    execution = execution or Execution()
+    stand_in = stand_in_for(model, masks, dataset.input_shape, recipe, execution)
+    network = stand_in.network
+    optimizer = recipe.optimizer_for(network)
+    held = stand_in.masks.hold(network, optimizer) if stand_in.masks is not None else None
+    step = execution.step(network, optimizer, loss, dataset.train.device)
+    history = History(flops_left=stand_in.flops_left)
+    with channels_last(network, dataset.input_shape):
         for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
             set_learning_rate(optimizer, recipe.lr_in(epoch))
             draws = generator(seed, "order", epoch)
             with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.device):
                 batches = dataset.train.batches(recipe.batch_size, draws, recipe.augmentation)
-                mean_loss = train_epoch(model, batches, step, steps)
-            history.add(mean_loss.item(), model, dataset, recipe)
+                mean_loss = train_epoch(network, batches, step, steps)
+            stand_in.settle(len(steps), recipe.lr_in(epoch))
+            history.add(mean_loss.item(), network, dataset, recipe)
             if on_epoch:
                 on_epoch(epoch, history)
     if held:
