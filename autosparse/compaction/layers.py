@@ -31,9 +31,15 @@ class Carry(nn.Module):
         if self.taken is not None:
             x = x.index_select(1, self.taken)
         if self.placed is not None:
-            zeros = x.new_zeros(x.shape[0], self.width, *x.shape[2:])
-            x = zeros.index_copy(1, self.placed, x)
+            layout = torch.channels_last if _lies_channels_last(x) else torch.contiguous_format
+            shape = (x.shape[0], self.width, *x.shape[2:])
+            filled = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=layout).zero_()
+            x = filled.index_copy_(1, self.placed, x)
         return x
+
+
+def _lies_channels_last(x: Tensor) -> bool:
+    return x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
 
 
 def resized(layer: nn.Module, tensors: Mapping[str, Tensor], groups: int = 1) -> nn.Module:

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.compaction import Compact, compact
+from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.training.execution import Execution, set_learning_rate
 from autosparse.training.recipe import Recipe
 
-WORTH = 0.8
+WORTH = 0.6
 """A network is trained as a compact one by itself if at most this share of its FLOPs is left."""
 DENSE = 0.5
 """Masks that keep a larger share of the weights leave hardly a channel unread: they are not looked at."""
@@ -43,18 +44,24 @@ class StandIn:
 
 
 def stand_in_for(
-    model: nn.Module, masks: Masks | None, input_shape: tuple[int, ...], recipe: Recipe, execution: Execution
+    model: nn.Module, masks: Masks | None, dataset: Dataset, recipe: Recipe, execution: Execution
 ) -> StandIn:
     """A compact network where ``execution`` wants it and it can be had, else ``model`` itself; a line says why not."""
     small = None
-    if masks is not None and (execution.compact == "on" or (execution.compact == "auto" and masks.density <= DENSE)):
-        found = compact(model, masks, input_shape)
+    if masks is not None and _is_wanted(masks, dataset.train.device, execution):
+        found = compact(model, masks, dataset.input_shape)
         reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
             _tell(f"{type(model).__name__} is trained whole, not compact: {reason}")
         elif execution.compact == "on" or found.flops_left <= WORTH:
             small = found
     return StandIn(model, masks, recipe, small)
+
+
+def _is_wanted(masks: Masks, device: torch.device, execution: Execution) -> bool:
+    """Not by itself on a GPU, where launches, not FLOPs, cost the time of small networks."""
+    auto = device.type == "cpu" and masks.density <= DENSE
+    return execution.compact == "on" or (execution.compact == "auto" and auto)
 
 
 @functools.cache

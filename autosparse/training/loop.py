@@ -14,7 +14,7 @@ from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
-from autosparse.training.compacted import stand_in_for
+from autosparse.training.compacted import StandIn, stand_in_for
 from autosparse.training.execution import Execution, Step, set_learning_rate
 from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
@@ -78,10 +78,28 @@ def train(
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
     execution = execution or Execution()
-    stand_in = stand_in_for(model, masks, dataset.input_shape, recipe, execution)
-    network = stand_in.network
+    stand_in = stand_in_for(model, masks, dataset, recipe, execution)
+    history = History()
+    for epoch, history in train_by_epoch(stand_in, dataset, recipe, seed, loss, start, stop, execution):
+        if on_epoch:
+            on_epoch(epoch, history)
+    return history
+
+
+def train_by_epoch(
+    stand_in: StandIn,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    loss: Loss,
+    start: int,
+    stop: int | None,
+    execution: Execution,
+) -> Iterator[tuple[int, History]]:
+    """:func:`train`, an epoch for each ``next``: its number (from 1) and the history so far."""
+    network, masks = stand_in.network, stand_in.masks
     optimizer = recipe.optimizer_for(network)
-    held = stand_in.masks.hold(network, optimizer) if stand_in.masks is not None else None
+    held = masks.hold(network, optimizer) if masks is not None else None
     step = execution.step(network, optimizer, loss, dataset.train.device)
     history = History(flops_left=stand_in.flops_left)
     with channels_last(network, dataset.input_shape):
@@ -93,12 +111,10 @@ def train(
                 mean_loss = train_epoch(network, batches, step, steps)
             stand_in.settle(len(steps), recipe.lr_in(epoch))
             history.add(mean_loss.item(), network, dataset, recipe)
-            if on_epoch:
-                on_epoch(epoch, history)
+            yield epoch, history
     if held:
         held.remove()
-    require_finite(model, recipe)
-    return history
+    require_finite(stand_in.model, recipe)
 
 
 def require_finite(model: nn.Module, recipe: Recipe) -> None:

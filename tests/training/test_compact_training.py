@@ -15,7 +15,7 @@ from autosparse.criteria import prune, score
 from autosparse.errors import NonFiniteLoss, UnknownName
 from autosparse.masks import Masks
 from autosparse.models import build_model
-from autosparse.training import Execution, Recipe, train
+from autosparse.training import Execution, Member, Recipe, train, train_together
 from autosparse.training.compacted import stand_in_for
 
 ON, OFF = Execution(compact="on"), Execution(compact="off")
@@ -119,7 +119,7 @@ def test_weights_that_nothing_reads_decay_as_in_the_whole_network(tiny_digits):
     for recipe in (ADAM, MOMENTUM, replace(MOMENTUM, optimizer="sgd")):
         (whole, _, _), (model, _, _) = both(lenet, tiny_digits, recipe, "snip", 0.98)
         masks = masks_of(lenet(), tiny_digits, "snip", 0.98)
-        stand_in = stand_in_for(lenet(), masks, (1, 8, 8), recipe, ON)
+        stand_in = stand_in_for(lenet(), masks, tiny_digits, recipe, ON)
         for name, where in stand_in.rest.slots.items():
             before, after = lenet().get_parameter(name).flatten()[where], model.get_parameter(name).flatten()[where]
             torch.testing.assert_close(after, whole.get_parameter(name).flatten()[where])
@@ -140,7 +140,7 @@ def test_pruned_weights_are_zero_and_the_layout_is_as_before(tiny_digits):
 def test_statistics_of_what_is_read_go_on_and_others_stay(tiny_digits):
     (whole, _, _), (model, _, _) = both(block, tiny_digits, MOMENTUM)
     masks = masks_of(block(), tiny_digits)
-    small = stand_in_for(block(), masks, (1, 8, 8), MOMENTUM, ON).small
+    small = stand_in_for(block(), masks, tiny_digits, MOMENTUM, ON).small
     read = small.places["one_norm.running_mean"]
     gone = torch.ones(8, dtype=torch.bool)
     gone[read] = False
@@ -221,3 +221,30 @@ def test_a_training_that_diverges_is_reported(tiny_digits):
 def test_another_word_is_refused_with_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'off'"):
         Execution(compact="offf")
+
+
+@pytest.mark.parametrize("sparsities", [(0.5, 0.98, 0.99, 0.2), (0.98, 0.5), (0.98, 0.98)])
+def test_a_pack_trains_its_compact_members_as_alone_and_the_others_together(tiny_digits, sparsities):
+    def members():
+        models = [build_model("lenet-300-100", 10, (1, 8, 8), seed) for seed in range(len(sparsities))]
+        masks = [masks_of(m, tiny_digits, "snip", s) for m, s in zip(models, sparsities, strict=True)]
+        return [Member(m, k, seed) for seed, (m, k) in enumerate(zip(models, masks, strict=True))]
+
+    recipe, packed, lonely, epochs = replace(ADAM, epochs=2), members(), members(), []
+    histories = train_together(packed, tiny_digits, recipe, on_epoch=epochs.append)
+    assert epochs == [1, 2]
+    for one, other, history in zip(packed, lonely, histories, strict=True):
+        alone = train(other.model, tiny_digits, recipe, other.masks, other.seed)
+        assert (history, history.flops_left) == (alone, alone.flops_left)
+        for a, b in zip(one.model.state_dict().values(), other.model.state_dict().values(), strict=True):
+            assert torch.equal(a, b)
+    assert [h.flops_left < 1 for h in histories] == [s > 0.9 for s in sparsities]
+
+
+def test_a_compact_member_that_diverges_leaves_the_others_as_they_were(tiny_digits):
+    models = [build_model("lenet-300-100", 10, (1, 8, 8), seed) for seed in range(2)]
+    members = [Member(m, masks_of(m, tiny_digits, "snip", 0.98), 0) for m in models]
+    models[0].fc3.bias.data[0] = torch.inf
+    diverged, other = train_together(members, tiny_digits, replace(ADAM, epochs=2))
+    assert isinstance(diverged, NonFiniteLoss)
+    assert len(other.test_accuracy) == 2
