@@ -22,7 +22,18 @@ from pathlib import Path
 import torch
 from benchmarks.harness import Options, Result, machine, seconds, table
 
-BENCHMARKS = ("training", "surface", "convolutions", "fitting", "streaming", "packing", "queries", "nodes", "scale")
+BENCHMARKS = (
+    "training",
+    "compact",
+    "surface",
+    "convolutions",
+    "fitting",
+    "streaming",
+    "packing",
+    "queries",
+    "nodes",
+    "scale",
+)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from autosparse.compaction.folding import folded
 from autosparse.compaction.maker import Maker
 from autosparse.compaction.plan import kept_channels, rules_of
 from autosparse.compaction.rules import Opaque, Rule
@@ -39,6 +40,10 @@ class Compact:
     def flops_left(self) -> float:
         """Share of the FLOPs that is left."""
         return self.flops[0] / max(1, self.flops[1])
+
+    def folded(self) -> nn.Module:
+        """The network for inference alone: as it is now, with BatchNorm folded into the layers before it."""
+        return folded(self.network)
 
     def __str__(self) -> str:
         less = " and ".join(

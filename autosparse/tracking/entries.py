@@ -158,6 +158,8 @@ def _measures(result: Record) -> dict[str, float]:
     if "flops_dense" in result:
         dense, pruned = result["flops_dense"], result["flops_pruned"]
         measures |= {"flops_dense": dense, "flops_pruned": pruned, "flops_share": pruned / max(dense, 1)}
+        if "flops_trained" in result:
+            measures["flops_trained"] = result["flops_trained"]
     return measures
 
 
