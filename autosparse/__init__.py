@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from autosparse import analysis
     from autosparse.autos import Scorer, fit_scorer, load_scorer
     from autosparse.channels import physically_prune
+    from autosparse.compaction import compact
     from autosparse.criteria import prune, score
     from autosparse.data import load_dataset
     from autosparse.data.split import Dataset, Split
@@ -41,6 +42,7 @@ __all__ = [
     "accuracy",
     "analysis",
     "build_model",
+    "compact",
     "fit_scorer",
     "load_dataset",
     "load_scorer",
@@ -57,6 +59,7 @@ __all__ = [
 _HOMES = {
     "autos": ("Scorer", "fit_scorer", "load_scorer"),
     "channels": ("physically_prune",),
+    "compaction": ("compact",),
     "criteria": ("prune", "score"),
     "data": ("load_dataset",),
     "data.split": ("Dataset", "Split"),

@@ -183,7 +183,7 @@ class Masks(Mapping[str, Tensor]):
 
         Returns a handle whose ``remove()`` ends it.
         """
-        pairs = self._pairs(model)
+        pairs = [(weight, pruned) for weight, pruned in self._pairs(model) if pruned.any()]
 
         @torch.no_grad()
         def zero_pruned(*_: object) -> None:

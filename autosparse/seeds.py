@@ -37,6 +37,12 @@ def kept_generators(device: torch.device) -> contextlib.AbstractContextManager[N
     return torch.random.fork_rng([device], device_type=device.type)
 
 
+def generator_states(device: torch.device) -> torch.Tensor:
+    """The state of torch's own generators, of the CPU and of ``device``, as one tensor of bytes."""
+    own = backend(device)
+    return torch.cat([torch.get_rng_state()] + ([] if own is None else [own.get_rng_state(device)]))
+
+
 @contextlib.contextmanager
 def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
     """Within the block, layers that draw at random (dropout) do so from ``seed``; torch's own generators are kept.

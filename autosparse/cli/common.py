@@ -51,6 +51,13 @@ Precision = Annotated[
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
 ]
+Compact = Annotated[
+    str,
+    typer.Option(
+        help="Train masked networks by smaller ones that compute the same: on, off, or auto: on CPUs, where enough "
+        "comes off."
+    ),
+]
 RedoChanged = Annotated[
     bool,
     typer.Option("--redo-changed", help="Do again what was done with data, or with code of yours, that have changed."),

@@ -41,6 +41,7 @@ def irp(
     redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
+    compact: common.Compact = "auto",
     as_json: common.Json = False,
 ) -> None:
     """Train, prune, rewind, again: count how long each weight survives, and write survival datasets."""
@@ -64,7 +65,7 @@ def irp(
     for planned in plan.irp:
         require_replaceable(out / f"seed-{planned.task.seed}", SHARDS)
     require_writable(out)
-    execution = Execution(precision, cuda_graphs)
+    execution = Execution(precision, cuda_graphs, compact)
     settings = Settings(
         storage,
         tracking_uri,

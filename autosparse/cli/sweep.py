@@ -32,6 +32,7 @@ def sweep(
     redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
+    compact: common.Compact = "auto",
     as_json: common.Json = False,
 ) -> None:
     """Do the sweeps of an experiment file, and the IRP runs that they need; the same command resumes."""
@@ -41,7 +42,7 @@ def sweep(
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 
-    execution = Execution(precision, cuda_graphs)
+    execution = Execution(precision, cuda_graphs, compact)
     with withholding(dry_run):
         plan = planned(file, preset, changes or [], quiet=as_json)
         if not plan.sweeps:

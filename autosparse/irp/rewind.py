@@ -21,7 +21,7 @@ from autosparse.ranking import require_finite
 from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.execution import Execution
-from autosparse.training.loop import accuracy, train
+from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
 from autosparse.version import __version__
 
@@ -102,8 +102,8 @@ def rewind_prune(
         i = first + done
         drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in chosen.options else {}
         with rewinding(model):
-            train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=execution)
-            accuracies.append(accuracy(model, dataset.test))
+            history = train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=execution)
+            accuracies.append(history.last)
             return score(model, criterion, batches(i + 1), loss, **options, **drawn)
 
     with rewinding(model):

@@ -158,6 +158,8 @@ def _measures(result: Json) -> dict[str, float]:
     if "flops_dense" in result:
         dense, pruned = result["flops_dense"], result["flops_pruned"]
         measures |= {"flops_dense": dense, "flops_pruned": pruned, "flops_share": pruned / max(dense, 1)}
+        if "flops_trained" in result:
+            measures["flops_trained"] = result["flops_trained"]
     if (changed := result.get("masks_changed")) and changed["steps"]:
         measures |= {"mask_changes": len(changed["steps"])}
         measures |= {f"mask_{name}": changed[name][-1] for name in ("overlap", "ever_alive")}

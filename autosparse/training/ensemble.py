@@ -1,7 +1,7 @@
 """Networks that share architecture, data and recipe, trained together in batched kernels."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,13 +9,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.data.split import Dataset, Split
-from autosparse.devices import backend, full_float32
+from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
 from autosparse.masks import Masks
-from autosparse.seeds import generator, kept_generators
+from autosparse.seeds import generator, generator_states, kept_generators
+from autosparse.training.compacted import stand_in_for
 from autosparse.training.execution import Execution, set_learning_rate
-from autosparse.training.loop import History, epochs_between, require_finite, steps_per_epoch, train_epoch
+from autosparse.training.loop import (
+    History,
+    epochs_between,
+    require_finite,
+    steps_per_epoch,
+    train_by_epoch,
+    train_epoch,
+)
 from autosparse.training.recipe import Recipe
 from autosparse.training.stack import Stack, why_not_stacked
 
@@ -45,7 +53,8 @@ def train_together(
 ) -> list[Outcome]:
     """What :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
 
-    A member sees its own data order, augmentation, masks, BatchNorm statistics and optimiser state. On the CPU
+    A member sees its own data order, augmentation, masks, BatchNorm statistics and optimiser state. Members that are
+    trained as compact networks, see :class:`Execution`, take their epochs in turns with the others. On the CPU
     networks whose only parameters are those of linear layers come out bit for bit as alone on one thread, others within
     floating-point noise.
 
@@ -56,7 +65,7 @@ def train_together(
     reason = why_not_together(members, dataset, loss)
     if reason is not None:
         raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
-    return _train_stacked(members, dataset, recipe, loss, start, stop, execution or Execution(), on_epoch)
+    return _train(members, dataset, recipe, loss, start, stop, execution or Execution(), on_epoch)
 
 
 def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
@@ -73,13 +82,13 @@ def _disagreement(members: Sequence[Member], split: Split) -> str | None:
     """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random."""
     x, _ = next(split.batches(8))
     with torch.no_grad(), kept_generators(x.device), full_float32():
-        before = _generators(x.device)
+        before = generator_states(x.device)
         alone = copy.deepcopy(members[0].model).train()(x)
         try:
             logits = Stack([member.model for member in members]).train()(torch.cat([x] * len(members)))
         except (RuntimeError, IndexError) as error:
             return f"their forward pass does not take a folded batch ({str(error).splitlines()[0]})"
-        if not torch.equal(before, _generators(x.device)):
+        if not torch.equal(before, generator_states(x.device)):
             return "their forward pass draws at random"
     together = logits[: len(x)]
     if alone.shape != together.shape or not torch.allclose(alone, together, rtol=1e-3, atol=1e-3, equal_nan=True):
@@ -87,13 +96,7 @@ def _disagreement(members: Sequence[Member], split: Split) -> str | None:
     return None
 
 
-def _generators(device: torch.device) -> Tensor:
-    """The state of torch's own generators."""
-    own = backend(device)
-    return torch.cat([torch.get_rng_state()] + ([] if own is None else [own.get_rng_state(device)]))
-
-
-def _train_stacked(
+def _train(
     members: Sequence[Member],
     dataset: Dataset,
     recipe: Recipe,
@@ -103,6 +106,52 @@ def _train_stacked(
     execution: Execution,
     on_epoch: Callable[[int], None] | None,
 ) -> list[Outcome]:
+    stand_ins = [stand_in_for(m.model, m.masks, dataset, recipe, execution) for m in members]
+    stacked = [index for index, own in enumerate(stand_ins) if own.small is None]
+    if len(stacked) == 1:
+        stacked = []
+    given = (dataset, recipe)
+    running: list[tuple[list[int], Iterator[list[Outcome]]]] = [
+        ([index], _alone(train_by_epoch(own, *given, members[index].seed, loss, start, stop, execution)))
+        for index, own in enumerate(stand_ins)
+        if index not in stacked
+    ]
+    if stacked:
+        whole = [members[index] for index in stacked]
+        running.append((stacked, _stacked(whole, *given, loss, start, stop, execution)))
+    outcomes: list[Outcome] = [History() for _ in members]
+    for epoch, _ in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
+        for indices, part in running:
+            for index, outcome in zip(indices, next(part), strict=True):
+                outcomes[index] = outcome
+        if on_epoch:
+            on_epoch(epoch)
+    for indices, part in running:  # to their ends, where weights get their layout back
+        for index, outcome in zip(indices, next(part, ()), strict=False):
+            outcomes[index] = outcome
+    return [_finite(member.model, outcome, recipe) for member, outcome in zip(members, outcomes, strict=True)]
+
+
+def _alone(epochs: Iterator[tuple[int, History]]) -> Iterator[list[Outcome]]:
+    """A member by itself; after it has diverged, what it ended with."""
+    try:
+        for _, history in epochs:
+            yield [history]
+    except NonFiniteLoss as error:
+        while True:
+            yield [error]
+
+
+def _stacked(
+    members: Sequence[Member],
+    dataset: Dataset,
+    recipe: Recipe,
+    loss: Loss,
+    start: int,
+    stop: int | None,
+    execution: Execution,
+) -> Iterator[list[Outcome]]:
+    """Members in batched kernels, an epoch for each ``next``: what has become of each so far."""
     assert isinstance(dataset.train, Split)
     stack = Stack([member.model for member in members])
     optimizer = recipe.optimizer_for(stack)
@@ -122,9 +171,7 @@ def _train_stacked(
                     outcome.add(mean, member.model, dataset, recipe)
                 except NonFiniteLoss as error:
                     outcomes[index] = error
-        if on_epoch:
-            on_epoch(epoch)
-    return [_finite(member.model, outcome, recipe) for member, outcome in zip(members, outcomes, strict=True)]
+        yield outcomes
 
 
 def of_each(loss: Loss) -> Loss:

@@ -1,4 +1,5 @@
-"""How a training's steps are computed: precision and CUDA graphs. That changes rounding and speed, and nothing else."""
+"""How a training's steps are computed: precision, CUDA graphs, compact networks. That changes rounding and speed, and
+nothing else."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from autosparse.loss import Loss
 from autosparse.training.graphs import GraphedStep, Step
 
 PRECISIONS = ("auto", "float32", "bfloat16")
+COMPACT = ("auto", "on", "off")
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,13 @@ class Execution:
     """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; elsewhere it has no
     meaning."""
 
+    compact: str = "auto"
+    """Whether a masked network is trained by the smaller one that computes the same: ``on``, ``off``, or where enough
+    FLOPs come off, ``auto``."""
+
     def __post_init__(self) -> None:
+        if self.compact not in COMPACT:
+            raise UnknownName("way to train compact", self.compact, COMPACT)
         if self.precision not in PRECISIONS:
             raise UnknownName("precision", self.precision, PRECISIONS)
 

@@ -17,6 +17,7 @@ from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.changing import Changing, MaskHistory
+from autosparse.training.compacted import StandIn, stand_in_for
 from autosparse.training.execution import Execution, Step, set_learning_rate
 from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
@@ -30,6 +31,8 @@ class History:
     test_accuracy: list[float] = field(default_factory=list)
     masks: MaskHistory | None = None
     """The masks of a training that changes them on its way."""
+    flops_left: float = field(default=1.0, compare=False)
+    """Share of the dense forward pass that was computed in training."""
 
     def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
         """Note an epoch's mean loss, and measure the accuracy after it; raises if the loss is not finite."""
@@ -67,7 +70,10 @@ def train(
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
-    The model is left in training mode. While it trains, convolutions lie channels-last in memory.
+    The model is left in training mode. While it trains, convolutions lie channels-last in memory. Where the masks leave
+    little to compute, the smaller network with the same function is trained in its place, see
+    :mod:`autosparse.training.compacted`; what the model then holds is the same within rounding, but for the running
+    statistics of BatchNorm channels that nothing reads, which stay as they were.
 
     :param dataset: on the model's device.
     :param seed: of the data order, the augmentation and dropout, drawn anew for each epoch.
@@ -79,31 +85,52 @@ def train(
         which hide the gradients. Weights that grow begin at 0, with an empty state of the optimiser.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     """
-    optimizer = recipe.optimizer_for(model)
-    how, history = execution or Execution(), History()
+    how = execution or Execution()
+    if change is not None:
+        how = replace(how, cuda_graphs=False, compact="off")
+    stand_in = stand_in_for(model, masks, dataset, recipe, how)
+    history = History()
+    for epoch, history in train_by_epoch(stand_in, dataset, recipe, seed, loss, start, stop, how, change):
+        if on_epoch:
+            on_epoch(epoch, history)
+    return history
+
+
+def train_by_epoch(
+    stand_in: StandIn,
+    dataset: Dataset,
+    recipe: Recipe,
+    seed: int,
+    loss: Loss,
+    start: int,
+    stop: int | None,
+    execution: Execution,
+    change: Change | None = None,
+) -> Iterator[tuple[int, History]]:
+    """:func:`train`, an epoch for each ``next``: its number (from 1) and the history so far."""
+    network, masks = stand_in.network, stand_in.masks
+    optimizer = recipe.optimizer_for(network)
+    history = History(flops_left=stand_in.flops_left)
+    step = execution.step(network, optimizer, loss, dataset.train.device)
     held: Changing | RemovableHandle | None = None
     if change is not None:
-        held, how = Changing(change, masks, model, optimizer, start), replace(how, cuda_graphs=False)
-        history.masks = held.history
+        held = Changing(change, masks, network, optimizer, start)
+        history.masks, step = held.history, held.after(step)
     elif masks is not None:
-        held = masks.hold(model, optimizer)
-    step = how.step(model, optimizer, loss, dataset.train.device)
-    if isinstance(held, Changing):
-        step = held.after(step)
-    with channels_last(model, dataset.input_shape):
+        held = masks.hold(network, optimizer)
+    with channels_last(network, dataset.input_shape):
         for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
             set_learning_rate(optimizer, recipe.lr_in(epoch))
             draws = generator(seed, "order", epoch)
             with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.device):
                 batches = dataset.train.batches(recipe.batch_size, draws, recipe.augmentation)
-                mean_loss = train_epoch(model, batches, step, steps)
-            history.add(mean_loss.item(), model, dataset, recipe)
-            if on_epoch:
-                on_epoch(epoch, history)
+                mean_loss = train_epoch(network, batches, step, steps)
+            stand_in.settle(len(steps), recipe.lr_in(epoch))
+            history.add(mean_loss.item(), network, dataset, recipe)
+            yield epoch, history
     if held:
         held.remove()
-    require_finite(model, recipe)
-    return history
+    require_finite(stand_in.model, recipe)
 
 
 def require_finite(model: nn.Module, recipe: Recipe) -> None:

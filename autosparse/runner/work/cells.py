@@ -298,6 +298,9 @@ def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
 def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Json:
     changed = history.masks
     masks = changed.last if changed else pruned.masks or Masks.dense(pruned.model)
+    measured = measure(pruned.model, masks, dataset.input_shape)
+    if "flops_dense" in measured:
+        measured["flops_trained"] = round(history.flops_left * measured["flops_dense"])
     return {
         "test_accuracy": history.last,
         "best_accuracy": history.best,
@@ -319,5 +322,5 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "device": dataset.train.device.type,
         "precision": pruned.trainer.execution.precision_on(dataset.train.device),
         **({"masks_changed": changed.record()} if changed else {}),
-        **measure(pruned.model, masks, dataset.input_shape),
+        **measured,
     }

@@ -1,0 +1,101 @@
+"""For inference: BatchNorm as a part of the layer before it."""
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
+
+from autosparse.compaction.layers import Carry, resized
+
+FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
+
+
+class Placed(nn.Module):
+    """(batch, have, ...) -> (batch, want, ...): channels put beside constant ones.
+
+    :param constants: (want,), the values of the channels that are not put in.
+    """
+
+    def __init__(self, placed: Tensor, constants: Tensor):
+        super().__init__()
+        self.register_buffer("placed", placed, persistent=False)
+        self.register_buffer("constants", constants, persistent=False)
+
+    placed: Tensor
+    constants: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        """See the class."""
+        constants = self.constants.view(1, -1, *[1] * (x.dim() - 2))
+        filled = constants.expand(x.shape[0], -1, *x.shape[2:]).contiguous()
+        return filled.index_copy_(1, self.placed, x)
+
+
+@torch.no_grad()
+def folded(network: nn.Module) -> nn.Module:
+    """A copy of a traced network, in evaluation mode, without the BatchNorm layers that follow another layer.
+
+    A BatchNorm stays where the layer's result is read elsewhere, too, or where it keeps no statistics. Outputs agree
+    with those of ``network`` in evaluation mode within rounding; the copy is not for training. A network that was not
+    traced is copied as it is.
+    """
+    network = copy.deepcopy(network).eval()
+    if not isinstance(network, fx.GraphModule):
+        return network
+    for node in list(network.graph.nodes):
+        if node.op == "call_module":
+            _fold(network, node)
+    network.graph.lint()
+    network.recompile()
+    network.delete_all_unused_submodules()
+    return network
+
+
+def _fold(network: fx.GraphModule, node: fx.Node) -> None:
+    """Fold ``node`` into what is before it, if it is a BatchNorm that can be."""
+    norm, before = _module(network, node), node.all_input_nodes[0]
+    carry = _module(network, before)
+    if isinstance(carry, Carry) and carry.taken is None and len(before.users) == 1:
+        before = before.all_input_nodes[0]
+    layer = _module(network, before)
+    if not isinstance(norm, _BatchNorm) or FUSED.get(type(layer)) is not type(norm):
+        return
+    if len(before.users) != 1 or norm.running_mean is None:
+        return
+    into = before
+    if isinstance(carry, Carry):
+        assert carry.placed is not None
+        into = node.all_input_nodes[0]
+        network.set_submodule(str(into.target), Placed(carry.placed, _at_zero(norm)))
+        norm = _part(norm, carry.placed)
+    fused: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
+    network.set_submodule(str(before.target), fused(layer, norm))
+    node.replace_all_uses_with(into)
+    network.graph.erase_node(node)
+
+
+def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
+    return network.get_submodule(str(node.target)) if node.op == "call_module" else None
+
+
+def _at_zero(norm: _BatchNorm) -> Tensor:
+    """What a BatchNorm makes of channels that are 0: (channels,)."""
+    assert norm.running_mean is not None
+    dims = {nn.BatchNorm2d: 2, nn.BatchNorm3d: 3}.get(type(norm), 0)
+    zeros: Tensor = norm(norm.running_mean.new_zeros(1, norm.num_features, *[1] * dims))
+    return zeros.flatten()
+
+
+def _part(norm: _BatchNorm, channels: Tensor) -> _BatchNorm:
+    """The same BatchNorm of fewer channels."""
+    tensors = {
+        name: value.detach()[channels]
+        for name, value in [*norm.named_parameters(), *norm.named_buffers()]
+        if value.dim()
+    }
+    part = resized(norm, tensors)
+    assert isinstance(part, _BatchNorm)
+    return part

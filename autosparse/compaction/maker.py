@@ -1,0 +1,77 @@
+"""Writing the graph of the compact network, node by node."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from autosparse.compaction.layers import Carry, resized
+from autosparse.compaction.tracing import Traced
+
+Channels = list[int]
+"""The channels of the full network's tensor that a tensor of the compact one holds, in their order."""
+
+
+class Maker:
+    """The compact network so far.
+
+    :param kept: by node of the full graph the channels that must be computed, bool (channels,).
+    """
+
+    def __init__(self, traced: Traced, kept: dict[fx.Node, Tensor]):
+        self.traced, self.kept = traced, kept
+        self.graph = fx.Graph()
+        self.nodes: dict[fx.Node, fx.Node] = {}
+        self.have: dict[fx.Node, Channels] = {}
+        self.modules: dict[str, nn.Module] = {}
+        self.places: dict[str, Tensor] = {}
+        """By the name of a tensor that is a part of the full network's: the flat positions there, in its own shape."""
+
+    def wanted(self, node: fx.Node) -> Channels:
+        """The channels of ``node`` that must be computed."""
+        found: Channels = self.kept[node].nonzero().squeeze(1).tolist()
+        return found
+
+    def carried(self, node: fx.Node, want: Channels) -> fx.Node:
+        """A tensor of the new graph that holds just these channels of ``node``; 0 where they are not computed."""
+        if self.have[node] == want:
+            return self.nodes[node]
+        name = f"carry_{len(self.modules)}"
+        self.modules[name] = Carry(self.have[node], want).to(self._device())
+        return self.graph.call_module(name, (self.nodes[node],))
+
+    def whole(self, node: fx.Node) -> fx.Node:
+        """All channels of ``node``."""
+        width = self.traced.channels(node)
+        return self.nodes[node] if width is None else self.carried(node, list(range(width)))
+
+    def copied(self, node: fx.Node, source: Callable[[fx.Node], fx.Node], have: Channels) -> None:
+        """The same operation on other tensors; its result holds the channels ``have``."""
+        if (module := self.traced.module(node)) is not None:
+            self.modules[str(node.target)] = module
+        self.nodes[node] = self.graph.node_copy(node, source)
+        self.have[node] = have
+
+    def layer(self, node: fx.Node, x: fx.Node, parts: dict[str, Tensor], groups: int, have: Channels) -> None:
+        """A layer of fewer channels.
+
+        :param parts: by name of a parameter or buffer its positions, see :attr:`places`.
+        """
+        target, module = str(node.target), self.traced.module(node)
+        assert module is not None
+        tensors = {}
+        for name, positions in parts.items():
+            full = getattr(module, name)
+            self.places[f"{target}.{name}"] = positions.to(full.device)
+            tensors[name] = full.detach().flatten()[positions.to(full.device)]
+        self.modules[target] = resized(module, tensors, groups)
+        self.nodes[node] = self.graph.call_module(target, (x,))
+        self.have[node] = have
+
+    def _device(self) -> torch.device:
+        return next((p.device for p in self.traced.model.parameters()), torch.device("cpu"))
+
+
+def rows_of(full: Tensor, rows: Sequence[int]) -> Tensor:
+    """The flat positions of whole rows of ``full``."""
+    return torch.arange(full.numel()).view(full.shape)[list(rows)]

@@ -1,0 +1,156 @@
+"""From a network and its masks to the smaller network with the same function, and back."""
+
+import copy
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, fx, nn
+
+from autosparse.compaction.folding import folded
+from autosparse.compaction.maker import Maker
+from autosparse.compaction.plan import kept_channels, rules_of
+from autosparse.compaction.rules import Opaque, Rule
+from autosparse.compaction.tracing import NotFollowed, Traced, traced
+from autosparse.masks import Masks
+from autosparse.weights import PLAIN
+
+
+@dataclass(frozen=True)
+class Compact:
+    """A network without the channels that do not matter under its masks."""
+
+    network: nn.Module
+    """Computes what the masked network does; its parameters and buffers have the names of the full one's."""
+    masks: Masks
+    """Of ``network``: what is still pruned in it."""
+    places: dict[str, Tensor]
+    """By the name of a parameter or buffer that is a part of the full network's: where in that (flattened) each of its
+    entries lies, int64 in its own shape. What is not named is there as a whole."""
+    parameters: tuple[int, int]
+    """Numbers of parameters: left, and of the full network."""
+    flops: tuple[int, int]
+    """FLOPs of Linear and convolution layers, forward, for one example: left, and of the full network."""
+    reason: str | None = None
+    """Why not more came off, in one line; None if all was followed."""
+    draws: bool = False
+    """Whether the forward pass draws at random in training mode."""
+
+    @property
+    def flops_left(self) -> float:
+        """Share of the FLOPs that is left."""
+        return self.flops[0] / max(1, self.flops[1])
+
+    def folded(self) -> nn.Module:
+        """The network for inference alone: as it is now, with BatchNorm folded into the layers before it."""
+        return folded(self.network)
+
+    def __str__(self) -> str:
+        less = " and ".join(
+            f"{left:,} of {all_of:,} {what} ({100 * left / max(1, all_of):.2g} %)"
+            for (left, all_of), what in ((self.parameters, "parameters"), (self.flops, "FLOPs"))
+        )
+        return f"compact: {less} left" + (f"; not more, because {self.reason}" if self.reason else "")
+
+    @torch.no_grad()
+    def write_back(self, model: nn.Module) -> None:
+        """Copy parameters and buffers to the full network; entries of it that are not in this one stay as they are."""
+        full = dict([*model.named_parameters(), *model.named_buffers()])
+        for name, value in [*self.network.named_parameters(), *self.network.named_buffers()]:
+            if name not in full:
+                continue
+            if name in self.places:
+                flat = full[name].flatten()
+                flat[self.places[name].flatten()] = value.flatten()
+                full[name].copy_(flat.view(full[name].shape))
+            else:
+                full[name].copy_(value)
+
+
+def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> Compact:
+    """A smaller network that computes what ``model`` does under ``masks``, from masks of any kind.
+
+    The forward is traced symbolically (:mod:`torch.fx`). Units and channels that nothing reads on a way to the output
+    are taken out, and so are those without a live way in, which are 0 whatever is trained; inputs that nothing reads
+    are not multiplied. Units that are constant (a bias alone; after BatchNorm, its bias) stay, so that training goes
+    on as in the full network. Followed are Linear and convolutions in any number of groups, BatchNorm, elementwise
+    operations, residual sums, concatenations, pooling, mean over space, and flatten; around everything else all
+    channels stay. Outputs agree within rounding, in training and in evaluation mode.
+
+    Example::
+
+        masks = asp.prune(model, "snip", 0.99, batches)
+        smaller = asp.compact(model, masks, (3, 32, 32))
+        print(smaller)              # what is left, and in one line why not less
+        smaller.network(x)          # = masks.apply_(model)(x)
+
+    :param input_shape: shape of one example.
+    :return: with a network of its own; ``model`` is left as it was. A network that cannot be traced is copied whole.
+    :raises AutosparseError: if the masks are of another network.
+    """
+    whole = masks.apply_(copy.deepcopy(model))
+    try:
+        found = traced(whole, input_shape)
+    except NotFollowed as error:
+        return _whole(whole, masks, str(error))
+    return _made(found, masks)
+
+
+def _whole(network: nn.Module, masks: Masks, reason: str) -> Compact:
+    count = _parameters(network)
+    return Compact(network, masks, {}, (count, count), (1, 1), reason)
+
+
+def _made(found: Traced, masks: Masks) -> Compact:
+    rules = rules_of(found, masks)
+    make = Maker(found, kept_channels(rules))
+    for rule in rules.values():
+        rule.build(make)
+    tensors = {str(n.target): _attribute(found.model, str(n.target)) for n in found.graph.nodes if n.op == "get_attr"}
+    network = fx.GraphModule({**make.modules, **tensors}, make.graph, type(found.model).__name__)
+    network.train(found.model.training)
+    left = {name: _part(mask, make.places.get(name)) for name, mask in masks.items()}
+    names = dict(network.named_parameters())
+    return Compact(
+        network,
+        Masks({name: mask for name, mask in left.items() if name in names}, masks.left_out),
+        make.places,
+        (_parameters(network), _parameters(found.model)),
+        (_flops(found, network), _flops(found, found.model)),
+        _obstacle(found, rules),
+        found.draws,
+    )
+
+
+def _part(mask: Tensor, places: Tensor | None) -> Tensor:
+    return mask if places is None else mask.flatten()[places.to(mask.device)]
+
+
+def _attribute(model: nn.Module, name: str) -> object:
+    owner, _, own = name.rpartition(".")
+    return getattr(model.get_submodule(owner), own)
+
+
+def _parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def _flops(found: Traced, network: nn.Module) -> int:
+    """Of the Linear and convolution layers of ``network``, by the places at which they stand in the full one."""
+    total = 0
+    for node in found.graph.nodes:
+        full = found.module(node)
+        if isinstance(full, PLAIN):
+            places = math.prod(found.shapes[node][1:]) // len(full.weight)
+            total += 2 * places * network.get_parameter(f"{node.target}.weight").numel()
+    return total
+
+
+def _obstacle(found: Traced, rules: dict[fx.Node, Rule]) -> str | None:
+    """The first operation around which all channels stay, but for those at the network's end."""
+    for node, rule in rules.items():
+        if type(rule) is Opaque and node.op.startswith("call") and any(map(found.channels, rule.sources)):
+            if all(user.op == "output" for user in node.users):
+                continue
+            return f"channels are not followed through {node.name!r} ({found.operation(node)})"
+    return None

@@ -1,0 +1,207 @@
+"""How channels pass each kind of operation: which can differ from 0, which are read, and what computes the rest.
+
+Each rule answers for one node of the graph. Sets of channels are bool tensors (channels,).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from autosparse.compaction.maker import Maker, rows_of
+from autosparse.compaction.tracing import Traced
+
+Channeled = nn.Conv1d | nn.Conv2d | nn.Conv3d
+
+
+class Rule(ABC):
+    """What is known of one operation.
+
+    :param width: number of channels of its result.
+    """
+
+    def __init__(self, node: fx.Node, width: int):
+        self.node, self.width = node, width
+        self.sources = list(node.all_input_nodes)
+
+    @abstractmethod
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """Channels that can differ from 0, from those of the sources; no other ever does, whatever is trained."""
+
+    @abstractmethod
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """For each source the channels that are read to compute ``kept``."""
+
+    @abstractmethod
+    def build(self, make: Maker) -> None:
+        """Add to the new graph what computes the kept channels."""
+
+
+class Passed(Rule):
+    """Each channel on its own, and 0 stays 0: activations, pooling, mean over space, dropout."""
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """As they come."""
+        return given[0]
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """The same."""
+        return [kept]
+
+    def build(self, make: Maker) -> None:
+        """The same operation on what there is."""
+        make.copied(self.node, make.nodes.__getitem__, make.have[self.sources[0]])
+
+
+class Shifted(Passed):
+    """Each channel on its own, but 0 becomes something else: a sigmoid, a number that is added."""
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """All."""
+        return torch.ones(self.width, dtype=torch.bool)
+
+    def build(self, make: Maker) -> None:
+        """The same operation, also on channels that are 0 before it."""
+        want = make.wanted(self.node)
+        make.copied(self.node, lambda source: make.carried(source, want), want)
+
+
+class Normed(Shifted):
+    """BatchNorm: a channel that is 0 becomes its bias."""
+
+    def __init__(self, node: fx.Node, width: int, norm: nn.modules.batchnorm._BatchNorm):
+        super().__init__(node, width)
+        self.norm = norm
+
+    def build(self, make: Maker) -> None:
+        """Of fewer channels."""
+        want = make.wanted(self.node)
+        parts = {
+            name: rows_of(tensor, want)
+            for name, tensor in [*self.norm.named_parameters(), *self.norm.named_buffers()]
+            if tensor.dim()
+        }
+        make.layer(self.node, make.carried(self.sources[0], want), parts, 1, want)
+
+
+class Summed(Rule):
+    """Two tensors added or subtracted, channel by channel."""
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """Of either."""
+        return given[0] | given[1]
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """Of each what it has."""
+        return [kept & own for own in given]
+
+    def build(self, make: Maker) -> None:
+        """Both carried to the same channels."""
+        want = make.wanted(self.node)
+        make.copied(self.node, lambda source: make.carried(source, want), want)
+
+
+class Multiplied(Summed):
+    """Two tensors multiplied, channel by channel."""
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """Of both."""
+        return given[0] & given[1]
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """Of each the same."""
+        return [kept, kept]
+
+
+class Joined(Rule):
+    """A concatenation of channels."""
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """One behind the other."""
+        return torch.cat([given[self.sources.index(part)] for part in self._parts()])
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """Each its part."""
+        found = [torch.zeros_like(own) for own in given]
+        parts = self._parts()
+        widths = [len(given[self.sources.index(part)]) for part in parts]
+        for part, own in zip(parts, kept.split(widths), strict=True):
+            found[self.sources.index(part)] |= own
+        return found
+
+    def build(self, make: Maker) -> None:
+        """What there is of each."""
+        have, start = [], 0
+        for part in self._parts():
+            have += [start + channel for channel in make.have[part]]
+            start += make.traced.channels(part) or 0
+        make.copied(self.node, make.nodes.__getitem__, have)
+
+    def _parts(self) -> list[fx.Node]:
+        return list(self.node.args[0])  # type: ignore[arg-type]
+
+
+class Flattened(Rule):
+    """(batch, channels, ...) -> (batch, channels * places)."""
+
+    def __init__(self, node: fx.Node, width: int):
+        super().__init__(node, width)
+        self.sources = self.sources[:1]  # a view may take the batch size from another node
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """All places of a channel."""
+        return given[0].repeat_interleave(self.width // len(given[0]))
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """A channel of which any place is read."""
+        return [kept.view(len(given[0]), -1).any(1)]
+
+    def build(self, make: Maker) -> None:
+        """The places of what there is."""
+        source = self.sources[0]
+        places = self.width // (make.traced.channels(source) or 1)
+        make.nodes[self.node] = make.graph.call_method("flatten", (make.nodes[source], 1))
+        make.have[self.node] = [c * places + place for c in make.have[source] for place in range(places)]
+
+
+class Opaque(Rule):
+    """Anything else: it reads all of its sources, and all of its result counts."""
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """All."""
+        return torch.ones(self.width, dtype=torch.bool)
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """All."""
+        return [torch.ones_like(own) for own in given]
+
+    def build(self, make: Maker) -> None:
+        """The same on whole tensors."""
+        make.copied(self.node, make.whole, list(range(self.width)))
+
+
+class BatchSize(Opaque):
+    """``x.size(0)``, which is the same for any channels."""
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """None."""
+        return [torch.zeros_like(own) for own in given]
+
+    def build(self, make: Maker) -> None:
+        """The same of what there is."""
+        make.copied(self.node, make.nodes.__getitem__, [])
+
+
+def zero_stays(traced: Traced, node: fx.Node) -> bool:
+    """Whether an operation on one tensor, element by element, gives 0 for 0."""
+    zero = torch.zeros(1, 1, 1)
+    args = fx.map_arg(node.args, lambda _: zero)
+    kwargs = fx.map_arg(node.kwargs, lambda _: zero)
+    if (module := traced.module(node)) is not None:
+        result = module(*args, **kwargs)
+    elif node.op == "call_method":
+        result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+    else:
+        result = node.target(*args, **kwargs)  # type: ignore[operator]
+    return not result.any()

@@ -1,0 +1,77 @@
+"""Linear and convolutional layers: which inputs a masked weight reads, and the layer of the others."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, fx, nn
+
+from autosparse.compaction.maker import Channels, Maker, rows_of
+from autosparse.compaction.rules import Channeled, Rule
+
+GATHER = 8
+"""Channels are gathered for a layer if it thereby saves so many multiplications for each entry that is copied."""
+
+
+class Weighted(Rule):
+    """A Linear layer, or a convolution in any number of groups."""
+
+    def __init__(self, node: fx.Node, layer: nn.Linear | Channeled, mask: Tensor):
+        super().__init__(node, len(layer.weight))
+        self.layer = layer
+        self.groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+        self.own = mask.cpu().flatten(2).any(2) if mask.dim() > 2 else mask.cpu()
+        self.reads = torch.block_diag(*self.own.chunk(self.groups)).bool()
+
+    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
+        """What reads something, or has a bias."""
+        return torch.full((self.width,), True) if self.layer.bias is not None else self.reads[:, given[0]].any(1)
+
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """What the kept rows read."""
+        return [self.reads[kept].any(0) & given[0]]
+
+    def build(self, make: Maker) -> None:
+        """A layer of the kept rows and of the columns that they read."""
+        source, rows = self.sources[0], make.wanted(self.node)
+        if self.groups > 1:
+            groups, columns, rows = self._in_groups(set(rows), set(make.have[source]))
+        else:
+            groups, columns = 1, self._columns(make.have[source], rows)
+        width = len(columns) // groups
+        weight = self.layer.weight
+        positions = torch.arange(weight.numel()).view(weight.shape)[rows]
+        own = torch.tensor(columns).view(groups, width) % weight.shape[1]
+        own = own.repeat_interleave(len(rows) // groups, 0)
+        positions = positions.flatten(2) if positions.dim() > 2 else positions.unsqueeze(2)
+        positions = positions.gather(1, own.unsqueeze(2).expand(-1, -1, positions.shape[2]))
+        parts = {"weight": positions.view(len(rows), width, *weight.shape[2:])}
+        if self.layer.bias is not None:
+            parts["bias"] = rows_of(self.layer.bias, rows)
+        make.layer(self.node, make.carried(source, columns), parts, groups, rows)
+
+    def _columns(self, have: Channels, rows: Channels) -> Channels:
+        """What is read of ``have``; all of it where leaving out the rest would save less than it costs."""
+        read = self.reads[rows].any(0)
+        columns = [channel for channel in have if read[channel]] or have[:1]
+        saved = (len(have) - len(columns)) * len(rows) * self.layer.weight[0, 0].numel()
+        return columns if saved > GATHER * len(columns) else have
+
+    def _in_groups(self, rows: set[int], have: set[int]) -> tuple[int, Channels, Channels]:
+        """Groups that compute anything, the columns of all, and the rows of all: of each group equally many, the
+        kept ones first."""
+        tall, wide = self.width // self.groups, self.own.shape[1]
+        kept = [g for g in range(self.groups) if rows & set(range(g * tall, g * tall + tall))]
+        of_rows = [_kept_first(range(g * tall, g * tall + tall), rows) for g in kept]
+        height = max(sum(row in rows for row in own) for own in of_rows)
+        of_rows = [sorted(own[:height]) for own in of_rows]
+        read = [{int(c) for c in self.reads[own].any(0).nonzero()} & have for own in of_rows]
+        width = max(1, *(len(own) for own in read))
+        of_columns = [
+            sorted(_kept_first(range(g * wide, g * wide + wide), own)[:width])
+            for g, own in zip(kept, read, strict=True)
+        ]
+        return len(kept), [c for own in of_columns for c in own], [r for own in of_rows for r in own]
+
+
+def _kept_first(channels: range, kept: set[int]) -> Channels:
+    return sorted(channels, key=lambda channel: channel not in kept)

@@ -1,0 +1,111 @@
+"""Training a masked network by the smaller one that computes the same, with the same outcome."""
+
+import functools
+import logging
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.compaction import Compact, compact
+from autosparse.data.split import Dataset
+from autosparse.masks import Masks
+from autosparse.training.execution import Execution, set_learning_rate
+from autosparse.training.recipe import Recipe
+
+WORTH = 0.6
+"""A network is trained as a compact one by itself if at most this share of its FLOPs is left."""
+DENSE = 0.5
+"""Masks that keep a larger share of the weights leave hardly a channel unread: they are not looked at."""
+
+
+class StandIn:
+    """What is trained in place of ``model``: the model itself, or a compact network.
+
+    :ivar network: to be trained, with :attr:`masks` held.
+    :ivar flops_left: share of the dense forward pass that it computes.
+    """
+
+    def __init__(self, model: nn.Module, masks: Masks | None, recipe: Recipe, small: Compact | None):
+        self.model, self.small = model, small
+        self.network = model if small is None else small.network
+        self.masks = masks if small is None else small.masks
+        self.flops_left = 1.0 if small is None else small.flops_left
+        self.rest = None if small is None or masks is None else _Remainder(model, masks, small, recipe)
+        if self.rest is not None and masks is not None:
+            masks.apply_(model)
+
+    def settle(self, steps: int, lr: float) -> None:
+        """Bring the model to where training as a whole would have it, after ``steps`` at one learning rate."""
+        if self.small is not None and self.rest is not None:
+            self.rest.advance(steps, lr)
+            self.rest.write_back(self.model)
+            self.small.write_back(self.model)
+            self.model.train(self.network.training)
+
+
+def stand_in_for(
+    model: nn.Module, masks: Masks | None, dataset: Dataset, recipe: Recipe, execution: Execution
+) -> StandIn:
+    """A compact network where ``execution`` wants it and it can be had, else ``model`` itself; a line says why not."""
+    small = None
+    if masks is not None and _is_wanted(masks, dataset.train.device, execution):
+        found = compact(model, masks, dataset.input_shape)
+        reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
+        if found.draws or (found.reason and not found.places):
+            _tell(f"{type(model).__name__} is trained whole, not compact: {reason}")
+        elif execution.compact == "on" or found.flops_left <= WORTH:
+            small = found
+    return StandIn(model, masks, recipe, small)
+
+
+def _is_wanted(masks: Masks, device: torch.device, execution: Execution) -> bool:
+    """Not by itself on a GPU, where launches, not FLOPs, cost the time of small networks."""
+    auto = device.type == "cpu" and masks.density <= DENSE
+    return execution.compact == "on" or (execution.compact == "auto" and auto)
+
+
+@functools.cache
+def _tell(line: str) -> None:
+    """Once in a process."""
+    logging.getLogger(__name__).warning("%s", line)
+
+
+class _Remainder(nn.Module):
+    """What a compact network lacks of the weights that are not pruned, as one vector.
+
+    In the full network nothing reads them, or they read nothing: their gradients are 0, and the optimiser's weight
+    decay alone changes them.
+    """
+
+    def __init__(self, model: nn.Module, masks: Masks, small: Compact, recipe: Recipe):
+        super().__init__()
+        self.slots: dict[str, Tensor] = {}
+        for name, parameter in model.named_parameters():
+            if name in small.places and parameter.requires_grad and recipe.weight_decay:
+                kept = masks[name].flatten() if name in masks else torch.ones(parameter.numel(), dtype=torch.bool)
+                kept = kept.to(parameter.device, copy=True)
+                kept[small.places[name].flatten()] = False
+                self.slots[name] = kept.nonzero().squeeze(1)
+        full = dict(model.named_parameters())
+        found = [full[name].detach().flatten()[where] for name, where in self.slots.items()]
+        self.values = nn.Parameter(torch.cat(found) if found else torch.zeros(0))
+        self.optimizer = recipe.optimizer_for(self)
+
+    def advance(self, steps: int, lr: float) -> None:
+        """So many steps of the optimiser, with gradients of 0."""
+        if self.values.numel() == 0:
+            return
+        set_learning_rate(self.optimizer, lr)
+        self.values.grad = torch.zeros_like(self.values)
+        for _ in range(steps):
+            self.optimizer.step()
+
+    @torch.no_grad()
+    def write_back(self, model: nn.Module) -> None:
+        """Put the values into the full network."""
+        full = dict(model.named_parameters())
+        parts = self.values.split([len(where) for where in self.slots.values()])
+        for (name, where), values in zip(self.slots.items(), parts, strict=True):
+            flat = full[name].flatten()
+            flat[where] = values
+            full[name].copy_(flat.view(full[name].shape))

@@ -1,0 +1,48 @@
+"""What `run` says of compact training."""
+
+from types import SimpleNamespace
+
+from autosparse.cli.run import LOOKED_AT, _saved
+
+
+class Records:
+    """A store whose cells were trained with these FLOPs for each forward pass."""
+
+    def __init__(self, *flops_trained):
+        self.results = {
+            str(i): {"flops_dense": 100, "images": 10, **({} if f is None else {"flops_trained": f})}
+            for i, f in enumerate(flops_trained)
+        }
+        self.read = 0
+
+    @property
+    def plan(self):
+        return SimpleNamespace(cells=[SimpleNamespace(task=SimpleNamespace(id=own)) for own in self.results])
+
+    def recorded(self, tasks):
+        return {task.id for task in tasks}
+
+    def record(self, task):
+        self.read += 1
+        return {"result": self.results[task.id]}
+
+
+def test_the_share_of_the_dense_flops_is_told_over_all_cells():
+    store = Records(100, 20, 30)
+    assert _saved(store.plan, store) == "compact training computed 50 % of the FLOPs that dense training takes"
+
+
+def test_cells_of_earlier_versions_do_not_count():
+    store = Records(None, 25)
+    assert "25 %" in _saved(store.plan, store)
+
+
+def test_nothing_is_told_where_nothing_was_saved():
+    for store in (Records(100, 100), Records(None), Records()):
+        assert _saved(store.plan, store) is None
+
+
+def test_a_sample_of_a_large_grid_tells():
+    store = Records(*[40] * (10 * LOOKED_AT))
+    assert "40 %" in _saved(store.plan, store)
+    assert store.read <= LOOKED_AT + 1

@@ -1,0 +1,43 @@
+"""The network for inference computes what the masked one does in evaluation mode."""
+
+import copy
+
+import pytest
+import torch
+from compact_nets import NETS, cut, images, made
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from autosparse.compaction import compact
+from autosparse.models import build_model
+
+SHAPE = (3, 8, 8)
+
+
+@settings(max_examples=20)
+@given(st.sampled_from(sorted(NETS)), st.floats(0.0, 0.99), st.integers(0, 10**6))
+def test_outputs_of_any_masks_are_those_of_the_masked_network(name, sparsity, seed):
+    model = made(name, seed).double()
+    masks = cut(model, sparsity, seed)
+    expected = masks.apply_(copy.deepcopy(model)).eval()(images(dtype=torch.float64))
+    found = compact(model, masks, SHAPE).folded()(images(dtype=torch.float64))
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "vgg16"])
+def test_no_batchnorm_is_left_in_registered_networks(name):
+    model = build_model(name, 10, (3, 16, 16)).eval()
+    masks = cut(model, 0.99)
+    network = compact(model, masks, (3, 16, 16)).folded()
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
+    x = images(side=16)
+    expected = masks.apply_(model)(x)
+    torch.testing.assert_close(network(x), expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max()))
+
+
+def test_it_sees_what_has_been_trained_since():
+    model = made("residual")
+    small = compact(model, cut(model, 0.5), SHAPE)
+    small.network.train()(images())
+    torch.testing.assert_close(small.folded()(images()), small.network.eval()(images()), rtol=1e-4, atol=1e-5)
