@@ -8,10 +8,10 @@ from typing import Annotated
 import torch
 from torch import Tensor, nn
 
-from autosparse.criteria.changing import Change, Rule
 from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.options import OneOf, Within
 from autosparse.criteria.random_erk import random_erk
+from autosparse.mask_change import Change, Rule
 from autosparse.masks import Masks, Scores, keep_count, top_k
 from autosparse.seeds import generator
 

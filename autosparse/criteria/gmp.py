@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.changing import Change, step_at
 from autosparse.criteria.drop_and_grow import Share, uniform_counts
 from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.options import AtLeastOne, OneOf, Sparsity
 from autosparse.criteria.trained import Training, checked
+from autosparse.mask_change import Change, step_at
 from autosparse.masks import Masks, Scores, top_k
 
 Scope = Annotated[str, OneOf(("global", "layer"))]

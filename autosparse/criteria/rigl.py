@@ -3,10 +3,10 @@
 from torch import nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.changing import step_at
 from autosparse.criteria.drop_and_grow import DropFraction, Share, Start, change_of, start_scores
 from autosparse.criteria.options import AtLeastOne, Sparsity
 from autosparse.criteria.trained import Training, checked
+from autosparse.mask_change import step_at
 from autosparse.masks import Scores
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autosparse.criteria.changing import Change
+from autosparse.mask_change import Change
 from autosparse.masks import Masks, prunable
 from autosparse.training.graphs import Step
 

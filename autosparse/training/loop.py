@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from autosparse.criteria.changing import Change
 from autosparse.data.split import Batch, Dataset, Examples, fitting_batch
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
+from autosparse.mask_change import Change
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.changing import Changing, MaskHistory

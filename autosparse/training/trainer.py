@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.criteria.changing import Change
 from autosparse.data.split import Dataset
 from autosparse.loss import Loss
+from autosparse.mask_change import Change
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed
 from autosparse.training.execution import Execution

@@ -10,10 +10,10 @@ from small_nets import PlainTraining, make
 from torch import tensor
 
 from autosparse.criteria import prune, score
-from autosparse.criteria.changing import Change
 from autosparse.criteria.drop_and_grow import drop_fraction, dropped_and_grown, rule_of, uniform_counts
 from autosparse.criteria.gmp import cubic_sparsity, smallest_pruned, smallest_pruned_by_layer
 from autosparse.errors import AutosparseError
+from autosparse.mask_change import Change
 from autosparse.masks import Masks
 
 T, F = True, False

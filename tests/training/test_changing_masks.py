@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autosparse.criteria import prune
-from autosparse.criteria.changing import Change
+from autosparse.mask_change import Change
 from autosparse.masks import Masks, prunable
 from autosparse.models import build_model
 from autosparse.training import Execution, Recipe, Trainer, train
