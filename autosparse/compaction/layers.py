@@ -67,13 +67,24 @@ class SplitLinear(nn.Linear):
         """How many of the weights are multiplied for each example."""
         return self.live[0] * self.live[1]
 
+    def folded(self, constant: Tensor | None) -> tuple[nn.Linear, Tensor]:
+        """For these constants: the Linear layer of what differs from example to example, and the constant rows."""
+        rows, columns = self.live
+        still = self._still(constant)
+        plain = nn.Linear(1, 1, device="meta")
+        plain.weight, plain.bias = nn.Parameter(self.weight[:rows, :columns].clone()), nn.Parameter(still[0, :rows])
+        plain.out_features, plain.in_features = rows, columns
+        return plain, still[:, rows:].clone()
+
+    def _still(self, constant: Tensor | None) -> Tensor:
+        if constant is None:
+            return self.bias.unsqueeze(0)
+        return F.linear(constant, self.weight[:, self.live[1] :], self.bias)
+
     def forward(self, x: Tensor, constant: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """(batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows)."""
         rows, columns = self.live
-        if constant is not None:
-            still = F.linear(constant, self.weight[:, columns:], self.bias)
-        else:
-            still = self.bias.unsqueeze(0)
+        still = self._still(constant)
         return F.linear(x, self.weight[:rows, :columns], still[0, :rows]), still[:, rows:].clone()
 
 
