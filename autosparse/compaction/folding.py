@@ -8,7 +8,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from autosparse.compaction.layers import Carry, resized
+from autosparse.compaction.layers import Carry, SplitLinear, resized
 
 FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
 
@@ -45,6 +45,7 @@ def folded(network: nn.Module) -> nn.Module:
     network = copy.deepcopy(network).eval()
     if not isinstance(network, fx.GraphModule):
         return network
+    _fold_constants(network)
     for node in list(network.graph.nodes):
         if node.op == "call_module":
             _fold(network, node)
@@ -52,6 +53,35 @@ def folded(network: nn.Module) -> nn.Module:
     network.recompile()
     network.delete_all_unused_submodules()
     return network
+
+
+def _fold_constants(network: fx.GraphModule) -> None:
+    """What is the same for every example becomes a part of the biases; what is read otherwise, a buffer."""
+    constant: dict[fx.Node, Tensor] = {}
+    for node in list(network.graph.nodes):
+        layer = _module(network, node)
+        if isinstance(layer, SplitLinear):
+            given = constant[node.args[1]] if len(node.args) > 1 else None
+            plain, values = layer.folded(given)
+            network.set_submodule(str(node.target), plain)
+            node.args = node.args[:1]
+            for part in list(node.users):
+                if part.args[1] == 1:
+                    constant[part] = values
+                else:
+                    part.replace_all_uses_with(node)
+                    network.graph.erase_node(part)
+        elif node.all_input_nodes and all(source in constant for source in node.all_input_nodes):
+            run = fx.Interpreter(network)
+            run.env.update(constant)
+            constant[node] = run.run_node(node)
+    for node, values in reversed(constant.items()):
+        if node.users:
+            name = f"autosparse_{node.name}"
+            network.register_buffer(name, values, persistent=False)
+            with network.graph.inserting_before(node):
+                node.replace_all_uses_with(network.graph.get_attr(name))
+        network.graph.erase_node(node)
 
 
 def _fold(network: fx.GraphModule, node: fx.Node) -> None:

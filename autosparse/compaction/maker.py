@@ -1,11 +1,12 @@
 """Writing the graph of the compact network, node by node."""
 
+import operator
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 
-from autosparse.compaction.layers import Carry, resized
+from autosparse.compaction.layers import Beside, Carry, SplitLinear, resized
 from autosparse.compaction.tracing import Traced
 
 Channels = list[int]
@@ -23,6 +24,8 @@ class Maker:
         self.graph = fx.Graph()
         self.nodes: dict[fx.Node, fx.Node] = {}
         self.have: dict[fx.Node, Channels] = {}
+        self.still: dict[fx.Node, tuple[fx.Node, Channels]] = {}
+        """Channels that are not among those of ``have``, because they are the same for every example: (1, channels)."""
         self.modules: dict[str, nn.Module] = {}
         self.places: dict[str, Tensor] = {}
         """By the name of a tensor that is a part of the full network's: the flat positions there, in its own shape."""
@@ -36,9 +39,17 @@ class Maker:
         """A tensor of the new graph that holds just these channels of ``node``; 0 where they are not computed."""
         if self.have[node] == want:
             return self.nodes[node]
-        name = f"carry_{len(self.modules)}"
+        name = f"autosparse_carry_{len(self.modules)}"
         self.modules[name] = Carry(self.have[node], want).to(self._device())
         return self.graph.call_module(name, (self.nodes[node],))
+
+    def join(self, node: fx.Node) -> None:
+        """Put the constant channels of ``node`` beside the others, for an operation that knows no difference."""
+        if node in self.still:
+            constant, channels = self.still.pop(node)
+            self.modules.setdefault("autosparse_beside", Beside())
+            self.nodes[node] = self.graph.call_module("autosparse_beside", (self.nodes[node], constant))
+            self.have[node] = self.have[node] + channels
 
     def whole(self, node: fx.Node) -> fx.Node:
         """All channels of ``node``."""
@@ -67,6 +78,22 @@ class Maker:
         self.modules[target] = resized(module, tensors, groups)
         self.nodes[node] = self.graph.call_module(target, (x,))
         self.have[node] = have
+
+    def split(self, node: fx.Node, source: fx.Node, live: tuple[int, int]) -> None:
+        """Let the Linear layer that was added for ``node`` compute once what is the same for every example.
+
+        :param live: numbers of rows and columns that are not.
+        """
+        layer, built = self.modules[str(node.target)], self.nodes[node]
+        assert isinstance(layer, nn.Linear)
+        self.modules[str(node.target)] = SplitLinear(layer, live)
+        if source in self.still:
+            built.args = (*built.args, self.still[source][0])
+        parts = [self.graph.call_function(operator.getitem, (built, index)) for index in (0, 1)]
+        have = self.have[node]
+        self.nodes[node], self.have[node] = parts[0], have[: live[0]]
+        if len(have) > live[0]:
+            self.still[node] = parts[1], have[live[0] :]
 
     def _device(self) -> torch.device:
         return next((p.device for p in self.traced.model.parameters()), torch.device("cpu"))

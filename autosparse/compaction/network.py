@@ -105,6 +105,9 @@ def _made(found: Traced, masks: Masks) -> Compact:
     rules = rules_of(found, masks)
     make = Maker(found, kept_channels(rules))
     for rule in rules.values():
+        if not rule.knows_constants:
+            for source in rule.sources:
+                make.join(source)
         rule.build(make)
     tensors = {str(n.target): _attribute(found.model, str(n.target)) for n in found.graph.nodes if n.op == "get_attr"}
     network = fx.GraphModule({**make.modules, **tensors}, make.graph, type(found.model).__name__)
@@ -142,7 +145,8 @@ def _flops(found: Traced, network: nn.Module) -> int:
         full = found.module(node)
         if isinstance(full, PLAIN):
             places = math.prod(found.shapes[node][1:]) // len(full.weight)
-            total += 2 * places * network.get_parameter(f"{node.target}.weight").numel()
+            layer = network.get_submodule(str(node.target))
+            total += 2 * places * getattr(layer, "multiplied", layer.get_parameter("weight").numel())
     return total
 
 

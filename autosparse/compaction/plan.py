@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from autosparse.channels.mapping import ELEMENTWISE, POOLING
 from autosparse.compaction.rules import (
+    Activated,
     BatchSize,
     Channeled,
     Flattened,
@@ -79,7 +80,7 @@ def _on_one_tensor(traced: Traced, node: fx.Node, width: int, name: str) -> Rule
     """Element by element, or over the places of a channel."""
     if len(node.all_input_nodes) == 1 and traced.channels(node.all_input_nodes[0]) == width:
         if name in ELEMENTWISE:
-            return (Passed if zero_stays(traced, node) else Shifted)(node, width)
+            return (Activated if zero_stays(traced, node) else Shifted)(node, width)
         dims = len(traced.shapes[node.all_input_nodes[0]])
         if name in POOLING and len(traced.shapes[node]) == dims > 2:
             return Passed(node, width)

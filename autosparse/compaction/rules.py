@@ -25,6 +25,11 @@ class Rule(ABC):
         self.node, self.width = node, width
         self.sources = list(node.all_input_nodes)
 
+    @property
+    def knows_constants(self) -> bool:
+        """Whether :meth:`build` takes constant channels apart, see :attr:`Maker.still`."""
+        return False
+
     @abstractmethod
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
         """Channels that can differ from 0, from those of the sources; no other ever does, whatever is trained."""
@@ -52,6 +57,23 @@ class Passed(Rule):
     def build(self, make: Maker) -> None:
         """The same operation on what there is."""
         make.copied(self.node, make.nodes.__getitem__, make.have[self.sources[0]])
+
+
+class Activated(Passed):
+    """Element by element, and 0 stays 0."""
+
+    @property
+    def knows_constants(self) -> bool:
+        """Yes."""
+        return True
+
+    def build(self, make: Maker) -> None:
+        """The same operation, on the constant channels too."""
+        [source] = self.sources
+        super().build(make)
+        if source in make.still:
+            constant, channels = make.still[source]
+            make.still[self.node] = make.graph.node_copy(self.node, lambda _: constant), channels
 
 
 class Shifted(Passed):

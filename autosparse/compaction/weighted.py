@@ -22,6 +22,11 @@ class Weighted(Rule):
         self.own = mask.cpu().flatten(2).any(2) if mask.dim() > 2 else mask.cpu()
         self.reads = torch.block_diag(*self.own.chunk(self.groups)).bool()
 
+    @property
+    def knows_constants(self) -> bool:
+        """Linear layers do."""
+        return isinstance(self.layer, nn.Linear)
+
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
         """What reads something, or has a bias."""
         return torch.full((self.width,), True) if self.layer.bias is not None else self.reads[:, given[0]].any(1)
@@ -36,11 +41,14 @@ class Weighted(Rule):
         if self.groups > 1:
             groups, columns, rows = self._in_groups(set(rows), set(make.have[source]))
         else:
-            groups, columns = 1, self._columns(make.have[source], rows)
-        width = len(columns) // groups
+            rows, live = self._live_first(rows, make.have[source])
+            groups, columns = 1, self._columns(make.have[source], rows[:live])
+        constants = make.still[source][1] if source in make.still else []
+        read = columns + constants
+        width = len(read) // groups
         weight = self.layer.weight
         positions = torch.arange(weight.numel()).view(weight.shape)[rows]
-        own = torch.tensor(columns).view(groups, width) % weight.shape[1]
+        own = torch.tensor(read).view(groups, width) % weight.shape[1]
         own = own.repeat_interleave(len(rows) // groups, 0)
         positions = positions.flatten(2) if positions.dim() > 2 else positions.unsqueeze(2)
         positions = positions.gather(1, own.unsqueeze(2).expand(-1, -1, positions.shape[2]))
@@ -48,6 +56,17 @@ class Weighted(Rule):
         if self.layer.bias is not None:
             parts["bias"] = rows_of(self.layer.bias, rows)
         make.layer(self.node, make.carried(source, columns), parts, groups, rows)
+        if isinstance(self.layer, nn.Linear) and (constants or live < len(rows)):
+            make.split(self.node, source, (live, len(columns)))
+
+    def _live_first(self, rows: Channels, have: Channels) -> tuple[Channels, int]:
+        """The rows of a Linear layer that read any of what differs from example to example, at least one, then the
+        others; and how many they are. Of a convolution all count as such."""
+        if not isinstance(self.layer, nn.Linear):
+            return rows, len(rows)
+        reading = self.reads[:, have].any(1)
+        live = [row for row in rows if reading[row]] or rows[:1]
+        return live + [row for row in rows if row not in set(live)], len(live)
 
     def _columns(self, have: Channels, rows: Channels) -> Channels:
         """What is read of ``have``; all of it where leaving out the rest would save less than it costs."""

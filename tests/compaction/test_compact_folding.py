@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autosparse.compaction import compact
+from autosparse.compaction.layers import SplitLinear
 from autosparse.models import build_model
 
 SHAPE = (3, 8, 8)
@@ -41,3 +42,10 @@ def test_it_sees_what_has_been_trained_since():
     small = compact(model, cut(model, 0.5), SHAPE)
     small.network.train()(images())
     torch.testing.assert_close(small.folded()(images()), small.network.eval()(images()), rtol=1e-4, atol=1e-5)
+
+
+def test_constants_become_biases():
+    model = made("units")
+    small = compact(model, cut(model, 0.97), SHAPE)
+    assert any(isinstance(module, SplitLinear) for module in small.network.modules())
+    assert not any(isinstance(module, SplitLinear) for module in small.folded().modules())

@@ -30,7 +30,7 @@ def test_a_unit_that_nothing_reads_comes_off_and_one_with_a_bias_alone_stays():
     assert small.network.get_parameter("0.weight").tolist() == [model[0].weight[0].tolist(), [0.0, 0.0]]
     assert small.places["2.weight"].tolist() == [[0, 1], [3, 4]]
     assert small.parameters == (2 * 2 + 2 + 2 * 2 + 2, 6 + 3 + 6 + 2)
-    assert small.flops == (2 * (4 + 4), 2 * (6 + 6))
+    assert small.flops == (2 * (2 + 1), 2 * (6 + 6))  # what unit 1 gives is computed once for all examples
 
 
 def test_a_unit_that_reads_nothing_and_has_no_bias_comes_off():
@@ -188,3 +188,15 @@ def test_dropout_is_told_of():
     small = compact(model, masks, (4,))
     assert small.draws
     assert small.network.get_parameter("0.weight").shape == (2, 4)
+
+
+def test_units_that_are_constant_are_computed_once_and_not_for_each_example():
+    model = nn.Sequential(nn.Linear(6, 5), nn.ReLU(inplace=True), nn.Linear(5, 4), nn.Tanh(), nn.Linear(4, 2))
+    masks = {name: torch.ones_like(model.get_parameter(name)) for name in ("0.weight", "2.weight", "4.weight")}
+    masks["0.weight"][[0, 3]] = 0
+    masks["2.weight"][1, [1, 2, 4]] = 0
+    small = compact(model, Masks(masks), (6,))
+    assert [small.network.get_submodule(n).live for n in "024"] == [(3, 6), (3, 3), (2, 3)]
+    assert small.flops[0] == 2 * (18 + 9 + 6)
+    expected, found = twins(model, small, Masks(masks), True, torch.randn(5, 6))
+    torch.testing.assert_close(found, expected)
