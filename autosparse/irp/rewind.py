@@ -1,14 +1,14 @@
 """Iterative rewind pruning (IRP): train, prune, rewind to the initialisation, again."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from autosparse.criteria import Loss, check_options, score
+from autosparse.criteria import Criterion, Loss, check_options, score
 from autosparse.criteria.gradients import mean_gradient
 from autosparse.criteria.mode import EVAL, MODES, in_mode
 from autosparse.criteria.rounds import rewinding, rounds_of
@@ -91,6 +91,7 @@ def rewind_prune(
     if gradient_mode not in MODES:
         raise UnknownName("gradient_mode", gradient_mode, MODES)
     chosen = check_options(criterion, options)
+    how = _keeping_statistics(execution or Execution(), model, chosen)
 
     def batches(purpose: object) -> Iterator[Batch]:
         return dataset.scoring_batches(generator(seed, "score", purpose), limit=score_examples)
@@ -102,7 +103,7 @@ def rewind_prune(
         i = first + done
         drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in chosen.options else {}
         with rewinding(model):
-            history = train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=execution)
+            history = train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=how)
             accuracies.append(history.last)
             return score(model, criterion, batches(i + 1), loss, **options, **drawn)
 
@@ -141,6 +142,18 @@ def rewind_prune(
         "code_version": __version__,
     }
     return Survival(param, grad, survived, provenance)
+
+
+def _keeping_statistics(execution: Execution, model: nn.Module, criterion: Criterion) -> Execution:
+    """``execution``, without compact networks if the criterion would see what they leave out.
+
+    Compact training does not update the running statistics of BatchNorm channels that nothing reads. The gradients of
+    weights around them are 0 anyway, but their second derivatives are not.
+    """
+    curved = "hessian-vector products" in criterion.needs
+    if curved and any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+        return replace(execution, compact="off")
+    return execution
 
 
 def _counts(param: dict[str, Tensor], resume: Reached | None) -> dict[str, Tensor]:
