@@ -42,7 +42,10 @@ def test_a_record_is_read_when_it_is_new_and_for_mlflow_and_at_the_end(ray_runni
 
 
 def test_what_is_known_is_read_again_only_if_it_is_asked_for_anew(tmp_path, reads):
-    store, cell = Store(tmp_path), Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=0)
+    store, cell = (
+        Store(tmp_path),
+        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=0),
+    )
     store.finish(cell, {}, {})
     assert store.finished([cell], known=True) == {cell.id}
     reads.clear()
@@ -55,7 +58,10 @@ def test_what_is_known_is_read_again_only_if_it_is_asked_for_anew(tmp_path, read
 
 
 def test_what_is_known_and_gone_is_not_finished(tmp_path):
-    store, cell = Store(tmp_path), Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=0)
+    store, cell = (
+        Store(tmp_path),
+        Cell(model="lenet-300-100", dataset="digits", criterion="random", sparsity=0.5, seed=0),
+    )
     store.finish(cell, {}, {})
     assert store.finished([cell]) == {cell.id}
     store.record_path(cell).unlink()
