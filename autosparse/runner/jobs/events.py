@@ -10,7 +10,7 @@ from autosparse.experiment.record import Json
 from autosparse.experiment.tasks import Cell, Task
 
 NEWS_EVERY, SHARE_EVERY = 0.5, 2.0
-"""Least seconds between two reports, if tasks began and if only the share has changed: a report waits for the driver."""
+"""Least seconds between reports if tasks began, and if only the share has changed: a report waits for the driver."""
 
 
 class Reports:

@@ -38,8 +38,8 @@ def silenced() -> Iterator[None]:
 def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | None:
     """Make a tuner and ``fit()`` it, silenced; then remove ``scratch``, where it writes.
 
-    Returns None if Tune gave up waiting for the resources of a node that had died: ``RayActorManager.next`` calls itself
-    a thousand deep while Ray says both that they are there and that they are not. Records say what is done by then.
+    Returns None if Tune gave up waiting for the resources of a node that had died: ``RayActorManager.next`` calls
+    itself a thousand deep while Ray says both that they are there and that they are not. Records say what is done.
     """
     try:
         with silenced():
