@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 600.0
-"""Seconds without an answer after which the watching ends."""
+"""Seconds without an answer after which watching ends."""
 SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
-"""Statuses that need more words than MLflow has for them."""
+"""Explanations of statuses whose MLflow name says too little."""
 
 
 def register(app: typer.Typer) -> None:
