@@ -66,7 +66,7 @@ def watch(
 
 
 def drawn(name: str, progress: "Progress") -> "Table":
-    """The table that is shown."""
+    """The table of an experiment's stages."""
     from autosparse.experiment.stages import STAGES
     from autosparse.runner.screen.stage_table import Line, stage_table
 
