@@ -30,8 +30,16 @@ def keep_for(data: str, sweep: SweepTask, store: Store) -> None:
     :param data: fingerprint of the data set on which networks are trained to compare the trials.
     """
     place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}")
-    with contextlib.suppress(FileNotFoundError, CorruptFile):
-        if unpack_record(place.read(DATA), DATA).get("fingerprint") == data:
+    with contextlib.suppress(FileNotFoundError):  # earlier versions did not write it
+        if _fingerprint_in(place.read(DATA)) == data:
             return
         place.clear()
     place.write(DATA, pack_record({"fingerprint": data}))
+
+
+def _fingerprint_in(content: bytes) -> str | None:
+    """The fingerprint in the content of ``data.json``; None if it is damaged, so that it matches no data."""
+    try:
+        return unpack_record(content, DATA).get("fingerprint")
+    except CorruptFile:
+        return None
