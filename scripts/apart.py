@@ -1,4 +1,4 @@
-"""Faults that befall a small run of its own, beside the grid of `scripts/chaos.py`: each returns what was wrong."""
+"""Faults in a small separate run, beside the grid of `scripts/chaos.py`; each returns the number of things wrong."""
 
 import inspect
 import io
@@ -22,12 +22,12 @@ from autosparse.experiment.store import Store
 CELL = {"models": ["lenet-300-100"], "methods": ["random"], "sparsities": [0.5], "recipe": {"epochs": 1}}
 ANSWERS = "import sys; from autosparse.tracking.client import connect; connect(sys.argv[1]).search_experiments()"
 NOTICES_CHANGED_DATA = "redo_changed" in inspect.signature(run).parameters
-"""Whether `autosparse run` tells data that changed under one name, and has `--redo-changed`."""
+"""Whether `autosparse run` notices data that changed under one name, and has `--redo-changed`."""
 IMAGES, CLASSES = 120, 4
 
 
 class Apart:
-    """An experiment of its own in ``folder``, with its storage and its MLflow store."""
+    """A separate experiment in ``folder``, with its own storage and MLflow store."""
 
     def __init__(self, folder: Path, environment: dict[str, str], dataset: str):
         folder.mkdir(parents=True)
@@ -35,7 +35,7 @@ class Apart:
         self.uri, self.store = f"sqlite:///{folder / 'mlflow.db'}", Store(folder / "results")
 
     def start(self, seeds: int, *options: str) -> subprocess.Popen[str]:
-        """``autosparse run`` of a few cells."""
+        """Start ``autosparse run`` of a few cells."""
         content = {"name": "apart", "grid": {**CELL, "datasets": [self.dataset], "seeds": list(range(seeds))}}
         self.plan: Plan = make_plan(parse_experiment(content, "apart"))
         (self.folder / "apart.yaml").write_text(json.dumps(content))
@@ -46,20 +46,20 @@ class Apart:
         )
 
     def run(self, seeds: int, *options: str) -> tuple[int, str]:
-        """The same, awaited: its exit code, and what it says."""
+        """Start it and wait; return its exit code and its output."""
         process = self.start(seeds, "--workers", "1", *options)
         _, told = process.communicate()
         return process.returncode, told
 
     @property
     def fingerprints(self) -> list[str | None]:
-        """Of the data that each cell was trained on."""
+        """Fingerprints of the data that each cell was trained on."""
         records = [self.store.record(planned.task) for planned in self.plan.cells]
         return [record["result"]["dataset_fingerprint"] if record else None for record in records]
 
 
 def kill_in_migration(folder: Path, environment: dict[str, str], address: str, dice: random.Random) -> int:
-    """kill -9 of a start as it makes MLflow's schema in SQLite; the next makes it, and leaves nothing else."""
+    """Kill a start while it makes MLflow's schema in SQLite; the next start must make it, and leave nothing else."""
     apart = Apart(folder, environment, "digits")
     process = apart.start(1, "--address", address)
     while not (folder / "mlflow.db").exists() and process.poll() is None:
@@ -73,7 +73,7 @@ def kill_in_migration(folder: Path, environment: dict[str, str], address: str, d
 
 
 def change_data(folder: Path, environment: dict[str, str], dice: random.Random) -> int:
-    """Other labels under the same name: refused with what to do, and then every cell is of the new data."""
+    """Change the labels under the same name: a run must refuse them with a cure, and then redo every cell on them."""
     environment = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     apart = Apart(folder, environment, "parquet:changing")
     pixels = np.random.default_rng(dice.randrange(1 << 30)).integers(0, 256, (IMAGES, 8, 8), dtype=np.uint8)
@@ -91,7 +91,7 @@ def change_data(folder: Path, environment: dict[str, str], dice: random.Random) 
 
 
 def _write(folder: Path, pixels: np.ndarray, labels: list[int]) -> None:
-    """A data set in the Hugging Face layout, of which every third image is for the test."""
+    """Write a data set in the Hugging Face layout; every third image is for testing."""
     folder.mkdir(exist_ok=True)
     for split, test in (("train", False), ("test", True)):
         rows = [index for index in range(len(labels)) if (index % 3 == 0) == test]
@@ -107,7 +107,7 @@ def _png(pixels: np.ndarray) -> bytes:
 
 
 def parent_if_stopped(pid: int) -> int:
-    """The parent of a process that is there and stopped, else 0 (Linux)."""
+    """The parent's id if the process exists and is stopped, else 0 (Linux)."""
     try:
         state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:

@@ -1,4 +1,4 @@
-"""Every speed claim, measured beside what it is compared with, in one run.
+"""Measure every speed claim against its alternative, in one run.
 
     python scripts/bench.py                  # all, as `make bench`
     python scripts/bench.py --quick          # less of each, as `make bench-quick`
@@ -72,7 +72,7 @@ def measured(name: str, options: Options) -> list[Result]:
 
 
 def end_with(parent: int) -> None:
-    """End this process when its parent does: nobody waits for the figures any more."""
+    """End this process when its parent ends, because nobody waits for the figures any more."""
     while os.getppid() == parent:
         time.sleep(1)
     os._exit(1)

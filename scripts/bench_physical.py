@@ -26,7 +26,7 @@ SHAPE = (3, 32, 32)
 
 
 def milliseconds(model: nn.Module, x: Tensor) -> float:
-    """One pass of ``x`` through ``model``."""
+    """Milliseconds of one pass of ``x`` through ``model``."""
     if x.is_cuda:
         torch.cuda.synchronize()
     started = time.perf_counter()
@@ -38,7 +38,7 @@ def milliseconds(model: nn.Module, x: Tensor) -> float:
 
 @torch.no_grad()
 def unsettle_(model: nn.Module, x: Tensor) -> nn.Module:
-    """Biases and BatchNorm as after some training: drawn at random, with the statistics of ``x``; evaluation mode."""
+    """Draw biases and BatchNorm's parameters, with the statistics of ``x``, as after training; set evaluation mode."""
     draws = generator(0, "bench")
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):

@@ -1,10 +1,10 @@
-"""Random faults over a grid of tiny cells on two nodes, until every cell is there once; the table of what they did.
+"""Inject random faults into a grid of tiny cells on two nodes until every cell is there once; write what they did.
 
     python scripts/chaos.py             # 200 faults over 500 cells, as `make chaos`
     python scripts/chaos.py --quick     # 10 over 60
 
-Everything is real: Ray nodes, worker processes, drivers, an MLflow server, and kill -9. What is asked of it: no
-finished work is lost, nothing is in MLflow twice, and every result is to the bit what one undisturbed process makes.
+Everything is real: Ray nodes, worker processes, drivers, an MLflow server, and kill -9. It checks that no finished
+work is lost, that nothing is in MLflow twice, and that every result equals, to the bit, that of an undisturbed process.
 """
 
 import argparse
@@ -70,14 +70,14 @@ def main() -> None:
 
 
 def break_it(havoc: Havoc, faults: int, deadline: float) -> dict[str, Damage]:
-    """Inject, after some progress each time, and look."""
+    """Inject faults, each after some progress, and look for damage."""
     table = {name: Damage() for name in WEIGHTS}
     for number in range(faults):
         if time.monotonic() > deadline:
             break
         havoc.keep_pace(number / faults)
         havoc.await_progress()
-        havoc.look(Damage())  # what is new since the last fault is only noted
+        havoc.look(Damage())  # note what is new since the last fault
         name, wrong = havoc.inject([name for name, damage in table.items() if damage.injected])
         table[name].injected += 1
         table[name].wrong += wrong
@@ -88,7 +88,7 @@ def break_it(havoc: Havoc, faults: int, deadline: float) -> dict[str, Damage]:
 
 
 def mend_it(havoc: Havoc, table: dict[str, Damage]) -> dict[str, Any]:
-    """Run the same command to its end, and judge what is there."""
+    """Run the same command to its end, and judge the result."""
     runs_to_end = havoc.go_on_to_the_end()
     end = Damage()
     havoc.look(end)
@@ -111,7 +111,7 @@ def mend_it(havoc: Havoc, table: dict[str, Damage]) -> dict[str, Any]:
 
 
 def command(given: argparse.Namespace) -> str:
-    """As one would type it again."""
+    """The command, to be typed again."""
     options = {"faults": given.faults, "cells": given.cells, "seed": given.seed or None, "only": given.only or None}
     parts = [f"--{name} {value}" for name, value in options.items() if value is not None]
     if given.minutes != 24 * 60:

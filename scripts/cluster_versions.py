@@ -14,7 +14,7 @@ from pathlib import Path
 REPOSITORY = Path(__file__).parents[1]
 
 LOCKED = {"CUDA_VERSION": "cuda-toolkit", "RAY_VERSION": "ray"}
-"""Which package of requirements.lock says the version."""
+"""The package of requirements.lock that determines each version."""
 
 IMAGE = r"(?m)^docker:\n  image: (\S+)$"
 KUSTOMIZED = r"\{name: autosparse, (newName: \S+, newTag: \S+)\}"
@@ -36,7 +36,7 @@ PLACES = [
 
 
 def read_env(path: Path) -> dict[str, str]:
-    """``NAME=value`` lines."""
+    """The values of ``NAME=value`` lines, by name."""
     lines = path.read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
 
@@ -49,7 +49,7 @@ def expected(repository: Path, image: str | None = None) -> dict[str, str]:
     for name, package in LOCKED.items():
         values[name] = _only(rf"(?m)^{package}==([^\s;]+)", lock, f"{package} in requirements.lock")
     if values["CUDA_VERSION"] != was:
-        values["CUDA_DIGEST"] = ""  # of another image, and Docker goes by the digest where it has both
+        values["CUDA_DIGEST"] = ""  # it belongs to another image, and Docker prefers a digest to a tag
     values["UV_VERSION"] = _only(
         r"(?m)^UV_VERSION := (\S+)", (repository / "Makefile").read_text(), "the Makefile's uv"
     )
@@ -57,7 +57,7 @@ def expected(repository: Path, image: str | None = None) -> dict[str, str]:
 
 
 def differences(repository: Path, values: dict[str, str]) -> dict[Path, str]:
-    """What each file that differs should hold."""
+    """The right content of each file that differs."""
     folder = repository / "cluster"
     name, colon, tag = values["IMAGE"].rpartition(":")
     if not colon or "/" in tag:
@@ -84,7 +84,7 @@ def _only(pattern: str, text: str, what: str) -> str:
 
 
 def main() -> int:
-    """Write or check; the exit code."""
+    """Write or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", help="NAME:TAG of the image that every node runs")
     parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where something differs")

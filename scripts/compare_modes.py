@@ -44,7 +44,7 @@ def build(options: argparse.Namespace, dataset: Dataset, seed: int) -> nn.Module
 
 
 def scoring(dataset: Dataset, seed: int) -> list[Batch]:
-    """All train images, in an order by the seed."""
+    """All training images, in an order that depends on the seed."""
     return list(dataset.scoring_batches(generator(seed, "score"), limit=None))
 
 
@@ -63,7 +63,7 @@ def fit_scorers(options: argparse.Namespace, dataset: Dataset, recipe: asp.Recip
 
 
 def correlations(model: nn.Module, batches: list[Batch]) -> dict[str, float]:
-    """Pearson's and Spearman's of the gradients in the two modes, and of their magnitudes' ranks."""
+    """Correlations of the gradients in the two modes: Pearson's, and Spearman's also of their magnitudes."""
     one, other = (survival_features(model, batches, F.cross_entropy, ("grad",), mode)["grad"] for mode in MODES)
     ranks = [[part.argsort().argsort() for part in (g, g.abs())] for g in (one, other)]
     return {
@@ -74,12 +74,12 @@ def correlations(model: nn.Module, batches: list[Batch]) -> dict[str, float]:
 
 
 def correlation(a: Tensor, b: Tensor) -> float:
-    """Pearson's."""
+    """Pearson's correlation."""
     return torch.corrcoef(torch.stack([a.double(), b.double()]))[0, 1].item()
 
 
 def rows(options: argparse.Namespace, dataset: Dataset, recipe: asp.Recipe) -> Iterator[dict[str, object]]:
-    """One per seed."""
+    """Yield the figures of each seed."""
     scorers = {} if options.masks_only else fit_scorers(options, dataset, recipe)
     methods = {name: given for name, given in OPTIONS.items() if name != "autos" or scorers}
     for seed in options.seeds:

@@ -1,4 +1,4 @@
-"""What a GPU does with all of this, in one command: at most 8 minutes, one JSON file.
+"""Check in one command whether a GPU does all of this right: at most 8 minutes, one JSON file.
 
     python scripts/gpu_check.py --out gpu.json --data-root DATA     # as `make gpu-check`
     python scripts/gpu_check.py --out gpu.json --parts masks,packs
@@ -28,12 +28,12 @@ from checks.supervise import Result, run_part
 from autosparse.files import write_atomic
 
 LIMIT = 465.0
-"""Seconds in all: 8 minutes, less what Python takes to start and to end."""
+"""Seconds in all: 8 minutes, less the time that Python takes to start and end."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """A part, with the seconds of a whole check that are kept for it."""
+    """A part, with its share of the time of a whole check."""
 
     name: str
     share: float
@@ -41,7 +41,7 @@ class Part:
 
     @property
     def module(self) -> str:
-        """Where it is."""
+        """The module of the part."""
         return f"checks.{self.name}"
 
 
@@ -56,7 +56,7 @@ PARTS = (
     Part("surface", 40, "the benchmark of a scorer's surface"),
     Part("fit", 30, "the benchmark of fitting, and each backbone"),
 )
-"""By worth: what comes first is surely run."""
+"""The parts, the most important first, because the time may not suffice for the last."""
 BAD = ("failed", "timed out")
 
 
@@ -109,7 +109,7 @@ def parsed() -> argparse.Namespace:
 
 
 def run_all(parts: list[Part], given: argparse.Namespace, content: Result, started: float) -> None:
-    """Run the parts; each may use its share of the time and what those before it have left over."""
+    """Run the parts; each may use its share of the time, and what earlier parts left over."""
     options = {"device": given.device, "data_root": given.data_root}
     unit, end = given.limit_s / sum(part.share for part in parts), 0.0
     for part in parts:
@@ -129,7 +129,7 @@ def run_all(parts: list[Part], given: argparse.Namespace, content: Result, start
 
 
 def summary(result: Result) -> list[str]:
-    """A part in a few lines: how it ended, and what is wrong."""
+    """A few lines about a part: how it ended, and what is wrong."""
     count = sum(entry["status"] == "ok" for entry in result.get("entries", ()))
     reason = f": {result['reason']}" if result.get("reason") else ""
     fine = f"{count} of {len(result.get('entries', ()))} entries are ok"
@@ -138,12 +138,12 @@ def summary(result: Result) -> list[str]:
 
 
 def today() -> Result:
-    """When and on which code."""
+    """The time, and the commit of the code."""
     return {"utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit()}
 
 
 def commit() -> str | None:
-    """The commit of this code, and whether it is changed; None where git cannot say."""
+    """The commit of this code, marked if there are local changes; None if git cannot say."""
     command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
     try:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

@@ -1,4 +1,4 @@
-"""Random faults under a real experiment: what `scripts/chaos.py` injects, and how it looks for damage."""
+"""Random faults in a real experiment: what `scripts/chaos.py` injects, and how it looks for damage."""
 
 import contextlib
 import json
@@ -45,11 +45,11 @@ def chaos_random(model, batches, loss, seed=0):
     return CRITERIA["random"].function(model, batches, loss, seed)
 '''
 HALTING, SLOW, FAST = "25", "1.5", "0.05"
-"""Seconds that a cell waits, so that work is left for the faults to come; the first while a fault takes a minute."""
+"""Seconds that a cell waits, so that work is left for later faults; the first is for a fault that takes a minute."""
 PATIENCE = "30"
 """Seconds without a sign of life after which the driver ends a worker."""
 SAME = ("history", "kept", "density_by_layer", "accuracy")
-"""What must be equal to the bit."""
+"""Parts of a result that must be equal to the bit."""
 WEIGHTS = {
     "kill -9 of a worker": 30,
     "kill -9 of a node": 8,
@@ -62,28 +62,28 @@ WEIGHTS = {
     "kill -9 of a start in its migration": 4,
     **({"data changed between two runs": 2} if NOTICES_CHANGED_DATA else {}),
 }
-"""How likely each is, where it is possible."""
+"""Relative probability of each fault, when it is possible."""
 
 
 @dataclass
 class Damage:
-    """What one kind of fault did."""
+    """The damage that one kind of fault did."""
 
     injected: int = 0
     lost: int = 0
-    """Finished work, or iterations of an IRP run, that were there before."""
+    """Finished tasks, or iterations of an IRP run, that have gone."""
     doubled: int = 0
-    """Second runs in MLflow."""
+    """Second runs of a task in MLflow."""
     wrong: int = 0
-    """Results that are not those of the undisturbed run, exit codes that are not those documented."""
+    """Results that differ from the undisturbed run's, and undocumented exit codes."""
 
 
 class Havoc:
-    """An experiment on two nodes with an MLflow server, and what can befall it; a context."""
+    """An experiment on two nodes with an MLflow server, and the faults that can hit it; a context manager."""
 
     def __init__(self, folder: Path, cells: int, irp: int, iterations: int, seed: int, only: str = ""):
         """
-        :param only: a part of the names of the faults that are injected, or several with commas; empty: of all.
+        :param only: part of the names of the faults to inject, or several parts with commas; empty: all faults.
         """
         self.folder, self.dice, self.only = folder, random.Random(seed), only.split(",")
         (folder / "chaos_plugin.py").write_text(PLUGIN)
@@ -134,7 +134,7 @@ class Havoc:
         self.server.kill()
 
     def _undisturbed(self) -> Iterator[tuple[str, dict[str, Any]]]:
-        """What one process makes of each task."""
+        """The results of each task in one undisturbed process."""
         apart, digits = Store(self.folder / "undisturbed"), load_dataset("digits")
         for planned in self.plan.irp:
             result = run_irp(planned.task, apart, digits, "cpu", lambda _: None)
@@ -146,7 +146,7 @@ class Havoc:
     # --- the driver
 
     def start(self) -> None:
-        """``autosparse run``, the same command each time; not while MLflow is away, which it would refuse."""
+        """Start ``autosparse run`` with the same command each time, once MLflow is back: without it, a run refuses."""
         if self.restarting:
             self.restarting.join()
             self.server.wait()
@@ -164,7 +164,7 @@ class Havoc:
         return self.driver is not None and self.driver.poll() is None
 
     def await_progress(self, patience: float = 180.0) -> None:
-        """Start a driver where there is none, and return when a task or an iteration more is done."""
+        """Start a driver if there is none, and return when one more task or iteration is done."""
         self.cluster.heal()
         before, deadline = self._progress(), time.monotonic() + patience
         while self._progress() == before and time.monotonic() < deadline:
@@ -175,7 +175,7 @@ class Havoc:
             time.sleep(0.1)
 
     def _progress(self) -> list[int]:
-        """Changes whenever a record or a state is written."""
+        """A value that changes whenever a record or a state is written."""
         folders = [self.store.root / "cells", self.store.root / "irp", *(self.store.root / "states").glob("*")]
         found = []
         for folder in folders:
@@ -184,12 +184,12 @@ class Havoc:
         return found
 
     def keep_pace(self, share: float) -> None:
-        """Slow the cells down where they are ahead of the faults, of which ``share`` are injected."""
+        """Slow the cells down if they are ahead of the faults, of which the share ``share`` is injected."""
         ahead = len(self._whole()) > share * len(self.expected)
         self.pace.write_text(SLOW if ahead else FAST)
 
     def go_on_to_the_end(self, tries: int = 20) -> int:
-        """Run the same command until it says that all is done; returns how often."""
+        """Run the same command until it says that all is done; return how often that was."""
         self.pace.write_text("0")
         for attempt in range(1, tries + 1):
             if not self.running:
@@ -202,7 +202,7 @@ class Havoc:
     # --- faults
 
     def possible(self) -> dict[str, Callable[[], int]]:
-        """The faults that can be injected now; each returns the number of wrong things that it saw at once."""
+        """The faults that can be injected now; each returns the number of things that it saw go wrong."""
         found: dict[str, Callable[[], int]] = {"kill -9 of a start in its migration": self._kill_in_migration}
         if NOTICES_CHANGED_DATA:
             found["data changed between two runs"] = self._change_data
@@ -221,7 +221,7 @@ class Havoc:
         return found
 
     def inject(self, seen: Collection[str]) -> tuple[str, int]:
-        """One fault, not among those ``seen`` if it can be; its name, and what was wrong at once."""
+        """Inject a fault, if possible one not in ``seen``; return its name, and how many things went wrong."""
         time.sleep(self.dice.uniform(0, 0.5))
         while not (possible := self._wanted()) and len(self._whole()) < len(self.expected):
             self.await_progress()
@@ -234,7 +234,7 @@ class Havoc:
         return {name: fault for name, fault in self.possible().items() if any(part in name for part in self.only)}
 
     def _busy(self) -> list[int]:
-        """Process ids of actors at work."""
+        """Process ids of working actors."""
         found = []
         for status in Path("/proc").glob("[0-9]*/status"):
             try:
@@ -252,7 +252,7 @@ class Havoc:
         return 0
 
     def _stop_worker(self) -> int:
-        """One that has begun its work: nothing runs on its node until the driver ends it."""
+        """Stop a worker that has begun its work: nothing runs on its node until the driver ends it."""
         for worker in self.dice.sample(busy := self._busy(), len(busy)):
             if "train" in Path(f"/proc/{worker}/cmdline").read_text():
                 os.kill(worker, signal.SIGSTOP)
@@ -261,7 +261,7 @@ class Havoc:
         return 0
 
     def left_stopped(self) -> int:
-        """Workers that are still there, stopped; those of a node that was killed go with it, as with its power."""
+        """Stopped workers that still exist; those of a killed node go with it, as if its power had failed."""
         raylets = {node.raylet for node in self.cluster.nodes}
         for worker in self.stopped:
             if (parent := parent_if_stopped(worker)) and parent not in raylets:
@@ -269,14 +269,14 @@ class Havoc:
         return sum(parent_if_stopped(worker) in raylets for worker in self.stopped)
 
     def await_ends(self, patience: float = 60.0) -> int:
-        """How many workers are still there, stopped, when a driver has ended and its nodes had the time to end them."""
+        """Number of stopped workers that still exist after a driver has ended and its nodes had time to end them."""
         deadline = time.monotonic() + patience
         while (left := self.left_stopped()) and time.monotonic() < deadline:
             time.sleep(1)
         return left
 
     def _folder_apart(self) -> Path:
-        """A folder for a run beside the grid. It takes a minute, for which the grid is held up."""
+        """Hold up the grid for a minute, and return a folder for a run beside it."""
         self.pace.write_text(HALTING)
         return self.folder / "apart" / str(time.monotonic_ns())
 
@@ -309,7 +309,7 @@ class Havoc:
         return 0
 
     def _truncate_record(self) -> int:
-        """One record; of a grid that is done, ten."""
+        """Truncate one record, or ten if the grid is done."""
         cells = [p.task for p in self.plan.cells if p.task.id in self.whole]
         for cell in self.dice.sample(cells, min(len(cells), 1 if self.running else 10)):
             path = self.store.record_path(cell)
@@ -320,7 +320,7 @@ class Havoc:
     def _truncate_checkpoint(self) -> int:
         task = self.dice.choice(sorted(self._steps()))
         files = sorted((self.store.root / "states" / task).glob("[0-9]*.*"))
-        with contextlib.suppress(FileNotFoundError, IndexError):  # by now dropped, or done
+        with contextlib.suppress(FileNotFoundError, IndexError):  # it may have been dropped or done by now
             path, self.steps[task] = files[-self.dice.randrange(1, 3)], self.steps.get(task, 0) - 1
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
         return self._kill_worker()
@@ -336,7 +336,7 @@ class Havoc:
         return {task: found.step for task, found in states.items() if found}
 
     def look(self, damage: Damage) -> None:
-        """Count what is lost, doubled or wrong now, against the fault that came last."""
+        """Count what is lost, doubled or wrong now, and blame the last fault."""
         whole, steps = self._whole(), self._steps()
         damage.lost += len(self.whole - whole)
         damage.lost += sum(steps[task] < kept for task, kept in self.steps.items() if task in steps)

@@ -26,12 +26,12 @@ METHODS = ("snip-it", "iter-snip", "force", "synflow")
 SPARSITY = 0.95
 SEEDS = (0, 1)
 IMAGES = 128
-"""In the batch that all rounds score."""
+"""Images in the batch that all rounds score."""
 ITERATIONS, EPOCHS = 3, 2
 
 
 def swapped(masks: Masks, scores: Scores) -> Masks:
-    """The same masks but for one weight: the best that fell stays, for the worst that stayed."""
+    """The same masks except for one weight: the best pruned weight replaces the worst kept one."""
     flat, kept = (torch.cat([part[name].flatten() for name in scores]) for part in (scores, masks))
     worst = flat.masked_fill(~kept, torch.inf).argmin()
     best = flat.masked_fill(kept, -torch.inf).argmax()
@@ -42,7 +42,7 @@ def swapped(masks: Masks, scores: Scores) -> Masks:
 
 @contextlib.contextmanager
 def one_other_weight() -> Iterator[None]:
-    """Within the block the first masks that are made of scores have another last weight."""
+    """Within the block, the first masks that are made from scores have another last weight."""
     select, first = Masks.from_scores, [True]
 
     def other(scores: Scores, sparsity: float, within: Masks | None = None) -> Masks:

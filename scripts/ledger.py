@@ -1,4 +1,4 @@
-"""What MLflow's database holds after all faults, counted without its server: runs and points that are there twice."""
+"""Count repeated runs and points in MLflow's database after all faults, without its server."""
 
 import sqlite3
 from collections import Counter
@@ -21,7 +21,7 @@ class Ledger:
         return Counter({task: count - 1 for task, count in rows})
 
     def doubled_points(self) -> int:
-        """Points of a metric's history that are there twice."""
+        """Number of repeated points in the histories of metrics."""
         rows = self._ask(
             "select count(*) from metrics m join runs r on r.run_uuid = m.run_uuid where r.lifecycle_stage = 'active' "
             "group by m.run_uuid, m.key, m.step having count(*) > 1"
@@ -37,6 +37,6 @@ class Ledger:
         return Counter(dict(rows))
 
     def _ask(self, query: str) -> list[Any]:
-        """Read the file itself: the server may be away, and whoever asks rolls back what it was killed in."""
+        """Read the file itself: the server may be away, and opening the file rolls back what a kill interrupted."""
         with sqlite3.connect(f"file:{self.database}?mode=rw", uri=True, timeout=60) as database:
             return database.execute(query).fetchall()

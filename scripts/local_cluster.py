@@ -1,4 +1,4 @@
-"""A real Ray cluster of several nodes on this machine: a head without CPUs and nodes of one, each with its raylet.
+"""A real Ray cluster on this machine: a head without CPUs, and nodes with one CPU, each with its own raylet.
 
     with LocalCluster(nodes=2) as cluster:
         subprocess.run(["autosparse", "run", "grid.yaml", "--address", cluster.address], env=cluster.environment)
@@ -33,19 +33,19 @@ class Node:
 
     @property
     def command(self) -> str:
-        """Of its raylet; empty where that has ended."""
+        """Command line of its raylet; empty if that has ended."""
         try:
             return Path(f"/proc/{self.raylet}/cmdline").read_text()
         except FileNotFoundError:
             return ""
 
     def kill(self) -> None:
-        """As where the power fails."""
+        """End the node as a power failure would."""
         os.kill(self.raylet, signal.SIGKILL)
 
 
 class LocalCluster:
-    """Starts a cluster, adds nodes and kills them; a context."""
+    """Starts a cluster, adds nodes and kills them; a context manager."""
 
     def __init__(self, nodes: int = 2, cpus: int = 1, **environment: str):
         self.folder = Path(tempfile.mkdtemp(prefix="asp-", dir="/tmp"))  # short: the paths of sockets are bounded
@@ -66,17 +66,17 @@ class LocalCluster:
         self.nodes = [self.add() for _ in range(nodes)]
 
     def add(self) -> Node:
-        """Start one more node; returns when it has joined."""
+        """Start one more node, and return it when it has joined."""
         answer = self._ask("add")
         return Node(str(answer["id"]), int(answer["raylet"]))
 
     @property
     def alive(self) -> int:
-        """How many nodes the cluster has, the head among them."""
+        """Number of nodes of the cluster, including the head."""
         return int(self._ask("alive")["alive"])
 
     def replace(self, place: int) -> Node:
-        """Kill a node and start another in its place; returns the dead one."""
+        """Kill a node and start another in its place; return the dead one."""
         dead = self.nodes[place]
         dead.kill()
         self.nodes[place] = self.add()
@@ -121,7 +121,7 @@ class LocalCluster:
 
 
 def hold(cpus: int) -> None:
-    """Start a head; obey the lines that are read, until there are no more."""
+    """Start a head, and obey the lines of stdin until it ends."""
     from ray.cluster_utils import Cluster
 
     out = os.fdopen(os.dup(1), "w")

@@ -1,4 +1,4 @@
-"""An MLflow server on loopback that can be killed and started again: on SQLite, or on a Postgres of its own."""
+"""An MLflow server on loopback that can be killed and restarted, on SQLite or on its own Postgres."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ START = 180.0
 
 
 class MlflowServer:
-    """One server process with its workers; its store and artifacts are in ``folder``. A context."""
+    """One server process with its workers; its store and artifacts are in ``folder``. A context manager."""
 
     def __init__(self, folder: Path, backend: str | None = None, workers: int = 1):
         folder.mkdir(parents=True, exist_ok=True)
@@ -27,7 +27,7 @@ class MlflowServer:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, wait: bool = True) -> None:
-        """Start it; by default until it answers."""
+        """Start the server; by default, wait until it answers."""
         options = ["--backend-store-uri", self.backend, "--artifacts-destination", str(self.folder / "artifacts")]
         options += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(self.workers)]
         off = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
@@ -43,7 +43,7 @@ class MlflowServer:
             self.wait()
 
     def wait(self) -> None:
-        """Return when it answers."""
+        """Wait until the server answers."""
         deadline = time.monotonic() + START
         while not self.answers():
             if self.process is None or self.process.poll() is not None or time.monotonic() > deadline:
@@ -52,7 +52,7 @@ class MlflowServer:
             time.sleep(0.2)
 
     def answers(self) -> bool:
-        """Whether it is up."""
+        """Whether the server is up."""
         try:
             with urllib.request.urlopen(f"{self.uri}/health", timeout=5) as answer:
                 return bool(answer.status == 200)
@@ -60,7 +60,7 @@ class MlflowServer:
             return False
 
     def kill(self) -> None:
-        """kill -9, its workers with it."""
+        """Kill the server and its workers with SIGKILL."""
         if self.process is not None and self.process.poll() is None:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
@@ -74,7 +74,7 @@ class MlflowServer:
 
 
 class Postgres:
-    """A Postgres on loopback, in a folder of its own, which ends with it; a context. See :func:`why_no_postgres`."""
+    """A Postgres on loopback in a temporary folder, as a context manager. See :func:`why_no_postgres`."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="postgres-", dir="/tmp"))  # where another user may go
@@ -102,7 +102,7 @@ class Postgres:
 
 
 def tool(name: str) -> str:
-    """The path of one of Postgres' programs; Debian keeps them off the PATH."""
+    """The path of one of Postgres's programs; Debian keeps them off the PATH."""
     found = shutil.which(name) or next((str(p) for p in sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))), "")
     if not found:
         raise FileNotFoundError(f"no {name} here: install Postgres")
@@ -110,7 +110,7 @@ def tool(name: str) -> str:
 
 
 def why_no_postgres() -> str:
-    """The reason why Postgres cannot be used here; empty where it can."""
+    """The reason why Postgres cannot be used here; empty if it can."""
     try:
         tool("initdb"), tool("pg_ctl")
     except FileNotFoundError as error:
@@ -130,7 +130,7 @@ def why_no_postgres() -> str:
 
 
 def free_port() -> int:
-    """A port that nobody listens at."""
+    """A port on which nothing listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

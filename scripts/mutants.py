@@ -1,12 +1,12 @@
 """Change the code in small ways, one at a time, and see whether a test notices; the table is tests/MUTANTS.md.
 
     python scripts/mutants.py                       # a sample of each module, as `make mutants`
-    python scripts/mutants.py --only masks,files    # of these; the rest of the table stays as it is
-    python scripts/mutants.py --survivors           # of those that lived, after a test was added to the same code
+    python scripts/mutants.py --only masks,files    # only these modules; the rest of the table stays as it is
+    python scripts/mutants.py --survivors           # only mutants that survived, after tests were added
     python scripts/mutants.py --all                 # every mutant, as `make mutants ALL=1`: hours
-    python scripts/mutants.py --render              # the table anew, such as after a reason was written
+    python scripts/mutants.py --render              # only write the table again, for example after adding a reason
 
-The sample is drawn by the name of its module: the same code gives the same mutants. A survivor needs a reason in
+The sample depends on the module's name: the same code gives the same mutants. A survivor needs a reason in
 tests/mutants/reasons.yaml, or a test that kills it. Exit code 1: fewer than 85 % were killed, or a reason is missing.
 """
 
@@ -26,13 +26,13 @@ from mutation.make import Mutant, Statements, made, places
 from mutation.targets import NAMES, REPOSITORY, target
 
 SAMPLE, FURTHER = 25, 3
-"""Mutants of a module, unless told otherwise, and of each further file of a package."""
+"""Default number of mutants of a module, and of each further file of a package."""
 QUICK = 0.1
-"""A test that takes less processor time than this, in seconds, is asked about all that runs at import."""
+"""Tests that take less processor time than this, in seconds, are run for all code that runs at import."""
 
 
 def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
-    """Mutants of a target, all or so many drawn from it; and how many places there are to make one."""
+    """All mutants of a target, or ``number`` drawn from them; and the number of places where one could be made."""
     there = places(target(name).sources)
     random.Random(f"mutants of {name}").shuffle(there)
     found: dict[str, Mutant] = {}
@@ -46,7 +46,7 @@ def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
 
 
 def run(name: str, number: int | None) -> dict[str, Any]:
-    """What the tests make of the mutants of a target: all, or so many of a module."""
+    """The results of the tests for all mutants of a target, or for ``number`` of each module."""
     begun = _processor()
     further = FURTHER * (len(target(name).sources) - 1)
     mutants, possible = sample(name, None if number is None else number + further)
@@ -56,7 +56,7 @@ def run(name: str, number: int | None) -> dict[str, Any]:
 
 
 def run_survivors(name: str, before: dict[str, Any]) -> dict[str, Any]:
-    """The same results after those that survived were asked about again; what was killed is by more tests, too."""
+    """The results after testing the survivors again; what was killed stays killed when tests are added."""
     lived = {(own["file"], own["was"], own["now"]) for own in before["survivors"]}
     mutants, possible = sample(name, before["made"])
     again = [m for m in mutants if (str(m.path.relative_to(REPOSITORY)), m.was, m.now) in lived]
@@ -68,7 +68,7 @@ def run_survivors(name: str, before: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask(name: str, mutants: list[Mutant]) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """How many of these mutants of a target the tests notice, and those that they do not."""
+    """Numbers of a target's mutants by the tests' verdict, and the survivors."""
     known = server.baseline(target(name).tests)
     statements = {path: Statements(path.read_text()) for path in {mutant.path for mutant in mutants}}
     for path, source in ((path, path.read_text()) for path in statements):
@@ -91,16 +91,16 @@ def ask(name: str, mutants: list[Mutant]) -> tuple[dict[str, int], list[dict[str
 
 
 def _require_life(unchanged: Mutant, tests: list[str], known: dict[str, Any]) -> None:
-    """Raise where the tests fail of a file that is not changed: then they would say nothing of mutants."""
+    """Raise if the tests fail for an unchanged file: then they would say nothing about mutants."""
     if tests and server.verdict(unchanged, tests, sum(known["seconds"][test] for test in tests)) != "survived":
         raise SystemExit(f"error: {unchanged.path} is killed unchanged: its tests do not bear to run in a child")
 
 
 def _tests(known: dict[str, Any], path: Path, lines: range | None) -> list[str]:
-    """The tests that can see a change of these lines, the quickest first: those that run one of them.
+    """The tests that can notice a change of these lines, because they run one of them; the quickest first.
 
-    None stands for what runs as the file is imported. Tests that run any line of the file may see it. So may all quick
-    ones: a default shows in a signature, which can be read without a call.
+    None stands for lines that run at import. Any test that runs a line of the file may notice such a change. So may all
+    quick tests: a default shows in a signature, which can be read without a call.
     """
     seconds: dict[str, float] = known["seconds"]
 
@@ -119,7 +119,7 @@ def _processor() -> float:
 
 
 def main() -> int:
-    """Run, and write the table; the exit code."""
+    """Run, and write the table; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", help=f"of {', '.join(NAMES)}; separated by commas")
     parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of a module [{SAMPLE}]")

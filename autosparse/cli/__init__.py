@@ -37,7 +37,7 @@ app = typer.Typer(
 
 @app.callback()
 def options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
-    """Options of every command; ``--debug`` is taken anywhere on the line, by :func:`main`."""
+    """Take the options of every command; :func:`main` accepts ``--debug`` anywhere on the line."""
 
 
 for module in (

@@ -1,4 +1,4 @@
-"""``autosparse best``: which method wins, asked of MLflow."""
+"""``autosparse best``: which method wins, according to MLflow."""
 
 from typing import Annotated, Any
 
@@ -21,7 +21,7 @@ def best(
     group_by: Annotated[
         str | None,
         typer.Option(
-            help="Any of method, sparsity, model, dataset; comma-separated. The mean is over what is left out "
+            help="Any of method, sparsity, model, dataset; comma-separated. The mean is over those left out "
             "[default: method, sparsity, and model and dataset if there are several]",
             show_default=False,
         ),
@@ -68,13 +68,13 @@ def best(
 
 
 def _trial(row: dict[str, Any]) -> dict[str, Any]:
-    """What the title does not say, in few digits."""
+    """The row for the terminal: in few digits, and without the metric, which the title names."""
     digits = {name: f"{value:.4g}" for name, value in row.items() if isinstance(value, float)}
     return {name: digits.get(name, value) for name, value in row.items() if name != "metric"}
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
-    """Few columns, for the terminal."""
+    """The row for the terminal, in few columns."""
     lead = "" if row["lead"] is None else common.plus_minus(row["lead"], row["lead_half_width"])
     return {
         "network": f"{row['model']} on {row['dataset']}",

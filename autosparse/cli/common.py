@@ -60,7 +60,7 @@ Compact = Annotated[
 ]
 RedoChanged = Annotated[
     bool,
-    typer.Option("--redo-changed", help="Do again what was done with data, or with code of yours, that have changed."),
+    typer.Option("--redo-changed", help="Redo results whose data, or your own code behind them, have changed."),
 ]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, and only that, on stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
@@ -69,7 +69,7 @@ STORAGE = "results"
 
 
 def out() -> Console:
-    """stdout, for results."""
+    """A console on stdout, for results."""
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
@@ -79,7 +79,7 @@ def emit(value: Any) -> None:
 
 
 def command(name: str) -> str:
-    """``name`` as the user can type it: with its folder where that is not on the PATH."""
+    """``name`` as the user can type it: with its folder if that is not on the PATH."""
     beside = Path(sys.executable).parent / name
     found = shutil.which(name)
     if (found and Path(found).resolve() == beside.resolve()) or not beside.exists():
@@ -88,7 +88,7 @@ def command(name: str) -> str:
 
 
 def listing(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool = False, as_csv: bool = False) -> None:
-    """Print rows that share their keys: as JSON, as CSV, or as a table without the columns that are empty."""
+    """Print rows with the same keys as JSON, as CSV, or as a table without its empty columns."""
     if as_json:
         emit(list(rows))
         return
@@ -120,12 +120,12 @@ def _cell(column: str, value: Any) -> str:
 
 
 def plus_minus(value: float, half_width: float | None) -> str:
-    """``1.23 ± 0.45``."""
+    """The value with its half-width, if there is one: ``1.23 ± 0.45``."""
     return f"{value:.2f}" if half_width is None else f"{value:.2f} ± {half_width:.2f}"
 
 
 def plain(value: Any) -> str:
-    """A setting as people write it: four digits of a float are enough to tell trials apart."""
+    """A setting as people write it; four digits of a float are enough to tell trials apart."""
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def compare(
     a: Annotated[str, typer.Argument(help="Name of an experiment; with --experiment, of a method or scorer of it.")],
-    b: Annotated[str, typer.Argument(help="What it is compared with.")],
+    b: Annotated[str, typer.Argument(help="What to compare it with.")],
     experiment: Annotated[
         str | None, typer.Option(help="A and B are methods of this experiment.", show_default=False)
     ] = None,
@@ -34,7 +34,7 @@ def compare(
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:
-    """Few columns, for the terminal."""
+    """The row for the terminal, in few columns."""
     difference = common.plus_minus(row["difference"], row["half_width"])
     return {
         "network": f"{row['model']} on {row['dataset']}",

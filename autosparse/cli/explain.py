@@ -23,7 +23,7 @@ def explain(
     seeds: Annotated[str, typer.Option(help="Seeds of the networks, comma-separated.")] = "0,1,2",
     epochs: Annotated[int, typer.Option(help="Epochs of each training.", min=1)] = 5,
     score_examples: Annotated[
-        int, typer.Option(help="Images that the scorer is given; 0: all of the training split.", min=0)
+        int, typer.Option(help="Images that the scorer gets; 0: all of the training split.", min=0)
     ] = 5120,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")
@@ -35,8 +35,8 @@ def explain(
 ) -> None:
     """Say what each input of a scorer is worth in accuracy, and give a short formula that prunes like it.
 
-    Networks are pruned with the scorer, with each input permuted between all weights, and by the formula, and trained.
-    What is measured is kept: the same command goes on.
+    It prunes networks with the scorer, with each input permuted between all weights, and by the formula, and trains
+    them. Measurements are kept: the same command goes on.
     """
     from autosparse.data import load_dataset
     from autosparse.files import require_writable, write_atomic
@@ -48,16 +48,18 @@ def explain(
     from autosparse.runner.work.gpu_check import device_named
     from autosparse.training import Recipe
 
-    found = common.find_scorer(scorer, tracking_uri)
+    loaded = common.find_scorer(scorer, tracking_uri)
     where = Where(model, dataset, sparsity, tuple(parse_seeds(seeds)), Recipe(epochs=epochs), score_examples or None)
     require_writable(out.absolute().parent)
     device = device_named(device)
     data = load_dataset(dataset, data_root, device, download)
     with interruptible("interrupted: run the same command to go on"):
-        told = find(found, where, data, out, device, lambda what, share: typer.echo(f"- {share:.0%}: {what}", err=True))
-    write_atomic(out / "importance.svg", draw_svg(lambda: importance_figure(told.rows), "importance").encode())
-    write_atomic(out / "dependence.svg", draw_svg(lambda: dependence_figure(told.curves), "dependence").encode())
-    summary = told.summary
+        found = find(
+            loaded, where, data, out, device, lambda what, share: typer.echo(f"- {share:.0%}: {what}", err=True)
+        )
+    write_atomic(out / "importance.svg", draw_svg(lambda: importance_figure(found.rows), "importance").encode())
+    write_atomic(out / "dependence.svg", draw_svg(lambda: dependence_figure(found.curves), "dependence").encode())
+    summary = found.summary
     if as_json:
         common.emit(summary)
         return
@@ -69,13 +71,13 @@ def explain(
             "points lost when permuted": common.plus_minus(row["loss"], row["half_width"]),
             "significant": row["significant"],
         }
-        for row in told.rows
+        for row in found.rows
     ]
     common.listing(rows, f"{scorer}: test accuracy {accuracy} % at {sparsity:.4g} sparsity, {model} on {dataset}")
     shown = common.plus_minus(formula["mean"], formula["half_width"])
     typer.echo(f"formula of {formula['terms']} terms, R² {formula['r2']:.3f} against the scorer, prunes to {shown} %:")
     typer.echo(f"  {formula['expression']}")
-    for name, shapes in told.shapes.items():
+    for name, shapes in found.shapes.items():
         curves = ", ".join(f"{curve} {r2:.3f}" for curve, r2 in sorted(shapes.items(), key=lambda shape: -shape[1]))
         typer.echo(f"R² of the score as a curve in |{name}| alone: {curves}")
     typer.echo(f"figures and all numbers: {out}")

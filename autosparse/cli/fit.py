@@ -22,7 +22,7 @@ def fit(
     backbone: Annotated[
         str,
         typer.Option(
-            help="mlp; conditional-mean, linear or trees, which take seconds; or, for a GPU, resnet18 and vgg19."
+            help="mlp; conditional-mean, linear or trees, which take seconds; or, for a GPU, resnet18 or vgg19."
         ),
     ] = "mlp",
     inputs: Annotated[
@@ -37,12 +37,14 @@ def fit(
     lr: Annotated[float, typer.Option(help="Adam's learning rate at the start; it falls to 0 along a cosine.")] = 0.01,
     rows: Annotated[
         int | None,
-        typer.Option(help="Fit on a stratified sample of so many rows [default: all]", show_default=False),
+        typer.Option(help="Fit on a stratified sample of this many rows [default: all]", show_default=False),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initialisation, the order and the held-out rows.")] = 0,
     rounds: Annotated[
         int | None,
-        typer.Option(help="Rounds that it prunes in [default: 10; one shot for param,grad]", show_default=False),
+        typer.Option(
+            help="Number of rounds that it prunes in [default: 10; one shot for param,grad]", show_default=False
+        ),
     ] = None,
     steps: Annotated[
         int | None,
@@ -59,11 +61,11 @@ def fit(
     ] = None,
     dagger: Annotated[
         int,
-        typer.Option(help="How often to add rows from networks that it has pruned itself; for rounds."),
+        typer.Option(help="How often to add rows from networks that the scorer pruned itself; needs rounds."),
     ] = 0,
     refine: Annotated[
         int,
-        typer.Option(help="Generations of a search for coefficients that prune better; for linear."),
+        typer.Option(help="Generations of a search for coefficients that prune better; needs linear."),
     ] = 0,
     device: Annotated[
         str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")

@@ -89,7 +89,7 @@ def _experiments() -> list[dict[str, Any]]:
     rows = []
     for path in [demo_file(), *sorted(Path("experiments").rglob("*.yaml"))]:
         try:
-            with withholding():  # to look at a file is not to run what it names
+            with withholding():  # so that listing a file does not run the code it names
                 experiment = load_experiment(path).paper
             name, description = experiment.name, experiment.description
         except AutosparseError as error:

@@ -15,8 +15,8 @@ def register(app: typer.Typer) -> None:
 def promote(
     experiment: Annotated[str, typer.Option(help="Name of the experiment.")],
     sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", min=0, max=1)] = None,
-    metric: Annotated[str, typer.Option(help="What is judged by.")] = "test_accuracy",
-    scorer: Annotated[str, typer.Option(help="Promote this one.", show_default=False)] = "",
+    metric: Annotated[str, typer.Option(help="The metric to judge by.")] = "test_accuracy",
+    scorer: Annotated[str, typer.Option(help="Promote this scorer instead.", show_default=False)] = "",
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
@@ -24,8 +24,9 @@ def promote(
     from autosparse.results.model_registry import promote as register_best
     from autosparse.tracking.client import connect
 
-    told = register_best(connect(tracking_uri, must_exist=True), experiment, sparsity, metric, scorer)
+    champion = register_best(connect(tracking_uri, must_exist=True), experiment, sparsity, metric, scorer)
     if as_json:
-        common.emit(told)
-    else:
-        typer.echo(f"models:/{told['name']}@{told['alias']} is version {told['version']}: scorer {told['scorer']}")
+        common.emit(champion)
+        return
+    address = f"models:/{champion['name']}@{champion['alias']}"
+    typer.echo(f"{address} is version {champion['version']}: scorer {champion['scorer']}")

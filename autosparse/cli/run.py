@@ -64,11 +64,9 @@ def run(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
-    retries: Annotated[
-        int, typer.Option(help="How often to try again what failed for a reason that may pass.", min=0)
-    ] = 1,
+    retries: Annotated[int, typer.Option(help="How often to retry a task whose failure may be temporary.", min=0)] = 1,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try what an earlier run marked as failed, too.")
+        bool, typer.Option("--retry-failed", help="Also retry tasks that an earlier run marked as failed.")
     ] = False,
     redo_changed: common.RedoChanged = False,
     precision: common.Precision = "auto",
@@ -99,7 +97,7 @@ def run(
 
 
 def planned(file: Path, preset: str | None, changes: list[str], quiet: bool = False) -> Any:
-    """The plan of an experiment file; unless ``quiet``, a line says which preset it is."""
+    """The plan of an experiment file; unless ``quiet``, print a line that says which preset it is."""
     from autosparse.experiment.load import load_experiment
     from autosparse.experiment.plan import make_plan
 
@@ -111,7 +109,7 @@ def planned(file: Path, preset: str | None, changes: list[str], quiet: bool = Fa
 
 
 def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
-    """What the experiment's parent run says of it."""
+    """What the experiment's parent run says about the file and the command."""
     parts = ["autosparse", "run", str(file), *(["--preset", loaded.preset] if loaded.preset else [])]
     parts += [part for change in changes for part in ("--set", change)]
     experiment = loaded.experiment
@@ -147,7 +145,7 @@ def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, floa
 
 
 def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | None = None, quiet: bool = False) -> int:
-    """Run a plan and print what came of it (unless ``quiet``: only what is worth a warning); returns the exit code."""
+    """Run a plan and print its outcome (if ``quiet``, only warnings); return the exit code."""
     from autosparse.experiment.stages import NAMED
     from autosparse.experiment.store import Store
     from autosparse.report.terminal import leaderboard
@@ -179,9 +177,9 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
     if quiet:
         return code
     if as_json:
-        told = {"experiment": plan.name, "found": outcome.found, "done": outcome.done}
+        summary = {"experiment": plan.name, "found": outcome.found, "done": outcome.done}
         waiting = {"to_do": _listed(outcome.to_do)} if outcome.to_do else {}
-        common.emit({**told, "failed": _listed(outcome.failed), **waiting})
+        common.emit({**summary, "failed": _listed(outcome.failed), **waiting})
     elif sum(p.task.kind == "cell" for p, _ in (*outcome.failed, *outcome.to_do)) < len(plan.cells):
         for table in leaderboard(connect(settings.tracking_uri), plan.name):
             common.out().print(table)
@@ -193,7 +191,7 @@ def _listed(left: list[tuple[Any, str]]) -> list[dict[str, str]]:
 
 
 def _left_out(plan: Any, store: Any) -> dict[str, Any]:
-    """Per model that has such, the weights that no mask covers, as its first finished IRP run or cell tells."""
+    """The weights that no mask covers, for each model that has any, from its first finished IRP run or cell."""
     from autosparse.weights import LeftOut
 
     found: dict[str, LeftOut] = {}
@@ -222,12 +220,12 @@ def _saved(plan: Any, store: Any) -> str | None:
 
 
 def _warnings(record: Any) -> list[str]:
-    """What a scorer's fit warned of; nothing if it has not finished."""
+    """The warnings of a scorer's fit; none if it has not finished."""
     return list(record["result"]["report"]["warnings"]) if record else []
 
 
 def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | None], tflops: float) -> None:
-    """Print how many tasks of each kind there are, are done, and are left, and what all of them cost."""
+    """Print how many tasks each stage has, how many are done and left, and what all of them cost."""
     from rich.table import Table
 
     from autosparse.experiment.store import Store

@@ -44,9 +44,9 @@ def score(
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
-    """Score every prunable weight; writes Parquet with columns layer, position, score.
+    """Score every prunable weight, and write Parquet with columns layer, position, score.
 
-    With --features, networks of any size: one file of scores per shard, in its order.
+    With --features, score networks of any size: one file of scores per shard, in the shard's order.
     """
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError

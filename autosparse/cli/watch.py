@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 PATIENCE = 600.0
-"""Seconds without an answer after which the watching ends."""
+"""Seconds without an answer after which watching ends."""
 SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
-"""Statuses that need more words than MLflow has for them."""
+"""Explanations of statuses whose MLflow name says too little."""
 
 
 def register(app: typer.Typer) -> None:
@@ -66,7 +66,7 @@ def watch(
 
 
 def drawn(name: str, progress: "Progress") -> "Table":
-    """The table that is shown."""
+    """The table of an experiment's stages."""
     from autosparse.experiment.stages import STAGES
     from autosparse.runner.screen.stage_table import Line, stage_table
 

@@ -1,1 +1,1 @@
-"""Reports of an experiment, from MLflow alone: the HTML page and the leaderboard of the terminal."""
+"""Reports of an experiment, from MLflow alone: the HTML page, and the leaderboard for the terminal."""

@@ -1,4 +1,4 @@
-"""From MLflow to plain values: everything that a report shows of the cells, read once."""
+"""Read everything that a report shows of the cells from MLflow, once, as plain values."""
 
 import re
 import statistics
@@ -20,7 +20,7 @@ DENSE, LEARNED = "dense", "autos"
 
 @dataclass(frozen=True)
 class Point:
-    """The runs of one method at one sparsity: they differ in their seed alone."""
+    """The runs of one method at one sparsity, which differ only in their seed."""
 
     runs: list[Run]
 
@@ -70,7 +70,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Method:
-    """A pruning method and what it reached, by sparsity in ascending order."""
+    """A pruning method and its points, by sparsity in ascending order."""
 
     name: str
     criterion: str
@@ -103,10 +103,10 @@ class Section:
     settings: dict[str, str]
     methods: list[Method]
     layers: Sequence[str] = ()
-    """Names of its layers in network order, where that is known."""
+    """Names of the model's layers in network order; empty if that is not known."""
 
     def in_order(self, names: Iterable[str]) -> list[str]:
-        """Layers in network order; those that it does not know last, in the natural order of their names."""
+        """Layers in network order; unknown ones last, in the natural order of their names."""
         place = {name: index for index, name in enumerate(self.layers)}
         return sorted(set(names), key=lambda name: (place.get(name, len(place)), natural(name)))
 
@@ -150,9 +150,9 @@ class Section:
 def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
     """The finished cells of an experiment by model, dataset and settings, in that order.
 
-    Cells are averaged only if nothing but the seed differs, see :mod:`autosparse.results.groups`: an experiment
-    that was edited and run again, or whose data changed, holds cells that were trained in several ways, which become
-    several sections, and of several methods under one label, which become several methods.
+    Cells are averaged only if nothing but the seed differs, see :mod:`autosparse.results.groups`. If an experiment was
+    edited and run again, or if its data changed, cells that were trained in different ways become different sections,
+    and different methods under one label become different methods.
     """
     return make_sections(finished_runs(client, experiment, "cell"))
 
@@ -160,7 +160,7 @@ def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
 def make_sections(cells: Iterable[Run], layers: Mapping[str, Sequence[str]] | None = None) -> list[Section]:
     """See :func:`sections_of`; cells without a test accuracy are left out.
 
-    :param layers: of each model, in network order.
+    :param layers: names of the layers of each model, in network order.
     """
     found: dict[tuple[str, str, Settings], list[Group]] = {}
     for group in groups_of(run for run in cells if METRIC in run.metrics):
@@ -178,12 +178,12 @@ def natural(name: str) -> list[tuple[bool, int, str]]:
 
 
 def _settings(groups: Iterable[Group]) -> dict[str, str]:
-    """How they were trained, as MLflow has it; the data where the note tells of them."""
+    """How the groups were trained, according to MLflow; with the data's fingerprint if the note mentions it."""
     groups = list(groups)
-    told = dict(pair for group in groups for run in group.runs.values() for pair in run.params.items())
+    params = dict(pair for group in groups for run in group.runs.values() for pair in run.params.items())
     if DATA in groups[0].note:
-        told |= {DATA: dict(groups[0].training).get(DATA, "none")}
-    return {k: v for k, v in told.items() if k not in NOT_SETTING and not k.startswith(OF_METHOD)}
+        params |= {DATA: dict(groups[0].training).get(DATA, "none")}
+    return {k: v for k, v in params.items() if k not in NOT_SETTING and not k.startswith(OF_METHOD)}
 
 
 def _methods(groups: Iterable[Group]) -> list[Method]:

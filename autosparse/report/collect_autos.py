@@ -1,4 +1,4 @@
-"""From MLflow to plain values: IRP runs and scorers, with the samples of weights that were logged with them."""
+"""Read IRP runs and scorers from MLflow as plain values, with the samples of weights that were logged with them."""
 
 import tempfile
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class Sample:
 
     @property
     def weight(self) -> np.ndarray:
-        """(n,) how many weights of the network each drawn one stands for; the largest position tells a layer's size."""
+        """(n,) number of weights that each sampled one stands for; the largest position gives a layer's size."""
         sizes = np.zeros(len(self.layers))
         np.maximum.at(sizes, self.layer, self.position + 1)
         return (sizes / np.bincount(self.layer, minlength=len(self.layers)).clip(1))[self.layer]
@@ -47,7 +47,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class IrpRun:
-    """An IRP run: accuracy in percent of the network trained in each iteration, and how dense it was then."""
+    """An IRP run: accuracy in percent and density of the network trained in each iteration."""
 
     run: Run
     accuracy: list[float]
@@ -68,13 +68,13 @@ class Fit:
 
     run: Run
     sources: list[str]
-    """The IRP runs it was fitted on, by name where they are in this experiment, else by id."""
+    """The IRP runs that it was fitted on, by name if they are in this experiment, else by id."""
     sample: Sample | None
     problem: str
 
     @property
     def inputs(self) -> list[str]:
-        """What it sees of a weight."""
+        """Names of the features that it reads."""
         return names_in(self.run.params.get("fit.inputs", ""))
 
     @property
@@ -123,7 +123,7 @@ def fits_of(client: MlflowClient, experiment: str, irp: list[Run]) -> list[Fit]:
 
 
 def in_order(runs: list[Run]) -> list[Run]:
-    """By name: the order in which runs happened to end says nothing."""
+    """The runs by name, because the order in which they ended means nothing."""
     return sorted(runs, key=lambda run: (natural(run.name), run.tags.get("task_id", run.run_id)))
 
 
@@ -138,7 +138,7 @@ def _irp_run(client: MlflowClient, run: Run) -> IrpRun:
 
 
 def _sample(client: MlflowClient, run: Run) -> tuple[Sample | None, str]:
-    """The run's sample, or why it cannot be had: a report is worth writing without it."""
+    """The run's sample, or None and the reason, because a report is worth writing without it."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             table = pq.read_table(client.download_artifacts(run.run_id, "sample.parquet", folder))

@@ -8,12 +8,12 @@ from autosparse.report.collect import Method, Point, Section
 from autosparse.tracking.curves import TAG, unpack
 
 MOST = 3
-"""Sparsities that are drawn: the lowest, one in the middle, and the highest of more."""
+"""Most sparsities that are drawn; of more, the lowest, the middle and the highest one."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric over epochs: its mean over seeds, and their standard deviation, 0 if there is one."""
+    """A metric over epochs: its mean and standard deviation over seeds; the latter is 0 for one seed."""
 
     epochs: list[int]
     mean: list[float]
@@ -46,7 +46,7 @@ def has_curves(section: Section) -> bool:
 
 
 def at(section: Section, sparsity: float) -> Sequence[tuple[Method, Point]]:
-    """The methods that have runs there."""
+    """The methods that have runs at a sparsity, with their points."""
     return [(method, method.points[sparsity]) for method in section.pruned if sparsity in method.points]
 
 

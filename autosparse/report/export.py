@@ -1,4 +1,4 @@
-"""Every table of a report as Markdown, CSV and LaTeX, for papers and spreadsheets."""
+"""Write every table of a report as Markdown, CSV and LaTeX, for papers and spreadsheets."""
 
 import csv
 import io
@@ -69,7 +69,7 @@ def tables_of(
 
 
 def _with_size_before(section: Section) -> Table | None:
-    """The table of sizes, with the network that is pruned as its first row."""
+    """The table of sizes, with the network before pruning as its first row."""
     table = size_table(section)
     if table is None:
         return None
@@ -78,7 +78,7 @@ def _with_size_before(section: Section) -> Table | None:
 
 
 def table_files(tables: Iterable[Table]) -> dict[str, bytes]:
-    """Each as ``tables/NN-title.md``, ``.csv`` and ``.tex``."""
+    """The content of each table's files, ``tables/NN-title.md``, ``.csv`` and ``.tex``, by name."""
     return {
         f"{FOLDER}/{number:02d}-{slug(table.title)}.{ending}": text.encode()
         for number, table in enumerate(tables, 1)

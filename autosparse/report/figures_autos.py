@@ -1,4 +1,4 @@
-"""Figures of survival: what IRP found, and what a scorer learned of it. Clouds of points, one per weight."""
+"""Figures of survival: what IRP found, and what a scorer learned from it. Clouds of points, one per weight."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,7 +9,7 @@ from autosparse.report.collect_autos import IrpRun, Sample
 from autosparse.report.style import INK, layer_colors, shown, spread_axis
 
 JITTER = 0.35
-"""Jitter, as a share of the distance between two survival scores: enough to see how many points lie on one."""
+"""Jitter, as a share of the distance between two survival scores: enough to see how many points share a score."""
 
 
 def survival_figure(irp: IrpRun, sample: Sample) -> Figure:
@@ -50,7 +50,7 @@ def prediction_figure(sample: Sample) -> Figure:
             _cloud(axes, sample, sample.columns[name], y)
             axes.set_xlabel(label, parse_math=True)
             axes.set_title(title)
-            if title != "before training":  # whose scores have a scale of their own
+            if title != "before training":  # scores before training have another scale
                 _mean_line(axes, sample.columns[name], sample)
                 if axes is not row[0]:
                     axes.sharey(row[0])
@@ -62,7 +62,7 @@ def prediction_figure(sample: Sample) -> Figure:
 
 
 def _cloud(axes: Axes, sample: Sample, x: np.ndarray, y: np.ndarray) -> None:
-    """Points in random order, so that no layer hides another."""
+    """Draw points in random order, so that no layer hides another."""
     order = np.random.default_rng(0).permutation(len(x))
     colors = np.array(layer_colors(len(sample.layers)))[sample.layer]
     alpha = float(np.clip(3000 / len(x), 0.08, 0.5))
@@ -70,7 +70,7 @@ def _cloud(axes: Axes, sample: Sample, x: np.ndarray, y: np.ndarray) -> None:
 
 
 def _mean_line(axes: Axes, x: np.ndarray, sample: Sample, bins: int = 25) -> None:
-    """Mean survival score in the network by x, in bins that hold about as many points each."""
+    """Draw the network's mean survival score by x, in bins with about equal numbers of points."""
     edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
     index = np.digitize(x, edges[1:-1])
     weight = sample.weight

@@ -14,7 +14,7 @@ from autosparse.report.tables import percent
 
 METRICS = {"test_accuracy": "test accuracy (%)", "train_loss": "training loss"}
 MARKED = 12
-"""Epochs up to which each has a marker."""
+"""Up to this many epochs, each has a marker."""
 
 
 def curves_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
@@ -43,11 +43,11 @@ def curves_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
 
 
 def _spread(panels: Iterable[Axes]) -> None:
-    """Losses on a log scale where they differ much."""
+    """Draw losses on a log scale if they differ much."""
     first, *_ = drawn = list(panels)
     losses = np.concatenate([np.asarray(line.get_ydata(), float) for axes in drawn for line in axes.get_lines()])
     if losses.min() > 0 and losses.max() > 10 * losses.min():
-        first.set_yscale("log")  # of all: they share the axis
+        first.set_yscale("log")  # for all panels: they share the axis
         first.set_ylim(losses.min() / 1.5, losses.max() * 1.5)  # a band may reach below 0
         first.yaxis.set_major_formatter("{x:g}")
         first.yaxis.set_minor_formatter("")

@@ -1,4 +1,4 @@
-"""Heat map of the density of layers: which layers a method empties as it prunes more."""
+"""Heat map of the density of layers: shows which layers a method empties as it prunes more."""
 
 import statistics
 from collections.abc import Sequence
@@ -15,20 +15,20 @@ from autosparse.report.style import GREY, INK, shown
 from autosparse.report.tables import percent
 
 SPARSE_TO_DENSE = ("#f7fbff", "#b5d4ea", "#56B4E9", "#0072B2", "#00304d")
-"""One hue from light to dark, which grey print and colour-blind readers keep in order."""
+"""One hue from light to dark, which stays in order in grey print and for colour-blind readers."""
 COLLAPSED = "#D55E00"
 FAINTEST = 1e-4
-"""Densities below are drawn as this one."""
+"""Lower densities are drawn as this one."""
 NUMBERED = 12
-"""Layers up to which cells have room for their numbers."""
+"""Up to this many layers, cells have room for their numbers."""
 MOST = 6
-"""Sparsities that are drawn."""
+"""Most sparsities that are drawn."""
 CHARACTER = 0.0082
-"""Inches that a character takes per point of its size."""
+"""Inches that a character takes per point of its font size."""
 TURNED = 0.34
-"""Width of cells, in inches, below which sparsities are written upwards."""
+"""Width of cells in inches below which sparsities are written vertically."""
 WIDTH, SCALE, GAP, HEAD, FOOT, BOTTOM = 9.2, 0.85, 0.12, 0.3, 0.3, 0.25
-"""Inches: of the figure, of the colour bar, between panels, above and below them, and for the caption of the axis."""
+"""Inches of the figure, of the colour bar, between panels, above and below them, and for the label of the axis."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Layout:
 
     @classmethod
     def of(cls, layers: Sequence[str], columns: int, panels: int) -> "Layout":
-        """As many panels in a row as have room, the same number in each row as far as it goes."""
+        """A layout with as many panels in a row as fit, and rows as even as possible."""
         numbers = len(layers) <= NUMBERED
         names = 0.2 + (0.075 if numbers else 0.063) * min(max(map(len, layers)), 30)
         room, least = WIDTH - names - SCALE, 0.36 if numbers else 0.15
@@ -57,7 +57,7 @@ class Layout:
 
     @property
     def foot(self) -> float:
-        """Below a panel, where narrow cells have their sparsities turned."""
+        """Room below a panel; more if its cells are so narrow that sparsities are written vertically."""
         return FOOT if self.width > TURNED else FOOT + 0.2
 
 
@@ -102,7 +102,7 @@ def numbered(section: Section) -> bool:
 
 
 def has_densities(section: Section) -> bool:
-    """Whether any was logged."""
+    """Whether densities were logged."""
     return bool(_layers(section))
 
 
@@ -163,7 +163,7 @@ def _draw(axes: Axes, density: np.ndarray, collapsed: np.ndarray, norm: LogNorm,
 
 
 def _number(density: float) -> str:
-    """In percent, in four characters."""
+    """A density in percent, in at most four characters."""
     value = 100 * density
     return f"{value:.0f}" if value >= 9.95 else f"{value:.1f}" if value >= 0.995 else f"{value:.2f}"[:4]
 
@@ -181,7 +181,7 @@ def _scale(figure: Figure, norm: LogNorm, box: tuple[float, float, float, float]
 
 
 def _title(axes: Axes, name: str, inches: float) -> None:
-    """Set smaller where it is long, and shortened in its middle where that is not enough."""
+    """Draw the title, smaller if it is long, and with its middle left out if that is not enough."""
     size = float(np.clip(inches / (CHARACTER * len(name)), 5.5, 9))
     most = max(int(inches / (CHARACTER * size) + 0.5), 5)
     ends = (most - 1) // 2
@@ -189,6 +189,6 @@ def _title(axes: Axes, name: str, inches: float) -> None:
 
 
 def _short(layers: list[str]) -> list[str]:
-    """Without the ending that all share."""
+    """The layers' names without ``.weight``, if all end with it."""
     ending = ".weight"
     return [layer.removesuffix(ending) for layer in layers] if all(x.endswith(ending) for x in layers) else layers

@@ -12,7 +12,7 @@ COLUMNS = 4
 
 
 def importance_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Points of accuracy that a network loses when an input says nothing, with 95 % intervals.
+    """Points of accuracy that a network loses if an input is permuted, with 95 % intervals.
 
     :param rows: ``input, loss, half_width, significant``, most important first.
     """
@@ -28,7 +28,7 @@ def importance_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 
 def dependence_figure(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
-    """Mean score by each input alone."""
+    """Mean score as a function of each input alone."""
     rows = math.ceil(len(curves) / COLUMNS)
     across = min(COLUMNS, len(curves))
     figure = Figure(figsize=(9.2, 2.1 * rows + 0.3), layout="constrained")

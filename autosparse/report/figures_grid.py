@@ -17,9 +17,9 @@ from autosparse.report.tables import seeds_text
 ROUND_SPARSITIES = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
 ROUND_ACCURACIES = (0, 20, 40, 60, 80, 90, 95, 97, 98, 99, 99.5, 100)
 PERFECT = 100.5
-"""A little more than all: an error of 0 has no logarithm."""
+"""A little more than 100 %, because an error of 0 has no logarithm."""
 WIDE = 6
-"""Ratio of the highest to the lowest error from which on the scale is logarithmic."""
+"""Ratio of the highest to the lowest error from which the scale is logarithmic."""
 
 
 def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
@@ -44,7 +44,7 @@ def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure
 
 
 def _error_axis(axes: Axes, section: Section) -> None:
-    """Make the y axis accuracy on a log scale of the error, where a linear one would press most methods together."""
+    """Label the y axis; use a log scale of the error if a linear axis would press most methods together."""
     points = [point for method in section.methods for point in method.points.values()]
     lowest, highest = min(point.mean for point in points), max(point.mean for point in points)
     if PERFECT - lowest < WIDE * (PERFECT - highest):
@@ -105,7 +105,7 @@ def _shifts(densities: list[float], count: int) -> list[float]:
 
 
 def iterations_figure(irp: IrpRun) -> Figure:
-    """Test accuracy of the network trained in each iteration of IRP, against how sparse it was."""
+    """Test accuracy of the network trained in each iteration of IRP, against its sparsity."""
     figure = Figure(figsize=(9.2, 2.6), layout="constrained")
     axes = figure.add_subplot()
     axes.plot(irp.density, irp.accuracy, color=INK, marker="o", markersize=4, linewidth=1.3)

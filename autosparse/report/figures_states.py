@@ -1,4 +1,4 @@
-"""Figure of a scorer that prunes in rounds: what it learned of each feature, in the states that IRP went through."""
+"""Figure of a scorer that prunes in rounds: what it learned from each feature, in the states that IRP went through."""
 
 import math
 
@@ -14,13 +14,13 @@ BINS = 25
 ENDS = (0.005, 0.995)
 """Quantiles of a feature between which it is drawn."""
 OWN = frozenset({"state", "survival", "predicted"})
-"""Columns that are no features."""
+"""Columns that are not features."""
 
 
 def states_figure(sample: Sample) -> Figure:
-    """Mean survival score and mean prediction by each feature, for weights that were left in some state of IRP.
+    """Mean survival score and mean prediction by each feature, for the weights that are left in each state of IRP.
 
-    The predictions are brought onto the scale of the survival scores by least squares: what ranks weights has none.
+    Least squares brings the predictions onto the scale of the survival scores, because a ranking has no scale.
     """
     names = [name for name in sample.columns if name not in OWN]
     rows = math.ceil(len(names) / COLUMNS)
@@ -48,7 +48,7 @@ def _scaled(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def _mean_line(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str) -> None:
-    """Means in bins that hold about as many weights each; a feature with few values has a point at each."""
+    """Draw means in bins with about equal numbers of weights; a feature with few values has a point at each."""
     low, high = np.quantile(x, ENDS)
     inside = (x >= low) & (x <= high)
     x, y = x[inside], y[inside]

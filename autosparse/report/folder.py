@@ -1,4 +1,4 @@
-"""The folder of a report: the files of the last one go, and nobody else's."""
+"""The folder of a report: a new report removes the files of the last one, and no others."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from autosparse.files import refusing_unwritable, write_atomic
 
 PAGE = "index.html"
 MARK = b'<meta name="generator" content="autosparse">'
-"""At the top of every page of ours."""
+"""A line at the top of every report's page."""
 
 
 def require_free(folder: Path) -> None:
@@ -19,9 +19,9 @@ def require_free(folder: Path) -> None:
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Write each, by its name in ``folder``, and remove what an earlier report has written there beside them.
+    """Write each file under its name in ``folder``, and remove the other files of an earlier report there.
 
-    :raises AutosparseError: if a file has such a name, and is not of a report.
+    :raises AutosparseError: if a file with one of the names does not belong to a report.
     """
     require_free(folder)
     with refusing_unwritable(folder):

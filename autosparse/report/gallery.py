@@ -13,14 +13,14 @@ FOLDER = "figures"
 
 
 class Gallery:
-    """Draws figures as the page comes to them."""
+    """Draws figures when the page asks for them."""
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
-        """Each as ``figures/NN-name.svg`` or ``.png``, in the order of the page."""
+        """Content of the files ``figures/NN-name.svg`` or ``.png``, by name, in the order of the page."""
 
     def svg(self, draw: Callable[[], Figure], name: str) -> Markup:
-        """An ``<svg>`` element; Matplotlib escapes the texts in it, and the page must not do so again."""
+        """An ``<svg>`` element. Matplotlib has escaped the texts in it, so the page must not do so again."""
         title = f"figure {len(self.files) + 1} {name}"
         text = draw_svg(draw, title)
         self._keep(name, "svg", text.encode())

@@ -41,7 +41,7 @@ from autosparse.tracking.search import all_runs
 from autosparse.version import __version__
 
 IRP_SHOWN = 2
-"""IRP runs whose figures are drawn; those of one network look much alike."""
+"""Number of IRP runs whose figures are drawn; runs on one network look much alike."""
 UNTOLD = {
     "description": "",
     "notes": [],
@@ -54,7 +54,7 @@ UNTOLD = {
 }
 """The summary of an experiment without a parent run, as an older version wrote it."""
 IRP_COMPARED = 12
-"""IRP runs whose survival scores are compared: as many as fit on a page."""
+"""Number of IRP runs whose survival scores are compared: as many as fit on a page."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,12 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     """Write ``folder/index.html`` with everything that MLflow holds of an experiment, and return its path.
 
     Each of its tables lies in ``folder/tables`` as Markdown, CSV and LaTeX, and each of its figures in
-    ``folder/figures``, as SVG or, where it is a cloud of points, PNG.
+    ``folder/figures`` as SVG or, for a cloud of points, PNG.
 
-    The file is whole or not there, and holds its figures and styles itself. Only MLflow is read: runs, metrics, and
-    the samples of weights that were logged as artifacts; a sample that cannot be had is told of in the page.
+    The page appears whole or not at all, and contains its figures and styles. It reads only MLflow: runs, metrics, and
+    the samples of weights that were logged as artifacts. The page says if a sample cannot be read.
 
-    :raises AutosparseError: if MLflow does not answer, knows no such experiment, or ``folder`` cannot be written or
+    :raises AutosparseError: if MLflow does not answer or has no such experiment, or if ``folder`` cannot be written or
         holds files of these names that no report has written.
     """
     report = render(client, experiment)
@@ -126,7 +126,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
 
 
 def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[[Any], str]]:
-    """What the templates call to draw."""
+    """The functions with which the templates draw."""
     svg, png = gallery.svg, gallery.png
     return {
         "draw_accuracy": lambda panel: svg(partial(accuracy_figure, panel, styles), f"accuracy {panel.title}"),

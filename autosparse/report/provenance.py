@@ -1,4 +1,4 @@
-"""Where the runs of a report come from: code, machines, data."""
+"""Say where the runs of a report come from: code, machines, data."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -7,12 +7,12 @@ from autosparse.report.collect import natural
 from autosparse.results.runs import Run
 
 DIRTY = "+dirty"
-"""Ends the commit of a checkout with local changes."""
+"""Ending of the commit of a checkout with local changes."""
 SHOWN = ("git_commit", "host", "device", "device_name", "precision")
 
 
 def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
-    """Commit, machines, versions and fingerprints of data that the runs have, each with how many where they differ."""
+    """Commits, machines, versions and data fingerprints of the runs, with the number of runs of each if they differ."""
     found: dict[str, Counter[str]] = {}
     for run in runs:
         for name, value in _facts(run):

@@ -1,4 +1,4 @@
-"""Published figures beside measured ones: a table per source, from what the experiment's parent run says."""
+"""Put published figures beside measured ones: a table per source, from the experiment's parent run."""
 
 import statistics
 from collections.abc import Iterable
@@ -18,7 +18,7 @@ from autosparse.tracking.search import parent_run, summary_of
 
 
 def told_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
-    """The id of an experiment's parent run, and what it says; empty if there is none, as in an older store."""
+    """The id of an experiment's parent run, and its summary; None and {} if an older store has no such run."""
     with tracking_errors(client.tracking_uri):
         run = parent_run(client, find_experiment(client, experiment))
         if run is None:
@@ -32,8 +32,8 @@ def told_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str
 def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Table]:
     """One table per source, model and data set, in the order of the file.
 
-    A method has a row for each way in which cells of it were trained or pruned, told apart by what they differ in: such
-    as where the data changed before some of its seeds.
+    A method has a row for each way in which its cells were trained or pruned, named by what differs: for example, if
+    the data changed before some of its seeds.
     """
     planned = {cell for comparison in summary.get("comparisons", []) for cell in comparison["cells"]}
     measured = _measured(run for run in cells if METRIC in run.metrics and run.tags["task_id"] in planned)
@@ -47,7 +47,7 @@ def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Tabl
 Way = tuple[tuple[str, str], ...]
 """How a cell was pruned and trained, and on which data."""
 Measured = dict[str, tuple[Way, float]]
-"""By a cell's id, its way and its accuracy."""
+"""The way and the accuracy of each cell, by the cell's id."""
 
 
 def _measured(cells: Iterable[Run]) -> Measured:
@@ -76,7 +76,7 @@ def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) ->
 
 
 def _names(comparisons: list[dict[str, Any]], measured: Measured) -> dict[str, dict[Way, str]]:
-    """For each method, the ways in which cells of it were made, and what to call each."""
+    """For each method, the ways in which its cells were made, and the name of each."""
     names: dict[str, dict[Way, str]] = {}
     for entry in comparisons:
         ways = names.setdefault(entry["method"], {})
@@ -99,7 +99,7 @@ def _beside(published: float, spread: float | None, values: list[float], another
 
 
 def _notes(comparisons: list[dict[str, Any]]) -> list[str]:
-    """Differences that all share, then those of single methods."""
+    """The differences from the paper that all methods share, then those of single methods."""
     by_method = {entry["method"]: entry["differences"] for entry in comparisons}
     shared = [d for d in next(iter(by_method.values()), []) if all(d in other for other in by_method.values())]
     notes = [*shared]
@@ -112,7 +112,7 @@ def _notes(comparisons: list[dict[str, Any]]) -> list[str]:
 
 @dataclass(frozen=True)
 class Concordant:
-    """A pair of IRP runs: concordance correlation of their survival scores as published and as measured."""
+    """A pair of IRP runs: the concordance correlation of their survival scores, as published and as measured."""
 
     name: str
     published: str
@@ -121,7 +121,7 @@ class Concordant:
 
 
 def concordant_pairs(summary: dict[str, Any]) -> list[Concordant]:
-    """In the order of the file."""
+    """The pairs of IRP runs, in the order of the file."""
     return [
         Concordant(pair["name"], _signed(pair["published"]), _signed(pair["measured"]), pair["source"])
         for pair in summary.get("concordances", [])

@@ -1,4 +1,4 @@
-"""How figures look: palette, markers, axes of density, and the two formats of the page."""
+"""The look of figures: palette, markers, axes of density, and the two formats of the page."""
 
 import contextlib
 import io
@@ -52,7 +52,7 @@ RC = {
 
 @dataclass(frozen=True)
 class LineStyle:
-    """How the line of a method looks, the same in every figure of a report."""
+    """The look of a method's line, the same in every figure of a report."""
 
     color: str
     marker: str
@@ -61,7 +61,7 @@ class LineStyle:
 
 
 def line_styles(methods: Iterable[Method]) -> dict[str, LineStyle]:
-    """A style for each pruned method by name: few share a colour, none colour and line, nor a marker up to twelve."""
+    """A style for each pruned method, by name. Up to twelve methods have different markers, and few share a colour."""
     learned = {method.name: method.learned for method in methods if not method.dense}
     counters = {True: itertools.count(), False: itertools.count()}
     styles = {}
@@ -80,13 +80,13 @@ def shown(name: str) -> str:
 def density_axis(axes: Axes, densities: Sequence[float], ticks: Sequence[float] | None = None) -> None:
     """Make the x axis density on a log scale, sparse to the right, with ticks labelled as sparsity.
 
-    ``ticks`` are densities too, by default those drawn; ones out of range are left out.
+    ``ticks`` are densities too, by default those drawn; ticks out of range are left out.
     """
     low, high = math.log10(min(densities)), math.log10(max(densities))
     span = max(high - low, 0.1)
     places = sorted({math.log10(d) for d in ticks or densities if low <= math.log10(d) <= high})
     labelled: list[float] = []
-    for place in places:  # from the sparsest on: where labels would collide, that end matters more
+    for place in places:  # from the sparsest on, which matters most where labels would collide
         if not labelled or place - labelled[-1] > 0.065 * span:
             labelled.append(place)
     axes.set_xscale("log")
@@ -123,7 +123,7 @@ def draw_svg(draw: Callable[[], Figure], name: str) -> str:
 
 
 def inlined(svg: str, name: str) -> str:
-    """The ``<svg>`` element of a file to stand in HTML, with ids that no other figure of the page has."""
+    """The ``<svg>`` element of an SVG file, for HTML, with ids that no other figure of the page has."""
     svg = svg[svg.index("<svg") :]
     prefix = re.sub(r"\W", "-", name)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", svg)
@@ -138,7 +138,7 @@ def draw_png(draw: Callable[[], Figure]) -> bytes:
 
 
 def _small_png(image: Image.Image) -> bytes:
-    """The image in 256 colours: a third of the size, and looks the same."""
+    """The image in 256 colours, which has a third of the size and looks the same."""
     small = image.convert("RGB").quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     palette, background = small.getpalette() or [], small.getpixel((0, 0))
     assert isinstance(background, int)

@@ -1,4 +1,4 @@
-"""What every table of a report is made of: cells with text, notes and a mark."""
+"""The parts of every table of a report: cells with text, notes and a mark."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Cell:
-    """What stands at one place of a table."""
+    """The content of one place of a table."""
 
     text: str
     notes: tuple[str, ...] = ()
-    """Said in smaller letters behind the text, or below it in a stacked table."""
+    """Texts in smaller letters behind the text, or below it in a stacked table."""
     mark: str = ""
-    """Why it stands out: ``best``, ``collapsed``, ``marked``, or ``none`` if there is nothing to show."""
+    """Why it stands out: ``best``, ``collapsed`` or ``marked``; ``none`` if there is nothing to show."""
     shade: int | None = None
     """Strength of the colour behind it, in percent."""
     plain: str = ""
@@ -32,7 +32,7 @@ class Row:
     name: str
     cells: Sequence[Cell]
     mark: str = ""
-    """What is special of it: ``dense``, ``learned``, or ``names`` if its name may take several lines."""
+    """What is special about it: ``dense``, ``learned``, or ``names`` if its name may take several lines."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,13 @@ class Table:
 
     title: str
     columns: list[str]
-    """The first is that of the rows' names."""
+    """Titles of the columns; the first column holds the rows' names."""
     rows: list[Row]
     layout: str = ""
-    """Of ``wide``, ``stacked`` (notes below their text), ``tight`` and ``square``, with spaces between."""
+    """Any of ``wide``, ``stacked`` (notes below their text), ``tight`` and ``square``, separated by spaces."""
     foot: Row | None = None
     notes: tuple[str, ...] = ()
-    """What must be known beside it, a line each."""
+    """What readers must know about the table, a line each."""
 
     def has(self, mark: str) -> bool:
         """Whether any cell has this mark."""

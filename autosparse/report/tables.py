@@ -1,4 +1,4 @@
-"""The tables of a report on accuracy, density and effective sparsity, and how their numbers are written."""
+"""The tables of a report on accuracy, density and effective sparsity, and the format of their numbers."""
 
 import math
 import statistics
@@ -10,7 +10,7 @@ UNITS = ("", "k", "M", "G", "T", "P")
 
 
 def percent(share: float) -> str:
-    """``0.995`` as ``99.5%``, with as many digits as it needs and no more than six."""
+    """``0.995`` as ``99.5%``, with at most six digits."""
     return f"{100 * share:.6g}%"
 
 
@@ -38,7 +38,7 @@ def duration(seconds: float) -> str:
 
 
 def seeds_text(counts: list[int]) -> str:
-    """``n = 3 seeds``, or the range where it differs; for a title."""
+    """``n = 3 seeds``, or the range if the numbers differ; for a title."""
     if not counts:
         return "no runs"
     span = str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
@@ -112,7 +112,7 @@ def _effect(point: Point | None) -> Cell:
 
 
 def _sparsity_text(values: list[float]) -> str:
-    """In percent, with digits enough to tell high sparsities apart: two of the density."""
+    """Sparsity in percent, with two digits of the density, which are enough to tell high sparsities apart."""
     density = 100 * (1 - statistics.fmean(values))
     digits = 0 if density <= 0 else min(max(1 - math.floor(math.log10(density)), 1), 4)
     return f"{100 - density:.{digits}f}"
@@ -125,5 +125,5 @@ def _density(values: list[float] | None) -> Cell:
 
 
 def _counted(text: str, collapsed: int) -> Cell:
-    """A mean, and in how many runs nothing was left."""
+    """A mean, and the number of runs in which nothing was left."""
     return Cell(f"{text} ✕{collapsed}", mark="collapsed") if collapsed else Cell(text)

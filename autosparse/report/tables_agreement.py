@@ -31,7 +31,8 @@ def overlap_table(section: Section) -> Table | None:
 def concordance_tables(runs: Iterable[IrpRun]) -> list[Table]:
     """Concordance of the survival scores of the IRP runs on one network, if there are several; a table per network.
 
-    Each weight of a sample counts as often as it stands for others. Pairs that start from the same weights are marked.
+    Each weight of a sample counts by the number of weights that it stands for. Pairs of runs that start from the same
+    weights are marked.
     """
     networks: dict[tuple[object, ...], list[tuple[str, Sample]]] = {}
     for run in runs:
@@ -66,5 +67,5 @@ def _concordance(a: Sample, b: Sample) -> Cell:
 
 
 def _agreement(value: float, mark: str = "") -> Cell:
-    """How far two things agree: 1 if they are the same."""
+    """The cell for an agreement, which is 1 if two things are the same."""
     return Cell(f"{value:.2f}".replace("-0.00", "0.00"), mark=mark, shade=round(60 * max(value, 0.0)))

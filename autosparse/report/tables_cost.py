@@ -1,4 +1,4 @@
-"""What an experiment cost: time, images, hours of processors and GPUs."""
+"""The cost of an experiment: time, images, CPU-hours and GPU-hours."""
 
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,7 +16,7 @@ NOT_KNOWN = NOTHING.text
 
 
 def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]) -> dict[str, float]:
-    """How long each stage took from start to end, all its runs together; only those that the parent run tells of."""
+    """Seconds that each stage took from start to end, summed over the times that it ran, if the parent run knows."""
     if parent is None:
         return {}
     with tracking_errors(client.tracking_uri):
@@ -25,9 +25,9 @@ def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]
 
 
 def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[str, float]) -> Table | None:
-    """One row per stage of whose runs the time is known; None if there is none.
+    """One row per stage whose runs have times; None if there is none.
 
-    :param stages: by the name that ``wall`` has, the title and the runs of each.
+    :param stages: title and runs of each stage, by the name that it has in ``wall``.
     """
     rows = []
     for name, (title, runs) in stages.items():
@@ -56,7 +56,7 @@ def method_costs(section: Section) -> Table | None:
 
 
 def _without_unknown(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """The table without columns of which nothing is known, and without hours on devices that nothing ran on."""
+    """The table without unknown columns, and without hours on devices that nothing ran on."""
     shown = [i for i in range(len(columns)) if any(row[i] not in (NOT_KNOWN, "0") for row in rows)]
     return texts(title, [columns[i] for i in shown], [[row[i] for i in shown] for row in rows])
 
@@ -67,13 +67,13 @@ def _mean(points: Iterable[Point], metric: str) -> float | None:
 
 
 def _images(runs: Sequence[Run]) -> str:
-    """The sum over all runs; nothing if some do not tell."""
+    """The sum over all runs; unknown if some runs have no number."""
     images = [run.metrics["images"] for run in runs if "images" in run.metrics]
     return quantity(sum(images)) if len(images) == len(runs) else NOT_KNOWN
 
 
 def _hours(runs: Sequence[Run], device: str) -> str:
-    """A job takes one core, or a share of a GPU; nothing if some runs do not tell on what they ran."""
+    """Hours on a device; a job takes one core, or a share of a GPU. Unknown if some runs have no device."""
     devices = {run.tags.get("device") for run in runs}
     mine = [run for run in runs if run.tags.get("device") == device]
     if None in devices or any(device == "cuda" and "gpus_per_job" not in run.tags for run in mine):

@@ -1,4 +1,4 @@
-"""What pruning leaves of a network: its weights, and the FLOPs that they take."""
+"""The size of a network after pruning: its weights, and their FLOPs."""
 
 import statistics
 
@@ -10,7 +10,7 @@ from autosparse.report.tables import percent, quantity
 def size_table(section: Section) -> Table | None:
     """Prunable weights and FLOPs after pruning, means over seeds; None if they are not known.
 
-    Methods that leave the same share a row. The note says what the network is before.
+    Methods with equal results share a row. The note gives the size of the network before pruning.
     """
     points = [point for method in section.pruned for point in method.points.values()]
     totals = [total for point in points for total in point.values("total")]
@@ -45,8 +45,8 @@ def _size(point: Point | None) -> Cell:
     flops, shares = point.values("flops_pruned"), point.values("flops_share")
     if not flops or not shares:
         return Cell(weights)
-    told = f"FLOPs {_with_share(statistics.fmean(flops), statistics.fmean(shares))}"
-    return Cell(weights, (told,), plain=f"{weights}, {told}")
+    note = f"FLOPs {_with_share(statistics.fmean(flops), statistics.fmean(shares))}"
+    return Cell(weights, (note,), plain=f"{weights}, {note}")
 
 
 def _with_share(value: float, share: float) -> str:

@@ -1,4 +1,4 @@
-"""The leaderboard of the terminal."""
+"""The leaderboard for the terminal."""
 
 from mlflow import MlflowClient
 from rich.markup import escape

@@ -1,1 +1,1 @@
-"""Results: everything that is asked of what MLflow has."""
+"""Results: every question that is asked of MLflow."""

@@ -1,4 +1,4 @@
-"""Asking MLflow for the best cells of an experiment."""
+"""Ask MLflow for the best cells of an experiment."""
 
 import math
 import statistics
@@ -23,10 +23,10 @@ def best(
     group_by: Sequence[str] | None = None,
     top: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Mean of ``metric`` over seeds in each group of cells, best first: highest, but lowest of times and losses.
+    """Mean of ``metric`` over seeds in each group of cells, best first: the highest, but the lowest time or loss.
 
     Only cells that differ in nothing but seed (and what is not grouped by) are averaged, see
-    :mod:`autosparse.results.groups`: where an experiment was edited and run again, or its data changed, a group has
+    :mod:`autosparse.results.groups`. If an experiment was edited and run again, or if its data changed, a group has
     several rows, told apart by ``settings``, which is otherwise empty.
 
     :param group_by: some of GROUPS; None: method and sparsity, and model and dataset if there are several.
@@ -75,7 +75,7 @@ def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list
 
 
 def _changed_data(groups: Sequence[Group]) -> set[str]:
-    """Data sets that were not always the same; of the others the fingerprint says no more than the name."""
+    """Data sets that have changed; the fingerprint of any other says no more than its name."""
     told = {(group.dataset, dict(group.training).get(DATA)) for group in groups}
     names = [dataset for dataset, _ in told]
     return {name for name in names if names.count(name) > 1}

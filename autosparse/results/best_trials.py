@@ -1,4 +1,4 @@
-"""Asking MLflow for the best settings that a sweep found."""
+"""Ask MLflow for the best settings that a sweep found."""
 
 import contextlib
 from typing import Any
@@ -48,7 +48,7 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
 
 
 def _number(text: str) -> int | float | str:
-    """What an MLflow param, which is always a text, says."""
+    """The number that an MLflow param, always a text, stands for; the text if it is none."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)

@@ -1,8 +1,8 @@
-"""An experiment's finished cells in one artifact of its parent run, so that thousands are asked about in a second.
+"""Keep an experiment's finished cells in one artifact of its parent run, so that reading thousands takes a second.
 
-MLflow hands out a cell as some sixty objects, and a file of all cells is read at once. What has finished since the file
-was written, and what has been deleted, is asked of MLflow. A finished run that was changed by hand, or purged for good,
-is seen as it was until the next table.
+MLflow returns a cell as some sixty objects; a file of all cells is read at once. MLflow is asked only which cells have
+finished since the file was written, and which were deleted. A finished run that was changed by hand, or purged for
+good, is seen as it was until the next table is written.
 """
 
 import gzip
@@ -21,23 +21,23 @@ from autosparse.tracking.search import parent_run
 
 ARTIFACT = "cells.json.gz"
 COUNT = "cells_in_table"
-"""Tag of the parent run that has a table."""
+"""Tag of a parent run that has a table: the number of cells in it."""
 WORTH = 1000
-"""So many finished cells are worth a table, and so many new ones another."""
+"""Number of finished cells that are worth a table, and of new ones that are worth another."""
 MARGIN = 60_000
-"""Milliseconds by which the clocks of two drivers may differ. Where they differ by more, all runs are asked for."""
+"""Milliseconds by which the clocks of two drivers may differ. If they differ by more, all runs are asked for."""
 FINISHED_COUNT = "cells_finished"
-"""Tag of the parent run: how many there are to find, at least."""
+"""Tag of the parent run: the least number of finished cells."""
 MOST = 1 << 30
-"""Bytes of a table that are read: half a million cells. A larger one is not one of ours."""
+"""Most bytes of a table that are read: half a million cells. A larger one is not ours."""
 VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
-"""What is deleted now may be restored."""
+"""The table has deleted runs, too, because they may be restored."""
 LEFT_OUT = ("mask_sketch",)
-"""Tags that are long and that no query needs."""
+"""Long tags that no query needs."""
 
 
 def finished_cells(client: MlflowClient, experiment: str) -> list[Run]:
-    """What ``finished_runs(client, experiment, "cell")`` gives, but maybe without the tags in ``LEFT_OUT``."""
+    """The same as ``finished_runs(client, experiment, "cell")``, but maybe without the tags in ``LEFT_OUT``."""
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
         known, count = _read(client, experiment_id)
@@ -53,7 +53,7 @@ def finished_cells(client: MlflowClient, experiment: str) -> list[Run]:
 
 
 def write_cell_table(tracker: Tracker) -> bool:
-    """Write the table of all finished cells, where enough are not in the last one; returns whether."""
+    """Write the table of all finished cells if the last one lacks enough of them; return whether it was written."""
     client = tracker.client
     with tracking_errors(client.tracking_uri):
         finished = [known.kind for known in tracker.known.values() if known.status == FINISHED]
@@ -76,7 +76,7 @@ def write_cell_table(tracker: Tracker) -> bool:
 
 
 def _read(client: MlflowClient, experiment_id: str) -> tuple[list[Run], int]:
-    """The runs in the table, none if there is no table, or it is being written; and how many cells had finished."""
+    """The runs in the table, none if it is missing or being written; and how many cells had finished."""
     parent = parent_run(client, experiment_id)
     if parent is None or COUNT not in parent.data.tags:
         return [], 0
@@ -88,5 +88,5 @@ def _read(client: MlflowClient, experiment_id: str) -> tuple[list[Run], int]:
             content = file.read(MOST + 1)
         runs = [Run(**row) for row in json.loads(content)] if len(content) <= MOST else []
         return runs, int(parent.data.tags.get(FINISHED_COUNT, 0))
-    except Exception:  # whatever is wrong with the file: MLflow has the runs themselves
+    except Exception:  # whatever is wrong with the file, MLflow has the runs themselves
         return [], 0

@@ -16,8 +16,8 @@ PLACE = ("method", "model", "dataset", "sparsity", "seed")
 def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
     """One row per cell, ordered by its place; columns ``method, model, dataset, sparsity, seed, run_id``, each metric.
 
-    ``method`` is told apart as in reports if the experiment was edited: rows that agree in all but ``seed`` and
-    ``training`` were trained in one way only if ``training`` is the same, too (empty if all were).
+    If the experiment was edited, ``method`` names the variants of a method as reports do. ``training`` tells ways of
+    training apart, and is empty if there is only one.
 
     :raises AutosparseError: if MLflow has no such experiment.
     """

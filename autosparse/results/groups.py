@@ -1,16 +1,16 @@
-"""Which cells may be averaged: those that differ in their seed alone. Whatever groups cells asks here.
+"""Group the cells that may be averaged: those that differ only in their seed. All code that groups cells does it here.
 
-Two cells belong together where these are the same:
+Two cells belong together if these are the same:
 
 - model, data set, sparsity, and the label of the method;
 - the method's definition: its criterion, options, scorer, ablation, IRP run (the params in ``OF_METHOD``);
-- how it was trained: every other param that MLflow has of it, whatever later versions add;
-- the data and, of the user's own network, criterion or data set, the code, by their fingerprints.
+- how it was trained: every other param that MLflow has of it, including those that later versions add;
+- the data, and the code of the user's own network, criterion or data set, by their fingerprints.
 
-A run that an earlier version wrote may lack a param. It then has the value that did what was done before there was the
-param: revision 1 of its criterion, and of an option the default of version 0.1.0, or today's where it is newer; and
-today's rule of what is prunable, since records of networks for which that has changed are done anew. A run that does
-not tell a fingerprint counts as done on the same data, and by the same code, as the others, unless these are of many.
+A run that an earlier version wrote may lack a param. It then gets the value that does the same as before the param
+existed: revision 1 of its criterion; the default of an option in version 0.1.0, or today's if the option is newer; and
+today's rule of what is prunable, because networks for which that has changed are done again. A run without a
+fingerprint counts as done with the same data and code as the others, unless the others have several.
 """
 
 import functools
@@ -25,38 +25,38 @@ from autosparse.tracking.entries import CODE, OF_METHOD_CODE
 from autosparse.weights import RULE
 
 Settings = tuple[tuple[str, str], ...]
-"""Params, or what else tells groups apart, and their values, sorted."""
+"""Sorted pairs of a param, or whatever else tells groups apart, and its value."""
 
 NOT_SETTING = frozenset({"model", "dataset", "sparsity", "level", "seed"})
-"""Params that the place and the seed say. A branch's level is its sparsity."""
+"""Params that place and seed already cover. A branch's level is its sparsity."""
 OF_METHOD = ("criterion", "options.", "scorer", "ablation", "irp")
-"""Beginnings of the names of params that say what a method is."""
+"""Prefixes of the params that define a method."""
 OF_CRITERION = ("criterion_revision", "options.", "scorer", "irp")
-"""Those of them that mean something only beside others of the same criterion."""
+"""Prefixes of the params among them that can be compared only within the same criterion."""
 DATA = "dataset_fingerprint"
 USED = {DATA: ("dataset",), CODE: ("model", "dataset"), OF_METHOD_CODE: ("method",)}
-"""Tags with a fingerprint of what a cell was made from, and the tags that say of what."""
+"""Tags with a fingerprint of what a cell was made from, and the tags that name what that is."""
 
 
 @dataclass(frozen=True)
 class Group:
-    """Cells that differ in their seed alone."""
+    """Cells that differ only in their seed."""
 
     model: str
     dataset: str
     sparsity: float
     label: str
-    """What the experiment calls the method."""
+    """The experiment's name for the method."""
     name: str
-    """The same, with what sets it apart where the label stands for several methods that were trained in one way."""
+    """The label; if it stands for several methods that were trained in one way, with what sets this one apart."""
     method: Settings
-    """What the method is."""
+    """The definition of the method."""
     training: Settings
     """How the cells were trained, and on which data."""
     note: str
     """What sets the training apart from others of the same model and data set; empty if there is one."""
     runs: Mapping[int, Run] = field(repr=False)
-    """By seed, ascending; of several with one seed the last."""
+    """The runs by seed, ascending; the last one if several have the same seed."""
 
     @property
     def place(self) -> tuple[str, str, float]:
@@ -69,11 +69,11 @@ class Group:
 
 
 def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
-    """Group cells by what they are, in the order of the first of each.
+    """Group cells; the groups are in the order of their first cells.
 
-    :param cells: finished, the oldest first.
-    :param beside: cells of another experiment with which they will be compared: those of both that do not tell their
-        data are taken for the same.
+    :param cells: finished cells, the oldest first.
+    :param beside: cells of another experiment that they will be compared with. A cell of either without a fingerprint
+        of its data counts as done on the same data.
     """
     cells = list(cells)
     known = {tag: _only(tag, [*cells, *beside]) for tag in USED}
@@ -106,7 +106,7 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
     """What sets each of several mappings apart from the others, as ``key=value, ...``; empty if nothing does.
 
-    What belongs to a criterion is told only if others of that criterion have it otherwise.
+    A key that belongs to a criterion appears only if others of that criterion have another value.
     """
     values: dict[tuple[str, str | None], set[str | None]] = defaultdict(set)
     keys = sorted({key for group in groups for key in group})
@@ -124,12 +124,12 @@ def _rivals(key: str, group: Mapping[str, str]) -> str | None:
 
 
 def _of(tag: str, run: Run) -> tuple[str, ...]:
-    """What a run's fingerprint under ``tag`` belongs to."""
+    """The names of what a run's fingerprint under ``tag`` belongs to."""
     return tuple(run.tags.get(name, "") for name in USED[tag])
 
 
 def _only(tag: str, cells: Iterable[Run]) -> dict[tuple[str, ...], str]:
-    """The fingerprint of all that was always the same, as far as its cells tell."""
+    """The fingerprint of everything that has only one among its cells."""
     found: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for run in cells:
         if run.tags.get(tag):
@@ -139,20 +139,20 @@ def _only(tag: str, cells: Iterable[Run]) -> dict[tuple[str, ...], str]:
 
 @functools.lru_cache(maxsize=1024)
 def _settings(params: Settings) -> tuple[Settings, Settings]:
-    """How a cell was trained, and what its method is, from its params."""
+    """The training and the method of a cell, from its params."""
     told = _meant(dict(params))
     method = tuple(sorted(item for item in told.items() if item[0].startswith(OF_METHOD)))
     return tuple(sorted(item for item in told.items() if not item[0].startswith(OF_METHOD))), method
 
 
 def _meant(params: Mapping[str, str]) -> dict[str, str]:
-    """Params, with those that a run of an earlier version lacks."""
+    """Params, completed with those that a run of an earlier version lacks."""
     return {"prunable_rule": str(RULE), **_defaults(params, ""), **_defaults(params, "irp."), **params}
 
 
 def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     criterion = params.get(f"{prefix}criterion", "")
-    if criterion not in CRITERIA:  # dense, a branch, or one of a plugin
+    if criterion not in CRITERIA:  # dense, a branch, or a plugin's criterion
         return {}
     chosen = CRITERIA[criterion]
     options = {**chosen.defaults, **OPTIONS.get(criterion, {})}
@@ -168,7 +168,7 @@ Found = Mapping[tuple[str, str, float, str, Settings, Settings], Mapping[int, Ru
 
 
 def _names(found: Found) -> dict[tuple[str, str, Settings, str], dict[Settings, str]]:
-    """What to call each method among those of its label, in one way of training."""
+    """The name of each method among those with its label and training."""
     names: dict[tuple[str, str, Settings, str], dict[Settings, str]] = defaultdict(dict)
     for model, dataset, _, label, method, training in found:
         names[model, dataset, training, label][method] = ""

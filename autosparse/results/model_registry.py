@@ -1,6 +1,6 @@
-"""Scorers in MLflow's model registry: versions of ``autos``, and the one that is the champion.
+"""Scorers in MLflow's model registry: versions of ``autos``, one of which is the champion.
 
-What is registered is the folder of :func:`autosparse.autos.load_scorer`: safetensors and JSON, never a pickle.
+A version holds a folder that :func:`autosparse.autos.load_scorer` reads: safetensors and JSON, never a pickle.
 """
 
 import re
@@ -35,13 +35,13 @@ FILES = ("scorer.json", "scorer.safetensors")
 def promote(
     client: MlflowClient, experiment: str, sparsity: float | None = None, metric: str = "test_accuracy", label: str = ""
 ) -> dict[str, Any]:
-    """Register the best scorer of an experiment, unless it is, and make it the champion.
+    """Register the best scorer of an experiment, unless it is registered, and make it the champion.
 
-    The best is the one that wins at most of the experiment's places (model, dataset, sparsity), or at ``sparsity``;
-    of equals, the one with the higher mean.
+    The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``; among equals,
+    it has the highest mean.
 
-    :param label: this scorer instead.
-    :return: ``name, version, alias, scorer, accuracy``; the last by place, and, where its networks differ in more than
+    :param label: promote this scorer instead.
+    :return: ``name, version, alias, scorer, accuracy``; accuracies by place and, if its networks differ in more than
         their seed, by what sets them apart.
     """
     scorers = {run.tags["label"]: run for run in finished_runs(client, experiment, "scorer")}
@@ -85,7 +85,7 @@ def fetched(client: MlflowClient, address: str) -> Iterator[Path]:
             f"no {address} in MLflow at {safe_uri(client.tracking_uri)}; make one with `autosparse promote`"
         ) from error
     with tempfile.TemporaryDirectory() as folder, tracking_errors(client.tracking_uri):
-        for name in FILES:  # by name: whatever else somebody put there is never fetched
+        for name in FILES:  # by name, so that nothing else that somebody put there is fetched
             path = client.download_artifacts(held.run_id, f"scorer/{name}", folder)
         yield Path(path).parent
 
@@ -102,7 +102,7 @@ def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: 
 
 
 def _scorer_of(group: Group) -> str:
-    """The task id of the scorer that pruned it; empty for other methods."""
+    """The task id of the scorer that pruned the group; empty for other methods."""
     return dict(group.method).get("scorer", "")
 
 
@@ -122,7 +122,7 @@ def _accuracies(groups: list[Group]) -> dict[str, float]:
 
 
 def _registered(client: MlflowClient, run: Run) -> str | None:
-    """The version that holds this run's scorer."""
+    """The version that holds this run's scorer; None if there is none. The model itself is made if it is new."""
     try:
         client.get_registered_model(NAME)
     except MlflowException:
@@ -148,7 +148,7 @@ def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[st
 
 
 def _describe(client: MlflowClient, run: Run) -> None:
-    """An ``MLmodel`` with the signature beside the scorer's files."""
+    """Write an ``MLmodel`` file with the signature beside the scorer's files."""
     inputs = names_in(run.params.get("fit.inputs", "")) or ["param", "grad"]
     signature = ModelSignature(
         Schema([ColSpec(DataType.float, name) for name in inputs]), Schema([ColSpec(DataType.float, "survival")])

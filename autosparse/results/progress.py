@@ -1,4 +1,4 @@
-"""How far an experiment is, asked of MLflow: from any machine, whether or not its driver still runs."""
+"""Ask MLflow how far an experiment is, from any machine, whether or not its driver still runs."""
 
 import time
 from collections import Counter
@@ -13,7 +13,7 @@ from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
 RECENT = 50
-"""Finished runs from whose ends the rate is told."""
+"""Number of finished runs from which the rate is estimated."""
 
 
 @dataclass(frozen=True)
@@ -25,16 +25,16 @@ class Stage:
     done: int
     failed: int
     seconds_left: float | None
-    """At the rate of late; None before two have finished, or if nothing is left."""
+    """Estimate from the recent rate; None before two tasks have finished, or if none is left."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where an experiment stands."""
+    """The state of an experiment."""
 
     status: str
-    """The parent run's: RUNNING, FINISHED, FAILED, KILLED, or SCHEDULED if something is left for another run; a
-    driver that was killed leaves RUNNING."""
+    """The parent run's status: RUNNING, FINISHED, FAILED, KILLED, or SCHEDULED if something is left for another run.
+    A driver that was killed at once leaves RUNNING."""
     stages: list[Stage]
 
     @property
@@ -66,14 +66,16 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
         total = totals.get(name, done + failed)
         stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
     left = any(stage.total > stage.done + stage.failed for stage in stages)
-    status = SCHEDULED if left and parent.info.status == FINISHED else parent.info.status  # so earlier versions left it
+    status = parent.info.status
+    if left and status == FINISHED:  # as earlier versions left it
+        status = SCHEDULED
     return Progress(status, stages)
 
 
 def _seconds_left(ends: list[int], left: int) -> float | None:
-    """From the ends, in ms, of what has finished of late."""
-    late = ends[-RECENT:]
-    if left <= 0 or len(late) < 2:
+    """An estimate from the times, in ms, at which tasks have recently ended."""
+    recent = ends[-RECENT:]
+    if left <= 0 or len(recent) < 2:
         return None
-    since = time.time() * 1000 - late[0]
-    return left * since / 1000 / len(late)
+    since = time.time() * 1000 - recent[0]
+    return left * since / 1000 / len(recent)

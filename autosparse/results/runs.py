@@ -34,9 +34,9 @@ def finished_runs(client: MlflowClient, experiment: str, kind: str) -> list[Run]
 def runs_of(
     client: MlflowClient, experiment_id: str, kind: str, since: int | None = None, view: str = ViewType.ACTIVE_ONLY
 ) -> list[Run]:
-    """The same, but for each run that MLflow has, also where there are two of one task.
+    """All finished runs of one kind, oldest first, even if two of them have the same task.
 
-    :param since: only those that ended then or later; milliseconds since 1970.
+    :param since: only runs that ended at this time or later, in milliseconds since 1970.
     """
     asked = f"attributes.status = '{FINISHED}' and tags.kind = '{kind}'"
     asked += f" and attributes.end_time >= {since}" if since is not None else ""
@@ -55,5 +55,5 @@ def runs_of(
 
 
 def one_per_task(runs: Iterable[Run]) -> list[Run]:
-    """The last of the runs of each task."""
+    """The last run of each task."""
     return list({run.tags.get("task_id", run.run_id): run for run in runs}.values())

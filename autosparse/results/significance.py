@@ -13,7 +13,7 @@ def half_width(values: Sequence[float]) -> float | None:
     """Half of the mean's confidence interval by Student's t; None for fewer than two values."""
     if len(values) < 2:
         return None
-    if statistics.stdev(values) == 0:  # SciPy warns of values that are all alike
+    if statistics.stdev(values) == 0:  # SciPy warns if all values are equal
         return 0.0
     from scipy.stats import ttest_1samp
 
@@ -23,7 +23,7 @@ def half_width(values: Sequence[float]) -> float | None:
 
 @dataclass(frozen=True)
 class Difference:
-    """The mean of differences between two things that were measured with the same seeds."""
+    """The mean difference between two methods, measured with the same seeds."""
 
     pairs: int
     """Number of seeds that both have."""
@@ -36,7 +36,7 @@ class Difference:
 
     @property
     def row(self) -> dict[str, Any]:
-        """JSON values."""
+        """The difference as JSON values."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Which method, or which scorer, wins: with how sure one can be of it."""
+"""Find which method or scorer wins, and how sure that is."""
 
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +19,7 @@ Place = tuple[str, str, float]
 
 @dataclass
 class Contest:
-    """What competes: the methods at one place, of networks that were trained in one way on one version of the data."""
+    """The methods that compete at one place, with networks trained in one way on one version of the data."""
 
     place: Place
     note: str
@@ -27,7 +27,7 @@ class Contest:
     methods: dict[str, Group] = field(default_factory=dict)
 
     def ranked(self, metric: str) -> list[Group]:
-        """The best first."""
+        """The methods, best first."""
         sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
         return sorted(self.methods.values(), key=lambda group: sign * statistics.fmean(group.values(metric).values()))
 
@@ -44,16 +44,16 @@ def winners(
 ) -> list[dict[str, Any]]:
     """The best method for each model, dataset and sparsity, its lead over the next, and whether that is significant.
 
-    Only cells that were trained in one way on the same data compete: where an experiment was edited and run again, a
-    place has a row per way, told apart by ``settings``, which is otherwise empty; a method that was edited is two
-    methods. What is averaged is for :mod:`autosparse.results.groups` to say.
+    Only cells that were trained in one way on the same data compete. If an experiment was edited and run again, a place
+    has a row per way of training, told apart by ``settings``, which is otherwise empty; an edited method counts as two
+    methods. :mod:`autosparse.results.groups` decides what is averaged.
 
-    The lead is paired by seed: the mean difference over the seeds that both have. ``p`` is that of a lead picked among
-    several: Holm's correction over the tests of the best against each other method.
+    The lead is paired by seed: the mean difference over the seeds that both have. Because the lead is picked among
+    several, ``p`` has Holm's correction over the tests of the best method against each other one.
 
-    :param scorers_only: compare learned scorers alone.
+    :param scorers_only: compare only learned scorers.
     :return: rows with ``model, dataset, sparsity, settings, best, n, mean, half_width, next, pairs, lead,
-        lead_half_width, p, significant``; None if it cannot be told.
+        lead_half_width, p, significant``; a value that cannot be determined is None.
     :raises AutosparseError: if no cell matches or the metric is unknown.
     """
     found = contests(groups_of(finished_cells(client, experiment)), metric, experiment, sparsity, scorers_only)
@@ -63,9 +63,9 @@ def winners(
 def contests(
     groups: Iterable[Group], metric: str, experiment: str, sparsity: float | None = None, scorers_only: bool = False
 ) -> list[Contest]:
-    """See :func:`winners`: what competes there, ordered by place; never the dense network alone.
+    """The contests of :func:`winners`, ordered by place; none with only the dense network.
 
-    :param experiment: its name, for errors.
+    :param experiment: name of the experiment, for errors.
     """
     chosen = [group for group in groups if not scorers_only or "scorer" in dict(group.method)]
     found = [
@@ -82,13 +82,13 @@ def contests(
 def compare(
     client: MlflowClient, a: str, b: str, experiment: str | None = None, metric: str = "test_accuracy"
 ) -> list[dict[str, Any]]:
-    """Two experiments method by method, or two methods (or scorers) of one experiment, paired by seed.
+    """Compare two experiments method by method, or two methods (or scorers) of one experiment, paired by seed.
 
-    Cells that were trained in one way on the same data are compared with each other; where two experiments have no such
-    way of a place in common, each of the one with each of the other. ``settings`` tells the ways apart where a place
-    has several, and what is not the same in the two that are compared.
+    Cells that were trained in one way on the same data are compared with each other. If two experiments share no way of
+    training at a place, each way of the one is compared with each of the other. ``settings`` tells the ways apart if a
+    place has several, and says what differs between the two that are compared.
 
-    :param experiment: where ``a`` and ``b`` are methods of it; None: they are experiments.
+    :param experiment: the experiment that has the methods ``a`` and ``b``; None: they are experiments.
     :return: rows with ``model, dataset, sparsity, settings, method, a, b, pairs, difference, half_width, p,
         significant``; ``difference`` is ``a - b``.
     :raises AutosparseError: if the two have no cell in common.
@@ -107,7 +107,7 @@ def compare(
 
 
 Pair = tuple[Place, str, str, Group, Group]
-"""Place, settings, method, and the two that are compared."""
+"""Place, settings, method, and the two groups that are compared."""
 
 
 def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]:
@@ -115,9 +115,7 @@ def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]
     first = _contests(groups_of(cells[a], cells[b]), metric, a)
     second = _contests(groups_of(cells[b], cells[a]), metric, b)
     for place in sorted({place for place, _ in first} & {place for place, _ in second}):
-        mine, theirs = (
-            [training for at, training in contests if at == place] for contests in (first, second)
-        )  # ways of training
+        mine, theirs = ([training for at, training in found if at == place] for found in (first, second))
         shared = [(training, training) for training in mine if training in theirs]
         for one, other in shared or [(one, other) for one in mine for other in theirs]:
             here, there = first[place, one], second[place, other]
@@ -127,7 +125,7 @@ def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]
 
 
 def _between(note: str, other_note: str, left: Group, right: Group) -> str:
-    """What sets the two apart, or, where nothing does, what sets both apart from others at their place."""
+    """What sets the two apart; if nothing does, what sets both apart from others at their place."""
     sides = apart([dict(left.training + left.method), dict(right.training + right.method)])
     return " against ".join(dict.fromkeys(filter(None, sides if any(sides) else (note, other_note))))
 
@@ -178,7 +176,7 @@ def _row(contest: Contest, ranked: list[Group], metric: str) -> dict[str, Any]:
 
 
 def _corrected(leads: Sequence[Difference | None]) -> float | None:
-    """The p-value of the first lead, corrected for the number of leads that can be tested."""
+    """The p-value of the first lead, corrected for the number of leads that can be tested; None if it cannot be."""
     if leads[0] is None or leads[0].p is None:
         return None
     return holm([lead.p for lead in leads if lead and lead.p is not None])[0]

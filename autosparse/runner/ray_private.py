@@ -1,4 +1,4 @@
-"""Everything of Ray that is not its public API and that we cannot do without; no other file uses a private name.
+"""The private parts of Ray that we cannot do without; no other file uses a private name of Ray's.
 
 ``tests/runner/test_ray_private.py`` fails on a version of Ray in which one of these names or texts has gone.
 """
@@ -13,12 +13,12 @@ from ray.tune.execution import class_cache
 from ray.tune.experiment import Trial
 
 PROCESS_DIED = "worker process has died."
-"""What Ray says of an actor whose process died on a node that lives on. A node's death is an ``ActorDiedError``, too:
+"""Ray's text for an actor whose process died while its node lives on. A node's death raises ``ActorDiedError``, too;
 only the text tells them apart."""
 OUT_OF_MEMORY = "running low on memory"
-"""What it says of one that it killed itself; Tune hands on the text alone."""
+"""Ray's text for an actor that it killed itself. Tune hands on only the text."""
 KILLED = "killed by `ray.kill`"
-"""What it says of one that we killed."""
+"""Ray's text for an actor that we killed."""
 
 _actor_task_failed = RayActorManager._actor_task_failed
 
@@ -46,7 +46,7 @@ def send_no_credentials() -> None:
 
 
 def outlive_lack_of_memory() -> None:
-    """Let Tune replace a worker that Ray killed for want of memory; by itself it would end all of its trials."""
+    """Let Tune replace a worker that Ray killed because memory ran low; otherwise Tune would end all of its trials."""
     RayActorManager._actor_task_failed = _task_failed
 
 
@@ -57,14 +57,14 @@ def _task_failed(manager: RayActorManager, tracked_actor_task: Any, exception: E
 
 
 def starting_actors() -> dict[str, int]:
-    """Ids of this driver's actors that have a process and are not ready yet, and the process's id."""
+    """Process ids of this driver's actors that are starting: they have a process but are not ready. By actor id."""
     job = ray.JobID(bytes.fromhex(ray.get_runtime_context().get_job_id()))
     found = ray._private.state.actors(job_id=job, actor_state_name="PENDING_CREATION")
     return {actor: about["Pid"] for actor, about in found.items() if about["Pid"]}
 
 
 def kill_starting_actor(actor: str) -> None:
-    """End the process of an actor by the actor's id; ``ray.kill`` needs a handle, which Tune has."""
+    """End an actor's process by the actor's id. ``ray.kill`` needs a handle, which only Tune has."""
     ray._private.worker.global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
 
 

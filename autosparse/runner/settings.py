@@ -1,4 +1,4 @@
-"""Where and how work runs: no part of any id, because it must not change a result."""
+"""Settings of where and how work runs. They are part of no id, because they must not change a result."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,11 +24,11 @@ class Settings:
     gpus_per_job: float = 0.0
     """A share of one GPU, such as 0.25 for four jobs on it, or a whole number."""
     retries: int = 1
-    """How often a task that failed for a reason that may pass is tried again before it is marked as failed."""
+    """How often to retry a task whose failure may be temporary, before it is marked as failed."""
     retry_failed: bool = False
-    """Whether tasks that an earlier run marked as failed are tried, too."""
+    """Whether to retry tasks that an earlier run marked as failed."""
     execution: Execution = field(default_factory=Execution)
     redo_changed: bool = False
-    """Whether results of data, or of code of the user's, that have changed since are done again."""
+    """Whether to redo results if their data, or the user's code behind them, have changed since."""
     patience: float = field(default_factory=patience)
-    """Seconds without a sign of life after which a worker is ended; 0: it is waited for."""
+    """Seconds without a sign of life after which a worker is ended; 0: never."""

@@ -1,1 +1,1 @@
-"""Tracking: MLflow runs written from records, and questions asked of them."""
+"""Tracking: write MLflow runs from records, and find them again."""

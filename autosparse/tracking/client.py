@@ -1,4 +1,4 @@
-"""The MLflow store: which one, and the experiment in it."""
+"""Connect to the MLflow store, and find the experiment in it."""
 
 import contextlib
 import logging
@@ -16,8 +16,8 @@ from autosparse.tracking.schema import bring_up_to_date
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
-# An absent server is told of in seconds, not minutes. What is written is tried again by the spool, which looks first: a
-# request to make a run that is blindly sent again makes two where only the answer was lost.
+# Report an absent server in seconds, not minutes. The spool retries what is written, and looks first: repeating a
+# request to make a run blindly would make a second run if only the answer was lost.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
@@ -25,7 +25,7 @@ from mlflow import MlflowClient
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
-# Beside what it raises, it logs each error of a database with its traceback: on a full disk 40 lines for each task.
+# MLflow raises each database error and also logs it with its traceback: on a full disk, 40 lines for each task.
 logging.getLogger("mlflow.store.db.utils").setLevel(logging.CRITICAL)
 
 
@@ -35,9 +35,9 @@ def tracking_uri(given: str | None = None) -> str:
 
 
 def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
-    """A client of the store; its schema is made if it is new.
+    """A client of the store; a new store gets its schema.
 
-    :param must_exist: refuse an SQLite file that is not there instead of making an empty one.
+    :param must_exist: refuse a missing SQLite file instead of making an empty one.
     :raises AutosparseError: if the store does not answer.
     """
     where = tracking_uri(uri)
@@ -57,13 +57,13 @@ def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
 
 
 OUT_OF_DATE = "out-of-date database schema"
-"""What MLflow says, at length and with the cure, of a database that an older one made."""
+"""Part of MLflow's text, which also names the cure, for a database that an older MLflow made."""
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
-"""Where a database listens unless told otherwise."""
+"""Default ports of databases."""
 
 
 def _knock(uri: str) -> None:
-    """Raise OSError where no database listens; MLflow itself would try for minutes."""
+    """Raise OSError if no database listens; MLflow itself would try for minutes."""
     dialect, _, rest = uri.partition("://")
     usual, parts = PORTS.get(dialect.partition("+")[0]), urlsplit(f"//{rest.rpartition('@')[2]}")  # no password in it
     if usual and parts.hostname:
@@ -96,7 +96,7 @@ def tracking_errors(where: str) -> Iterator[None]:
 
 
 def _database_error(error: BaseException) -> BaseException:
-    """What the database itself said, where it is what ``error`` goes back to; SQLAlchemy's text may begin otherwise."""
+    """The database's own error, if it caused ``error``, because SQLAlchemy's text may begin with something else."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(found := getattr(cause, "orig", None), BaseException):
@@ -106,7 +106,7 @@ def _database_error(error: BaseException) -> BaseException:
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """Id of the MLflow experiment ``name``, made if it is new; artifacts of a local store go beside it."""
+    """Id of the MLflow experiment ``name``, which is made if it is new; a local store has its artifacts beside it."""
     found = client.get_experiment_by_name(name)
     if found is not None:
         if found.lifecycle_stage != "active":
@@ -120,7 +120,7 @@ def open_experiment(client: MlflowClient, name: str) -> str:
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:
-    """Id of an experiment that must be there; raises with the names at hand."""
+    """Id of an experiment; raise with the names that there are if it does not exist."""
     found = client.get_experiment_by_name(name)
     if found is None:
         names = ", ".join(sorted(e.name for e in client.search_experiments() if e.name != "Default"))

@@ -1,4 +1,4 @@
-"""What MLflow is told of a task: its run's name, tags, params and metrics, from its record."""
+"""Turn a task's record into what MLflow holds: the run's name, tags, params and metrics."""
 
 import re
 from typing import Any
@@ -17,13 +17,13 @@ from autosparse.tracking.texts import text_of
 from autosparse.weights import LeftOut
 
 CODE, OF_METHOD_CODE = "code_fingerprint", "criterion_code_fingerprint"
-"""The tags with the fingerprints of the user's own network and data set, and criterion, where there are such."""
+"""Tags with the fingerprints of the user's own network and data set, and of the user's own criterion, if any."""
 MADE = "made_by"
-"""The tag with the fingerprint of all that made the result: values, data, code, and what it was built on."""
+"""Tag with the fingerprint of all that made the result: values, data, code, and what it was built on."""
 
 
 def run_name(planned: Planned[Task]) -> str:
-    """What its run is called in MLflow's lists."""
+    """The name of a task's run in MLflow's lists."""
     match planned.task:
         case Cell() as cell:
             return f"{planned.label} {cell.sparsity:.2%} seed {cell.seed}"
@@ -34,7 +34,7 @@ def run_name(planned: Planned[Task]) -> str:
 
 
 def tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
-    """The tags of its run: what it is, on what it was done, and where."""
+    """The tags of a task's run: what it is, with which data and code, and where it was done."""
     return {name: str(value) for name, value in _tags(planned, record).items()}
 
 
@@ -76,7 +76,7 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
 def params_of(task: Task, record: Record) -> dict[str, str]:
     """The settings of a task as they were when its record was made, under dotted names.
 
-    What there was no setting for at that time has today's default, which does what was done without it.
+    A setting that did not exist then has today's default, which does what was done without it.
     """
     found = _merged(resolve(task), resolved_of(record))
     if "winner" in record.get("result", {}):
@@ -85,7 +85,7 @@ def params_of(task: Task, record: Record) -> dict[str, str]:
 
 
 def param_names(task: Task) -> set[str]:
-    """The names of :func:`params_of` that do not depend on the record."""
+    """The names in :func:`params_of` that do not depend on the record."""
     return set(flat(resolve(task)))
 
 
@@ -98,12 +98,12 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended(record: Record) -> int:
-    """When the task ended, in ms: the same whenever and however often it is written, so that nothing doubles."""
+    """Time in ms at which the task ended; it comes from the record, so that writing it again doubles nothing."""
     return int(record["ended_ms"])
 
 
 def _where(record: Record) -> dict[str, Any]:
-    """On what, and on which data; older records lack some of it."""
+    """The device and the data of a task; older records lack some of it."""
     environment, result = record["environment"], record.get("result", {})
     found = {name: environment.get(name) for name in ("device_name", "gpus_per_job")}
     found |= {name: result.get(name) for name in ("device", "precision", "dataset_fingerprint")}
@@ -111,7 +111,7 @@ def _where(record: Record) -> dict[str, Any]:
 
 
 def _code(record: Record) -> dict[str, str]:
-    """Fingerprints of the user's own code: what methods share, and what is a method's own."""
+    """Fingerprints of the user's own code: of the code that methods share, and of the method's own."""
     code = record.get("code", {})
     of_methods = {key: digest for key, digest in code.items() if key.startswith("criterion ")}
     shared = {key: digest for key, digest in code.items() if key not in of_methods}
@@ -119,7 +119,7 @@ def _code(record: Record) -> dict[str, str]:
 
 
 def metrics_of(task: Task, result: Json, now: int) -> list[Metric]:
-    """Series with one step per epoch or iteration, and plain numbers; what people filter by is here too."""
+    """Series with one step per epoch or iteration, and single numbers, including those that people filter by."""
     series: dict[str, list[float]] = {}
     plain: dict[str, float] = {
         name: result[name] for name in ("seconds", "images", "images_score", "parameters") if name in result
@@ -150,7 +150,7 @@ def metrics_of(task: Task, result: Json, now: int) -> list[Metric]:
 
 
 def _measures(result: Json) -> dict[str, float]:
-    """What :func:`autosparse.analysis.measure` found, where it could be measured; what became of changing masks."""
+    """The measurements of :func:`autosparse.analysis.measure`, as far as they could be made, and of changing masks."""
     measures: dict[str, float] = {}
     if "effective_sparsity" in result:
         measures |= {name: result[name] for name in ("effective_sparsity", "effective_kept")}
@@ -167,7 +167,7 @@ def _measures(result: Json) -> dict[str, float]:
 
 
 def metric_name(layer: str) -> str:
-    """A layer's name in the characters that MLflow takes, and no path: a dot alone, or two, would be one."""
+    """A layer's name in characters that MLflow accepts; ``.`` and ``..``, which would be paths, get a prefix."""
     name = re.sub(r"[^\w\-. :]", "_", layer)
     return name if name.strip(".") else f"_{name}"
 

@@ -1,4 +1,4 @@
-"""What MLflow has of a task, and whether it is of the record at hand."""
+"""What MLflow has of a task, and whether it comes from the record at hand."""
 
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ from autosparse.tracking.texts import alike
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 CUT = 250
-"""Characters of a param that every MLflow takes."""
+"""Length from which an MLflow may have cut off a param."""
 
 
 class Known(NamedTuple):
@@ -22,11 +22,11 @@ class Known(NamedTuple):
     made: str = ""
     """Fingerprint of the record that it was written from; empty if version 0.1.0 wrote it."""
     params: frozenset[str] = frozenset()
-    """Their names."""
+    """Names of its params."""
 
 
 def of_another(run: Any, record: Record, params: dict[str, str]) -> bool:
-    """Whether a run is of another record of its task than ``record``: it says so, or its settings are not the same."""
+    """Whether a run comes from another record of its task than ``record``, by its fingerprint or its settings."""
     made = run.data.tags.get(MADE)
     if run.info.status == FINISHED and (made != fingerprint(record) if made else "resolved" in record):
         return True
@@ -39,6 +39,6 @@ def _same(written: str, value: str) -> bool:
 
 
 def told_already(run: Any, record: Record) -> bool:
-    """Whether a failed run tells of this failure, and not of an earlier one."""
+    """Whether a failed run already reports this failure, not an earlier one."""
     told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(ended(record))
     return bool("error" in record and told)

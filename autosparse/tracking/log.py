@@ -1,4 +1,4 @@
-"""From records to MLflow runs: one writer, one run per task, however often it is called."""
+"""Write records to MLflow: one writer, one run per task, however often it is called."""
 
 import threading
 import time
@@ -26,15 +26,15 @@ from autosparse.tracking.trials import log_trials
 FAILURE_TAGS = {"error", "traceback", "failed_ms"}
 RUNNING, KILLED = "RUNNING", "KILLED"
 SCHEDULED = "SCHEDULED"
-"""The status of an experiment that has work left and no driver at it, such as after a run of one stage."""
+"""The status of an experiment that has work left and no running driver, such as after a run of one stage."""
 WRITERS = 8
-"""Threads that write to a server; a file takes one at a time."""
+"""Number of threads that write to a server; a file takes one at a time."""
 WALL_SECONDS = "wall_seconds/"
-"""Prefix of its metrics: the time from start to end of a stage, a point for each time that it ran."""
+"""Prefix of the parent run's metrics for the wall time of each stage, with a point for each time that it ran."""
 
 
 class NotAllWritten(AutosparseError):
-    """The first error of several tasks, and those that are not written."""
+    """Some tasks could not be written: carries the first error, and the tasks that are left."""
 
     def __init__(self, first: AutosparseError, left: Sequence[Planned[Task]]):
         super().__init__(str(first))
@@ -44,8 +44,8 @@ class NotAllWritten(AutosparseError):
 class Tracker:
     """Writes the records of one experiment to MLflow.
 
-    Runs are found by their ``task_id`` tag: writing a record twice, after a crash in between or into a new
-    server, gives the same one run.
+    It finds runs by their ``task_id`` tag, so that writing a record twice, after a crash or to a new server, yields
+    one run.
     """
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store):
@@ -55,14 +55,14 @@ class Tracker:
             self.parent = self._parent()
             self.known: dict[str, Known] = {}
             self.renewed = 0
-            """Finished runs that were written once more."""
+            """Number of finished runs that were written again."""
             self._names: dict[frozenset[str], frozenset[str]] = {}
             for run in all_runs(client, self.experiment_id):
                 if "task_id" in run.data.tags:
                     self._know(run)
 
     def _know(self, run: Any) -> None:
-        """Keep the finished one of two runs of a task, which a request sent twice or another driver left."""
+        """Remember a task's run. Of two, which a repeated request or another driver left, keep the finished one."""
         task_id, tags = run.data.tags["task_id"], run.data.tags
         names = self._once(run.data.params)
         kind, made = tags.get("kind", ""), tags.get(MADE, "")
@@ -74,12 +74,12 @@ class Tracker:
         self.known[task_id] = found
 
     def _once(self, names: Iterable[str]) -> frozenset[str]:
-        """The names, kept once for thousands of runs that have the same."""
+        """The names as one object for the thousands of runs that share them."""
         found = frozenset(names)
         return self._names.setdefault(found, found)
 
     def forget(self, task_ids: Iterable[str]) -> None:
-        """Delete the runs of tasks that are done again: until they are, their old figures are nobody's."""
+        """Delete the runs of tasks that are done again, so that nobody reads their old figures meanwhile."""
         with tracking_errors(self.client.tracking_uri):
             for task_id in task_ids:
                 known = self.known.pop(task_id, Known())
@@ -87,7 +87,7 @@ class Tracker:
                     self._drop(known.run_id, task_id, known.kind)
 
     def _drop(self, run_id: str, task_id: str, kind: str) -> None:
-        """Delete a run, and of a sweep the runs of its trials."""
+        """Delete a run; if it is a sweep's, also the runs of its trials."""
         self.client.delete_run(run_id)
         if kind == SweepTask.kind:
             for trial in all_runs(self.client, self.experiment_id, f"tags.sweep_id = '{task_id}'"):
@@ -95,9 +95,9 @@ class Tracker:
                     self.client.delete_run(trial.info.run_id)
 
     def _parent(self) -> str:
-        """The run that stands for the experiment as a whole, made if there is none, also as somebody deleted it.
+        """The run that stands for the whole experiment, with the tasks' runs as its children.
 
-        Its children are the tasks' runs.
+        It is made if there is none, or if somebody deleted it.
         """
         found = parent_run(self.client, self.experiment_id)
         if found is None:
@@ -105,13 +105,13 @@ class Tracker:
         return str(found.info.run_id)
 
     def end_untold(self) -> None:
-        """End the parent run of what is no experiment as a whole, such as fits one by one."""
+        """End the parent run if nothing describes the experiment as a whole, as with single fits."""
         with tracking_errors(self.client.tracking_uri):
             if not has_summary(self.client, self.parent):
                 self.client.set_terminated(self.parent)
 
     def others(self, plan: Plan) -> dict[str, dict[str, int]]:
-        """How many runs there are of tasks that ``plan`` does not have, such as of an earlier file: kind -> status."""
+        """Numbers of runs of tasks outside ``plan``, such as from an earlier file, by kind and status."""
         planned_ids = {planned.task.id for planned in plan.whole or plan}
         found: dict[str, dict[str, int]] = {}
         for task_id, known in self.known.items():
@@ -121,7 +121,7 @@ class Tracker:
         return found
 
     def describe(self, summary: Json, status: str) -> None:
-        """Write what is told of the experiment as a whole to the parent run, and its status."""
+        """Write the summary of the whole experiment, and its status, to the parent run."""
         shown = ("preset", "source", "command", "file", "description")
         tags = [RunTag(name, str(summary[name])[:5000]) for name in shown if summary.get(name)]
         with tracking_errors(self.client.tracking_uri):
@@ -140,17 +140,17 @@ class Tracker:
             self.client.log_metric(self.parent, f"{WALL_SECONDS}{stage}", seconds, step=int(time.time()))
 
     def sync(self, plan: Plan) -> int:
-        """Write every finished or failed task of ``plan`` that MLflow does not have; returns how many."""
+        """Write every finished or failed task of ``plan`` that MLflow does not have; return how many."""
         news = [planned for planned in plan if not self._written(planned)]
         there = self.store.recorded(planned.task for planned in news)
         return self.log_all([planned for planned in news if planned.task.id in there])
 
     def log_all(self, planned: Sequence[Planned[Task]]) -> int:
-        """:meth:`log` for each, several at a time where a server takes them so; returns for how many there was news.
+        """:meth:`log` each task, several at a time if the store is a server; return how many had news.
 
-        What can be written is written.
+        An error of one task does not stop the others.
 
-        :raises NotAllWritten: then, if there is more.
+        :raises NotAllWritten: at the end, if tasks are left.
         """
         once = {each.task.id: each for each in planned}.values()  # two threads with one task would make two runs
         errors: list[AutosparseError] = []
@@ -183,7 +183,7 @@ class Tracker:
         return True
 
     def log(self, planned: Planned[Task]) -> bool:
-        """Write one task's record, if there is news (also another label); returns whether there was."""
+        """Write one task's record if there is news, such as a new label; return whether there was."""
         task = planned.task
         if self._written(planned):
             return False
@@ -194,14 +194,14 @@ class Tracker:
             run = self._run_of(task)
             finished = run is not None and run.info.status == FINISHED
             if finished:
-                self._know(run)  # perhaps another driver's: it stays, at most under another label
+                self._know(run)  # perhaps another driver's: keep it, perhaps under another label
                 if "error" in record or self._written(planned):
                     return False
             elif run is not None:
                 if told_already(run, record):
                     return False
                 if run.data.metrics:
-                    self.client.delete_run(run.info.run_id)  # half-written, maybe from a record that was lost since
+                    self.client.delete_run(run.info.run_id)  # half-written, perhaps from a record that is lost now
                     run = None
             params = params_of(task, record)
             if run is not None and of_another(run, record, params):
@@ -216,12 +216,12 @@ class Tracker:
         return True
 
     def _run_of(self, task: Task) -> Any:
-        """The task's run as it is now, a finished one if there is; None if there is none, or it was deleted."""
+        """The task's present run, preferably a finished one; None if there is none, or if it was deleted."""
         runs = self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'")
         return max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
 
     def _written(self, planned: Planned[Task]) -> bool:
-        """Whether MLflow has it as finished, under this label, from this record, with all its settings."""
+        """Whether MLflow has the task as finished, under this label, from this record, with all its settings."""
         known = self.known.get(planned.task.id, Known())
         if known.status != FINISHED or known.label != planned.label:
             return False
@@ -229,7 +229,7 @@ class Tracker:
         return made is None or (known.made == made.fingerprint and param_names(planned.task) <= known.params)
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
-        """A run that began when the task did, not when it was written."""
+        """Make a run that began when the task did, not when it is written."""
         tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent, **tag_texts(planned, record)}
         begun = ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
         run = self.client.create_run(self.experiment_id, begun, tags, run_name(planned))
@@ -238,7 +238,11 @@ class Tracker:
     def _write(
         self, run_id: str, planned: Planned[Task], record: Record, params: dict[str, str], fresh: bool, renewed: bool
     ) -> None:
-        """:param renewed: it has finished: under another label, or with fewer settings, as version 0.1.0 wrote it."""
+        """Write a run's tags, params, metrics, files and status.
+
+        :param fresh: whether the run was just made, and so has its tags.
+        :param renewed: whether it had finished, but under another label or, from version 0.1.0, with fewer settings.
+        """
         tags = {} if fresh else tag_texts(planned, record)
         failed = "error" in record
         if failed:
@@ -266,7 +270,7 @@ class Tracker:
         self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind, made, names)
 
     def _log_files(self, run_id: str, task: Task) -> None:
-        """The sample that reports draw, and the scorer itself; a survival dataset stays where it is."""
+        """Log the sample that reports draw, and the scorer itself; a survival dataset stays where it is."""
         folder = self.store.fetched(task.kind, task.id)
         self.client.log_artifact(run_id, str(folder / "sample.parquet"))
         if (folder / "scorer").is_dir():

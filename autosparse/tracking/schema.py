@@ -1,8 +1,9 @@
-"""MLflow's schema in an SQLite file: made or migrated beside it, then put in place in one transaction.
+"""Make or migrate MLflow's schema in a copy of an SQLite file, then put it in place in one transaction.
 
-MLflow migrates a database in some seventy steps, which SQLite does not undo as a whole: one killed in the midst of them
-is neither old nor new, and no later start can mend it. So it is done in a copy, whose pages the file takes over as a
-single transaction. The file keeps its inode: a server that has it open writes to it, not to a file without a name.
+MLflow migrates a database in some seventy steps, which SQLite does not undo as a whole. A database that is killed
+midway is neither old nor new, and no later start can mend it. So the migration is done in a copy, whose pages the file
+takes over in a single transaction. The file keeps its inode: a server that has it open writes to it, not to a deleted
+file.
 """
 
 import contextlib
@@ -16,22 +17,22 @@ from autosparse.errors import AutosparseError
 from autosparse.files import make_folder, refusing_unwritable
 
 PATIENCE = 120.0
-"""Seconds that another process may take to migrate it, or to write."""
+"""Seconds that another process may take to migrate the file, or to write to it."""
 OWN = {"runs": "1", "experiments": "name <> 'Default'", "registered_models": "1"}
-"""Tables in which people's own rows are, and which rows those are."""
+"""Tables that hold the user's own rows, and the condition that finds them."""
 
 OF_THE_DISK = {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
-"""What SQLite says that is not of the database's content."""
+"""SQLite's error codes that concern the disk, not the database's content."""
 
 
 def bring_up_to_date(database: Path) -> None:
-    """Have ``database`` hold the schema of the installed MLflow, wherever an earlier attempt was killed.
+    """Bring ``database`` to the schema of the installed MLflow, wherever an earlier attempt was killed.
 
-    A new or empty file gets a fresh schema, and so does one that was left in the midst of a migration and holds nothing
-    of anybody's. An older one is migrated; as it was, it is kept beside, as ``NAME.REVISION.bak``.
+    A new or empty file gets a fresh schema; so does one that a killed migration left without any of the user's rows.
+    An older one is migrated; the old file is kept beside it as ``NAME.REVISION.bak``.
 
-    :raises AutosparseError: if it was left in the midst of a migration and holds runs, or is of a newer MLflow.
-    :raises sqlite3.Error: where it is no database, or the disk is full.
+    :raises AutosparseError: if a killed migration left it with runs in it, or if a newer MLflow made it.
+    :raises sqlite3.Error: if it is no database, or if the disk is full.
     """
     head = _revisions()[0]
     if _revision_as_it_lies(database) == head:
@@ -52,7 +53,7 @@ def bring_up_to_date(database: Path) -> None:
 
 
 def _make_beside(database: Path, held: sqlite3.Connection, revision: str | None, beside: Path) -> None:
-    """Write what ``database`` is to hold to ``beside``."""
+    """Write the new content of ``database`` to ``beside``."""
     if not _holds_anything(held):
         _migrate(beside)
         return
@@ -64,7 +65,7 @@ def _make_beside(database: Path, held: sqlite3.Connection, revision: str | None,
     _copy(held, beside)
     try:
         _migrate(beside)
-    except Exception as error:  # whatever a step finds that should not be there yet
+    except Exception as error:  # a step may fail in any way if it finds what should not be there yet
         cause = getattr(error, "orig", None) or error  # SQLAlchemy wraps SQLite's own
         if getattr(cause, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF in OF_THE_DISK:
             raise
@@ -82,16 +83,16 @@ def _make_beside(database: Path, held: sqlite3.Connection, revision: str | None,
 
 @contextlib.contextmanager
 def _held(database: Path) -> Iterator[sqlite3.Connection]:
-    """A connection that keeps every other from reading and writing until the end of the block, or of this process."""
+    """A connection that keeps all others from reading and writing until the block, or this process, ends."""
     with contextlib.closing(sqlite3.connect(database, timeout=PATIENCE, isolation_level=None)) as held:
-        held.execute("PRAGMA locking_mode = EXCLUSIVE")  # kept beyond the transaction: backup() wants none to be open
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")  # outlives the transaction: backup() needs none to be open
         held.execute("BEGIN EXCLUSIVE")
         held.execute("COMMIT")
         yield held
 
 
 def _revision_as_it_lies(database: Path) -> str | None:
-    """The revision of a file that may be read-only; None for any reason why it cannot be told without a lock."""
+    """The revision of a file that may be read-only; None if it cannot be read without a lock, for any reason."""
     address = f"file:{quote(str(database.absolute()))}?mode=ro"
     try:
         with contextlib.closing(sqlite3.connect(address, uri=True, timeout=PATIENCE)) as reader:
@@ -134,7 +135,7 @@ def _revisions() -> list[str]:
 
 
 def _migrate(database: Path) -> None:
-    """What MLflow does where tables are missing."""
+    """Make or migrate the tables, as MLflow does if some are missing."""
     from mlflow.store.db.utils import _initialize_tables, _upgrade_db, create_sqlalchemy_engine
 
     engine = create_sqlalchemy_engine(f"sqlite:///{database.absolute()}")
@@ -147,7 +148,7 @@ def _migrate(database: Path) -> None:
 
 
 def _remove_leftovers(database: Path) -> None:
-    """What is made beside, also by a process that was killed: whoever holds the database is the only one at it."""
+    """Remove temporary copies, even those of a killed process: whoever holds the database is alone with them."""
     for path in database.absolute().parent.iterdir():
         name = path.name.removesuffix("-journal").removesuffix("-wal").removesuffix("-shm")
         if name.startswith(f".{database.name}.") and name.endswith(".tmp"):

@@ -1,4 +1,4 @@
-"""Finding runs in MLflow: an experiment's parent run, what it says of the whole, and all others page by page."""
+"""Find runs in MLflow: an experiment's parent run, the summary it holds, and all other runs page by page."""
 
 import contextlib
 import gc
@@ -14,21 +14,21 @@ from mlflow.entities import ViewType
 WHOLE = "experiment"
 """The kind of a parent run."""
 SUMMARY = "experiment.json"
-"""Its artifact: what the report says of the experiment as a whole."""
+"""The parent run's artifact: a summary of the whole experiment, for the report."""
 
 
 def parent_run(client: MlflowClient, experiment_id: str) -> Any | None:
-    """The run that stands for an experiment as a whole; None if there is none yet, or somebody deleted it."""
+    """The run that stands for the whole experiment; None if there is none yet, or if somebody deleted it."""
     return next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
 
 
 def has_summary(client: MlflowClient, run_id: str) -> bool:
-    """Whether a parent run says what the experiment is: that of fits one by one does not."""
+    """Whether a parent run describes its experiment; that of single fits does not."""
     return any(file.path == SUMMARY for file in client.list_artifacts(run_id))
 
 
 def summary_of(client: MlflowClient, run_id: str) -> dict[str, Any]:
-    """What a parent run says of its experiment; {} if it says nothing."""
+    """The summary of an experiment from its parent run; {} if it has none."""
     if not has_summary(client, run_id):
         return {}
     with tempfile.TemporaryDirectory() as folder:
@@ -53,7 +53,7 @@ def all_runs(
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Without garbage collection: to look through MLflow's dozens of objects per run takes longer than to make them."""
+    """Suspend garbage collection: scanning MLflow's dozens of objects per run takes longer than making them."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""MLflow written beside the work: a server that is away is waited for, and the records are what is written later."""
+"""Write to MLflow beside the work; if the server is away, keep the tasks, and write their records later."""
 
 import math
 import re
@@ -17,9 +17,9 @@ from autosparse.experiment.tasks import Task
 from autosparse.tracking.log import NotAllWritten, Tracker
 
 BATCH = 64
-"""Tasks that are written at a time, if so many wait."""
+"""Most tasks that are written at a time."""
 PAUSE = 5.0
-"""Seconds without another try after one that failed."""
+"""Seconds to wait after a failed try."""
 REMIND_EVERY = 60.0
 """Seconds between two lines about the same trouble."""
 PATIENCE = 120.0
@@ -27,7 +27,7 @@ PATIENCE = 120.0
 
 
 class Troubles:
-    """Tells of each cause once, and of one that lasts once a minute with its number, however often it comes."""
+    """Warns of each cause once, and of a lasting one once a minute, with the number of times it occurred."""
 
     def __init__(self, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
         self.warn, self.clock = warn, clock
@@ -35,7 +35,7 @@ class Troubles:
         self.since: Counter[str] = Counter()
 
     def __call__(self, error: AutosparseError) -> None:
-        """It has come again."""
+        """Take in an error, and warn of it if that is due."""
         cause = re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", str(error))  # ids and counts are not what went wrong
         now = self.clock()
         if now - self.told.get(cause, -math.inf) < REMIND_EVERY:
@@ -47,7 +47,7 @@ class Troubles:
         self.warn(f"{error}{times}")
 
     def close(self, waiting: int) -> None:
-        """Say how it ended, if there was any; ``waiting``: how many finished tasks MLflow does not have."""
+        """Say how the troubles ended, if there were any; ``waiting``: number of finished tasks that MLflow lacks."""
         if self.told and waiting:
             tasks = "1 finished task is" if waiting == 1 else f"{waiting} finished tasks are"
             self.warn(
@@ -58,11 +58,11 @@ class Troubles:
 
 
 class Spool:
-    """Writes finished tasks in a thread of its own, so that workers do not wait for MLflow.
+    """Writes finished tasks in a second thread, so that workers do not wait for MLflow.
 
-    What cannot be written now is kept, and written when the server is back, or at the next :meth:`drain`. What is
-    lost with the process, or left when the block is broken off, is found in the records by :func:`finish`. After the
-    block nothing is being written, however it ends: of two writers of a task each would make a run.
+    It keeps what cannot be written now, and writes it when the server is back, or at the next :meth:`drain`.
+    :func:`finish` finds in the records what was lost with the process, or left when the block was interrupted. However
+    the block ends, nothing is being written after it, because two writers of a task would each make a run.
     """
 
     def __init__(self, tracker: Tracker, warn: Callable[[str], None]):
@@ -76,12 +76,12 @@ class Spool:
         return self
 
     def __call__(self, planned: Planned[Task]) -> None:
-        """Have it written soon."""
+        """Have the task written soon."""
         self.waiting.append(planned)
         self.pool.submit(self.drain)
 
     def drain(self) -> None:
-        """Write what waits, unless the server was away a moment ago; what it refuses comes last at the next try."""
+        """Write the waiting tasks, unless the server was just away; tasks that it refuses come last at the next try."""
         while self.waiting and not self.stopped and time.monotonic() >= self.away_until:
             batch = [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
             try:
@@ -105,7 +105,7 @@ class Spool:
             self.troubles.close(len(self.waiting))
 
     def _await_thread(self) -> None:
-        """Until all that was handed to it is done; a `join` that Ctrl-C breaks off takes the thread for dead."""
+        """Wait until the thread has done all its work; a ``join`` that Ctrl-C interrupts takes the thread for dead."""
         wait([self.pool.submit(self.drain)])
 
 
@@ -114,12 +114,12 @@ def finish(
 ) -> None:
     """Write every record of ``plan`` that MLflow does not have, and the experiment's ``summary`` and ``status``.
 
-    A server that is away is waited for.
+    Waits for a server that is away.
 
-    :raises AutosparseError: if it has not come back: nothing is lost, the same command writes it later.
+    :raises AutosparseError: if it does not come back. Nothing is lost: the same command writes it later.
     """
 
-    def tell(state: tenacity.RetryCallState) -> None:
+    def say_once(state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
             say(f"{state.outcome.exception()}; trying again for {patience:.0f} s")
 
@@ -127,7 +127,7 @@ def finish(
         retry=tenacity.retry_if_exception_type(AutosparseError),
         stop=tenacity.stop_after_delay(patience),
         wait=tenacity.wait_exponential(multiplier=1, max=10),
-        before_sleep=tell,
+        before_sleep=say_once,
         reraise=True,
     )
     try:

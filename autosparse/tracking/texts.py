@@ -1,4 +1,4 @@
-"""Values as MLflow's params: texts. A list is JSON there, and was what Python prints in version 0.2.0 and before."""
+"""Values as texts for MLflow's params. A list is JSON; up to version 0.2.0, it was Python's repr."""
 
 import json
 import re
@@ -20,5 +20,5 @@ def names_in(text: str) -> list[str]:
 
 
 def alike(written: str, value: str) -> bool:
-    """Whether two texts say the same, whichever version wrote them."""
+    """Whether two texts mean the same value, whichever version wrote them."""
     return written.replace("'", '"') == value.replace("'", '"')

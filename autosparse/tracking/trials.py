@@ -1,4 +1,4 @@
-"""The trials of a sweep as MLflow runs beneath the sweep's own."""
+"""Write the trials of a sweep as child runs of the sweep's run in MLflow."""
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
@@ -7,17 +7,17 @@ from autosparse.experiment.record import Json
 from autosparse.tracking.search import all_runs
 
 TRIAL = "trial"
-"""Their kind."""
+"""The kind of a trial's run."""
 WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
-"""What is told of where each was done; older records lack it."""
+"""Tags that say where a trial was done; older records lack them."""
 
 
 def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str, result: Json, ended: int) -> None:
     """Write each trial of a finished sweep that is not there yet.
 
     :param parent: the sweep's run.
-    :param sweep: its task id.
-    :param ended: when it ended, in ms.
+    :param sweep: the sweep's task id.
+    :param ended: time at which the sweep ended, in ms.
     """
     runs = all_runs(client, experiment_id, f"tags.sweep_id = '{sweep}' and tags.kind = '{TRIAL}'")
     known = {run.data.tags["trial_id"]: run.info for run in runs}

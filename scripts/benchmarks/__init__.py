@@ -1,1 +1,1 @@
-"""What ``scripts/bench.py`` measures: one module per speed claim, each beside the baseline it is compared with."""
+"""The benchmarks of ``scripts/bench.py``: one module per speed claim, each against its baseline."""

@@ -23,7 +23,7 @@ from benchmarks.usual_loop import loader, train_epoch
 
 RECIPE = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(5, 8), drop=0.1, epochs=10, augmentation="crop-flip")
 GOALS = {"resnet18": 8.0}
-"""On a GPU; elsewhere, and for networks that are not named, there is none."""
+"""Goals on a GPU; there are none on a CPU or for other networks."""
 PEAKS = {
     "float32": (torch.float32, "highest"),
     "tf32": (torch.float32, "high"),
@@ -61,13 +61,13 @@ def _measure(options: Options) -> Iterator[Result]:
 
 
 def executions(options: Options) -> list[Execution]:
-    """The default, and what may be asked for beside it."""
+    """The default execution and, unless the run is quick, an optional one."""
     other = Execution(cuda_graphs=True) if options.device.type == "cuda" else Execution("bfloat16")
     return [Execution()] if options.quick else [Execution(), other]
 
 
 def cifar(root: str | None) -> Dataset:
-    """CIFAR-10 as it is found under ``root``, or noise of its shape."""
+    """CIFAR-10 if it is under ``root``, else noise of its shape."""
     for name in ("cifar10", "parquet:cifar10-jpeg") if root else ():
         try:
             return asp.load_dataset(name, root)
@@ -85,7 +85,7 @@ def noise(train: int, test: int) -> Dataset:
 
 
 def first(data: Dataset, images: int) -> Dataset:
-    """The first training images, and one to test on: what is timed is training."""
+    """The first training images, and one test image, because only training is timed."""
     parts = {
         name: replace(split, images=split.images[:count], labels=split.labels[:count])
         for name, split, count in (("train", data.train, images), ("test", data.test, 1))
@@ -176,13 +176,13 @@ def accuracies(name: str, data: Dataset, recipe: asp.Recipe, seeds: int) -> Figu
 
 
 def peaks_of(products: dict[str, Figure]) -> dict[str, float]:
-    """What convolutions of a precision are held against: on a GPU, cuDNN computes float32 ones in TF32."""
+    """The peaks that convolutions are compared with, by precision; on a GPU, cuDNN computes float32 ones in TF32."""
     single = products.get("tf32", products["float32"])
     return {"float32": single.value, "bfloat16": products["bfloat16"].value}
 
 
 def ceiling(name: str, device: torch.device, side: int | None = None) -> Figure:
-    """The best rate of a large matrix product, of a name in ``PEAKS``: what no convolution exceeds."""
+    """The best rate of a large matrix product named in ``PEAKS``, which no convolution exceeds."""
     side = side or (8192 if device.type == "cuda" else 1024)
     dtype, precision = PEAKS[name]
     a, b = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Measuring two ways side by side: interleaved repetitions, ratios with median and spread."""
+"""Measure two ways side by side: interleaved repetitions, ratios with median and spread."""
 
 import platform
 import statistics
@@ -18,23 +18,23 @@ class Options:
     """Less work and fewer repetitions: the whole list in under five minutes on two cores."""
     device: torch.device
     data_root: str | None
-    """Folder of data sets; None: those that are embedded."""
+    """Folder of data sets; None: only embedded ones."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One claim: the same work done in two ways, several times, in turns."""
+    """One claim: the same work done in two ways, several times in turn."""
 
     name: str
     """What is done, with the model and the data."""
     baseline: str
     """The other way, in a few words."""
     unit: str
-    """Of ``baseline_rates`` and ``rates``; more is better."""
+    """Unit of ``baseline_rates`` and ``rates``; more is better."""
     baseline_rates: list[float]
     rates: list[float]
     goal: float | None = None
-    """The least ratio that is aimed at."""
+    """The least ratio to aim for."""
     notes: dict[str, Any] = field(default_factory=dict)
     """Further figures: memory, agreement of results, counts of bytes or FLOPs."""
 
@@ -56,7 +56,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that stands beside no other: a peak of memory, an agreement of masks, against its goal."""
+    """A single number without a baseline, such as a peak of memory or an agreement of masks, and its goal."""
 
     name: str
     value: float
@@ -92,7 +92,7 @@ def side_by_side(
 
 
 def seconds(work: Callable[[], Any], device: torch.device | None = None) -> float:
-    """How long ``work`` takes, its kernels on the device included."""
+    """Seconds that ``work`` takes, including its kernels on the device."""
     cuda = device is not None and device.type == "cuda"
     if cuda:
         torch.cuda.synchronize(device)
@@ -104,7 +104,7 @@ def seconds(work: Callable[[], Any], device: torch.device | None = None) -> floa
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the figures were measured on."""
+    """A description of the machine."""
     return {
         "processor": _processor(),
         "cores": torch.get_num_threads(),

@@ -43,7 +43,7 @@ class Ours:
 
     @property
     def overhead(self) -> float:
-        """Seconds per cell beside scoring and training, which the workers share."""
+        """Seconds per cell that are neither scoring nor training, which the workers share."""
         return (self.wall - self.work / self.workers) / self.cells
 
 

@@ -1,7 +1,7 @@
-"""Asking MLflow about ten thousand finished cells: the project's queries, beside all runs as a data frame.
+"""Ask MLflow about ten thousand finished cells: the project's queries against a data frame of all runs.
 
 A hundred cells are written as ``autosparse run`` writes them; the others are copies of their rows with other seeds,
-ids and accuracies, because to write each through the client takes minutes. The store is SQLite.
+ids and accuracies, because writing them through the client takes minutes. The store is SQLite.
 """
 
 import random
@@ -143,14 +143,14 @@ def compared(client: MlflowClient, repetitions: int) -> list[Result]:
 
 
 class Took(NamedTuple):
-    """Seconds of the clock, and of this process on a core: on a busy machine the latter are what an idle one takes."""
+    """Wall seconds, and CPU seconds of this process, which are the wall seconds of an idle machine."""
 
     wall: float
     core: float
 
 
 def timed(work: Callable[[], Any]) -> Took:
-    """How long ``work`` takes."""
+    """The time that ``work`` takes."""
     started = time.process_time()
     return Took(seconds(work), time.process_time() - started)
 
@@ -170,6 +170,6 @@ def frame() -> Any:
 
 
 def small(client: MlflowClient, repetitions: int) -> Figure:
-    """What the other runs in the store cost an experiment of 100 cells."""
+    """The time of a query on an experiment of 100 cells, with all the other runs in the store."""
     took = [timed(lambda: best(client, SMALL)) for _ in range(repetitions)]
     return figure("best methods of 100 cells in the same store", took)

@@ -89,14 +89,14 @@ def in_memory(scorer: Scorer, features: Path, shapes: Shapes, rows: int) -> None
 
 
 def sum_kept(out: Path) -> int:
-    """Ones in the masks, counted again."""
+    """Number of ones in the masks, counted independently."""
     import pyarrow.parquet as pq
 
     return sum(int(pq.read_table(path)["keep"].to_numpy().sum()) for path in out.glob("masks-*.parquet"))
 
 
 class Watch:
-    """Peak memory and processor time of this process and all its descendants, Ray's among them, as a context."""
+    """Watches peak memory and CPU time of this process and all its descendants, including Ray's; a context manager."""
 
     def __enter__(self) -> "Watch":
         self.memory: dict[str, float] = {}
@@ -135,7 +135,7 @@ class Watch:
 
 
 def descendants(root: int) -> list[int]:
-    """``root`` and the processes that it, or they, started (Linux)."""
+    """``root`` and all processes that descend from it (Linux)."""
     parents = {}
     for status in Path("/proc").glob("[0-9]*/stat"):
         try:

@@ -29,9 +29,9 @@ from autosparse.seeds import generator
 from benchmarks.harness import Figure, Options, Result, seconds, side_by_side
 
 SAMPLE, SAMPLE_ON_GPU = 512, 1 << 15
-"""Weights that the exact way is timed on: enough to fill the device."""
+"""Number of weights on which exact scoring is timed: enough to fill the device."""
 STRATUM = 400
-"""Weights of each stratum that masks are compared on, where not on all."""
+"""Number of weights per stratum on which masks are compared, if not on all."""
 
 
 def measure(options: Options) -> Iterator[Result]:
@@ -50,7 +50,7 @@ def measure(options: Options) -> Iterator[Result]:
 
 
 def _features(model: str, options: Options) -> dict[str, Tensor]:
-    """Of a network at initialisation."""
+    """Features of a network at initialisation."""
     real = options.data_root and not options.quick and (Path(options.data_root) / "cifar10-jpeg").is_dir()
     data = asp.load_dataset("parquet:cifar10-jpeg" if real else "digits", options.data_root)
     side = 28 if options.quick else 32
@@ -61,7 +61,7 @@ def _features(model: str, options: Options) -> dict[str, Tensor]:
 
 
 def _fitted(features: dict[str, Tensor], backbone: str, device: torch.device) -> asp.Scorer:
-    """Fitted on made-up survival: large weights with large gradients stay longest, with noise."""
+    """A scorer fitted on made-up survival: large weights with large gradients survive longest, with noise."""
     draws = generator(0, "survival")
     rows = torch.randint(len(features["param"]), (7111,), generator=draws)
     theta, g = (features[name].cpu()[rows] for name in ("param", "grad"))
@@ -94,7 +94,7 @@ def _beside_exact(scorer: asp.Scorer, features: dict[str, Tensor], what: str, op
 def agreement(
     scorer: asp.Scorer, features: dict[str, Tensor], what: str, options: Options, budgets: Sequence[int]
 ) -> list[Result]:
-    """Masks by the surface against the network's: of all weights where quick, else on a sample of its own."""
+    """Compare the surface's masks with the network's, on all weights if quick, else on a separate sample."""
     verdict, columns = tabulate(scorer, features, SPARSITIES, budgets), [features[name] for name in scorer.inputs]
     keep = [keep_count(len(columns[0]), sparsity) for sparsity in SPARSITIES]
     if options.quick:
@@ -126,7 +126,7 @@ def _iou(scores: Tensor, exact: Tensor, kept: int) -> float:
 
 
 def look_up_rate(features: dict[str, Tensor], options: Options, rows: int = 1 << 23) -> Figure:
-    """Weights a second through a table that is there; ``features`` are repeated up to ``rows``."""
+    """Weights per second through a finished table; ``features`` are repeated up to ``rows``."""
     columns = [column.repeat(-(-rows // len(column)))[:rows].contiguous() for column in features.values()]
     table = Surface(lambda asked: sum(column.abs() for column in asked), columns, [rows // 10]).table
 

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from autosparse.data.split import Split
 
 TRANSFORMS = "torchvision" if importlib.util.find_spec("torchvision") else "tensors"
-"""Whose transforms the images go through."""
+"""The library whose transforms the images go through."""
 
 
 class Images(Dataset):

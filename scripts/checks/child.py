@@ -1,4 +1,4 @@
-"""One part in a process of its own: ``python -m checks.child MODULE OPTIONS FILE`` (the options as JSON)."""
+"""Run one part in a separate process: ``python -m checks.child MODULE OPTIONS FILE`` (the options as JSON)."""
 
 import faulthandler
 import importlib
@@ -18,14 +18,14 @@ from checks.report import SKIPPED, Report, Skipped
 
 def main() -> None:
     """Run the part; its entries go to the file, an error to stderr."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the one who ends it asks first where it hangs
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks where it hangs before it ends it
     threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     module, options, path = sys.argv[1:]
     given = json.loads(options)
     report = Report(Path(path), given["device"])
     device = torch.device(given["device"])
     if device.type == "cpu":
-        torch.set_num_threads(1)  # small work, on a machine that may be busy: threads would wait for each other
+        torch.set_num_threads(1)  # the work is small: on a busy machine, threads would wait for each other
     try:
         importlib.import_module(module).check(Options(device.type == "cpu", device, given["data_root"]), report)
     except Skipped as reason:
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def end_with(parent: int) -> None:
-    """End this process and those that it started when its parent does: nobody waits for the figures any more."""
+    """End this process and those that it started when its parent ends: nobody waits for the figures any more."""
     while os.getppid() == parent:
         time.sleep(1)
     os.killpg(0, signal.SIGKILL)

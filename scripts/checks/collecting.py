@@ -1,4 +1,4 @@
-"""A plugin of pytest: a test file that needs a package which is absent is skipped, and says which."""
+"""A plugin of pytest that skips test files that need an absent package, and names the package."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,7 @@ MAY_BE_ABSENT = {
 
 @pytest.hookimpl(wrapper=True)
 def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
-    """Turn such a failure into a skip."""
+    """Turn the failure to import an absent package into a skip."""
     report: Any = yield
     error = report.call.excinfo.value.__cause__ if report.outcome == "failed" and report.call.excinfo else None
     if isinstance(error, ModuleNotFoundError) and (error.name or "").split(".")[0] in MAY_BE_ABSENT:

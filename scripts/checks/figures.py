@@ -1,4 +1,4 @@
-"""Entries from benchmarks."""
+"""Turn results of benchmarks into entries."""
 
 import itertools
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from checks.report import Report
 
 
 def record(report: Report, results: Iterable[Result]) -> None:
-    """An entry for each result, as soon as it is there."""
+    """Add an entry for each result as soon as it is measured."""
     following = iter(results)
     for number in itertools.count(1):
         with report.entry(f"measurement {number}") as found:

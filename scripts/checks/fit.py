@@ -1,4 +1,4 @@
-"""The benchmark of fitting a scorer; then a short fit of each backbone, asked on the device and on the CPU."""
+"""The benchmark of fitting a scorer, and a short fit of each backbone whose scores are compared with the CPU's."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,7 +17,7 @@ from checks.subjects import made_up_survival
 
 FROM_TORCHVISION = ("resnet18", "vgg19")
 NEAR = {"mlp": 1e-3, "conditional-mean": 1e-4, "linear": 1e-5, "trees": 1e-4, "resnet18": 2e-2, "vgg19": 2e-2}
-"""How far scores may be from the CPU's; convolutions are computed in TF32."""
+"""Largest allowed difference of a score from the CPU's; convolutions are computed in TF32."""
 
 
 def check(options: Options, report: Report) -> None:
@@ -33,7 +33,7 @@ def check(options: Options, report: Report) -> None:
 
 
 def a_fit(name: str, options: Options, found: dict[str, Any]) -> None:
-    """Fit a backbone to made-up survival for one epoch, and ask it about a few rows on both devices."""
+    """Fit a backbone to made-up survival for one epoch, and compare its scores of a few rows on both devices."""
     survival, scorers = made_up_survival(5000), []
     given = {"epochs": 1, "batch_size": 64, "lr": 2e-3} if BACKBONES[name].by_gradient else {}
     fitted = lambda: asp.fit_scorer(survival, name, device=options.device, **given)  # noqa: E731

@@ -16,11 +16,11 @@ from checks.report import Problem, Report, Skipped
 from checks.subjects import few
 
 FLOOR = {"float32": 1e-3, "bfloat16": 1e-2}
-"""How far mean losses may be apart, relative, where two eager trainings are no further."""
+"""Relative difference of mean losses that is always allowed, even if two eager trainings differ less."""
 
 
 class Warnings(logging.Handler):
-    """Collects warnings: a capture that fails is told of by one."""
+    """Collects warnings, because a capture that fails logs one."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -32,7 +32,7 @@ class Warnings(logging.Handler):
 
 
 def check(options: Options, report: Report) -> None:
-    """Each kind of network in each precision."""
+    """Compare each kind of network in each precision."""
     images = 64 if options.quick else 6400
     digits, colours = few(asp.load_dataset("digits"), images, 50), few(noise(images, 50), images, 50)
     warnings = Warnings()
@@ -70,7 +70,7 @@ def beside_eager(model: str, data: Dataset, precision: str, found: dict[str, Any
 
 
 def trained(model: str, data: Dataset, execution: Execution) -> tuple[float, dict[str, torch.Tensor], float]:
-    """One epoch of a pruned network: its mean loss, its weights, and the seconds it took."""
+    """Train a pruned network for one epoch; return its mean loss, its weights, and the seconds it took."""
     network = maker(model, data)(0)
     masks = asp.prune(network, "magnitude", 0.9)
     history: list[asp.History] = []
@@ -86,7 +86,7 @@ def apart(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> float
 
 
 def judge(found: dict[str, Any], floor: float) -> None:
-    """Raise where the capture failed, or the graph's training is further from an eager one than another eager one."""
+    """Raise if the capture failed, or if the graph's training differs more than a second eager training does."""
     if found["warnings"]:
         raise Problem(found["warnings"][0])
     loss = found["loss"]

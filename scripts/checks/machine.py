@@ -1,4 +1,4 @@
-"""What there is: the card with its driver, the versions, and the rate of a large matrix product."""
+"""Describe the machine: the card with its driver, the versions, and the rate of a large matrix product."""
 
 import importlib.metadata
 import os
@@ -27,7 +27,7 @@ ASKED = (
 
 
 def check(options: Options, report: Report) -> None:
-    """Describe the machine; the rates follow."""
+    """Describe the machine, then measure the rates."""
     if options.device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit(f"PyTorch {torch.__version__} finds no CUDA device; for the parts on a CPU give --device cpu")
     with report.entry("processor and versions") as found:
@@ -45,7 +45,7 @@ def check(options: Options, report: Report) -> None:
 
 
 def version(package: str) -> str | None:
-    """Which is installed; None: none."""
+    """The installed version of a package; None if it is not installed."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
@@ -53,7 +53,7 @@ def version(package: str) -> str | None:
 
 
 def nvidia_smi() -> dict[str, str]:
-    """What the driver's own tool says of the first card."""
+    """What the driver's own tool says about the first card."""
     command = ["nvidia-smi", f"--query-gpu={','.join(ASKED)}", "--format=csv,noheader"]
     try:
         said = subprocess.run(command, capture_output=True, text=True, timeout=15, check=True).stdout
@@ -63,7 +63,7 @@ def nvidia_smi() -> dict[str, str]:
 
 
 def card(device: torch.device) -> dict[str, object]:
-    """What PyTorch says of it."""
+    """What PyTorch says about the card."""
     about = torch.cuda.get_device_properties(device)
     free, total = torch.cuda.mem_get_info(device)
     return {

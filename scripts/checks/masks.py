@@ -1,8 +1,9 @@
-"""Masks of every criterion and of IRP, and accuracies of short trainings, beside those of the CPU.
+"""Compare masks of every criterion and of IRP, and accuracies of short trainings, with those of the CPU.
 
-In float64 a GPU's masks must be the CPU's: sums in another order move no weight across the threshold. In float32 they
-may differ by what rounding does, which for criteria that prune a deep network in rounds is nearly everything: how much,
-the CPU itself says, when it scores the same network with its weights rounded. What trains on the way is compared so.
+In float64, a GPU's masks must equal the CPU's: sums in another order move no weight across the threshold. In float32,
+they may differ as much as rounding makes them, which can be almost completely for criteria that prune a deep network in
+rounds. The CPU measures how much by scoring the same network with rounded weights. Criteria that train on the way are
+compared only in float32.
 """
 
 import os
@@ -17,13 +18,13 @@ from checks.subjects import Subject, subjects
 from checks.twins import Case, cases, cpu, masks_of, masks_on_cpu, trained, trained_on_cpu
 
 SAME = 0.999
-"""IoU of masks in float64."""
+"""Least IoU of masks in float64."""
 TOLERANCE, CHANNEL_TOLERANCE = 0.01, 0.05
-"""Share of the union that may differ in float32 beyond twice what rounding changes; a channel is many weights."""
+"""Share of the union that may differ in float32, on top of twice what rounding changes; a channel has many weights."""
 NEAR = {"float32": 0.05, "auto": 0.1}
-"""How far a mean training loss may be from the CPU's, relative; and accuracies in points, by 200 times that."""
+"""Largest relative difference of a mean training loss from the CPU's; 200 times this, in points, for accuracies."""
 FEW = ("magnitude", "snip", "grasp", "synflow", "3sp-reinit", "irp")
-"""What is tried of ResNet-20 on a machine without a GPU."""
+"""What is tried on ResNet-20 on a machine without a GPU."""
 
 
 def check(options: Options, report: Report) -> None:
@@ -48,7 +49,7 @@ def check(options: Options, report: Report) -> None:
 
 
 def _submit(pool: Executor, number: int, case: Case) -> dict[str, Future]:
-    """The CPU's masks: in float32, of rounded weights and, where that can be, in float64."""
+    """Futures of the CPU's masks in float32, with rounded weights and, if possible, in float64."""
     kinds = ("float32", "rounded", "float64") if case.in_double else ("float32", "rounded")
     return {kind: pool.submit(masks_on_cpu, number, case, kind) for kind in kinds}
 
@@ -56,7 +57,7 @@ def _submit(pool: Executor, number: int, case: Case) -> dict[str, Future]:
 def compare(
     subject: Subject, case: Case, futures: dict[str, Future], device: torch.device, found: dict[str, Any]
 ) -> None:
-    """Fill in the figures of a criterion, then judge them."""
+    """Write the figures of a criterion to ``found``, then judge them."""
     mine = {kind: masks_of(subject, case, device, kind) for kind in ("float32", "float64") if kind in futures}
     found["seconds again"] = seconds(lambda: masks_of(subject, case, device), device)
     theirs = {kind: torch.from_numpy(future.result()) for kind, future in futures.items()}
@@ -71,7 +72,7 @@ def compare(
 
 
 def judge_masks(kind: str, figures: dict[str, Any], least: float, case: Case) -> None:
-    """Raise where masks differ by more than they may."""
+    """Raise if masks differ by more than they may."""
     figures["least iou"] = least
     if figures["iou"] < least:
         raise Problem(f"in {kind} the masks' IoU with the CPU's is {figures['iou']:.4f}, less than {least:.4f}")
@@ -80,19 +81,19 @@ def judge_masks(kind: str, figures: dict[str, Any], least: float, case: Case) ->
 
 
 def least_of(of_rounded: float, case: Case) -> float:
-    """The IoU that is asked for in float32: all of it where the masks depend on nothing that a device computes."""
+    """The least IoU in float32; 1 if the masks depend on nothing that a device computes."""
     if case.needs <= {"channels"}:
         return 1.0
     return max(0.0, 1 - 2 * (1 - of_rounded) - (CHANNEL_TOLERANCE if case.by_channel else TOLERANCE))
 
 
 def iou(mine: torch.Tensor, theirs: torch.Tensor) -> float:
-    """Weights in both masks over weights in either."""
+    """Share of the weights in either mask that are in both."""
     return float((mine & theirs).sum() / (mine | theirs).sum().clamp(min=1))
 
 
 def judge_training(mine: dict[str, list[float]], theirs: dict[str, list[float]], near: float) -> None:
-    """Raise where a training differs from the CPU's by more than its arithmetic may make it."""
+    """Raise if a training differs from the CPU's by more than arithmetic explains."""
     loss, expected = (sum(run["train_loss"]) / len(run["train_loss"]) for run in (mine, theirs))
     if abs(loss - expected) > near * expected:
         raise Problem(f"the mean training loss is {loss:.4g}, {expected:.4g} on the CPU")

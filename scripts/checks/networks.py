@@ -26,5 +26,5 @@ class ResNet18(nn.Module):
 
 
 def resnet18(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """What a model name ``checks.networks:resnet18`` asks for."""
+    """The network that the model name ``checks.networks:resnet18`` stands for."""
     return ResNet18(num_classes, input_shape)

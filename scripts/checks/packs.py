@@ -1,4 +1,4 @@
-"""Networks trained together, beside each of them alone: losses, masks, speed, and how many a run would take."""
+"""Compare networks trained together with each of them alone: losses, masks, speed, and how many a run would take."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,12 +15,12 @@ from checks.report import Problem, Report
 from checks.subjects import few, rounded
 
 NEAR = {"float32": 0.02, "bfloat16": 0.05}
-"""How far a mean loss may be from that of the network alone, relative, beyond twice what rounded weights change."""
+"""Relative difference of a mean loss from the lone network's that is allowed on top of twice what rounding changes."""
 AUGMENTED = asp.Recipe(optimizer="momentum", lr=0.05, epochs=1, batch_size=64, augmentation="crop-flip")
 
 
 def check(options: Options, report: Report) -> None:
-    """Each kind of network in each precision; then what a run would decide."""
+    """Compare each kind of network in each precision; then see what a run would decide."""
     count, images = (2, 64) if options.quick else (8, 1280)
     for model, data, recipe in kinds(images):
         data = data.to(options.device)
@@ -49,7 +49,7 @@ def kinds(images: int) -> list[tuple[str, Dataset, asp.Recipe]]:
 
 
 def maker(model: str, data: Dataset) -> Any:
-    """What builds such a network on the data's device from a seed."""
+    """A function that builds the network from a seed, on the data's device."""
     return lambda seed: asp.build_model(model, data.num_classes, data.input_shape, seed).to(data.train.device)
 
 
@@ -97,7 +97,7 @@ def off(histories: list[Any], others: list[Any]) -> float:
 
 
 def compared(members: list[Member], alone: list[Member], histories: dict[str, list[Any]]) -> dict[str, Any]:
-    """Losses, accuracies, and the largest difference of a weight; raises where a mask does not hold or one diverges."""
+    """Losses, accuracies, and the largest difference of a weight; raise if a mask does not hold or a training fails."""
     wrong = [history for run in histories.values() for history in run if not isinstance(history, History)]
     if wrong:
         raise wrong[0]

@@ -1,4 +1,4 @@
-"""What a part finds: written to its file after every entry, so that a part that is ended midway has lost nothing."""
+"""The findings of a part, written to a file after every entry, so that nothing is lost if the part is ended midway."""
 
 import json
 import math
@@ -12,9 +12,9 @@ from typing import Any
 from autosparse.files import write_atomic
 
 TAIL = 12
-"""Lines of a traceback or of a process's output that are kept."""
+"""Number of lines that are kept of a traceback or of a process's output."""
 SKIPPED = 77
-"""Exit code of a process whose part cannot run here, as automake has it."""
+"""Exit code of a process whose part cannot run here, as in automake."""
 
 
 class Skipped(Exception):
@@ -22,7 +22,7 @@ class Skipped(Exception):
 
 
 class Problem(Exception):
-    """Raised where a figure is not what it must be: told in one line, without a traceback."""
+    """Raised if a figure is not what it must be; reported in one line, without a traceback."""
 
 
 class Report:
@@ -34,8 +34,8 @@ class Report:
 
     @contextmanager
     def entry(self, name: str) -> Iterator[dict[str, Any]]:
-        """One thing to find out: yields the dict of its figures. What is raised becomes its problem, and the part goes
-        on, unless the device itself is lost."""
+        """Add an entry, and yield the dict of its figures. An error becomes the entry's problem, and the part goes on,
+        unless the device itself is lost."""
         figures: dict[str, Any] = {}
         entry: dict[str, Any] = {"name": name, "status": "running", "figures": figures}
         self.entries.append(entry)
@@ -47,7 +47,7 @@ class Report:
         except Skipped as error:
             entry.update(status="skipped", reason=str(error))
         except Exception as error:  # whatever it is, the next entry may still run
-            entry.update(status="failed", problem=told(error))
+            entry.update(status="failed", problem=first_line(error))
             if not isinstance(error, Problem):
                 entry["traceback"] = tail(traceback.format_exc())
             require_device(self.device)
@@ -60,7 +60,7 @@ class Report:
         write_atomic(self.path, json.dumps(plain(self.entries)).encode())
 
 
-def told(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     """The kind and the first line of an error."""
     lines = str(error).strip().splitlines()
     message = lines[0] if lines else ""
@@ -73,7 +73,7 @@ def tail(text: str, lines: int = TAIL) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """``value`` as JSON takes it: numbers that are not finite as text."""
+    """``value`` in types that JSON accepts; numbers that are not finite become text."""
     if isinstance(value, dict):
         return {str(key): plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple | range):
@@ -84,7 +84,7 @@ def plain(value: Any) -> Any:
 
 
 def require_device(device: str) -> None:
-    """Raise where the device no longer computes: after some errors every further call of the process fails."""
+    """Raise if the device no longer computes: after some errors, every further call of the process fails."""
     if device.startswith("cuda"):
         import torch
 

@@ -1,5 +1,5 @@
-"""ResNet-18 on images of CIFAR's shape: images per second and achieved TFLOP/s beside the usual loop's, both beside the
-matrix product on the same card; and accuracies after equally many epochs, where the images are real."""
+"""ResNet-18 on images of CIFAR's shape: images per second and achieved TFLOP/s, against the usual loop and a matrix
+product on the same card; and, if the images are real, accuracies after the same number of epochs."""
 
 import statistics
 from dataclasses import replace
@@ -34,7 +34,7 @@ WAYS = {
 
 
 def check(options: Options, report: Report) -> None:
-    """Peaks, then rates, then accuracies."""
+    """Measure peaks, then rates, then accuracies."""
     data = cifar(options.data_root) if not options.quick else noise(16, 8)
     real = data.name != "noise"
     with report.entry("images and network") as found:
@@ -60,12 +60,12 @@ def check(options: Options, report: Report) -> None:
 
 
 def network_name() -> str:
-    """torchvision's ResNet-18, or the one here where it is absent."""
+    """The name of torchvision's ResNet-18, or of ours if torchvision is absent."""
     return "resnet18" if TRANSFORMS == "torchvision" else "checks.networks:resnet18"
 
 
 def rates(data: Dataset, batch_size: int, options: Options, peaks: dict[str, float], found: dict[str, Any]) -> None:
-    """Images per second of each way and of the usual loop, in turns, and what that is in TFLOP/s."""
+    """Measure each way and the usual loop in turns, in images per second and TFLOP/s."""
     device, recipe, name = options.device, replace(RECIPE, epochs=1, batch_size=batch_size), network_name()
     here, (model, masks) = data.to(device), pruned(name, data, 0, device)
     usual = usual_epochs(*pruned(name, data, 0, device), data, recipe, device)

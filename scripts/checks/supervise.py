@@ -1,4 +1,4 @@
-"""Running a part: in a process group of its own, which is ended when its time is up."""
+"""Run a part in its own process group, which is ended when its time is up."""
 
 import json
 import os
@@ -21,11 +21,11 @@ LAST_WORDS = 0.5
 """Seconds that a part has to say where it hangs before it is ended."""
 
 Result = dict[str, Any]
-"""Of a part: status, seconds, entries, problems, and what its process said last where it did not end well."""
+"""A part's status, seconds, entries and problems, and the last output of its process if it did not end well."""
 
 
 def run_part(module: str, options: Result, limit: float, on_change: Callable[[Result], None]) -> Result:
-    """Run a part for at most ``limit`` seconds; ``on_change`` gets what there is so far whenever there is more."""
+    """Run a part for at most ``limit`` seconds; ``on_change`` gets the result so far whenever it changes."""
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gpu-check-") as folder:
         entries, said = Path(folder) / "entries.json", Path(folder) / "said"
@@ -45,7 +45,7 @@ def run_part(module: str, options: Result, limit: float, on_change: Callable[[Re
                 _ask_where(process)
         finally:
             with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # and whatever it started
+                os.killpg(process.pid, signal.SIGKILL)  # with everything that it started
             code = process.wait()
         found = _entries(entries)
         said_last = tail(said.read_text(errors="replace"), 40)
@@ -58,7 +58,7 @@ def run_part(module: str, options: Result, limit: float, on_change: Callable[[Re
 
 
 def environment() -> dict[str, str]:
-    """The environment in which the parts and the package are found."""
+    """An environment in which Python finds the parts and the package."""
     path = [str(SCRIPTS), str(SCRIPTS.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path), "PYTHONFAULTHANDLER": "1"}
 
@@ -90,7 +90,7 @@ def _entries(path: Path) -> list[Result]:
 
 
 def _status(code: int, in_time: bool, limit: float, entries: list[Result], said: list[str]) -> Result:
-    """How a part ended: its status with problems, reason, and last words."""
+    """The outcome of a part: its status, with problems, reason and last output."""
     problems = [f"{entry['name']}: {entry['problem']}" for entry in entries if entry["status"] == "failed"]
     if not in_time:
         running = [entry["name"] for entry in entries if entry["status"] == "running"]

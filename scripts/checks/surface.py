@@ -12,7 +12,7 @@ from checks.subjects import made_up_survival
 
 
 def check(options: Options, report: Report) -> None:
-    """Measure."""
+    """Measure the surface; on a CPU, for a few weights."""
     if options.quick:
         few_weights(options, report)
         return
@@ -24,7 +24,7 @@ def check(options: Options, report: Report) -> None:
 
 
 def few_weights(options: Options, report: Report) -> None:
-    """Masks and look-ups for a few weights of a small scorer that is treated as if it were costly."""
+    """Measure masks and look-ups for a few weights, with a small scorer that is treated as if it were costly."""
     features, _ = made_up_survival(20_000).flat()
     scorer = surface._fitted(features, "mlp", options.device)
     scorer.network.costly = True

@@ -1,4 +1,4 @@
-"""The tests marked ``gpu``: each file in a pytest of its own, because a test may leave the device unusable."""
+"""Run the tests marked ``gpu``, each file in its own pytest, because a test may leave the device unusable."""
 
 import re
 import subprocess
@@ -14,9 +14,9 @@ from checks.report import Problem, Report, Skipped, tail
 
 REPOSITORY = Path(__file__).parents[2]
 AT_ONCE = 4
-"""Files at a time."""
+"""Number of files that run at a time."""
 LIMIT = 55
-"""Seconds for a file."""
+"""Most seconds for a file."""
 MARKED = re.compile(r"\bpytest\.mark\.gpu\b")
 FLAGS = (
     "-o", "addopts=",  # of pyproject.toml: strict about an option of pytest-timeout, which may be absent
@@ -24,7 +24,7 @@ FLAGS = (
 )  # fmt: skip
 
 Outcomes = dict[str, list[str]]
-"""Names of tests by what became of them, with the reason."""
+"""Names of tests by outcome, with the reason."""
 
 
 def check(options: Options, report: Report) -> None:
@@ -46,7 +46,7 @@ def marked(folder: Path) -> list[Path]:
 
 
 def run(files: list[Path], limit: float | None) -> tuple[Outcomes, str]:
-    """Run files with pytest: what became of their tests, and what it said."""
+    """Run files with pytest; return the outcomes of their tests, and pytest's output."""
     with tempfile.TemporaryDirectory(prefix="gpu-tests-") as folder:
         results = Path(folder) / "results.xml"
         command = [sys.executable, "-m", "pytest", *FLAGS, f"--junitxml={results}", *map(str, files)]
@@ -72,7 +72,7 @@ def read(xml: str) -> Outcomes:
 
 
 def judge(outcomes: Outcomes, said: str, on_gpu: bool, found: dict[str, object]) -> None:
-    """Raise where a test failed, or none ran."""
+    """Raise if a test failed, or if none ran."""
     if not outcomes or outcomes["failed"]:
         found["said"] = tail(said, 60)
         raise Problem("; ".join(outcomes.get("failed", ())) or f"pytest did not run: {said.strip().splitlines()[-1:]}")

@@ -1,4 +1,4 @@
-"""The benchmark of training: LeNet-300-100 beside the usual loop, and together beside one by one."""
+"""The benchmark of training: LeNet-300-100 against the usual loop, and together against one by one."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,7 +14,7 @@ from checks.report import Report
 
 
 def check(options: Options, report: Report) -> None:
-    """Measure in the benchmark's quick form; on a CPU less."""
+    """Measure in the benchmark's quick form; on a CPU, measure less."""
     with report.entry("transforms of the usual loop") as found:
         found["whose"] = TRANSFORMS
     record(report, _small(options) if options.quick else training.measure(replace(options, quick=True)))

@@ -1,4 +1,4 @@
-"""The same mask or training computed on a device and, in processes of their own, on the CPU."""
+"""Compute the same mask or training on a device and, in separate processes, on the CPU."""
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
@@ -26,7 +26,7 @@ SHORTER: dict[str, dict[str, Any]] = {
     "ltr": {"rounds": 2}, "snip-iter": {"rounds": 2}, "prospr-first-order": {"steps": 16},
     "set": {"every": 1}, "rigl": {"every": 1}, "gmp": {"every": 1},
 }  # fmt: skip
-"""Options with which criteria take less time, and compute as they do at length."""
+"""Options that make criteria take less time without changing how they compute."""
 IRP = "irp"
 
 
@@ -44,7 +44,7 @@ class Case:
 
     @property
     def in_double(self) -> bool:
-        """Whether it can be computed in float64: where nothing is trained and no scorer is asked."""
+        """Whether it can be computed in float64: it neither trains nor asks a scorer."""
         return not self.needs & {"training", "scorer"}
 
     @property
@@ -65,7 +65,7 @@ def cases() -> list[Case]:
 def masks_of(subject: Subject, case: Case, device: torch.device, kind: str = "float32") -> torch.Tensor:
     """The masks as one flat bool tensor on the CPU.
 
-    :param kind: ``float32``; ``float64``; ``rounded``: in float32, of a network with rounded weights.
+    :param kind: ``float32``, ``float64``, or ``rounded``: in float32, with rounded weights.
     """
     model, data = subject.network(device), subject.data.to(device)
     if kind == "rounded":
@@ -96,7 +96,7 @@ def masks_of(subject: Subject, case: Case, device: torch.device, kind: str = "fl
 
 
 def trained(subject: Subject, epochs: int, device: torch.device, precision: str) -> dict[str, list[float]]:
-    """A short training of a network that is pruned by magnitude: losses and accuracies."""
+    """Losses and accuracies of a short training of a network that is pruned by magnitude."""
     model = subject.network(device)
     masks = asp.prune(model, "magnitude", SPARSITY)
     recipe = asp.Recipe(epochs=epochs, batch_size=64)
@@ -109,7 +109,7 @@ def trained(subject: Subject, epochs: int, device: torch.device, precision: str)
 
 @contextmanager
 def cpu(chosen: list[Subject], processes: int) -> Iterator[Executor]:
-    """Processes that compute on the CPU, on one thread each."""
+    """A pool of processes that compute on the CPU, on one thread each."""
     known = [(subject.model, to_arrays(subject.data), subject.bits) for subject in chosen]
     pool = ProcessPoolExecutor(processes, get_context("spawn"), _begin, (known,))
     try:
@@ -127,10 +127,10 @@ def _begin(known: list[tuple[str, Arrays, int]]) -> None:
 
 
 def masks_on_cpu(number: int, case: Case, kind: str) -> np.ndarray:
-    """:func:`masks_of` the subject of that number, in a process of the pool."""
+    """:func:`masks_of` for the subject with that number, in a process of the pool."""
     return masks_of(_CHOSEN[number], case, torch.device("cpu"), kind).numpy()
 
 
 def trained_on_cpu(number: int, epochs: int) -> dict[str, list[float]]:
-    """:func:`trained` of the subject of that number, in a process of the pool."""
+    """:func:`trained` for the subject with that number, in a process of the pool."""
     return trained(_CHOSEN[number], epochs, torch.device("cpu"), "float32")

@@ -1,1 +1,1 @@
-"""Mutants of the code, and which of them the tests notice; see ``scripts/mutants.py``."""
+"""Make mutants of the code, and find out which of them the tests notice; see ``scripts/mutants.py``."""

@@ -1,4 +1,4 @@
-"""The mutants of a file: cosmic-ray's operators, one change each, and one operator of ours that leaves out a call."""
+"""The mutants of a file, by cosmic-ray's operators with one change each, and by our own, which leaves out a call."""
 
 import ast
 import difflib
@@ -19,7 +19,7 @@ SWAPS = {
     "Comparison": "Eq_NotEq NotEq_Eq Lt_LtE LtE_Lt Gt_GtE GtE_Gt Is_IsNot IsNot_Is",
     "Unary": "USub_UAdd Delete_Not Invert_Not",
 }
-"""One change for each operator: eleven for each ``+`` would be killed by the same test."""
+"""One change for each operator, because the same test would kill all eleven for a ``+``."""
 OTHERS = (
     "AddNot ReplaceTrueWithFalse ReplaceFalseWithTrue ReplaceAndWithOr ReplaceOrWithAnd ReplaceBreakWithContinue "
     "ReplaceContinueWithBreak ExceptionReplacer NumberReplacer RemoveDecorator ZeroIterationForLoop"
@@ -51,7 +51,7 @@ class LeaveOutCall(Operator):
 
 
 def operators() -> dict[str, Operator]:
-    """By name."""
+    """All operators by name."""
     names = [f"Replace{kind}Operator_{swap}" for kind, swaps in SWAPS.items() for swap in swaps.split()]
     return {name: get_operator(f"core/{name}")() for name in [*names, *OTHERS.split()]} | {
         "LeaveOutCall": LeaveOutCall()
@@ -67,14 +67,14 @@ class Mutant:
     code: str
     """The whole file."""
     line: int
-    """The first that was changed, from 1; in the file as it was."""
+    """The first changed line, from 1, in the original file."""
     was: str
     now: str
     """The changed lines, without their indentation."""
 
 
 class Place(NamedTuple):
-    """Where an operator finds something to change."""
+    """A place where an operator finds something to change."""
 
     path: Path
     operator: str
@@ -82,7 +82,7 @@ class Place(NamedTuple):
 
 
 def places(paths: Sequence[Path]) -> list[Place]:
-    """All in these files; some are none in the end, see :func:`made`."""
+    """All places in these files; some yield no mutant, see :func:`made`."""
     found = []
     for path in paths:
         tree = get_ast(path.read_text())
@@ -92,7 +92,7 @@ def places(paths: Sequence[Path]) -> list[Place]:
 
 
 def made(place: Place) -> Mutant | None:
-    """The mutant there; None where an operator cannot do it, or only an annotation or a text would change."""
+    """The mutant of a place; None if the operator cannot make it, or if only an annotation or a text would change."""
     source = place.path.read_text()
     try:
         code = mutate_code(source, operators()[place.operator], place.occurrence)
@@ -109,7 +109,7 @@ def _count(node: Any, operator: Operator) -> int:
 
 
 class _Bare(ast.NodeTransformer):
-    """Without the annotations of functions, and without texts that stand alone."""
+    """Removes the annotations of functions, and texts that stand alone."""
 
     def visit_arg(self, node: ast.arg) -> ast.arg:
         node.annotation = None
@@ -136,7 +136,7 @@ def _changed(source: str, code: str) -> tuple[int, str, str]:
 
 
 class Statements:
-    """Which lines of a file a statement has, to find the tests that run it."""
+    """Finds the lines of a file's statements, to find the tests that run them."""
 
     def __init__(self, source: str):
         self._tree = ast.parse(source)

@@ -1,4 +1,4 @@
-"""A process that has imported all but our own code, and forks one child per mutant: to import PyTorch takes seconds."""
+"""A process that imports everything but our own code, and forks a child per mutant: importing PyTorch takes seconds."""
 
 import contextlib
 import importlib.abc
@@ -34,11 +34,11 @@ OPTIONS = [
     "--hypothesis-seed=0",
 ]
 PATIENCE = 10.0
-"""How much longer on the wall than on the processor a child may take: other work may be at it."""
+"""Most wall time of a child per second of processor time, because other work may keep the processor busy."""
 
 
 def warm_up() -> None:
-    """Import what our code and its tests import, and forget our own: each child imports it anew, with its mutant."""
+    """Import what our code and its tests import, but not our code itself: each child imports that with its mutant."""
     import hypothesis  # noqa: F401
     import moto.server  # noqa: F401
     import pyarrow.fs
@@ -79,7 +79,7 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 
 class Trace:
-    """A plugin of pytest that notes for each test which lines of our code it runs, and its seconds of processor."""
+    """A plugin of pytest that notes the lines of our code that each test runs, and its processor time in seconds."""
 
     def __init__(self) -> None:
         self.lines: dict[str, dict[str, list[int]]] = {}
@@ -104,7 +104,7 @@ class Trace:
         self.lines[item.nodeid] = by_file
 
     def pytest_runtest_logreport(self, report: Any) -> None:
-        """A test that fails without a mutant says nothing of mutants."""
+        """Note a test that fails without a mutant, because it says nothing about mutants."""
         if report.failed:
             self.failed.append(report.nodeid)
 
@@ -117,7 +117,7 @@ class Trace:
 
 
 def baseline(tests: Sequence[Path]) -> dict[str, Any]:
-    """What each test runs without a mutant: ``lines``, ``seconds``; raises where one fails."""
+    """The ``lines`` that each test runs without a mutant, and its ``seconds``; raise if a test fails."""
     trace = Trace()
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
@@ -136,7 +136,7 @@ def baseline(tests: Sequence[Path]) -> dict[str, Any]:
 
 
 def verdict(mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
-    """``killed``, ``timed out`` or ``survived`` by tests that take ``seconds`` of processor without it."""
+    """``killed``, ``timed out`` or ``survived``, by tests that take ``seconds`` of CPU time without the mutant."""
 
     def ask() -> int:
         sys.meta_path.insert(0, _Mutated(mutant))
@@ -174,6 +174,6 @@ def _in_child(ask: Callable[[], int], limit: float) -> int:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
     with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)  # what a test has started and left
+        os.killpg(child, signal.SIGKILL)  # end what a test has started and left
     shutil.rmtree(scratch, ignore_errors=True)
     return os.waitstatus_to_exitcode(status)

@@ -1,4 +1,4 @@
-"""tests/MUTANTS.md, from what was found and the reasons why mutants survive."""
+"""Write tests/MUTANTS.md from the results, and the reasons why mutants survive."""
 
 import json
 from pathlib import Path
@@ -33,13 +33,13 @@ mutant, with the first run of the tests.
 
 
 def read(path: Path = FOUND) -> Results:
-    """What earlier runs found."""
+    """The results of earlier runs."""
     results: Results = json.loads(path.read_text()) if path.is_file() else {}
     return results
 
 
 def reasons(path: Path = REASONS) -> dict[tuple[str, str, str], str]:
-    """Why mutants survive, by file, the line as it was and as it is: not by its number, which moves."""
+    """Why mutants survive, by file, original line and changed line, but not by line number, which moves."""
     entries = yaml.safe_load(path.read_text()) if path.is_file() else None
     return {(entry["file"], entry["was"], entry["now"]): entry["why"] for entry in entries or ()}
 
@@ -50,7 +50,7 @@ def noticed(results: dict[str, Any]) -> float:
 
 
 def write(results: Results) -> int:
-    """Write the page and what it is made of; the exit code."""
+    """Write the page and its results; return the exit code."""
     FOUND.parent.mkdir(exist_ok=True)
     ordered = {name: results[name] for name in NAMES if name in results}
     FOUND.write_text(json.dumps(ordered, indent=1) + "\n")
@@ -60,7 +60,7 @@ def write(results: Results) -> int:
 
 
 def page(results: Results, why: dict[tuple[str, str, str], str]) -> tuple[str, bool]:
-    """The text, and whether enough were killed and every survivor has its reason."""
+    """The text of the page, and whether enough mutants were killed and every survivor has a reason."""
     columns = ("places", "made", "killed", "timed out", "survived")
     total: dict[str, Any] = {column: sum(found[column] for found in results.values()) for column in columns}
     rows = [_row(f"`{name}`", found, columns, f"{found['seconds']:.1f}") for name, found in results.items()]

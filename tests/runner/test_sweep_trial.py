@@ -323,3 +323,12 @@ def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_othe
     assert trial_of(store, sweep).over
     keep_for("bb", sweep, store)
     assert not trial_of(store, sweep).over
+
+
+def test_where_the_note_of_the_data_is_damaged_trials_are_done_again(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
+    keep_for("aa", sweep, store)
+    trial_of(store, sweep).write("stopped")
+    store.place.within(f"sweeps/{sweep.id}").write("data.json", b"{")
+    keep_for("bb", sweep, store)
+    assert not trial_of(store, sweep).over

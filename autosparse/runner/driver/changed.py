@@ -1,4 +1,4 @@
-"""Found results that are not of today's values, data or code: done again, refused, or told of, before any work."""
+"""Find results that come from other values, data or code than today's, and word what happens to them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -17,7 +17,7 @@ from autosparse.experiment.tasks import Task
 
 Tasks = Sequence[Planned[Task]]
 SHOWN = 5
-"""Values that a line tells of."""
+"""How many values a line names."""
 KEPT = "the old ones are kept in superseded/"
 REDO = "--redo-changed"
 
@@ -25,9 +25,9 @@ T = TypeVar("T")
 
 
 def of_other_values(missing: Tasks, store: Store, asked: Collection[str] | None = None) -> tuple[set[str], str]:
-    """The ids of those whose record has other values than they have today, or builds on what has; and a line on them.
+    """Ids of tasks whose record has other values than today's or builds on such a record, and a line that says so.
 
-    :param asked: without those that build on what has changed and is not among these ids: it has to be done first.
+    :param asked: leave out tasks that build on a changed one outside these ids, because that one has to be done first.
     """
     found = changed_records((p.task for p in missing), store)
     ready = {
@@ -51,9 +51,9 @@ def told(changes: Collection[Changed]) -> str:
 
 
 def with_dependents(ids: Collection[str], tasks: Tasks) -> set[str]:
-    """The ids, and those of all tasks that build on them, in however many steps.
+    """The ids, and those of all tasks that build on them, directly or not.
 
-    :param tasks: in the order in which they feed each other.
+    :param tasks: each after the tasks that it builds on.
     """
     found = set(ids)
     for p in tasks:
@@ -63,10 +63,10 @@ def with_dependents(ids: Collection[str], tasks: Tasks) -> set[str]:
 
 
 def names_to_look_at(found: Tasks) -> set[str]:
-    """The data sets of found results that are worth a look where nothing of them is left to do.
+    """Names of the data sets that are worth checking even if all their results are found.
 
-    Those are the user's own, in a folder that the name tells or by a plugin: what we have a name for is published, and
-    does not change.
+    Those are the user's own, from a folder in the name or from a plugin. The data sets that we ship a name for are
+    published and do not change.
     """
     names = {name for p in found if (name := dataset_of(p.task))}
     loaders = {name: source_of(name) for name in names}
@@ -78,7 +78,10 @@ ByData = dict[str, list[Planned[Task]]]
 
 
 def of_other_data(found: Tasks, store: Store, loaded: Mapping[str, Dataset]) -> Iterator[tuple[str, ByData]]:
-    """Results that are not of the data that are loaded or, where none are, are of several: by data set."""
+    """Yield the data sets whose results come from other data than the loaded ones, and these results.
+
+    A data set that is not loaded counts if its results come from several versions of it.
+    """
     for name, planned in _grouped((dataset_of(p.task), p) for p in found).items():
         by_data = _grouped((made.data if (made := store.made(p.task)) else None, p) for p in planned)
         others = {data: tasks for data, tasks in by_data.items() if data and data != _fingerprint(loaded.get(name))}
@@ -91,9 +94,9 @@ def _fingerprint(dataset: Dataset | None) -> str:
 
 
 def refused_data(name: str, others: ByData, here: str) -> DataError:
-    """Say that results of several versions of a data set stand under one name.
+    """The error for results of several versions of a data set under one name.
 
-    :param here: the fingerprint of the data that are loaded; empty if they are not at hand.
+    :param here: fingerprint of the loaded data; empty if there are none.
     """
     counts = [f"{len(tasks)} of {data}" for data, tasks in others.items()]
     if not here:
@@ -111,7 +114,7 @@ def refused_data(name: str, others: ByData, here: str) -> DataError:
 
 
 def of_other_code(found: Tasks, store: Store) -> dict[Function, list[Planned[Task]]]:
-    """Results of code of the user's that has changed since, by what has changed."""
+    """Results made with the user's code before it changed, by the function that has changed."""
     stale: dict[Function, list[Planned[Task]]] = {}
     look_again()
     for p in found:
@@ -124,7 +127,7 @@ def of_other_code(found: Tasks, store: Store) -> dict[Function, list[Planned[Tas
 
 
 def told_code(function: Function, count: int, redo: bool) -> str:
-    """What has changed, in one line, and what comes of it."""
+    """What has changed and what follows, in one line."""
     results, them = ("1 found result", "it") if count == 1 else (f"{count} found results", "them")
     changed = f"{function.role} {function.name!r} ({function.file}), or what it imports, has changed since {results}"
     if redo:

@@ -16,7 +16,7 @@ from autosparse.runner.settings import Settings
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's: True fine, False broken, None absent but not needed by everyone."""
+    """One line of the report; ``ok`` is None for something absent that not everyone needs."""
 
     check: str
     ok: bool | None
@@ -54,7 +54,7 @@ def _devices() -> Finding:
 def _mlflow(uri: str | None) -> Finding:
     try:
         from autosparse.tracking.client import connect, sqlite_path, tracking_uri
-    except Exception as error:  # whatever keeps it from being imported is what is looked for
+    except Exception as error:  # whatever prevents the import is the finding
         return Finding("mlflow store", False, f"MLflow does not import: {error}")
     where = tracking_uri(uri)
     database = sqlite_path(where)

@@ -1,4 +1,4 @@
-"""Explaining a scorer: what each input is worth in accuracy, how the score depends on it, and a short formula."""
+"""Explain a scorer: what each input is worth in accuracy, how the score depends on it, and a short formula."""
 
 import hashlib
 import json
@@ -29,15 +29,15 @@ from autosparse.training import Recipe
 EXPLANATION = "explanation.json"
 WHOLE, PERMUTED, FORMULA = "as it is", "permuted: ", "formula: "
 NEARLY = 0.99
-"""The formula that stands for the scorer is the shortest with so much of the longest one's R^2."""
+"""The shortest formula with this share of the longest one's R^2 stands for the scorer."""
 
 Tell = Callable[[str, float], None]
-"""Called with what has been measured, and the share that is done."""
+"""Callback for each measurement: a line about it, and the share of all that is done."""
 
 
 @dataclass(frozen=True)
 class Where:
-    """On which networks a scorer is explained."""
+    """The networks on which a scorer is explained."""
 
     model: str
     dataset: str
@@ -49,7 +49,7 @@ class Where:
 
 @dataclass
 class Explanation:
-    """What has been found so far; accuracies in percent, by what was changed and by seed."""
+    """Findings so far; accuracies in percent, by what was changed and by seed."""
 
     where: Where
     scorer: str
@@ -61,20 +61,20 @@ class Explanation:
 
     @property
     def formula(self) -> Formula:
-        """The one that stands for the scorer."""
+        """The formula that stands for the scorer."""
         return next(formula for formula in self.formulas if formula.r2 >= NEARLY * self.formulas[-1].r2)
 
     def by_seed(self, what: str) -> dict[int, float]:
-        """Accuracies of one change."""
+        """Accuracies with one change, by seed."""
         return {int(seed): value for seed, value in self.accuracy.get(what, {}).items()}
 
     def loss(self, what: str) -> Difference | None:
-        """Accuracy as it is, less that with the change, paired by seed."""
+        """Accuracy that the change costs, paired by seed."""
         return paired(self.by_seed(WHOLE), self.by_seed(what))
 
     @property
     def rows(self) -> list[Json]:
-        """The inputs by what they are worth, most first."""
+        """The inputs, sorted by the accuracy that they are worth, most first."""
         inputs = [what for what in self.accuracy if what.startswith(PERMUTED)]
         found = [(what.removeprefix(PERMUTED), loss) for what in inputs if (loss := self.loss(what))]
         return [
@@ -84,7 +84,7 @@ class Explanation:
 
     @property
     def summary(self) -> Json:
-        """As JSON."""
+        """The findings as JSON."""
         whole, shortened = self.by_seed(WHOLE), self.by_seed(FORMULA + self.formula.expression)
         loss = self.loss(FORMULA + self.formula.expression)
         return {
@@ -105,9 +105,9 @@ def explain(
 ) -> Explanation:
     """Prune networks with the scorer, with each of its inputs permuted, and by its formula; train them, and compare.
 
-    Each accuracy is kept in ``explanation.json`` in ``folder`` as soon as it is there: the same call goes on.
+    Each accuracy is saved to ``explanation.json`` in ``folder`` at once, so that the same call can continue later.
 
-    :raises AutosparseError: if the folder explains something else.
+    :raises AutosparseError: if the folder holds the explanation of something else.
     """
     found = _begun(scorer, where, folder)
     if not found.formulas:
@@ -133,7 +133,7 @@ def explain(
 
 
 def _rows(scorer: Scorer, where: Where, dataset: Dataset, device: str) -> tuple[dict[str, Any], Any]:
-    """What the scorer is asked as it prunes the first network, and what it says."""
+    """The inputs that the scorer gets as it prunes the first network, and what it predicts from them."""
     seed = where.seeds[0]
     model = build_model(where.model, dataset.num_classes, dataset.input_shape, seed).to(device)
     batches = list(dataset.scoring_batches(generator(seed, "score"), limit=where.score_examples))
@@ -165,7 +165,7 @@ def _trains(text: str) -> bool:
 
 
 def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
-    """What an earlier call has found, if it was of the same."""
+    """The findings of an earlier call for the same scorer and networks; empty if there are none."""
     found = Explanation(where, _fingerprint(scorer))
     if not (folder / EXPLANATION).exists():
         return found

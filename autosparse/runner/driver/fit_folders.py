@@ -1,4 +1,4 @@
-"""Fitting a scorer on survival datasets that lie anywhere, in this process, recorded and tracked like any fit."""
+"""Fit a scorer in this process on survival datasets from any folders; record and track it like any fit."""
 
 import time
 from collections.abc import Sequence
@@ -40,7 +40,7 @@ def fit_on_folders(
     data_root: Path | None = None,
     download: bool = False,
 ) -> tuple[Path, Record]:
-    """Fit, record and track; a fit on the same data with the same settings is found, not done again.
+    """Fit, record and track; a fit on the same data with the same settings is reused.
 
     Returns a folder with the scorer, and its record.
 
@@ -69,7 +69,7 @@ def fit_on_folders(
 def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:
     """The data set that the IRP runs were trained on.
 
-    :raises AutosparseError: if they were trained on several, or it is not at hand.
+    :raises AutosparseError: if they were trained on several, or if it cannot be loaded.
     """
     names = sorted({survival.provenance["dataset"] for survival in survivals})
     if len(names) > 1:
@@ -113,7 +113,7 @@ def _fitted(
             set_aside(task, store)
         with screen.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
-            result = run_fit(task, survivals, store, device, lambda told: tally.advance(cast(Event, told)), dataset)
+            result = run_fit(task, survivals, store, device, lambda news: tally.advance(cast(Event, news)), dataset)
             tally.advance({"task_ids": [task.id]})
         kind = torch.device(device).type
         timing = {"seconds": time.perf_counter() - started, "device": kind}

@@ -1,4 +1,4 @@
-"""What a run left: what is done, what has failed, and what is still to do, each with its reason."""
+"""The outcome of a run: what is done, what has failed, and what is still to do, each with its reason."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -15,30 +15,30 @@ Left = list[tuple[Planned[Task], str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run left."""
+    """What a run was asked for, by what became of it."""
 
     found: int
     """Number of tasks that were found finished."""
     done: int
     failed: Left = field(default_factory=list)
-    """Those that are marked as failed: the next run leaves them alone, unless it is told otherwise."""
+    """Tasks marked as failed. The next run skips them, unless told otherwise."""
     to_do: Left = field(default_factory=list)
-    """Those that are not: they wait for others, were interrupted, or lost their workers; the next run does them."""
+    """Tasks that wait for others, were interrupted, or lost their workers. The next run does them."""
 
     @property
     def whole(self) -> bool:
-        """Whether all that was asked for is done."""
+        """Whether everything that was asked for is done."""
         return not self.failed and not self.to_do
 
 
 def unfinished(planned: Sequence[Planned[Task]], store: Store, known: bool = True) -> list[Planned[Task]]:
-    """Those without a whole record; ``known`` as in :meth:`Store.finished`."""
+    """Tasks without a whole record; ``known`` as in :meth:`Store.finished`."""
     finished = store.finished((p.task for p in planned), known)
     return [p for p in planned if p.task.id not in finished]
 
 
 def ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planned[Task]]:
-    """Those whose inputs are finished; the others wait for them."""
+    """Tasks whose inputs are finished."""
     done = store.finished((p.task for p in (*plan.irp, *plan.sweeps, *plan.scorers)), known=True)
     return [p for p in planned if set(p.task.inputs) <= done]
 
@@ -46,11 +46,11 @@ def ready(planned: list[Planned[Task]], store: Store, plan: Plan) -> list[Planne
 def outcome_of(
     asked: Sequence[Planned[Task]], todo: Sequence[Planned[Task]], store: Store, plan: Plan
 ) -> tuple[Outcome, str]:
-    """What has become of the tasks that a run was asked for, and the status of the experiment as a whole.
+    """The outcome of the tasks that a run was asked for, and the status of the whole experiment.
 
-    Every record is read anew if anything was done: it may have been damaged in the meantime.
+    If the run did anything, every record is read again, because it may have been damaged in the meantime.
 
-    :param todo: those of ``asked`` that it was to do.
+    :param todo: the tasks of ``asked`` that the run set out to do.
     """
     left = unfinished(asked, store, known=not todo)
     failures = store.failures(p.task for p in (*left, *_inputs(plan)))
@@ -63,7 +63,7 @@ def outcome_of(
 
 
 def _status(outcome: Outcome, asked: Sequence[Planned[Task]], store: Store, plan: Plan) -> str:
-    """The status of the whole experiment, with what this run was not asked for."""
+    """The status of the whole experiment, including tasks that this run was not asked for."""
     ids = {p.task.id for p in asked}
     others = [p.task for p in plan.whole or plan if p.task.id not in ids]
     if outcome.failed or store.failed(others):
@@ -77,7 +77,7 @@ def _inputs(plan: Plan) -> list[Planned[Task]]:
 
 
 class _Waits:
-    """Tells what an unfinished task waits for."""
+    """Finds out what unfinished tasks wait for."""
 
     def __init__(self, asked: Sequence[Planned[Task]], failed: Collection[str], store: Store, plan: Plan):
         self.asked, self.failed = {p.task.id for p in asked}, failed
@@ -85,12 +85,12 @@ class _Waits:
         self.done = store.finished((p.task for p in self.named.values()), known=True)
 
     def reason(self, task: Task) -> str:
-        """Why it is not done."""
-        told = self._waits(task)
-        return f"waits for {told}" if told else "interrupted, or its worker died; run again to go on"
+        """Why ``task`` is not done."""
+        missing = self._missing_input(task)
+        return f"waits for {missing}" if missing else "interrupted, or its worker died; run again to go on"
 
-    def _waits(self, task: Task) -> str:
-        """The first input that is missing, what has become of it, and the cure; empty if all are there."""
+    def _missing_input(self, task: Task) -> str:
+        """The first missing input, what became of it, and the cure; empty if none is missing."""
         missing = next((task_id for task_id in task.inputs if task_id not in self.done), None)
         if missing is None:
             return ""
@@ -100,7 +100,7 @@ class _Waits:
         name = f"{planned.task.kind} {planned.label}"
         if missing in self.failed:
             return f"{name}, which failed: run again with --retry-failed"
-        if told := self._waits(planned.task):
-            return f"{name}, which waits for {told}"
+        if deeper := self._missing_input(planned.task):
+            return f"{name}, which waits for {deeper}"
         cure = "run again to go on" if missing in self.asked else "run again without --only"
         return f"{name}, which is not done: {cure}"

@@ -1,4 +1,4 @@
-"""An experiment from its plan to finished records: stages on Ray, MLflow written as they finish."""
+"""Run an experiment: do its plan stage by stage on Ray, and write to MLflow as tasks finish."""
 
 import contextlib
 import threading
@@ -32,12 +32,12 @@ from autosparse.tracking.spool import Spool, finish
 
 
 def run_plan(plan: Plan, settings: Settings, screen: Screen, only: Collection[str] = tuple(NAMED)) -> Outcome:
-    """Do what is missing of ``plan``; what is finished is skipped. MLflow then holds every finished task once.
+    """Do what is missing of ``plan`` and skip what is finished. MLflow then holds every finished task once.
 
     :param only: names of stages; what they build on must be finished or among them.
 
-    Bad settings (an unwritable folder, missing data, an absent server) are told of before anything starts.
-    A task that fails is recorded and the rest goes on, but for what depends on it, which stays to do.
+    Bad settings (an unwritable folder, missing data, an absent server) raise before anything starts.
+    A task that fails is recorded, and the rest goes on. Tasks that depend on it stay to do.
     """
     store = Store(settings.storage)
     store.prepare()
@@ -64,11 +64,11 @@ def _run(
     tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
 
     def guard(write: Callable[[], Any]) -> None:
-        if not lost.is_set():  # from then on MLflow is the successor's
+        if not lost.is_set():  # once the lock is lost, the next driver writes to MLflow
             screen.guard(write)
 
     asked = [p for planned in stages.values() for p in planned]
-    tracker.describe(_told(plan, store, tracker), RUNNING)
+    tracker.describe(_summary(plan, store, tracker), RUNNING)
     try:
         settled = settle(plan, asked, store, tracker, settings, screen)
         ids = {p.task.id for p in settled.todo}
@@ -78,15 +78,15 @@ def _run(
             _do(plan, stages, settled, store, tracker, settings, screen)
     except KeyboardInterrupt:
         guard(lambda: tracker.sync(plan))
-        guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
+        guard(lambda: tracker.describe(_summary(plan, store, tracker), KILLED))
         raise
     except BaseException:
-        guard(lambda: tracker.describe(_told(plan, store, tracker), FAILED))
+        guard(lambda: tracker.describe(_summary(plan, store, tracker), FAILED))
         raise
     try:
         return _finish(plan, asked, settled.todo, store, tracker, screen)
     except KeyboardInterrupt:
-        guard(lambda: tracker.describe(_told(plan, store, tracker), KILLED))
+        guard(lambda: tracker.describe(_summary(plan, store, tracker), KILLED))
         raise
 
 
@@ -98,14 +98,14 @@ def _finish(
     tracker: Tracker,
     screen: Screen,
 ) -> Outcome:
-    """See that MLflow has it all, and tell what has become of it."""
+    """Complete what MLflow holds, and return the outcome."""
     outcome, status = outcome_of(asked, todo, store, plan)
-    finish(tracker, plan, _told(plan, store, tracker), status, screen.warn)
+    finish(tracker, plan, _summary(plan, store, tracker), status, screen.warn)
     screen.guard(lambda: write_cell_table(tracker))
     return outcome
 
 
-def _told(plan: Plan, store: Store, tracker: Tracker) -> Json:
+def _summary(plan: Plan, store: Store, tracker: Tracker) -> Json:
     return {**summarise(plan, store), "others": tracker.others(plan)}
 
 
@@ -160,7 +160,7 @@ def _do(
                         run_sweep(sweep, store, arrays, environment, settings, on_event, plan.plugins)
                     except CannotWrite:
                         raise
-                    except (WorkersDied, Unreachable) as error:  # which says nothing of the sweep
+                    except (WorkersDied, Unreachable) as error:  # not the sweep's fault: it stays to do
                         screen.warn(str(error))
                         failed = [sweep.id]
                     except AutosparseError as error:
@@ -171,7 +171,7 @@ def _do(
 
 @contextlib.contextmanager
 def _timed(stage: str, tracker: Tracker, screen: Screen) -> Iterator[None]:
-    """Note the wall time of a stage, also of one that is broken off."""
+    """Note the wall time of a stage, even if it is interrupted."""
     started = time.monotonic()
     try:
         yield
@@ -183,7 +183,7 @@ def _timed(stage: str, tracker: Tracker, screen: Screen) -> Iterator[None]:
 def _listener(
     tally: Tally, planned: dict[str, Planned[Task]], spool: Spool, warn: Callable[[str], None]
 ) -> Callable[[Event], None]:
-    """Counts what each report of a job tells, and has what has finished written to MLflow."""
+    """A function that counts each report of a job, and has finished tasks written to MLflow."""
 
     def on_event(event: Event) -> None:
         if warning := event.get("warning"):

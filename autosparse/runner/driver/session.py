@@ -24,13 +24,13 @@ QUIET = {
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "inf",
 }
-"""No usage reports, no reporter of Tune's beside our progress bars, none of its logs on the storage (records and MLflow
-have it all) and snapshots at start and end only, Ctrl-C comes to us, and a trial of a sweep may tell of an epoch
-without what the sweep maximises."""
+"""Ray sends no usage reports. Tune prints nothing beside our progress bars, writes no logs to the storage (records and
+MLflow hold everything), takes snapshots only at start and end, leaves Ctrl-C to us, and lets a trial report an epoch
+without the metric that its sweep maximises."""
 
 
 STARTS_LATE = "timed out during startup"
-"""What Ray says of a node of its own that took more than half a minute to start."""
+"""Ray's text if its local node took more than half a minute to start."""
 
 
 @contextlib.contextmanager
@@ -41,7 +41,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
         os.environ.setdefault(name, value)
     if address:
         _require_answer(address)
-    elif "ray" not in sys.modules:  # else it has read its settings, and makes a token in HOME
+    elif "ray" not in sys.modules:  # if it is, it has read its settings, and keeps its token in HOME
         # A token of this process alone: nobody else on the machine can submit work, and nothing is written to HOME.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         if os.environ["RAY_AUTH_MODE"] == "token" and not os.environ.get("RAY_AUTH_TOKEN_PATH"):
@@ -56,13 +56,13 @@ def ray_session(settings: Settings) -> Iterator[None]:
         with warnings.catch_warnings(), signals_kept():
             warnings.simplefilter("ignore")
             ray.init(
-                address=address or "local",  # else it joins a cluster of anybody's that runs on this machine
+                address=address or "local",  # without "local", Ray joins any cluster that runs on this machine
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 runtime_env={"env_vars": {name: os.environ[name] for name in QUIET}},
                 **local,
             )
-    except Exception as error:  # of whatever kind: on a machine that is too busy, it is a bare one
+    except Exception as error:  # of any kind: if the machine is too busy, Ray raises a bare Exception
         where = f"the Ray cluster at {address}" if address else "a local Ray"
         reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
         busy = "this machine is very busy: try again, or " if STARTS_LATE in reason else ""
@@ -79,7 +79,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """Say why if a local Ray dies: it ends this process some seconds later, without a word."""
+    """Say why if a local Ray dies; some seconds later, it ends this process without a word."""
     from autosparse.runner.ray_private import dead_processes
 
     over = threading.Event()
@@ -88,7 +88,7 @@ def _watched() -> Iterator[None]:
         while not over.wait(1.0):
             if dead := dead_processes():
                 sys.stderr.write(
-                    f"\nerror: Ray's own process {dead[0]!r} has died, killed or for want of memory; what has finished "
+                    f"\nerror: Ray's own process {dead[0]!r} has died, killed or out of memory; what has finished "
                     "is kept: run the same command to go on\n"
                 )
                 return
@@ -103,11 +103,11 @@ def _watched() -> Iterator[None]:
 
 
 NODES_WITHIN = 300.0
-"""Seconds that a cluster without a free node is waited for: nodes may be on their way."""
+"""Seconds to wait for a cluster that has no suitable node yet: nodes may be starting."""
 
 
 def worker_count(settings: Settings) -> int:
-    """Jobs that the connected cluster runs at a time."""
+    """Number of jobs that the connected cluster runs at a time."""
     import ray
 
     patience = NODES_WITHIN if settings.address or os.environ.get("RAY_ADDRESS") else 0.0
@@ -124,13 +124,13 @@ def worker_count(settings: Settings) -> int:
 
 
 def job_count(settings: Settings) -> int:
-    """Jobs to keep in flight: on a cluster, as many as were asked for, because those that wait have its autoscaler add
-    nodes; else :func:`worker_count`."""
+    """Number of jobs to keep in flight: on a cluster, as many as were asked for, because waiting jobs make its
+    autoscaler add nodes; else :func:`worker_count`."""
     return settings.workers if settings.address and settings.workers else worker_count(settings)
 
 
 def idle_gpus(settings: Settings) -> int:
-    """GPUs of the connected cluster, where no job asks for one."""
+    """Number of GPUs of the connected cluster if no job asks for one; else 0."""
     import ray
 
     return 0 if settings.gpus_per_job else int(ray.cluster_resources().get("GPU", 0))
@@ -144,7 +144,7 @@ def _jobs_at_a_time(resources: Mapping[str, float], settings: Settings) -> int:
 
 
 def _jobs_on(gpus: int, share: float) -> int:
-    """A share is cut out of one GPU: at 0.4, two jobs fit on each, and nothing across two of them."""
+    """Number of jobs that fit. A share comes from one GPU: at 0.4, two jobs fit on each, and none spans two."""
     if share > 1 and share % 1:
         raise AutosparseError(f"--gpus-per-job {share:g} is neither a share of one GPU nor a whole number of them")
     return gpus // int(share) if share >= 1 else gpus * int(1 / share + 1e-9)
@@ -154,7 +154,7 @@ def _require_answer(address: str) -> None:
     """Raise if nothing listens at ``[ray://]host:port``: Ray itself would try for minutes."""
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not port.isdigit():
-        return  # "auto" and the like: for Ray to resolve
+        return  # Ray resolves "auto" and the like
     try:
         socket.create_connection((host, int(port)), timeout=10).close()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What there is to do of a plan: what is missing, and what was found but is not what it would be today."""
+"""Settle what is to be done of a plan: tasks without results, and tasks whose results are out of date."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -30,20 +30,19 @@ Tasks = Sequence[Planned[Task]]
 
 @dataclass
 class Settled:
-    """What is to be done, and the data sets that it takes."""
+    """The tasks to do, and the data sets that they need."""
 
     todo: list[Planned[Task]]
     pending: set[str]
-    """Ids of ``todo`` and of what builds on it, which may have to be done again when its inputs have been."""
+    """Ids of ``todo``, and of what builds on it and may have to be done again after it."""
     datasets: dict[str, Dataset] = field(default_factory=dict)
 
 
 def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: Settings, screen: Screen) -> Settled:
-    """Look at what is found of ``plan``, and set aside what is done again; nothing else is done yet.
+    """Check the results that are found of ``plan``, and set aside those to be done again. No task is done yet.
 
     :param asked: the tasks of the stages that are to be done.
-    :raises DataError: if results are of other data than those that are loaded, unless the settings say that those
-        are done again.
+    :raises DataError: if results come from other data than those that are loaded, unless the settings say to redo them.
     """
     finished = store.finished(p.task for p in plan)
     missing = [p for p in asked if p.task.id not in finished]
@@ -64,9 +63,9 @@ def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: S
 
 
 def superseded(wanted: Tasks, todo: Tasks, store: Store, tracker: Tracker, screen: Screen) -> list[Planned[Task]]:
-    """Set aside what was found finished and is not any more: what it builds on was done again, and came out otherwise.
+    """Set aside results that were found finished, if what they build on was done again and came out different.
 
-    Returns it: it is to be done as well.
+    Returns their tasks, which have to be done as well.
     """
     known = {p.task.id for p in todo}
     stale, line = of_other_values([p for p in wanted if p.task.id not in known], store)
@@ -78,14 +77,14 @@ def superseded(wanted: Tasks, todo: Tasks, store: Store, tracker: Tracker, scree
 
 
 def put_aside(planned: Tasks, store: Store, tracker: Tracker, screen: Screen) -> None:
-    """Take results out of MLflow, where a deleted run can be restored, and then out of the way.
+    """Delete results from MLflow, where a deleted run can be restored, and then set their files aside.
 
-    :param planned: in the order in which they feed each other.
+    :param planned: each after the tasks that it builds on.
     """
     ids = {p.task.id for p in planned}
     if ids:
-        screen.guard(lambda: tracker.forget(ids))  # what is left there is replaced when it has been done again
-    for p in reversed(planned):  # a process that ends in the midst of it leaves nothing that stands on what is gone
+        screen.guard(lambda: tracker.forget(ids))  # a run that stays there is replaced when its task is done again
+    for p in reversed(planned):  # so that nothing builds on a missing result if the process ends halfway
         set_aside(p.task, store, ids)
 
 
@@ -100,7 +99,7 @@ def _of_other_code(found: Tasks, store: Store, settings: Settings, screen: Scree
 def _of_other_data(
     asked: Tasks, found: Tasks, gone: set[str], store: Store, settings: Settings, screen: Screen, settled: Settled
 ) -> set[str]:
-    """Load what is needed, and compare; returns ``gone`` with what else is to be done again."""
+    """Load the data that are needed, and compare; returns ``gone`` and what else is to be done again."""
     optional = names_to_look_at(found)
     while True:
         gone = with_dependents(gone, [*found, *asked])
@@ -140,7 +139,7 @@ def _load(
 
 
 def _here(name: str, settings: Settings, screen: Screen, settled: Settled) -> str:
-    """The fingerprint of the data that are at hand under a name; empty if there are none."""
+    """The fingerprint of the data that can be loaded under a name; empty if there are none."""
     if name not in settled.datasets:
         _load([], [name], settings, screen, settled)
     return settled.datasets[name].fingerprint if name in settled.datasets else ""

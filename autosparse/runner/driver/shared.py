@@ -1,6 +1,6 @@
-"""On a cluster, the storage must be one place for all nodes: asked of each before anything starts.
+"""Check, before anything starts, that all nodes of a cluster see the same storage.
 
-Nodes that join later are asked by their jobs: :meth:`autosparse.experiment.store.Store.require`.
+Jobs check the nodes that join later: :meth:`autosparse.experiment.store.Store.require`.
 """
 
 import secrets
@@ -13,7 +13,7 @@ from autosparse.errors import AutosparseError
 from autosparse.storage import Folder, Place, place_at
 
 ANSWER_WITHIN = 300.0
-"""Seconds that a node has to look: a worker process may have to start first, on a machine that is busy."""
+"""Seconds that a node has to answer: on a busy machine, a worker process may have to start first."""
 
 
 def require_shared(storage: Place, option: str = "--storage") -> None:
@@ -24,7 +24,7 @@ def require_shared(storage: Place, option: str = "--storage") -> None:
     name, token = f".probe-{secrets.token_hex(4)}", secrets.token_bytes(16)
     storage.write(name, token)
     try:
-        asked = {_look_on(node["NodeID"]).remote(storage.address, name, token): _called(node) for node in nodes}
+        asked = {_look_on(node["NodeID"]).remote(storage.address, name, token): _label(node) for node in nodes}
         ready, late = ray.wait(list(asked), num_returns=len(asked), timeout=ANSWER_WITHIN)
         blind = [(asked[reference], reason) for reference in ready if (reason := _answer(reference, asked[reference]))]
         for reference in late:
@@ -51,16 +51,16 @@ def _answer(reference: ray.ObjectRef, node: str) -> str:
         reason = str(error).strip().splitlines()[-1]
         raise AutosparseError(f"{node} cannot run autosparse ({reason}): install it there as it is here") from error
     except RayError:
-        return ""  # it has gone since it was listed: nothing will run there
+        return ""  # the node has left since it was listed: nothing will run there
 
 
-def _called(node: dict[str, str]) -> str:
+def _label(node: dict[str, str]) -> str:
     return f"node {node['NodeManagerAddress']} ({node['NodeID'][:8]})"
 
 
 def _look_on(node_id: str) -> ray.remote_function.RemoteFunction:
     there = NodeAffinitySchedulingStrategy(node_id, soft=False)
-    return ray.remote(_blindness).options(num_cpus=0, scheduling_strategy=there)  # takes no CPU: a busy node answers
+    return ray.remote(_blindness).options(num_cpus=0, scheduling_strategy=there)  # no CPU, so that a busy node answers
 
 
 def _blindness(address: str, name: str, token: bytes) -> str:

@@ -1,8 +1,8 @@
-"""Ctrl-C, and the SIGTERM of a scheduler: once is a clean stop, twice is an end at once.
+"""Handle Ctrl-C and a scheduler's SIGTERM: the first stops a command cleanly, the second ends it at once.
 
-This holds however a command was started. A script's shell lets what it starts with ``&`` ignore SIGINT, but a run must
-stop if somebody asks it to. The price: Ctrl-C in the terminal of such a script stops its runs too, as cleanly as any
-other. ``setsid`` keeps a run out of reach of the terminal.
+This holds however the command was started. A script's shell makes what it starts with ``&`` ignore SIGINT, but a run
+must stop if somebody asks it to. The price: Ctrl-C in the terminal of such a script cleanly stops its runs, too.
+``setsid`` keeps a run out of reach of the terminal.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def heed_signals() -> None:
-    """Have SIGINT and SIGTERM do what they do to a program that inherited nothing."""
+    """Restore the default handlers of SIGINT and SIGTERM if this process inherited that it ignores them."""
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -32,7 +32,7 @@ def heed_signals() -> None:
 def stoppable() -> Iterator[None]:
     """Within the block, the first signal raises KeyboardInterrupt, and the second ends the process.
 
-    Whenever that is, nothing is half-written, and Ray's own processes end with their driver.
+    Nothing is ever left half-written, and Ray's own processes end with their driver.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -55,7 +55,7 @@ def stoppable() -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible(message: str) -> Iterator[None]:
-    """:func:`stoppable`, and the signal is told as :class:`Interrupted`."""
+    """Like :func:`stoppable`, but raise :class:`Interrupted` with ``message``."""
     with stoppable():
         try:
             yield
@@ -65,7 +65,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """What answers to a signal before the block does so after it: Ray puts a handler of its own for SIGTERM."""
+    """Restore the signal handlers after the block: Ray installs its own for SIGTERM."""
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

@@ -1,4 +1,4 @@
-"""What is told of an experiment as a whole, beside its tasks: where it comes from, and what it is compared with."""
+"""Summarise an experiment as a whole: where it comes from, and what it is compared with."""
 
 import functools
 from collections.abc import Callable
@@ -13,9 +13,9 @@ from autosparse.irp import Survival, load_survival
 
 
 def summarise(plan: Plan, store: Store) -> dict[str, Any]:
-    """JSON values; the concordance of IRP runs that have finished is measured on all their weights.
+    """A summary as JSON values; the concordance of finished IRP runs is measured on all their weights.
 
-    Of a part of an experiment, what is told of the whole.
+    A part of an experiment has the summary of the whole.
     """
     plan = plan.whole or plan
     finished = store.finished((planned.task for planned in plan.irp), known=True)
@@ -33,7 +33,7 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _layers(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """The layers of each model in the order of the network, from the first of its cells that has finished."""
+    """The layers of each model in network order, from the model's first finished cell."""
     layers: dict[str, list[str]] = {}
     recorded = store.recorded(planned.task for planned in plan.cells)
     for planned in plan.cells:

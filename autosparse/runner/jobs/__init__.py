@@ -1,1 +1,1 @@
-"""Jobs on Ray Tune: what one is, how long it takes, what it tells, and what happens when its worker dies or hangs."""
+"""Jobs on Ray Tune: what a job is, costs and reports, and what happens when its worker dies or hangs."""

@@ -13,7 +13,7 @@ from autosparse.data.split import Dataset
 class Arrays(NamedTuple):
     """A data set, or a part of it, with NumPy arrays for its tensors: Ray's object store shares them without a copy.
 
-    Of a streamed data set they are its paths and labels: each worker opens the files itself.
+    A streamed data set shares only its paths and labels: each worker opens the files itself.
     """
 
     kind: type
@@ -27,7 +27,7 @@ def to_arrays(dataset: Dataset) -> Arrays:
 
 
 def from_arrays(arrays: Arrays) -> Dataset:
-    """Put it together again; the tensors share the object store's memory and are never written to."""
+    """Put a data set together again; its tensors share the object store's memory, so nothing may write to them."""
     dataset: Dataset = _together(arrays)
     return dataset
 

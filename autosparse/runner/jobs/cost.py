@@ -1,4 +1,4 @@
-"""What a task costs, in FLOPs, before it is done: roughly, so that jobs can be cut to end together."""
+"""Estimate roughly what a task will cost in FLOPs, so that jobs can be cut to end together."""
 
 import functools
 import inspect
@@ -17,7 +17,7 @@ from autosparse.models import build_model
 BACKWARD = 3
 """A step of training costs as much as three forward passes."""
 FIXED = 1e9
-"""What every task costs beside its arithmetic: building the network, writing the record."""
+"""FLOPs that every task costs on top, for building the network and writing the record."""
 ROUNDS = ("rounds", "iterations", "steps")
 """Options that say how often a criterion goes over a batch, or trains."""
 BATCH = 512
@@ -42,7 +42,7 @@ EXTENTS = {
     "tiny-imagenet": Extent(100_000, 10_000, (3, 64, 64), 200),
     "imagenet": Extent(1_281_167, 50_000, (3, 224, 224), 1000),
 }
-"""Sizes of data sets that need not be at hand to tell what an experiment would cost."""
+"""Sizes of data sets, so that what an experiment would cost can be told without them."""
 
 
 def extent_of(dataset: Dataset) -> Extent:
@@ -51,14 +51,13 @@ def extent_of(dataset: Dataset) -> Extent:
 
 
 class Weights(Protocol):
-    """What tasks cost, in whatever unit."""
+    """Costs of tasks, in any unit."""
 
     def __call__(self, task: Task) -> float:
-        """What a whole task costs."""
+        """The cost of a whole task."""
 
     def behind(self, task: Task, share: float) -> float:
-        """What the finished part of a task has cost, given its ``share`` of its IRP, its fit, or a cell's last
-        training."""
+        """The cost of the finished part of a task: ``share`` is done of its IRP, its fit, or a cell's last training."""
 
 
 class Alike:
@@ -84,7 +83,7 @@ class Costs:
         self._forward = functools.cache(self._measure)
 
     def __call__(self, task: Task) -> float:
-        """FLOPs of an IRP run or a cell; of a scorer's fit, only that it counts."""
+        """FLOPs of an IRP run or a cell; a small constant for other tasks."""
         if isinstance(task, IrpTask):
             return FIXED + task.iterations * (self._training(task) + self._scoring(task, task.options))
         if not isinstance(task, Cell):
@@ -96,7 +95,7 @@ class Costs:
         return FIXED + (1 + rounds) * self._training(task) + self._scoring(task, task.options)
 
     def behind(self, task: Task, share: float) -> float:
-        """FLOPs done of a task: before a cell's final training lie scoring and the trainings that the method needs."""
+        """FLOPs done of a task; scoring and the trainings that the method needs come before a cell's last training."""
         last = self._training(task) if isinstance(task, Cell) else self(task)
         return self(task) - (1 - share) * last
 
@@ -115,12 +114,12 @@ class Costs:
         shape = self.datasets[dataset].input_shape
         try:
             return sum(flops(build_model(model, self.datasets[dataset].num_classes, shape, 0), shape).values())
-        except Exception:  # a network from elsewhere: its cells are then packed by their number alone
+        except Exception:  # the user's own network: its cells are packed by number alone
             return 0.0
 
 
 def _rounds(criterion: str, options: Options) -> int:
-    """How many rounds the criterion has, by its options; 0 if it has none."""
+    """Number of rounds that the criterion has with these options; 0 if it has none."""
     parameters = inspect.signature(CRITERIA[criterion].function).parameters
     found = [options.get(name, parameters[name].default) for name in ROUNDS if name in parameters]
     return int(found[0]) if found and isinstance(found[0], int) else 0

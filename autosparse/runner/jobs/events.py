@@ -10,18 +10,19 @@ from autosparse.experiment.record import Json
 from autosparse.experiment.tasks import Cell, Task
 
 NEWS_EVERY, SHARE_EVERY = 0.5, 2.0
-"""Least seconds between two reports, and where there is nothing but a share to tell: each waits for the driver."""
+"""Least seconds between reports if tasks began, and if only the share has changed: a report waits for the driver."""
 
 
 class Reports:
     """Reports of one job: see :data:`autosparse.runner.screen.tally.Event`.
 
-    What comes too early for a report goes with the next.
+    News that comes too early for a report goes into the next.
     """
 
     def __init__(self, found: Sequence[str], failed: Collection[str] = ()):
         """
-        :param found: ids of tasks of the job that need not be done; ``failed``: those of them that have failed.
+        :param found: ids of the job's tasks that need not be done.
+        :param failed: ids of those among them that have failed.
         """
         self.finished, self.failed, self.running = list(found), list(failed), list[str]()
         self.last: Mapping[str, float] = {}
@@ -29,14 +30,14 @@ class Reports:
         self.sent = -math.inf
 
     def progress(self, tasks: Sequence[Task], numbers: Mapping[str, float]) -> None:
-        """The job is at these tasks; ``numbers`` may have their ``share``, and an ``accuracy`` or ``loss``."""
+        """Note which tasks the job is doing; ``numbers`` may have their ``share``, and an ``accuracy`` or ``loss``."""
         news = self.running != [task.id for task in tasks]
         self.running, self.now = [task.id for task in tasks], numbers
         if time.monotonic() - self.sent > (NEWS_EVERY if news else SHARE_EVERY):
             self.send()
 
     def finish(self, task: Task, outcome: Json | Exception) -> None:
-        """A task has been recorded."""
+        """Note that a task has been recorded."""
         self.finished.append(task.id)
         if isinstance(outcome, Exception):
             self.failed.append(task.id)
@@ -44,7 +45,7 @@ class Reports:
             self.last = {"accuracy": outcome["test_accuracy"]}
 
     def end(self) -> None:
-        """The job has done its tasks."""
+        """Report that the job has done its tasks."""
         self.running, self.now = [], {}
         self.send()
 

@@ -13,14 +13,14 @@ from autosparse.training import Execution
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What work of every kind needs."""
+    """What every kind of work needs."""
 
     storage: str
-    """Its address."""
+    """Address of the storage."""
     identity: str
     """See :attr:`autosparse.experiment.store.Store.identity`."""
     environment: Json = field(default_factory=dict)
-    """What is the same of the environment of all workers."""
+    """The part of the environment that all workers share."""
     execution: Execution = field(default_factory=Execution)
     plugins: Sequence[str] = ()
     """Modules to import first."""
@@ -44,9 +44,9 @@ class GivenJobs(Given):
     jobs: Sequence[Sequence[tuple[str, dict[str, Any]]]] = ()
     """The kind and specification of each job's tasks."""
     datasets: Mapping[str, Arrays] = field(default_factory=dict)
-    """By name."""
+    """The data sets by name."""
     failures: Mapping[str, Record] = field(default_factory=dict)
-    """Failures from before the stage, by a task's id: they are no reason to leave the task alone."""
+    """Failures from before the stage, by task id. They do not keep a job from trying the task again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +54,5 @@ class GivenSweep(Given):
     """What the trials of a sweep need."""
 
     sweep: dict[str, Any]
-    """Its specification."""
+    """The sweep's specification."""
     dataset: Arrays | None = None

@@ -1,4 +1,4 @@
-"""Workers that hang are ended, and Ray Tune begins their jobs again elsewhere, as after any death of a worker."""
+"""End workers that hang; Ray Tune then restarts their jobs elsewhere, as after any death of a worker."""
 
 import contextlib
 import time
@@ -15,20 +15,20 @@ from autosparse.runner.screen.stage_table import duration
 from autosparse.runner.screen.tally import Event
 
 LOOK_EVERY, ASK_EVERY = 1.0, 5.0
-"""Seconds between two looks at the time, and between two at the signs of life of who reports nothing."""
+"""Seconds between two looks at the clock, and between two at the signs of life of trials that report nothing."""
 AWAKE = 5.0
-"""Seconds between two looks beyond which the driver itself was held up: those do not count."""
+"""Most seconds that count between two looks: beyond them, the driver itself was held up."""
 STARTS = 300.0
-"""Seconds that a worker has at least to start: it gives no sign of life yet, and a busy machine takes a minute."""
+"""Least seconds that a worker has to start: it gives no sign of life yet, and a busy machine takes a minute."""
 TOLD = 60.0
-"""Seconds of silence that are worth a word."""
+"""Seconds of silence after which the user is told."""
 
 
 class Hangs(tune.Callback):
     """Watches over the trials of a stage, in the driver's own loop.
 
-    A stopped process answers no request of Ray's; ``ray.kill`` has it killed by its node after some seconds, and takes
-    it for dead at once.
+    A stopped process answers no request of Ray's. ``ray.kill`` counts it as dead at once, and its node kills it some
+    seconds later.
     """
 
     def __init__(self, signs: Signs, on_event: Callable[[Event], None]):
@@ -36,9 +36,9 @@ class Hangs(tune.Callback):
         self.where: dict[str, str] = {}
         self.marks: dict[str, bytes | None] = {}
         self.told: dict[str, str] = {}
-        """Names of those that are said to be silent."""
+        """Names of the trials that the user was told are silent, by trial id."""
         self.starting: dict[str, float] = {}
-        """Seconds for which actors have had a process and were not ready."""
+        """Seconds for which actors have been starting, by actor id."""
         self.looked = self.asked = time.monotonic()
 
     def __getstate__(self) -> dict[str, Any]:
@@ -53,16 +53,16 @@ class Hangs(tune.Callback):
         self._hush(trial.trial_id)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune where it has ended or was stopped."""
+        """Called by Tune when a trial has ended or was stopped."""
         self._hush(trial.trial_id)
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune where its worker has died, and another will take it up."""
+        """Called by Tune when a trial's worker has died and another will take the trial over."""
         self.where.pop(trial.trial_id, None)
         self._hush(trial.trial_id)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune where it is given up."""
+        """Called by Tune when it gives a trial up."""
         self._hush(trial.trial_id)
 
     def _hush(self, trial_id: str) -> None:
@@ -94,24 +94,24 @@ class Hangs(tune.Callback):
                 self.signs.alive(trial_id)
                 self._hush(trial_id)
             elif before >= TOLD:
-                self.told[trial_id] = _called(trial)
+                self.told[trial_id] = _folder(trial)
                 self.on_event({"trial_id": trial_id, "silent": before, "job": self.told[trial_id]})
 
     def _look_at_those_that_start(self) -> None:
-        """A process may hang before Tune knows its actor: as it takes in the code, say."""
+        """End processes that hang before Tune knows their actors, for example while they import the code."""
         found = _starting()
         self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
         for actor, seconds in self.starting.items():
             if self.signs.patience and seconds > max(self.signs.patience, STARTS):
                 ray_private.kill_starting_actor(actor)
                 self.starting[actor] = 0.0
-                told = f"process {found[actor]} has not begun its work for {duration(seconds)}"
-                self._warn(f"{told}: it is ended, and another is started")
+                what = f"process {found[actor]} has not begun its work for {duration(seconds)}"
+                self._warn(f"{what}: it is ended, and another is started")
 
     def _has_moved(self, trial_id: str) -> bool:
         try:
             mark = pulse.seen(trial_id)
-        except Exception:  # Ray does not answer, which says nothing of the worker
+        except Exception:  # that Ray does not answer says nothing about the worker
             return True
         moved = mark != self.marks.get(trial_id)
         self.marks[trial_id] = mark
@@ -123,21 +123,21 @@ class Hangs(tune.Callback):
         where = self.where.get(trial_id, "")
         self.signs.end(trial_id)
         ray.kill(trial.temporary_state.ray_actor)
-        told = f"{_called(trial)}{where} has {hung} for {duration(seconds)}"
-        self._warn(f"{told}: its worker is ended, and its work is tried again")
+        what = f"{_folder(trial)}{where} has {hung} for {duration(seconds)}"
+        self._warn(f"{what}: its worker is ended, and its work is tried again")
 
-    def _warn(self, told: str) -> None:
-        self.on_event({"warning": f"{told} ({VARIABLE} says how long to wait)"})
+    def _warn(self, what: str) -> None:
+        self.on_event({"warning": f"{what} ({VARIABLE} says how long to wait)"})
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Called by Tune at the end."""
-        with contextlib.suppress(Exception):  # Ray has gone with all that it kept
+        with contextlib.suppress(Exception):  # if Ray has gone, so have the marks
             for trial in trials:
                 pulse.forget(trial.trial_id)
 
 
 def _starting() -> dict[str, int]:
-    """Actors that have a process and are not ready yet, and its id; the driver has no others than Tune's."""
+    """Process ids of the actors that are starting, by actor id; all of the driver's actors are Tune's."""
     try:
         return ray_private.starting_actors()
     except Exception:  # Ray does not answer, or is reached through its client
@@ -145,10 +145,10 @@ def _starting() -> dict[str, int]:
 
 
 def _in_hand(trial: Any) -> bool:
-    """Whether a worker has it, also one that is being made ready for it."""
+    """Whether a trial has a worker, or one is being made ready for it."""
     return trial.temporary_state.ray_actor is not None and trial.status in (trial.RUNNING, trial.PENDING)
 
 
-def _called(trial: Any) -> str:
-    """The name of its folder."""
+def _folder(trial: Any) -> str:
+    """The name of a trial's folder."""
     return str(trial.custom_dirname or trial.trial_id)

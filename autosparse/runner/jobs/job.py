@@ -33,15 +33,15 @@ Outcome = tuple[Task, Json | Exception]
 def run_job(config: dict[str, Any], given: GivenJobs) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
-    A task that the storage has failed is not recorded: a damaged input, or an object store that was away, says nothing
-    of the task, and another try does it.
+    A task that fails because of the storage is not recorded: a damaged input, or an object store that was away, says
+    nothing about the task, and another try does it.
 
     :param config: ``{"job": index}``.
 
     If the storage cannot be written, a last report says why under ``stop``.
 
-    :raises Exception: at the end, what the storage has failed some of the tasks with.
-    :raises DeviceLost: at once, unrecorded: a task that does so with no other beside it is marked by the driver.
+    :raises Exception: at the end, the storage's error, if some tasks failed because of it.
+    :raises DeviceLost: at once, and unrecorded. The driver marks a task as failed if it does so with no job beside it.
     """
     try:
         with pulse():
@@ -57,7 +57,7 @@ def _do_job(job: int, given: GivenJobs) -> None:
     environment = {**given.environment, **describe_device(device), **here()}
     tasks = [task_from(kind, spec) for kind, spec in given.jobs[job]]
     for task in tasks:
-        code_of(task)  # now, as it is imported: the user may edit it while the job runs
+        code_of(task)  # now, while it is what was imported: the user may edit it while the job runs
     finished = store.records(tasks).keys()
     failures = {task.id: store.failure(task) for task in tasks if task.id not in finished}
     failed = {task_id for task_id, failure in failures.items() if failure and failure != given.failures.get(task_id)}
@@ -81,7 +81,7 @@ def _do_job(job: int, given: GivenJobs) -> None:
 
 
 def here() -> Json:
-    """Which machine, and which of Ray's nodes, this worker is on."""
+    """The machine, and the Ray node, that this worker is on."""
     return {"host": platform.node(), "node": get_runtime_context().get_node_id()}
 
 
@@ -95,7 +95,7 @@ def _outcomes(
     reports: Reports,
     gpu_share: float = 1.0,
 ) -> Iterator[Sequence[Outcome]]:
-    """The results of one job's tasks, as they come; what goes wrong with one is its own, and is tried again."""
+    """Yield the results of a job's tasks as they come. A failure concerns its task alone, and may be tried again."""
     for left in range(retries, -1, -1):
         again: list[Task] = []
         for done in _tried(tasks, store, datasets, device, execution, reports, gpu_share, alone=left < retries):
@@ -106,7 +106,7 @@ def _outcomes(
 
 
 def may_pass(outcome: Json | Exception, device: str) -> bool:
-    """Whether it is a failure that another try may not have: on a CPU the same loss becomes NaN again."""
+    """Whether the outcome is a failure that may not happen again; on a CPU, the same loss becomes NaN again."""
     if isinstance(outcome, Unreachable | CorruptFile):
         return True
     if isinstance(outcome, NonFiniteLoss):
@@ -149,14 +149,14 @@ def _tried(
 
 
 def _record(task: Task, outcome: Json | Exception, store: Store, environment: Json) -> Json | Exception:
-    """Write down what became of a task, and return it: the end of it may fail, too."""
+    """Record the outcome of a task, and return it: it becomes an error if the result cannot be recorded."""
     if not isinstance(outcome, Exception):
         try:
             store.finish(task, outcome, environment)
             return outcome
         except (CannotWrite, Unreachable):
             raise
-        except AutosparseError as error:  # something is in the place of its record
+        except AutosparseError as error:  # something else is where its record belongs
             outcome = error
     text = str(outcome) if isinstance(outcome, AutosparseError) else f"{type(outcome).__name__}: {outcome}"
     store.fail(task, text, "".join(traceback.format_exception(outcome)), environment)

@@ -1,4 +1,4 @@
-"""Packing tasks into jobs: one job is what one process does in a row."""
+"""Pack tasks into jobs: a job is what one process does in a row."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -6,8 +6,8 @@ from autosparse.experiment.tasks import Cell, Task
 from autosparse.files import canonical_json
 
 SMALLEST = 32
-"""No job is cut smaller than this part of one worker's share: starting one takes a sixth of a second, and waiting for
-the last one as long as it takes."""
+"""No job is cut smaller than one worker's share divided by this. Starting a job takes a sixth of a second; waiting for
+the last one takes as long as that job does."""
 
 
 def pack(tasks: Sequence[Task], workers: int, cost: Callable[[Task], float]) -> list[list[Task]]:
@@ -43,12 +43,12 @@ def _take(tasks: Iterator[Task], share: float, cost: Callable[[Task], float]) ->
 
 
 def _shared(task: Task) -> str:
-    """The same for tasks that may share a job."""
+    """A key that tasks have in common if they may share a job."""
     if not isinstance(task, Cell):
         return task.id
     return canonical_json(task.model_dump(mode="json", include={"model", "dataset", "recipe"}))
 
 
 def _neighbours(task: Task) -> str:
-    """Sorts cells of one network and method beside each other: they share their scores, or their IRP run."""
+    """A key that sorts cells of one network and method side by side: they share their scores, or their IRP run."""
     return canonical_json(task.model_dump(mode="json", exclude={"sparsity", "level"}))

@@ -1,7 +1,7 @@
 """Signs of life of a worker: a mark in Ray's own key-value store that moves while the work uses its CPU.
 
-A thread beside the work looks at the CPU clock of the *work's* thread. So the mark stands still where the work hangs,
-whatever this thread could do; and it moves through an epoch of an hour, or a solver that tells nothing.
+A second thread reads the CPU clock of the *work's* thread. So the mark stands still if the work hangs, even if the
+second thread runs on. It moves during an epoch of an hour, or a solver that reports nothing.
 """
 
 import contextlib
@@ -16,12 +16,12 @@ from autosparse.runner.ray_private import mark_at, put_mark, remove_mark
 EVERY = 5.0
 """Seconds between two looks."""
 LEAST = 0.005
-"""Seconds of CPU that are work: who only asks now and then whether there is anything uses less."""
+"""Least seconds of CPU that count as work: a thread that only polls uses less."""
 
 
 @contextlib.contextmanager
 def pulse() -> Iterator[None]:
-    """Within the block, this thread is the work of the Tune trial that this process is at."""
+    """Within the block, take this thread's CPU time as the sign of life of this process's Tune trial."""
     over, trial = threading.Event(), tune.get_context().get_trial_id()
     if trial is None:
         yield
@@ -35,12 +35,12 @@ def pulse() -> Iterator[None]:
 
 
 def seen(trial: str) -> bytes | None:
-    """The mark of a trial, as it is now."""
+    """The present mark of a trial."""
     return mark_at(_key(trial))
 
 
 def forget(trial: str) -> None:
-    """Remove it."""
+    """Remove the mark of a trial."""
     remove_mark(_key(trial))
 
 
@@ -49,7 +49,7 @@ def _key(trial: str) -> str:
 
 
 def _clock() -> Callable[[], float]:
-    """Seconds of CPU that the calling thread has used; where the system does not tell, as on macOS, it always moves."""
+    """A clock of the CPU seconds of the calling thread; wall-clock seconds on systems without one, such as macOS."""
     if not hasattr(time, "pthread_getcpuclockid"):
         return time.monotonic
     clock = time.pthread_getcpuclockid(threading.get_ident())
@@ -60,6 +60,6 @@ def _beat(key: str, clock: Callable[[], float], over: threading.Event) -> None:
     last = clock()
     while not over.wait(EVERY):
         if (now := clock()) - last >= LEAST:
-            with contextlib.suppress(Exception):  # Ray is away: the driver cannot look either
+            with contextlib.suppress(Exception):  # if Ray is away, the driver cannot look either
                 put_mark(key, repr(now))
             last = now

@@ -1,4 +1,4 @@
-"""Which jobs give no sign of life, and which get nowhere: for how long, and when that is too long. No Ray here."""
+"""Measure how long jobs give no sign of life or make no progress, and say when that is too long. No Ray here."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -12,19 +12,19 @@ from autosparse.runner.jobs.cost import Weights
 VARIABLE = "AUTOSPARSE_PATIENCE"
 """Environment variable: seconds without a sign of life after which a worker is ended; 0 for never."""
 PATIENCE = 900.0
-"""The same, where it is not set."""
+"""Seconds if the variable is not set."""
 PROGRESS = 4.0
-"""Times as long a job may be at its tasks without having anything to tell, at least."""
+"""A job may go this many times the patience without a report, at least."""
 SLOWER = 20.0
-"""And at least so many times as long as the slowest task of its method took, by their costs."""
+"""It may also take this many times as long as the slowest task of its method, relative to their costs."""
 MORE = 2.0
-"""Times as long is waited after each time that a job was ended for the same task: perhaps it is just slow."""
+"""The wait grows by this factor each time a job is ended for the same task: perhaps the task is just slow."""
 MOST_ENDED = 2
-"""How often that counts."""
+"""How often it grows at most."""
 
 
 def patience() -> float:
-    """What the environment says."""
+    """The patience that the environment sets, or the default."""
     given = os.environ.get(VARIABLE, "")
     try:
         seconds = float(given or PATIENCE)
@@ -37,28 +37,28 @@ def patience() -> float:
 
 @dataclass
 class _Job:
-    """Seconds for which the driver has looked at a job."""
+    """Seconds of a job that the driver has watched."""
 
     silent: float = 0.0
-    """Since the last sign of life."""
+    """Since its last sign of life."""
     still: float = 0.0
-    """Since it last had anything to tell."""
+    """Since its last report."""
     spent: float = 0.0
-    """Since a task of it was last done."""
+    """Since it last finished a task."""
     running: list[str] = field(default_factory=list)
 
 
 class Signs:
     """Keeps time for the jobs of a stage.
 
-    A sign of life is a report, or CPU time that the work has used: a process that is stopped or waits for a mount that
-    hangs has neither, and one that computes for hours has. Only time that the driver was awake to see passes: what was
-    stopped with Ctrl-Z or was busy with something else ends nobody.
+    A sign of life is a report, or CPU time that the work has used. A process that is stopped, or waits for a mount that
+    hangs, gives neither; one that computes for hours does. Only time that the driver was awake counts: if it was
+    stopped with Ctrl-Z or was busy, no job is ended for that.
     """
 
     def __init__(self, tasks: Iterable[Task], weights: Weights, patience: float):
         """
-        :param patience: seconds without a sign of life that are too long; 0: none are.
+        :param patience: seconds without a sign of life that are too long; 0: never too long.
         """
         self.tasks, self.weights, self.patience = {task.id: task for task in tasks}, weights, patience
         self._jobs: dict[str, _Job] = {}
@@ -67,7 +67,7 @@ class Signs:
         """The slowest pace of each method, in seconds per unit of cost."""
 
     def hear(self, job: str, event: Mapping[str, Any]) -> None:
-        """A job has reported."""
+        """Take in the report of a job."""
         known = self._jobs.setdefault(job, _Job())
         known.silent = known.still = 0.0
         done = [task_id for task_id in event.get("task_ids", ()) if task_id in self.tasks]
@@ -80,11 +80,11 @@ class Signs:
         known.running = [task_id for task_id in event.get("running", ()) if task_id in self.tasks]
 
     def alive(self, job: str) -> None:
-        """The work of a job has used its CPU."""
+        """Note that the work of a job has used its CPU."""
         self._jobs.setdefault(job, _Job()).silent = 0.0
 
     def pass_time(self, jobs: Iterable[str], seconds: float) -> None:
-        """So long have these been in the hands of a worker; what is not among them no longer is."""
+        """Add ``seconds`` to the jobs that workers are doing; forget all other jobs."""
         self._jobs = {job: self._jobs.get(job, _Job()) for job in jobs}
         for job in self._jobs.values():
             job.silent, job.still, job.spent = job.silent + seconds, job.still + seconds, job.spent + seconds
@@ -94,7 +94,7 @@ class Signs:
         return self._jobs[job].silent if job in self._jobs else 0.0
 
     def too_long(self, job: str) -> float:
-        """Seconds for which a job has given no sign of life, or has got nowhere, where that is too long; else 0."""
+        """Seconds without a sign of life, or without progress, if that is too long for a job; else 0."""
         known = self._jobs.get(job)
         if known is None or not self.patience:
             return 0.0
@@ -109,12 +109,12 @@ class Signs:
         return 0.0
 
     def end(self, job: str) -> None:
-        """It was ended for that."""
+        """Note that a job was ended because it took too long."""
         self._ended[self._key(job)] = self._ended.get(self._key(job), 0) + 1
         del self._jobs[job]
 
     def _key(self, job: str) -> str:
-        """What it is at; of one that has told nothing yet, itself."""
+        """The first task that a job is doing; the job itself if it has not reported any."""
         return next(iter(self._jobs[job].running), job)
 
     def _cost(self, ids: Iterable[str]) -> float:
@@ -122,5 +122,5 @@ class Signs:
 
 
 def _method(task: Task) -> str:
-    """Tasks of which costs can be compared: what the cost model leaves out of a method, it leaves out of all."""
+    """A key of tasks whose costs can be compared: what the cost model leaves out is the same for all of them."""
     return f"{task.kind} {task.criterion}" if isinstance(task, Cell) else task.kind

@@ -25,13 +25,13 @@ from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 
 DEATHS = 2
-"""Workers that a job outlives."""
+"""Deaths of workers that a job survives."""
 DEATHS_ALONE = 1
-"""The same for a job of one task that is tried for the last time."""
+"""The same for a job whose only task is tried for the last time."""
 
 
 class _Events(tune.Callback):
-    """Hands each report of a job to the driver's handler, and the news that it is no longer at anything."""
+    """Hands each report of a job to the driver's handler, and tells it when a job has stopped running."""
 
     def __init__(self, handler: Callable[[Event], None]):
         self.handler = handler
@@ -46,11 +46,11 @@ class _Events(tune.Callback):
         self.handler(cast(Event, result))
 
     def on_trial_recover(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune where a job's worker has died, and another will take it up."""
+        """Called by Tune when a job's worker has died and another will take the job over."""
         self.handler({"trial_id": trial.trial_id, "running": []})
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune where it is given up."""
+        """Called by Tune when it gives a job up."""
         self.handler({"trial_id": trial.trial_id, "running": []})
 
 
@@ -79,13 +79,13 @@ def run_stage(
     on_event: Callable[[Event], None],
     plugins: Sequence[str] = (),
 ) -> str:
-    """Do ``tasks`` as Tune trials on reused actors; returns when each has finished or failed, or been given up.
+    """Do ``tasks`` as Tune trials on reused actors; returns when each has finished, failed, or been given up.
 
-    A worker that dies is replaced, and its job goes on after the tasks it had finished; one that hangs is ended, see
-    :class:`autosparse.runner.jobs.signs.Signs`, and that is a death like any other. A job that lost too many is
-    given up, and what is left is packed anew, as long as anything gets done; then each task is tried once more as a
-    job of its own, so that one that kills its workers keeps no other from being done. What kills them even with no job
-    beside it has failed.
+    Tune replaces a worker that dies, and its job goes on after the tasks it had finished. A worker that hangs is ended
+    (see :class:`autosparse.runner.jobs.signs.Signs`), which is a death like any other. A job that loses too many
+    workers is given up, and what is left is packed again, as long as anything gets done. Then each task is tried once
+    more as its own job, so that a task that kills its workers cannot hold up the others. If it kills them even with no
+    job beside it, it has failed.
 
     :return: why tasks were given up; empty if none was.
     :raises WorkFailed: if a worker could not write to the storage.
@@ -122,7 +122,7 @@ def _fail_killers(
     environment: Json,
     on_event: Callable[[Event], None],
 ) -> None:
-    """Do what killed its workers with no other job beside it, and mark as failed what does so again."""
+    """Try each task that killed its workers with no other job beside it; mark it as failed if it does so again."""
     deaths = worker_deaths(grid)
     for [task] in [job for index, job in enumerate(jobs) if _name(index) in deaths]:
         before = _reached([task], store)
@@ -135,14 +135,14 @@ def _fail_killers(
 
 
 def _reached(tasks: Sequence[Task], store: Store) -> dict[str, int]:
-    """The tasks, and how many steps of each are kept."""
+    """Number of steps that are kept of each task, by task id."""
     return {task.id: _step(task, store) if isinstance(task, IrpTask) else 0 for task in tasks}
 
 
 def _step(task: IrpTask, store: Store) -> int:
     try:
         found = store.states(task).newest()
-    except Unreachable:  # its job says so, and keeps no other from being done
+    except Unreachable:  # the task's own job reports that; here it must not stop the others
         return 0
     return found.step if found else 0
 
@@ -159,9 +159,9 @@ def _run_jobs(
     plugins: Sequence[str],
     deaths: int,
 ) -> tune.ResultGrid | None:
-    """Whether a task has finished is for its record to say, not for Tune.
+    """Run ``jobs`` on Tune. A task has finished if its record says so, whatever Tune says.
 
-    :param failures: those from before the stage, which are no reason to leave a task alone.
+    :param failures: from before the stage; they do not keep a task from being tried again.
     """
     tasks = [task for job in jobs for task in job]
     given = GivenJobs(

@@ -1,4 +1,4 @@
-"""A sweep on Ray Tune: its search spaces, searchers and schedulers choose; our records say what has been done."""
+"""A sweep on Ray Tune: Tune's searchers and schedulers choose, our records say what has been done."""
 
 import contextlib
 import functools
@@ -36,9 +36,9 @@ from autosparse.runner.work.sweep_trial import Trial, finish_sweep, tried
 from autosparse.runner.work.trial_origin import keep_for
 
 POINT = "point"
-"""Key of a trial's configuration under which a whole point stands."""
+"""Key of a trial's configuration that holds a whole point."""
 DEATHS = 2
-"""Workers that a trial outlives."""
+"""Deaths of workers that a trial survives."""
 
 
 def run_sweep(
@@ -50,12 +50,12 @@ def run_sweep(
     on_event: Callable[[Event], None],
     plugins: tuple[str, ...] = (),
 ) -> None:
-    """Try all candidates and write the sweep's record; what an earlier process did of a trial is not done again.
+    """Try all candidates and write the sweep's record; a trial goes on where an earlier process left it.
 
-    Tune's own restore is not used: it unpickles. The searcher draws the same candidates again (or, if it learns,
-    is told of those known), and each goes on from its own checkpoint. A trial that raises is tried again, as often as
-    the settings say, and then has failed; one that kills its workers is tried once more with none beside it, and has
-    failed if it does so again.
+    Tune's own restore is not used, because it unpickles. The searcher draws the same candidates again (one that learns
+    is told of the known ones), and each goes on from its own checkpoint. A trial that raises is retried as often as the
+    settings say, and then has failed. One that kills its workers is tried once more with none beside it, and has failed
+    if it does so again.
 
     :raises WorkersDied: if trials are left.
     :raises WorkFailed: if none ended well.
@@ -90,13 +90,13 @@ def run_sweep(
             if death and trial.reached == before.get(trial.task.id, 0):
                 error = f"its worker process died each time, also alone: {death.told}"
                 trial.write(one.FAILED, error, plain(death.traceback))
-    if left := len(seen.unfinished) + len(grid) - len(seen.task_ids):  # of which some have not begun
-        why = f" ({told})" if (told := first_error(grid)) else ""
+    if left := len(seen.unfinished) + len(grid) - len(seen.task_ids):  # trials that have not ended, or not begun
+        why = f" ({reason})" if (reason := first_error(grid)) else ""
         raise WorkersDied(f"{left} of {len(grid)} trials did not come to an end{why}; run again to go on")
     trials = seen.trials
     if not any(trial.status == one.DONE for trial in trials):
         for trial in trials:
-            trial.forget()  # what asks for another try means all of them
+            trial.forget()  # --retry-failed then tries all of them
         failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
         failed.add_note(trials[0].traceback)
         raise failed
@@ -104,9 +104,9 @@ def run_sweep(
 
 
 def _search(trainable: Any, seen: "_Seen", hangs: Hangs, failures: int, workers: int) -> tune.ResultGrid:
-    """Have Tune try the candidates, each from where it is; those that are over tell their history again.
+    """Have Tune try the candidates, each from where it is; trials that are over report their history again.
 
-    :param failures: how often Tune begins one again.
+    :param failures: how often Tune restarts a trial.
     :raises Unreachable: if the storage was away as a trial began or ended.
     """
     seen.task_ids.clear()
@@ -140,26 +140,26 @@ class _Seen(tune.Callback):
         self.sweep, self.store, self.on_event = sweep, store, on_event
         self.values: dict[str, dict[str, Any]] = {}
         self.task_ids: dict[str, str] = {}
-        """By Tune's names of the trials, of which several may have one candidate."""
+        """Task ids by Tune's names of the trials; several trials may have the same candidate."""
         self.over: set[str] = set()
         self.error: AutosparseError | None = None
-        """The storage's error. It is not raised: Tune would take what a callback raises for the trial's."""
+        """The storage's error. It is not raised here: Tune would blame the trial for what a callback raises."""
 
     @property
     def trials(self) -> list[Trial]:
-        """As they stand now."""
+        """All trials that were seen, in their present state."""
         return [Trial(self.store, self.sweep, values) for values in self.values.values()]
 
     @property
     def unfinished(self) -> list[Trial]:
-        """Those of which something is left to do."""
+        """The trials that have not ended."""
         return [trial for trial in self.trials if not trial.over]
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Tune saves its callbacks for a restore, which we never do
 
     @contextlib.contextmanager
-    def _telling(self) -> Iterator[None]:
+    def _keeping_error(self) -> Iterator[None]:
         try:
             yield
         except AutosparseError as error:
@@ -173,15 +173,15 @@ class _Seen(tune.Callback):
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune before the first epoch."""
-        with self._telling():
+        with self._keeping_error():
             self._known(trial)
             self.on_event({"running": [self.sweep.id]})
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a trial has ended or was stopped."""
         if self.error:
-            return  # it was stopped for that
-        with self._telling():
+            return  # the error stopped the trial
+        with self._keeping_error():
             known = self._known(trial)
             if not known.over:
                 known.write(one.STOPPED)
@@ -193,13 +193,13 @@ class _Seen(tune.Callback):
 
 
 class _Halt(tune.Stopper):
-    """Ends the search where the storage is away."""
+    """Ends the search if the storage is away."""
 
     def __init__(self, seen: _Seen):
         self.seen = seen
 
     def __getstate__(self) -> dict[str, Any]:
-        return {}  # as of the callback
+        return {}  # as in the callback
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Asked by Tune at each report."""
@@ -211,7 +211,7 @@ class _Halt(tune.Stopper):
 
 
 def _trainable(config: dict[str, Any], given: GivenSweep) -> None:
-    """One trial, in its worker."""
+    """Run one trial in its worker."""
     torch.set_num_threads(1)
     device = "cuda" if get_gpu_ids() else "cpu"
     store, sweep = given.store(), SweepTask.model_validate(given.sweep, strict=False)
@@ -229,7 +229,7 @@ def _trainable(config: dict[str, Any], given: GivenSweep) -> None:
 
 @functools.lru_cache(maxsize=1)
 def _survivals(irp: tuple[str, ...], storage: str) -> list[Survival]:
-    """Read once per worker: its sweep's IRP runs stay as they are while it lives."""
+    """The survival datasets of IRP runs, read once per worker: they do not change while it lives."""
     return survivals_of(irp, Store(storage))
 
 
@@ -251,7 +251,7 @@ def _distribution(given: dict[str, tuple[Any, ...]]) -> Any:
 
 
 def _choosing(seen: _Seen, workers: int) -> tune.TuneConfig:
-    """Who chooses the candidates, and who stops them."""
+    """The configuration that says who chooses the candidates, and who stops them."""
     sweep = seen.sweep
     shared: dict[str, Any] = {"metric": sweep.metric, "mode": "max", "reuse_actors": True}
     shared["trial_dirname_creator"] = lambda trial: trial.trial_id
@@ -271,7 +271,7 @@ def _choosing(seen: _Seen, workers: int) -> tune.TuneConfig:
 
 
 def _optuna(seen: _Seen) -> Any:
-    """Tree-structured Parzen estimators; what an earlier process tried is tried first, and found done."""
+    """A searcher with tree-structured Parzen estimators; it first tries what an earlier process has done."""
     try:
         import optuna  # noqa: F401  Ray imports it late, and says less
         from ray.tune.search.optuna import OptunaSearch

@@ -1,5 +1,5 @@
-"""Keeping Tune quiet: its reporter off the terminal (results go to stdout, messages to stderr, and both are ours), the
-credentials of this process out of its logs, and its pickles unread."""
+"""Keep Tune's reporter off the terminal, where stdout is for our results and stderr for our messages; keep credentials
+out of its logs; and read none of its pickles."""
 
 import contextlib
 import io
@@ -20,7 +20,7 @@ from autosparse.runner.work.gpu_check import DeviceLost
 
 @contextlib.contextmanager
 def silenced() -> Iterator[None]:
-    """No line of Tune's on stdout or in its log within the block, no credentials sent to workers, no pickle read."""
+    """Within the block, Tune prints and logs nothing, sends no credentials to workers, and reads no pickle."""
     ray_private.send_no_credentials()
     ray_private.read_no_pickles()
     ray_private.outlive_lack_of_memory()
@@ -36,11 +36,10 @@ def silenced() -> Iterator[None]:
 
 
 def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | None:
-    """Make a tuner, and ``fit()`` it, silenced; ``scratch``, where it writes, is removed.
+    """Make a tuner and ``fit()`` it, silenced; then remove ``scratch``, where it writes.
 
-    None if Tune gave up waiting for the resources of a node that had died. It looks for them again within each look
-    (``RayActorManager.next``), a thousand deep, while Ray says both that they are there and that they are not. Records
-    say what has been done by then.
+    Returns None if Tune gave up waiting for the resources of a node that had died: ``RayActorManager.next`` calls
+    itself a thousand deep while Ray says both that they are there and that they are not. Records say what is done.
     """
     try:
         with silenced():
@@ -54,9 +53,9 @@ def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | Non
 
 
 LOST = f"{DeviceLost.__name__}: "
-"""How a traceback ends where a process that can do no more ends itself."""
+"""How the traceback of a process that lost its device ends."""
 HUNG = "it gave no sign of life, or got nowhere, for too long"
-"""How we tell of a worker that was ended for that."""
+"""Our text for a worker that was ended because it hung."""
 FAILURE = "Failure # "
 """How Tune begins each of the failures of a trial."""
 
@@ -73,9 +72,9 @@ class Death(NamedTuple):
     """How a worker process ended."""
 
     told: str
-    """In a line."""
+    """The cause in one line."""
     traceback: str
-    """All that is known."""
+    """All that is known about it."""
 
     @property
     def cure(self) -> str:
@@ -88,9 +87,9 @@ class Death(NamedTuple):
 
 
 def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, Death]:
-    """The last death of each trial that ended every time by the death of a worker process, by the trial's folder.
+    """The last death of each trial whose worker process died every time, by the trial's folder.
 
-    One that has lost its GPU is as good as dead: Tune replaces it.
+    A process that has lost its GPU counts as dead: Tune replaces it.
     """
     found = {}
     for result in grid or ():
@@ -101,7 +100,7 @@ def worker_deaths(grid: tune.ResultGrid | None) -> dict[str, Death]:
 
 
 def _death(failure: str) -> str:
-    """How the worker process died, in a line; empty if something else was wrong."""
+    """How the worker process died, in a line; empty if the failure was something else."""
     if ray_private.OUT_OF_MEMORY in failure:
         return next(line for line in failure.splitlines() if ray_private.OUT_OF_MEMORY in line).partition(". ")[0]
     if LOST in failure:

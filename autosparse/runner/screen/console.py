@@ -1,4 +1,4 @@
-"""What the user sees while work runs: a table of the stages on a terminal, and elsewhere a line now and then."""
+"""Show the progress of work: a table of the stages on a terminal, and elsewhere a line now and then."""
 
 import contextlib
 import threading
@@ -30,15 +30,15 @@ class Screen:
         self._warned = False
 
     def say(self, line: str) -> None:
-        """One line of what is happening."""
+        """Print a line about what is happening."""
         self.console.print(f"[dim]-[/dim] {escape(line)}", soft_wrap=True)
 
     def warn(self, line: str) -> None:
-        """One line that should be read."""
+        """Print a line that the user should read."""
         self.console.print(f"[yellow]warning:[/yellow] {escape(line)}", soft_wrap=True)
 
     def guard(self, write: Callable[[], Any]) -> None:
-        """Do something that may fail now because it will be done again at the end; say so once."""
+        """Do something that may fail, because the end of the run does it again; warn once."""
         try:
             write()
         except AutosparseError as error:
@@ -47,17 +47,17 @@ class Screen:
             self._warned = True
 
     def expect(self, name: str, total: int, found: int) -> None:
-        """Give a stage that will come a row in the table: so many tasks, of which some were found finished."""
+        """Give a coming stage a row in the table: ``total`` tasks, ``found`` of them found finished."""
         if total:
             self._tallies[name] = Tally(name, total, found)
 
     @contextlib.contextmanager
     def stage(self, title: str, tasks: Sequence[Task], weights: Weights = ALIKE) -> Iterator[Tally]:
-        """Show how far ``tasks``, all of one kind, are while the block runs; at its end, a line with the time it took.
+        """Show the progress of ``tasks``, all of one kind, while the block runs; then print how long it took.
 
-        What it yields takes in the reports of workers: ``tally.advance({"running": [...], "share": 0.5})``.
+        The tally that it yields takes in the reports of workers: ``tally.advance({"running": [...], "share": 0.5})``.
 
-        :param weights: what the tasks cost, in any unit, for the time left.
+        :param weights: costs of the tasks in any unit, to estimate the time left.
         """
         stage = OF_KIND[tasks[0].kind]
         tally = self._tallies.setdefault(stage.name, Tally(stage.name, len(tasks)))
@@ -77,7 +77,7 @@ class Screen:
         return self.console.is_terminal and not self.console.is_dumb_terminal
 
     def _table(self) -> Live:
-        """The table, redrawn in place, gone at the end."""
+        """The table, redrawn in place and removed at the end."""
         return Live(
             get_renderable=lambda: stage_table(tally.line for tally in self._tallies.values()),
             console=self.console,
@@ -87,7 +87,7 @@ class Screen:
 
     @contextlib.contextmanager
     def _lines(self, tally: Tally) -> Iterator[None]:
-        """Lines from a thread of their own: a worker may report nothing for an hour."""
+        """Print lines from a second thread, because workers may report nothing for an hour."""
         over = threading.Event()
         thread = threading.Thread(target=self._tell, args=(tally, over), daemon=True)
         thread.start()
@@ -108,10 +108,10 @@ class Screen:
 
 
 def due(share: float, since: float, elapsed: float) -> bool:
-    """Whether a log should have another line.
+    """Whether a log is due another line.
 
-    :param share: of the work, done since the last line; at a tenth one is due, but for lines on each other's heels.
-    :param since: seconds since that line; one is due after a minute, and in long stages a tenth of what has elapsed, at
+    :param share: share of the work done since the last line; a tenth makes one due, but not within five seconds.
+    :param since: seconds since the last line; a minute makes one due, in a long stage a tenth of the time elapsed, at
         most ten minutes.
     """
     return (share >= 0.1 and since >= 5) or since >= min(max(60, elapsed / 10), 600)

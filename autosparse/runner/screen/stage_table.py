@@ -10,7 +10,7 @@ from rich.table import Table
 
 @dataclass(frozen=True)
 class Line:
-    """Where one stage stands, in numbers of tasks; None for what is not known."""
+    """The state of one stage, in numbers of tasks; None if a number is not known."""
 
     name: str
     done: int
@@ -21,7 +21,7 @@ class Line:
     seconds: float | None = None
     seconds_left: float | None = None
     latest: str | None = None
-    """The last number heard of, such as an accuracy."""
+    """The last number reported, such as an accuracy."""
 
     def __str__(self) -> str:
         """The same in words, for a log."""
@@ -33,7 +33,7 @@ class Line:
 
 
 def stage_table(lines: Iterable[Line], title: str = "") -> Table:
-    """One row per stage, within 80 columns; what is known of none of them has no column."""
+    """A table with one row per stage, within 80 columns; a value that no stage knows has no column."""
     rows = [
         {
             "stage": line.name,
@@ -57,7 +57,7 @@ def stage_table(lines: Iterable[Line], title: str = "") -> Table:
 
 
 def duration(seconds: float) -> str:
-    """``1 h 05 min``, ``12 min``, ``30 s``."""
+    """The seconds in words: ``1 h 05 min``, ``12 min``, ``30 s``."""
     minutes = round(seconds / 60)
     if minutes < 2:
         return f"{seconds:.0f} s"

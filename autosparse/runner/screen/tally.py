@@ -1,4 +1,4 @@
-"""What has become of a stage's tasks, from workers' reports, and how long the rest will take."""
+"""Count a stage's tasks from workers' reports, and estimate how long the rest will take."""
 
 import threading
 import time
@@ -12,68 +12,68 @@ from autosparse.runner.screen.stage_table import Line, duration
 
 
 class Event(TypedDict, total=False):
-    """A report of a job, or an event of the driver's own; any part of it may be absent."""
+    """A report of a job, or an event from the driver; any key may be absent."""
 
     task_ids: Sequence[str]
-    """Finished or failed since the last report."""
+    """Tasks that finished or failed since the last report."""
     failed: Sequence[str]
-    """Those of them that failed."""
+    """The tasks among them that failed."""
     running: Sequence[str]
-    """In the job's hands now."""
+    """Tasks that the job is doing now."""
     share: float
     """How much of their last training is done, from 0 to 1."""
     accuracy: float
-    """The latest, in percent."""
+    """The latest accuracy, in percent."""
     loss: float
-    """The latest."""
+    """The latest loss."""
     trial_id: str
-    """Tune's, which tells jobs apart."""
+    """Tune's id of the job's trial."""
     job: str
     """From the driver: the name of a job that has given no sign of life."""
     silent: float
-    """How many seconds it has been silent."""
+    """Seconds for which that job has been silent."""
     warning: str
-    """From the driver: a line that is not for the tally."""
+    """From the driver: a line for the user, not for the tally."""
     stop: str
     """Why the whole stage must end."""
 
 
 WAITED = 60.0
-"""Seconds without any worker that are worth a word."""
+"""Seconds without any worker, or without a sign of life, after which the user is told."""
 
 
 @dataclass
 class _Job:
-    """One job as far as it has been heard of; work in the unit of costs."""
+    """What one job has reported; work is in the unit of costs."""
 
     began: float
     heard: float
     running: list[str] = field(default_factory=list)
     behind: float = 0.0
-    """Work done on what is running."""
+    """Work done on the running tasks."""
     work: float = 0.0
-    """Work of what it has finished."""
+    """Work of the finished tasks."""
     silent: str = ""
-    """A word on how long it has given no sign of life, if that is long."""
+    """A line on how long it has given no sign of life; empty if that is not long."""
 
     def until(self, now: float) -> float:
-        """When it was last busy."""
+        """The time at which it was last busy."""
         return now if self.running else self.heard
 
 
 class Tally:
-    """Counts of one stage. It is told of events in one thread and read in another."""
+    """Counts of one stage. One thread takes in events, another reads the counts."""
 
     def __init__(self, name: str, total: int, found: int = 0, clock: Callable[[], float] = time.monotonic):
         """
-        :param total: number of its tasks, those included that were found finished.
+        :param total: number of the stage's tasks, including the ``found`` ones, which were found finished.
         """
         self.name, self.total, self.found = name, total, found
         self._clock, self._lock = clock, threading.Lock()
         self._tasks: dict[str, Task] = {}
         self._weights: Weights = ALIKE
         self._costs: dict[str, float] = {}
-        self._ahead = 0.0  # the cost of what has not finished
+        self._ahead = 0.0  # cost of the unfinished tasks
         self._done: set[str] = set()
         self._failed: set[str] = set()
         self._jobs: dict[str, _Job] = {}
@@ -82,7 +82,7 @@ class Tally:
         self._ended: float | None = None
 
     def start(self, tasks: Sequence[Task], weights: Weights) -> None:
-        """The stage begins with what is to be done of it."""
+        """Begin the stage with the tasks that are to be done."""
         with self._lock:
             self._tasks, self._weights = {task.id: task for task in tasks}, weights
             self._costs = {task_id: weights(task) for task_id, task in self._tasks.items()}
@@ -90,7 +90,7 @@ class Tally:
             self._started, self._ended = self._clock(), None
 
     def stop(self) -> None:
-        """The stage has ended; whatever ran is no longer running."""
+        """End the stage: nothing is running any more."""
         with self._lock:
             self._ended = self._clock()
             for job in self._jobs.values():
@@ -113,7 +113,7 @@ class Tally:
         now = self._clock()
         finished = [task_id for task_id in event.get("task_ids", ()) if task_id in self._tasks]
         job = self._jobs.get(event.get("trial_id", ""))
-        if job is None:  # one that has already something to show has been at it since the stage began
+        if job is None:  # if its first report already shows work, it has worked since the stage began
             began = self._started if finished or "share" in event else None
             job = self._jobs[event.get("trial_id", "")] = _Job(now if began is None else began, now)
         done = set(finished).difference(event.get("failed", ())) - self._done
@@ -137,7 +137,7 @@ class Tally:
 
     @property
     def line(self) -> Line:
-        """How the stage stands now."""
+        """The present state of the stage."""
         with self._lock:
             now = self._clock()
             running = sum(len(job.running) for job in self._jobs.values())
@@ -152,7 +152,7 @@ class Tally:
 
     @property
     def share(self) -> float:
-        """How much of the work is done, as far as has been heard, from 0 to 1."""
+        """How much of the work is reported done, from 0 to 1."""
         with self._lock:
             whole = sum(self._costs.values())
             return 1 - (self._ahead - sum(job.behind for job in self._jobs.values())) / whole if whole else 1.0
@@ -161,11 +161,11 @@ class Tally:
         return sum(self._costs[task_id] for task_id in ids)
 
     def _seconds_left(self, now: float) -> float | None:
-        """From the pace of the jobs that have something to show; None before there is one.
+        """An estimate from the pace of the jobs that have reported work; None before there are any.
 
-        Between reports jobs are taken to go on at that pace, and as many of them to be busy as have been so far; but
-        the longest of what is running is waited for. One that should have ended is taken to need as long again as it
-        is late, and one that gives no sign of life to begin anew.
+        It assumes that jobs go on at that pace between reports, that as many stay busy as so far, and that the stage
+        waits for its longest running job. A late job is assumed to need as long again as it is late; a silent one is
+        assumed to start again.
         """
         shown = [job for job in self._jobs.values() if job.work + job.behind > 0 and job.heard > job.began]
         if not shown:

@@ -1,4 +1,4 @@
-"""One shard in a worker process: done, or its error reported; given up where workers die of it. Imports little."""
+"""Do one shard in a worker process, or report its error; give it up if workers die of it. Imports little."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +10,17 @@ from autosparse.errors import AutosparseError, WorkFailed
 from autosparse.shards import Shard
 
 ATTEMPTS = 3
-"""How often a shard is begun before it is given up: twice a worker may die of it."""
+"""How often a shard is begun before it is given up."""
 
 STOPPED, FAILED = "stopped, because another shard failed", ".failed"
 
 Beat = Callable[[], None]
 Work = Callable[[Shard, Beat], np.ndarray]
-"""Does one shard, calls the beat now and then, returns int64 counts."""
+"""Does one shard, calls the beat now and then, and returns int64 counts."""
 
 
 class Actor:
-    """Does shards in a process of Ray's that keeps what they have in common: a scorer."""
+    """Does shards in a Ray process that keeps what they share: a scorer."""
 
     def __init__(self, work: Work, signs: str):
         self.work, self.signs = work, signs
@@ -31,7 +31,7 @@ class Actor:
 
 
 def do_row(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, list[Any]]:
-    """One row in, one row out: a shard, its counts or what went wrong."""
+    """Turn a row with a shard into a row with its counts, or with what went wrong."""
     number, shard = int(batch["number"][0]), Shard(Path(batch["path"][0]), *map(int, batch["rows"][0]))
     counts, error = b"", ""
     try:
@@ -46,7 +46,7 @@ def do_row(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, li
 
 
 def _attempt(shard: Shard, work: Work, sign: Path) -> np.ndarray:
-    """Do a shard, with a sign that outlives this process: how often it was begun, and when it last went on."""
+    """Do a shard. ``sign`` outlives this process: its bytes count attempts, its time is the last sign of life."""
     begun = sign.read_bytes() if sign.exists() else b""
     if len(begun) == ATTEMPTS:
         raise WorkFailed(

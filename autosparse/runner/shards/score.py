@@ -1,4 +1,4 @@
-"""A network of any size scored and pruned from shards of its features, in bounded memory, on one machine or many."""
+"""Score and prune a network of any size from shards of its features, in bounded memory, on one machine or many."""
 
 import logging
 from collections.abc import Sequence
@@ -30,29 +30,29 @@ logger = logging.getLogger(__name__)
 
 OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json", ".*.parquet.*.tmp")
 SILENCE = 60.0
-"""Seconds without a surface that are worth a word."""
+"""Seconds without a surface after which the user is told."""
 SAMPLE = 1 << 24
-"""Rows for which a surface is fitted: all there are, or a sample where there are more."""
+"""Most rows for which a surface is fitted; of more rows, it takes a sample."""
 MANY = 100_000_000
-"""Rows from which a pool of actors, each with the scorer at hand, is worth its start."""
+"""Rows from which a pool of actors, which each hold the scorer, is worth its start."""
 UNBOUND = (
     "%s is of an earlier version, without digests of its columns: permuted or exchanged values would go unnoticed; "
     "write it again to have them checked"
 )
 FITS = 1 << 28
-"""Weights up to which the masks are written as one safetensors file, too."""
+"""Up to this many weights, the masks are written as one safetensors file, too."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """What became of a folder of features; also in ``scores.json``."""
+    """The result for a folder of features; also in ``scores.json``."""
 
     rows: int
     shards: int
     kept: int | None = None
     """Number of weights that the masks keep."""
     certificate: dict[str, Any] | None = None
-    """How a surface agrees with the scorer's network, where one was used."""
+    """How well the surface agrees with the scorer's network, if one was used."""
 
 
 def score_shards(
@@ -67,13 +67,13 @@ def score_shards(
     """Score every weight, and prune at ``sparsity``; ``out`` appears whole or not at all. Ray must be connected.
 
     Writes for each shard ``scores-*.parquet`` (``score``, float32, in the shard's order) and, with a sparsity,
-    ``masks-*.parquet`` (``keep``, bool), and ``masks.safetensors`` where the network is small enough for it. Scores
-    and masks are those of ``asp.prune(model, "autos", sparsity, ...)``; for a scorer that is tabulated first, where
-    the network has at most 2^24 weights: the surface for a larger one is fitted to a sample of them.
+    ``masks-*.parquet`` (``keep``, bool), and ``masks.safetensors`` if the network is small enough. Scores and masks
+    equal those of ``asp.prune(model, "autos", sparsity, ...)``, with one exception: for more than 2^24 weights, a
+    scorer's surface is fitted to a sample of them.
 
-    :param features: of :func:`autosparse.shards.save_features`, or a survival dataset; seen by all workers.
+    :param features: a folder by :func:`autosparse.shards.save_features`, or a survival dataset; all workers see it.
     :param patience: seconds without any progress after which the work is given up.
-    :raises WorkFailed: naming the shard that is damaged, on which a worker died three times, or that takes too long.
+    :raises WorkFailed: if a shard is damaged, kills its worker three times, or takes too long; it names the shard.
     """
     require_one_shot(scorer)
     shards = open_features(Path(features).absolute())
@@ -95,7 +95,7 @@ def score_shards(
         counts = stream.map(work, shards.files, actors)
         kept = None if k is None else _prune(stream, shards, counts, k, temporary)
         for left in temporary.glob(".*.parquet.*.tmp"):
-            left.unlink()  # of a worker that died as it wrote
+            left.unlink()  # left by a worker that died while it wrote
         result = Scored(shards.rows, len(shards.files), kept, certificate)
         write_record(temporary / "scores.json", {**asdict(result), **described, "sparsity": sparsity})
     return result
@@ -104,11 +104,12 @@ def score_shards(
 def _tabulated(
     scorer: ray.ObjectRef, shards: Shards, sparsities: Sequence[float], gpus: float
 ) -> tuple[ray.ObjectRef, dict[str, Any] | None]:
-    """The surface and its certificate; or, where it does not agree with the scorer, that, with a warning."""
+    """The surface and its certificate; or, with a warning, the scorer and None if the surface does not match it."""
     judge, certified = _fit_surface.options(num_gpus=gpus).remote(scorer, shards, sparsities)
     if not ray.wait([certified], timeout=SILENCE)[0]:
-        told = "no surface of the scorer after %.0f s: it is being fitted, or waits for a CPU: see `ray status`"
-        logger.warning(told, SILENCE)
+        logger.warning(
+            "no surface of the scorer after %.0f s: it is being fitted, or waits for a CPU: see `ray status`", SILENCE
+        )
     try:
         certificate = ray.get(certified)
     except ray.exceptions.RayTaskError as error:
@@ -123,7 +124,7 @@ def _tabulated(
 
 @ray.remote(num_cpus=1, num_returns=2, max_retries=2)
 def _fit_surface(scorer: Scorer, shards: Shards, sparsities: Sequence[float]) -> tuple[Any, dict[str, Any] | str]:
-    """The surface with its certificate, or the scorer with a reason; on one thread, as ``asp.prune``."""
+    """The surface with its certificate, or the scorer with a reason; on one thread, as in ``asp.prune``."""
     torch.set_num_threads(1)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     sample = read_sample(shards, scorer.inputs, SAMPLE)
@@ -135,7 +136,7 @@ def _fit_surface(scorer: Scorer, shards: Shards, sparsities: Sequence[float]) ->
 
 
 def _prune(stream: ShardStream, shards: Shards, counts: list[np.ndarray], k: int, folder: Path) -> int:
-    """Write masks that keep the ``k`` highest scores, ties broken by position; returns how many there are."""
+    """Write masks that keep the ``k`` highest scores, with ties broken by position; return how many they keep."""
     scored = [shard.as_in(folder, "scores") for shard in shards.files]
     high, needed = find_bin(np.sum(counts, axis=0), max(k, 1))
     cut = make_cut(high, stream.map(CountLow(high), scored), needed if k else 0)

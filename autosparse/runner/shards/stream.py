@@ -1,9 +1,8 @@
-"""Work on many shards by Ray Data, watched: every failure ends, and names its shard.
+"""Work on many shards with Ray Data, and watch it: every failure ends the work and names its shard.
 
-The unit of work is a shard: a row of the dataset is a file's name, and the actor reads, computes and writes by itself,
-chunk by chunk. So rows keep their order, memory is bounded whatever the size of a shard, no row passes through the
-object store, a shard's result is written whole or not at all, and, as nothing else needs a CPU, the pool may hold them
-all.
+The unit of work is a shard. A row of the dataset is a file's name; the actor reads, computes and writes by itself,
+chunk by chunk. So rows keep their order, memory is bounded whatever the size of a shard, no data pass through the
+object store, and a shard's result is written whole or not at all. Nothing else needs a CPU, so the pool may hold all.
 """
 
 import contextlib
@@ -23,16 +22,16 @@ from autosparse.runner.shards.actor import FAILED, STOPPED, Actor, Work, do_row
 from autosparse.shards import Shard
 
 PATIENCE = 900.0
-"""Seconds without a sign of life, after which the work is given up."""
+"""Seconds without a sign of life after which the work is given up."""
 RESTARTS = 8
-"""How often each actor may be started again, for whatever reason."""
+"""How often each actor may be restarted, for whatever reason."""
 ROUNDS = 3
-"""How often Ray Data is asked: where a node dies that held an actor of its own, it gives up."""
+"""How often Ray Data is tried: it gives up if a node dies that held one of its own actors."""
 
 
 @ray.remote(num_cpus=0, max_restarts=0)
 class _Coordinator:
-    """Runs the datasets in a process of its own, whose end is the end of all it started."""
+    """Runs the datasets in a separate process: all that it started ends with it."""
 
     def run(
         self, work: Work, rows: list[dict[str, Any]], signs: str, workers: int, actors: bool, gpus: float
@@ -63,15 +62,15 @@ class _Coordinator:
 
 
 COORDINATORS: dict[str, Any] = {}
-"""The one of each connection to Ray: its start takes seconds."""
+"""The coordinator of each connection to Ray, kept because its start takes seconds."""
 
 
 class _GaveUp(WorkFailed):
-    """Ray did, and not the work."""
+    """Ray gave up; the work did not fail."""
 
 
 class ShardStream:
-    """Does work on shards with :meth:`map`; where that ends with an error, what is under way is stopped.
+    """Does work on shards with :meth:`map`; an error stops all that is under way.
 
     :param signs: a folder that all workers see, for their signs of life.
     """
@@ -83,11 +82,10 @@ class ShardStream:
     def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> list[np.ndarray]:
         """The counts of each shard, in the order of ``shards``.
 
-        :param actors: by actors that keep ``work``, with GPUs where the settings give each job some; otherwise by
-            tasks, which start sooner: Ray keeps their processes.
-
-        Raises :class:`WorkFailed` naming the shard where the work raised an error or its worker died three times, and
-        where nothing moved for ``patience`` seconds.
+        :param actors: use actors, which keep ``work`` and have the GPUs that the settings give each job; otherwise
+            tasks, which start sooner because Ray keeps their processes.
+        :raises WorkFailed: if the work on a shard raised an error, its worker died three times, or nothing moved for
+            ``patience`` seconds; it names the shard.
         """
         rows = [
             {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
@@ -115,10 +113,10 @@ class ShardStream:
         shards: Sequence[Shard],
         found: dict[int, np.ndarray],
     ) -> None:
-        """Put what comes of ``rows`` into ``found``."""
+        """Do ``rows``, and put their counts into ``found``."""
         context = ray.get_runtime_context()
         job = context.get_job_id()
-        if job not in COORDINATORS:  # beside the driver: it may be no other node's end that ends it
+        if job not in COORDINATORS:  # on the driver's node, so that the death of another does not end it
             beside = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=True)
             COORDINATORS[job] = _Coordinator.options(scheduling_strategy=beside).remote()  # type: ignore[attr-defined]
         results = (
@@ -128,7 +126,7 @@ class ShardStream:
         )
         errors: list[str] = []
         try:
-            for row in self._watched(results, shards):  # after an error, too: until nobody writes any more
+            for row in self._watched(results, shards):  # even after an error, until no worker writes any more
                 if row["error"]:
                     errors.append(row["error"])
                 else:

@@ -22,12 +22,12 @@ from autosparse.shards.reader import read_column
 from autosparse.shards.sharded_topk import BINS, count_high, count_low, keep_above, ordered_bits
 
 COSTLY = 1 << 10
-"""A multiple of what networks are asked at a time, so that scores are the same whatever this is."""
+"""A multiple of the rows that networks take at a time, so that it does not change the scores."""
 
 
 @dataclass
 class ScoreShard:
-    """Features to scores, and how many scores have each upper half."""
+    """Turns features into scores, and counts the scores by their upper halves."""
 
     judge: ray.ObjectRef
     """The scorer, or the surface that stands for it."""
@@ -37,7 +37,7 @@ class ScoreShard:
     description: dict[str, Any]
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
-        """Write ``scores-*.parquet``; returns the counts of the scores' upper halves."""
+        """Write ``scores-*.parquet``; return the counts of the scores' upper halves."""
         torch.set_num_threads(1)
         counts = np.zeros(BINS, np.int64)
         path = shard.as_in(self.folder, "scores").path
@@ -49,7 +49,7 @@ class ScoreShard:
                 scores = self._scores(rows, beat)
                 counts += count_high(_bits(scores, shard))
                 writer.append({"score": scores})
-            described["source_digest"] = digests.together  # of what has been read, whatever the shard says of itself
+            described["source_digest"] = digests.together  # of what was read, not what the shard says of itself
         return counts
 
     def _scores(self, rows: dict[str, np.ndarray], beat: Beat) -> np.ndarray:
@@ -75,18 +75,18 @@ class ScoreShard:
 
     @property
     def _at_once(self) -> int:
-        """Rows between two signs of life: a network may take a hundredth of a second a row."""
+        """Rows between two signs of life; a network may take a hundredth of a second per row."""
         return COSTLY if isinstance(self._held, Scorer) and self._held.network.costly else ROWS_AT_ONCE
 
 
 @dataclass(frozen=True)
 class CountLow:
-    """How many of the scores whose upper half is ``high`` have each lower half."""
+    """Counts the scores whose upper half is ``high`` by their lower halves."""
 
     high: int
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
-        """Counts over one shard of scores."""
+        """The counts of one shard of scores."""
         counts = np.zeros(BINS, np.int64)
         for scores in read_column(shard, "score"):
             counts += count_low(_bits(scores, shard), self.high)
@@ -96,16 +96,16 @@ class CountLow:
 
 @dataclass(frozen=True)
 class MaskShard:
-    """Scores to masks."""
+    """Turns scores into masks."""
 
     cut: int
     ties: dict[str, int]
-    """By file name: how many of the scores that equal the cut stay."""
+    """How many of the scores that equal the cut are kept, by file name."""
     folder: str
     description: dict[str, Any]
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
-        """Write ``masks-*.parquet``, a bit per weight; returns how many stay, of shape (1,)."""
+        """Write ``masks-*.parquet``, a bit per weight; return how many are kept, of shape (1,)."""
         left, kept = self.ties[shard.path.name], 0
         path = shard.as_in(self.folder, "masks").path
         with ShardWriter(path, "masks", {"keep": pa.bool_()}, {**self.description, "start": shard.start}) as writer:

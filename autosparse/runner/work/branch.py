@@ -1,4 +1,4 @@
-"""Where a branch of an IRP run starts: the run's masks after one of its iterations, over its initial weights."""
+"""The start of a branch of an IRP run: the run's masks after one of its iterations, over its initial weights."""
 
 import functools
 from pathlib import Path
@@ -16,8 +16,8 @@ from autosparse.masks import Masks, prunable
 def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
     """The masks of the IRP run that ``cell`` branches from, after iteration ``cell.level``.
 
-    :param model: at initialisation, by ``cell.init_seed``.
-    :raises AutosparseError: if its weights are not, bit for bit, those that the run started from.
+    :param model: as initialised with ``cell.init_seed``.
+    :raises AutosparseError: if its weights differ in any bit from those that the run started from.
     """
     assert cell.trunk is not None
     assert cell.level is not None

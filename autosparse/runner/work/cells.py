@@ -1,4 +1,4 @@
-"""Doing the cells of a job: pruned one after the other, trained together where that pays. No Ray here."""
+"""Do the cells of a job: prune them one after the other, and train them together where that pays. No Ray here."""
 
 import functools
 import logging
@@ -46,19 +46,19 @@ class Pruned:
     trainer: Trainer
     seconds_score: float
     images: int
-    """Trained on, its own training included."""
+    """Images trained on, including those of the final training."""
     images_score: int
-    """How many images its method was shown before it had the masks, trainings on the way included."""
+    """Images that the method was shown to find the masks, including trainings on the way."""
 
     @property
     def member(self) -> Member:
-        """As a member of a pack."""
+        """The cell as a member of a group that trains together."""
         return Member(self.model, self.masks, self.trainer.seed)
 
 
 @dataclass
 class Scored:
-    """The last scores: cells of one network and method that differ in their sparsity need them once."""
+    """The last scores, so that cells that differ only in sparsity share them."""
 
     store: Store
     scorer_of: Callable[[str], Scorer]
@@ -68,11 +68,12 @@ class Scored:
     images: int = 0
 
     def of(self, cell: Cell, make: Callable[[], Scores], seen: Seen) -> tuple[Scores, float]:
-        """A cell's scores, and the seconds that they took for another cell; 0 if they are made now.
+        """A cell's scores, and the seconds that they took for an earlier cell; 0 if they are made now.
 
-        ``seen`` is told of the images that they took then.
+        ``seen`` then counts the images that they took for the earlier cell, too.
 
-        Never those of a criterion that changes the weights or trains: they say nothing of what else it does.
+        Scores of a criterion that changes the weights or trains are never shared: scores alone do not repeat what else
+        it does.
         """
         criterion = CRITERIA[cell.criterion]
         if criterion.changes_weights or "training" in criterion.options:
@@ -91,7 +92,7 @@ Done = tuple[Cell, Json | Exception]
 """A cell, and its result or what went wrong."""
 
 OnProgress = Callable[[Sequence[Cell], float | None], None]
-"""Called with the cells in hand, and the share of their final training that is done: None while they are pruned."""
+"""Callback with the cells in hand, and the share of their final training that is done: None while they are pruned."""
 Tell = Callable[[float], None]
 
 
@@ -106,15 +107,15 @@ def run_cells(
     on_progress: OnProgress = lambda cells, share: None,
     share: float = 1.0,
 ) -> Iterator[list[Done]]:
-    """Prune at initialisation, train, and measure; a list as soon as its cells are done.
+    """Prune at initialisation, train, and measure; yield a list of results as soon as its cells are done.
 
-    A result depends on its cell alone, not on what it was trained with.
+    A result depends on its cell alone, not on the cells that it trains with.
 
-    :param cells: of one model and recipe.
-    :param together: how many to train together; None: what :func:`autosparse.training.group_size.group_size` says.
-    :param scorer_of: gives the scorer of an id; None: reads it from the store.
-    :param share: of the device that this process is to use.
-    :raises DeviceLost: if the error of a cell has broken this process: what is left is for another one.
+    :param cells: cells of one model and recipe.
+    :param together: how many to train together; None: as :func:`autosparse.training.group_size.group_size` says.
+    :param scorer_of: returns the scorer with an id; None: read it from the store.
+    :param share: the share of the device that this process may use.
+    :raises DeviceLost: if the error of a cell has broken this process; another process must do what is left.
     """
     last = Scored(store, scorer_of or (lambda task_id: _scorer(store.fetched("scorer", task_id) / "scorer")))
     execution = execution or Execution()
@@ -138,7 +139,7 @@ def run_cells(
 
 
 def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Json:
-    """One cell's result."""
+    """The result of one cell."""
     [[(_, result)]] = run_cells([cell], store, dataset, device, execution=execution)
     if isinstance(result, Exception):
         raise result
@@ -146,12 +147,12 @@ def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution:
 
 
 def _part(tell: Tell, before: float, size: float) -> Tell:
-    """For a part of what ``tell`` is told of, which begins at the share ``before``."""
+    """A callback for a part of the work: it starts at the share ``before`` of the whole, and is ``size`` of it."""
     return lambda share: tell(before + share * size)
 
 
 def _group_size(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution, share: float) -> int:
-    """How many to train together; 1 where that cannot be found out, which is told of."""
+    """How many cells to train together; 1, with a warning, if that cannot be found out."""
 
     def make(seed: int) -> nn.Module:
         return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
@@ -173,7 +174,7 @@ def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, las
     trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution)
     with counting(model) as seen:
         masks, seconds = _masks(cell, model, trainer, last, seen)
-    images_score = trainer.images or seen.count  # of one that trains on its way, as its trainer counts
+    images_score = trainer.images or seen.count  # the trainer counts if the method trains on the way
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
         model = build_model(cell.model, dataset.num_classes, dataset.input_shape, fresh).to(device)
@@ -182,7 +183,7 @@ def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, las
 
 
 def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: Seen) -> tuple[Masks | None, float]:
-    """The masks, and the seconds that finding them takes, the scoring included where it was done for another cell."""
+    """The masks, and the seconds that finding them takes, including scoring that was done for an earlier cell."""
     started = time.perf_counter()
     if cell.criterion == DENSE:
         return None, 0.0
@@ -217,9 +218,9 @@ def _scorer(folder: Path) -> Scorer:
 
 
 def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
-    """Those with the same training ahead: some criteria leave a network in the midst of it.
+    """Groups with the same training ahead: some criteria leave a network partly trained.
 
-    One whose masks change on the way is trained by itself.
+    A network whose masks change in training is a group of its own.
     """
     groups: dict[tuple[Recipe, int], list[Pruned]] = {}
     for pruned in pack:
@@ -242,7 +243,7 @@ def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> list[Done
 
 
 def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[History | Exception]:
-    """Train, together if there are several; where the device's memory is too small for that, in halves."""
+    """Train, together if there are several; in halves if the device's memory is too small for that."""
     recipe, start = group[0].trainer.ahead
     if len(group) == 1:
         [alone] = group
@@ -275,9 +276,9 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
 
 
 def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | Exception:
-    """What ``work`` gives, or what it raises: one cell's failure is not another's.
+    """What ``work`` returns or raises, so that one cell's failure does not stop the others.
 
-    :raises DeviceLost: if it would be.
+    :raises DeviceLost: if the failure has broken the device for this process.
     """
     try:
         return work(*given, **options)
@@ -285,13 +286,13 @@ def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | E
         raise
     except Exception as error:
         if isinstance(error, torch.OutOfMemoryError):
-            traceback.clear_frames(error.__traceback__)  # which hold what did not fit, in the way of another try
+            traceback.clear_frames(error.__traceback__)  # they hold memory that another try needs
         require_device()
         return error
 
 
 def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Its state, on the host: beside it on a GPU there may be no room."""
+    """A copy of the model's state, on the host because the GPU may have no room for it."""
     return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
 
 

@@ -1,4 +1,4 @@
-"""One task, an IRP run or a scorer, from its inputs to its result."""
+"""Do one task, an IRP run or a scorer, from its inputs to its result."""
 
 import shutil
 import time
@@ -40,7 +40,7 @@ def do(
 
 
 def inputs_whole(task: Task, store: Store) -> bool:
-    """Whether what ``task`` builds on can be read and is whole; what is not is made again by the next run."""
+    """Whether everything that ``task`` builds on can be read and is whole; the next run makes again what is not."""
     try:
         for kind, task_id in _built_on(task, store):
             store.record_of(kind, task_id)
@@ -61,7 +61,7 @@ def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
 
 
 def take_winner(task: ScorerTask, store: Store, dataset: Dataset | None, device: str, progress: Progress) -> Json:
-    """Make the scorer that won a sweep the scorer of ``task``; one that has been damaged since is fitted again."""
+    """Make the scorer that won a sweep the scorer of ``task``; if it has been damaged since, fit it again."""
     assert task.sweep
     sweep = store.record_of("sweep", task.sweep)
     best = sweep["result"]["best"]

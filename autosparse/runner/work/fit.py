@@ -1,4 +1,4 @@
-"""Fitting a scorer, refining it, and taking the winner of a sweep."""
+"""Fit a scorer, and refine it."""
 
 from collections.abc import Callable, Sequence
 
@@ -36,16 +36,16 @@ def run_fit(
     execution: Execution | None = None,
     share: float = 1.0,
 ) -> Json:
-    """Fit a scorer, and refine it if the task says so; leaves its folder, with a sample of its predictions for reports.
+    """Fit a scorer, and refine it if the task says so; write its folder, with a sample of predictions for reports.
 
-    Each generation of a refinement is kept: one that was broken off goes on after the last that was done.
+    Each generation of a refinement is kept, so that an interrupted one goes on after its last generation.
 
-    :param dataset: of the IRP runs, for a scorer that prunes in rounds.
+    :param dataset: the data set of the IRP runs, for a scorer that prunes in rounds.
     :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
-    :param share: of the device that this process is to use.
+    :param share: the share of the device that this process may use.
     """
 
-    def told(epoch: Epoch) -> None:
+    def after_epoch(epoch: Epoch) -> None:
         if on_epoch:
             on_epoch(epoch)
         progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
@@ -55,7 +55,7 @@ def run_fit(
         survivals,
         **task.fit.arguments,
         device=device,
-        on_epoch=told,
+        on_epoch=after_epoch,
         resume=resume,
         datasets=datasets,
         execution=execution,

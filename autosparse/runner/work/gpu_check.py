@@ -1,4 +1,4 @@
-"""Whether the GPU still answers this process."""
+"""Find the device that the user names, and check that the GPU still answers this process."""
 
 import torch
 
@@ -30,7 +30,7 @@ def device_named(name: str) -> str:
 def require_device() -> None:
     """Raise if an earlier error, such as a failed assertion in a kernel, has broken this process.
 
-    :raises DeviceLost: then; one that the process survives, such as memory that was short, is not raised again.
+    :raises DeviceLost: if it has; an error that the process survives, such as a lack of memory, is not raised again.
     """
     current = torch.accelerator.current_accelerator()
     known = {torch.cuda} | ({torch.get_device_module(current)} if current else set())

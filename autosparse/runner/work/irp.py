@@ -1,4 +1,4 @@
-"""Doing an IRP run; each iteration is kept, so that one that was broken off goes on."""
+"""Do an IRP run; each iteration is kept, so that an interrupted run goes on."""
 
 from collections.abc import Collection
 from typing import Any, cast
@@ -32,9 +32,9 @@ def run_irp(
     progress: Progress,
     execution: Execution | None = None,
 ) -> Json:
-    """Iterative rewind pruning; leaves a survival dataset and a sample of it for reports.
+    """Do iterative rewind pruning; write a survival dataset, and a sample of it for reports.
 
-    Each iteration is kept: a run that was broken off goes on after the last that was done.
+    Each iteration is kept, so that an interrupted run goes on after its last iteration.
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
     states = store.states(task)
@@ -86,7 +86,7 @@ def run_irp(
 
 
 def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Reached | None:
-    """Where an earlier process had come to: same data, initial network and weights, by the same values and code."""
+    """The state that an earlier process reached; None if its data, initial network, values or code were different."""
     found = states.newest()
     if found is None or found.tensors.keys() != set(weights):
         return None
@@ -101,16 +101,16 @@ def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Rea
 
 
 def _sketch(model: nn.Module) -> dict[str, list[float]]:
-    """Shape, sum and norm of every parameter: its name does not say how the user's own network begins.
+    """Shape, sum and norm of every parameter: a name does not say how the user's own network is initialised.
 
-    No checksum: nodes with other processors draw values that differ in their last bits.
+    A checksum would be too strict: nodes with other processors draw values that differ in their last bits.
     """
     values = {name: value.detach().cpu().double() for name, value in model.named_parameters()}
     return {name: [*value.shape, float(value.sum()), float(value.norm())] for name, value in values.items()}
 
 
 def _alike(some: dict[str, list[float]], other: dict[str, list[float]]) -> bool:
-    """Whether two sketches are of one network, but for rounding."""
+    """Whether two sketches describe the same network, up to rounding."""
     if some.keys() != other.keys():
         return False
     for name in some:

@@ -1,9 +1,9 @@
-"""What work of every kind shares: how it tells its progress, and which files it may replace."""
+"""What every kind of work shares: how it reports its progress, and which files it may replace."""
 
 from collections.abc import Callable
 
 ANYTHING = ("*",)
-"""May be in a folder that is named by what it holds: it is ours."""
+"""Patterns of the files in a folder named by a task's id: all of them are ours to replace."""
 
 Progress = Callable[[dict[str, float]], None]
-"""Called after each iteration or epoch with the ``share`` of them that is done, and the ``accuracy`` or ``loss``."""
+"""Callback after each iteration or epoch, with the ``share`` of them that is done, and the ``accuracy`` or ``loss``."""

@@ -1,4 +1,4 @@
-"""The masks of one network, as a grid's cell would have them."""
+"""The masks of one network, the same as those of a grid cell."""
 
 from typing import Any
 
@@ -15,9 +15,9 @@ from autosparse.seeds import generator
 def masks_of(
     model_name: str, dataset: Dataset, criterion: str, sparsity: float, seed: int, scorer: Scorer | None = None
 ) -> Masks:
-    """Masks at initialisation; the same seed as a grid cell's gives the same network and scoring images.
+    """Masks at initialisation; with the seed of a grid cell, the network and scoring images are the cell's.
 
-    :raises AutosparseError: for a criterion that trains on its way, or a scorer missing or too many.
+    :raises AutosparseError: if the criterion trains on the way, lacks a scorer, or takes none.
     """
     found = CRITERIA[criterion]
     if "training" in found.needs:

@@ -1,4 +1,4 @@
-"""A refinement in whatever process: kept generation by generation. No Ray here."""
+"""Refine a scorer, and keep each generation. No Ray here."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -26,7 +26,7 @@ from autosparse.training import Execution
 def start_of(
     task: ScorerTask, scorer: Scorer, survivals: Sequence[Survival], datasets: Mapping[str, Dataset], device: str
 ) -> Scorer:
-    """The scorer that a refinement starts from: fitted on some of its inputs if the task says so, with 0 for others."""
+    """The scorer that a refinement starts from; if the task says so, fitted on some inputs, with 0 for the others."""
     assert task.fit.refine is not None
     assert scorer.in_rounds is not None
     names = task.fit.refine.start
@@ -59,10 +59,10 @@ def run_refinement(
     execution: Execution | None = None,
     share: float = 1.0,
 ) -> Scorer:
-    """The scorer refined on networks of the kind that IRP pruned; its report says what came of it.
+    """The scorer, refined on networks of the kind that IRP pruned; its report says how that went.
 
-    The R^2 of the report stay those of the fit that it started from: coefficients that prune better need not predict
-    the survival score better.
+    The report keeps the R^2 of the fit that it started from: coefficients that prune better need not predict the
+    survival score better.
     """
     assert task.fit.refine is not None
     how = Refinement(**task.fit.refine.model_dump(exclude={"start"}))
@@ -76,9 +76,9 @@ def run_refinement(
 
     def keep(generation: Generation) -> None:
         done.append(generation)
-        told = {"accuracy": [candidate.accuracy for candidate in done], "images": generation.images, **origin}
+        content = {"accuracy": [candidate.accuracy for candidate in done], "images": generation.images, **origin}
         values = {f"{candidate.number:06d}": candidate.values for candidate in done}
-        states.save(generation.number, values, told)
+        states.save(generation.number, values, content)
         progress({"share": generation.number / how.generations, "accuracy": generation.accuracy})
 
     refined = refine(
@@ -101,14 +101,14 @@ def run_refinement(
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether generations are of this search: same data, values and code."""
+    """Whether generations belong to this search: same data, values and code."""
     if any(before.get(name) != now[name] for name in ("dataset_fingerprint", "code")):
         return False
     return not any(differences(before.get("resolved", {}), now["resolved"]))
 
 
 def _generations(found: Checkpoint) -> list[Generation]:
-    """Those that are done, as far as a search needs them again."""
+    """The generations that are done, with what a search needs of them to go on."""
     values = [found.tensors[name] for name in sorted(found.tensors)]
     each = found.content["images"] // len(values)
     return [

@@ -13,7 +13,7 @@ from autosparse.data.split import Dataset
 from autosparse.irp import Survival
 
 SAMPLE_PER_LAYER, SAMPLE_OF_COSTLY = 4000, 200
-"""Rows per layer; fewer where the scorer takes milliseconds a row."""
+"""Rows per layer; fewer if the scorer takes milliseconds a row."""
 
 
 def survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tensor]]) -> pa.Table:
@@ -30,7 +30,7 @@ def survival_sample(survival: Survival, saliency: dict[str, dict[str, torch.Tens
 def prediction_sample(scorer: Scorer, survival: Survival, seed: int, device: str) -> pa.Table:
     """Features, true and predicted survival scores of a sample of weights; columns ``layer, position, ...``.
 
-    A scorer that is trained by gradient has a column ``untrained``, too: what it predicted before.
+    If the scorer is trained by gradient, a column ``untrained`` has its predictions before training.
     """
     picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
     table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
@@ -57,7 +57,7 @@ def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, 
 
 
 def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dataset], device: str) -> pa.Table:
-    """The same for a scorer that prunes in rounds, in the states that IRP's network went through.
+    """The same sample for a scorer that prunes in rounds, in the states that IRP's network went through.
 
     Columns ``layer, position, state``, one per input, ``survival`` (of the remaining iterations) and ``predicted``.
     """

@@ -27,8 +27,8 @@ def score_network(
     """Score a network at initialisation and write ``scores.parquet``; returns the number of rows.
 
     Columns: ``layer`` (dictionary string), ``position`` (int64, flat index in the layer), ``score`` (float32).
-    The same seed as a grid cell's gives the same network and gradient as in that cell. How the scores were found, and
-    how well they agree with the scorer's network, stands in the file's metadata and in ``scorer.verdict``.
+    With the seed of a grid cell, the network and gradient are the cell's. The file's metadata and ``scorer.verdict``
+    say how the scores were found, and how well they agree with the scorer's network.
     """
     require_one_shot(scorer)
     model = build_model(model_name, dataset.num_classes, dataset.input_shape, seed)

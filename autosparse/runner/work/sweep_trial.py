@@ -1,4 +1,4 @@
-"""One trial of a sweep: a fit that keeps its state, so that it goes on where it was. No Ray here."""
+"""One trial of a sweep: a fit that keeps its state, so that it can go on later. No Ray here."""
 
 import contextlib
 import math
@@ -25,11 +25,11 @@ from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 
 Numbers = dict[str, float]
-"""``epoch, loss, held_out_r2`` and, where it was measured, ``test_accuracy``."""
+"""``epoch, loss, held_out_r2`` and, if it was measured, ``test_accuracy``."""
 KNOWN = "trial.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
-"""What is told of where a trial was done, the last two where networks are trained for it."""
+"""Keys that say where a trial was done; it has the last two if networks were trained for it."""
 
 
 class Trial:
@@ -47,11 +47,11 @@ class Trial:
         self.error: str = known.get("error", "")
         self.traceback: str = known.get("traceback", "")
         self.failures: int = known.get("failures", 0)
-        """How often it has failed for a reason that may pass."""
+        """How often it has failed for a reason that may be temporary."""
         self.where: Json = known.get("where", {})
-        """Where it was done last: the entries that WHERE names, as in the record of a cell."""
+        """Where it was last done: the entries that WHERE names, as in the record of a cell."""
         self.share = 1.0
-        """The share of the device that its worker is to use."""
+        """The share of the device that its worker may use."""
 
     def _read(self) -> Json:
         try:
@@ -65,24 +65,24 @@ class Trial:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to do for it."""
+        """Whether it has ended."""
         return self.status != RUNNING
 
     @property
     def reached(self) -> int:
-        """The epoch after which it would go on."""
+        """The epoch after which it can go on."""
         found = self.checkpoints.newest()
         return found.step if found else 0
 
     @property
     def value(self) -> float | None:
-        """What the sweep maximises, as it was measured last."""
+        """The latest value of what the sweep maximises."""
         found = [numbers[self.sweep.metric] for numbers in self.history if self.sweep.metric in numbers]
         return found[-1] if found else None
 
     @property
     def row(self) -> Json:
-        """What the sweep's record says of it."""
+        """Its row in the sweep's record."""
         fit = self.task.fit.model_dump(mode="json")
         last = self.history[-1] if self.history else {}
         origin = {"id": self.task.id, "values": {name: fit.get(name) for name in self.values}, "fit": fit}
@@ -98,9 +98,9 @@ class Trial:
         }
 
     def write(self, status: str, error: str = "", traceback: str = "") -> None:
-        """Write down where it stands; what is over needs no checkpoints."""
+        """Write its state; once it has ended, remove its checkpoints."""
         if status != DONE and self._read().get("status") == DONE:
-            return  # an equal candidate beside it has ended
+            return  # another trial of the same candidate has ended
         self.status, self.error, self.traceback = status, error, traceback
         content = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
         content |= {"where": self.where}
@@ -109,16 +109,16 @@ class Trial:
             self.checkpoints.clear()
 
     def fail(self, error: Exception) -> None:
-        """Write down why it failed."""
+        """Write why it failed."""
         text = str(error) if isinstance(error, AutosparseError) else f"{type(error).__name__}: {error}"
         self.write(FAILED, plain(text), plain("".join(traceback.format_exception(error))))
 
     def forget(self) -> None:
-        """Have it done anew."""
+        """Remove its state, so that it is done again."""
         self.place.remove(KNOWN)
 
     def resumed(self) -> State | None:
-        """The newest state that is whole; what the history holds beyond it is forgotten, because it comes again."""
+        """The newest whole state. Later entries of the history are dropped, because these epochs are done again."""
         found = self.checkpoints.newest()
         epoch = found.step if found else 0
         self.history = [numbers for numbers in self.history if numbers["epoch"] <= epoch]
@@ -126,7 +126,7 @@ class Trial:
 
 
 def tried(sweep: SweepTask, store: Store) -> list[Trial]:
-    """The candidates of which something is known, by their ids."""
+    """The trials that have a state on the storage, in the order of their ids."""
     found = []
     place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}")
     for name in place.names(deep=True):
@@ -146,14 +146,14 @@ def run_trial(
     retries: int = 0,
     execution: Execution | None = None,
 ) -> None:
-    """Fit, or go on with it; ``report`` has the numbers of every epoch, also of those that an earlier process did.
+    """Fit, or go on with a fit; ``report`` gets the numbers of every epoch, including those of an earlier process.
 
     A fit that ends is a finished scorer of the store, the same as if an experiment had named it. ``report`` may end
-    the process: the last epoch is reported when all is written.
+    the process, so the last epoch is reported after everything is written.
 
-    :param retries: how often a trial that failed for a reason that may pass is tried again before it has failed; such
-        a reason is raised each time, also the last: no process that it may have spoilt is used again.
-    :param execution: how the networks are trained that tell how good the scorer is; None: as it comes.
+    :param retries: how often a trial is retried after an error that may be temporary, before it has failed. The error
+        is raised each time, even the last, because it may have spoilt this process for other work.
+    :param execution: how to train the networks that show how good the scorer is; None: the defaults.
     """
     execution = execution or Execution()
     if trial.over:
@@ -178,7 +178,7 @@ def run_trial(
                 numbers |= _downstream(trial, epoch.scorer, dataset, device, execution)
             _require_finite(numbers)
             trial.history.append(numbers)
-            trial.write(RUNNING)  # first: what the history has beyond the checkpoint is forgotten, and comes again
+            trial.write(RUNNING)  # before the checkpoint: history beyond a checkpoint is dropped and done again
             now = epoch.state()
             trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
             if epoch.number < last:
@@ -206,12 +206,12 @@ def run_trial(
 
 @contextlib.contextmanager
 def _failing(trial: Trial, retries: int) -> Iterator[None]:
-    """Have what is raised within the block be the trial's failure; what is wrong with the storage is none."""
+    """Record what the block raises as the trial's failure, unless the storage is to blame."""
     try:
         yield
     except (CannotWrite, CorruptFile, Unreachable):
         raise
-    except AutosparseError as error:  # these settings do not work, which says nothing of others
+    except AutosparseError as error:  # these settings do not work; others may
         trial.fail(error)
     except Exception as error:
         trial.failures += 1
@@ -228,14 +228,14 @@ def _again(history: list[Numbers], report: Callable[[Numbers], None]) -> None:
 
 
 def _require_finite(numbers: Numbers) -> None:
-    """Raise if one is not: it ranks no trial, and no record holds it."""
+    """Raise if a number is not finite: it could not rank the trial, and no record may hold it."""
     for name, value in numbers.items():
         if not math.isfinite(value):
             raise WorkFailed(f"the scorer's {name} became {value} in epoch {numbers['epoch']}: try a lower lr")
 
 
 def milestones(sweep: SweepTask, fit: FitSpec) -> set[int]:
-    """Epochs after which networks are trained to tell how good the scorer is: where it may be stopped, and the last."""
+    """Epochs after which networks are trained to test the scorer: those where ASHA may stop it, and the last."""
     return set(_rungs(sweep, fit.epochs)) | {fit.epochs}
 
 
@@ -257,7 +257,7 @@ def _where(dataset: Dataset | None, device: str, environment: Json, execution: E
 def _history_of(
     result: Json, trial: Trial, dataset: Dataset | None, device: str, execution: Execution
 ) -> list[Numbers]:
-    """The one entry of a scorer whose epochs are not known one by one."""
+    """A history of one entry, for a scorer whose epochs are not known one by one."""
     scorer = load_scorer(trial.store.fetched("scorer", trial.task.id))
     measured = _downstream(trial, scorer, dataset, device, execution)
     return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
@@ -290,11 +290,11 @@ def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
 def finish_sweep(
     sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Json, data: str | None = None
 ) -> None:
-    """Write the sweep's record, and drop what its trials kept to go on.
+    """Write the sweep's record, and remove the state of its trials.
 
-    Each trial says where it was done; of the sweep, all places are told.
+    Each trial says where it was done; the sweep lists all these places.
 
-    :param data: fingerprint of the data set that networks were trained on to compare the trials.
+    :param data: fingerprint of the data set on which networks were trained to compare the trials.
     """
     rows = sorted((trial.row for trial in trials), key=_rank)
     best = {name: rows[0][name] for name in ("id", "values", "fit", "value")}
@@ -307,5 +307,5 @@ def finish_sweep(
 
 
 def _rank(row: Json) -> tuple[bool, float]:
-    """Those that ended come first: of the others there is no scorer."""
+    """A key that sorts trials by value, best first, and behind them those that did not end: they have no scorer."""
     return row["status"] != DONE, -row["value"] if row["value"] is not None else float("inf")

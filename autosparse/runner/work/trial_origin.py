@@ -1,4 +1,4 @@
-"""What the trials of an unfinished sweep come from: what is known of them is of no use where that has changed."""
+"""The origin of the trials of an unfinished sweep: if it has changed, their state is of no use."""
 
 import contextlib
 
@@ -14,9 +14,9 @@ DATA = "data.json"
 
 
 def origin_of(sweep: SweepTask, store: Store) -> str:
-    """What tells its trials apart from those with other defaults, or on IRP runs that were done again, otherwise.
+    """A mark that differs between trials with other defaults, or on IRP runs that came out different when redone.
 
-    Empty if nothing is otherwise than in version 0.1.0, whose trials go on.
+    Empty if nothing differs from version 0.1.0, so that its trials go on.
     """
     records = [record for kind, task_id in inputs_of(sweep) if (record := store.written(kind, task_id))]
     told = [fingerprint(record) for record in records] if any("resolved" in record for record in records) else []
@@ -25,13 +25,21 @@ def origin_of(sweep: SweepTask, store: Store) -> str:
 
 
 def keep_for(data: str, sweep: SweepTask, store: Store) -> None:
-    """Have what is known of a sweep's trials be of one data set: forget it where it is of another.
+    """Keep the state of a sweep's trials if it comes from the data set ``data``; else remove it.
 
-    :param data: fingerprint of the one that networks are trained on to compare the trials.
+    :param data: fingerprint of the data set on which networks are trained to compare the trials.
     """
     place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}")
-    with contextlib.suppress(FileNotFoundError, CorruptFile):
-        if unpack_record(place.read(DATA), DATA).get("fingerprint") == data:
+    with contextlib.suppress(FileNotFoundError):  # earlier versions did not write it
+        if _fingerprint_in(place.read(DATA)) == data:
             return
         place.clear()
     place.write(DATA, pack_record({"fingerprint": data}))
+
+
+def _fingerprint_in(content: bytes) -> str | None:
+    """The fingerprint in the content of ``data.json``; None if it is damaged, so that it matches no data."""
+    try:
+        return unpack_record(content, DATA).get("fingerprint")
+    except CorruptFile:
+        return None
