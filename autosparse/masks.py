@@ -121,7 +121,7 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def where_scored(cls, scores: Scores) -> "Masks":
-        """Keep every weight whose score is above ``-inf``, the mark that a criterion puts on weights that it has pruned.
+        """Keep every weight whose score is above ``-inf``, the mark of weights that a criterion has pruned itself.
 
         :raises AutosparseError: on NaN, which is neither kept nor pruned.
         """
