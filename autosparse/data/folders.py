@@ -19,7 +19,7 @@ def find_folder(root: Path, argument: str) -> Path:
 
 @contextlib.contextmanager
 def fetching(title: str, folder: Path) -> Iterator[None]:
-    """Raise errors of the block, a download of ``title`` to ``folder``, as :class:`DataError`."""
+    """Turn the failure of a download of ``title`` to ``folder`` within the block into a :class:`DataError`."""
     try:
         yield
     except (RuntimeError, OSError) as error:

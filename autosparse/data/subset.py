@@ -30,7 +30,7 @@ def _check(argument: str) -> None:
 def subset(root: Path, argument: str, download: bool) -> Dataset:
     """subset:TRAIN[,TEST]:NAME, so many images of another data set, drawn at random, the same each time.
 
-    Without TEST, all test images. Both splits are normalised by the training images drawn.
+    Without TEST, all test images are taken. Both splits are normalised by the training images drawn.
     """
     train, test, name = _parsed(argument)
     whole = load_dataset(name, root, download=download)
