@@ -6,7 +6,7 @@
     masks  = asp.Masks.from_scores(scores, sparsity=0.95)
     masks.apply_(model)
 
-Importing it needs neither Ray nor MLflow.
+Importing this package needs neither Ray nor MLflow.
 """
 
 import importlib
@@ -56,7 +56,7 @@ __all__ = [
     "train",
 ]
 
-_HOMES = {
+_NAMES = {
     "autos": ("Scorer", "fit_scorer", "load_scorer"),
     "channels": ("physically_prune",),
     "compaction": ("compact",),
@@ -68,13 +68,13 @@ _HOMES = {
     "models": ("build_model",),
     "training": ("History", "Recipe", "Trainer", "accuracy", "train"),
 }
-_HOME = {name: f"autosparse.{module}" for module, names in _HOMES.items() for name in names}
+_MODULE_OF = {name: f"autosparse.{module}" for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: PyTorch takes two seconds, and the command line answers most mistakes without it."""
-    if name in _HOME:
-        return getattr(importlib.import_module(_HOME[name]), name)
+    """Import a public name on first use: PyTorch takes two seconds, and most mistakes on a command line come before."""
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(_MODULE_OF[name]), name)
     if not name.startswith("_"):
         try:
             return importlib.import_module(f"autosparse.{name}")
@@ -85,4 +85,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, "analysis"})
+    return sorted({*globals(), *_MODULE_OF, "analysis"})

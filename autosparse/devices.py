@@ -1,4 +1,4 @@
-"""What differs from device to device: the module that speaks for one, what it calls float32, and its loss."""
+"""Device-specific code: the torch module of a device, full float32 precision, and the error of a lost GPU."""
 
 import contextlib
 import warnings
@@ -10,31 +10,31 @@ import torch
 
 
 class DeviceLost(RuntimeError):
-    """An error after which this process can do nothing more on its GPU, neither this task nor the next.
+    """The GPU failed, and this process cannot use it again, neither for this task nor for the next.
 
-    No AutosparseError: it is for the driver, which has another process go on.
+    Not an AutosparseError: the driver catches it and continues in another process.
     """
 
 
 def backend(device: torch.device) -> ModuleType | None:
-    """``torch.cuda`` or what is in its place for ``device``; None for the CPU."""
+    """The torch module for this type of device, such as ``torch.cuda``; None for the CPU."""
     return None if device.type == "cpu" else torch.get_device_module(device)
 
 
 def host() -> torch.device:
-    """Where networks are made: the CPU, also if ``torch.set_default_device`` says otherwise; but ``meta`` stays."""
+    """The device on which to build networks: the CPU, whatever ``torch.set_default_device`` says, unless ``meta``."""
     default = torch.get_default_device()
     return default if default.type == "meta" else torch.device("cpu")
 
 
 @contextlib.contextmanager
 def full_float32() -> Iterator[None]:
-    """Within the block float32 is computed as float32, with 24 bits: no TF32, no bfloat16 in its place.
+    """Compute float32 with all its 24 bits within the block: no TF32, no bfloat16 in its place.
 
-    By default, PyTorch lets cuDNN convolve float32 in TF32, with 11 bits. It is a setting of the whole process, and
-    afterwards what it was before.
+    By default, PyTorch lets cuDNN convolve float32 in TF32, with 11 bits. This changes settings of the whole process
+    and restores them afterwards.
     """
-    with warnings.catch_warnings():  # of PyTorch 2.9, about names that older versions have only
+    with warnings.catch_warnings():  # PyTorch 2.9 warns of the old names
         warnings.simplefilter("ignore")
         before = [(change, found) for read, change, _ in _settings() if (found := _unless_mixed(read)) is not None]
         for _, change, full in _settings():
@@ -50,11 +50,11 @@ def full_float32() -> Iterator[None]:
 
 
 Setting = tuple[Callable[[], Any], Callable[[Any], None], Any]
-"""How to read it, how to change it, and what stands for full precision."""
+"""How to read it, how to change it, and its value for full precision."""
 
 
 def _settings() -> Iterator[Setting]:
-    """The old names first, which the new ones refine: both, because PyTorch raises if they contradict each other."""
+    """The old names first, then the new, finer ones: all of them, because PyTorch raises if they disagree."""
     yield torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"
     yield _attribute(torch.backends.cudnn, "allow_tf32", False)
     for library in (torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn):
@@ -69,7 +69,7 @@ def _attribute(owner: Any, name: str, full: Any) -> Setting:
 
 
 def _unless_mixed(read: Callable[[], Any]) -> Any:
-    """What ``read`` gives; None if the user has set old and new names to what no old name can say."""
+    """What ``read`` returns; None if the user has set the new names to something that the old name cannot express."""
     try:
         return read()
     except RuntimeError:

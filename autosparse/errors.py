@@ -10,23 +10,23 @@ class AutosparseError(ValueError):
 
     A ValueError, so that pydantic reports it together with the key at which it arose.
 
-    ``exit_code`` is what the command line ends with: 2 where the request itself cannot be met
-    (bad name, bad file, missing data), 1 where work was started and failed.
+    ``exit_code`` is the exit status of the command line: 2 if the request itself cannot be met
+    (bad name, bad file, missing data), 1 if work was started and failed.
     """
 
     exit_code = 2
 
 
 def nearest_name(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant: one that starts alike, else one that is spelt alike."""
+    """The known name that was probably meant: one that starts with ``name``, else one that is spelt alike."""
     known = sorted(known)
     alike = [k for k in known if name and k.startswith(name)] or get_close_matches(name, known, n=1, cutoff=0.5)
     return alike[0] if alike else None
 
 
 def safe_uri(text: str) -> str:
-    """``text`` without the user and password of any address in it, also where they stand in its query."""
-    text = re.sub(r"://(?!/)\S*@", "://***@", text)  # up to the last @: a password may hold one, or a slash
+    """``text`` with every user, password and secret in its addresses, also in their queries, replaced by ``***``."""
+    text = re.sub(r"://(?!/)\S*@", "://***@", text)  # up to the last @: a password may contain one, or a slash
     return re.sub(r"(?i)([?&][^=&\s]*(?:passw|pwd|secret|token|key)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
 
 
@@ -45,7 +45,7 @@ class DataError(AutosparseError):
 
 
 class Unreachable(AutosparseError):
-    """A store that does not answer now, and may later."""
+    """A store that does not answer now, but may later."""
 
 
 class CorruptFile(AutosparseError):
@@ -53,17 +53,17 @@ class CorruptFile(AutosparseError):
 
 
 class CannotWrite(AutosparseError):
-    """A place that is full, read-only, or not ours: nothing else that is written there will fare better."""
+    """A place that is full, read-only, or not ours: every other write to it would fail, too."""
 
 
 class WorkFailed(AutosparseError):
-    """Work that was started and did not end well."""
+    """Work that was started and failed."""
 
     exit_code = 1
 
 
 class WorkersDied(WorkFailed):
-    """Work whose workers died too often; the same command goes on with it."""
+    """Work whose workers died too often; the same command resumes it."""
 
 
 class Interrupted(WorkFailed):

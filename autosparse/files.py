@@ -15,11 +15,11 @@ from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PROBE = 1 << 16
-"""Bytes that must fit where work is to start: an empty file has room on a full disk."""
+"""Bytes that a folder must have room for before work starts: an empty file fits even on a full disk."""
 
 
 def canonical_json(value: Any) -> str:
-    """One text per value: sorted keys, no spaces; NaN is refused."""
+    """JSON that is the same text for the same value: sorted keys, no spaces; raises ValueError on NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
@@ -35,7 +35,7 @@ def sha256_file(path: Path) -> str:
 
 
 def sync_folder(folder: Path) -> None:
-    """Have the names in ``folder`` outlive a crash."""
+    """Sync ``folder``, so that the names in it survive a crash."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -44,7 +44,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and those that it lies in, so that they outlive a crash; nothing if it is there."""
+    """Make ``folder`` and its parents, where missing, so that they survive a crash."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -53,7 +53,7 @@ def make_folder(folder: Path) -> None:
     except FileExistsError as error:
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
-    with contextlib.suppress(PermissionError):  # one that may be written and not read cannot be synced
+    with contextlib.suppress(PermissionError):  # a folder that may be written but not read cannot be synced
         sync_folder(folder.parent)
 
 
@@ -64,7 +64,7 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        if isinstance(error, IsADirectoryError):  # one name, not the place
+        if isinstance(error, IsADirectoryError):  # the name is taken; the folder itself can be written
             raise AutosparseError(f"cannot write {path}: {reason}; remove what is there") from error
         cure = "make room there" if error.errno in FULL else "choose another folder or make this one writable"
         raise CannotWrite(f"cannot write {path}: {reason}; {cure}") from error
@@ -86,7 +86,7 @@ def require_writable(folder: Path) -> None:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """Write ``data`` so that a reader sees the old file or the whole new one (fsync, then rename)."""
-    path = path.absolute()  # of "." there is no name
+    path = path.absolute()  # Path(".") has no name
     with refusing_unwritable(path):
         make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -118,7 +118,8 @@ def require_replaceable(path: Path, ours: Collection[str]) -> None:
 def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
     """Yield a fresh folder beside ``path`` that takes its place when the block ends without error.
 
-    :param ours: name patterns of what an older folder at ``path`` may hold and lose; it goes when the new one is whole.
+    :param ours: name patterns of the files that an older folder at ``path`` may hold; it is deleted once the new one is
+        whole.
     """
     path = path.absolute()
     with refusing_unwritable(path):
@@ -131,7 +132,7 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
             yield temporary
         except OSError as error:
             full = [number for number in FULL if number == error.errno or os.strerror(number) in str(error)]
-            if full:  # also as shutil.Error, which has no number
+            if full:  # shutil.Error has the text, but no number
                 with refusing_unwritable(path):
                     raise OSError(full[0], os.strerror(full[0])) from error
             raise
@@ -142,7 +143,7 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
                 elif entry.is_file():
                     with entry.open("rb") as handle:
                         os.fsync(handle.fileno())
-            require_replaceable(path, ours)  # it may have been hours
+            require_replaceable(path, ours)  # hours may have passed
             _put(temporary, path)
             sync_folder(path.parent)
     finally:
@@ -150,7 +151,7 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
 
 
 def _put(temporary: Path, path: Path) -> None:
-    """Have a folder take the place of what is at ``path``, which goes last."""
+    """Move a folder to ``path``; what was there is deleted last."""
     if path.is_symlink():
         path.unlink()
     if not path.exists():
@@ -163,7 +164,7 @@ def _put(temporary: Path, path: Path) -> None:
     except OSError:
         old.replace(path)
         raise
-    sync_folder(path.parent)  # first: a crash must leave one of them
+    sync_folder(path.parent)  # before the old one is deleted: a crash must leave one of the two
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -175,7 +176,7 @@ def write_record(path: Path, content: dict[str, Any]) -> None:
 def pack_record(content: Mapping[str, Any]) -> bytes:
     """``content`` as JSON with a checksum of its canonical form.
 
-    It is taken as JSON reads it back (keys are text, tuples are lists); the key ``checksum`` is ours.
+    The checksum is that of ``content`` as JSON reads it back (keys are text, tuples are lists).
     """
     if "checksum" in content:
         raise ValueError("'checksum' is the name of the record's own checksum")
@@ -190,9 +191,9 @@ def read_record(path: Path) -> dict[str, Any]:
 
 
 def unpack_record(data: bytes, source: str) -> dict[str, Any]:
-    """What :func:`pack_record` packed; ``source`` names it in errors.
+    """The content that :func:`pack_record` packed; ``source`` names it in errors.
 
-    Raises :class:`CorruptFile` if the text is no JSON object or its checksum does not match.
+    Raises :class:`CorruptFile` if the text is not a JSON object or its checksum does not match.
     """
     try:
         content: dict[str, Any] = json.loads(data.decode())

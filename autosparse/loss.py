@@ -1,4 +1,4 @@
-"""A loss function, as everything here takes it."""
+"""The type of every loss function in this package."""
 
 from collections.abc import Callable
 

@@ -18,7 +18,7 @@ from autosparse.weights import LeftOut, left_out, prunable
 __all__ = ["Masks", "Scores", "keep_count", "prunable", "top_k"]
 
 Scores = dict[str, Tensor]
-"""Weight name -> tensor of the weight's shape; a higher score means: keep."""
+"""Weight name -> tensor of the weight's shape; the highest scores are kept."""
 
 
 def keep_count(total: int, sparsity: float) -> int:
@@ -56,7 +56,7 @@ class Masks(Mapping[str, Tensor]):
     def __init__(self, tensors: Mapping[str, Tensor], left_out: LeftOut | None = None):
         self._tensors = {name: mask.to(torch.bool) for name, mask in tensors.items()}
         self.left_out = left_out
-        """What of the network the masks cannot cover; None if it is not known."""
+        """The parameters that no mask can cover; None if they are not known."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
@@ -94,7 +94,7 @@ class Masks(Mapping[str, Tensor]):
         ``within``: only weights that these masks keep may stay (n still counts every weight).
 
         Raises :class:`AutosparseError` on empty or NaN scores, on a sparsity outside [0, 1), and
-        where ``within`` holds fewer weights than must stay.
+        if ``within`` keeps fewer weights than must stay.
         """
         total = sum(score.numel() for score in scores.values())
         if total == 0:
@@ -121,7 +121,7 @@ class Masks(Mapping[str, Tensor]):
 
     @classmethod
     def where_scored(cls, scores: Scores) -> "Masks":
-        """Keep every weight whose score is above ``-inf``, the mark that criteria which prune by themselves leave.
+        """Keep every weight whose score is above ``-inf``, the mark of weights that a criterion has pruned itself.
 
         :raises AutosparseError: on NaN, which is neither kept nor pruned.
         """
@@ -153,7 +153,7 @@ class Masks(Mapping[str, Tensor]):
         return {name: mask.float().mean().item() for name, mask in self.items()}
 
     def collapsed_layers(self) -> list[str]:
-        """Names of the layers of which nothing is left."""
+        """Names of the layers that keep no weight."""
         return [name for name, mask in self.items() if not mask.any()]
 
     def to(self, device: torch.device | str) -> "Masks":
@@ -181,7 +181,7 @@ class Masks(Mapping[str, Tensor]):
     def hold(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> torch.utils.hooks.RemovableHandle:
         """Apply now and after each ``optimizer.step()``, so that a pruned weight stays exactly 0.
 
-        Returns a handle whose ``remove()`` ends it.
+        Returns a handle; its ``remove()`` ends this.
         """
         pairs = [(weight, pruned) for weight, pruned in self._pairs(model) if pruned.any()]
 
@@ -253,7 +253,7 @@ def _refuse_nan(scores: Scores) -> None:
 
 
 def _rankable(score: Tensor) -> Tensor:
-    """Flat scores in a dtype in which ``kthvalue`` exists; integers beyond 2^53 may tie."""
+    """Flat scores in a dtype that ``kthvalue`` supports; integers beyond 2^53 may tie."""
     flat = score.detach().flatten()
     if flat.dtype in (torch.float32, torch.float64):
         return flat

@@ -1,12 +1,12 @@
-"""Methods, models and data sets from elsewhere: modules whose import registers them.
+"""Plugins: modules that register methods, models and data sets when they are imported.
 
 Either an installed package names its module as an entry point of the group ``autosparse``, or an experiment file lists
-modules under ``plugins:``, which every process that works on it imports. To import a module is to run it, so whoever
-only looks at a file that somebody else wrote does so while :func:`withholding` imports.
+modules under ``plugins:``, and every process that works on it imports them. Importing a module runs its code, so a
+command that only inspects a file, which somebody else may have written, does so within :func:`withholding`.
 """
 
 import contextlib
-import importlib
+import importlib.metadata
 import re
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
@@ -17,22 +17,22 @@ from autosparse.errors import AutosparseError
 
 GROUP = "autosparse"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
-"""What a criterion, a model or a data set may be called that a plugin brings."""
+"""Valid names of a criterion, a model or a data set that a plugin registers."""
 
 
 @dataclass
 class Withheld:
-    """What a file names as code of its own, and was not imported."""
+    """The code that a file names and that was not imported."""
 
     plugins: set[str] = field(default_factory=set)
     factories: set[str] = field(default_factory=set)
     """``package.module:factory``."""
     trusted: set[str] = field(default_factory=set)
-    """Names that only the plugins can know, each with its kind, such as ``model tiny``."""
+    """Names that only the plugins can have registered, each with its kind, such as ``model tiny``."""
 
     @property
     def code(self) -> list[str]:
-        """All that a run would import."""
+        """Everything that a run would import."""
         return sorted(self.plugins | self.factories)
 
 
@@ -41,9 +41,9 @@ _withheld: ContextVar[Withheld | None] = ContextVar("withheld", default=None)
 
 @contextlib.contextmanager
 def withholding(active: bool = True) -> Iterator[Withheld]:
-    """Import nothing within the block that a file names, and yield what that was; names are then taken on trust.
+    """Import no code that a file names within the block, but yield a list of it; unknown names are taken on trust.
 
-    :param active: False: import as usual.
+    :param active: if False, import as usual.
     """
     record = Withheld()
     before = _withheld.set(record if active else None)
@@ -54,12 +54,12 @@ def withholding(active: bool = True) -> Iterator[Withheld]:
 
 
 def withheld() -> Withheld | None:
-    """What has not been imported so far, within :func:`withholding`; None elsewhere."""
+    """What :func:`withholding` has not imported so far; None outside its block."""
     return _withheld.get()
 
 
 def trusted(kind: str, name: str) -> bool:
-    """Whether a name that we do not know may be one that a plugin brings, which is not imported here."""
+    """Whether an unknown name may be that of a plugin that is withheld; notes it if so."""
     record = _withheld.get()
     if record is None or not record.plugins or not NAME.fullmatch(name):
         return False
@@ -68,7 +68,7 @@ def trusted(kind: str, name: str) -> bool:
 
 
 def load_plugins(modules: Iterable[str]) -> None:
-    """Import the modules that a file names, unless that is withheld; those that are imported already are left alone.
+    """Import the modules that a file names; within :func:`withholding`, only note them.
 
     :raises AutosparseError: naming the module, if one cannot be imported.
     """
@@ -81,10 +81,8 @@ def load_plugins(modules: Iterable[str]) -> None:
 
 
 def load_installed() -> None:
-    """Import what installed packages name as entry points."""
-    from importlib.metadata import entry_points  # here: most programs have done without
-
-    for entry in entry_points(group=GROUP):
+    """Import the modules that installed packages name as entry points."""
+    for entry in importlib.metadata.entry_points(group=GROUP):
         _guarded(f"{entry.name} = {entry.value}", entry.load, "update or uninstall the package that brings it")
 
 

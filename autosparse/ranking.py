@@ -1,6 +1,6 @@
-"""What cannot be ranked, and must not be.
+"""Checks that scores can be ranked.
 
-Scores that are all 0 would be pruned by their position, and what is not finite has no place in an order.
+Scores that are all 0 would be pruned by their position, and scores that are not finite have no place in an order.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -11,11 +11,10 @@ from autosparse.errors import AutosparseError
 
 
 def refuse_zeros(scores: Iterable[Tensor], whose: str) -> None:
-    """Check the scores that a selection is about to rank, and no others: what is pruned or kept anyway says nothing.
+    """Raise if all the scores that a selection is about to rank are 0.
 
-    :param scores: of any shapes; none at all are fine.
+    :param scores: of any shapes, without those of weights that are pruned or kept anyway; there may be none.
     :param whose: completes "every score of ...".
-    :raises AutosparseError: if all of them are 0.
     """
     some = False
     for score in scores:
@@ -31,10 +30,11 @@ def refuse_zeros(scores: Iterable[Tensor], whose: str) -> None:
 
 
 def require_finite(scores: Mapping[str, Tensor], whose: str, marks: Collection[float] = ()) -> None:
-    """Raise if a score is NaN, or infinite and no mark.
+    """Raise if a score is NaN, or an infinity that is not one of the ``marks``.
 
-    :param whose: what they are, for the message, such as ``scores of round 1``.
-    :param marks: infinities that are no scores: ``-inf`` of what a criterion has pruned, ``inf`` of what it must keep.
+    :param whose: names the scores in the message, such as ``scores of round 1``.
+    :param marks: infinities by which a criterion marks weights: ``-inf`` if it has pruned them, ``inf`` if they must
+        stay.
     """
     for layer, score in scores.items():
         ok = score.isfinite()

@@ -18,7 +18,7 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, package: str, stand_in: Callable[[str], T] | None = None):
-        """:param stand_in: makes what stands for a member whose plugin is not imported; see ``plugins.trusted``."""
+        """:param stand_in: makes a placeholder for a member whose plugin is withheld; see ``plugins.trusted``."""
         self.kind, self.package, self._stand_in = kind, package, stand_in
         self._members: dict[str, T] = {}
         self._loaded = False
@@ -54,7 +54,7 @@ class Registry(Generic[T]):
                     importlib.import_module(f"{self.package}.{module.name}")
                 load_installed()
             except BaseException:
-                self._loaded = False  # the next look-up meets the same cause, not a missing name
+                self._loaded = False  # so that the next look-up fails for the same reason, not for a missing name
                 raise
 
 

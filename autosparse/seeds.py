@@ -10,13 +10,13 @@ import torch
 from autosparse.devices import backend
 
 Draws = torch.Generator | Sequence[torch.Generator]
-"""A generator, or one for each of as many equal parts of a batch."""
+"""One generator for a batch, or one for each of its equal parts."""
 
 
 def derive_seed(*parts: object) -> int:
     """A seed below 2^32 that depends on every part (their ``str``) and on nothing else.
 
-    torch's CPU generator takes no more bits in.
+    torch's CPU generator uses only 32 bits of a seed.
     """
     digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
     return int.from_bytes(digest[:4], "little")
@@ -31,9 +31,9 @@ def generator(*parts: object) -> torch.Generator:
 
 
 def kept_generators(device: torch.device) -> contextlib.AbstractContextManager[None]:
-    """Set the generators of the CPU and of ``device`` back, after the block, to where they were before it."""
+    """Restore the state of the generators of the CPU and of ``device`` after the block."""
     if device.type == "cpu":
-        return torch.random.fork_rng([], device_type="cuda")  # which has a module also if there is none
+        return torch.random.fork_rng([], device_type="cuda")  # torch.cuda exists even without a GPU
     return torch.random.fork_rng([device], device_type=device.type)
 
 
@@ -45,9 +45,9 @@ def generator_states(device: torch.device) -> torch.Tensor:
 
 @contextlib.contextmanager
 def drawing_from(seed: int, device: torch.device) -> Iterator[None]:
-    """Within the block, layers that draw at random (dropout) do so from ``seed``; torch's own generators are kept.
+    """Seed the layers that draw at random (dropout) within the block, and restore torch's own generators afterwards.
 
-    Those of other devices are not touched: ``torch.manual_seed`` would seed them all.
+    It leaves the generators of other devices alone; ``torch.manual_seed`` would seed them all.
     """
     accelerator = backend(device)
     with kept_generators(device):

@@ -11,11 +11,11 @@ from autosparse.errors import AutosparseError
 PLAIN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 PROJECTIONS = ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight")
-"""Input projections of ``nn.MultiheadAttention``: three of one width stacked in the first, or each by itself."""
+"""Input projections of ``nn.MultiheadAttention``: three of one width stacked in the first, or three separate ones."""
 RULE = 2
-"""The version of :func:`prunable`: 1 knew Linear and Conv layers alone."""
+"""The version of :func:`prunable`; version 1 knew only Linear and Conv layers."""
 SHOWN = 3
-"""How many names of what is left out are spelt out."""
+"""How many names of left-out parameters a text lists."""
 
 
 def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -42,21 +42,21 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def _own(module: nn.Module) -> tuple[str, ...]:
-    """The names of a module's own weights."""
+    """The names of a module's own prunable weights."""
     if isinstance(module, PLAIN + TRANSPOSED):
         return ("weight",)
     return PROJECTIONS if isinstance(module, nn.MultiheadAttention) else ()
 
 
 def stacked(model: nn.Module) -> dict[str, int]:
-    """How many matrices lie one below the other in each prunable weight: 3 in an ``in_proj_weight``, else 1."""
+    """The number of matrices stacked in each prunable weight: 3 in an ``in_proj_weight``, else 1."""
     return {name: 3 if name.rpartition(".")[2] == "in_proj_weight" else 1 for name in prunable(model)}
 
 
 def prunable_rule(model: nn.Module) -> int:
-    """The first version of :func:`prunable` that gives what today's does for ``model``.
+    """The first version of :func:`prunable` that finds the same weights in ``model`` as today's.
 
-    1 for networks without attention and ConvTranspose, which are as they were.
+    It is 1 for networks without attention and ConvTranspose.
     """
     known = {id(module.weight) for module in model.modules() if isinstance(module, PLAIN)}
     return 1 if all(id(weight) in known for weight in prunable(model).values()) else RULE
@@ -68,19 +68,19 @@ class LeftOut:
 
     names: tuple[str, ...] = ()
     share: float = 0.0
-    """The share of all the network's parameters, with those of one dimension."""
+    """Their share of all the network's parameters, including those of one dimension."""
 
     @classmethod
     def of(cls, result: Mapping[str, Any]) -> "LeftOut":
-        """What a record's result tells of it; those of earlier versions tell nothing."""
-        told = result.get("left_out", {})
-        return cls(tuple(told.get("names", ())), told.get("share", 0.0))
+        """Read it from a record's result; earlier versions did not store it, which reads as nothing left out."""
+        stored = result.get("left_out", {})
+        return cls(tuple(stored.get("names", ())), stored.get("share", 0.0))
 
     def __bool__(self) -> bool:
         return bool(self.names)
 
     def record(self) -> dict[str, Any]:
-        """As JSON values, under the names of the fields."""
+        """The fields as JSON values, by name."""
         return {"names": list(self.names), "share": self.share}
 
     def __str__(self) -> str:
@@ -92,7 +92,7 @@ class LeftOut:
 
 
 def left_out(model: nn.Module) -> LeftOut:
-    """What pruning leaves whole though it is no vector: embeddings, recurrent layers, Bilinear, bare parameters."""
+    """The parameters that pruning leaves whole, vectors aside: embeddings, recurrent layers, Bilinear, bare ones."""
     found = dict(_left_out(model))
     every = sum(parameter.numel() for parameter in model.parameters())
     return LeftOut(tuple(found), sum(found.values()) / every) if found else LeftOut()

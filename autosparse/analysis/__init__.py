@@ -1,4 +1,4 @@
-"""What masks and survival scores are like: effective sparsity, FLOPs, overlap, concordance."""
+"""Measures of masks and survival scores: effective sparsity, FLOPs, overlap, concordance."""
 
 from autosparse.analysis.concordance import concordance, survival_concordance
 from autosparse.analysis.effective import effective_masks

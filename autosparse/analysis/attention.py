@@ -1,4 +1,4 @@
-"""Attention as paths run through it, for effective sparsity: sums of products of zeros and ones."""
+"""How paths run through attention, for effective sparsity: sums of products of zeros and ones."""
 
 import inspect
 from collections.abc import Callable
@@ -23,10 +23,10 @@ def attention_paths(
     *,
     reach: Reach,
 ) -> Tensor:
-    """What ``F.scaled_dot_product_attention`` returns, of units that are reached (1) or not (0).
+    """Compute ``F.scaled_dot_product_attention`` on units that are reached (1) or not (0).
 
-    A place is read with a weight that is positive even where queries or keys are all 0, so values pass on regardless.
-    A query passes on what it is multiplied with: the same entry of a key, and a value.
+    Attention weights are positive even if queries or keys are all 0, so values pass on regardless. A path through a
+    query also takes what the query is multiplied with: the same entry of a key, and a value.
 
     :param reach: applied to each step.
     """
@@ -42,7 +42,7 @@ def attention_paths(
 
 
 def multihead_paths(*args: Any, reach: Reach, **kwargs: Any) -> tuple[Tensor, None]:
-    """What ``F.multi_head_attention_forward`` returns, but for the attention weights; see :func:`attention_paths`."""
+    """Compute ``F.multi_head_attention_forward``, but no attention weights; see :func:`attention_paths`."""
     bound = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
     bound.apply_defaults()
     given = bound.arguments
@@ -64,7 +64,7 @@ def multihead_paths(*args: Any, reach: Reach, **kwargs: Any) -> tuple[Tensor, No
 
 
 def _allowed(mask: Tensor | None, padding: Tensor | None, heads: int) -> Tensor | None:
-    """Which places may be read, in a shape that suits (batch, heads, targets, sources); True in masks given forbids."""
+    """Which places may be read, in a shape that fits (batch, heads, targets, sources); True in ``mask`` forbids."""
     allowed: Tensor | None = None
     for given, is_padding in ((mask, False), (padding, True)):
         if given is None:

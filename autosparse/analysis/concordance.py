@@ -1,4 +1,4 @@
-"""How far two sets of scores agree: the concordance correlation coefficient."""
+"""How well two sets of scores agree: the concordance correlation coefficient."""
 
 import torch
 from torch import Tensor
@@ -10,10 +10,10 @@ from autosparse.irp.survival import Survival
 def concordance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> float:
     """Lin's concordance correlation coefficient of paired values, in [-1, 1] (AutoSparse eq. 5; Lin 1989).
 
-    ``2 cov(x, y) / (var x + var y + (mean x - mean y)^2)`` with population moments, in float64. 1 says that the two
-    are equal, not just correlated; where one is constant it is 0, and where both are the same constant, 1.
+    ``2 cov(x, y) / (var x + var y + (mean x - mean y)^2)`` with population moments, in float64. 1 means that the
+    two are equal, not just correlated. If one of them is constant, it is 0; if both are the same constant, 1.
 
-    :param x: any shape, as ``y``.
+    :param x: of any shape, that of ``y``.
     :param weight: how much each pair counts, of the same shape; e.g. in samples that are denser in places.
     :raises AutosparseError: if the shapes differ or there are no values.
     """
@@ -31,7 +31,7 @@ def concordance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> float:
 def survival_concordance(a: Survival, b: Survival) -> float:
     """:func:`concordance` of the survival scores of two IRP runs on the same network (AutoSparse Table 9).
 
-    :raises AutosparseError: if they are not of the same layers.
+    :raises AutosparseError: if the runs do not have the same layers.
     """
     if _shapes(a) != _shapes(b):
         raise AutosparseError(

@@ -13,12 +13,12 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, prunable
 
 NOISE = 1e-9
-"""Below every sum or mean of zeros and ones but 0 itself; above the rounding errors of a float64 convolution."""
+"""Smaller than any nonzero sum or mean of zeros and ones, larger than the rounding errors of a float64 convolution."""
 
 NO_OBSTACLE = {
     "batch_norm", "layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm", "log_softmax",
 }  # fmt: skip
-"""Functions that block no path, but have gradients of both signs: they are left out."""
+"""Functions that block no path but have gradients of both signs: they are skipped."""
 
 ATTENTION: dict[str, Any] = {
     "scaled_dot_product_attention": attention_paths,
@@ -30,15 +30,15 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
     """``masks`` without the weights that no path from an input to an output of the masked network runs through.
 
     Vysogorets and Kempe 2023 (arXiv:2107.02306). Paths lead through units, as in their computation with SynFlow: a
-    convolution's weight is effective where one of its uses, at some position of the map, is on a path. One that only
+    convolution's weight is effective if one of its uses, at some position of the map, is on a path. One that only
     meets zero padding, like the rim of a 3x3 kernel on a 1x1 map, never acts, so that even a dense network may have
     ineffective weights. Paths also run through what is not pruned: shortcuts, poolings, weights that ``masks`` do not
-    name. Biases are no inputs.
+    name. Biases do not count as inputs.
 
     Exact for networks of Linear, Conv, normalisation, pooling, attention, ReLU-like activations, sums and
     concatenations, however deep. In attention a path through a query also takes the key's entry that it is multiplied
     with, and a value. A bare parameter that is added, such as an embedding of positions, counts as an input. An
-    activation that is positive at 0 (a sigmoid, as in gates) passes signal on even where none reaches it.
+    activation that is positive at 0 (a sigmoid, as in gates) passes signal on even if none reaches it.
 
     :param input_shape: shape of one example.
     :raises AutosparseError: if the masks do not fit the model. The model is left as it was.
@@ -58,9 +58,9 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
 
 
 class _Reach(torch.autograd.Function):
-    """Forward, 1 where the input reaches a unit; backward, 1 where the unit reaches the output; 0 elsewhere.
+    """Forward, 1 if the input reaches a unit; backward, 1 if the unit reaches the output; else 0.
 
-    Numbers of paths, which overflow in deep networks, thus never come up.
+    The numbers of paths, which overflow in deep networks, are never computed.
     """
 
     @staticmethod
@@ -73,7 +73,7 @@ class _Reach(torch.autograd.Function):
 
 
 class _Reachability(TorchFunctionMode):
-    """Every function of torch, whoever calls it, tells of each unit whether it is reached."""
+    """Makes every torch function, whoever calls it, return for each unit whether it is reached."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = getattr(func, "__name__", ""), kwargs or {}
@@ -81,9 +81,9 @@ class _Reachability(TorchFunctionMode):
             return args[0] if args else kwargs["input"]
         if name in ATTENTION:
             return ATTENTION[name](*args, **kwargs, reach=_Reach.apply)
-        if name == "softmax":  # positive even where nothing is reached
+        if name == "softmax":  # positive even if nothing is reached
             return _Reach.apply((args[0] if args else kwargs["input"]) + 1)
-        # a maximum passes the gradient to one of several ones, a mean to all
+        # a maximum passes the gradient to only one of several ones, a mean to all
         if name.startswith("adaptive_max_pool"):
             kwargs = {key: value for key, value in kwargs.items() if key != "return_indices"}
             func = getattr(F, name.replace("max", "avg"))

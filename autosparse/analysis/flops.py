@@ -1,4 +1,4 @@
-"""FLOPs of the dense and of the pruned network, from the operations that its forward pass comes down to."""
+"""FLOPs of the dense and of the pruned network, from the operations that a forward pass executes."""
 
 import contextlib
 import copy
@@ -18,13 +18,13 @@ def flops(model: nn.Module, input_shape: tuple[int, ...], masks: Masks | None = 
     """FLOPs that each prunable weight takes part in, in the forward pass of one example, by the weight's name.
 
     A multiplication with the addition that follows it is 2 FLOPs; biases, normalisation and activations do not count,
-    nor do products without a weight, such as queries with keys. Counted is whatever operation reads the weight or a
-    part of it, also where no layer is called, as in attention. A weight that several modules share has the FLOPs of
-    all. A warning names the weights that no counted operation reads.
+    nor do products without a weight, such as queries with keys. Every operation counts that reads the weight or a part
+    of it, even if no layer is called, as in attention. A weight that several modules share has the FLOPs of all of
+    them. A warning names the weights that no counted operation reads.
 
     :param input_shape: shape of one example.
-    :param masks: count what an ideal sparse kernel would compute: only the weights that these keep. Networks that are
-        pruned by masks, as here, still compute all.
+    :param masks: count what an ideal sparse kernel would compute: only the weights that these keep. Networks pruned by
+        masks, as here, still compute everything.
     """
     dense, kept = dense_and_kept_flops(model, input_shape, masks or {})
     return dense if masks is None else kept
@@ -52,14 +52,14 @@ def dense_and_kept_flops(
 def pruned_flops(dense: Mapping[str, int], masks: Masks) -> dict[str, int]:
     """The share of ``dense``, :func:`flops`, that falls to the weights that are kept.
 
-    It takes each entry of a weight to be used equally often, as in Linear and Conv layers; ``flops(..., masks)`` counts
-    where that is not so, as in cross-attention with other numbers of queries than of keys.
+    This assumes that each entry of a weight is used equally often, as in Linear and Conv layers. Where that is not so,
+    as in cross-attention with different numbers of queries and keys, use ``flops(..., masks)``.
     """
     return {name: count // masks[name].numel() * int(masks[name].sum()) for name, count in dense.items()}
 
 
 class _Counter(TorchDispatchMode):
-    """Adds up what the formulas of PyTorch's own counter give, by the weight whose memory an operation reads."""
+    """Adds up FLOPs, by the formulas of PyTorch's own counter, for the weight whose memory an operation reads."""
 
     def __init__(self, weights: dict[str, nn.Parameter], masks: Masks | dict[str, Tensor]):
         super().__init__()
@@ -94,18 +94,18 @@ class _Counter(TorchDispatchMode):
 
 
 def _memory(tensor: Tensor) -> int:
-    """What a tensor and its views have in common, also where they hold no data (``meta``)."""
+    """An identity that a tensor shares with its views, even if they hold no data (``meta``)."""
     return tensor.untyped_storage()._cdata
 
 
 def _laid_out(mask: Tensor, like: Tensor) -> Tensor:
-    """The mask in memory as its weight, on the CPU."""
+    """The mask with the memory layout of its weight, on the CPU."""
     return torch.empty_strided(like.shape, like.stride(), dtype=torch.bool).copy_(mask)
 
 
 @contextlib.contextmanager
 def _no_fast_path() -> Iterator[None]:
-    """Compute attention step by step within the block, not in one operation of which nothing is counted."""
+    """Compute attention step by step within the block, not in one fused operation that no formula counts."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:

@@ -1,4 +1,4 @@
-"""What is measured of the masks of every cell."""
+"""The measures of every cell's masks."""
 
 import logging
 from typing import Any
@@ -17,7 +17,7 @@ def measure(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> dic
     ``mask_sketch``; ``effective_sparsity, effective_kept``; ``disconnected_layers``: names of the layers that keep
     weights, none of which is effective; ``flops_dense, flops_pruned``: sums over prunable layers.
 
-    A network that a measure cannot follow is logged and goes without it: that is no reason to lose its training.
+    If a measure fails on a network, that is logged and the measure left out: it is no reason to lose the training.
     """
     measures: dict[str, Any] = {"mask_sketch": mask_sketch(masks)}
     for part in (_effective, _flops):

@@ -1,4 +1,4 @@
-"""How far masks agree: intersection over union of the weights they keep."""
+"""How well masks agree: intersection over union of the weights they keep."""
 
 from collections.abc import Mapping
 

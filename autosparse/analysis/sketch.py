@@ -1,4 +1,4 @@
-"""Mask sketches: a few kilobytes from which the overlap of masks can be told when the masks are gone."""
+"""Mask sketches: a few kilobytes from which to estimate the overlap of masks when the masks are gone."""
 
 import base64
 import hashlib
@@ -11,17 +11,17 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
 
 SIZE = 900
-"""Weights in a sketch: 4,809 characters, which fit into one tag of any MLflow server."""
+"""Weights in a sketch, which then has 4,809 characters: one tag of any MLflow server holds it."""
 
 LARGEST_ERROR = 0.5 / math.sqrt(SIZE)
 """The largest standard error of :func:`estimated_iou`, at an IoU of one half."""
 
 
 def mask_sketch(masks: Masks) -> str:
-    """Which of the kept weights come first in an order that looks random and is the same for all masks of a network.
+    """The kept weights that come first in a pseudo-random order, which is the same for all masks of a network.
 
-    A bottom-k MinHash sketch (Broder 1997): the ``SIZE`` first of them, after a digest of the names and shapes of the
-    layers. Masks that keep no more are in it whole.
+    A bottom-k MinHash sketch (Broder 1997): a digest of the layers' names and shapes, then the first ``SIZE`` kept
+    weights. If the masks keep no more than that, the sketch holds them all.
     """
     flat = torch.cat([mask.flatten() for mask in masks.values()]) if masks else torch.zeros(0)
     if flat.numel() > np.iinfo("<u4").max:
@@ -38,7 +38,7 @@ def mask_sketch(masks: Masks) -> str:
 def estimated_iou(a: str, b: str) -> float:
     """The :func:`~autosparse.analysis.iou` of two masks from their sketches.
 
-    Exact where both keep at most ``SIZE`` weights, else an estimate with standard error
+    Exact if both keep at most ``SIZE`` weights, else an estimate with standard error
     ``sqrt(IoU (1 - IoU) / SIZE)``, at any sparsity: the first ``SIZE`` weights of the union are a random sample of it.
 
     :raises AutosparseError: if the sketches are of different networks.
@@ -47,7 +47,7 @@ def estimated_iou(a: str, b: str) -> float:
     if network != other:
         raise AutosparseError("masks of different networks cannot be compared: the sketches are of other layers")
     union = np.union1d(first, second)
-    if max(len(first), len(second)) == SIZE:  # at least one is not whole: beyond SIZE, the union is not known
+    if max(len(first), len(second)) == SIZE:  # one may not be whole: the union is only known up to its first SIZE
         union = union[np.argsort(_rank(union))[:SIZE]]
     both = np.intersect1d(first, second, assume_unique=True)
     return float(np.isin(both, union).sum() / len(union)) if len(union) else 1.0

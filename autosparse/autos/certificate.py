@@ -12,16 +12,16 @@ from autosparse.seeds import generator
 
 UNIFORM = 256
 NEAR = (0.02, 0.1, 0.4)
-"""Strata end where the rank is off the threshold's by these shares of the number kept."""
+"""Strata end at ranks that differ from the threshold's by these shares of the number kept."""
 PER_STRATUM = 72
-"""Weights asked about in each."""
+"""Weights of each stratum at which the network is asked."""
 WIDE = 4
-"""So many times more in the first and the last, where a surface that misses a narrow ridge errs rarely and far."""
+"""Factor by which wide strata get more: there, a surface that misses a narrow ridge errs rarely, but by far."""
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """Surface against network."""
+    """How well a surface agrees with its network."""
 
     sampled: int
     """Number of weights at which the network was asked."""
@@ -33,7 +33,7 @@ class Certificate:
     iou: dict[str, float]
     """By number of weights kept (text, for JSON): intersection over union of the masks, estimated on a sample
     stratified by rank. An estimate, not a bound: it is nearly unbiased, with a standard deviation of 0.001 to 0.004
-    where errors lie near the threshold, but of about 0.01 where few weights are misjudged by far."""
+    if errors lie near the threshold, but of about 0.01 if a few weights are misjudged by far."""
 
     @property
     def text(self) -> str:
@@ -54,9 +54,9 @@ def certify(
     seed: int = 0,
     per_stratum: int = PER_STRATUM,
 ) -> Certificate:
-    """Ask the network at a sample of the weights whose surface ``scores`` (n,) are given.
+    """Compare the surface's ``scores`` (n,) with the network's on a sample of the weights.
 
-    Most of the sample lies near the thresholds, where masks can differ, and counts by the size of its stratum.
+    Most of the sample lies near the thresholds, where masks can differ; each weight counts by the size of its stratum.
     """
     draws, total = generator(seed, "certificate"), len(scores)
     order = scores.argsort(descending=True)
@@ -69,14 +69,14 @@ def certify(
     uniform = torch.randint(total, (min(total, UNIFORM),), generator=draws)
     picked = torch.cat([order[torch.cat(ranks).to(order.device)], uniform.to(order.device)])
     exact = evaluate([column[picked] for column in columns]).double().cpu()
-    mine, near = scores[picked].double().cpu(), len(picked) - len(uniform)
-    difference = (exact - mine)[near:].abs()
+    approximate, stratified = scores[picked].double().cpu(), len(picked) - len(uniform)
+    difference = (exact - approximate)[stratified:].abs()
     return Certificate(
         sampled=len(picked),
         max_error=float(difference.max()),
         mean_error=float(difference.mean()),
-        spearman=_spearman(exact[near:], mine[near:]),
-        iou={str(k): _iou(exact[:near], torch.cat(ranks), torch.cat(weight), k) for k in keep},
+        spearman=_spearman(exact[stratified:], approximate[stratified:]),
+        iou={str(k): _iou(exact[:stratified], torch.cat(ranks), torch.cat(weight), k) for k in keep},
     )
 
 
@@ -86,11 +86,11 @@ def _clipped(rank: float, total: int) -> int:
 
 def _iou(exact: Tensor, ranks: Tensor, weight: Tensor, kept: int) -> float:
     """The IoU of the surface's first ``kept`` ranks and the network's, estimated from the weighted sample."""
-    mine = ranks < kept
+    by_surface = ranks < kept
     order = exact.argsort(descending=True)
-    theirs = torch.zeros_like(mine)
-    theirs[order] = weight[order].cumsum(0) - weight[order] / 2 < weight[mine].sum()
-    return float(weight[mine & theirs].sum() / weight[mine | theirs].sum())
+    by_network = torch.zeros_like(by_surface)
+    by_network[order] = weight[order].cumsum(0) - weight[order] / 2 < weight[by_surface].sum()
+    return float(weight[by_surface & by_network].sum() / weight[by_surface | by_network].sum())
 
 
 def _spearman(a: Tensor, b: Tensor) -> float:

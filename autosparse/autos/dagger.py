@@ -1,4 +1,4 @@
-"""Learning from what pruning meets: rows from networks that the scorer itself has pruned (DAgger)."""
+"""DAgger: rows to learn from, taken from networks that the scorer itself has pruned."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,21 +27,21 @@ from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
 
 DECILES = 10
-"""Rows of one layer and one tenth of the target are alike."""
+"""The rows of a layer form one stratum for each tenth of the target."""
 
 
 @dataclass(frozen=True)
 class Dagger:
-    """Passes of DAgger (Ross et al. 2011, arXiv:1011.0686): prune, ask the expert about what came of it, fit again.
+    """Passes of DAgger (Ross et al. 2011, arXiv:1011.0686): prune, ask the expert about the pruned networks, fit again.
 
-    The scorer has learned from the networks that IRP left, but it prunes networks that it left itself. The expert is
-    one more iteration of IRP from there.
+    The scorer has learned from networks that IRP pruned, but round by round it meets networks that it pruned itself.
+    The expert is one more iteration of IRP on such a network.
     """
 
     passes: int = 1
     """How often rows are added and the scorer is fitted again."""
     networks: int = 1
-    """Freshly drawn in each pass, for each IRP run."""
+    """How many networks are drawn in each pass for each IRP run."""
     epochs: int = 1
     """How long the expert trains each network, after each round of pruning."""
 
@@ -52,9 +52,9 @@ class Met:
 
     masks: Masks
     columns: dict[str, list[Tensor]]
-    """By layer, each feature of the weights that are looked at: (n,) float32, on the CPU."""
+    """By layer, each feature of the sampled weights: (n,) float32, on the CPU."""
     picked: dict[str, Tensor]
-    """By layer, which of the weights left are looked at: bool, on the CPU."""
+    """By layer, which of the weights left are sampled: bool, on the CPU."""
 
 
 def rows_met(
@@ -69,14 +69,14 @@ def rows_met(
 ) -> tuple[Rows, int]:
     """The rows of pass ``number``, and how many images the expert's trainings have seen.
 
-    :param scorer: for rounds.
-    :param most: about so many rows, evenly from all networks; None: all.
-    :raises AutosparseError: if a network or its data cannot be made again, or nothing could be learned from any.
+    :param scorer: one that prunes in rounds.
+    :param most: about how many rows, evenly from all networks; None: all.
+    :raises AutosparseError: if a network or its data cannot be rebuilt, or the expert could judge none of the networks.
     """
     parts, images = [], 0
     assert scorer.in_rounds is not None
     networks = len(survivals) * how.networks * scorer.in_rounds.rounds
-    each = None if most is None else most / networks
+    most_each = None if most is None else most / networks
     for survival in survivals:
         dataset = dataset_of_survival(survival, datasets).to(device)
         for i in range(how.networks):
@@ -85,7 +85,7 @@ def rows_met(
                 device
             )
             recipe = replace(recipe_of(survival), epochs=how.epochs)
-            for met in _met(scorer, survival, dataset, model, seed_of_run, each):
+            for met in _met(scorer, survival, dataset, model, seed_of_run, most_each):
                 targets = _expert(survival, dataset, recipe, model, met.masks, seed_of_run, execution)
                 images += how.epochs * len(dataset.train)
                 if targets is not None:
@@ -96,22 +96,22 @@ def rows_met(
 
 
 def _met(
-    scorer: Scorer, survival: Survival, dataset: Dataset, model: nn.Module, seed: int, each: float | None
+    scorer: Scorer, survival: Survival, dataset: Dataset, model: nn.Module, seed: int, most: float | None
 ) -> Iterator[Met]:
-    """The network before each round in which the scorer prunes it to the IRP run's last density.
+    """Prune ``model`` by the scorer to the IRP run's final density; yield it as it was before each round.
 
-    :param each: about so many weights of each are looked at; None: all.
+    :param most: about how many weights to sample before each round; None: all.
     """
     assert scorer.in_rounds is not None
     seen: list[Met] = []
     draws = generator(seed, "rows")
 
-    def judge(name: str, i: int, features: dict[str, Tensor]) -> Tensor:
+    def judge(layer: str, i: int, features: dict[str, Tensor]) -> Tensor:
         met = seen[-1]
-        share = 1.0 if each is None else each / met.masks.kept
+        share = 1.0 if most is None else most / met.masks.kept
         left = len(features[scorer.inputs[0]])
-        met.picked[name] = picked = torch.rand(left, generator=draws) < share
-        met.columns[name] = [features[name_of].float().cpu()[picked] for name_of in scorer.inputs]
+        met.picked[layer] = picked = torch.rand(left, generator=draws) < share
+        met.columns[layer] = [features[name].float().cpu()[picked] for name in scorer.inputs]
         return scorer.predict(features)
 
     batches = dataset.scoring_batches(generator(seed, "score"), limit=survival.provenance["score_examples"])
@@ -133,7 +133,7 @@ def _expert(
     seed: int,
     execution: Execution | None,
 ) -> dict[str, Tensor] | None:
-    """The :func:`shares` by one more iteration of the IRP run from ``masks``: its training, and its criterion.
+    """The :func:`shares` after one more iteration of the IRP run from ``masks``: train the network, then score it.
 
     None if the training diverges, or no iteration is left.
     """
@@ -152,7 +152,7 @@ def _expert(
 def shares(
     scores: Scores, masks: Masks, iterations: int, final_density: float, schedule: str
 ) -> dict[str, Tensor] | None:
-    """What each weight left would survive of the remaining iterations, if all of them ranked as ``scores`` do.
+    """The share of the remaining iterations that each weight left survives if all of them rank it by ``scores``.
 
     The remaining iterations are those that keep fewer weights than ``masks`` do. This is the target of
     :mod:`autosparse.autos.states`, with the scores of one iteration in place of those of each.

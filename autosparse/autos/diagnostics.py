@@ -1,4 +1,4 @@
-"""Did the scorer learn? Its R^2 beside that of a binned conditional mean, and collapse of layers."""
+"""Whether a scorer has learned: its R^2 beside that of a binned conditional mean, and layers that collapse."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -28,8 +28,8 @@ def binned_mean_r_squared(
     """Held-out R^2 of E[survival | features] estimated as the mean of the train rows in each bin.
 
     Bins are quantiles of each feature on the train rows, as many as leave about ``rows_per_bin`` rows in each and
-    at most ``most`` per feature; an empty bin predicts the overall mean. It is what a fit by squared error should
-    come near: the yardstick of :func:`warnings_of`.
+    at most ``most`` per feature; an empty bin predicts the overall mean. A fit by squared error should come near
+    this R^2; :func:`warnings_of` compares the two.
 
     :param train, held_out: (columns of shape (n,), target of shape (n,)).
     """
@@ -67,7 +67,7 @@ def sampled_densities(
     Estimated on at most ``per_layer`` weights of each layer, which count by the layer's size: exact for small
     layers, and cheap with a costly scorer on a large network.
 
-    :param device: where the scorer is asked.
+    :param device: where the scorer runs.
     """
     scores: dict[str, Tensor] = {}
     shares: list[Tensor] = []
@@ -91,7 +91,7 @@ def densities_in_rounds(
     device: torch.device | str,
     sparsity: float = COLLAPSE_SPARSITY,
 ) -> dict[str, float]:
-    """Layer densities of the survival data's own network, made again and pruned by a scorer that does so in rounds."""
+    """Layer densities of the survival data's own network, rebuilt and pruned by a scorer that prunes in rounds."""
     dataset = dataset_of_survival(survival, datasets).to(device)
     batches = scoring_batches_of(survival, dataset)
     masks = prune(rebuilt(survival, dataset, device), "autos", sparsity, batches, scorer=scorer)
@@ -99,9 +99,9 @@ def densities_in_rounds(
 
 
 def warnings_of(report: Mapping[str, Any]) -> list[str]:
-    """Reasons why a fit must not be trusted, one line each; empty if there are none."""
+    """Reasons not to trust a fit, one line each; empty if there are none."""
     found = []
-    if not report["held_out_r2"] >= 0.5 * report.get("binned_mean_r2", 0.0):  # so written, NaN warns too
+    if not report["held_out_r2"] >= 0.5 * report.get("binned_mean_r2", 0.0):  # `not >=`, so that NaN warns, too
         found.append(
             f"the scorer explains {report['held_out_r2']:.1%} of the held-out variance, less than half of what a "
             f"binned conditional mean does ({report.get('binned_mean_r2', 0.0):.1%}): it has not learned"

@@ -1,4 +1,4 @@
-"""What a scorer was asked while it pruned, and what it said."""
+"""Samples of what a scorer reads and predicts while it prunes."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,12 +11,12 @@ from autosparse.criteria.by_features import InRounds
 from autosparse.seeds import generator
 
 PER_CALL = 2000
-"""Rows kept of each question: of a layer in a round."""
+"""Rows kept of each call, which is one layer in one round."""
 
 
 @dataclass
 class Listening:
-    """A scorer that keeps a sample of the rows that it is asked about; the criterion ``autos`` takes it for one."""
+    """Wraps a scorer and keeps a sample of the rows that it scores; the criterion ``autos`` takes it as a scorer."""
 
     scorer: Scorer
     seen: list[dict[str, Tensor]] = field(default_factory=list)
@@ -24,17 +24,17 @@ class Listening:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The scorer's."""
+        """Those of the scorer."""
         return self.scorer.inputs
 
     @property
     def in_rounds(self) -> InRounds | None:
-        """The scorer's."""
+        """That of the scorer."""
         return self.scorer.in_rounds
 
     @property
     def gradient_mode(self) -> str:
-        """The scorer's."""
+        """That of the scorer."""
         return self.scorer.gradient_mode
 
     def predict(self, features: dict[str, Tensor]) -> Tensor:
@@ -59,7 +59,7 @@ class Listening:
 
 
 def mean_curves(columns: dict[str, Tensor], predicted: Tensor, bins: int = 25) -> dict[str, list[tuple[float, float]]]:
-    """Mean prediction by each input alone: (mean of the input, mean prediction) in bins of as many rows each."""
+    """By input, its mean and the mean prediction in each of ``bins`` bins with equal numbers of rows."""
     curves = {}
     for name, column in columns.items():
         parts = column.argsort(stable=True).chunk(bins)

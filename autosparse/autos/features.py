@@ -1,4 +1,4 @@
-"""What a scorer reads of a weight, and how it is standardised."""
+"""The features that a scorer reads, and their standardisation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ INPUTS = ("param", "grad")
 def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
     """The inputs with ``context`` and ``prospect`` written out; raises if one is unknown or repeated, or none is given.
 
-    Each is a feature, or a criterion of which the scores are taken for one.
+    Each is a feature, or a criterion whose scores serve as one.
     """
     names = tuple(name for given in inputs for name in SETS.get(given, (given,)))
     for name in names:
         if name not in INPUTS:
-            _known(name)
+            _require_known(name)
     if not names or len(set(names)) != len(names):
         raise AutosparseError(
             "scorer inputs must be param, grad or both, or features from `autosparse list features`, each once; got "
@@ -33,7 +33,7 @@ def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _known(name: str) -> None:
+def _require_known(name: str) -> None:
     try:
         find_feature(name)
     except UnknownName as error:
@@ -41,7 +41,7 @@ def _known(name: str) -> None:
 
 
 ROUNDS, STEPS = 10, 10
-"""What a scorer that prunes in rounds does unless told otherwise; it takes steps only for features after training."""
+"""Defaults of a scorer that prunes in rounds; it takes steps only if an input is a feature after training."""
 
 
 def rounds_for(
@@ -52,10 +52,10 @@ def rounds_for(
     step_lr: float = Steps.lr,
     step_batch_size: int = Steps.batch_size,
 ) -> InRounds | None:
-    """How a scorer with these inputs prunes; None: in one shot, as the paper's, if nothing asks for more.
+    """How a scorer prunes in rounds; None: in one shot, with the paper's inputs and none of the settings of rounds.
 
-    :param inputs: without sets, as :func:`check_inputs` gives them.
-    :raises AutosparseError: if steps are asked for that no input needs, or the other way round.
+    :param inputs: without sets, as :func:`check_inputs` returns them.
+    :raises AutosparseError: if steps are given but no input needs them, or are 0 although an input needs them.
     """
     if set(inputs) <= set(INPUTS) and rounds is None and steps is None and examples is None:
         return None

@@ -34,9 +34,9 @@ from autosparse.version import __version__
 HELD_OUT = 0.1
 """Share of the rows that the fit never sees."""
 MOST_ROWS = 20_000_000
-"""Rows of states that a fit reads at most: a large network has hundreds of millions, and a sample says as much."""
+"""The most rows of states that a fit reads: a large network has hundreds of millions, and a sample says as much."""
 ASKED_OF_COSTLY = 4096
-"""Rows that a figure of the report is taken from where a row is costly: enough for two digits of an R^2."""
+"""Rows that a figure of the report is measured on if rows are costly: enough for two digits of an R^2."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Epoch:
     loss: float
     """Mean over the epoch's steps."""
     scorer: Scorer
-    """As far as it is trained; without report and provenance."""
+    """Trained up to here; without report and provenance."""
     held_out_r2: Callable[[], float]
-    """Measures it."""
+    """Measures it when called."""
     state: Callable[[], State]
     """For ``resume`` of :func:`fit_scorer`."""
 
@@ -78,31 +78,31 @@ def fit_scorer(
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
 
-    With inputs other than the paper's, or ``rounds``, the scorer learns from the networks that IRP went through: from
-    features of each as it was masked then (:func:`autosparse.autos.states.in_states`). Such a scorer prunes in rounds.
+    With inputs other than the paper's, or ``rounds``, the scorer learns from features of the network as IRP
+    masked it after its iterations (:func:`autosparse.autos.states.in_states`). Such a scorer prunes in rounds.
 
     A tenth of the rows is held out. ``scorer.report`` holds ``rows_used``, ``held_out_r2``, ``train_r2`` (on as many
     rows), ``binned_mean_r2`` (what a conditional mean of all train rows reaches on the rows of ``held_out_r2``),
-    ``layer_density_at_95`` and ``warnings``; no ``binned_mean_r2`` for one that prunes in rounds. A backbone that is
-    costly by the row is asked about 4096 rows for each of these figures, drawn at random, on the device of the fit.
+    ``layer_density_at_95`` and ``warnings``; for a scorer that prunes in rounds, no ``binned_mean_r2``. If the backbone
+    is costly by the row, each of these figures is measured on 4096 rows, drawn at random, on the device of the fit.
 
     :param backbone: a name in :data:`autosparse.autos.backbones.BACKBONES`.
     :param inputs: ``param``, ``grad``, or both (the ablation of AutoSparse Table 2 and Appendix D.1); or features, see
         ``autosparse list features``, the sets ``context`` and ``prospect``, and names of criteria.
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
-    :param rows: fit on so many of the train rows, drawn by layer and survival count. None: on all of them, or on about
-        20 million if there are more from states. The rows held out are the same.
+    :param rows: fit on this many of the train rows, drawn by layer and survival count. None: on all of them, or on
+        about 20 million if there are more from states. The rows held out stay the same.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
-    :param resume: a state of this very fit, to go on from: the same scorer comes of it, to the bit.
-    :param rounds: in which the scorer prunes; None: 10, or one shot with the paper's inputs.
-    :param steps: of training in each round; None: 10 if an input is a feature after training, else none.
+    :param resume: a state of this very fit to continue from; the scorer is the same, to the bit.
+    :param rounds: rounds in which the scorer prunes; None: 10, or one shot with the paper's inputs.
+    :param steps: training steps in each round; None: 10 if an input is a feature after training, else none.
     :param step_lr, step_batch_size: of these steps: SGD with momentum 0.9.
-    :param examples: on which it takes gradients and activations in a round; None: all that it is given.
+    :param examples: examples on which it takes gradients and activations in a round; None: all that it is given.
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
     :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
     :param execution: of the trainings that ``dagger`` needs.
-    :raises AutosparseError: if datasets whose gradients are of two modes would be merged, or a network of an IRP run
-        cannot be made again.
+    :raises AutosparseError: if survival datasets hold gradients of both modes, or a network of an IRP run cannot be
+        rebuilt.
     :raises NonFiniteLoss: if the fit diverges.
     """
     survivals = [survivals] if isinstance(survivals, Survival) else list(survivals)
@@ -117,7 +117,7 @@ def fit_scorer(
         )
     training = Training(epochs, batch_size, lr)
     check_training(backbone, training, len(inputs))
-    how, at_hand = rounds_for(inputs, rounds, steps, examples, step_lr, step_batch_size), datasets or {}
+    how, datasets = rounds_for(inputs, rounds, steps, examples, step_lr, step_batch_size), datasets or {}
     if dagger and how is None:
         raise AutosparseError("dagger is for a scorer that prunes in rounds: give rounds, or other inputs")
     provenance = {
@@ -132,28 +132,28 @@ def fit_scorer(
         data = joined([at_initialisation(survival, inputs) for survival in survivals])
     else:
         most = (MOST_ROWS if rows is None else rows) // len(survivals) + FEWEST
-        data = joined([in_states(survival, at_hand, inputs, how, most, device) for survival in survivals])
+        data = joined([in_states(survival, datasets, inputs, how, most, device) for survival in survivals])
     added: dict[str, Any] = {}
     if dagger:
-        each, images, first = rows or min(len(data), MOST_ROWS), 0, len(data)
+        per_pass, images, before = rows or min(len(data), MOST_ROWS), 0, len(data)
         for number in range(1, dagger.passes + 1):
             scorer, _ = learn(data)
-            met, seen = rows_met(scorer, survivals, at_hand, dagger, number, each, device, execution)
+            met, seen = rows_met(scorer, survivals, datasets, dagger, number, per_pass, device, execution)
             data, images = joined([data, met]), images + seen
-        added = {"dagger": {**asdict(dagger), "rows": len(data) - first, "images": images}}
+        added = {"dagger": {**asdict(dagger), "rows": len(data) - before, "images": images}}
     scorer, split = learn(data, on_epoch, resume)
     if how is None:
         per_layer = ASKED_OF_COSTLY // len(survivals[0].param) if scorer.network.costly else 10_000
         densities = sampled_densities(scorer, survivals[0], per_layer=per_layer, device=split.target.device)
     else:
-        densities = densities_in_rounds(scorer, survivals[0], at_hand, split.target.device)
+        densities = densities_in_rounds(scorer, survivals[0], datasets, split.target.device)
     scorer.report = {"rows_used": len(split.used), **_report(scorer, split, densities), **added}
     return scorer
 
 
 @dataclass(frozen=True)
 class _Split:
-    """Rows on the device of the fit, and which of them are for what."""
+    """Rows on the device of the fit, and what each of them is used for."""
 
     columns: list[Tensor]
     target: Tensor
@@ -162,20 +162,20 @@ class _Split:
     used: Tensor
     """Those of ``train`` that the scorer is fitted on."""
     asked: Tensor
-    """Those held out that figures of the report are of."""
+    """Those held out that figures of the report are measured on."""
 
     def features(self, inputs: Sequence[str], rows: Tensor) -> dict[str, Tensor]:
-        """By name, (n,) each."""
+        """The columns at ``rows`` by name, (n,) each."""
         return {name: column[rows] for name, column in zip(inputs, self.columns, strict=True)}
 
     def on_cpu(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Columns and target."""
+        """The columns and the target at ``rows``."""
         return [column[rows].cpu() for column in self.columns], self.target[rows].cpu()
 
 
 @dataclass(frozen=True)
 class _Learn:
-    """One regression, with everything but the rows."""
+    """A regression with all its settings; calling it with rows fits a scorer on them."""
 
     backbone: str
     inputs: tuple[str, ...]
@@ -199,11 +199,11 @@ class _Learn:
         def held_out_r2() -> float:
             return r_squared(scorer.predict(split.features(self.inputs, split.asked)), target[split.asked])
 
-        def told(number: int, loss: float, state: Callable[[], State]) -> None:
+        def report_epoch(number: int, loss: float, state: Callable[[], State]) -> None:
             if on_epoch:
                 on_epoch(Epoch(number, loss, scorer, held_out_r2, state))
 
-        network.fit(standardisation(used), target[split.used], self.training, self.seed, told, resume)
+        network.fit(standardisation(used), target[split.used], self.training, self.seed, report_epoch, resume)
         network.eval()
         settings = asdict(self.training) if network.by_gradient else {}
         scorer.provenance = {**settings, "rows": len(target), **self.provenance}

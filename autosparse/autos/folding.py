@@ -1,4 +1,4 @@
-"""A network made ready to be asked many times."""
+"""Making a network faster for many calls."""
 
 import torch
 from torch import nn

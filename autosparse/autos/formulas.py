@@ -1,4 +1,4 @@
-"""Short formulas for what a scorer says: sparse regression on a library of simple terms of its inputs."""
+"""Short formulas for what a scorer predicts: sparse regression on a library of simple terms of its inputs."""
 
 import itertools
 import warnings
@@ -31,9 +31,9 @@ class Formula:
 
 
 def formulas(columns: Mapping[str, Tensor], predicted: Tensor, most: int = MOST_TERMS, seed: int = 0) -> list[Formula]:
-    """Formulas of 1, 2, ... terms for ``predicted`` (n,), each with the constant left out: it ranks nothing.
+    """Formulas of 1, 2, ... terms for ``predicted`` (n,), each without its constant, which ranks nothing.
 
-    Terms are chosen by orthogonal matching pursuit (Pati et al. 1993), as scikit-learn has it, on half of the rows.
+    Terms are chosen by orthogonal matching pursuit (Pati et al. 1993), by scikit-learn, on half of the rows.
 
     :param columns: the inputs, (n,) each.
     """
@@ -57,17 +57,17 @@ def formulas(columns: Mapping[str, Tensor], predicted: Tensor, most: int = MOST_
         with threadpool_limits(1), warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Orthogonal matching pursuit ended prematurely")
             regression.fit(scaled[fitted], target[fitted].numpy())
-        said = torch.from_numpy(regression.predict(scaled[held_out]))
+        fit = torch.from_numpy(regression.predict(scaled[held_out]))
         slopes = regression.coef_ / spread.numpy()
         chosen = [(text, slope) for text, slope in zip(terms, slopes, strict=True) if slope]
         if found and len(chosen) <= found[-1].terms:
-            break  # all that can be told apart is in
-        found.append(Formula(_sum(chosen), len(chosen), r_squared(said, target[held_out])))
+            break  # no further term adds anything
+        found.append(Formula(_sum(chosen), len(chosen), r_squared(fit, target[held_out])))
     return found
 
 
 def library(values: Mapping[str, Tensor]) -> list[str]:
-    """The terms: each input, its square and, of raw ones, size, root and logarithm; and products of two."""
+    """The terms: each input and its square; of raw inputs also size, root and logarithm; and products of two."""
     terms = []
     for name, column in values.items():
         terms += [name, f"{name} * {name}"]
@@ -81,7 +81,7 @@ def library(values: Mapping[str, Tensor]) -> list[str]:
 
 
 def best_shape(column: Tensor, predicted: Tensor) -> dict[str, float]:
-    """R^2 of a straight line of ``predicted`` in |x|, log|x|, sqrt|x| and x^2: which curve is it?"""
+    """R^2 of straight lines that predict ``predicted`` from |x|, log|x|, sqrt|x| and x^2: the best names the curve."""
     size, target = column.double().abs().cpu(), predicted.double().cpu()
     curves = {
         "linear": size,
@@ -93,12 +93,12 @@ def best_shape(column: Tensor, predicted: Tensor) -> dict[str, float]:
 
 
 def _small(column: Tensor) -> str:
-    """A thousandth of the root mean square: where a logarithm is cut off."""
+    """A thousandth of the root mean square: what is added before a logarithm, so that it is finite."""
     return f"{float(column.double().square().mean().sqrt()) / 1000:.2g}"
 
 
 def _sum(terms: list[tuple[str, float]]) -> str:
-    """``0.5 * a - 2 * b``, the largest share first as it was found."""
+    """``0.5 * a - 2 * b``, in the order of ``terms``."""
     text = ""
     for term, slope in terms:
         sign = "-" if slope < 0 else "+"

@@ -14,7 +14,7 @@ def every(step: int, axes: int, start: int = 0) -> Where:
 
 
 def between(values: Tensor) -> Tensor:
-    """Node values with a new one between each two along every axis, by the cubic through the four around it."""
+    """Node values with a new one between neighbours along every axis, by the cubic through the four around it."""
     for axis in range(values.dim()):
         old = values.movedim(axis, 0)
         wide = torch.cat([2 * old[:1] - old[1:2], old, 2 * old[-1:] - old[-2:-1]])
@@ -53,7 +53,7 @@ def gathered(cells: Tensor) -> Tensor:
 
 
 def around_centres(nodes: Tensor) -> Tensor:
-    """For each cell of twice the step, the sum over the 5 ** axes nodes around its middle one, near ones first.
+    """For each cell of twice the step, the weighted sum over the 5 ** axes nodes around its middle one.
 
     The weights are 1, 4, 6, 4, 1 along each axis.
     """

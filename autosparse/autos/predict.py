@@ -17,7 +17,7 @@ from autosparse.masks import keep_count
 
 
 class Asked(Protocol):
-    """What is asked of a scorer here."""
+    """What this module needs of a scorer."""
 
     @property
     def network(self) -> Backbone:
@@ -41,12 +41,12 @@ class Asked(Protocol):
 PROMISE = 0.99
 """Intersection over union of the surface's masks and the network's."""
 BUDGETS = (6144, 16384, 65536)
-"""Evaluations to spend on a surface altogether: more where fewer do not keep the promise."""
+"""Total evaluations to spend on a surface: the next number if it does not keep the promise with fewer."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Scores of all weights and, where a surface gave them, how well it agrees with the network."""
+    """Scores of all weights and, if a surface gave them, how well it agrees with the network."""
 
     scores: Tensor
     evaluations: int
@@ -66,9 +66,9 @@ def predict_all(
 ) -> Verdict:
     """Scores of all weights of a network, float32 of shape (n,).
 
-    A backbone that is costly by the row is tabulated first where there are more weights than that takes; the surface
-    is compared with the network on a sample, and refined until its masks at ``sparsities`` agree with the network's
-    to an IoU of 0.99. Where they never do, a warning is logged and the network scores every weight.
+    A backbone that is costly by the row is tabulated first if that takes fewer evaluations than scoring every weight.
+    The surface is compared with the network on a sample, and refined until its masks at ``sparsities`` agree with the
+    network's to an IoU of 0.99. If they never do, a warning is logged and the network scores every weight.
 
     :param features: each of shape (n,); see :meth:`Scorer.predict`.
     :param exact: ask the network about every weight.
@@ -108,7 +108,7 @@ def tabulate(
 
 
 def not_kept(scorer: Asked, verdict: Verdict) -> str:
-    """What to say of a surface that does not keep the promise."""
+    """The message about a surface that does not keep the promise."""
     worst = min(verdict.certificate.iou.values()) if verdict.certificate else 1.0
     return (
         f"a surface of {verdict.evaluations} evaluations agrees with the {scorer.backbone} scorer to an IoU of "

@@ -1,4 +1,4 @@
-"""The network of survival data, made again from what they say of themselves."""
+"""The network and the data of an IRP run, rebuilt from the provenance of its survival dataset."""
 
 from collections.abc import Mapping
 
@@ -17,7 +17,7 @@ from autosparse.weights import prunable
 def dataset_of_survival(survival: Survival, datasets: Mapping[str, Dataset]) -> Dataset:
     """The data that the IRP run trained on.
 
-    :raises AutosparseError: if they are not at hand, or are not what they were.
+    :raises AutosparseError: if the data are not given, or not those of the run.
     """
     name, expected = survival.provenance["dataset"], survival.provenance["dataset_fingerprint"]
     if name not in datasets:
@@ -31,9 +31,9 @@ def dataset_of_survival(survival: Survival, datasets: Mapping[str, Dataset]) -> 
 
 
 def rebuilt(survival: Survival, dataset: Dataset, device: torch.device | str = "cpu") -> nn.Module:
-    """The IRP run's network at initialisation: by its name and seed, with the weights that the data hold.
+    """The IRP run's network at initialisation: built by name and seed, with the weights that the survival data hold.
 
-    :raises AutosparseError: if its factory is gone, or makes another network now.
+    :raises AutosparseError: if its factory is gone, or builds another network now.
     """
     name, seed = survival.provenance["model"], int(survival.provenance["seed"])
     whose = f"features of masked networks need the IRP run's network {name!r} again"

@@ -1,4 +1,4 @@
-"""Refining a scorer by what its masks are worth: evolution of its coefficients, judged on validation images."""
+"""Refining a scorer: its coefficients evolve towards masks that train well, judged on validation images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ from autosparse.training.recipe import Recipe
 HELD_OUT = 1 / 12
 """Share of the training images that candidates are judged on: 5,000 of MNIST's."""
 ERROR_FLOOR = 0.5
-"""Percent, added to the error before its logarithm: no candidate is worth more for a digit of it below that."""
+"""Percent, added to the error before its logarithm, so that differences far below it hardly count."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Refinement:
     population: int = 12
     """Candidates in each generation."""
     sparsities: tuple[float, ...] = (0.95, 0.99, 0.99)
-    """Each candidate prunes a network of its own to each of them."""
+    """Each candidate prunes one network to each of them."""
     epochs: int = 1
     """How long each of these networks is trained."""
     spread: float = 0.1
@@ -43,14 +43,14 @@ class Refinement:
 
 @dataclass(frozen=True)
 class Generation:
-    """What has come of the candidates of one generation."""
+    """How the candidates of one generation did."""
 
     number: int
     """From 1."""
     values: Tensor
-    """(population + 1,) float64: of each candidate, and of their mean, the mean log error on validation images."""
+    """(population + 1,) float64: mean log error on validation images of each candidate and, last, the search's mean."""
     accuracy: float
-    """In percent, on validation images: of the networks that the mean prunes, averaged."""
+    """Mean accuracy, in percent on validation images, of the networks that the search's mean prunes."""
     images: int
     """How many images all trainings so far have seen."""
 
@@ -72,12 +72,12 @@ def refine(
 
     In each generation all candidates prune the same freshly drawn networks, so that they differ in nothing but their
     coefficients, and each network is trained by ``recipe`` for ``how.epochs``. The outcome is the mean of the last
-    generation. The test images are never looked at.
+    generation. The test images are never used.
 
     :param scorer: with a linear backbone; left as it is.
     :param make: builds the network of a seed, on the data set's device.
     :param score_examples: see :meth:`Dataset.scoring_batches`.
-    :param known: ``values`` of the generations that are done: the same search goes on after them.
+    :param known: ``values`` of the generations that are done; the same search continues after them.
     :raises AutosparseError: if the scorer has no coefficients, or all of them are 0.
     """
     from cmaes import CMA  # here: only this needs it
@@ -88,18 +88,16 @@ def refine(
     norm = float(np.linalg.norm(start))
     if norm == 0:
         raise AutosparseError("all coefficients of the scorer are 0: there is nothing to start a refinement from")
-    search = CMA(
-        mean=start / norm, sigma=how.spread, seed=derive_seed(seed, "refine") % 2**32, population_size=how.population
-    )
+    search = CMA(mean=start / norm, sigma=how.spread, seed=derive_seed(seed, "refine"), population_size=how.population)
     judge = _Judge(scorer, make, with_validation(dataset, HELD_OUT, seed), replace(recipe, epochs=how.epochs),
                    how, score_examples, seed, execution or Execution(), share)  # fmt: skip
     for number in range(1, how.generations + 1):
-        asked = [search.ask() for _ in range(how.population)]
+        candidates = [search.ask() for _ in range(how.population)]
         if number <= len(known):
             values = known[number - 1]
         else:
-            values, accuracy = judge([*asked, search.mean], number)
-        search.tell(list(zip(asked, values.tolist(), strict=False)))
+            values, accuracy = judge([*candidates, search.mean], number)
+        search.tell(list(zip(candidates, values.tolist(), strict=False)))
         if number > len(known) and on_generation:
             on_generation(Generation(number, values, accuracy, judge.images * number))
     return with_coefficients(scorer, search.mean * norm)
@@ -135,9 +133,9 @@ class _Judge:
     def __call__(self, candidates: Sequence[np.ndarray], generation: int) -> tuple[Tensor, float]:
         """Mean log error of each, and the mean accuracy of the last, in percent.
 
-        A network whose layers are all gone before its pruning ends, or whose training diverges, has an accuracy of 0.
+        A network that cannot be pruned, or whose training diverges, has an accuracy of 0.
 
-        :raises AutosparseError: if that is so of all.
+        :raises AutosparseError: if none can be pruned.
         """
         seeds = [derive_seed(self.seed, "refine", generation, i) for i in range(len(self.how.sparsities))]
         networks = list(zip(self.how.sparsities, seeds, map(self._batches, seeds), strict=True))

@@ -16,7 +16,7 @@ from autosparse.seeds import generator
 
 @dataclass(frozen=True)
 class State:
-    """A training after some of its epochs: what it needs to go on, to the bit."""
+    """A training after some of its epochs: all that it needs to continue, to the bit."""
 
     epoch: int
     tensors: dict[str, Tensor]
@@ -26,7 +26,7 @@ class State:
 
 
 OnEpoch = Callable[[int, float, Callable[[], State]], None]
-"""Called with (epoch from 1, mean training loss, what gives the state)."""
+"""Called with (epoch from 1, mean training loss, function that returns the state)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def train_regression(
     costs about a tenth of the explained variance.
 
     :param features: (rows, inputs) float32, standardised; ``target`` (rows,) float32.
-    :param resume: a state of this very training, to go on from.
+    :param resume: a state of this very training to continue from.
     :raises NonFiniteLoss: if the training diverges.
     """
     batch_size = min(training.batch_size, len(target))
@@ -70,7 +70,7 @@ def train_regression(
     if resume:
         _restore(resume, network, optimizer, schedule)
     for epoch in range(resume.epoch + 1 if resume else 1, training.epochs + 1):
-        network.train()  # also after a look at it in between
+        network.train()  # `on_epoch` may have put it in evaluation mode
         order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
         total = torch.zeros((), device=target.device)
         kept = order[: steps * batch_size]

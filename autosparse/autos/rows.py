@@ -1,4 +1,4 @@
-"""What a scorer is fitted on: features of weights, and how long each survives."""
+"""The rows that a scorer is fitted on: features of weights, and how long each weight survives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,16 +26,16 @@ class Rows:
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
-    """All rows, the strata of each part apart."""
+    """All rows, each part with strata of its own."""
     first, strata = 0, []
     for part in parts:
         strata.append(part.stratum + first)
         first += int(part.stratum.max()) + 1 if len(part) else 0
-    columns = [torch.cat(parts_of_one) for parts_of_one in zip(*(part.columns for part in parts), strict=True)]
+    columns = [torch.cat(pieces) for pieces in zip(*(part.columns for part in parts), strict=True)]
     return Rows(columns, torch.cat([part.target for part in parts]), torch.cat(strata))
 
 
 def at_initialisation(survival: Survival, inputs: Sequence[str]) -> Rows:
-    """The paper's rows: each weight with theta_0, g_0 or both, and its survival score; by layer and count."""
+    """The paper's rows: each weight with theta_0, g_0 or both, and its survival score."""
     features, target = survival.flat()
-    return Rows([features[name] for name in inputs], target, strata([survival]))
+    return Rows([features[name] for name in inputs], target, strata(survival))

@@ -1,6 +1,4 @@
-"""Fitting on some of the rows: a stratified sample, so that what is rare has its share even in a small one."""
-
-from collections.abc import Sequence
+"""Stratified samples of rows to fit on, so that rare rows have their share even in a small sample."""
 
 import torch
 from torch import Tensor
@@ -9,26 +7,22 @@ from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
 
 FEWEST = 1000
-"""Rows; a smaller sample says too little of the few weights that survive."""
+"""The fewest rows to fit on: fewer say too little of the few weights that survive."""
 
 
-def strata(survivals: Sequence[Survival]) -> Tensor:
-    """The stratum of each row of the joined :meth:`Survival.flat`, int64 (n,): its layer and survival count."""
-    found, first = [], 0
-    for survival in survivals:
-        for count in survival.survived.values():
-            found.append(count.flatten().long() + first)
-            first += survival.iterations + 1
-    return torch.cat(found)
+def strata(survival: Survival) -> Tensor:
+    """The stratum of each row of :meth:`Survival.flat`, int64 (n,): its layer and survival count."""
+    layers = enumerate(survival.survived.values())
+    return torch.cat([count.flatten().long() + layer * (survival.iterations + 1) for layer, count in layers])
 
 
 def stratified_sample(stratum: Tensor, rows: int | None, draws: torch.Generator) -> Tensor:
-    """Positions of ``rows`` of the n given, int64, ascending; of all where None or at least n.
+    """Positions of ``rows`` of the n given, int64, ascending; of all if ``rows`` is None or at least n.
 
-    Systematic: the rows, shuffled and ordered by stratum, are walked through in n / rows steps from a random start.
-    Each has the same chance to be taken, so that a mean over the sample, such as a squared error, estimates that over
-    all rows without weights; and of a stratum of m rows, ``m * rows / n`` are taken, rounded up or down. More of rare
-    strata than that would shift E[survival | features].
+    Systematic: the rows are shuffled and ordered by stratum, and every (n / rows)-th is taken from a random start.
+    Each row has the same chance, so that a mean over the sample, such as a squared error, estimates that over all rows
+    without weights. Of a stratum of m rows, ``m * rows / n`` are taken, rounded up or down; taking more of rare strata
+    would shift E[survival | features].
 
     :raises AutosparseError: if fewer than 1000 rows are asked for.
     """

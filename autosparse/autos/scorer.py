@@ -26,7 +26,7 @@ from autosparse.irp.survival import mode_in
 FEW = 64
 """Fewer rows are not worth preparing the network for."""
 IN_CACHE = 64
-"""Rows of a costly network that a CPU scores at once: what lies between its layers stays in the cache."""
+"""Rows of a costly network that a CPU scores at once: activations stay in the cache."""
 CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 
@@ -62,7 +62,7 @@ class Scorer:
         return self.predictor(columns[0].device, prepare=len(columns[0]) >= FEW)(columns)
 
     def predictor(self, device: torch.device, prepare: bool = True) -> Callable[[Sequence[Tensor]], Tensor]:
-        """What :meth:`predict` does, for many calls: one column (n,) per input -> scores (n,).
+        """A function that predicts as :meth:`predict` does, for many calls: one column (n,) per input -> scores (n,).
 
         :param prepare: make the network fast first; for a costly one that takes as long as a hundred rows.
         """
@@ -88,7 +88,7 @@ class Scorer:
 
     @property
     def gradient_mode(self) -> str:
-        """The mode of the gradients that it learned from, ``train`` or ``eval``; it reads no others."""
+        """The mode of the gradients that it learned from, ``train`` or ``eval``; it reads only these."""
         return mode_in(self.provenance)
 
     @property
@@ -116,7 +116,7 @@ class Scorer:
 
 
 def require_one_shot(scorer: Scorer) -> None:
-    """Raise if the scorer prunes in rounds: what it says of a weight depends on what was pruned before."""
+    """Raise if the scorer prunes in rounds: its score of a weight depends on what was pruned before."""
     if scorer.in_rounds is not None:
         raise AutosparseError(
             f"this scorer prunes in {scorer.in_rounds.rounds} rounds and scores only what each has left, so there are "

@@ -1,4 +1,4 @@
-"""Rows from the states that an IRP run went through: what could be known there, and what came of it."""
+"""Rows from the states of an IRP run: the features of each weight in a state, and how long it survives from there."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
 
 STATES = 10
-"""At most so many states of a run are looked at, evenly spread from the dense network on."""
+"""The most states of a run to visit, evenly spread from the dense network on."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ def visits(
     share: Callable[[Masks], float],
     device: torch.device | str = "cpu",
 ) -> Iterator[Visit]:
-    """Each layer in each state: the network after iterations 0, 2, ... of 20, made again from what the data say.
+    """Each layer in each state: the network after iterations 0, 2, ... of 20, rebuilt from the survival data.
 
     :param datasets: by name; that of the IRP run must be there.
     :param how: the steps and examples of the features.
-    :param share: of the weights left that are looked at, drawn at random, given the masks of a state.
-    :raises AutosparseError: if the network or its data cannot be made again.
+    :param share: takes the masks of a state and returns the share of the weights left to sample at random.
+    :raises AutosparseError: if the network cannot be rebuilt, or its data are not at hand.
     """
     dataset = dataset_of_survival(survival, datasets).to(device)
     model = rebuilt(survival, dataset, device)
@@ -69,15 +69,15 @@ def visits(
     draws = generator(seed, "states")
     for i in range(0, total, -(-total // STATES)):
         masks = survival.masks(i)
-        some = share(masks)
+        sampled = share(masks)
         on_device = Masks({name: mask.to(device) for name, mask in masks.items()})
         drawing = drawing_from(derive_seed(seed, "state", i), torch.device(device))
         with full_float32(), drawing, in_mode(model, survival.gradient_mode), masked(model, on_device):
             state = State(model, on_device, first_examples(batches, how.examples), steps=how.steps, pieces=pieces)
             for name, mask in masks.items():
                 rows = mask.flatten().nonzero().squeeze(1)
-                if some < 1:
-                    rows = rows[torch.rand(len(rows), generator=draws) < some]
+                if sampled < 1:
+                    rows = rows[torch.rand(len(rows), generator=draws) < sampled]
                 values = (f.compute(state, name).expand(mask.shape).flatten()[rows.to(device)] for f in features)
                 survived = survival.survived[name].flatten()[rows].long() - i
                 yield Visit(i, name, rows, [value.float().cpu() for value in values], survived, total - i)
@@ -91,9 +91,9 @@ def in_states(
     most: int | None = None,
     device: torch.device | str = "cpu",
 ) -> Rows:
-    """The rows of all :func:`visits`, by layer, state and count.
+    """The rows of all :func:`visits`; a stratum is a layer, state and count.
 
-    :param most: so many rows, about; None: all.
+    :param most: about how many rows; None: all.
     """
     states = min(STATES, survival.iterations)
     layers = {name: number for number, name in enumerate(survival.param)}

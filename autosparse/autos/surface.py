@@ -14,7 +14,7 @@ Evaluate = Callable[[list[Tensor]], Tensor]
 GRIDS = {1: (32, 8), 2: (16, 5), 3: (8, 3), 4: (4, 2)}
 """By number of inputs: cells per axis of the coarsest grid, and how often they can be halved."""
 BATCH = 512
-"""Evaluations between two looks at where the next are needed, and at least a quarter of all so far."""
+"""Evaluations before the surface decides anew where the next are needed; at least a quarter of all so far."""
 
 
 class Surface:
@@ -45,9 +45,9 @@ class Surface:
         self.known = torch.full([self.finest + 1] * axes, torch.nan, device=device)
         """Exact scores at the finest nodes, NaN where the network was not asked."""
         self.missed = torch.full_like(self.known, torch.nan)
-        """By how much they had been interpolated wrongly, squared."""
+        """Squared error of interpolation at these nodes before the network was asked."""
         self.halved = [self._cells(level, False, torch.bool) for level in range(self.levels)]
-        """Those cells of each level, the coarsest first, whose halves' corners are all known."""
+        """The cells of each level, the coarsest first, whose halves have known scores at all corners."""
         self.evaluations = 0
         """How often the network was asked."""
         self.values = torch.zeros_like(self.known)
@@ -63,14 +63,14 @@ class Surface:
 
     @property
     def table(self) -> Table:
-        """What is looked up, without what it takes to refine it."""
+        """The surface to look scores up in, without what refining it takes."""
         return Table(self.values, self.nodes)
 
     def refine(self, evaluations: int, tolerance: float = 1e-3) -> None:
-        """Ask the network up to so many times altogether.
+        """Ask the network further, up to ``evaluations`` times in all.
 
-        :param tolerance: stop where fewer than this share of the kept weights is expected to be misjudged at each
-            threshold, in the mean.
+        :param tolerance: stop if less than this share of the kept weights is expected to be misjudged, in the mean over
+            the thresholds.
         """
         new_nodes = 3 ** len(self.nodes) - 2 ** len(self.nodes)
         while (left := evaluations - self.evaluations) >= new_nodes:
@@ -80,7 +80,7 @@ class Surface:
             self._halve_worst(expected, depth, min(left, max(BATCH, self.evaluations // 4)) // new_nodes)
 
     def _nodes(self, level: int) -> tuple[slice, ...]:
-        """Where among the finest nodes those of a level are."""
+        """Index of a level's nodes among the finest."""
         return every(self.finest // (self.cells << level), len(self.nodes))
 
     def _cells(self, level: int, value: float, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -102,8 +102,8 @@ class Surface:
     def _error(self) -> tuple[Tensor, Tensor]:
         """Expected squared error of interpolation in each of the finest cells, and how often its cell was halved.
 
-        An error at new nodes speaks for the cells around them; it is blended with what coarser levels foretold. Halves
-        of a cell are expected to err half as much, corrected by what became of those that were halved further.
+        An error at new nodes counts for the cells around them, blended with the prediction from coarser levels. Halves
+        of a cell are expected to err half as much; the errors of cells that were halved further correct this.
         """
         variance = result = self._cells(0, torch.inf)
         depth = self._cells(0, 0, torch.int8)
@@ -113,8 +113,8 @@ class Surface:
             count = around_centres((~missed.isnan()).float()) / 4 ** len(self.nodes)
             square = around_centres(missed.nan_to_num()) / 4 ** len(self.nodes)
             if level and int(halved.sum()) >= 20:
-                true, foretold = (square / count)[halved].sqrt().mean(), variance[halved].sqrt().mean()
-                variance = variance * (true / foretold.clamp(min=1e-12)).clamp(0.25, 2) ** 2
+                true, predicted = (square / count)[halved].sqrt().mean(), variance[halved].sqrt().mean()
+                variance = variance * (true / predicted.clamp(min=1e-12)).clamp(0.25, 2) ** 2
                 result = torch.where(depth == level, variance, result)
             prior = variance.isfinite().float()
             variance = divided((square + prior * variance.nan_to_num(posinf=0)) / (count + prior) / 4)
@@ -132,7 +132,7 @@ class Surface:
         variance, freedom, mass = variance[filled], depth[filled].clamp(1, 3).float(), self.mass[filled]
         total = torch.zeros_like(mass)
         for threshold, kept in _thresholds(centres, mass, self.keep):
-            # tails as of Student's distribution: the less is known of a cell, the less is it trusted
+            # tails as of Student's distribution: the less is known of a cell, the less it is trusted
             off = (centres - threshold) ** 2 / variance.clamp(min=1e-24)
             total += mass / kept * 0.5 * (1 + off / freedom) ** (-freedom / 2)
         expected = torch.zeros_like(self.mass)

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 CHUNK = 1 << 15
-"""Rows looked up at once on the CPU: what is between stays in its cache, and torch uses one thread for so few."""
+"""Rows looked up at once on the CPU: few enough for its cache, and for torch to use one thread."""
 MANY = 1 << 18
-"""From so many rows on, a search for nodes by address pays."""
+"""Rows from which on a search for nodes by address pays."""
 SAMPLE = 1 << 20
-"""Values that nodes are placed by."""
+"""The most values that nodes are placed by."""
 DROPPED = 14
 """Bits of a float32 that its address leaves out: 2 ** 18 addresses, 512 between a number and its double."""
 
@@ -46,7 +46,9 @@ def spread(column: Tensor, count: int, tail: float) -> Tensor:
     above = torch.searchsorted(place, wanted).clamp_(1, len(sample) - 1)
     start, end = sample[above - 1].double(), sample[above].double()
     share = (wanted - place[above - 1]) / (place[above] - place[above - 1])
-    nodes = (start + share.clamp_(0, 1) * (end - start)).to(column.dtype).cummax(0).values  # gaps between values too
+    nodes = (
+        (start + share.clamp_(0, 1) * (end - start)).to(column.dtype).cummax(0).values
+    )  # nodes may lie between values
     nodes[0], nodes[-1] = column.aminmax()
     return nodes
 
@@ -95,10 +97,10 @@ class Table:
 
 
 class Axis:
-    """Finds the node below a value: at once by the leading bits of the value where there are many, else by bisection.
+    """Finds the node below a value: by the leading bits of the value if there are many values, else by bisection.
 
-    The floats that share their leading bits are neighbours. Which node is below the least of them is tabulated; few
-    nodes lie among them, and the value is compared with each.
+    The floats that share their leading bits are neighbours. A table gives the node below the least of them; few nodes
+    lie among them, and the value is compared with each.
     """
 
     def __init__(self, nodes: Tensor):
@@ -107,7 +109,7 @@ class Axis:
         self.scale = 1 / (nodes[1:] - nodes[:-1]).clamp(min=torch.finfo(nodes.dtype).tiny)
 
     def expect(self, rows: int) -> None:
-        """Prepare for so many more searches."""
+        """Prepare for ``rows`` more searches."""
         before, self.rows = self.rows, self.rows + rows
         nodes = self.nodes
         if before < MANY <= self.rows and nodes.device.type == "cpu" and nodes.dtype == torch.float32:
@@ -166,7 +168,7 @@ def _address(column: Tensor) -> Tensor:
 
 
 def _float_of(order: Tensor) -> Tensor:
-    """The float32 values whose rank among all, from -2 ** 31, is ``order``; what is none is an infinity."""
+    """The float32 values whose rank among all, from -2 ** 31, is ``order``; an infinity in place of NaN."""
     bits = order.int()
     values = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).view(torch.float32)
     return torch.where(values.isnan(), torch.inf * order.sign(), values)

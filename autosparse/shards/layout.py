@@ -21,7 +21,7 @@ SHARD_ROWS = 1 << 23
 
 @dataclass(frozen=True)
 class Shard:
-    """One file, and which rows of the whole it holds."""
+    """One file, and which rows of the network it holds."""
 
     path: Path
     start: int
@@ -34,17 +34,17 @@ class Shard:
 
 @dataclass(frozen=True)
 class Shards:
-    """A folder of shards, described."""
+    """The description of a folder of shards."""
 
     folder: Path
     shapes: Shapes
     columns: tuple[str, ...]
-    """Beside ``layer`` and ``position``."""
+    """Those besides ``layer`` and ``position``."""
     provenance: dict[str, Any]
     files: tuple[Shard, ...]
     """In order."""
     bound: bool = True
-    """Whether each file has digests of its columns, so that one that was permuted or exchanged is noticed."""
+    """Whether each file has digests of its columns, so that a permuted or exchanged file is noticed."""
 
     @property
     def rows(self) -> int:
@@ -85,7 +85,7 @@ def pieces(shapes: Shapes, rows: range) -> Iterator[tuple[str, slice]]:
 
 
 def coordinates(shapes: Shapes, rows: range) -> tuple[np.ndarray, np.ndarray]:
-    """``layer`` as int32 index into ``shapes``, and ``position`` int64, of ``rows``; both of shape (len(rows),)."""
+    """``layer``, an int32 index into ``shapes``, and ``position``, int64, of ``rows``; both of shape (len(rows),)."""
     index = {name: number for number, name in enumerate(shapes)}
     layers, positions = np.empty(len(rows), np.int32), np.empty(len(rows), np.int64)
     start = 0

@@ -64,7 +64,7 @@ def part(folder: Path, number: int) -> Path:
 
 
 def describe(shapes: Shapes, provenance: dict[str, Any], number: int, shards: int) -> dict[str, Any]:
-    """What stands in a feature shard's metadata."""
+    """The description in a feature shard's metadata."""
     listed = [[name, list(shape)] for name, shape in shapes.items()]
     return {
         "provenance": provenance, "shapes": listed, "rows": count_rows(shapes), "shard": number, "shards": shards

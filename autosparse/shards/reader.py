@@ -1,4 +1,4 @@
-"""Reading shards: a folder's description, and the rows of one file in order. What is wrong is named by its file."""
+"""Reading shards: a folder's description, and the rows of one file in order. Errors name the file."""
 
 import json
 import math
@@ -73,10 +73,10 @@ def read_rows(
 ) -> Iterator[dict[str, np.ndarray]]:
     """The shard's columns, a chunk of at most ROWS_AT_ONCE rows at a time, in order.
 
-    :param digests: of ``columns``, which is to take in what is read.
+    :param digests: of ``columns``; they are updated with every chunk.
 
-    Raises :class:`CorruptFile` naming the file where a page does not match its checksum, a value is missing, or the
-    rows are not those of the shard's place; after the last chunk also where a column is not the one that was written.
+    Raises :class:`CorruptFile` naming the file if a page does not match its checksum, a value is missing, or the rows
+    are not those of the shard's place; after the last chunk also if a column is not the one that was written.
     """
     row, digests = shard.start, digests or Digests(columns)
     for batch in _batches(shard, ["layer", "position", *columns]):
@@ -94,7 +94,7 @@ def read_rows(
 
 
 def read_column(shard: Shard, column: str) -> Iterator[np.ndarray]:
-    """The same for one column of a shard of scores or masks."""
+    """One column of a shard of scores or masks, a chunk at a time."""
     for batch in _batches(shard, [column]):
         yield batch.column(column).to_numpy(zero_copy_only=False)
 
@@ -109,7 +109,7 @@ def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
                     raise CorruptFile(f"{shard.path} has a row too many or without a value; {AGAIN}")
                 yield batch
     except (FileNotFoundError, PermissionError) as error:
-        raise _unseen(shard.path, error) from error
+        raise _inaccessible(shard.path, error) from error
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{shard.path} is truncated or damaged: {error}; {AGAIN}") from error
     if left:
@@ -117,7 +117,7 @@ def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
 
 
 def read_sample(shards: Shards, columns: Sequence[str], most: int) -> dict[str, np.ndarray]:
-    """All rows in order where there are at most ``most``; else about as many, drawn at random, and the extremes.
+    """All rows in order if there are at most ``most``; else about as many, drawn at random, and the extremes.
 
     Columns of shape (rows,); the whole folder is read.
     """
@@ -139,15 +139,15 @@ def _check(batch: pa.RecordBatch, shapes: Shapes, rows: range, shard: Shard) -> 
     indices, start = layers.indices.to_numpy(), 0
     for name, part in pieces(shapes, rows):
         here = slice(start, start := start + part.stop - part.start)
-        off = positions[here] - IN_ORDER[: here.stop - here.start]
-        if (off != part.start).any() or (indices[here] != codes.get(name, -1)).any():
+        starts = positions[here] - IN_ORDER[: here.stop - here.start]
+        if (starts != part.start).any() or (indices[here] != codes.get(name, -1)).any():
             raise CorruptFile(
                 f"{shard.path} does not hold its rows in the order of layers and positions "
                 f"({name!r} from {part.start} on); {AGAIN}"
             )
 
 
-def _unseen(path: Path, error: OSError) -> AutosparseError:
+def _inaccessible(path: Path, error: OSError) -> AutosparseError:
     reason = "not there" if isinstance(error, FileNotFoundError) else "not readable"
     return AutosparseError(
         f"{path} is {reason} on {platform.node()}: every node must see it; put the shards on a folder that all share"
@@ -160,7 +160,7 @@ def _describe(path: Path) -> tuple[dict[str, Any], int, tuple[str, ...]]:
         metadata = pq.read_metadata(path)
         schema = metadata.schema.to_arrow_schema()
     except (FileNotFoundError, PermissionError) as error:
-        raise _unseen(path, error) from error
+        raise _inaccessible(path, error) from error
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{path} is truncated or no Parquet file: {error}; {AGAIN}") from error
     held = metadata.metadata or {}

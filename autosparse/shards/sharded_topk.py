@@ -1,8 +1,8 @@
 """The k highest of scores that lie in many shards, found by counting: exact, in two passes, nothing gathered.
 
-float32 is mapped to uint32 in the same order. The upper 16 bits of all scores are counted, which tells the bin of the
-k-th highest and how many are needed from it; the lower 16 bits of that bin's scores then tell its value. Counts add up
-over shards, so that each can be counted anywhere.
+float32 is mapped to uint32 in the same order. Counting the upper 16 bits of all scores finds the bin of the k-th
+highest and how many are needed from it; counting the lower 16 bits of that bin's scores then finds its value. Counts
+add up over shards, so that each can be counted anywhere.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ BINS = 1 << 16
 
 @dataclass(frozen=True)
 class Cut:
-    """Where the scores are cut: what is above it stays, and of what equals it as many as :attr:`ties` says."""
+    """Where the scores are cut: those above stay, and of those that equal it as many as :attr:`ties` says."""
 
     bits: int
     """Ordered bits of the k-th highest score."""
@@ -33,7 +33,7 @@ def ordered_bits(scores: np.ndarray) -> np.ndarray:
     if len(scores) and np.isnan(scores.max()):
         raise AutosparseError("scores contain NaN: nothing can be ranked; check the features and the scorer")
     bits = (scores + np.float32(0)).view(np.int32)  # -0.0 + 0.0 is 0.0
-    flip = bits >> 31  # all ones where negative: those are ordered backwards
+    flip = bits >> 31  # all ones if negative: those are ordered backwards
     flip |= np.int32(-(1 << 31))
     bits ^= flip
     return bits.view(np.uint32)

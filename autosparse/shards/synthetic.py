@@ -27,7 +27,7 @@ def save_synthetic_features(
     """Write shards like those of :func:`save_features` in bounded memory, several at a time.
 
     ``param`` is normal with a deviation of 0.05; ``grad`` is heavy-tailed, 0.002 times the cube of a normal number.
-    The same shapes, seed and ``shard_rows`` give the same rows. ``mode`` is what the files say of the gradient: a
+    The same shapes, seed and ``shard_rows`` give the same rows. The files name ``mode`` as that of the gradient: a
     scorer that learned in the other mode refuses them.
     """
     shards = split_rows(count_rows(shapes), shard_rows)

@@ -20,11 +20,11 @@ COLUMNS = [("layer", pa.dictionary(pa.int32(), pa.string())), ("position", pa.in
 
 
 class ShardWriter:
-    """Writes a network's weights from row ``start`` on to ``path``, as a context.
+    """Writes a network's weights from row ``start`` on to ``path``; a context manager.
 
     Pages have checksums, floats are stored as they are. The file has a temporary name until the block ends without
-    error; then its metadata get the description, with ``digests`` of its columns and ``digest``, that of all
-    (:class:`autosparse.irp.digests.Digests`), and it is synced and renamed.
+    error. Then its metadata get the description, with ``digests`` of its columns and a ``digest`` of all of them
+    (:class:`autosparse.irp.digests.Digests`), and the file is synced and renamed.
 
     :param columns: names and types.
     :param shapes: of the whole network; if given, the rows' ``layer`` (dictionary string) and ``position`` (int64,

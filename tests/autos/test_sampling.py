@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosparse.autos import fit_scorer
-from autosparse.autos.sampling import FEWEST, strata, stratified_sample
+from autosparse.autos.rows import at_initialisation, joined
+from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.errors import AutosparseError
 from autosparse.irp import Survival
 
@@ -73,7 +74,7 @@ def test_strata_are_layers_and_counts_of_each_dataset_in_the_order_of_its_rows()
     for i, one in enumerate(data):
         for layer, counts in one.survived.items():
             expected += [(i, layer, count) for count in counts.flatten().tolist()]
-    found = strata(data).tolist()
+    found = joined([at_initialisation(one, ["param"]) for one in data]).stratum.tolist()
     assert len(found) == len(expected)
     for key, name in zip(expected, found, strict=True):
         assert seen.setdefault(key, name) == name

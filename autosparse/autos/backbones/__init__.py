@@ -24,14 +24,14 @@ class Backbone(nn.Module):
     chunk: ClassVar[int] = 1 << 10
     """Rows scored at once, so that activations stay small."""
     costly: ClassVar[bool] = False
-    """Whether a row takes so long that a table of a few thousand pays."""
+    """Whether a row takes so long that a table of a few thousand rows pays."""
     most_inputs: ClassVar[int | None] = None
-    """More than so many it cannot take; None: any number."""
+    """The most inputs that it takes; None: any number."""
     by_gradient: ClassVar[bool] = True
-    """Whether it is trained by gradient, so that epochs, batch size and learning rate mean something."""
+    """Whether it is trained by gradient, so that epochs, batch size and learning rate apply."""
 
     def prepared(self) -> Callable[[Tensor], Tensor]:
-        """What computes :meth:`forward` in evaluation mode, to float noise, for many calls: made once, then faster."""
+        """A function for many calls that computes :meth:`forward` in evaluation mode, to float noise, but faster."""
         return self.eval()
 
     def fit(

@@ -30,7 +30,7 @@ class ConditionalMean(Backbone):
     Along each input the table has nodes at quantiles that lie evenly in normal scores, so that tails, where the
     weights that stay at high sparsity come from, are resolved too. The rows nearest to each node are averaged; a ridge
     regression of these means on a tensor product of cubic splines in normal scores smooths them. Between nodes the
-    prediction is (bi)linear in the features, beyond the outermost it stays what it is there.
+    prediction is (bi)linear in the features, beyond the outermost it keeps their value.
 
     Smooth, because rows of one network are not independent: many weights share one exact gradient, and a regression
     that can single it out (boosted trees) explains more of held-out rows and less of other networks.
@@ -40,9 +40,9 @@ class ConditionalMean(Backbone):
     by_gradient = False
     most_inputs = 2
     nodes: Tensor
-    """(inputs, NODES) float32, ascending; where an input has fewer distinct quantiles, the last is repeated."""
+    """(inputs, NODES) float32, ascending; if an input has fewer distinct quantiles, the last is repeated."""
     table: Tensor
-    """NODES for each input, float32: the estimate at the nodes."""
+    """One axis of NODES per input, float32: the estimate at the nodes."""
 
     def __init__(self, inputs: int, seed: int):
         super().__init__()
@@ -71,13 +71,13 @@ class ConditionalMean(Backbone):
         return self.prepared()(x)
 
     def prepared(self) -> Callable[[Tensor], Tensor]:
-        """The table, with what it remembers of its nodes."""
+        """A look-up in the table that prepares its search only once."""
         table = Table(self.table, list(self.nodes))
         return lambda x: table(x.unbind(1))
 
 
 def _quantile_nodes(column: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct ones, ascending, of a column's quantiles at SCORES, and the mean normal score of each."""
+    """The distinct quantiles of a column at SCORES, ascending, and the mean normal score of each."""
     nodes, which = quantiles(column, SCORES).unique_consecutive(return_inverse=True)
     return nodes, torch.zeros(len(nodes), dtype=torch.float64).index_add_(0, which, SCORES) / which.bincount()
 

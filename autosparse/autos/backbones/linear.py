@@ -7,12 +7,12 @@ from autosparse.autos.backbones import Backbone, backbone
 from autosparse.autos.regression import OnEpoch, State, Training
 
 RIDGE = 1e-6
-"""Penalty per row on the coefficients of standardised features: it matters only where features repeat each other."""
+"""Penalty per row on the coefficients of standardised features: it matters only if features repeat each other."""
 
 
 @backbone("linear")
 class Linear(Backbone):
-    """Least squares. The features do the bending: most of them are logarithms.
+    """Least squares. The features bring the curvature: most of them are logarithms.
 
     It extrapolates as it interpolates, to networks and densities that it has not seen.
     """

@@ -12,7 +12,7 @@ from autosparse.autos.regression import OnEpoch, State, Training
 TREES, LEAVES, DEPTH = 150, 31, 8
 """Number of trees, and the most leaves and levels of one."""
 RATE = 0.1
-"""Share of what is left to explain that each tree takes on."""
+"""Learning rate: the share of the remaining error that each tree corrects."""
 ROWS_PER_LEAF = 200
 """The fewest rows in a leaf."""
 NODES = 2 * LEAVES - 1
@@ -29,9 +29,9 @@ class Trees(Backbone):
     chunk = 1 << 14
     by_gradient = False
     feature: Tensor
-    """(TREES, NODES) int64: the feature that a node looks at."""
+    """(TREES, NODES) int64: the feature that a node compares."""
     threshold: Tensor
-    """(TREES, NODES) float32: rows with at most this go to the first child, others to the second."""
+    """(TREES, NODES) float32: rows with at most this value go to the first child, others to the second."""
     below: Tensor
     """(TREES, NODES, 2) int64; a leaf is its own children."""
     value: Tensor
@@ -69,7 +69,7 @@ class Trees(Backbone):
         self.take(grower)
 
     def take(self, grower: Any) -> None:
-        """Hold a fitted ``HistGradientBoostingRegressor`` of at most TREES trees with at most LEAVES leaves each."""
+        """Copy a fitted ``HistGradientBoostingRegressor`` of at most TREES trees with at most LEAVES leaves each."""
         fresh = Trees(0, 0).state_dict()
         self.baseline.fill_(float(grower._baseline_prediction.item()))
         for i, (predictor,) in enumerate(grower._predictors):

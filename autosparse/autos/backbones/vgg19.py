@@ -21,7 +21,7 @@ class VGG19Scorer(Backbone):
     The table prints 64 x 64 x 64 outputs for the encoder's last layer. That is 1.07 billion weights, and images of 64
     channels, which no VGG-19 takes; its bias column also gives the second layer 32 x 32 x 3 outputs beside 64 x 64.
     The authors' code (github.com/ChengYaofeng/AutoSparse, ``autos_model/autosnet.py``) has 64 x 64 and 3 x 64 x 64,
-    and so has this. The VGG-19 is the one with the average head. The table's last line, Linear 64 -> 1 with BatchNorm
+    and so does this. The VGG-19 is the one with the average head. The table's last line, Linear 64 -> 1 with BatchNorm
     and ReLU, is the decoder, with the ReLU before the Linear: after it, scores below 0 would be lost.
     """
 
