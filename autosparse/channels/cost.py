@@ -1,4 +1,4 @@
-"""What a channel costs to compute with."""
+"""The cost of a channel, in multiply-accumulates."""
 
 import copy
 from collections.abc import Sequence
@@ -11,9 +11,9 @@ from autosparse.channels.mapping import Group
 
 @torch.no_grad()
 def channel_costs(model: nn.Module, groups: Sequence[Group], example: Tensor) -> list[float]:
-    """Multiply-accumulates per example that one channel of each group takes, where it is computed and where it is read.
+    """Multiply-accumulates per example that one channel of each group takes, in all layers that compute or read it.
 
-    :param example: a batch (1, *shape) of one input; only its shape matters.
+    :param example: a batch of one input, (1, *shape); only its shape matters.
     """
     macs: dict[str, float] = {}
     probe = copy.deepcopy(model).eval()

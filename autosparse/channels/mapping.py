@@ -18,21 +18,21 @@ UNCHANGED = frozenset({"identity", "clone", "contiguous", "dropout", "dropout1d"
 ELEMENTWISE = ARITHMETIC | ACTIVATIONS | UNCHANGED
 POOLING = frozenset(f"{kind}pool{d}d" for kind in ("max", "avg", "adaptivemax", "adaptiveavg") for d in (1, 2, 3))
 KEPT_WHOLE = frozenset({"softmax", "logsoftmax"})
-"""Operations that mix channels, so that all of them are kept; networks end with them."""
+"""Operations that mix channels, so that all channels are kept; networks end with them."""
 
 
 @dataclass(eq=False)
 class Group:
     """Channels that stay or go together, and the layers, by their name in the model, that hold a part of each.
 
-    Several adjacent entries belong to one channel where a flatten lies between: channel j of n owns the columns
-    j * w to (j + 1) * w - 1 of a Linear with n * w inputs.
+    After a flatten several adjacent entries belong to one channel: channel j of n owns the columns j * w to
+    (j + 1) * w - 1 of a Linear with n * w inputs.
     """
 
     size: int
     """Number of channels."""
     rows: list[str] = field(default_factory=list)
-    """Conv and Linear layers that compute them (several where a sum ties them), and depthwise convolutions on them."""
+    """Conv and Linear layers that compute them (several if a sum ties them), and depthwise convolutions on them."""
     norms: list[str] = field(default_factory=list)
     """BatchNorm layers on them."""
     columns: list[str] = field(default_factory=list)
@@ -44,9 +44,10 @@ class Group:
 def channel_groups(model: nn.Module) -> list[Group]:
     """The groups of channels that can be removed from ``model``, in the order of its forward.
 
-    The forward is traced symbolically (:mod:`torch.fx`), no data are needed. Followed are Linear and (also depthwise)
-    convolutions, BatchNorm, elementwise operations, of which those on two tensors tie their channels (residual sums),
-    pooling, mean over space, and flatten. Channels of the input and of the last layer are in no group.
+    The forward is traced symbolically (:mod:`torch.fx`) and needs no data. Channels are followed through Linear layers,
+    convolutions (depthwise ones too), BatchNorm, pooling, mean over space, flatten, and elementwise operations, which
+    tie the channels of the tensors that they take (residual sums). Channels of the input and of the last layer are in
+    no group.
 
     :raises AutosparseError: naming the operation through which channels cannot be followed, e.g. ``torch.cat``, or
         the reason why the forward cannot be traced; also if there is no channel to remove.
@@ -58,10 +59,10 @@ def channel_groups(model: nn.Module) -> list[Group]:
 
 
 def all_groups(model: nn.Module) -> tuple[list[Group], list[str]]:
-    """All groups of channels, those of the input first and those of the output too, and the order of the layers.
+    """All groups of channels, the input's first and the output's included, and the order of the layers.
 
-    The order holds the names of Conv and Linear layers as the forward calls them. Channels are followed as by
-    :func:`channel_groups`, which also says what is raised.
+    The order holds the names of Conv and Linear layers as the forward calls them. Channels are followed, and
+    errors raised, as by :func:`channel_groups`.
     """
     try:
         graph = fx.Tracer().trace(model)
@@ -106,7 +107,7 @@ class _Follower:
         self.seen: set[int] = set()
 
     def follow(self, node: fx.Node) -> None:
-        """Give ``node`` its signal, from those of the nodes before it."""
+        """Give ``node`` its signal, computed from the signals of the nodes before it."""
         if node.op in ("placeholder", "get_attr"):
             self.signals[node] = _Signal(self.inputs)
         elif node.op == "output":
@@ -164,7 +165,7 @@ class _Follower:
         return _Signal(self.groups[-1], dims)
 
     def _tied(self, node: fx.Node) -> _Signal:
-        """An elementwise operation ties the channels of all tensors that it takes."""
+        """Tie the channels of all tensors that an elementwise operation takes."""
         first, *others = [self._signal(node, source) for source in node.all_input_nodes]
         for other in others:
             alike = (first.group.size, first.dims, first.flat) == (other.group.size, other.dims, other.flat)
@@ -175,7 +176,7 @@ class _Follower:
         return first
 
     def _merged(self, signal: _Signal, other: _Signal) -> _Signal:
-        """One group of both; the input's group is left as it is, since all of its channels are kept anyway."""
+        """Merge both groups; the input's is left as it is, since all of its channels are kept anyway."""
         if signal.group is self.inputs:
             signal, other = other, signal
         into, gone = signal.group, other.group
@@ -194,7 +195,7 @@ class _Follower:
         return replace(signal, dims=2, flat=signal.flat or signal.dims > 2)
 
     def _is_shape(self, node: fx.Node) -> bool:
-        """Shapes and batch sizes are no tensors, but a ``view`` may use them: ``x.view(x.size(0), -1)``."""
+        """Whether ``node`` is a shape or batch size, as in ``x.view(x.size(0), -1)``; if so, it is noted."""
         source, *rest = node.args or (None,)
         if source in self.shapes or (node.op == "call_method" and node.target == "size"):
             (self.batch_sizes if rest == [0] else self.shapes).add(node)
@@ -224,7 +225,7 @@ class _Follower:
 
 
 def _flattens_all(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether only the batch dimension is left as it is."""
+    """Whether a flatten leaves only the batch dimension as it is."""
     if isinstance(module, nn.Flatten):
         return (module.start_dim, module.end_dim) == (1, -1)
     given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
@@ -232,7 +233,7 @@ def _flattens_all(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def _dims_after_mean(node: fx.Node, dims: int) -> int:
-    """How many dimensions a mean over space leaves; 0 if it is over other dimensions."""
+    """How many dimensions a mean over space leaves; 0 for a mean over other dimensions."""
     given = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
     over = given.get("dim", ())
     places = [d % dims for d in (over if isinstance(over, tuple | list) else (over,)) if dims and isinstance(d, int)]

@@ -13,10 +13,10 @@ from autosparse.masks import Masks
 def physically_prune(model: nn.Module, masks: Masks) -> nn.Module:
     """A smaller dense copy of ``model`` that computes what the masked network does.
 
-    Removed is every channel that nothing reads in the masked network: then its BatchNorm or bias does not matter
+    Every channel that nothing reads in the masked network is removed. Its BatchNorm or bias then does not matter
     either, and the outputs agree up to rounding, in training and evaluation mode, before and after training with
-    :meth:`Masks.hold`. Masks of structured criteria are removed wholly. Of other masks, channels that happen to be
-    unread go and the remaining zeros stay. Where a layer has no channel that is read, one of them is kept.
+    :meth:`Masks.hold`. All that structured criteria prune is removed. With other masks, channels that happen to be
+    unread go and the remaining zeros stay. If no channel of a layer is read, one of them is kept.
 
     Example::
 
@@ -62,7 +62,7 @@ def _read(group: Group, alive: dict[str, Tensor]) -> Tensor:
 
 
 def _take(layer: nn.Module, names: Sequence[str], keep: Tensor, dim: int = 0) -> None:
-    """Keep of each tensor the entries along ``dim`` that belong to the channels ``keep``."""
+    """Keep only those entries of each tensor, along ``dim``, that belong to the channels ``keep``."""
     for name in names:
         tensor = getattr(layer, name)
         if tensor is None:
@@ -75,7 +75,7 @@ def _take(layer: nn.Module, names: Sequence[str], keep: Tensor, dim: int = 0) ->
 
 
 def _note_width(layer: nn.Module) -> None:
-    """Set the layer's own account of its width to that of its tensors."""
+    """Set the layer's width attributes to the width of its tensors."""
     match layer:
         case nn.Linear():
             layer.out_features, layer.in_features = layer.weight.shape

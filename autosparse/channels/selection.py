@@ -20,8 +20,7 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
 
     :param scores: per group a tensor of shape (size,); higher = keep.
     :return: per group a bool tensor of shape (size,), True where the channel stays.
-    :raises AutosparseError: on scores that are not finite, where all are 0, and where fewer channels must stay than
-        there are groups.
+    :raises AutosparseError: if a score is not finite, all are 0, or fewer channels would stay than there are groups.
     """
     total = sum(group.size for group in groups)
     count = keep_count(total, sparsity)
@@ -46,10 +45,10 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
 def weight_scores(
     model: nn.Module, groups: Sequence[Group], scores: Sequence[Tensor], kept: Sequence[Tensor]
 ) -> Scores:
-    """Scores of every prunable weight: that of its output channel, -inf where a channel that goes computes or reads it.
+    """Scores of every prunable weight: its output channel's, or -inf if it computes or reads a channel that goes.
 
-    Both the rows that compute a channel and the columns that read it are pruned, since a BatchNorm or a bias in
-    between would let a channel without weights speak on. Weights of the last layer, whose outputs all stay, score inf.
+    Both the rows that compute a channel and the columns that read it are pruned, since a BatchNorm or a bias in between
+    would keep a channel without weights alive. Weights of the last layer, whose outputs all stay, score inf.
     """
     found = {
         name: torch.full(weight.shape, torch.inf, device=weight.device) for name, weight in prunable(model).items()

@@ -1,11 +1,11 @@
 """Pruning criteria by name. A new one is one new file here whose function carries ``@criterion``.
 
 A criterion is a function ``(model, batches, loss, **options) -> Scores``: a tensor per prunable weight, higher = keep.
-It leaves the model as it found it: weights, buffers, gradients and mode. Only one that says ``changes_weights`` leaves
-it with the weights from which the pruned network's training starts.
+It leaves the model as it found it: weights, buffers, gradients and mode. Only a criterion with ``changes_weights``
+leaves other weights: those from which the pruned network's training starts.
 
-One that reads gradients says in which mode it scores, training or evaluation. Each takes the mode of its own paper's
-code unless the option ``mode`` says otherwise; the mode in which the caller left the model does not matter.
+A criterion that reads gradients declares the mode in which it scores, training or evaluation. Its default is the mode
+of its paper's code, and the option ``mode`` overrides it. The mode in which the caller left the model does not matter.
 """
 
 import contextlib
@@ -55,10 +55,10 @@ class Criterion:
     revision: int = 1
     """Counts up when a change of its code gives other scores for the same options; older results are then redone."""
     imported: bool = True
-    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
+    """False: it stands in for a criterion of a plugin that is not imported here; only its name is known."""
     mode: str | None = None
-    """The default of its option ``mode``: ``train`` or ``eval``. None: it has no such option, as it reads no gradients
-    (or, like ``autos``, decides by itself)."""
+    """The default of the option ``mode`` that the decorator adds: ``train`` or ``eval``. None: it adds no such option,
+    since the function reads no gradients or (like ``autos``) has an option ``mode`` of its own."""
 
     @property
     def summary(self) -> str:
@@ -90,14 +90,14 @@ class Criterion:
 
     @property
     def marks(self) -> tuple[float, ...]:
-        """Infinities among its scores that are none: of what it has pruned and, where it prunes channels, must keep."""
+        """Infinities that mark what it has pruned (-inf) and, if it prunes channels, what must stay (inf)."""
         if not {"sparsity", "near"}.intersection(self.parameters):
             return ()
         return (-torch.inf, torch.inf) if "channels" in self.needs else (-torch.inf,)
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """The options that need not be given, with the values that they then have."""
+        """The options that may be left out, with their default values."""
         return {n: p.default for n, p in self.parameters.items() if p.default is not Parameter.empty}
 
 
@@ -106,7 +106,7 @@ HINTS = {
     "sparsity": "the share of weights to remove, which prune() gives it",
     "training": "a Trainer(dataset, recipe, seed), as it trains networks on the way",
 }
-"""Where the options come from that have no default."""
+"""What to pass for options that have no default."""
 
 __all__ = ["CRITERIA", "Batches", "Criterion", "Loss", "check_options", "criterion", "prune", "score"]
 
@@ -135,8 +135,8 @@ def criterion(
 ) -> Callable[[Callable[..., Scores]], Callable[..., Scores]]:
     """Decorator: make a scoring function known under the name that users type.
 
-    :param mode: in which it scores unless told otherwise, ``train`` or ``eval``; None: ``train`` where it needs
-        gradients and has no option ``mode`` of its own, else the mode is left as it is.
+    :param mode: the mode in which it scores by default, ``train`` or ``eval``; None: ``train`` if it needs gradients
+        and has no option ``mode`` of its own, otherwise the mode that the model is in.
     """
 
     def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
@@ -152,7 +152,7 @@ def criterion(
 
 
 def check_options(name: str, options: Mapping[str, Any]) -> Criterion:
-    """The criterion ``name``; raises if it does not know an option, or one that it needs is not given."""
+    """Return the criterion ``name``; raise if it does not know an option, or if one that it needs is missing."""
     chosen = CRITERIA[name]
     for option in options:
         if option not in chosen.options:
@@ -176,7 +176,7 @@ def score(
     :param batches: iterable of (x, y) on the model's device; may be None if the criterion needs no data.
     :param loss: mean loss over a batch.
     :param options: of the criterion, e.g. ``seed`` for ``random``, ``scorer`` for ``autos``, ``training`` for ``lth``;
-        ``mode``, ``train`` or ``eval``, for each that reads gradients. Every submodule gets its own mode back.
+        ``mode`` (``train`` or ``eval``) for each that reads gradients. Every submodule gets its own mode back.
     :return: weight name -> tensor of the weight's shape.
     :raises UnknownName: with the nearest known name.
     :raises AutosparseError: if data or a required option is missing, an option has a value that it cannot have, the
@@ -199,14 +199,14 @@ def score(
             raise
     whose = f"criterion {name!r}"
     require_finite(scores, f"scores of {whose}" + (f" in mode {mode!r}" if mode else ""), marks=chosen.marks)
-    if "sparsity" not in chosen.options:  # those that take it prune by themselves, and look where they rank
+    if "sparsity" not in chosen.options:  # the others prune by themselves, and check where they rank
         refuse_zeros(scores.values(), whose)
     return scores
 
 
 @contextlib.contextmanager
 def one_thread(device: torch.device) -> Iterator[None]:
-    """Compute on one thread, if on the CPU: sums in another order move scores by a thousandth in deep networks."""
+    """Compute on one thread if on the CPU: sums in another order move scores by a thousandth in deep networks."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1 if device.type == "cpu" else threads)
     try:
@@ -225,8 +225,8 @@ def prune(
 ) -> Masks:
     """Masks of ``model`` at ``sparsity`` by the criterion ``name``: :func:`score`, then :meth:`Masks.from_scores`.
 
-    Criteria that take ``sparsity`` as an option prune by themselves: in rounds, or whole channels. They are told of it,
-    and what they scored ``-inf`` is pruned.
+    Criteria that take ``sparsity`` as an option prune by themselves: in rounds, or whole channels. They get it, and the
+    weights that they score ``-inf`` are pruned.
     """
     check_values(name, {"sparsity": sparsity}, inspect.signature(prune).parameters)
     if "near" in CRITERIA[name].options:

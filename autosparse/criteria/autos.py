@@ -17,7 +17,7 @@ from autosparse.masks import Scores, prunable
 from autosparse.seeds import generator
 
 SPARSITIES = (0.9, 0.95, 0.98, 0.99)
-"""Where masks must be right if nothing else is asked."""
+"""The sparsities at which masks must be right if the caller names none."""
 
 
 class PredictsSurvival(Protocol):
@@ -25,7 +25,7 @@ class PredictsSurvival(Protocol):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Which features it reads: of ``param`` and ``grad``, if it prunes in one shot."""
+        """The features that it reads; only ``param`` and ``grad`` if it prunes in one shot."""
 
     @property
     def gradient_mode(self) -> str:
@@ -60,18 +60,18 @@ def autos(
     Scores are float32 of the weight's shape, roughly within [0, 1]. A scorer that reads only ``param`` needs no data.
 
     A scorer that was made for rounds reads features of the network as masked so far, and prunes in the rounds and with
-    the steps of training that it was made for, unless told otherwise. Its scores are the last round's for what stays,
-    -inf elsewhere.
+    the steps of training that it was made for, unless the options differ. Its scores are the last round's for what
+    stays, -inf elsewhere.
 
     :param scorer: from :func:`autosparse.load_scorer` or :func:`autosparse.fit_scorer`.
-    :param exact: ask the scorer's network about every weight; otherwise a costly one that prunes in one shot is
+    :param exact: evaluate the scorer's network at every weight; otherwise a costly one that prunes in one shot is
         tabulated first (:func:`autosparse.autos.predict.predict_all`).
     :param near: the sparsity that rounds end at, or at which a table must give the network's masks; None: a table is
         right at 90, 95, 98 and 99 %.
-    :param mode: in which gradients are taken; None: the scorer's, the only one that it may have.
-    :param rounds: geometric, the features taken anew in each; None: the scorer's own, one shot if it has none.
+    :param mode: in which gradients are taken; None: the scorer's, the only one that is accepted.
+    :param rounds: on a geometric schedule, with features taken again in each; None: the scorer's own, or one shot.
     :param steps: of training in each round, for features after training; None: the scorer's own.
-    :param revive: whether what a round prunes may come back; None: the scorer's own, no if it has none.
+    :param revive: whether what a round prunes may come back; None: the scorer's own choice, or no.
     :param permute: an input whose values are exchanged at random between all weights of the network, in each round. The
         accuracy that this costs says how important the input is.
     :param seed: of that exchange.
@@ -93,7 +93,7 @@ def autos(
         order = None if permute is None else Permutation(permute, generator(seed, "permute", permute))
         with in_mode(model, mode):
             return prune_by_features(
-                model, batches, loss, near, scorer.inputs, _asking(scorer), how, "this scorer", order
+                model, batches, loss, near, scorer.inputs, _judge_by(scorer), how, "this scorer", order
             )
     weights = prunable_or_fail(model) if "grad" in scorer.inputs else prunable(model)
     features = survival_features(model, batches, loss, scorer.inputs, mode)
@@ -120,7 +120,7 @@ def _rounds(scorer: PredictsSurvival, rounds: int | None, steps: int | None, rev
     )
 
 
-def _asking(scorer: PredictsSurvival) -> Judge:
+def _judge_by(scorer: PredictsSurvival) -> Judge:
     return lambda name, i, columns: scorer.predict(columns)
 
 
@@ -128,7 +128,7 @@ def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mo
     """The mode of the gradients that ``scorer`` reads.
 
     :param mode: that of the gradients at hand; None: they are still to be taken.
-    :raises AutosparseError: if it is another: gradients of the two modes are different features.
+    :raises AutosparseError: if that is another mode, since gradients of the two modes are different features.
     """
     if mode not in (None, scorer.gradient_mode) and set(scorer.inputs) != {"param"}:
         raise AutosparseError(
@@ -141,7 +141,7 @@ def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mo
 def survival_features(
     model: nn.Module, batches: Batches | None, loss: Loss, inputs: Sequence[str], mode: str = EVAL
 ) -> dict[str, Tensor]:
-    """``param`` and, where ``inputs`` ask for it, ``grad`` of every prunable weight, flat and one after the other.
+    """``param`` and, if ``inputs`` ask for it, ``grad`` of every prunable weight, flat and one after the other.
 
     :param mode: in which the gradient is taken.
     """

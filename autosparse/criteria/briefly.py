@@ -1,4 +1,4 @@
-"""A few steps of training from where a network is, and back."""
+"""Training a network for a few steps, and setting it back."""
 
 import contextlib
 import math
@@ -27,7 +27,7 @@ class Steps:
 
 
 class Diverged(AutosparseError):
-    """A few steps of training that make the loss grow instead of fall."""
+    """A few steps of training that made the loss grow instead of fall."""
 
 
 @contextlib.contextmanager
@@ -41,14 +41,14 @@ def briefly_trained(
 ) -> Iterator[None]:
     """Train ``model`` for the block; after it, every parameter and buffer is back, bit for bit.
 
-    Each step takes the next of ``pieces``. What ``masks`` prune is 0 after every step. Within the block the model is
-    in the mode in which it was before.
+    Each step takes the next of ``pieces``. The weights that ``masks`` prune are 0 after every step. Within the block
+    the model is in the mode that it was in before.
 
-    :param most: times the first loss that the last one may be.
+    :param most: how many times the first loss the last one may be.
     :raises Diverged: if the last loss is more than that, or not finite.
     """
     with rewinding(model):
-        values = []
+        losses = []
         with in_mode(model, TRAIN):
             optimizer = torch.optim.SGD(model.parameters(), lr=steps.lr, momentum=steps.momentum)
             masks.hold(model, optimizer)  # for as long as this optimiser lives
@@ -57,10 +57,10 @@ def briefly_trained(
                 value = loss(model(x), y)
                 value.backward()
                 optimizer.step()
-                values.append(value.detach())
-        if values and not (values[-1].isfinite() and (most == math.inf or values[-1] <= most * values[0])):
+                losses.append(value.detach())
+        if losses and not (losses[-1].isfinite() and (most == math.inf or losses[-1] <= most * losses[0])):
             raise Diverged(
-                f"the {steps.count} steps of training diverge: the loss becomes {values[-1].item():g} "
+                f"the {steps.count} steps of training diverge: the loss becomes {losses[-1].item():g} "
                 f"(lr {steps.lr:g}, momentum {steps.momentum:g}); take a smaller lr"
             )
         yield

@@ -28,7 +28,7 @@ class InRounds:
     steps: Steps = field(default_factory=lambda: Steps(0))
     """How it is trained in each round before the features that are taken after training; then it is set back."""
     examples: int | None = None
-    """Gradients and activations are means over the first so many examples; None: over all."""
+    """Number of examples for gradients and activations, from the first on; None: all."""
     revive: bool = False
     """Whether a pruned weight may come back."""
 
@@ -42,7 +42,7 @@ class Permutation:
     """On the CPU."""
 
     def of(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The values of each layer's weights, (n,) each, exchanged between all."""
+        """Exchange the values of all layers' weights at random; they are (n,) for each layer."""
         joined = torch.cat(list(columns.values()))
         order = torch.randperm(len(joined), generator=self.draws).to(joined.device)
         pieces = joined[order].split([len(column) for column in columns.values()])
@@ -50,7 +50,7 @@ class Permutation:
 
 
 def in_rounds_from(values: Mapping[str, Any]) -> InRounds:
-    """Read back what :func:`dataclasses.asdict` makes of one; raises KeyError, TypeError or ValueError."""
+    """Rebuild :class:`InRounds` from its :func:`dataclasses.asdict`; raises KeyError, TypeError or ValueError."""
     steps = Steps(**values["steps"])
     how = InRounds(**{**values, "steps": steps})
     counts = (how.rounds, steps.batch_size, 1 if how.examples is None else how.examples)
@@ -73,27 +73,27 @@ def prune_by_features(
 ) -> Scores:
     """Score what is left by its features and prune a little, in ``how.rounds`` rounds; the schedule is geometric.
 
-    One layer is judged at a time, so that memory does not grow with the network. The model is left as it was, in the
-    mode in which gradients and activations are then taken.
+    One layer is judged at a time, so that memory does not grow with the network. Gradients and activations are taken in
+    the mode that the model is in; it is left as it was.
 
     :param features: names, see :func:`autosparse.criteria.features.find.find_feature`.
-    :param whose: what reads them, for messages.
-    :param permuted: a feature that is to say nothing.
+    :param whose: who reads the features, for messages.
+    :param permuted: a feature whose values are exchanged, so that they say nothing.
     :param on_round: called before each round with the masks so far.
     :return: the last round's scores of what stays, -inf elsewhere.
     :raises AutosparseError: if a feature needs data or steps that are not given, or steps are given that none needs.
     """
     found = {name: find_feature(name) for name in features}
-    for name, feature_of in found.items():
-        if "steps" in feature_of.needs and not how.steps.count:
+    for name, feature in found.items():
+        if "steps" in feature.needs and not how.steps.count:
             raise AutosparseError(f"{whose} reads {name!r}, a feature after training: set steps to 1 or more")
-        if "data" in feature_of.needs and batches is None:
+        if "data" in feature.needs and batches is None:
             raise AutosparseError(f"{whose} reads {name!r}, which needs data: pass batches, an iterable of (x, y)")
-    if how.steps.count and not any("steps" in feature_of.needs for feature_of in found.values()):
+    if how.steps.count and not any("steps" in feature.needs for feature in found.values()):
         raise AutosparseError(f"{whose} reads no feature after training: leave steps out")
     whole = None if batches is None else list(batches)
     pieces = None if whole is None else in_pieces(whole, how.steps.batch_size)
-    seen = None if whole is None else first_examples(whole, how.examples)
+    examples = None if whole is None else first_examples(whole, how.examples)
     device = next(iter(prunable_or_fail(model).values())).device
     weights = weights_of(model) if how.revive else None
     steps: Steps | None = how.steps
@@ -102,32 +102,32 @@ def prune_by_features(
         nonlocal steps
         if on_round:
             on_round(masks)
-        state = State(model, masks, seen, loss, steps=steps, pieces=pieces, unmasked=weights)
-        asked_of = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
+        state = State(model, masks, examples, loss, steps=steps, pieces=pieces, unmasked=weights)
+        judged = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
 
         def values(feature: str, name: str) -> Tensor:
-            feature_of = found[feature].compute(state, name).to(device)
-            return feature_of.expand(masks[name].shape)[asked_of[name]]
+            computed = found[feature].compute(state, name).to(device)
+            return computed.expand(masks[name].shape)[judged[name]]
 
         exchanged = {}
         if permuted:
             exchanged = permuted.of({name: values(permuted.feature, name) for name in masks})
         scores = {}
         for name, mask in masks.items():
-            asked = asked_of[name]
-            kept = {permuted.feature: exchanged[name]} if permuted else {}
-            columns = {n: kept[n] if n in kept else values(n, name) for n in found}
-            judged = judge(name, i + 1, columns)
-            # what is pruned scores 0: its features need not be finite, and it does not come back
-            scores[name] = torch.zeros(mask.shape, dtype=judged.dtype, device=device).masked_scatter(asked, judged)
-        steps = state.steps  # with a smaller rate, if that of the last round was too high
+            given = {permuted.feature: exchanged[name]} if permuted else {}
+            columns = {n: given[n] if n in given else values(n, name) for n in found}
+            result = judge(name, i + 1, columns)
+            zeros = torch.zeros(mask.shape, dtype=result.dtype, device=device)
+            # what is not judged scores 0: its features need not be finite, and it does not come back
+            scores[name] = zeros.masked_scatter(judged[name], result)
+        steps = state.steps  # with a smaller learning rate, if this round's was too high
         return scores
 
     return prune_in_rounds(model, geometric_sparsities(sparsity, how.rounds), score_round, how.revive)
 
 
 def first_examples(batches: Sequence[tuple[Tensor, Tensor]], count: int | None) -> list[tuple[Tensor, Tensor]]:
-    """The first ``count`` examples, in batches as they are; the last may be cut. All where None."""
+    """The first ``count`` examples (None: all) in the given batches, the last of which may be cut."""
     if count is None:
         return list(batches)
     kept, left = [], count

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.options import OneOf, Within
-from autosparse.criteria.random_erk import random_erk
+from autosparse.criteria.random_erk import filled_up, random_erk
 from autosparse.mask_change import Change, Rule
 from autosparse.masks import Masks, Scores, keep_count, top_k
 from autosparse.seeds import generator
@@ -18,7 +18,7 @@ from autosparse.seeds import generator
 Start = Annotated[str, OneOf(("erk", "uniform"))]
 DropFraction = Annotated[float, Within(0, 1, open_low=True)]
 Share = Annotated[float, Within(0, 1, open_low=True)]
-"""Of the steps of a training."""
+"""Share of the steps of a training."""
 
 Growth = Callable[[int, str, Tensor], Tensor]
 """``(steps done, name of a weight, its gradient) -> how much each of its entries deserves to grow``."""
@@ -33,10 +33,10 @@ def drop_fraction(step: int, last: int, alpha: float) -> float:
 
 
 def dropped_and_grown(mask: Tensor, weight: Tensor, growth: Tensor, count: int) -> Tensor:
-    """A mask with as many weights as ``mask``: without the ``count`` smallest of |weight|, with as many others.
+    """``mask`` without its ``count`` weights of smallest |weight|, and with as many others.
 
-    Those others have the largest ``growth`` of all that is not kept by then, the dropped ones among them (Evci et al.,
-    Algorithm 1). Among equals the first stay, and the first grow. All tensors are of one shape.
+    The others have the largest ``growth`` among all weights not kept by then, the dropped ones included (Evci et al.,
+    Algorithm 1). Ties go to the first, which stay or grow. All tensors are of one shape.
     """
     kept = int(mask.sum())
     size = weight.abs().double().masked_fill(~mask, -1.0).flatten()
@@ -46,7 +46,7 @@ def dropped_and_grown(mask: Tensor, weight: Tensor, growth: Tensor, count: int) 
 
 
 def rule_of(alpha: float, last: int, growth: Growth) -> Rule:
-    """Layer by layer, drop the share that :func:`drop_fraction` says, rounded down, and grow as many."""
+    """A rule that drops the share :func:`drop_fraction` of each layer, rounded down, and grows as many weights."""
 
     def rule(step: int, masks: Masks, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Masks:
         share = drop_fraction(step, last, alpha)
@@ -64,7 +64,7 @@ def rule_of(alpha: float, last: int, growth: Growth) -> Rule:
 
 
 def start_scores(model: nn.Module, sparsity: float, start: str, seed: int) -> Scores:
-    """Random masks to start from as scores, -inf where pruned: those of ``random-erk``, or uniform over the layers.
+    """Scores of random masks to start from, -inf where pruned: those of ``random-erk``, or uniform over the layers.
 
     Uniform counts are rounded by largest remainder, so that they sum to exactly ``n - round(n * sparsity)``.
     """
@@ -85,10 +85,7 @@ def uniform_counts(sizes: dict[str, int], sparsity: float) -> dict[str, int]:
     budget = keep_count(total, sparsity)
     exact = {name: Fraction(size * budget, total) for name, size in sizes.items()}
     counts = {name: math.floor(value) for name, value in exact.items()}
-    short = budget - sum(counts.values())
-    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:
-        counts[name] += 1
-    return counts
+    return filled_up(counts, exact, budget)
 
 
 def change_of(alpha: float, every: int, last: int, growth: Growth) -> Change:

@@ -46,8 +46,8 @@ def early(
     """
     brief = Steps(steps, lr, momentum, batch_size)
     pieces, whole = in_pieces(batches, batch_size), in_turn(batches)
-    trained = prunable_or_fail(model)
-    weights = weights_of(model) if by == "rewound-snip" else trained
+    current = prunable_or_fail(model)
+    weights = weights_of(model) if by == "rewound-snip" else current
 
     def score_round(_: int, masks: Masks) -> Scores:
         with briefly_trained(model, masks, pieces, brief, loss):

@@ -32,19 +32,19 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.tanh,
 }
 LONGEST = 10_000
-"""Characters of an expression: it is read by recursion."""
+"""The most characters that an expression may have, since it is read by recursion."""
 
 
 @dataclass(frozen=True)
 class Expression:
-    """Numbers, names, ``+ - * / **``, parentheses, and ``abs exp log max min sigmoid sign sqrt tanh``."""
+    """Made of numbers, names, ``+ - * / **``, parentheses, and ``abs exp log max min sigmoid sign sqrt tanh``."""
 
     text: str
     tree: ast.expr
     names: frozenset[str]
 
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
-        """The value where each name stands for a tensor; they are broadcast."""
+        """The value if each name stands for its tensor in ``values``; tensors are broadcast."""
         return _tensor(_value(self.tree, values), values)
 
 
@@ -70,7 +70,7 @@ def parse(text: str, find: Callable[[str], Any]) -> Expression:
 
 
 def _names(node: ast.expr, find: Callable[[str], Any]) -> list[str]:
-    """The names in a tree of what is allowed; raises at anything else."""
+    """The names in a tree; raises if it holds anything but arithmetic."""
     match node:
         case ast.Constant(value=bool() | complex()):
             pass
@@ -113,5 +113,5 @@ def _value(node: ast.expr, values: Mapping[str, Tensor]) -> Any:
 
 
 def _tensor(value: Any, values: Mapping[str, Tensor]) -> Tensor:
-    """A number as a tensor where the values lie: there, division by 0 is an infinity and no error."""
+    """A number as a tensor on the device of the values; division of tensors by 0 gives infinity, not an error."""
     return value if isinstance(value, Tensor) else next(iter(values.values())).new_tensor(value)

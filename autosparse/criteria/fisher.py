@@ -48,11 +48,12 @@ def fisher(
 
     In formulas the name ``fisher`` stands for the feature, the root of the mean square over whole batches.
 
-    :param examples: take the first so many, each once; None: all. The authors take 10 of each class.
-    :param warm_up: passes over all batches in training mode first, which only update the statistics of BatchNorm
+    :param examples: number of examples, from the first on, each taken once; None: all. The authors take 10 of
+        each class.
+    :param warm_up: passes over all batches in training mode beforehand, which only update the statistics of BatchNorm
         (as the paper does against layer collapse). They are set back afterwards.
-    :param probes: number of random vectors for each piece; ``diagonal: fisher`` draws none.
-    :param temperature: divides the logits; None: that of the authors' code, 1 for ``fisher`` and 200 for
+    :param probes: number of random vectors per piece; ``diagonal: fisher`` draws none.
+    :param temperature: divides the logits; None: as in the authors' code, 1 for ``fisher`` and 200 for
         ``hutchinson``.
     :param seed: of the random vectors.
     """
@@ -67,12 +68,12 @@ def fisher(
     with untouched_buffers(model):
         _warm_up(model, kept, warm_up)
 
-        def of_piece(piece: tuple[Tensor, Tensor]) -> Scores:
+        def curvature_on(piece: tuple[Tensor, Tensor]) -> Scores:
             if diagonal == "fisher":
                 return {name: g.square() for name, g in mean_gradient(model, [piece], tempered).items()}
             return hutchinson_diagonal(model, weights, piece, tempered, probes, draws)
 
-        curvature = mean_score(of_piece, _pieces(kept, examples, batch_size))
+        curvature = mean_score(curvature_on, _pieces(kept, examples, batch_size))
     return {name: weights[name].detach().square() * h / 2 for name, h in curvature.items()}
 
 
@@ -86,19 +87,19 @@ def hutchinson_diagonal(
 ) -> Scores:
     """Mean of z * (H z) over random vectors z of +1 and -1: an unbiased estimate of the diagonal of the Hessian H.
 
-    :param weights: by which the loss is differentiated; H holds no others.
+    :param weights: those by which the loss is differentiated; H covers no others.
     :param draws: a CPU generator.
     :return: at least float32, of the weights' shapes. A weight that the loss does not depend on gets 0.
     """
     x, y = piece
-    own = list(weights.values())
-    totals = [torch.zeros_like(w, dtype=torch.promote_types(w.dtype, torch.float32)) for w in own]
+    parameters = list(weights.values())
+    totals = [torch.zeros_like(w, dtype=torch.promote_types(w.dtype, torch.float32)) for w in parameters]
     with untouched_buffers(model), twice_differentiable():
-        flow = torch.autograd.grad(loss(model(x), y), own, create_graph=True, materialize_grads=True)
+        gradient = torch.autograd.grad(loss(model(x), y), parameters, create_graph=True, materialize_grads=True)
         for _ in range(probes):
-            signs = [_signs(weight, draws) for weight in own]
-            along = torch.stack([(g * z).sum() for g, z in zip(flow, signs, strict=True)]).sum()
-            products = torch.autograd.grad(along, own, retain_graph=True, materialize_grads=True)
+            signs = [_signs(weight, draws) for weight in parameters]
+            along = torch.stack([(g * z).sum() for g, z in zip(gradient, signs, strict=True)]).sum()
+            products = torch.autograd.grad(along, parameters, retain_graph=True, materialize_grads=True)
             for total, z, product in zip(totals, signs, products, strict=True):
                 total.add_(z * product)
     return {name: total / probes for name, total in zip(weights, totals, strict=True)}
@@ -120,7 +121,7 @@ def _pieces(batches: list[tuple[Tensor, Tensor]], examples: int | None, size: in
 
 @torch.no_grad()
 def _warm_up(model: nn.Module, batches: list[tuple[Tensor, Tensor]], passes: int) -> None:
-    """Run the batches through in training mode, so that BatchNorm's running statistics become those of the data."""
+    """Run the network on the batches in training mode, so that BatchNorm's running statistics become the data's."""
     if passes and not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
         raise AutosparseError("criterion 'fisher': warm_up updates BatchNorm, and this network has none; leave it out")
     with in_mode(model, TRAIN):

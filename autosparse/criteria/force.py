@@ -13,7 +13,7 @@ from autosparse.masks import Scores
 def force(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, rounds: AtLeastOne = 60) -> Scores:
     """|theta * dL/dtheta at the pruned network|, round by round; a pruned weight may come back.
 
-    theta is the weight at initialisation, also where it is pruned, and the gradient that of the network as pruned so
+    theta is the weight at initialisation, even if it is pruned by now. The gradient is that of the network as pruned so
     far, so that a weight whose return would help scores high (de Jorge et al. eq. 6). Geometric schedule as in
     Iter-SNIP; each round takes the next batch. Scores have the weight's shape, -inf where the last round prunes.
     In training mode by default, as in the authors' code (github.com/naver/force).

@@ -1,4 +1,4 @@
-"""A formula of features as a criterion: what a scorer has learned, written down, or a guess to be tried."""
+"""A formula of features as a criterion: what a scorer has learned, written down, or a guess to try."""
 
 from typing import Annotated
 
@@ -16,7 +16,7 @@ from autosparse.masks import Scores
 
 
 class _Readable:
-    """What can be parsed as an expression of features; otherwise the error says what is wrong with it."""
+    """Texts that parse as an expression of features; for any other, the error says what is wrong with it."""
 
     def __contains__(self, value: str) -> bool:
         parse(value, find_feature)
@@ -51,14 +51,14 @@ def formula(
     In each round the features are those of the network as masked so far; the schedule is geometric. The names are those
     of :data:`autosparse.criteria.features.FEATURES`, or of criteria. ``log_product`` alone is SNIP, in rounds.
 
-    If the expression reads features after training, such as ``trained``, each round takes ``steps`` steps of SGD in
-    training mode first, and sets everything back. A round then costs ``steps * batch_size`` examples, and a pass over
+    If the expression reads features after training, such as ``trained``, each round first takes ``steps`` steps of SGD
+    in training mode, and then sets everything back. A round then costs ``steps * batch_size`` examples, and a pass over
     ``batches`` for each kind of feature. Scores have the weight's shape: the last round's for what stays, -inf
     elsewhere.
 
     :param expression: see :class:`autosparse.criteria.expression.Expression`; it is parsed, never evaluated as code.
     :param steps, lr, momentum, batch_size: as in ``early``.
-    :param examples: gradients and activations are means over the first so many; None: over all.
+    :param examples: number of examples for gradients and activations, from the first on; None: all.
     :param revive: whether what a round prunes may come back in a later one.
     :raises AutosparseError: if the expression cannot be read, holds an unknown name, or is not finite at some weight.
     """

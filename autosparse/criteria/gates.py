@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 ABOVE = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_"})
 """Functions whose units are active where their input is positive."""
 BETWEEN = frozenset({"relu6", "hardtanh", "hardtanh_"})
-"""And below the upper bound: 6 of ReLU6, ``max_val`` of Hardtanh, which also is active from ``min_val`` on."""
+"""Functions whose units are active between two bounds: 0 and 6 of ReLU6, ``min_val`` and ``max_val`` of Hardtanh."""
 
 Act = Callable[[Callable[[], Tensor], Tensor, Tensor], Tensor]
 """``(the function itself, its input, where it is active) -> what takes the place of its output``."""
@@ -28,7 +28,7 @@ class Gates:
 
     @contextlib.contextmanager
     def recording(self) -> Iterator[None]:
-        """Within the block units do what they do, and where they are active is remembered."""
+        """Record where units are active within the block; they work as usual."""
         self.active = []
 
         def remember(function: Callable[[], Tensor], x: Tensor, active: Tensor) -> Tensor:
@@ -40,20 +40,20 @@ class Gates:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Within the block a unit passes its input on where it was active in the recorded pass, and 0 elsewhere."""
-        left = iter(self.active)
-        with _Units(lambda function, x, _: x * next(left)):
+        """Let units within the block pass on their input where they were active in the recorded pass, else 0."""
+        recorded = iter(self.active)
+        with _Units(lambda function, x, _: x * next(recorded)):
             yield
 
     @contextlib.contextmanager
     def open(self) -> Iterator[None]:
-        """Within the block every unit passes its input on."""
+        """Let every unit within the block pass its input on."""
         with _Units(lambda function, x, _: x):
             yield
 
 
 class _Units(TorchFunctionMode):
-    """Every ReLU-like function, whoever calls it, does what ``act`` says."""
+    """Replaces every ReLU-like function by ``act``, whoever calls it."""
 
     def __init__(self, act: Act):
         super().__init__()

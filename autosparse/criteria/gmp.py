@@ -28,17 +28,17 @@ def gmp(
     until: Share = 0.75,
     scope: Scope = "global",
 ) -> Scores:
-    """Everything stays at first; in training, the smallest weights go after every so many steps, ever fewer at a time.
+    """Everything stays at first; in training, the smallest weights go at intervals, ever fewer at a time.
 
     After step t the sparsity is s (1 - (1 - t / T)^3) with s the one asked for (Zhu & Gupta, eq. 1, from a dense
     network at the first step), rounded to whole weights and exactly s from step T on. A pruned weight does not come
     back. The masks returned keep everything; the final ones come with the training's history. Scores are |theta|.
 
     :param training: e.g. :class:`autosparse.Trainer`, whose ``finish`` changes the masks on its way.
-    :param until: share of the steps of the training after which the sparsity is reached (T); also where ``every`` does
-        not divide it.
-    :param scope: what weights are ranked among: ``global``, the whole network as for ``magnitude`` and ``lth`` here,
-        or ``layer``, each layer at the same sparsity, as in the paper.
+    :param until: share of the training's steps after which the sparsity is reached (T), even if ``every`` does not
+        divide them.
+    :param scope: which weights are ranked together: ``global``, the whole network as for ``magnitude`` and ``lth``
+        here, or ``layer``, each layer at the same sparsity, as in the paper.
     """
     last = step_at("gmp", checked(training).steps, until, every)
 
@@ -67,7 +67,7 @@ def smallest_pruned_by_layer(masks: Masks, weights: Mapping[str, Tensor], sparsi
     alive = {name: int(mask.sum()) for name, mask in masks.items()}
     asked = uniform_counts({name: mask.numel() for name, mask in masks.items()}, sparsity)
     counts = {name: min(count, alive[name]) for name, count in asked.items()}
-    short = sum(asked.values()) - sum(counts.values())  # rounded counts may rise by 1 where the budget falls
+    short = sum(asked.values()) - sum(counts.values())  # rounded counts may rise by 1 when the budget falls
     found: dict[str, Tensor] = {}
     for name in masks:
         more = min(short, alive[name] - counts[name])

@@ -1,4 +1,4 @@
-"""Gradients over several batches, without a trace left on the model."""
+"""Gradients over several batches, taken without changing the model."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from autosparse.criteria.types import Batches, Loss
+from autosparse.criteria.types import NO_BATCHES, Batches, Loss
 from autosparse.errors import AutosparseError
 from autosparse.masks import prunable
 
@@ -47,10 +47,9 @@ def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
 def mean_gradient(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, Tensor]:
     """Gradient of the mean loss over all examples of all batches, per prunable weight.
 
-    Batches count by their size and are summed in float64, so that neither the cut into batches nor
-    their order matters (BatchNorm in training mode aside: its statistics are the batch's); the result is float32 or
-    float64.
-    The model is taken in the mode it is in; buffers and ``.grad`` are left as they were.
+    Batches count by their size and are summed in float64, so that neither the cut into batches nor their order matters,
+    except for BatchNorm in training mode, whose statistics are the batch's. The result is float32 or float64. The model
+    stays in the mode that it is in; buffers and ``.grad`` are left as they were.
     """
     weights = prunable_or_fail(model)
     totals = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
@@ -62,7 +61,7 @@ def mean_gradient(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, T
                 total.add_(gradient, alpha=len(x))
             examples += len(x)
     if examples == 0:
-        raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
+        raise AutosparseError(f"{NO_BATCHES}: nothing to score on")
     return {
         name: (total / examples).to(torch.promote_types(weight.dtype, torch.float32))
         for (name, weight), total in zip(weights.items(), totals, strict=True)

@@ -20,11 +20,11 @@ from autosparse.seeds import kept_generators
 def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
     """theta * (H g): weights whose removal reduces the gradient flow most stay.
 
-    g is the gradient and H the Hessian of the mean loss over all examples with respect to the prunable weights
-    (Wang et al. eq. 8, Algorithm 1). Their removal score is -theta * H g and its highest are removed, so the score
-    to keep is its negative. The product is exact, by double backward, over the same batches as g: two passes.
-    Scores have the weight's shape and either sign. In training mode by default, as in the authors' code
-    (github.com/alecwangcq/GraSP, pruner/GraSP.py, where ``.eval()`` is commented out).
+    g is the gradient and H the Hessian of the mean loss over all examples with respect to the prunable weights (Wang et
+    al. eq. 8, Algorithm 1). They remove the weights with the highest -theta * H g, so the score to keep is its
+    negative. The product is exact, by double backward, over the same batches as g: two passes. Scores have the weight's
+    shape and either sign. In training mode by default, as in the authors' code (github.com/alecwangcq/GraSP,
+    pruner/GraSP.py, where ``.eval()`` is commented out).
 
     :param temperature: divides the logits (the authors' code uses 200; their paper, and the default here, 1).
     """
@@ -35,7 +35,7 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive 
 
     weights = prunable_or_fail(model)
     device = next(iter(weights.values())).device
-    with kept_generators(device):  # both passes drop out the same
+    with kept_generators(device):  # dropout is the same in both passes
         gradient = mean_gradient(model, batches, tempered)
     products = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
     examples = 0

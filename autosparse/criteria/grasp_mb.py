@@ -18,8 +18,8 @@ from autosparse.masks import Scores
 def grasp_mb(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
     """Mean over batches of each batch's theta * (H g), with H and g of that batch alone.
 
-    Unlike ``grasp`` on several batches, which multiplies the mean Hessian with the mean gradient. Scores have the
-    weight's shape and either sign. In training mode by default, like ``grasp``.
+    On several batches ``grasp`` instead multiplies the mean Hessian by the mean gradient. Scores have the weight's
+    shape and either sign. In training mode by default, like ``grasp``.
 
     :param temperature: as in ``grasp``.
     """

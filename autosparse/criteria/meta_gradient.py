@@ -1,4 +1,4 @@
-"""The gradient of the loss after some steps of training by what the training began with."""
+"""The gradient of the loss after some steps of training, with respect to what the training began with."""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from autosparse.criteria.rounds import in_turn
 from autosparse.errors import AutosparseError
 
 InnerOptimizer = Annotated[str, OneOf(("momentum", "sgd"), why="ProsPr differentiates through its steps")]
-"""Called as recipes call them. Adam's step has no derivative where a gradient is 0."""
+"""Named as in recipes. Adam's step has no derivative where a gradient is 0."""
 
 FirstBuffer = Annotated[str, OneOf(("detached", "differentiated"))]
 """What momentum starts from: the first gradient as a constant, or as a function of the mask like all later ones."""
@@ -24,7 +24,7 @@ FirstBuffer = Annotated[str, OneOf(("detached", "differentiated"))]
 
 @dataclass(frozen=True)
 class Inner:
-    """The steps of training that ProsPr looks through."""
+    """The steps of training that ProsPr differentiates through."""
 
     steps: int
     lr: float
@@ -34,13 +34,13 @@ class Inner:
     new_data: bool = True
 
     def batches(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-        """One for each step and the final loss: the next one each time, or the first again and again."""
+        """A batch for each step and one for the final loss: the next one each time, or always the first."""
         data = in_turn(batches)
         return data if self.new_data else itertools.repeat(next(data))
 
     @property
     def friction(self) -> float:
-        """The momentum that the optimizer has."""
+        """The momentum that the optimizer uses: 0 for ``sgd``."""
         return self.momentum if self.optimizer == "momentum" else 0.0
 
 
@@ -50,9 +50,9 @@ def meta_gradient(
 ) -> tuple[Tensor, ...]:
     """dL(w_M) / dmask, where w_M is what M = ``inner.steps`` steps of SGD make of the model with weights ``masked``.
 
-    By automatic differentiation, through every step (Alizadeh et al. 2022, eq. 3-12, Algorithm 1). With momentum and a
-    ``detached`` first buffer, the first step passes on no derivative of its gradient, nor do its traces in the later
-    ones. Memory grows with ``steps``. The model is left as it was.
+    It is computed by automatic differentiation through every step (Alizadeh et al. 2022, eq. 3-12, Algorithm 1). With
+    momentum and a ``detached`` first buffer, the first step passes on no derivative of its gradient, nor do its traces
+    in later steps. Memory grows with ``steps``. The model is left as it was.
 
     :param mask: leaves that require a gradient.
     :param masked: weights computed from ``mask``, by name; the other parameters are taken from the model.
@@ -60,7 +60,7 @@ def meta_gradient(
     :raises AutosparseError: if the training diverges.
     """
     data = inner.batches(batches)
-    now: dict[str, Tensor] = {
+    current: dict[str, Tensor] = {
         name: masked[name] if name in masked else p.detach().clone().requires_grad_()
         for name, p in model.named_parameters()
         if p.requires_grad
@@ -77,7 +77,7 @@ def meta_gradient(
     velocity: list[Tensor] = []
     for step in range(inner.steps):
         gradient = torch.autograd.grad(
-            loss_of(now, step), list(now.values()), create_graph=True, materialize_grads=True
+            loss_of(current, step), list(current.values()), create_graph=True, materialize_grads=True
         )
         if inner.friction == 0:
             velocity = list(gradient)
@@ -85,12 +85,12 @@ def meta_gradient(
             velocity = [g.detach() if inner.first_buffer == "detached" else g for g in gradient]
         else:
             velocity = [inner.friction * v + g for g, v in zip(gradient, velocity, strict=True)]
-        now = {name: p - inner.lr * v for (name, p), v in zip(now.items(), velocity, strict=True)}
-    return torch.autograd.grad(loss_of(now, inner.steps), list(mask), materialize_grads=True)
+        current = {name: p - inner.lr * v for (name, p), v in zip(current.items(), velocity, strict=True)}
+    return torch.autograd.grad(loss_of(current, inner.steps), list(mask), materialize_grads=True)
 
 
 def require_converging(loss: Tensor, step: int, inner: Inner) -> None:
-    """Raise if the loss after ``step`` steps is no number: nothing can be told from such a training."""
+    """Raise if the loss after ``step`` steps is not finite: such a training says nothing about the weights."""
     if not loss.isfinite():
         after = f"after {step} of its {inner.steps} training steps" if step else "of the untrained network"
         raise AutosparseError(

@@ -1,4 +1,4 @@
-"""Training or evaluation mode: BatchNorm and dropout compute other gradients in the one than in the other."""
+"""Training or evaluation mode: BatchNorm and dropout make the gradients of the two differ."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ which at initialisation are 0 and 1, so that it does nothing; dropout does nothi
 
 @contextlib.contextmanager
 def in_mode(model: nn.Module, mode: str | None) -> Iterator[None]:
-    """Within the block all of ``model`` is in ``mode`` (None: as it is); after it each submodule is as it was."""
+    """Put all of ``model`` in ``mode`` (None: leave it) within the block, then each submodule back in its own mode."""
     before = [(module, module.training) for module in model.modules()]
     if mode is not None:
         model.train(mode == TRAIN)

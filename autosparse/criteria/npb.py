@@ -20,7 +20,7 @@ from autosparse.seeds import generator
 from autosparse.weights import TRANSPOSED
 
 ONE_PATH = 2.0**-1000
-"""What the input holds everywhere: path counts are multiples of it, so that no network makes them overflow."""
+"""The value of every input entry. Path counts are multiples of it, so that up to 1e600 paths do not overflow."""
 
 
 @criterion("npb", paper="Pham et al. 2023, NeurIPS 36", revision=2)
@@ -39,14 +39,14 @@ def npb(
     Pham et al., section 4: in each layer in turn maximise alpha * f_n + (1 - alpha) * f_p + beta * f_k, with f_n the
     nodes (units, channels) on a path as a share of the layer's, f_p the paths from the network's input through the
     layer as a share of the most that its budget of weights can carry, and f_k the kernels in use per weight of the
-    budget. Paths into a layer are counted with all earlier layers as pruned; later ones count as dense. The kernel
-    from one channel to another is an edge that holds as many weights as it has places, and which ones is drawn at
-    random. All this, and beta = 1 (which changes nothing for Linear layers), is the paper's or its code's
+    budget. Paths into a layer are counted with all earlier layers as pruned; later ones count as dense. The kernel from
+    one channel to another is an edge that holds as many weights as it has places, and which ones is drawn at random.
+    All this, and beta = 1 (which changes nothing for Linear layers), comes from the paper or its code
     (github.com/pvh1602/NPB).
 
     Differences: the layer's program is solved as a whole (:func:`.npb_program.weights_per_node`), not in the code's
     chunks of 32 output channels or 10 outputs; no limits on weights per kernel are set by network; and no last step
-    moves the weights that ended on no path, because it breaks the layers' budgets. The code's alpha = 0.01 leans on
+    moves the weights that ended on no path, because it breaks the layers' budgets. The code's alpha = 0.01 relies on
     that step: at 99 % sparsity it leaves 73 % of LeNet-300-100's weights here on no path, and 57 % of ResNet-20's on
     images of 32 x 32; alpha = 0.1 leaves 4.5 and 24 %, and 0.3 none. Places in a kernel are drawn in proportion to the
     paths through them, not uniformly: in small images the rim sees mostly padding.
@@ -54,10 +54,10 @@ def npb(
     Paths are counted in one forward pass of a float64 copy on a constant input: kept weights are 1, biases 0,
     normalisation layers do nothing, pooling passes on the mean or maximum. Weights that only ever see padding carry no
     path and stay only if the budget leaves no choice. A layer that the pass does not call keeps random weights.
-    Neither weights nor data matter: ``batches``, if given, only tell the shape of an input.
+    Neither weights nor data matter: ``batches``, if given, only give the shape of an input.
 
-    Scores are float64 of the weight's shape: paths that arrive through it as a share of the layer's most where kept,
-    -inf where pruned. The same seed gives the same scores.
+    Scores are float64 of the weight's shape: for a kept weight the paths that arrive through it, as a share of the
+    layer's most; -inf where pruned. The same seed gives the same scores.
 
     :param alpha: weight of nodes against paths, in [0, 1].
     :param beta: weight of kernels in use, at least 0.
@@ -145,9 +145,9 @@ def path_network(model: nn.Module) -> nn.Module:
 
 
 def paths_through(layer: nn.Module, inputs: Tensor) -> Tensor:
-    """Paths that arrive through each weight of a layer, were it dense; float64 of the weight's shape.
+    """Paths that arrive through each weight of a layer if it were dense; float64 of the weight's shape.
 
-    It is the gradient of the summed output by the weight, so like ``inputs`` in multiples of ``ONE_PATH``.
+    They are the gradient of the summed output by the weight, in multiples of ``ONE_PATH`` as ``inputs`` are.
     """
     with torch.enable_grad():
         (paths,) = torch.autograd.grad(layer.forward(inputs).sum(), layer.get_parameter("weight"))

@@ -27,7 +27,7 @@ def layer_mask(
     through = paths.reshape(groups, outputs, paths.shape[1], -1)[:, 0]
     room = (through > 0).sum(-1)
     relative = through.sum(-1) / room.clamp(min=1)
-    relative = (relative / relative.max()).round(decimals=9).clamp(min=1e-9)  # equal but for the order of a sum
+    relative = (relative / relative.max()).round(decimals=9).clamp(min=1e-9)  # ignore rounding of sums
     nodes = room.flatten().nonzero().squeeze(1)
     nodes = nodes[torch.randperm(len(nodes), generator=draws)]
     inputs = Inputs(

@@ -20,14 +20,14 @@ class Inputs:
     group: Ints
     """The group of the convolution that the node belongs to; 0 if there are no groups."""
     outputs: int
-    """Output nodes of one group, so kernels of one input node."""
+    """Number of output nodes of one group, and so of kernels of one input node."""
     nodes: int
-    """All inputs and outputs of the layer, also those that no path reaches."""
+    """Number of all inputs and outputs of the layer, including those that no path reaches."""
 
 
 @dataclass(frozen=True)
 class Program:
-    """What weights add to the objective: at most ``sizes`` of them ``gains`` each.
+    """What weights add to the objective: at most ``sizes`` of them add ``gains`` each.
 
     The arrays have shape (3, kinds). Down each column gains fall: a weight that wakes its node, one that opens another
     kernel, one that fills a kernel up. Each weight adds ``cover`` on top while its group has sleeping outputs.
@@ -41,7 +41,7 @@ class Program:
 
 
 def weights_per_node(inputs: Inputs, budget: int, alpha: float, beta: float) -> Ints:
-    """How many of ``budget`` weights each input node gets where the layer's objective is highest.
+    """How many of ``budget`` weights each input node gets at the optimum of the layer's objective.
 
     The objective is alpha * f_n + (1 - alpha) * f_p + beta * f_k over weights m_ij between input i and output j,
     integers with 0 <= m_ij <= room_i that sum to ``budget``. f_n counts the effective nodes (inputs and outputs with a
@@ -49,8 +49,8 @@ def weights_per_node(inputs: Inputs, budget: int, alpha: float, beta: float) -> 
     the most that ``budget`` weights can carry. f_k counts the kernels in use (m_ij > 0) per weight of the budget.
 
     Later layers count as dense, so the outputs of a group are worth the same, and so are inputs of one kind: same
-    group, paths and room. What matters is the number of weights per kind; they are spread over as many nodes and
-    kernels as possible, which is never worse.
+    group, paths and room. Only the number of weights per kind matters; they are spread over as many nodes and kernels
+    as possible, which is never worse.
 
     :param budget: from 1 to what all inputs have room for.
     :return: one count per input node; they sum to ``budget``.
@@ -91,12 +91,12 @@ def _program(kinds: Inputs, members: Ints, budget: int, alpha: float, beta: floa
 
 
 def _fill(sizes: Ints, total: int) -> Ints:
-    """``total`` poured into containers of ``sizes``, one after the other."""
+    """Pour ``total`` into containers of ``sizes``, one after the other."""
     return np.diff(np.minimum(np.cumsum(sizes), total), prepend=0)
 
 
 def _evenly(weights: Ints, kind: Ints, members: Ints) -> Ints:
-    """The weights of each kind shared among its nodes, as evenly as whole numbers go; the first get the odd ones."""
+    """Share the weights of each kind among its nodes as evenly as whole numbers allow; the first get one more."""
     order = np.argsort(kind, kind="stable")
     rank = np.empty_like(kind)
     rank[order] = np.arange(len(kind)) - (np.cumsum(members) - members)[kind[order]]

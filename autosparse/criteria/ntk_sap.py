@@ -1,8 +1,6 @@
 """NTK-SAP: weights that matter to the spectrum of the neural tangent kernel, found without data."""
 
 import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +11,7 @@ from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.options import AtLeastOne, Positive, Sparsity
-from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds
+from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds, rewinding
 from autosparse.criteria.watch import shape_of_input
 from autosparse.masks import Masks, Scores
 from autosparse.models import kaiming_normal_
@@ -35,15 +33,15 @@ def ntk_sap(
 ) -> Scores:
     """|d/dm E ||f(x; m theta) - f(x; m (theta + delta))||^2|: how the mask m moves the trace of the tangent kernel.
 
-    The squared change of the outputs under a small Gaussian delta is, over its variance, the trace of the neural
-    tangent kernel to first order (Wang et al.). Inputs x are Gaussian noise, and theta is drawn anew for
-    each of ``draws``, Kaiming-normal: neither data nor the weights of ``model`` matter, only its architecture and what
-    is pruned already. Geometric schedule; a pruned weight does not come back. ``batches``, if given, only tell the
-    shape of an input.
+    The squared change of the outputs under a small Gaussian delta, divided by delta's variance, is to first order the
+    trace of the neural tangent kernel (Wang et al.). Inputs x are Gaussian noise, and each of ``draws`` takes a new
+    Kaiming-normal theta: neither data nor the weights of ``model`` matter, only its architecture and what is pruned
+    already. Geometric schedule; a pruned weight does not come back. ``batches``, if given, only give the shape of an
+    input.
 
     Rounds, draws and examples are those of the authors' command for CIFAR-10 (github.com/YiteWang/NTK-SAP: 20, 5, and
-    10 inputs a class), epsilon is their code's default. As there, BatchNorm takes the statistics of the noise at the
-    unperturbed weights for both outputs; in mode ``train`` it takes for each output its own.
+    10 inputs a class), and epsilon is their code's default. As there, BatchNorm takes for both outputs the statistics
+    of the noise inputs at the unperturbed weights; in mode ``train`` it takes for each output its own.
 
     Scores are float64 of the weight's shape: the last round's of what stays, -inf elsewhere.
 
@@ -61,7 +59,8 @@ def ntk_sap(
         totals = {name: torch.zeros_like(mask, dtype=torch.float64) for name, mask in masks.items()}
         for draw in range(draws):
             random = generator(seed, "ntk-sap", i, draw)
-            with _drawn_anew(network, random):
+            with rewinding(network):
+                kaiming_normal_(network, random)
                 noise = torch.randn(examples, *input_shape, generator=random, dtype=torch.float64)
                 for name, g in trace_gradient(network, masks, noise, epsilon, random).items():
                     totals[name] += g
@@ -78,7 +77,7 @@ def trace_gradient(
     :param network: in float64; in evaluation mode BatchNorm takes the statistics of ``inputs`` for both outputs.
     :param inputs: (n, *shape of one), on any device.
     :param epsilon: standard deviation of the noise.
-    :return: 0 where ``masks`` prune.
+    :return: a tensor per weight, of its shape; 0 where ``masks`` prune.
     """
     theta = {name: weight.detach() for name, weight in prunable_or_fail(network).items()}
     delta = {
@@ -92,7 +91,7 @@ def trace_gradient(
     moved = functional_call(network, {name: gates[name] * (theta[name] + delta[name]) for name in theta}, (inputs,))
     change = (plain - moved).square().sum()
     gradients = torch.autograd.grad(change, list(gates.values()), materialize_grads=True)
-    return {name: g * masks[name].to(g) for (name, _), g in zip(gates.items(), gradients, strict=True)}
+    return {name: g * masks[name].to(g) for name, g in zip(gates, gradients, strict=True)}
 
 
 @torch.no_grad()
@@ -107,17 +106,3 @@ def _take_statistics(network: nn.Module, weights: dict[str, Tensor], inputs: Ten
             functional_call(network, weights, (inputs,))
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
-
-
-@contextmanager
-def _drawn_anew(network: nn.Module, random: torch.Generator) -> Iterator[None]:
-    """Within the block Linear and Conv weights are Kaiming-normal; afterwards everything is as it was."""
-    tensors = [*network.parameters(), *network.buffers()]
-    saved = [tensor.detach().clone() for tensor in tensors]
-    kaiming_normal_(network, random)
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for tensor, value in zip(tensors, saved, strict=True):
-                tensor.copy_(value)

@@ -32,7 +32,7 @@ class Within:
 
 @dataclass(frozen=True)
 class OneOf:
-    """One of some names, and why no other."""
+    """One of ``names``; ``why`` says why no other."""
 
     names: tuple[str, ...]
     why: str = ""
@@ -49,7 +49,7 @@ Count = Annotated[int, Within(0)]
 Positive = Annotated[float, Within(0, open_low=True)]
 Momentum = Annotated[float, Within(0, 1, open_high=True)]
 Sparsity = Annotated[float, Within(0, 1, open_high=True)]
-"""Share of what is pruned."""
+"""Share of the weights or channels to prune."""
 
 KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
@@ -59,7 +59,7 @@ def check_values(criterion: str, options: Mapping[str, Any], parameters: Mapping
     for option, value in options.items():
         annotation = parameters[option].annotation
         if not _fits(value, annotation):
-            raise AutosparseError(f"option {option!r} of {criterion!r} must be {_told(annotation)}, got {value!r}")
+            raise AutosparseError(f"option {option!r} of {criterion!r} must be {_wording(annotation)}, got {value!r}")
 
 
 def _fits(value: Any, annotation: Any) -> bool:
@@ -77,9 +77,9 @@ def _fits(value: Any, annotation: Any) -> bool:
     return not isinstance(annotation, type) or annotation not in KINDS or isinstance(value, annotation)
 
 
-def _told(annotation: Any) -> str:
+def _wording(annotation: Any) -> str:
     if _is_union(annotation):
-        return " or ".join(_told(member) for member in get_args(annotation) if member is not type(None))
+        return " or ".join(_wording(member) for member in get_args(annotation) if member is not type(None))
     if get_origin(annotation) is Annotated:
         kind, *ranges = get_args(annotation)
         return " ".join(map(str, ranges)) if kind is str else " ".join(map(str, (KINDS[kind], *ranges)))

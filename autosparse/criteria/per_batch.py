@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from autosparse.criteria import Batches
+from autosparse.criteria.types import NO_BATCHES, Batches
 from autosparse.errors import AutosparseError
 from autosparse.masks import Scores
 
@@ -20,5 +20,5 @@ def mean_score(score_batch: Callable[[tuple[Tensor, Tensor]], Scores], batches: 
             totals[name] = totals.get(name, torch.zeros_like(score, dtype=torch.float64)) + score
         count += 1
     if count == 0:
-        raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
+        raise AutosparseError(f"{NO_BATCHES}: nothing to score on")
     return {name: (total / count).to(dtypes[name]) for name, total in totals.items()}

@@ -13,9 +13,9 @@ from autosparse.masks import Scores, keep_count, top_k
 from autosparse.seeds import generator
 
 FEWEST, MOST = 64, 8192
-"""How many walks each way are drawn at once; it changes no walk's probability."""
+"""Bounds on how many walks each way are drawn at once; they change no walk's probability."""
 LEAST = 0.01
-"""Share of new weights among the steps of the last walks below which walks find too little."""
+"""Walks stop once a smaller share of their steps than this finds new weights."""
 
 
 @criterion("phew", paper="Patil & Dovrolis 2021, arXiv:2010.11354")
@@ -27,10 +27,10 @@ def phew(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: Sparsi
     backward alternate and begin at inputs and outputs in turn, until the asked number of weights is kept; the last walk
     may end on its way. So at most as many weights as the network is deep lie on no path.
 
-    Where the paper is silent: behind a residual sum all weights that leave the unit compete, whichever later layer
-    they belong to. Behind a flatten the columns of a channel are its places. A depthwise convolution is walked
-    through. At low sparsity walks find ever fewer new weights: when fewer than 1 % of their steps do, the largest of
-    the rest are kept instead.
+    The paper does not say what follows. After a residual sum all weights that leave the unit compete, whichever later
+    layer they belong to. After a flatten the columns of a channel are its places. Walks go through depthwise
+    convolutions. At low sparsity walks find ever fewer new weights: when fewer than 1 % of their steps find one, the
+    largest of the rest are kept instead.
 
     Needs neither data nor gradients. Scores are |theta|, of the weight's shape and dtype, where kept, -inf elsewhere.
 
@@ -42,20 +42,21 @@ def phew(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: Sparsi
     except AutosparseError as error:
         raise AutosparseError(f"criterion 'phew' walks from channel to channel: {error}") from error
     sizes = [weight.numel() for weight in weights.values()]
-    kept = _walked(walker, sum(sizes), keep_count(sum(sizes), sparsity))
-    missing = keep_count(sum(sizes), sparsity) - int(kept.sum())
+    count = keep_count(sum(sizes), sparsity)
+    kept = _walked(walker, sum(sizes), count)
+    missing = count - int(kept.sum())
     if missing:
         strength = torch.cat([weight.detach().abs().double().cpu().flatten() for weight in weights.values()])
         kept |= top_k(strength.masked_fill(kept, -1.0), missing)
     scores: Scores = {}
     for (name, weight), piece in zip(weights.items(), kept.split(sizes), strict=True):
-        own = piece.view_as(weight).to(weight.device)
-        scores[name] = weight.detach().abs().masked_fill(~own, -torch.inf)
+        stays = piece.view_as(weight).to(weight.device)
+        scores[name] = weight.detach().abs().masked_fill(~stays, -torch.inf)
     return scores
 
 
 def _walked(walker: Walker, total: int, count: int) -> Tensor:
-    """The first ``count`` weights that walks come along, bool (total,); fewer where walks find too little."""
+    """The first ``count`` weights along the walks, bool (total,); fewer if walks find too little."""
     kept = torch.zeros(total, dtype=torch.bool)
     missing = count
     while missing:
@@ -72,6 +73,6 @@ def _walked(walker: Walker, total: int, count: int) -> Tensor:
 
 
 def _interleaved(ways: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """The weights of all steps, walk by walk, the walks of each way in turn."""
+    """The weights of all steps, walk by walk; the ways take turns."""
     turns = torch.cat([walks * len(ways) + i for i, (walks, _) in enumerate(ways)])
     return torch.cat([weights for _, weights in ways])[turns.argsort(stable=True)]

@@ -41,7 +41,7 @@ def prospr(
         constant; or ``differentiated``, the exact gradient through all of it. Without momentum it does not matter.
     :param new_data: False takes the first batch for all steps and the final loss, as the authors' command does; their
         paper (section 3) draws a new one each time.
-    :raises AutosparseError: if the steps diverge, as they may where BatchNorm is in evaluation mode.
+    :raises AutosparseError: if the steps diverge, as they may if BatchNorm is in evaluation mode.
     """
     weights = prunable_or_fail(model)
     mask = {name: torch.ones_like(weight, requires_grad=True) for name, weight in weights.items()}

@@ -35,7 +35,7 @@ def prospr_first_order(
     begin again. Scores have the weight's shape, are at least 0 and sum to 1 over the network.
 
     Learning rate and momentum are by default those of the authors' command, in training mode, and ``steps`` is what
-    their paper has for ResNet-50 on ImageNet (section 4.2); see ``prospr``.
+    their paper takes for ResNet-50 on ImageNet (section 4.2); see ``prospr``.
 
     :param steps: M, the number of updates; 0 is SNIP on the first batch.
     :param new_data: as in ``prospr``.
@@ -45,14 +45,14 @@ def prospr_first_order(
     data, weights = inner.batches(batches), prunable_or_fail(model)
     trained = copy.deepcopy(model)
     optimizer = torch.optim.SGD(trained.parameters(), lr=lr, momentum=momentum)
-    value = None
+    last_loss = None
     for _ in range(steps):
         x, y = next(data)
         optimizer.zero_grad(set_to_none=True)
-        value = loss(trained(x), y)
-        value.backward()
+        last_loss = loss(trained(x), y)
+        last_loss.backward()
         optimizer.step()
-    if value is not None:
-        require_converging(value.detach(), steps - 1, inner)  # once: what is no number stays none
+    if last_loss is not None:
+        require_converging(last_loss.detach(), steps - 1, inner)  # once: a loss that is not finite does not recover
     gradient = mean_gradient(trained, [next(data)], loss)
     return normalised({name: (weights[name].detach() * g).abs() for name, g in gradient.items()})

@@ -16,24 +16,25 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
 
 NEAR = 1e-6
-"""How far from linear a network may be whose gates are held, relative to its outputs."""
+"""How far from linear a network with held gates may be, relative to its outputs."""
 
 
 @criterion("px", needs=("data", "gradients", "rounds"), paper="Iurada et al. 2024, arXiv:2406.01820", mode="eval")
 def px(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, rounds: AtLeastOne = 100) -> Scores:
     """theta^2 * dR/d(theta^2) with R = sum of the path kernel's flow times the activations of the paths on the data.
 
-    R bounds the trace of the neural tangent kernel (Iurada et al.). For each output it multiplies two sums
-    over its paths: of the products of their squared weights, by a network without activations on an all-ones input;
-    and of the squared input where every unit on the path is active, by a network whose kept weights are 1 and whose
-    units are active where those of ``model`` are. Only the first is differentiated. Labels and loss do not matter.
+    R bounds the trace of the neural tangent kernel (Iurada et al.). For each output it multiplies two sums over the
+    output's paths. The first is over the products of the paths' squared weights: a network without activations computes
+    it on an all-ones input. The second is over the squared inputs of the paths on which every unit is active: a network
+    computes it whose kept weights are 1 and whose units are active where those of ``model`` are. Only the first is
+    differentiated. Labels and loss do not matter.
 
     Geometric schedule, 100 rounds as in the authors' command; a pruned weight does not come back. Each round takes the
-    next batch, where the authors take a class-balanced subset. As in their code (github.com/iurada/px-ntk-pruning,
-    lib/pruners.py) a leaky unit counts as inactive where its input is not positive, and max-pooling takes each
-    network's own maximum. Unlike there, the last layer and BatchNorm's scale are squared like the rest, and biases and
-    means, which begin no path at the input, are 0. The two networks are in evaluation mode; ``mode`` is that in which
-    ``model`` says which units are active.
+    next batch; the authors take a class-balanced subset. As in their code (github.com/iurada/px-ntk-pruning,
+    lib/pruners.py) a leaky unit counts as inactive if its input is not positive, and max-pooling takes each network's
+    own maximum. Unlike in their code, the last layer and BatchNorm's scale are squared like the rest, and biases and
+    means, which begin no path at the input, are 0. The two networks are in evaluation mode; ``mode`` is the mode in
+    which ``model`` says which units are active.
 
     Scores are float64 of the weight's shape: the last round's of what stays, -inf elsewhere.
 
@@ -42,14 +43,11 @@ def px(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, round
     """
     data, network = in_turn(batches), copy.deepcopy(model).double()
     prunable_or_fail(network)
-    checked = False
 
-    def score_round(_: int, masks: Masks) -> Scores:
-        nonlocal checked
+    def score_round(i: int, masks: Masks) -> Scores:
         x = next(data)[0].double()
-        if not checked:
+        if i == 0:
             _require_linear(network, x[:1])
-            checked = True
         return path_scores(network, masks, x)
 
     return prune_in_rounds(network, geometric_sparsities(sparsity, rounds), score_round)
@@ -64,7 +62,7 @@ def path_scores(network: nn.Module, masks: Masks, x: Tensor) -> Scores:
     gates = Gates()
     with torch.no_grad(), untouched_buffers(network), gates.recording():
         network(x)
-    active, flowing = _counting(network, masks), _without_shifts(with_squares(network))
+    active, flowing = _with_ones(network, masks), _without_shifts(with_squares(network))
     with torch.no_grad(), gates.held():
         of_data = active(x.square())
     weights = prunable(flowing)
@@ -74,7 +72,7 @@ def path_scores(network: nn.Module, masks: Masks, x: Tensor) -> Scores:
     return {name: (weight.detach() * g).abs() for (name, weight), g in zip(weights.items(), flow, strict=True)}
 
 
-def _counting(network: nn.Module, masks: Masks) -> nn.Module:
+def _with_ones(network: nn.Module, masks: Masks) -> nn.Module:
     """A copy in evaluation mode whose kept weights are 1, and whose normalisation does nothing."""
     ones = _without_shifts(copy.deepcopy(network))
     with torch.no_grad():
@@ -106,7 +104,7 @@ def _norms(network: nn.Module) -> list[_BatchNorm]:
 
 @torch.no_grad()
 def _require_linear(network: nn.Module, x: Tensor) -> None:
-    """Raise if the network with its gates held does not double its outputs where its input doubles."""
+    """Raise if the network with its gates held does not double its outputs when its input doubles."""
     plain, gates = _without_shifts(copy.deepcopy(network)), Gates()
     with gates.recording():
         plain(x)

@@ -12,7 +12,8 @@ from autosparse.seeds import generator
 def random(model: nn.Module, batches: Batches | None, loss: Loss, seed: int = 0) -> Scores:
     """Uniform random scores in [0, 1): every weight is equally likely to stay.
 
-    Scores are float32 of the weight's shape; the same seed gives the same scores on every device. Needs nothing.
+    Scores are float32 of the weight's shape; the same seed gives the same scores on every device. Needs neither data
+    nor gradients.
     """
     return {
         name: torch.rand(weight.shape, generator=generator(seed, "random", name)).to(weight.device)

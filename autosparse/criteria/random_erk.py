@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Hashable, Mapping
+from fractions import Fraction
 from typing import TypeVar
 
 import torch
@@ -22,7 +23,7 @@ def random_erk(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: 
     """Random weights stay, more densely in small and narrow layers (ERK), so that none is starved.
 
     The projections that attention keeps in one tensor are layers of their own. Scores are uniform in [0, 1), float32 of
-    the weight's shape, -inf where pruned. Needs nothing.
+    the weight's shape, -inf where pruned. Needs neither data nor gradients.
     """
     weights, parts = prunable_or_fail(model), stacked(model)
     shapes = {
@@ -42,8 +43,9 @@ def erk_counts(shapes: Mapping[K, tuple[int, ...]], sparsity: float) -> dict[K, 
     """Weights to keep per layer: densities proportional to (sum of the shape) / (product of the shape), at most 1.
 
     The shape of a weight is (out, in, *kernel), or (in, out, *kernel) of a ConvTranspose; for Linear layers this is
-    (out + in) / (out * in) (Evci et al., section 3). Layers that would exceed density 1 are kept whole and the others
-    scaled up in turn. Counts are rounded by largest remainder, so that they sum to exactly ``n - round(n * sparsity)``.
+    (out + in) / (out * in) (Evci et al., section 3). Layers that would exceed density 1 are kept whole, and the others
+    are scaled up in turn. Counts are rounded by largest remainder, so that they sum to exactly ``n - round(n *
+    sparsity)``.
     """
     sizes = {name: math.prod(shape) for name, shape in shapes.items()}
     budget = keep_count(sum(sizes.values()), sparsity)
@@ -59,7 +61,11 @@ def erk_counts(shapes: Mapping[K, tuple[int, ...]], sparsity: float) -> dict[K, 
         whole |= too_dense
     exact = {name: float(sizes[name]) if name in whole else scale * sum(shapes[name]) for name in shapes}
     counts = {name: math.floor(value + 1e-9) for name, value in exact.items()}
+    return filled_up(counts, exact, budget)
+
+
+def filled_up(counts: Mapping[K, int], exact: Mapping[K, float | Fraction], budget: int) -> dict[K, int]:
+    """``counts``, the rounded-down ``exact`` values, with the largest remainders rounded up to sum to ``budget``."""
     short = budget - sum(counts.values())
-    for name in sorted(exact, key=lambda name: counts[name] - exact[name])[:short]:
-        counts[name] += 1
-    return counts
+    raised = set(sorted(exact, key=lambda name: counts[name] - exact[name])[:short])
+    return {name: count + (name in raised) for name, count in counts.items()}

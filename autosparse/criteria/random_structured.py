@@ -14,7 +14,7 @@ from autosparse.seeds import generator
 def random_structured(
     model: nn.Module, batches: Batches | None, loss: Loss, sparsity: Sparsity, seed: int = 0
 ) -> Scores:
-    """Random whole channels stay: each is equally likely to.
+    """Random whole channels stay, each with the same probability.
 
     ``sparsity`` is the share of removable channels that go (see :func:`autosparse.channels.select_channels`). Scores
     are float32 of the weight's shape, uniform in [0, 1) per channel, -inf where pruned. Needs no data.

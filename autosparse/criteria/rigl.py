@@ -26,16 +26,17 @@ def rigl(
     """Random weights stay; in training, each layer's smallest make way for those with the largest gradient.
 
     After every ``every`` steps each layer drops the share alpha / 2 (1 + cos(pi t / T)) of its weights, the smallest,
-    and grows as many: the largest gradients of the batch of that step among all that it does not keep (Evci et al.,
-    Algorithm 1, with its defaults). Grown weights begin at 0 with an empty state of the optimiser. In the paper such a
-    step changes the masks alone; here it first is a step of training like any other, so that all methods take as many.
+    and grows as many: those with the largest gradients on that step's batch among all that it does not keep (Evci et
+    al., Algorithm 1, with its defaults). Grown weights begin at 0 with an empty state of the optimiser. In the paper
+    such a step only changes the masks; here it first trains like any other, so that all methods train for as many
+    steps.
 
     The masks returned are those to start from; the final ones come with the training's history. Each layer has as
     many weights at every step as at the start. Scores are uniform in [0, 1), -inf where pruned.
 
     :param training: e.g. :class:`autosparse.Trainer`, whose ``finish`` changes the masks on its way.
     :param alpha: share of a layer's weights that would be dropped at the first step.
-    :param until: share of the steps of the training after which the masks stay (T).
+    :param until: share of the training's steps after which the masks stay (T).
     :param start: ``erk``, the masks of ``random-erk``, or ``uniform``: one density in all layers, the first included.
     :param seed: of the masks to start from.
     """

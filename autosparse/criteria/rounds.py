@@ -1,4 +1,4 @@
-"""The one combinator of iterative criteria: score, prune a little, score what is left, again."""
+"""The one combinator of iterative criteria: score, prune a little, score what is left, and so on."""
 
 import contextlib
 import itertools
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Batches
 from autosparse.criteria.mode import in_mode
+from autosparse.criteria.types import NO_BATCHES
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
 from autosparse.ranking import refuse_zeros, require_finite
@@ -16,7 +17,7 @@ from autosparse.schedule import density_after
 
 
 def geometric_sparsities(sparsity: float, rounds: int) -> list[float]:
-    """Sparsity after each of ``rounds``: the same share of the survivors falls each time, the last is ``sparsity``."""
+    """Sparsity after each of ``rounds``: each prunes the same share of what is left, and the last is ``sparsity``."""
     if rounds < 1:
         raise AutosparseError(f"an iterative criterion needs at least 1 round, got {rounds}")
     return [*(1 - density_after(r, rounds, 1 - sparsity) for r in range(1, rounds)), sparsity]
@@ -44,7 +45,7 @@ def rounds_of(
     """Score the network as masked so far, and mask it to ``sparsities[i]``, for each i in turn.
 
     :param sparsities: of the whole network after each round.
-    :param revive: whether a pruned weight may come back where it scores high enough; else masks are nested.
+    :param revive: whether a pruned weight may come back if it scores high enough; otherwise masks are nested.
     :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
@@ -61,14 +62,14 @@ def rounds_of(
 
 
 def _ranked(scores: Scores, within: Masks | None) -> Iterator[Tensor]:
-    """The scores that decide, layer by layer: those of the weights ``within``."""
+    """The scores that a round ranks, layer by layer: those of the weights that ``within`` keeps; None: all."""
     for name, score in scores.items():
         yield score if within is None else score[within[name].to(score.device)]
 
 
 @contextlib.contextmanager
 def masked(model: nn.Module, masks: Masks) -> Iterator[None]:
-    """Within the block the pruned weights of ``model`` are 0; after it they have their values back."""
+    """Set the pruned weights of ``model`` to 0 within the block, then back to their values."""
     saved = weights_of(model)
     masks.apply_(model)
     try:
@@ -103,8 +104,8 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
 
 
 def in_turn(batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches one after the other, from the first again after the last, for criteria that take one per step."""
+    """The batches in turn, beginning again after the last, for criteria that take one per step."""
     kept = list(batches)
     if not kept:
-        raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
+        raise AutosparseError(f"{NO_BATCHES}: nothing to score on")
     return itertools.cycle(kept)

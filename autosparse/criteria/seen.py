@@ -1,4 +1,4 @@
-"""How many examples a network is shown while it is scored: the cost of a criterion that no machine changes."""
+"""How many examples a network sees while it is scored: a cost of the criterion that is the same on every machine."""
 
 import contextlib
 from collections.abc import Iterator
@@ -8,21 +8,21 @@ from torch import Tensor, nn
 
 
 class Seen:
-    """Counts examples; one that is shown twice counts twice."""
+    """Counts examples; one that is seen twice counts twice."""
 
     count: int = 0
 
 
 @contextlib.contextmanager
 def counting(model: nn.Module) -> Iterator[Seen]:
-    """Count the examples that go forward through ``model`` within the block, those of copies of it made there too."""
+    """Count the examples that pass through ``model``, and through copies made of it, within the block."""
     seen = Seen()
 
-    def show(_: nn.Module, given: tuple[Any, ...]) -> None:
-        if given and isinstance(given[0], Tensor):
-            seen.count += len(given[0])
+    def add(_: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if inputs and isinstance(inputs[0], Tensor):
+            seen.count += len(inputs[0])
 
-    handle = model.register_forward_pre_hook(show)
+    handle = model.register_forward_pre_hook(add)
     try:
         yield seen
     finally:

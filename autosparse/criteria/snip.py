@@ -33,7 +33,7 @@ def snip(model: nn.Module, batches: Batches, loss: Loss, reinit: bool = False, s
 
 
 def normalised(saliency: Scores) -> Scores:
-    """Non-negative scores divided by their sum over the network, which becomes 1; all-zero scores stay 0.
+    """Non-negative scores divided by their sum over the network, so that they sum to 1; all-zero scores stay 0.
 
     In at least float32: in half precision the quotients would tie or vanish.
     """

@@ -20,10 +20,10 @@ def snip_iter(
 ) -> Scores:
     """SNIP of the trained network, in rounds of training, pruning and rewinding to initialisation.
 
-    The procedure that AutoSparse learns from (its Algorithm 2 with SNIP), here to prune the very network it runs on;
-    not Iter-SNIP, which trains nothing. Geometric schedule; costs ``rounds`` trainings. Scores have the weight's
-    shape: the last saliency of what stays, -inf elsewhere. Trained networks are scored in evaluation mode by default,
-    as in the authors' code (github.com/ChengYaofeng/AutoSparse, ``prune_train_mode: False``).
+    AutoSparse learns from this procedure (its Algorithm 2 with SNIP); here it prunes the very network that it runs on.
+    Do not confuse it with Iter-SNIP, which trains nothing. Geometric schedule; costs ``rounds`` trainings. Scores have
+    the weight's shape: the last saliency of what stays, -inf elsewhere. Trained networks are scored in evaluation mode
+    by default, as in the authors' code (github.com/ChengYaofeng/AutoSparse, ``prune_train_mode: False``).
 
     :param training: how to train, e.g. :class:`autosparse.Trainer`.
     """

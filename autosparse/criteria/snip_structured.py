@@ -22,7 +22,7 @@ def snip_structured(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sp
 
     ``sparsity`` is the share of removable channels that go (see :func:`autosparse.channels.select_channels`). Scores
     are those of :func:`channel_sensitivity`, float32 of the weight's shape, -inf where pruned. In training mode by
-    default, as in the SNIP of one of van Amersfoort et al. (github.com/mil-ad/snip); of their own code none was found.
+    default, as in a SNIP by one of van Amersfoort et al. (github.com/mil-ad/snip); we found no code of their paper.
     """
     groups = channel_groups(model)
     scores = channel_sensitivity(model, groups, batches, loss)
@@ -32,9 +32,9 @@ def snip_structured(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sp
 def channel_sensitivity(model: nn.Module, groups: Sequence[Group], batches: Batches, loss: Loss) -> list[Tensor]:
     """|dL/dc| at c = 1 per channel, float64, divided by its sum over the network; c gates what is read of the channel.
 
-    With c times each weight that reads the channel, in all layers that do, dL/dc is the sum of theta * dL/dtheta over
-    these weights, and c = 0 is the network without the channel. A gate on the weights that compute the channel would
-    not do: BatchNorm undoes any such factor, so that its gradient is 0.
+    c multiplies each weight that reads the channel, in all layers that do. So dL/dc is the sum of theta * dL/dtheta
+    over these weights, and c = 0 is the network without the channel. A gate on the weights that compute the channel
+    would not do: BatchNorm undoes any such factor, so that its gradient is 0.
     """
     gradient = mean_gradient(model, batches, loss)
     weights = prunable(model)
@@ -47,6 +47,6 @@ def channel_sensitivity(model: nn.Module, groups: Sequence[Group], batches: Batc
 
 
 def normalised_channels(gradients: Sequence[Tensor]) -> list[Tensor]:
-    """Absolute values divided by their sum over all groups, which becomes 1; all zeros stay 0."""
+    """Absolute values divided by their sum over all groups, so that they sum to 1; all zeros stay 0."""
     total = sum(float(g.double().abs().sum()) for g in gradients)
     return [g.abs() / (total or 1.0) for g in gradients]

@@ -36,7 +36,7 @@ def sparse_evolution(
 
     :param training: e.g. :class:`autosparse.Trainer`, whose ``finish`` changes the masks on its way.
     :param alpha: share of a layer's weights that would be dropped at the first step.
-    :param until: share of the steps of the training after which the masks stay.
+    :param until: share of the training's steps after which the masks stay.
     :param start: ``erk``, the masks of ``random-erk``, or ``uniform``: one density in all layers, the first included.
     :param seed: of the masks to start from and of what grows.
     """

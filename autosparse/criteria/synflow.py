@@ -29,9 +29,9 @@ def synflow(
     The network is a float64 copy (deep networks overflow float32) with the absolute value of every parameter and buffer
     (Tanaka et al. eq. 2, Algorithm 1); geometric schedule, a pruned weight does not come back. In evaluation mode by
     default, as in the authors' code (github.com/ganguli-lab/Synaptic-Flow, prune.py).
-    The outer absolute value is that code's, too. It matters only where a layer makes one unit's output fall as
+    The outer absolute value is that code's, too. It matters only if a layer makes one unit's output fall as
     another's rises, as LayerNorm, RMSNorm and softmax do; elsewhere the product is never negative.
-    No data are used: ``batches``, if given, only tell the shape of an input. Scores are float64 of the weight's
+    No data are used: ``batches``, if given, only give the shape of an input. Scores are float64 of the weight's
     shape: the last round's flow of what stays, -inf elsewhere.
 
     :param input_shape: shape of one example; needed if ``batches`` is None.

@@ -33,7 +33,7 @@ def synflow_l2(
     the code of the comparison by Iurada et al. (github.com/iurada/px-ntk-pruning, lib/pruners.py). That code
     multiplies the gradient by |theta|; here it is theta^2, which gives the sum over the paths through the weight and
     conserves the flow.
-    No data are used: ``batches``, if given, only tell the shape of an input. Scores are float64 of the weight's
+    No data are used: ``batches``, if given, only give the shape of an input. Scores are float64 of the weight's
     shape: the last round's flow of what stays, -inf elsewhere.
 
     :param input_shape: shape of one example; needed if ``batches`` is None.

@@ -1,4 +1,4 @@
-"""3SP: single-shot structured pruning, SNIP for channels per unit of compute, with what becomes of the weights."""
+"""3SP: single-shot structured pruning, SNIP for channels per unit of compute; weights stay, are redrawn or rescaled."""
 
 import math
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ PAPER = "van Amersfoort et al. 2020, arXiv:2007.00389"
 def three_sp(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity) -> Scores:
     """|dL/dc| / cost with one gate c per channel: whole channels that matter most for their compute stay.
 
-    The sensitivity is that of ``snip-structured``, the cost the multiply-accumulates that the channel takes in all
-    layers that compute or read it: sensitivity per operation saved. ``sparsity`` is the share of removable channels
-    that go (see :func:`autosparse.channels.select_channels`). Scores have the weight's shape, -inf where pruned. In
-    training mode by default, like ``snip-structured``.
+    The sensitivity is that of ``snip-structured``, and the cost is the number of multiply-accumulates that the channel
+    takes in all layers that compute or read it: sensitivity per operation saved. ``sparsity`` is the share of removable
+    channels that go (see :func:`autosparse.channels.select_channels`). Scores have the weight's shape, -inf where
+    pruned. In training mode by default, like ``snip-structured``.
     """
     return _three_sp(model, batches, loss, sparsity)[0]
 
 
 @criterion("3sp-reinit", needs=NEEDS, paper=PAPER, mode="train", changes_weights=True)
 def three_sp_reinit(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, seed: int = 0) -> Scores:
-    """As ``3sp``; then the model's weights are drawn anew, Kaiming-normal for the inputs that are left.
+    """As ``3sp``; then the model's weights are redrawn, Kaiming-normal for the inputs that are left.
 
     All weights change, in place: standard deviation sqrt(2 / fan-in) with the fan-in of the pruned layer; biases
     become 0. Scores are those of ``3sp``.

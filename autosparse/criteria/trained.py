@@ -42,7 +42,7 @@ class Training(Protocol):
 
 
 def checked(training: Training) -> Training:
-    """``training``, from its first step on; raises if it is something else."""
+    """``training``, set to start at its first step; raises if it is something else."""
     if not hasattr(training, "go_on"):
         raise AutosparseError(
             f"this criterion trains networks: pass training=autosparse.Trainer(dataset, recipe, seed), not {training!r}"
@@ -59,10 +59,10 @@ def train_and_rewind(
     score_trained: Callable[[], Scores],
     start: int = 0,
 ) -> Scores:
-    """Iterative pruning with rewinding: train what is left, score it trained, prune, set all weights back; again.
+    """Prune with rewinding: in each round train what is left, score it trained, prune, and set all weights back.
 
-    Geometric schedule; a pruned weight does not come back. Each round trains from step ``start`` to the end, from the
-    state that ``model`` is in now, to which it returns; it is scored in the mode that it is in now.
+    Geometric schedule; a pruned weight does not come back. Each round begins with the state that ``model`` is in now,
+    trains it from step ``start`` to the end, and sets it back. It is scored in the mode that it is in now.
     """
     checked(training)
 

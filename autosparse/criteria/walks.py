@@ -10,7 +10,7 @@ from autosparse.channels.mapping import all_groups
 from autosparse.weights import prunable
 
 TINY = 1e-300
-"""Added to the strengths of layers at a unit: where all are 0, each is equally likely."""
+"""Added to the strength of each layer at a unit: if all are 0, each layer is equally likely."""
 
 
 class Edges:
@@ -18,9 +18,9 @@ class Edges:
 
     def __init__(self, layer: str, weight: Tensor, start: int, inputs: int | None, reads: int, writes: int):
         """
-        :param start: the number of its first weight, of all in the network.
+        :param start: the number of its first weight, counted over the whole network.
         :param inputs: how many units it reads; None: it is a depthwise convolution, which leads each unit to itself.
-        :param reads, writes: the numbers of the groups of units that it joins.
+        :param reads, writes: the numbers of the groups of units that it reads and writes.
         """
         self.layer, self.start, self.reads, self.writes = layer, start, reads, writes
         self.depthwise = inputs is None
@@ -36,7 +36,7 @@ class Edges:
         return back, Ways(self.strength.movedim(1, 0).flatten(1), numbers.movedim(1, 0).flatten(1))
 
     def ways(self, forward: bool) -> "Ways":
-        """The ways out of each unit that it reads or, backward, of each that it writes."""
+        """The ways out of each unit that the layer reads (forward) or writes (backward)."""
         return self._ways[forward]
 
     def ends(self, numbers: Tensor, forward: bool) -> Tensor:
@@ -50,27 +50,27 @@ class Ways:
     """The ways out of units, each taken with a probability in proportion to its strength."""
 
     def __init__(self, strengths: Tensor, numbers: Tensor):
-        """:param strengths, numbers: of each unit's ways and of their weights, (units, ways)."""
+        """:param strengths, numbers: the strength and the weight's number of each unit's ways, (units, ways)."""
         self.totals = strengths.sum(1)
         self.count = strengths.shape[1]
         self._numbers = numbers.flatten()
-        none = self.totals[:, None] == 0  # every way is then equally likely
-        self._ends = torch.where(none, torch.ones_like(strengths), strengths).flatten().cumsum(0)
+        all_zero = self.totals[:, None] == 0  # every way is then equally likely
+        self._bounds = torch.where(all_zero, torch.ones_like(strengths), strengths).flatten().cumsum(0)
 
     def drawn(self, units: Tensor, random: torch.Generator) -> Tensor:
         """The numbers of the weights along which walks (n,) leave their ``units`` (n,)."""
         first = units * self.count
         last = first + self.count - 1
-        low = torch.where(first > 0, self._ends[first - 1], 0.0)
-        aim = low + torch.rand(len(units), generator=random, dtype=torch.float64) * (self._ends[last] - low)
-        return self._numbers[torch.searchsorted(self._ends, aim, right=True).clamp(first, last)]
+        low = torch.where(first > 0, self._bounds[first - 1], 0.0)
+        aim = low + torch.rand(len(units), generator=random, dtype=torch.float64) * (self._bounds[last] - low)
+        return self._numbers[torch.searchsorted(self._bounds, aim, right=True).clamp(first, last)]
 
 
 class Walker:
     """Walks through a network: each step goes along a weight, with a probability in proportion to its magnitude.
 
-    Between layers a walk goes on with any later layer that reads the same channels, as behind a residual sum, and with
-    all their weights that leave the unit competing. It may not go past a depthwise convolution but through it.
+    Between layers a walk goes on with any later layer that reads the same channels, as after a residual sum; all
+    weights by which these layers leave the unit compete. A walk goes through a depthwise convolution, never past it.
 
     :raises AutosparseError: if the channels of the network cannot be followed.
     """
@@ -82,29 +82,29 @@ class Walker:
         self.starts = {forward: self._starts(forward) for forward in (True, False)}
 
     def walk(self, count: int, forward: bool) -> tuple[Tensor, Tensor]:
-        """``count`` walks from the inputs (or outputs) in turn: the walk of each step (n,), and its weight (n,).
+        """Take ``count`` walks from the inputs (or outputs) in turn; later calls go on with the next inputs.
 
-        The steps of one walk are in its order. Later calls go on with the next inputs.
+        :return: the walk of each step (n,), and its weight (n,). The steps of one walk are in its order.
         """
-        places, units = self.starts[forward]
-        at = (self.begun[forward] + torch.arange(count)) % len(places)
+        layers, units = self.starts[forward]
+        begin = (self.begun[forward] + torch.arange(count)) % len(layers)
         self.begun[forward] += count
-        place, unit = places[at], units[at]
+        layer, unit = layers[begin], units[begin]
         walks, weights = [], []
         order = range(len(self.layers)) if forward else reversed(range(len(self.layers)))
         for i in order:
-            here = (place == i).nonzero().squeeze(1)
+            here = (layer == i).nonzero().squeeze(1)
             if not len(here):
                 continue
             numbers = self.layers[i].ways(forward).drawn(unit[here], self.random)
             unit[here] = self.layers[i].ends(numbers, forward)
-            place[here] = self._chosen(i, unit[here], forward)
+            layer[here] = self._chosen(i, unit[here], forward)
             walks.append(here)
             weights.append(numbers)
         return torch.cat(walks), torch.cat(weights)
 
     def _chosen(self, i: int, units: Tensor, forward: bool) -> Tensor:
-        """With which layer each walk goes on that has come to ``units`` by layer ``i``; -1 where it ends."""
+        """Draw the next layer of each walk that layer ``i`` has led to ``units``; -1 if the walk ends there."""
         onward = self._onward(i, forward)
         if not onward:
             return torch.full_like(units, -1)
@@ -123,11 +123,11 @@ class Walker:
         return found
 
     def _starts(self, forward: bool) -> tuple[Tensor, Tensor]:
-        """Layer and unit of each place where walks begin: what no layer before (or after) writes (or reads)."""
-        ends = [i for i in range(len(self.layers)) if not self._onward(i, not forward)]
-        sizes = [len(self.layers[i].ways(forward).totals) for i in ends]
-        places = [torch.full((size,), i) for i, size in zip(ends, sizes, strict=True)]
-        return torch.cat(places), torch.cat([torch.arange(size) for size in sizes])
+        """Layer and unit of each start of walks: the units that no layer before writes (or none after reads)."""
+        outermost = [i for i in range(len(self.layers)) if not self._onward(i, not forward)]
+        sizes = [len(self.layers[i].ways(forward).totals) for i in outermost]
+        layers = [torch.full((size,), i) for i, size in zip(outermost, sizes, strict=True)]
+        return torch.cat(layers), torch.cat([torch.arange(size) for size in sizes])
 
 
 def edges_of(model: nn.Module) -> Iterator[Edges]:
@@ -144,5 +144,5 @@ def edges_of(model: nn.Module) -> Iterator[Edges]:
         weight = model.get_parameter(name)
         inputs = None
         if layer in reads:
-            inputs = groups[reads[layer]].size or weight.shape[1]  # those of the network's input are not counted
+            inputs = groups[reads[layer]].size or weight.shape[1]  # the group of the network's input has size 0
         yield Edges(layer, weight, starts[name], inputs, reads.get(layer, writes[layer]), writes[layer])

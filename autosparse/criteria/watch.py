@@ -6,24 +6,24 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria.gradients import untouched_buffers
-from autosparse.criteria.types import Batches
+from autosparse.criteria.types import NO_BATCHES, Batches
 from autosparse.errors import AutosparseError
 
 
 class Watch:
-    """Passes batches on, refuses what is none, and remembers the last one."""
+    """Passes batches on, refuses what is not a batch, and remembers the last input."""
 
     def __init__(self) -> None:
         self.last: Tensor | None = None
 
     def __call__(self, batches: Batches) -> Batches:
-        """``batches``, to be iterated as often as they could be."""
-        return self._passing(batches) if iter(batches) is batches else _Again(self, batches)
+        """Wrap ``batches``, which can still be iterated as often as before."""
+        return self._passing(batches) if iter(batches) is batches else _Repeatable(self, batches)
 
     def _passing(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches:
-            pair = isinstance(batch, tuple | list) and len(batch) == 2
-            if not (pair and all(isinstance(part, Tensor) for part in batch) and len(batch[0]) == len(batch[1])):
+            is_pair = isinstance(batch, tuple | list) and len(batch) == 2
+            if not (is_pair and all(isinstance(part, Tensor) for part in batch) and len(batch[0]) == len(batch[1])):
                 raise AutosparseError(
                     f"batches must be an iterable of (x, y), tensors of one length; it holds a {type(batch).__name__}"
                 )
@@ -44,7 +44,7 @@ class Watch:
             ) from error
 
 
-class _Again:
+class _Repeatable:
     def __init__(self, watch: Watch, batches: Batches):
         self.watch, self.batches = watch, batches
 
@@ -60,6 +60,4 @@ def shape_of_input(criterion: str, batches: Batches | None, given: tuple[int, ..
         raise AutosparseError(f"criterion {criterion!r} needs the shape of an input: pass input_shape, or batches")
     for x, _ in batches:
         return tuple(x.shape[1:])
-    raise AutosparseError(
-        "the iterable of batches is empty (an iterator already used up?): it has no shape of an input"
-    )
+    raise AutosparseError(f"{NO_BATCHES}: it has no shape of an input")

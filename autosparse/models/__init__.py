@@ -14,16 +14,15 @@ __all__ = ["MODELS", "ModelFactory", "build_model", "find_model", "kaiming_norma
 def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed: int = 0) -> nn.Module:
     """Build a network at initialisation, on the CPU (on ``meta``, without memory, within ``torch.device("meta")``).
 
-    Linear and Conv weights are Kaiming-normal (fan-in, gain sqrt 2; He et al. 2015), biases 0,
-    normalisation layers the identity, other weights as their own layer's constructor draws them.
-    The same seed gives the same weights on every machine, and torch's generators, those of GPUs too, are left as they
-    were.
+    Linear and Conv weights are Kaiming-normal (fan-in, gain sqrt 2; He et al. 2015), biases 0, normalisation layers the
+    identity, and other weights as their own layer's constructor draws them. The same seed gives the same weights on
+    every machine. Torch's generators, those of GPUs too, are left as they were.
 
     :param name: a registered model, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory`` (see
         :func:`find_model`).
     :param input_shape: shape of one example, e.g. ``(1, 28, 28)``.
-    :raises AutosparseError: for an unknown name (with the nearest known one), or an input shape
-        that the network does not take.
+    :raises AutosparseError: for an unknown name (with the nearest known one), or an input shape that the network does
+        not take.
     """
     factory = find_model(name)
     with host(), drawing_from(derive_seed(seed, "construction"), torch.device("cpu")):
@@ -35,7 +34,7 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
 def kaiming_normal_(model: nn.Module, draws: torch.Generator) -> nn.Module:
     """Initialise in place: Kaiming-normal Linear and Conv weights, zero biases.
 
-    All else keeps what its own constructor draws: normalisation layers, embeddings, ConvTranspose, and the input
+    Everything else keeps what its own constructor draws: normalisation layers, embeddings, ConvTranspose, and the input
     projections of attention, whose softmax wants smaller weights (Xavier-uniform).
 
     :param draws: a CPU generator, so that weights are the same on every device.

@@ -1,4 +1,4 @@
-"""LeNet-5 as the pruning literature has it: Caffe's widths (Lee et al. 2019, SNIP; LeCun et al. 1998)."""
+"""LeNet-5 as in the pruning literature: with Caffe's widths (Lee et al. 2019, SNIP; LeCun et al. 1998)."""
 
 from torch import Tensor, nn
 
@@ -8,8 +8,8 @@ from autosparse.models import register_model
 class LeNet5(nn.Module):
     """Convolutions of 20 and 50 filters, each max-pooled, then 500 ReLU units.
 
-    As in Caffe and in SNIP's own code, no ReLU follows the convolutions: the pooling is their
-    non-linearity. 431,080 parameters on 28 x 28 grey images and 10 classes.
+    As in Caffe and in SNIP's own code, no ReLU follows the convolutions: the pooling is their non-linearity. 431,080
+    parameters on 28 x 28 grey images and 10 classes.
     """
 
     def __init__(self, num_classes: int, input_shape: tuple[int, ...]):

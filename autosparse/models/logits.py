@@ -6,11 +6,11 @@ from torch import Tensor, nn
 
 
 class Logits(nn.Module):
-    """A network that gives the ``logits`` of what ``model`` gives::
+    """A network that returns the ``logits`` of ``model``'s output::
 
         model = Logits(ViTForImageClassification(config))
 
-    Weights keep their names behind ``model.``.
+    Weights keep their names, with ``model.`` in front.
     """
 
     def __init__(self, model: nn.Module):
@@ -24,5 +24,5 @@ class Logits(nn.Module):
 
 
 def has_logits(output: Any) -> bool:
-    """Whether a forward's output is no tensor, but holds one under ``logits``."""
+    """Whether a forward's output is not a tensor but holds one under ``logits``."""
     return not isinstance(output, Tensor) and isinstance(getattr(output, "logits", None), Tensor)

@@ -20,8 +20,8 @@ STAGES = (
 def mobilenet_v2(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     """MobileNetV2 for small images (first two strides 1); 2,236,682 parameters for CIFAR-10.
 
-    A 32 x 32 image reaches the classifier as 4 x 4. There is no dropout, so that nothing in the
-    network is random. The ImageNet original is ``torchvision:mobilenet_v2``.
+    A 32 x 32 image reaches the classifier as 4 x 4. There is no dropout, so nothing in the network is random. The
+    ImageNet original is ``torchvision:mobilenet_v2``.
     """
     from torchvision.models import MobileNetV2  # here: torchvision takes seconds to import
 

@@ -13,7 +13,7 @@ ModelFactory = Callable[[int, tuple[int, ...]], nn.Module]
 
 
 def not_imported(name: str) -> ModelFactory:
-    """What stands for a network whose code is not imported here: it has a name, and cannot be built."""
+    """A stand-in for a network whose code is not imported here: it has a name but cannot be built."""
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         raise AutosparseError(f"model {name!r} is code that is not imported here; run the experiment without --dry-run")
@@ -29,10 +29,9 @@ def register_model(
 ) -> Callable[[ModelFactory], ModelFactory]:
     """Decorator: make a factory known under the name that users type.
 
-    :param min_side: the network takes images (channels, height, width), and this is the smallest
-        height and width, in pixels, that it can compute with; the factory then refuses any other
-        shape. None: it takes every shape.
-    :param multiple_of: what must divide height and width, in pixels.
+    :param min_side: the smallest height and width, in pixels, of the images (channels, height, width) that the network
+        takes; the factory refuses all other shapes. None: it takes every shape.
+    :param multiple_of: the number that must divide height and width, in pixels.
     """
 
     def decorate(factory: ModelFactory) -> ModelFactory:

@@ -1,4 +1,4 @@
-"""ResNet-20 for CIFAR (He et al. 2016, section 4.2), as Frankle et al. (2021) and their open_lth have it."""
+"""ResNet-20 for CIFAR (He et al. 2016, section 4.2), as in Frankle et al. (2021) and their open_lth."""
 
 from torch import Tensor, nn
 
@@ -6,7 +6,7 @@ from autosparse.models import register_model
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut: the identity or, where the shape changes, a 1x1 convolution."""
+    """Two 3x3 convolutions beside a shortcut: the identity or, if the shape changes, a 1x1 convolution."""
 
     def __init__(self, channels: int, filters: int, stride: int):
         super().__init__()

@@ -1,6 +1,6 @@
 """From the name that a user types to the factory: ours, torchvision's, timm's, or the user's own.
 
-A network from elsewhere says nothing of the inputs it takes, so its factory tries it on two blank examples.
+A network from elsewhere does not say what inputs it takes, so its factory tries it on two blank examples.
 """
 
 import importlib
@@ -20,10 +20,11 @@ from autosparse.plugins import withheld
 def find_model(name: str) -> ModelFactory:
     """The factory behind a name: a registered one, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
 
-    ``torchvision:NAME`` is any classification network of ``torchvision.models``, untrained; ``timm:NAME`` any of timm
-    (the extra ``timm``), untrained, for the channels and, where it has a size of its own, the side of the images.
-    ``package.module:factory`` is imported here, and is a callable ``(num_classes, input_shape) -> nn.Module``; within
-    :func:`autosparse.plugins.withholding` it is not, and its name is all that is checked.
+    ``torchvision:NAME`` is any classification network of ``torchvision.models``, untrained. ``timm:NAME`` is any of
+    timm (the extra ``timm``), untrained, built for the channels of the images and, if its input size is fixed, for
+    their size. ``package.module:factory`` is imported here, and is a callable
+    ``(num_classes, input_shape) -> nn.Module``; within :func:`autosparse.plugins.withholding` it is not imported, and
+    only the form of its name is checked.
 
     :raises AutosparseError: with the nearest known name, or with the reason why the import failed.
     """
@@ -79,8 +80,8 @@ def _from_timm(name: str) -> ModelFactory:
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         if len(input_shape) != 3:
             raise ValueError("it takes images (channels, height, width)")
-        own_size = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
-        options: dict[str, Any] = {"img_size": input_shape[1:]} if own_size else {}
+        fixed_size = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
+        options: dict[str, Any] = {"img_size": input_shape[1:]} if fixed_size else {}
         model: nn.Module = timm.create_model(
             name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0], **options
         )
@@ -110,7 +111,7 @@ def _imported(name: str, module_name: str, member: str) -> ModelFactory:
 
 
 def _callables(module: ModuleType) -> list[str]:
-    """What the module itself defines and could be a factory."""
+    """Names of what the module itself defines that could be a factory."""
     return [
         name
         for name, value in vars(module).items()
@@ -134,21 +135,21 @@ def _tried(name: str, factory: ModelFactory) -> ModelFactory:
 
 
 def _giving_logits(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
-    """``model``, or what takes the ``logits`` of its output, if that holds them."""
+    """``model`` or, if its output holds ``logits``, a wrapper that returns them."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"the factory returned a {type(model).__name__}, not an nn.Module")
     return Logits(model) if has_logits(_output(model, input_shape)) else model
 
 
 def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...] | str:
-    """The shape of what the network gives for two blank examples; the name of its type if that is no tensor."""
+    """The shape of the network's output for two blank examples, or its type if it is not a tensor."""
     output = _output(model, input_shape)
     return tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
 
 
 @torch.no_grad()
 def _output(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
-    """What the network gives for two blank examples in evaluation mode; it is left in training mode."""
+    """The network's output for two blank examples in evaluation mode; leaves it in training mode."""
     output = model.eval()(torch.zeros(2, *input_shape))
     model.train()
     return output

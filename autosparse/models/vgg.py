@@ -2,13 +2,12 @@
 
 The convolutions are torchvision's, biases included, as AutoSparse's Appendix A.1 lists them.
 
-The average head is that of GraSP, FORCE and ProsPr: four max-poolings, the global average in the
-place of the fifth, and one linear layer.
+The average head is that of GraSP, FORCE and ProsPr: four max-poolings, a global average in place of the fifth, and one
+linear layer.
 
-The 4096 head is that of AutoSparse's Appendix A.1: five max-poolings and linear layers 512 x 7 x 7
--> 4096 -> 4096 -> classes. The paper does not say how a 32 x 32 image, whose last map is 1 x 1, fills
-7 x 7; here, as in torchvision, by adaptive average pooling, which repeats it. The paper lists no
-dropout, and there is none.
+The 4096 head is that of AutoSparse's Appendix A.1: five max-poolings and linear layers 512 x 7 x 7 -> 4096 -> 4096 ->
+classes. The paper does not say how a 32 x 32 image, whose last map is 1 x 1, fills 7 x 7. Here, as in torchvision,
+adaptive average pooling repeats it. The paper lists no dropout, and there is none.
 """
 
 from collections import OrderedDict

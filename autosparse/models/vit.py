@@ -1,8 +1,8 @@
 """Vision transformers for small images: ViT-Tiny's width (Touvron et al. 2021) on patches of 4 x 4 pixels.
 
 Positions are fixed sines and cosines and the head reads the mean of all patches, as in the plainer ViT of Beyer et al.
-2022 (arXiv:2205.01580): nothing is learned that is no layer, so that masks can cover every matrix. Queries, keys and
-values are Linear layers of their own. Nothing is random.
+2022 (arXiv:2205.01580): only layers are learned, so that masks can cover every matrix. Queries, keys and values are
+Linear layers of their own. There is no dropout.
 """
 
 import torch
@@ -14,7 +14,7 @@ from autosparse.models import register_model
 PATCH = 4
 WIDTH = 192
 LONGEST = 10_000.0
-"""The longest wavelength of the positions, over 2 pi, in patches."""
+"""The longest wavelength of the positions, divided by 2 pi, in patches."""
 
 
 class Attention(nn.Module):
@@ -36,7 +36,7 @@ class Attention(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention and two Linear layers with GELU, each behind LayerNorm and beside a shortcut."""
+    """Attention and two Linear layers with GELU, each after LayerNorm and beside a shortcut."""
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -51,7 +51,7 @@ class Block(nn.Module):
 
 
 class VisionTransformer(nn.Module):
-    """Patches, ``depth`` blocks, and a Linear layer on their mean."""
+    """Patches, ``depth`` blocks, and a Linear layer on the mean of the patches."""
 
     positions: Tensor
 
@@ -86,7 +86,7 @@ def vit_tiny(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
 
 @register_model("vit-tiny-12-heads", min_side=PATCH, multiple_of=PATCH)
 def vit_tiny_12_heads(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """ViT-Tiny with 12 heads of 16 in place of 3 of 64; as many parameters."""
+    """ViT-Tiny with 12 heads of 16 instead of 3 of 64; it has as many parameters."""
     return VisionTransformer(num_classes, input_shape, WIDTH, depth=12, heads=12)
 
 

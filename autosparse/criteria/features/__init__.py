@@ -1,4 +1,4 @@
-"""What can be said of a weight. A feature is one new file here whose function carries ``@feature``."""
+"""Features of weights by name. A new one is one new file here whose function carries ``@feature``."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ def _not_imported(state: State, name: str) -> Tensor:
 
 
 FEATURES: Registry[Feature] = Registry("feature", __name__, lambda name: Feature(name, _not_imported, frozenset()))
-"""By names that are also names in Python, so that a formula can hold them."""
+"""By names that are valid in Python, so that a formula can hold them."""
 
 
 def feature(name: str, *, needs: Iterable[str] = ()) -> Callable[[Compute], Compute]:

@@ -11,7 +11,7 @@ from autosparse.errors import UnknownName
 
 
 def find_feature(name: str) -> Feature:
-    """The feature ``name``. If there is no such feature, the scores of the criterion ``name`` are one.
+    """The feature ``name``; if there is none, the scores of the criterion ``name``.
 
     :raises UnknownName: with the nearest known name.
     """
@@ -25,7 +25,7 @@ def find_feature(name: str) -> Feature:
 
 
 def _scores_alone(criterion: Criterion) -> bool:
-    """Whether it scores a network as it is, and needs nothing but data for that."""
+    """Whether it scores a network as it is, and needs at most data."""
     return "sparsity" not in criterion.options and set(criterion.options) == set(criterion.defaults)
 
 

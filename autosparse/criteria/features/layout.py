@@ -1,4 +1,4 @@
-"""How a weight lies between units: which of its entries one input reads and one output sums."""
+"""How a weight lies between units: which of its entries read an input, and which an output sums."""
 
 from dataclasses import dataclass
 
@@ -70,7 +70,7 @@ class Layout:
 
 
 def layouts(model: nn.Module) -> dict[str, Layout]:
-    """The layout of each prunable weight, by its name; an attention's projections are plain matrices."""
+    """The layout of each prunable weight, by its name; the projections of attention are plain matrices."""
     owners = {id(module.weight): module for module in model.modules() if isinstance(module, _WITH_WEIGHT)}
     found = {}
     for name, weight in prunable(model).items():

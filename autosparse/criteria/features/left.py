@@ -1,4 +1,4 @@
-"""How much is left of the units that a weight connects, within its layer."""
+"""How many weights are left at the units that a weight connects, within its layer."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""How much SNIP saliency the units have that a weight connects, within its layer: sums of |theta g|."""
+"""SNIP saliency of the units that a weight connects, within its layer: sums of |theta g|."""
 
 from torch import Tensor
 

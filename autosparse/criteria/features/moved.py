@@ -14,5 +14,5 @@ def moved(state: State, name: str) -> Tensor:
 
 @feature("grown", needs=("data", "steps"))
 def grown(state: State, name: str) -> Tensor:
-    """(theta_k - theta_0) sign(theta_0), signed: positive where the steps make the weight larger."""
+    """(theta_k - theta_0) sign(theta_0), signed: positive if the steps make the weight larger."""
     return state.signed_log("moved", state.movement, name) * state.theta[name].sign()

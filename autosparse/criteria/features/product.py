@@ -8,5 +8,5 @@ from autosparse.criteria.features.state import State
 
 @feature("product", needs=("data",))
 def product(state: State, name: str) -> Tensor:
-    """theta g, signed: negative where a step of descent makes the weight larger."""
+    """theta g, signed: negative if a step of descent makes the weight larger."""
     return state.signed_log("product", state.product, name)

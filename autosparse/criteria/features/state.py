@@ -1,10 +1,9 @@
-"""A network at initialisation, masked so far: what features are made of."""
+"""A network at initialisation, as masked so far: what features are computed from."""
 
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,8 +23,10 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
 from autosparse.weights import prunable
 
-GROWS, HALVINGS = 3.0, 10
-"""Times its first value that the loss may have after a few steps, and how often their rate is halved otherwise."""
+GROWS = 3.0
+"""How many times its first value the loss may reach after a few steps."""
+HALVINGS = 10
+"""How often the learning rate of the steps is halved at most, if the loss exceeds that."""
 LEAST = 1e-6
 """Logarithms are of at least this, relative to the root mean square."""
 
@@ -50,10 +51,10 @@ class Stepped:
 
 
 class State:
-    """What may be asked of a network as masked so far; each thing is computed at its first use, and once.
+    """Quantities of a network as masked so far; each is computed once, at its first use.
 
-    Its pruned weights must be 0 (:func:`autosparse.criteria.rounds.masked`) for as long as it is asked. Everything is
-    by the name of a prunable weight and, unless told otherwise, of the weight's shape.
+    The pruned weights must be 0 (:func:`autosparse.criteria.rounds.masked`) until the last use. Each quantity is a dict
+    by the names of prunable weights, whose tensors have the weights' shapes unless it says otherwise.
     """
 
     def __init__(
@@ -68,12 +69,12 @@ class State:
         unmasked: Mapping[str, Tensor] | None = None,
     ):
         """
-        :param batches: what gradients are taken on; they are run through several times.
-        :param mode: the network's, ``train`` or ``eval``, where gradients and activations are taken; None: as it is.
+        :param batches: the data for gradients and activations; iterated several times.
+        :param mode: the network's mode, ``train`` or ``eval``, for gradients and activations; None: as it is.
         :param steps: how :attr:`stepped` is trained.
         :param pieces: the batches of the steps.
-        :param unmasked: the weights before they were masked, if what is pruned may come back: :attr:`theta`, where
-            :attr:`left` has zeros; None: as they are.
+        :param unmasked: the weights before masking, if pruned ones may come back: :attr:`theta` then holds them, and
+            :attr:`left` has zeros; None: both hold the weights as they are.
         """
         self.model, self.masks, self.loss, self.mode = model, masks, loss, mode
         self.steps, self._pieces, self._batches = steps, pieces, batches
@@ -117,12 +118,12 @@ class State:
                     squares[name] += g.double().square()
         return {name: (square / max(1, len(batches))).sqrt().float() for name, square in squares.items()}
 
-    def scores(self, criterion: str, **options: Any) -> dict[str, Tensor]:
+    def scores(self, criterion: str) -> dict[str, Tensor]:
         """The scores of a criterion on the network as masked so far; remembered."""
         if criterion not in self._scores:
             mode = self.mode or (TRAIN if self.model.training else EVAL)
-            given = {"mode": mode, **options} if "mode" in CRITERIA[criterion].options else options
-            self._scores[criterion] = score(self.model, criterion, self.batches, self.loss, **given)
+            options = {"mode": mode} if "mode" in CRITERIA[criterion].options else {}
+            self._scores[criterion] = score(self.model, criterion, self.batches, self.loss, **options)
         return self._scores[criterion]
 
     @cached_property
@@ -142,8 +143,8 @@ class State:
     def stepped(self) -> Stepped:
         """The network after a few steps of training from here, and its gradient there.
 
-        If the loss grows to several times what it was, the rate of the steps is too high for this network: it is halved
-        in :attr:`steps`, and the steps are taken anew.
+        If the loss grows to several times what it was, the learning rate is too high for this network. Then it is
+        halved in :attr:`steps`, and the steps are taken again.
         """
         if self.steps is None or self._pieces is None:
             raise AutosparseError("features after a few steps of training are asked for: say how many steps")
@@ -178,10 +179,10 @@ class State:
         return self._scales[key]
 
     def log(self, key: str, values: dict[str, Tensor], name: str) -> Tensor:
-        """log(|v| / rms + 1e-6) of one weight's values: the same whatever all are multiplied by."""
+        """log(|v| / rms + 1e-6) of one weight's values: the same whatever factor all values share."""
         return (values[name].abs() / (self.rms(key, values) or 1.0) + LEAST).log()
 
     def signed_log(self, key: str, values: dict[str, Tensor], name: str) -> Tensor:
-        """sign(v) log(1 + |v| / rms): both signs, with both tails drawn in."""
+        """sign(v) log(1 + |v| / rms): both signs stay, and both tails are drawn in."""
         scaled = values[name] / (self.rms(key, values) or 1.0)
         return scaled.sign() * scaled.abs().log1p()

@@ -1,4 +1,4 @@
-"""How strong the units are that a weight connects, within its layer: sums of |theta|."""
+"""Strength of the units that a weight connects, within its layer: sums of |theta|."""
 
 from torch import Tensor
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria.gradients import untouched_buffers
-from autosparse.criteria.types import Batches, Loss
+from autosparse.criteria.types import NO_BATCHES, Batches, Loss
 from autosparse.errors import AutosparseError
 from autosparse.weights import prunable
 
@@ -18,7 +18,7 @@ from autosparse.weights import prunable
 class Units:
     """One entry per unit, float32, by the name of the weight that reads or feeds it.
 
-    Weights that no layer calls by itself, as the projections of attention, are not in there.
+    Weights that belong to no layer called by itself, such as the projections of attention, are missing.
     """
 
     activation: dict[str, Tensor]
@@ -39,9 +39,9 @@ class Units:
 
 
 def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
-    """Run the batches forward and backward once, in the mode the model is in; it is left as it was.
+    """Run the batches forward and backward once, in the mode that the model is in; it is left as it was.
 
-    Takes ``loss`` for a mean over the batch. Memory: three float64 numbers per unit, and what one batch takes.
+    ``loss`` must be a mean over the batch. Memory: three float64 numbers per unit, and what one batch takes.
     """
     weights = prunable(model)
     names = {id(weight): name for name, weight in weights.items()}
@@ -50,12 +50,13 @@ def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
     with untouched_buffers(model), contextlib.ExitStack() as stack:
         for module in model.modules():
             if (name := names.get(id(getattr(module, "weight", None)))) is not None:
-                stack.enter_context(_watched(module, sums.setdefault(name, _Sums())))  # one for layers that share it
+                shared = sums.setdefault(name, _Sums())  # by all layers that share the weight
+                stack.enter_context(_watched(module, shared))
         for x, y in batches:
             torch.autograd.grad(loss(model(x), y), list(weights.values()), materialize_grads=True)
             examples += len(x)
     if examples == 0:
-        raise AutosparseError("the iterable of batches is empty (an iterator already used up?): nothing to score on")
+        raise AutosparseError(f"{NO_BATCHES}: nothing to score on")
     seen = {name: units for name, units in sums.items() if units.read}
     return Units(
         {name: units.spread().float() for name, units in seen.items()},
@@ -66,7 +67,7 @@ def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
 @dataclass
 class _Sums:
     read: int = 0
-    """Values of each unit so far, over examples and positions."""
+    """Number of values of each unit so far, over examples and positions."""
     total: Any = 0.0
     square: Any = 0.0
     returned: Any = 0.0
@@ -81,14 +82,14 @@ class _Sums:
 def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
     """Add up what the module reads, and what comes back to its outputs, within the block."""
 
-    def read(_: nn.Module, given: tuple[Tensor, ...], made: Tensor) -> None:
-        values = _by_unit(module, given[0].detach()).double()
+    def read(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        values = _by_unit(module, inputs[0].detach()).double()
         sums.read += values.shape[1]
         sums.total, sums.square = sums.total + values.sum(1), sums.square + values.square().sum(1)
-        made.register_hook(lambda g: returned(g, len(given[0])))
+        output.register_hook(lambda g: returned(g, len(inputs[0])))
 
     def returned(gradient: Tensor, examples: int) -> None:
-        summed = _by_unit(module, gradient).double() * examples  # of the example's loss, not of the mean
+        summed = _by_unit(module, gradient).double() * examples  # the example's loss, not the mean
         sums.returned = sums.returned + summed.square().sum(1)
 
     handle = module.register_forward_hook(read)
