@@ -1,6 +1,7 @@
 """Device-specific code: the torch module of a device, full float32 precision, and the error of a lost GPU."""
 
 import contextlib
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from types import ModuleType
@@ -19,6 +20,20 @@ class DeviceLost(RuntimeError):
 def backend(device: torch.device) -> ModuleType | None:
     """The torch module for this type of device, such as ``torch.cuda``; None for the CPU."""
     return None if device.type == "cpu" else torch.get_device_module(device)
+
+
+def synchronize() -> None:
+    """Wait until all that this process has launched on an accelerator is computed."""
+    current = torch.accelerator.current_accelerator()
+    for accelerator in {torch.cuda} | ({torch.get_device_module(current)} if current else set()):
+        if accelerator.is_initialized():
+            accelerator.synchronize()
+
+
+def clock() -> float:
+    """Seconds by a clock that counts the work of accelerators, which a process launches without waiting for it."""
+    synchronize()
+    return time.perf_counter()
 
 
 def host() -> torch.device:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autosparse.criteria import score
-from autosparse.devices import backend, full_float32
+from autosparse.devices import backend, clock, full_float32
 from autosparse.irp import rewind_prune
 from autosparse.shards import save_features
 from autosparse.training import Member, Recipe, why_not_together
@@ -128,3 +128,15 @@ def test_networks_are_compared_in_full_float32_before_they_train_together(tiny_d
     assert why_not_together(members, tiny_digits) is None
     assert seen
     assert all(at == FULL for at in seen)
+
+
+def test_the_clock_waits_for_accelerators_that_are_in_use(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: waited.append("cuda"))
+    before = clock()
+    assert clock() >= before
+    assert waited == ["cuda", "cuda"]
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
+    clock()
+    assert len(waited) == 2

@@ -19,6 +19,7 @@ from mlflow.types import ColSpec, DataType, Schema
 
 from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName, safe_uri
+from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import Group, groups_of
 from autosparse.results.runs import Run, finished_runs
@@ -98,7 +99,8 @@ def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: 
             won.setdefault(by_id[_scorer_of(best)], []).append(statistics.fmean(best.values(metric).values()))
     if not won:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
-    return max(won, key=lambda name: (len(won[name]), statistics.fmean(won[name])))
+    sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
+    return max(won, key=lambda name: (len(won[name]), sign * statistics.fmean(won[name])))
 
 
 def _scorer_of(group: Group) -> str:

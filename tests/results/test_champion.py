@@ -3,6 +3,7 @@
 import json
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.masks import Masks
+from autosparse.results import model_registry
 from autosparse.results.model_registry import load_registered, promote
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.do import do
@@ -160,3 +162,13 @@ def test_the_commands_promote_prune_compare_and_name_winners(done, tmp_path: Pat
     assert header.startswith("model,dataset,sparsity,settings,best,n,mean,half_width,next")
     assert line.startswith("lenet-300-100,digits,0.9,")
     assert "by-" in run("best", "--experiment", "exp", "--scorers")
+
+
+@pytest.mark.parametrize(("metric", "leads"), [("test_accuracy", "high"), ("train_loss", "low")])
+def test_of_scorers_that_win_as_often_the_better_mean_decides(monkeypatch, metric, leads):
+    def won_by(scorer, value):
+        group = SimpleNamespace(method=(("scorer", scorer),), values=lambda _: {0: value})
+        return SimpleNamespace(ranked=lambda _: [group])
+
+    monkeypatch.setattr(model_registry, "contests", lambda *_, **__: [won_by("1", 0.5), won_by("2", 0.2)])
+    assert model_registry._best([], "exp", None, metric, {"1": "high", "2": "low"}) == leads

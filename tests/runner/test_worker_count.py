@@ -59,6 +59,12 @@ def test_jobs_wait_for_the_nodes_that_a_cluster_adds_for_them(cluster):
         job_count(Settings(address="head:6379", gpus_per_job=0.25))
 
 
+def test_an_address_in_the_environment_is_that_of_a_cluster_too(cluster, monkeypatch):
+    cluster(CPU=0.0)
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert job_count(Settings(gpus_per_job=0.25, workers=32)) == 32
+
+
 def test_part_of_several_gpus_is_refused(cluster):
     cluster(CPU=16.0, GPU=4.0)
     with pytest.raises(AutosparseError, match=r"--gpus-per-job 1\.5 is neither a share of one GPU nor a whole number"):

@@ -75,7 +75,7 @@ def _ray(address: str | None) -> Finding:
             answer = ray.get(ray.remote(platform.node).remote(), timeout=60)
             resources = ray.cluster_resources()
     except Exception as error:
-        return Finding("ray", False, str(error).splitlines()[0])
+        return Finding("ray", False, (str(error).strip() or type(error).__name__).splitlines()[0])
     shown = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
     return Finding("ray", True, f"{address or 'a local session'} answers from {answer}: {shown}")
 

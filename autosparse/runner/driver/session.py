@@ -126,7 +126,8 @@ def worker_count(settings: Settings) -> int:
 def job_count(settings: Settings) -> int:
     """Number of jobs to keep in flight: on a cluster, as many as were asked for, because waiting jobs make its
     autoscaler add nodes; else :func:`worker_count`."""
-    return settings.workers if settings.address and settings.workers else worker_count(settings)
+    on_cluster = settings.address or os.environ.get("RAY_ADDRESS")
+    return settings.workers if on_cluster and settings.workers else worker_count(settings)
 
 
 def idle_gpus(settings: Settings) -> int:

@@ -2,7 +2,6 @@
 
 import functools
 import logging
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
-from autosparse.devices import DeviceLost, backend
+from autosparse.devices import DeviceLost, backend, clock
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
@@ -82,9 +81,9 @@ class Scored:
         if key == self.key:
             seen.count += self.images
             return self.scores, self.seconds
-        started, before = time.perf_counter(), seen.count
+        started, before = clock(), seen.count
         self.scores = make()
-        self.key, self.seconds, self.images = key, time.perf_counter() - started, seen.count - before
+        self.key, self.seconds, self.images = key, clock() - started, seen.count - before
         return self.scores, 0.0
 
 
@@ -184,11 +183,11 @@ def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, las
 
 def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: Seen) -> tuple[Masks | None, float]:
     """The masks, and the seconds that finding them takes, including scoring that was done for an earlier cell."""
-    started = time.perf_counter()
+    started = clock()
     if cell.criterion == DENSE:
         return None, 0.0
     if cell.criterion == BRANCH:
-        return _shuffled(branch_masks(cell, model, last.store), cell), time.perf_counter() - started
+        return _shuffled(branch_masks(cell, model, last.store), cell), clock() - started
     criterion = CRITERIA[cell.criterion]
     options: dict[str, Any] = dict(cell.options)
     given = {"seed": cell.seed, "training": trainer}
@@ -201,11 +200,11 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: S
 
     if cell.ablation != "invert" and criterion.scores_for_one_sparsity:
         masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
-        return _shuffled(masks, cell), time.perf_counter() - started
+        return _shuffled(masks, cell), clock() - started
     scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options), seen)
     if cell.ablation == "invert":
         scores = {name: -s for name, s in scores.items()}
-    return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + time.perf_counter() - started
+    return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + clock() - started
 
 
 def _shuffled(masks: Masks, cell: Cell) -> Masks:
@@ -233,9 +232,9 @@ def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
 
 def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> list[Done]:
     """Train, together if there are several, and measure."""
-    started = time.perf_counter()
+    started = clock()
     outcomes = _train(group, dataset, tell)
-    seconds = (time.perf_counter() - started) / len(group)
+    seconds = (clock() - started) / len(group)
     return [
         (p.cell, o if isinstance(o, Exception) else _attempt(_result, p, o, dataset, seconds, len(group)))
         for p, o in zip(group, outcomes, strict=True)

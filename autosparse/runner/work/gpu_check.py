@@ -2,7 +2,7 @@
 
 import torch
 
-from autosparse.devices import DeviceLost, backend
+from autosparse.devices import DeviceLost, backend, synchronize
 from autosparse.errors import AutosparseError
 
 __all__ = ["DeviceLost", "device_named", "require_device"]
@@ -32,12 +32,8 @@ def require_device() -> None:
 
     :raises DeviceLost: if it has; an error that the process survives, such as a lack of memory, is not raised again.
     """
-    current = torch.accelerator.current_accelerator()
-    known = {torch.cuda} | ({torch.get_device_module(current)} if current else set())
     try:
-        for accelerator in known:
-            if accelerator.is_initialized():
-                accelerator.synchronize()
+        synchronize()
     except RuntimeError as error:
         reason, _, _ = str(error).partition("\n")
         raise DeviceLost(f"{reason}, after which the GPU no longer responds to this process") from error
