@@ -85,7 +85,7 @@ class Criterion:
 
     @property
     def scores_for_one_sparsity(self) -> bool:
-        """Whether its scores are of use at no other sparsity than the one that they were made for."""
+        """Whether its scores are useful only at the sparsity that they were made for."""
         return not {"sparsity", "near", "training"}.isdisjoint(self.parameters)
 
     @property

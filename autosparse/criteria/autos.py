@@ -53,7 +53,7 @@ def autos(
     permute: str | None = None,
     seed: int = 0,
 ) -> Scores:
-    """AutoS(theta_0, g_0): weights that are predicted to survive iterative pruning longest stay.
+    """AutoS(theta_0, g_0): the weights stay that are predicted to survive iterative pruning longest.
 
     theta_0 are the model's weights as they are, g_0 the gradient of the mean loss over all batches. g_0 is taken in
     the mode in which the scorer learned: evaluation, as in the paper's algorithms, unless its IRP runs say otherwise.

@@ -60,7 +60,7 @@ def parse(text: str, find: Callable[[str], Any]) -> Expression:
     try:
         tree = ast.parse(text.strip(), mode="eval").body
         names = frozenset(_names(tree, find))
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, AutosparseError):
             raise
         raise AutosparseError(f"expression {text!r} cannot be read: {error}") from error
@@ -74,7 +74,8 @@ def _names(node: ast.expr, find: Callable[[str], Any]) -> list[str]:
     match node:
         case ast.Constant(value=bool() | complex()):
             pass
-        case ast.Constant(value=int() | float()):
+        case ast.Constant(value=int() | float() as number):
+            float(number)  # raises if it is too large
             return []
         case ast.Name(id=name):
             find(name)

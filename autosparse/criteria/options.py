@@ -13,7 +13,7 @@ from autosparse.errors import AutosparseError
 
 @dataclass(frozen=True)
 class Within:
-    """Numbers from ``low`` to ``high``; an open end is not among them."""
+    """Numbers from ``low`` to ``high``; an open end is excluded."""
 
     low: float = -math.inf
     high: float = math.inf

@@ -28,7 +28,7 @@ class Training(Protocol):
     ) -> None:
         """Train ``model`` in place from step ``start`` to ``stop``.
 
-        Each ``run`` has data in an order of its own; None is the run of the pruned network's own training.
+        Each ``run`` takes the data in its own order; None is the run of the pruned network's training.
         """
 
     def go_on(self, start: int) -> None:

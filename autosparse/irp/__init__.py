@@ -1,4 +1,4 @@
-"""Iterative rewind pruning and the survival dataset it leaves."""
+"""Iterative rewind pruning and the survival dataset that it leaves."""
 
 from autosparse.irp.parquet import find_datasets, load_survival, save_survival
 from autosparse.irp.rewind import Reached, rewind_prune

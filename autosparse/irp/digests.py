@@ -1,4 +1,4 @@
-"""What binds the columns of a shard to its description: a digest of each, over its values in the order of the rows."""
+"""Digests that bind the columns of a shard to its description: one per column, over its values in row order."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -8,13 +8,13 @@ import numpy as np
 from autosparse.files import canonical_json
 
 KEY = "digests"
-"""A key of a shard's description. What version 0.1.0 wrote lacks it."""
+"""A key of a shard's description. Shards that version 0.1.0 wrote lack it."""
 
 
 class Digests:
-    """SHA-256 of columns, chunk by chunk: however they are cut, and whichever of them are read.
+    """SHA-256 of each column, chunk by chunk. It depends neither on the chunks nor on the other columns.
 
-    The cost is 2.7 ns of CPU per value where the processor has instructions for it.
+    The cost is 2.7 ns of CPU per value if the processor has instructions for it.
     """
 
     def __init__(self, columns: Iterable[str]):
@@ -27,7 +27,7 @@ class Digests:
 
     @property
     def by_column(self) -> dict[str, str]:
-        """64 hex digits each."""
+        """The digest of each column, in 64 hex digits."""
         return {name: digest.hexdigest() for name, digest in self._hashes.items()}
 
     @property

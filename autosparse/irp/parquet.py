@@ -37,8 +37,8 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
 
     Columns: ``layer`` (dictionary string), ``position`` (int64, flat index in the layer), ``param``, ``grad``
     (float32), ``survived`` (int32). Each shard's schema metadata holds the provenance, the layers' shapes, its own
-    number and the number of all shards and rows, so that a missing shard is noticed, and a digest of each column of
-    numbers, so that one that was permuted or exchanged is noticed by whoever reads a shard alone.
+    number and the number of all shards and rows, so that a missing shard is noticed. It also holds a digest of each
+    column of numbers, so that whoever reads one shard notices a column that was permuted or exchanged.
     """
     folder = Path(folder)
     table = _table(survival)
@@ -67,7 +67,8 @@ def load_survival(folder: str | Path) -> Survival:
     """Read what :func:`save_survival` wrote.
 
     Rows are placed by their ``layer`` and ``position``, whatever their order.
-    Raises :class:`CorruptFile` naming the shard that is truncated, missing, foreign, or of another dataset.
+
+    :raises CorruptFile: naming the shard that is truncated, missing, foreign, or of another dataset.
     """
     folder = Path(folder)
     paths = sorted(folder.glob("part-*.parquet"))
@@ -75,15 +76,16 @@ def load_survival(folder: str | Path) -> Survival:
         raise AutosparseError(
             f"no survival dataset in {folder}: it holds no part-*.parquet; make one with `autosparse irp`"
         )
-    tables, described = [], [read_metadata(path) for path in paths]
+    described = [read_metadata(path) for path in paths]
     for content in described:
-        content.pop(digests.KEY, None)  # the fingerprint is of all values
+        content.pop(digests.KEY, None)  # of the shard; the fingerprint is of all values
     shards = {content.pop("shard"): path for path, content in zip(paths, described, strict=True)}
     for path, content in zip(paths, described, strict=True):
         if content != described[0]:
             raise CorruptFile(f"{path} belongs to another survival dataset than {paths[0].name}; keep one per folder")
     if (missing := first_missing(set(shards), described[0]["shards"])) is not None:
         raise CorruptFile(f"{folder} is incomplete: shard part-{missing:05d}.parquet is missing")
+    tables = []
     for path in paths:
         try:
             tables.append(pq.read_table(path, page_checksum_verification=True))
@@ -107,16 +109,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(metadata[KEY])
         check_description(content)
-        content["rows"], content["fingerprint"]
+        content["rows"], content["fingerprint"]  # raises if missing
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{path} has damaged metadata; make the dataset again") from error
     return content
 
 
 def check_description(content: dict[str, Any]) -> None:
-    """Raise KeyError, TypeError or ValueError if a shard's number, their count, or the shapes are not what they are.
+    """Raise KeyError, TypeError or ValueError if a shard's number, the number of shards, or the shapes cannot be right.
 
-    Anybody can write a file's metadata: what is wrong must not become a huge array, or a layer of another name.
+    Anybody can write a file's metadata: a wrong value must not become a huge array, or a layer of another name.
     """
     numbers = [content["shard"], content["shards"], *(size for _, shape in content["shapes"] for size in shape)]
     if not all(type(number) is int and 0 <= number < 2**48 for number in numbers):
@@ -137,7 +139,7 @@ def first_missing(numbers: Collection[int], count: int) -> int | None:
 def find_datasets(folder: str | Path) -> list[Path]:
     """The survival datasets at ``folder``: itself, or its sub-folders (``seed-*``) that hold shards.
 
-    What lies in a folder whose name begins with a dot was left by a process that was killed, and is none.
+    Folders whose name begins with a dot were left by a process that was killed, and do not count.
     """
     folder = Path(folder)
     if any(folder.glob("part-*.parquet")):

@@ -1,4 +1,4 @@
-"""Iterative rewind pruning (IRP): train, prune, rewind to the initialisation, again."""
+"""Iterative rewind pruning (IRP): train, prune, rewind to the initialisation, and repeat."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +26,7 @@ from autosparse.training.recipe import Recipe
 from autosparse.version import __version__
 
 SCORE_EXAMPLES = 5120
-"""Examples that g_0 and criteria see unless told otherwise: enough for a stable gradient, cheap on a CPU."""
+"""Examples that g_0 and criteria see by default: enough for a stable gradient, cheap on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class Reached:
     """A run after some of its iterations: all that it needs to go on."""
 
     survived: dict[str, Tensor]
-    """int32 counts per prunable weight tensor; masks are nested, so the counts hold them all."""
+    """int32 counts per prunable weight tensor; masks are nested, so the counts determine them all."""
     accuracy: list[float]
     """Test accuracy in percent of each iteration."""
 
     @property
     def iteration(self) -> int:
-        """How many are done."""
+        """Number of iterations done."""
         return len(self.accuracy)
 
 
@@ -66,8 +66,8 @@ def rewind_prune(
 
     In iteration i the masked network is trained by ``recipe`` with a fresh optimiser, its surviving weights are
     scored with ``criterion`` in that trained state, and exactly ``n - round(n * (1 - density_i))`` of them stay;
-    then every parameter and buffer is set back to its initial value, bit for bit. A weight that fell never returns.
-    The model is back in its initial state at the end, also after an error.
+    then every parameter and buffer is set back to its initial value, bit for bit. A pruned weight never returns.
+    The model is back in its initial state at the end, even after an error.
 
     :param iterations: N, at least 1.
     :param final_density: share of weights kept after the last iteration.
@@ -76,10 +76,10 @@ def rewind_prune(
     :param score_examples: examples that g_0 and the criterion see (a random draw); None: the whole train split.
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
     :param on_reached: called after each iteration with what ``resume`` takes.
-    :param resume: where an earlier run with the same arguments had come to; the outcome is the same to the bit.
+    :param resume: what an earlier run with the same arguments had reached; the outcome is the same to the bit.
     :param execution: precision and the like of the trainings; gradients and scores are always float32, with no TF32.
-    :param gradient_mode: in which g_0 is taken: ``eval``, as in the paper's Algorithms 1 and 2, or ``train``. A scorer
-        fitted on the outcome takes its gradients in the same mode. The criterion has an option ``mode`` of its own.
+    :param gradient_mode: the mode in which g_0 is taken: ``eval``, as in the paper's Algorithms 1 and 2, or ``train``.
+        A scorer fitted on the outcome takes its gradients in the same mode. The criterion has its own option ``mode``.
     :param options: of the criterion.
     :raises AutosparseError: before any training, if an argument or option does not make sense.
     :raises NonFiniteLoss: if a training diverges.
@@ -100,12 +100,13 @@ def rewind_prune(
     first = len(accuracies)
 
     def train_and_score(done: int, masks: Masks) -> Scores:
-        i = first + done
-        drawn = {"seed": derive_seed(seed, "irp", i + 1)} if "seed" in chosen.options else {}
+        i = first + done + 1
+        iteration_seed = derive_seed(seed, "irp", i)
+        seeded = {"seed": iteration_seed} if "seed" in chosen.options else {}
         with rewinding(model):
-            history = train(model, dataset, recipe, masks, derive_seed(seed, "irp", i + 1), loss, execution=how)
+            history = train(model, dataset, recipe, masks, iteration_seed, loss, execution=how)
             accuracies.append(history.last)
-            return score(model, criterion, batches(i + 1), loss, **options, **drawn)
+            return score(model, criterion, batches(i), loss, **options, **seeded)
 
     with rewinding(model):
         param = {name: weight.detach().float().cpu().clone() for name, weight in prunable(model).items()}
@@ -157,7 +158,7 @@ def _keeping_statistics(execution: Execution, model: nn.Module, criterion: Crite
 
 
 def _counts(param: dict[str, Tensor], resume: Reached | None) -> dict[str, Tensor]:
-    """The iterations survived so far.
+    """The iterations that each weight has survived so far.
 
     :raises AutosparseError: if ``resume`` is of another network.
     """

@@ -42,7 +42,7 @@ class Survival:
 
     @property
     def gradient_mode(self) -> str:
-        """The mode of the network as g_0 was taken, ``train`` or ``eval``."""
+        """The mode of the network when g_0 was taken, ``train`` or ``eval``."""
         return mode_in(self.provenance)
 
     @property
@@ -61,7 +61,7 @@ class Survival:
         return digest.hexdigest()
 
     def masks(self, iteration: int) -> Masks:
-        """The masks after ``iteration`` (0: dense). Masks are nested, so the counts hold them all."""
+        """The masks after ``iteration`` (0: dense). Masks are nested, so the counts determine them all."""
         return Masks({name: count >= iteration for name, count in self.survived.items()})
 
     def scores(self) -> dict[str, Tensor]:
@@ -82,7 +82,7 @@ class Survival:
 
 
 def mode_in(provenance: Mapping[str, Any]) -> str:
-    """The mode of the gradients of which ``provenance`` tells; before it was told, they were taken in training mode."""
+    """The mode of the gradients, from ``provenance``; older datasets do not record it and used training mode."""
     return str(provenance.get("gradient_mode", TRAIN))
 
 

@@ -16,6 +16,9 @@ from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
 from autosparse.plugins import withheld
 
+FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
+"""The form ``package.module:factory``."""
+
 
 def find_model(name: str) -> ModelFactory:
     """The factory behind a name: a registered one, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``.
@@ -42,9 +45,6 @@ def find_model(name: str) -> ModelFactory:
         raise AutosparseError(f"model {name!r} is not of the form package.module:factory")
     record.factories.add(name)
     return not_imported(name)
-
-
-FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 def _from_torchvision(name: str) -> ModelFactory:

@@ -74,6 +74,7 @@ def test_it_is_the_arithmetic_of_python(text, a, b):
         ("a < b", "is no arithmetic"),
         ("abs(x=a)", "is no arithmetic"),
         ("a % b", "is no arithmetic"),
+        ("a + 1" + "0" * 400, "int too large to convert to float"),
         ("(" * 3000 + "a" + ")" * 3000, "cannot be read"),
         ("a" + " + a" * 6000, "at most 10000 are read"),
     ],

@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from autosparse.weights import TRANSPOSED, prunable
 
+_WITH_WEIGHT = (nn.Linear, nn.modules.conv._ConvNd)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -77,6 +79,3 @@ def layouts(model: nn.Module) -> dict[str, Layout]:
         owner = owners.get(id(weight))
         found[name] = Layout(weight.shape, getattr(owner, "groups", 1), isinstance(owner, TRANSPOSED))
     return found
-
-
-_WITH_WEIGHT = (nn.Linear, nn.modules.conv._ConvNd)

@@ -24,7 +24,7 @@ class Units:
     activation: dict[str, Tensor]
     """Standard deviation of each input over examples and positions, (inputs,)."""
     gradient: dict[str, Tensor]
-    """Root of the mean over examples of the squared derivative of an example's own loss by each output, added up over
+    """Root of the mean, over examples, of the squared derivatives of the example's own loss by each output, summed over
     positions, (outputs,)."""
 
     def of(self, what: str, name: str) -> Tensor:
@@ -89,8 +89,8 @@ def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
         output.register_hook(lambda g: returned(g, len(inputs[0])))
 
     def returned(gradient: Tensor, examples: int) -> None:
-        summed = _by_unit(module, gradient).double() * examples  # the example's loss, not the mean
-        sums.returned = sums.returned + summed.square().sum(1)
+        derivatives = _by_unit(module, gradient).double() * examples  # the example's loss, not the mean
+        sums.returned = sums.returned + derivatives.square().sum(1)
 
     handle = module.register_forward_hook(read)
     try:
