@@ -18,19 +18,19 @@ DatasetLoader = Callable[[Path, str, bool], Dataset]
 
 @dataclass(frozen=True)
 class Source:
-    """A registered data set, or a kind of them that takes an argument, e.g. a path."""
+    """A registered data set, or a kind of data set that takes an argument, e.g. a path."""
 
     name: str
     load: DatasetLoader
     argument: str | None
     check: Callable[[str], None] | None = None
-    """Raises if the argument cannot be one, without a look at any file."""
+    """Raises if the argument is not well formed, without reading any file."""
     imported: bool = True
-    """False: it stands for one that a plugin brings which is not imported, and nothing else is known of it."""
+    """False: a placeholder for the data set of a plugin that is withheld; nothing else is known of it."""
 
     @property
     def usage(self) -> str:
-        """What users write: the name, with its argument where it takes one."""
+        """What users write: the name, with its argument if it takes one."""
         return f"{self.name}:{self.argument}" if self.argument else self.name
 
     @property
@@ -54,7 +54,7 @@ def register_dataset(
     """Decorator: make a loader known under the name that users type.
 
     :param argument: what follows ``NAME:``, as listings show it (``PATH``); None: the name stands alone.
-    :param check: raises if what a user wrote there cannot be one.
+    :param check: raises if the argument that a user wrote is not well formed.
     """
 
     def decorate(loader: DatasetLoader) -> DatasetLoader:
@@ -65,22 +65,22 @@ def register_dataset(
 
 
 def data_root(root: str | Path | None = None) -> Path:
-    """Where data sets lie: ``root``, else the variable ``AUTOSPARSE_DATA``, else ``./data``."""
+    """The folder of data sets: ``root``, else the variable ``AUTOSPARSE_DATA``, else ``./data``."""
     return Path(root or os.environ.get("AUTOSPARSE_DATA") or "data")
 
 
 PINNED = re.compile(r"(?P<name>.+)@(?P<version>[0-9a-f]{8,16})", re.DOTALL)
-"""A name with the beginning of the fingerprint that the data must have."""
+"""A name pinned to data whose fingerprint starts with the version."""
 
 
 def unpinned(name: str) -> tuple[str, str]:
-    """The name of a data set without its version, and the version: ``NAME@FINGERPRINT``; empty if none is given."""
+    """The name and the version of a data set from ``NAME@FINGERPRINT``; the version is empty if none is given."""
     found = PINNED.fullmatch(name)
     return (found["name"], found["version"]) if found else (name, "")
 
 
 def source_of(name: str) -> Source:
-    """What loads the data set ``name``; raises as :func:`check_dataset_name` does."""
+    """The source of the data set ``name``; raises as :func:`check_dataset_name` does."""
     base = unpinned(name)[0].partition(":")[0]
     if "@" in base and base.partition("@")[0] in DATASETS:
         raise DataError(f"dataset {name!r}: after @ come 8 to 16 hex digits of the data's fingerprint")
@@ -102,11 +102,11 @@ def check_dataset_name(name: str) -> None:
 def load_dataset(
     name: str, root: str | Path | None = None, device: torch.device | str = "cpu", download: bool = False
 ) -> Dataset:
-    """Load a data set whose batches come on ``device``: decoded once as uint8 tensors there, or streamed from files.
+    """Load a data set with its batches on ``device``: decoded once as uint8 tensors there, or streamed from files.
 
     :param name: a registered name; ``parquet:PATH`` or ``imagefolder:PATH`` (relative paths are looked up under
-        ``root`` first); or ``subset:TRAIN,TEST:NAME``. With ``@FINGERPRINT`` behind it, the data must have a
-        fingerprint that begins so.
+        ``root`` first); or ``subset:TRAIN,TEST:NAME``. With ``@FINGERPRINT`` appended, the
+        fingerprint of the data must start with it.
     :param root: see :func:`data_root`.
     :param download: fetch what is missing, if the data set can be fetched.
     :raises UnknownName, DataError: with the file that is missing or broken, and what to do.
@@ -115,7 +115,7 @@ def load_dataset(
     plain, version = unpinned(name)
     folder = name.partition(":")[2]
     if version and folder and any((base / folder).is_dir() for base in (data_root(root), Path())):
-        plain, version = name, ""  # a folder that is called so
+        plain, version = name, ""  # a folder whose name contains an @
     dataset = source_of(name).load(data_root(root), plain.partition(":")[2], download)
     if not dataset.fingerprint.startswith(version):
         raise DataError(

@@ -22,10 +22,10 @@ def augment(
     """Augment normalised images (batch, channels, height, width).
 
     ``crop-flip``: zero-pad by 4, crop back at a random place, flip left-right with probability 1/2,
-    each drawn per image. ``random-resized-crop``: see :mod:`autosparse.data.resized_crop`, which alone looks at
-    ``size``, the (height, width) it resizes to (None: that of ``images``), and ``aspect``.
+    each drawn per image. ``random-resized-crop``: see :mod:`autosparse.data.resized_crop`. It alone uses
+    ``size``, the (height, width) to resize to (None: that of ``images``), and ``aspect``.
 
-    :param draws: a CPU generator, or several for as many equal parts of the batch, each drawn for as if it stood alone.
+    :param draws: a CPU generator, or one for each of several equal parts of the batch, augmented as if it stood alone.
     """
     if name == "none":
         return images

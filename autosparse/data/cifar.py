@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in both of their published layouts: binary records, or Python's pickles."""
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009) in either published layout: binary records, or Python's pickles."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +73,7 @@ def _load(layout: _Layout, root: Path, download: bool) -> Dataset:
 
 
 def _files(layout: _Layout, root: Path, download: bool) -> list[Path]:
-    """The training files and then the test file, of the binary layout where it is whole, else of the pickled one."""
+    """The training files and then the test file, of the binary layout if it is whole, else of the pickled one."""
     names = (*layout.train, layout.test)
     binary = [root / layout.binary / f"{name}.bin" for name in names]
     pickled = [root / layout.pickled / name for name in names]
@@ -83,8 +83,8 @@ def _files(layout: _Layout, root: Path, download: bool) -> list[Path]:
     for files in layouts:
         if all(path.is_file() for path in files):
             return files
-    begun = next((files for files in layouts if files[0].parent.is_dir()), pickled)
-    missing = next(path for path in begun if not path.is_file())
+    partial = next((files for files in layouts if files[0].parent.is_dir()), pickled)
+    missing = next(path for path in partial if not path.is_file())
     raise DataError(
         f"{layout.name} is not under {root}: no {missing}; point --data-root or AUTOSPARSE_DATA at the folder "
         f"that holds {layout.pickled} or {layout.binary}, or pass --download"

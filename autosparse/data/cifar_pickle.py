@@ -1,8 +1,8 @@
-"""CIFAR's Python files, read without running what a pickle may name.
+"""Reads CIFAR's Python files without running what a pickle may name.
 
 The files were written by Python 2: a dictionary of byte strings, a list of labels and one NumPy array of bytes.
-A pickle makes such an array by naming NumPy's functions. Here those three names give an inert stand-in that
-keeps the array's shape, type and bytes; every other name is refused, so that nothing from the file is called.
+A pickle makes such an array by naming NumPy's functions. Here those names give an inert stand-in that keeps the
+array's shape, type and bytes; every other name is refused, so that nothing from the file is called.
 """
 
 import pickle
@@ -18,7 +18,7 @@ STOOD_IN_FOR = {("numpy", "ndarray"), ("numpy", "dtype"), *((core, "_reconstruct
 
 
 class _StandIn:
-    """What the file builds in place of an array or its type: the arguments and the state, kept and not used."""
+    """Stands in for an array or its type that the file builds: it keeps the arguments and the state, unused."""
 
     state: Any = None
 

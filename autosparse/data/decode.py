@@ -1,4 +1,4 @@
-"""Encoded images to pixels, and a clear word where that fails."""
+"""Decoding images, with a clear error if that fails."""
 
 from pathlib import Path
 from typing import IO
@@ -11,10 +11,10 @@ EIGHT_BIT = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 def decode(source: Path | IO[bytes], name: object, at_least: int | None = None) -> Image.Image:
-    """Decode an image: 8-bit grey stays grey (mode ``L``), all else becomes ``RGB``. Orientation tags are not obeyed.
+    """Decode an image: 8-bit grey stays grey (mode ``L``), all else becomes ``RGB``. Orientation tags are ignored.
 
     :param name: what errors call the image.
-    :param at_least: let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size where both sides stay at least this long,
+    :param at_least: let a JPEG be decoded at 1/2, 1/4 or 1/8 of its size if both sides stay at least this long,
         in pixels; much faster for large photographs.
     :raises DataError: if it cannot be decoded, or has more than 8 bits per channel.
     """

@@ -8,7 +8,7 @@ from autosparse.errors import DataError
 
 
 def find_folder(root: Path, argument: str) -> Path:
-    """The folder ``argument`` under the data root, else as a path of its own."""
+    """The folder ``argument`` under the data root, else ``argument`` as a path of its own."""
     folder = root / argument if (root / argument).is_dir() else Path(argument)
     if not folder.is_dir():
         raise DataError(
@@ -19,7 +19,7 @@ def find_folder(root: Path, argument: str) -> Path:
 
 @contextlib.contextmanager
 def fetching(title: str, folder: Path) -> Iterator[None]:
-    """Tell what goes wrong in the block, a download of ``title`` to ``folder``, as :class:`DataError`."""
+    """Turn the failure of a download of ``title`` to ``folder`` within the block into a :class:`DataError`."""
     try:
         yield
     except (RuntimeError, OSError) as error:

@@ -16,9 +16,9 @@ FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3
 
 
 def idx_dataset(name: str, title: str, root: Path, download: bool) -> Dataset:
-    """Read the data set ``name`` from ``TITLE/raw/*-ubyte[.gz]``; ``title`` is the name of torchvision's class too."""
+    """Read the data set ``name`` from ``TITLE/raw/*-ubyte[.gz]``; ``title`` is also the name of torchvision's class."""
     folder = root / title / "raw"
-    if download and not all(_there(folder, file) for file in FILES):
+    if download and not all(_existing(folder, file) for file in FILES):
         from torchvision import datasets  # here: only a download needs it, and it takes seconds to import
 
         with fetching(title, folder):
@@ -30,13 +30,13 @@ def idx_dataset(name: str, title: str, root: Path, download: bool) -> Dataset:
     return make_dataset(name, (train_x[:, None], train_y.long()), (test_x[:, None], test_y.long()))
 
 
-def _there(folder: Path, name: str) -> list[Path]:
+def _existing(folder: Path, name: str) -> list[Path]:
     return [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
 
 
 def read_idx(folder: Path, name: str) -> Tensor:
     """Read ``name`` or ``name.gz`` of uint8 values into a tensor of the shape in its header."""
-    found = _there(folder, name)
+    found = _existing(folder, name)
     if not found:
         title = folder.parent.name
         raise DataError(

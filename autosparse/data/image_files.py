@@ -1,4 +1,4 @@
-"""Image files with their labels, and how a loader's worker turns them into arrays of one size."""
+"""Image files with their labels, and the decoder by which a loader's workers turn them into arrays of one size."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from autosparse.data.decode import decode
 from autosparse.errors import DataError
 
 CROP, SHORTER_SIDE, CANVAS = 224, 256, 320
-"""Pixels: the side of what a model sees; the shorter side of an image whose centre is cut out; the side of a canvas."""
+"""Pixels: the side of a model's input; the shorter side of an image before its centre is cut out; a canvas's side."""
 
 Loaded = tuple[Tensor, Tensor, Tensor]
 """Images uint8 (batch, 3, side, side), labels int64 (batch,), and width / height of each file's image, float32."""
@@ -36,7 +36,7 @@ class Files:
 
     @classmethod
     def of(cls, folder: Path, names: Sequence[str], labels: Sequence[int]) -> "Files":
-        """From paths below ``folder``."""
+        """Pack paths below ``folder``."""
         encoded = [os.fsencode(name) for name in names]
         joined = torch.frombuffer(bytearray(b"".join(encoded)), dtype=torch.uint8)
         ends = torch.tensor(list(accumulate(map(len, encoded))))
@@ -53,7 +53,7 @@ class Files:
 
 @dataclass(frozen=True)
 class Decoder:
-    """What a loader asks for batches of examples; it travels to worker processes.
+    """Gives a loader its batches of examples; it is sent to the worker processes.
 
     :param whole: give whole images, squashed to CANVAS x CANVAS, for random crops; else their centres, CROP x CROP.
     """

@@ -1,4 +1,4 @@
-"""Folders of images sorted by class, streamed: ImageNet in its usual layout, and any other."""
+"""Image folders sorted by class, streamed: ImageNet in its usual layout, and any other."""
 
 import hashlib
 import os
@@ -48,7 +48,7 @@ def imagenet(root: Path, argument: str, download: bool) -> Dataset:
 
 
 def read_imagefolder(name: str, folder: Path) -> Dataset:
-    """List ``folder``; labels are the places of the class folders' names in sorted order, normalisation is ImageNet's.
+    """List ``folder``; labels are the ranks of the class folders' sorted names, the normalisation is ImageNet's.
 
     :raises DataError: for a missing split, a class without images, or a test class that train does not have.
     """
@@ -56,13 +56,13 @@ def read_imagefolder(name: str, folder: Path) -> Dataset:
     test = next((folder / split for split in TEST_SPLITS if (folder / split).is_dir()), folder / TEST_SPLITS[0])
     train_found, test_found = _classes(train), _classes(test)
     for split, found in ((train, train_found), (test, test_found)):
-        empty = next((wanted for wanted, images in found.items() if not images), None)
+        empty = next((name for name, images in found.items() if not images), None)
         if empty:
             raise DataError(f"{split / empty} holds no images ({', '.join(SUFFIXES)}); add some or remove it")
     unknown = min(test_found.keys() - train_found.keys(), default=None)
     if unknown:
         raise DataError(f"{test / unknown} is a class that {train} does not have; rename or remove it")
-    labels = {wanted: label for label, wanted in enumerate(sorted(train_found))}
+    labels = {class_name: label for label, class_name in enumerate(sorted(train_found))}
     digest = hashlib.sha256()
     train_split, test_split = (
         _split(path, found, labels, digest) for path, found in ((train, train_found), (test, test_found))
@@ -72,14 +72,14 @@ def read_imagefolder(name: str, folder: Path) -> Dataset:
 
 def _split(folder: Path, found: dict[str, Found], labels: dict[str, int], digest: "hashlib._Hash") -> StreamedSplit:
     """One split; its paths, sizes and labels go into ``digest``: hashing the files would take hours."""
-    listed = [(path, size, labels[wanted]) for wanted in sorted(found) for path, size in found[wanted]]
+    listed = [(path, size, labels[class_name]) for class_name in sorted(found) for path, size in found[class_name]]
     digest.update(repr([(os.fsencode(path), size, label) for path, size, label in listed]).encode())
     files = Files.of(folder, [path for path, _, _ in listed], [label for _, _, label in listed])
     return StreamedSplit(files, torch.tensor(MEAN) * 255, torch.tensor(STD) * 255, workers=workers_from_environment())
 
 
 def _classes(split: Path) -> dict[str, Found]:
-    """Class names and what their folders hold, at any depth; names that begin with a dot are skipped."""
+    """By class name, the images in its folder, at any depth; names that begin with a dot are skipped."""
     if not split.is_dir():
         raise DataError(
             f"no {split}: a folder of images needs train/CLASS/* and one of {', '.join(TEST_SPLITS)} beside it"
@@ -93,11 +93,11 @@ def _classes(split: Path) -> dict[str, Found]:
     return {folder.name: _images(split, folder.name) for folder in folders}
 
 
-def _images(split: Path, wanted: str) -> Found:
+def _images(split: Path, class_name: str) -> Found:
     found = []
-    for base, _, names in os.walk(split / wanted, followlinks=True):
+    for base, _, names in os.walk(split / class_name, followlinks=True):
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
-                path = os.path.join(base, name)  # noqa: PTH118  # a million times
+                path = os.path.join(base, name)  # noqa: PTH118  # pathlib is slow for a million files
                 found.append((os.path.relpath(path, split), os.path.getsize(path)))  # noqa: PTH202
     return sorted(found)

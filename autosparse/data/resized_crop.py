@@ -1,7 +1,7 @@
 """Random resized crop and flip (Szegedy et al. 2015), of whole batches on the device, with antialiasing.
 
-The boxes follow the law of torchvision's ``RandomResizedCrop``, and each is resized as its ``resized_crop`` would:
-resizing is linear and acts on rows and columns apart, so that two batched matrix products do it for all boxes.
+The boxes have the distribution of torchvision's ``RandomResizedCrop``, and each is resized as its ``resized_crop``
+would. Resizing is linear and separate for rows and columns, so that two batched matrix products do it for all boxes.
 """
 
 import math
@@ -22,7 +22,7 @@ def random_resized_crop(images: Tensor, size: tuple[int, int], draws: Draws, asp
     :param size: (height, width) of the result.
     :param draws: a CPU generator, or several, see :func:`autosparse.data.augment.augment`; boxes are drawn per image.
     :param aspect: width / height (batch,), on the CPU, of the images before they were squashed into this shape; boxes
-        have their law in the shape before. None: they were not.
+        are drawn for that shape. None: they were not squashed.
     """
     batch, _, height, width = images.shape
     boxes = draw_boxes(torch.full((batch,), width / height) if aspect is None else aspect, height, width, draws)
@@ -33,8 +33,8 @@ def random_resized_crop(images: Tensor, size: tuple[int, int], draws: Draws, asp
 def draw_boxes(aspect: Tensor, height: int, width: int, draws: Draws) -> Tensor:
     """One box per image: top, left, height, width in whole pixels, int64 (batch, 4).
 
-    Its area is a share of 0.08 to 1 of the image and its ratio width / height 3/4 to 4/3 (uniform, and uniform
-    in the logarithm); of 10 tries the first that fits is taken, else the largest box in the middle of such a ratio.
+    Its area is a share of 0.08 to 1 of the image (uniform) and its ratio width / height 3/4 to 4/3 (uniform in the
+    logarithm). The first of 10 tries that fits is taken, else the largest box of such a ratio in the middle.
     """
     draw = rand(2, TRIES, len(aspect), draws=draws)
     area = SCALE[0] + (SCALE[1] - SCALE[0]) * draw[0]
@@ -54,7 +54,7 @@ def draw_boxes(aspect: Tensor, height: int, width: int, draws: Draws) -> Tensor:
 
 
 def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize a box of each image to ``size``, bilinear with antialiasing, and mirror it where ``flip`` says so.
+    """Resize a box of each image to ``size``, bilinear with antialiasing, and flip it left-right if ``flip`` says so.
 
     :param images: float (batch, channels, height, width).
     :param boxes: top, left, height, width in whole pixels (batch, 4), inside the image.
@@ -68,9 +68,9 @@ def resized_crop(images: Tensor, boxes: Tensor, flip: Tensor, size: tuple[int, i
 
 
 def _weights(start: Tensor, length: Tensor, size_in: int, size_out: int) -> Tensor:
-    """How much of each pixel goes into each new one along one side: (batch, size_out, size_in), rows sum to 1.
+    """The share of each old pixel in each new one along one side: (batch, size_out, size_in), rows sum to 1.
 
-    A triangle around the new pixel's centre, one old pixel wide or one new pixel where that is wider, cut at the box.
+    A triangle around the new pixel's centre, cut at the box. It reaches as far as the wider of an old and a new pixel.
     """
     pixels = torch.arange(size_in, device=start.device, dtype=start.dtype) + 0.5
     step = (length / size_out)[:, None]

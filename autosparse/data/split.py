@@ -1,4 +1,4 @@
-"""A data set, and a split of it as tensors on one device with the batches cut from it there."""
+"""A data set, and its splits: tensors on one device, from which batches are cut there."""
 
 import hashlib
 import math
@@ -18,11 +18,11 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Examples(Protocol):
-    """What training, criteria and IRP ask of a split: :class:`Split` has it, and a split that streams from files."""
+    """What training, criteria and IRP need of a split: :class:`Split` is one, a split streamed from files another."""
 
     @property
     def device(self) -> torch.device:
-        """Where the batches come."""
+        """Where the batches are."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -114,8 +114,10 @@ class Split:
     def stacked_batches(
         self, batch_size: int, shuffles: Sequence[torch.Generator], augmentation: str = "none"
     ) -> Iterator[Batch]:
-        """The :meth:`batches` of several generators, joined: (members * batch, channels, height, width), member by
-        member, and labels (members, batch)."""
+        """The :meth:`batches` of several generators, joined member by member.
+
+        Images (members * batch, channels, height, width) and labels (members, batch).
+        """
         orders = sent(torch.stack([torch.randperm(len(self), generator=shuffle) for shuffle in shuffles]), self.device)
         for chosen in orders.split(batch_size, dim=1):
             images, labels = self._picked(chosen.flatten())
@@ -123,7 +125,7 @@ class Split:
             yield images, labels.view(chosen.shape)
 
     def _picked(self, chosen: Tensor) -> Batch:
-        """Images and labels at positions, the bytes gathered row by row: three times as fast as an index."""
+        """Images and labels at positions; gathering the bytes row by row is three times as fast as an index."""
         images = self.images.flatten(1).index_select(0, chosen).view(-1, *self.input_shape)
         return images, self.labels.index_select(0, chosen)
 
@@ -135,7 +137,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A train and a test split with what a model must know of them."""
+    """A train and a test split, with what a model must know about them."""
 
     name: str
     train: Examples
@@ -152,7 +154,7 @@ class Dataset:
     def scoring_batches(self, draws: torch.Generator, limit: int | None) -> Iterator[Batch]:
         """The batches that criteria see: ``limit`` train examples in a random order, not augmented.
 
-        512 in each, or fewer where images are larger than 64x64, so that their gradients fit on a device.
+        A batch has 512, or fewer if images are larger than 64x64, so that their gradients fit on a device.
         """
         return self.train.batches(fitting_batch(512, self.input_shape), draws, limit=limit)
 
@@ -162,7 +164,7 @@ class Dataset:
 
 
 def fitting_batch(most: int, input_shape: tuple[int, ...]) -> int:
-    """``most`` examples a batch, or as many fewer as they are larger than 3 x 64 x 64 images; at least 1."""
+    """The examples of a batch: ``most``, or fewer in proportion if they are larger than 3 x 64 x 64; at least 1."""
     return max(1, min(most, most * 3 * 64 * 64 // math.prod(input_shape)))
 
 
@@ -171,7 +173,7 @@ def make_dataset(
 ) -> Dataset:
     """Assemble a data set from (uint8 images, labels) pairs; both splits are normalised by the train split.
 
-    :param num_classes: None: as many as the highest label says.
+    :param num_classes: None: one more than the highest label.
     """
     mean, std = channel_statistics(train[0])
     num_classes = num_classes or int(max(train[1].max(), test[1].max())) + 1

@@ -22,12 +22,13 @@ WORKERS_VARIABLE, MOST_WORKERS = "AUTOSPARSE_LOADER_WORKERS", 8
 class StreamedSplit:
     """Image files with their labels and their normalisation, see :class:`autosparse.data.split.Examples`.
 
-    With the augmentation ``random-resized-crop`` boxes are drawn in the whole image, which a worker has squashed to
-    320x320 pixels: they follow the law of torchvision's transform, in a picture that may be coarser than the file.
-    Otherwise each example is the middle 224x224 of the image resized to a shorter side of 256, as tests have it.
+    With the augmentation ``random-resized-crop``, boxes are drawn in the whole image, which a worker has squashed to
+    320x320 pixels. They have the distribution of torchvision's transform, in a picture that may be coarser than the
+    file. Otherwise each example is the middle 224x224 of the image resized to a shorter side of 256, as usual in tests.
 
-    ``mean`` and ``std`` are per channel, in bytes, on ``device``. ``workers`` is the number of processes that decode;
-    None: none on a CPU, where the job's own core does it, else one per core, at most 8. Batches do not depend on it.
+    ``mean`` and ``std`` are per channel, in units of bytes, on ``device``. ``workers`` is the number of processes that
+    decode; None: 0 on a CPU, where the job's own core decodes, else one per core, at most 8. Batches do not depend on
+    it.
     """
 
     files: Files
@@ -69,7 +70,7 @@ class StreamedSplit:
     def _load(self, decoder: Decoder, order: Tensor, batch_size: int) -> Iterator[Loaded]:
         workers = min(self._worker_count(), math.ceil(len(order) / batch_size))
         loader: DataLoader[Any] = DataLoader(
-            decoder,  # type: ignore[arg-type]  # it has __getitems__ alone
+            decoder,  # type: ignore[arg-type]  # it has only __getitems__
             batch_sampler=(order[i : i + batch_size].tolist() for i in range(0, len(order), batch_size)),
             collate_fn=_as_is,
             num_workers=workers,
@@ -109,7 +110,7 @@ def _as_is(loaded: Any) -> Any:
 
 
 def _fork_server() -> Any:
-    """Workers are forked from a clean process: forking this one, with Ray's or CUDA's threads in it, may hang."""
+    """A context that forks workers from a clean process: forking this one, with threads of Ray or CUDA, may hang."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__])  # import torch once, not once per worker
     return context

@@ -15,7 +15,7 @@ WRITTEN = re.compile(r"(?P<train>[1-9]\d*)(,(?P<test>[1-9]\d*))?:(?P<name>.+)", 
 
 
 def _parsed(argument: str) -> tuple[int, int | None, str]:
-    """How many training and test images of which data set."""
+    """The numbers of training and test images, and the name of the data set."""
     found = WRITTEN.fullmatch(argument)
     if not found:
         raise DataError(f"dataset 'subset:{argument}': write subset:10000:cifar10, or subset:10000,2000:cifar10")
@@ -30,7 +30,7 @@ def _check(argument: str) -> None:
 def subset(root: Path, argument: str, download: bool) -> Dataset:
     """subset:TRAIN[,TEST]:NAME, so many images of another data set, drawn at random, the same each time.
 
-    All test images if their number is left out. Both splits are normalised by the training images that are left.
+    Without TEST, all test images are taken. Both splits are normalised by the training images drawn.
     """
     train, test, name = _parsed(argument)
     whole = load_dataset(name, root, download=download)

@@ -52,7 +52,7 @@ def _train_examples(folder: Path, classes: dict[str, int]) -> Examples:
 
 
 def _val_examples(folder: Path, classes: dict[str, int]) -> Examples:
-    """The images of ``val`` by name; image and line ``name <tab> wnid <tab> box`` need each other."""
+    """The images of ``val`` by name; each needs a line ``name <tab> wnid <tab> box``, and each line an image."""
     annotations = folder / "val" / "val_annotations.txt"
     labels = {}
     for number, line in enumerate(_lines(annotations), 1):
@@ -71,7 +71,7 @@ def _val_examples(folder: Path, classes: dict[str, int]) -> Examples:
 
 
 def _read(paths: list[Path], labels: list[int]) -> tuple[Tensor, Tensor]:
-    """Decode into one tensor of bytes, in threads: the codec lets go of Python's lock."""
+    """Decode into one tensor of bytes, in threads: the codec releases Python's lock."""
     images = np.empty((len(paths), 3, SIDE, SIDE), np.uint8)
 
     def put(index: int) -> None:

@@ -5,5 +5,5 @@ from torch import Tensor
 
 
 def sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """``tensor``, which is on the CPU, on ``device``; through pinned memory, so that the host goes on at once."""
+    """Copy ``tensor`` from the CPU to ``device``; through pinned memory, so that the host need not wait."""
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)

@@ -1,4 +1,4 @@
-"""Validation images: a part of the training split, so that choices are made without a look at the test split."""
+"""Validation images: a part of the training split, so that choices are made without the test split."""
 
 from dataclasses import replace
 
@@ -24,9 +24,9 @@ def with_validation(dataset: Dataset, share: float, seed: int) -> Dataset:
     if not 1 <= count < len(train):
         raise DataError(f"dataset {dataset.name!r} has {len(train)} training images, too few to set {share:.0%} aside")
     order = sent(torch.randperm(len(train), generator=generator(seed, "validation")), train.device)
-    held, kept = order[:count], order[count:]
+    held_out, kept = order[:count], order[count:]
 
     def part(chosen: torch.Tensor) -> Split:
         return replace(train, images=train.images[chosen], labels=train.labels[chosen])
 
-    return replace(dataset, train=part(kept), test=part(held))
+    return replace(dataset, train=part(kept), test=part(held_out))

@@ -1,4 +1,4 @@
-"""Where finished work lies, in files that are whole or absent: a folder, or a prefix in an object store (S3, GCS)."""
+"""Places for finished work, in files that are whole or absent: a folder, or a prefix in an object store (S3, GCS)."""
 
 import functools
 import re
@@ -12,7 +12,7 @@ from autosparse.storage.place import Place
 __all__ = ["Bucket", "Folder", "Place", "place_at"]
 
 ADDRESS = re.compile(r"(?P<scheme>s3|gs):/{1,2}(?P<rest>[^/].*)")
-"""``Path`` has made one slash of two."""
+"""One slash or two: ``Path`` merges them."""
 
 
 def place_at(where: str | Path | Place) -> Place:

@@ -1,4 +1,4 @@
-"""A prefix in an object store (S3, GCS) as a place where finished work lies."""
+"""A prefix in an object store (S3, GCS) as a place for finished work."""
 
 import contextlib
 import fcntl
@@ -23,21 +23,21 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 CREDENTIALS = re.compile(r"[^/?]*@|[^?]*:[^?]*@")
-"""A secret may hold a slash."""
+"""A secret may contain a slash."""
 PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL_FAILURE|status 5\d\d", re.I)
-"""In what an object store says when the same request may succeed a moment later."""
+"""In the errors of an object store after which the same request may succeed a moment later."""
 PATIENCE = 60.0
-"""Seconds for which such a request is tried again."""
+"""Seconds for which such a request is retried."""
 AT_ONCE = 32
-"""Requests for small files under way: each takes tens of milliseconds, whatever its size."""
+"""Requests for small files to have under way: each takes tens of milliseconds, whatever its size."""
 LOCAL = filesystems.LocalFileSystem()
 
 
 class Bucket(Place):
-    """A prefix in an object store. A PUT is atomic there, and a listing shows what has been put."""
+    """A prefix in an object store, where a PUT is atomic and a listing shows what has been put."""
 
     def __init__(self, address: str, filesystem: Any = None, local: Path | None = None):
-        """:param address: such as ``s3://bucket/prefix`` or, of another S3 server, with ``?endpoint_override=``."""
+        """:param address: such as ``s3://bucket/prefix``; for another S3 server, with ``?endpoint_override=``."""
         self.address = address
         self.local = local or cache_folder() / content_id(address)
         self.filesystem = filesystem or _open(address)
@@ -88,7 +88,7 @@ class Bucket(Place):
             self._asked(lambda: self.filesystem.delete_file(name))
 
     def move(self, name: str, to: str) -> None:
-        """See :meth:`Place.move`; file by file, and not at once."""
+        """See :meth:`Place.move`; file by file, not atomic."""
         paths = list(self._listed(name))
         if not paths:
             return
@@ -106,7 +106,7 @@ class Bucket(Place):
 
     def clear(self) -> None:
         """See :meth:`Place.clear`."""
-        with contextlib.suppress(FileNotFoundError):  # of a prefix within another, despite missing_dir_ok
+        with contextlib.suppress(FileNotFoundError):  # raised for a prefix within another, despite missing_dir_ok
             self._asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
         shutil.rmtree(self.local, ignore_errors=True)
 
@@ -114,7 +114,7 @@ class Bucket(Place):
         """Do nothing: an object store has no empty folders."""
 
     def send(self, name: str) -> None:
-        """Put the folder ``local / name`` in the place of what is under ``name``; not at once, but a record follows."""
+        """Replace what is under ``name`` by the folder ``local / name``; not atomic, but the record comes last."""
         folder = self.local / name
         self._asked(lambda: self.filesystem.delete_dir_contents(name, missing_dir_ok=True))
         self._asked(lambda: filesystems.copy_files(str(folder), name, LOCAL, self.filesystem))
@@ -122,16 +122,16 @@ class Bucket(Place):
             os.utime(folder / path, (modified, modified))  # so that `fetch` finds it unchanged
 
     def fetch(self, name: str) -> Path:
-        """A folder of this machine with the files under ``name``; brought anew where their sizes or times differ."""
+        """A folder of this machine with the files under ``name``; fetched again if their sizes or times differ."""
         folder = self.local / name
         with _locked(folder):
-            there = self._listed(name)
-            if there == _stamps(folder):
+            stored = self._listed(name)
+            if stored == _stamps(folder):
                 return folder
             shutil.rmtree(folder, ignore_errors=True)
-            if there:
+            if stored:
                 with atomic_folder(folder) as temporary:
-                    self._bring(name, there, temporary)
+                    self._download(name, stored, temporary)
         return folder
 
     def forget(self, name: str) -> bool:
@@ -142,8 +142,8 @@ class Bucket(Place):
             shutil.rmtree(folder, ignore_errors=True)
         return kept
 
-    def _bring(self, name: str, there: dict[str, tuple[int, int]], folder: Path) -> None:
-        for path, (_, modified) in there.items():
+    def _download(self, name: str, stored: dict[str, tuple[int, int]], folder: Path) -> None:
+        for path, (_, modified) in stored.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             copy = functools.partial(filesystems.copy_files, f"{name}/{path}", str(target), self.filesystem, LOCAL)
@@ -151,14 +151,14 @@ class Bucket(Place):
             os.utime(target, (modified, modified))
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
-        """See :meth:`Place.each`: on several at once."""
+        """See :meth:`Place.each`: several at once."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(work, items))
 
     def _listed(self, name: str, deep: bool = True) -> dict[str, tuple[int, int]]:
         """Size and time (s) of each object under ``name``, by its path there.
 
-        :raises AutosparseError: if a path could lead out of a folder: anybody who may write there chooses it.
+        :raises AutosparseError: if a path could lead out of a folder: anybody who may write to the store chooses it.
         """
         selector = filesystems.FileSelector(name, recursive=deep, allow_not_found=True)
         found = {}
@@ -171,10 +171,10 @@ class Bucket(Place):
         return found
 
     def _asked(self, request: Callable[[], R], patience: float = PATIENCE) -> R:
-        """The store's answer; what may pass is waited for.
+        """The store's answer; an error that may pass is retried.
 
         :raises FileNotFoundError: as the request does.
-        :raises AutosparseError: if there is none; :class:`Unreachable` where there may be one later.
+        :raises AutosparseError: if there is no answer; :class:`Unreachable` if there may be one later.
         """
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
@@ -199,7 +199,7 @@ class Bucket(Place):
 
 
 def cache_folder() -> Path:
-    """``AUTOSPARSE_CACHE``, else ``autosparse`` in the user's cache folder: may be removed while nothing runs."""
+    """``AUTOSPARSE_CACHE``, else ``autosparse`` in the user's cache folder; it may be deleted while nothing runs."""
     given = os.environ.get("AUTOSPARSE_CACHE")
     return Path(given or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "autosparse").absolute()
 
@@ -226,7 +226,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """One line of what an object store says, without its identifiers of the request."""
+    """An object store's error on one line, without identifiers of the request."""
     return re.sub(r"\s*\(Request ID:.*?\)", "", " ".join(str(error).split()))[:300]
 
 
@@ -238,7 +238,7 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Alone among the processes of this machine that fetch this folder."""
+    """Lock a folder against the other processes of this machine that fetch it."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f".{folder.name}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""The state of long work, so that it goes on where it was: safetensors and JSON, checksummed, two generations."""
+"""Checkpoints from which long work resumes: safetensors and JSON, checksummed, two generations."""
 
 import contextlib
 import hashlib
@@ -19,12 +19,12 @@ from autosparse.storage import Place, place_at
 ABSENT = (FileNotFoundError, IsADirectoryError, NotADirectoryError)
 """What reading raises if there is no such file."""
 KEPT = 2
-"""Generations: where the newest is damaged, the one before it is used."""
+"""Generations: if the newest is damaged, the one before it is used."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What work knows after ``step`` of its steps."""
+    """The state of work after ``step`` of its steps."""
 
     step: int
     tensors: dict[str, Tensor]
@@ -35,19 +35,19 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints of one piece of work, in a folder of their own: ``<step>.json`` beside ``<step>.safetensors``.
 
-    The JSON file is written last and holds the checksum of the other: a checkpoint is whole or is not there.
+    The JSON file is written last and holds the checksum of the other, so a checkpoint is either whole or absent.
     """
 
     def __init__(self, place: str | Path | Place, of: str):
-        """:param of: names the work; what another work has left in the folder is not its own."""
+        """:param of: names the work; checkpoints of other work in the folder are ignored."""
         self.place, self.of = place_at(place), of
 
     def save(self, step: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
-        """Write one, and keep the one before it; later steps, of no use to who is at this one, are dropped first."""
+        """Write a checkpoint and keep the one before it; those of later steps, out of date, are removed first."""
         data = to_safetensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
         stem = f"{step:08d}"
-        for useless in [other for other in self._stems() if other > stem]:
-            self._remove(useless)
+        for later in [other for other in self._stems() if other > stem]:
+            self._remove(later)
         self.place.write(f"{stem}.safetensors", data)
         record = {"of": self.of, "step": step, "sha256": hashlib.sha256(data).hexdigest(), "content": dict(content)}
         self.place.write(f"{stem}.json", pack_record(record))
@@ -55,9 +55,9 @@ class Checkpoints:
             self._remove(old)
 
     def newest(self) -> Checkpoint | None:
-        """The newest that is whole; None if there is none.
+        """The newest checkpoint that is whole; None if there is none.
 
-        :raises Unreachable: if an object store or a disk does not answer: that says nothing of what it holds.
+        :raises Unreachable: if an object store or a disk does not answer, so that nothing is known of what it holds.
         """
         return next((found for stem in self._stems() if (found := self._read(stem)) is not None), None)
 
@@ -68,7 +68,7 @@ class Checkpoints:
         self.place.drop_if_empty()
 
     def _stems(self) -> list[str]:
-        """Newest first."""
+        """The names of all checkpoints without suffix, newest first."""
         with _answering(str(self.place)):
             names = self.place.names()
         return sorted({name.partition(".")[0] for name in names if name[0].isdigit()}, reverse=True)
@@ -92,14 +92,14 @@ class Checkpoints:
             return self.place.read(name)
 
     def _remove(self, stem: str) -> None:
-        """The JSON file first: without it the other counts for nothing."""
+        """Remove the JSON file first: without it the other file does not count."""
         for suffix in (".json", ".safetensors"):
             self.place.remove(f"{stem}{suffix}")
 
 
 @contextlib.contextmanager
 def _answering(path: str) -> Iterator[None]:
-    """A disk that fails for a moment is not an empty one: what is there would be done anew, and removed."""
+    """Raise :class:`Unreachable` if a disk fails: if it were taken for empty, its work would be redone and removed."""
     try:
         yield
     except ABSENT:

@@ -1,4 +1,4 @@
-"""A folder of this machine, or one that it mounts, as a place where finished work lies."""
+"""A folder of this machine, or one that it mounts, as a place for finished work."""
 
 import os
 import shutil
@@ -44,7 +44,7 @@ class Folder(Place):
         """See :meth:`Place.remove`."""
         path = self.path / name
         if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)  # what stands in the file's place
+            shutil.rmtree(path)  # a folder that has the file's name
         else:
             path.unlink(missing_ok=True)
 
@@ -77,7 +77,7 @@ class Folder(Place):
             self.path.rmdir()
 
     def send(self, name: str) -> None:
-        """Do nothing: what was made in ``local / name`` is where it belongs."""
+        """Do nothing: what was made in ``local / name`` is already in place."""
 
     def fetch(self, name: str) -> Path:
         """See :meth:`Place.fetch`."""

@@ -22,13 +22,13 @@ BEAT = 10.0
 SILENCE = 3 * BEAT
 """Seconds without one after which a driver is taken for dead."""
 SETTLED = 1.0
-"""Seconds after which the later of two that came at the same time has overwritten the other."""
+"""Seconds after which, of two drivers that start together, the later has overwritten the other's lease."""
 
 
 def one_driver(place: Place) -> contextlib.AbstractContextManager[threading.Event]:
-    """Hold a place for this driver alone; raises if another one holds it. The lock ends with the process.
+    """Hold a place for this driver alone; raise if another one holds it. The lock ends with the process.
 
-    The event is set when another driver has assumed that this one crashed, and holds the place now.
+    The event is set when another driver has taken the place over, since it assumed that this one crashed.
     """
     return _locked(place.path) if isinstance(place, Folder) else _leased(place)
 
@@ -55,10 +55,10 @@ def _locked(folder: Path) -> Iterator[threading.Event]:
 
 @contextlib.contextmanager
 def _leased(bucket: Place) -> Iterator[threading.Event]:
-    """An object that changes while its driver lives. Whether it does is watched, so no two clocks are compared.
+    """Hold a lease: an object that the driver keeps changing. Others watch for changes, so no clocks are compared.
 
-    There are no locks in an object store: two drivers that start within a second of each other could both win if one of
-    them stalls meanwhile. Records are named by their content, so that they would do work twice, and lose nothing.
+    There are no locks in an object store: if two drivers start within a second of each other and one of them stalls,
+    both could win. Records are named by their content, so they would do work twice, but lose nothing.
     """
     _wait_for_silence(bucket)
     mine = secrets.token_hex(8)
@@ -81,13 +81,13 @@ def _leased(bucket: Place) -> Iterator[threading.Event]:
     finally:
         over.set()
         beating.join()
-        with contextlib.suppress(AutosparseError):  # an old lease only has the next driver wait a little
+        with contextlib.suppress(AutosparseError):  # an old lease only makes the next driver wait a little
             if _lease(bucket).get("token") == mine:
                 bucket.remove(LEASE)
 
 
 def _wait_for_silence(bucket: Place) -> None:
-    """Return when nobody holds the place; raise when somebody gives a sign of life."""
+    """Return when nobody holds the place; raise if its holder gives a sign of life."""
     first, since = _lease(bucket), time.monotonic()
     while first and time.monotonic() - since < SILENCE:
         time.sleep(BEAT / 10)
@@ -101,9 +101,11 @@ def _wait_for_silence(bucket: Place) -> None:
 def _keep_beating(bucket: Place, mine: str, over: threading.Event, lost: threading.Event) -> None:
     while not over.wait(BEAT):
         with contextlib.suppress(AutosparseError):  # the next beat may get through
-            if _lease(bucket).get("token", mine) != mine:  # silent for too long, this driver has a successor
+            if _lease(bucket).get("token", mine) != mine:  # this driver was silent for too long and has a successor
                 lost.set()
-                if callable(signal.getsignal(signal.SIGTERM)):  # a clean stop; else it goes on, and does work twice
+                if callable(
+                    signal.getsignal(signal.SIGTERM)
+                ):  # a handler stops it cleanly; without one it continues, and does work twice
                     os.kill(os.getpid(), signal.SIGTERM)
                 return
             _beat(bucket, mine)
@@ -115,7 +117,7 @@ def _beat(bucket: Place, mine: str) -> None:
 
 
 def _lease(bucket: Place) -> dict[str, object]:
-    """What is there; {} for nothing."""
+    """The lease at the place; {} if there is none."""
     try:
         content = bucket.read(LEASE)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What is asked of a place where finished work lies: files that are whole or absent, by name."""
+"""The protocol of a place for finished work: files that are whole or absent, by name."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,15 +11,15 @@ R = TypeVar("R")
 class Place(Protocol):
     """A folder, or a prefix in an object store. Names are relative, with ``/``.
 
-    What is too large for memory is made and read in folders of this machine, under ``local``: an object store takes
-    them (:meth:`send`) and gives them (:meth:`fetch`).
+    What is too large for memory is written and read in folders of this machine, under ``local``: :meth:`send` puts them
+    into an object store, :meth:`fetch` gets them from there.
     """
 
     address: str
     local: Path
 
     def within(self, name: str) -> Self:
-        """The place ``name`` in it."""
+        """The place ``name`` within this one."""
 
     def require_writable(self) -> None:
         """Raise now if nothing could be written later."""
@@ -37,16 +37,16 @@ class Place(Protocol):
         """Remove a file, if it is there."""
 
     def move(self, name: str, to: str) -> None:
-        """Rename the folder ``name`` to ``to``, and replace what is there; do nothing if there is none."""
+        """Rename the folder ``name`` to ``to``, and replace what is there; do nothing if there is no such folder."""
 
     def names(self, deep: bool = False) -> list[str]:
-        """The names of all files in it, and with ``deep`` those in its folders; sorted."""
+        """The names of all files in the place, with ``deep`` also those in its folders; sorted."""
 
     def clear(self) -> None:
-        """Remove all that is in it, and itself."""
+        """Remove the place with everything in it."""
 
     def drop_if_empty(self) -> None:
-        """Remove it, if nothing is left in it."""
+        """Remove the place if nothing is left in it."""
 
     def send(self, name: str) -> None:
         """Store the folder that was made in ``local / name``."""
@@ -55,7 +55,7 @@ class Place(Protocol):
         """A folder of this machine with the files under ``name``."""
 
     def forget(self, name: str) -> bool:
-        """Remove what this machine keeps of a folder, so that it is brought anew; returns whether there was any."""
+        """Remove this machine's copy of a folder, so that it is fetched again; returns whether there was one."""
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
         """Do ``work`` on many small files, as many at once as the place takes."""

@@ -139,8 +139,8 @@ def test_what_this_machine_has_sent_or_brought_is_not_brought_again(s3, tmp_path
     (here.local / "f" / "a").write_bytes(b"12")
     os.utime(here.local / "f" / "a", (1e9, 1e9))
     here.send("f")
-    brought, bring = [], Bucket._bring
-    monkeypatch.setattr(Bucket, "_bring", lambda self, *given: brought.append(self) or bring(self, *given))
+    brought, bring = [], Bucket._download
+    monkeypatch.setattr(Bucket, "_download", lambda self, *given: brought.append(self) or bring(self, *given))
     here.fetch("f")
     assert brought == []
     time.sleep(1.1)  # times are told in seconds
