@@ -1,4 +1,4 @@
-"""Scales of one experiment: the file says the paper's, presets say what is smaller, and users change single values."""
+"""Scales of one experiment: the file has the paper's, presets have smaller ones, and users change single values."""
 
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -11,7 +11,7 @@ from autosparse.experiment.strict_yaml import MOST_VALUES, parse_yaml
 PAPER = "paper"
 """The file as it stands, if it has presets."""
 DEFAULT = "small"
-"""The preset that is taken if nobody chooses one and the file has it: nothing that takes weeks starts by mistake."""
+"""The preset to use if nobody chooses one and the file has it, so that no run of weeks starts by mistake."""
 
 BASES: dict[str, dict[str, Any]] = {
     "digits": {
@@ -35,10 +35,10 @@ Content = dict[str, Any]
 def choose(content: Content, preset: str | None, changes: Sequence[tuple[str, Any]] = ()) -> tuple[Content, str | None]:
     """The content under a preset, without its ``presets``, and the preset's name; None for a file that has none.
 
-    A preset is ``{base: NAME, drop: [PATH, ...], set: {PATH: value, ...}}``, each of which may be left out: first what
-    is dropped goes, then the values of one of :data:`BASES` are set, and then its own. See
-    :func:`set_value` for paths. The experiment's name gets the preset's behind it, so that scales stay apart. A path
-    into ``recipes`` changes a recipe wherever it is named; any other path sees recipes written out.
+    A preset is ``{base: NAME, drop: [PATH, ...], set: {PATH: value, ...}}``, each part optional: it drops some paths,
+    then sets the values of one of :data:`BASES`, then its own. See :func:`set_value` for paths. The preset's name is
+    appended to the experiment's, so that scales stay apart. A path into ``recipes`` changes a recipe wherever it is
+    named; any other path sees recipes written out.
 
     :param changes: further paths and values, set after the preset's.
     :raises AutosparseError: if there is no such preset, or a path leads nowhere.
@@ -57,7 +57,7 @@ def choose(content: Content, preset: str | None, changes: Sequence[tuple[str, An
     if chosen != PAPER:
         if chosen not in presets:
             raise UnknownName("preset", chosen, [PAPER, *presets])
-        sets = _checked(content, presets[chosen], chosen)
+        sets = _dropped(content, presets[chosen], chosen)
         content = _set(content, [*sets, *changes], f"presets.{chosen}")
     else:
         content = _set(content, changes, "--set")
@@ -75,12 +75,12 @@ def changes_of(content: Content, preset: str | None) -> Iterator[str]:
 def _sets(content: Content, preset: Content) -> dict[str, Any]:
     """What a preset sets: its base's values in the sections that the file has, then its own."""
     base = BASES.get(preset.get("base", ""), {})
-    there = {path: value for path, value in base.items() if content.get(path.partition(".")[0])}
-    return {**there, **preset.get("set", {})}
+    applicable = {path: value for path, value in base.items() if content.get(path.partition(".")[0])}
+    return {**applicable, **preset.get("set", {})}
 
 
-def _checked(content: Content, preset: Content, name: str) -> list[tuple[str, Any]]:
-    """Drop what a preset drops; returns what it sets."""
+def _dropped(content: Content, preset: Content, name: str) -> list[tuple[str, Any]]:
+    """Check a preset and drop what it drops; returns what it sets."""
     if unknown := set(preset) - {"base", "drop", "set"}:
         raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["base", "drop", "set"])
     if "base" in preset and preset["base"] not in BASES:
@@ -88,9 +88,9 @@ def _checked(content: Content, preset: Content, name: str) -> list[tuple[str, An
     drop, changes = preset.get("drop", []), preset.get("set", {})
     if not isinstance(drop, list) or not isinstance(changes, dict):
         raise AutosparseError(f"presets.{name}: `drop` is a list of paths, `set` a mapping of paths to values")
-    # from the end, so that what is left keeps its number until it is its turn
-    places = [place for path in drop for place in _places(content, str(path))]
-    for holder, key in sorted(places, key=lambda place: str(place[1]).zfill(9), reverse=True):
+    # each once, though several paths may lead there; from the end, so that the numbers of the others do not change
+    places = {(id(holder), key): (holder, key) for path in drop for holder, key in _places(content, str(path))}
+    for holder, key in sorted(places.values(), key=lambda place: str(place[1]).zfill(9), reverse=True):
         del holder[key]
     return [(str(path), value) for path, value in _sets(content, preset).items()]
 
@@ -109,10 +109,10 @@ def _set(content: Content, changes: Sequence[tuple[str, Any]], whose: str) -> Co
 
 
 def set_value(content: Content, path: str, value: Any) -> int:
-    """Set what ``path`` leads to: keys with dots between, ``grid.*.recipe.epochs``. Returns how many values were set.
+    """Set the values at ``path``, keys with dots between: ``grid.*.recipe.epochs``. Returns how many values were set.
 
-    In a list, a part is a number from 0, or an item's ``name`` or, without one, its ``criterion``; ``*`` stands for all
-    keys or items. The last key may be new, those before it must be there.
+    In a list, a key is a number from 0, or an item's ``name`` or, without one, its ``criterion``; ``*`` stands for all
+    keys or items. The last key may be new; those before it must exist.
     """
     places = _places(content, path, new=True)
     if (written := len(places) * _extent(value)) > MOST_VALUES:
@@ -137,9 +137,9 @@ def parse_change(text: str) -> tuple[str, Any]:
 
 def _places(content: Content, path: str, new: bool = False) -> list[tuple[Any, Any]]:
     """Each holder and key that a path leads to."""
-    *way, last = path.split(".")
+    *parents, last = path.split(".")
     holders: list[Any] = [content]
-    for part in way:
+    for part in parents:
         holders = [holder[key] for holder in holders for key in _keys(holder, part, path)]
     return [(holder, key) for holder in holders for key in _keys(holder, last, path, new)]
 

@@ -34,6 +34,13 @@ def test_names_numbers_and_new_last_keys_lead_somewhere():
     assert FILE["irp"] == {"a": {"epochs": 1}, "b": {"epochs": 1}}, "the file's own content is left alone"
 
 
+def test_an_item_that_two_paths_lead_to_is_dropped_once():
+    file = {**FILE, "presets": {"small": {"drop": ["grid.one", "grid.0", "irp.a", "irp.*"]}}}
+    content, _ = choose(file, None)
+    assert [grid["name"] for grid in content["grid"]] == ["two", "three"]
+    assert content["irp"] == {}
+
+
 def test_values_that_are_set_in_several_places_are_not_one_object():
     content = {"grid": [{}, {}]}
     set_value(content, "grid.*.seeds", [0])
