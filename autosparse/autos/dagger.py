@@ -71,7 +71,7 @@ def rows_met(
 
     :param scorer: one that prunes in rounds.
     :param most: about how many rows, evenly from all networks; None: all.
-    :raises AutosparseError: if the data of an IRP run are not at hand, or the expert could judge none of the networks.
+    :raises AutosparseError: if a network or its data cannot be rebuilt, or the expert could judge none of the networks.
     """
     parts, images = [], 0
     assert scorer.in_rounds is not None

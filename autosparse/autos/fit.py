@@ -94,10 +94,10 @@ def fit_scorer(
         about 20 million if there are more from states. The rows held out stay the same.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit to continue from; the scorer is the same, to the bit.
-    :param rounds: how many the scorer prunes in; None: 10, or one shot with the paper's inputs.
-    :param steps: how many of training each round takes; None: 10 if an input is a feature after training, else none.
+    :param rounds: rounds in which the scorer prunes; None: 10, or one shot with the paper's inputs.
+    :param steps: training steps in each round; None: 10 if an input is a feature after training, else none.
     :param step_lr, step_batch_size: of these steps: SGD with momentum 0.9.
-    :param examples: how many the scorer takes gradients and activations on in a round; None: all that it is given.
+    :param examples: examples on which it takes gradients and activations in a round; None: all that it is given.
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
     :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
     :param execution: of the trainings that ``dagger`` needs.

@@ -70,7 +70,7 @@ def train_regression(
     if resume:
         _restore(resume, network, optimizer, schedule)
     for epoch in range(resume.epoch + 1 if resume else 1, training.epochs + 1):
-        network.train()  # `on_epoch` may have asked it for predictions
+        network.train()  # `on_epoch` may have put it in evaluation mode
         order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
         total = torch.zeros((), device=target.device)
         kept = order[: steps * batch_size]

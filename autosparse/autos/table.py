@@ -46,7 +46,9 @@ def spread(column: Tensor, count: int, tail: float) -> Tensor:
     above = torch.searchsorted(place, wanted).clamp_(1, len(sample) - 1)
     start, end = sample[above - 1].double(), sample[above].double()
     share = (wanted - place[above - 1]) / (place[above] - place[above - 1])
-    nodes = (start + share.clamp_(0, 1) * (end - start)).to(column.dtype).cummax(0).values  # also between values
+    nodes = (
+        (start + share.clamp_(0, 1) * (end - start)).to(column.dtype).cummax(0).values
+    )  # nodes may lie between values
     nodes[0], nodes[-1] = column.aminmax()
     return nodes
 

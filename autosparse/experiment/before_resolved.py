@@ -1,10 +1,10 @@
-"""What version 0.1.0 meant by what its records do not say: frozen, whatever the defaults are today.
+"""The defaults of version 0.1.0, frozen, whatever the defaults are today.
 
-Its records hold only what differed from its defaults. Later ones hold every value, so that a default may change: what
-was done under the old one is then another task. What a record lacks that is not in here either, is an option that is
-newer than it; it has today's default, as long as that does what was done before there was the option. **So an option
-whose default does something else stands in here, with the value that stands for what was done before; and so does one
-whose default changes later, with the first one.**
+Records of that version hold only what differed from its defaults. Later records hold every value, so that a default
+may change: a result under the old default then belongs to another task. An option that is neither in a record nor here
+is newer than the record, and counts as today's default. That is right as long as the default does what was done before
+the option existed. **So add an option here if its default does something else, with the value for what was done before;
+and add an option whose default changes later, with its first default.**
 """
 
 from collections.abc import Collection
@@ -78,10 +78,10 @@ PARTS: dict[str, Values] = {
     "asha": {"grace": 1, "reduction": 3.0},
     "downstream": {"seeds": [0], "score_examples": SCORE_EXAMPLES, "recipe": RECIPE},
 }
-"""By the name under which they stand in a task, or in another part, if that is not a list of ids or None."""
+"""By their key in a task or another part. A value there that is a list of ids or None is left alone."""
 
 TRAIN: Values = {"mode": "train"}
-"""How networks come from where they are made; a criterion took its gradients in the mode that it found."""
+"""Networks are built in this mode, and a criterion took its gradients in the mode that it found."""
 PROSPR: Values = {
     "steps": 3,
     "lr": 0.5,
@@ -114,14 +114,14 @@ OPTIONS: dict[str, Values] = {
     "snip-structured": TRAIN,
     "synflow": {"rounds": 100, "input_shape": None, "mode": "eval"},
 }
-"""By criterion; those that are not here had none, or are not ours. Later options come in here, too: see above."""
+"""By criterion; others had no options, or are not ours. Later options are added here, too: see above."""
 REVISION = 1
-"""The revision of every criterion then."""
+"""The revision of every criterion in version 0.1.0."""
 UNPRUNED = ("dense", "irp")
 """Methods of cells without a criterion."""
 TRAINED = ("epochs", "batch_size", "lr")
 UNTRAINED = ("conditional-mean",)
-"""Backbones of which ``TRAINED`` says nothing."""
+"""Backbones to which the settings in ``TRAINED`` do not apply."""
 
 
 OUTPUT, INPUTS = "out_proj.weight", ("in_proj_weight", "q_proj_weight")
@@ -129,17 +129,17 @@ OUTPUT, INPUTS = "out_proj.weight", ("in_proj_weight", "q_proj_weight")
 
 
 def prunable_rule(layers: Collection[str]) -> int:
-    """By which version of :func:`autosparse.weights.prunable` a record came about that does not say so.
+    """The version of :func:`autosparse.weights.prunable` behind a record that does not name one.
 
-    :param layers: the prunable weights that it names. Version 1 left out the projections of attention. It left out
-        ConvTranspose, too, which does not show; that was never in a network of ours.
+    :param layers: the prunable weights in the record. Version 1 left out the projections of attention. It also left out
+        ConvTranspose, which the names do not show; but no network of ours ever had it.
     """
     attentions = [layer.removesuffix(OUTPUT) for layer in layers if f".{layer}".endswith(f".{OUTPUT}")]
     return 2 if all(any(f"{prefix}{name}" in layers for name in INPUTS) for prefix in attentions) else 1
 
 
 def filled(kind: str, values: Values) -> Values:
-    """The values of a task, from a record, with what they lack as it was meant in version 0.1.0."""
+    """The values of a task from a record, completed by the defaults of version 0.1.0."""
     found = _filled(TASKS[kind], values)
     if kind == "scorer" and found["sweep"] is not None:
         del found["fit"]  # the winner's, whatever it is

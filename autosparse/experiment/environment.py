@@ -1,4 +1,4 @@
-"""Where and with what something ran: provenance that is no part of any id."""
+"""Where and with what something ran: provenance that is not part of any id."""
 
 import platform
 import subprocess

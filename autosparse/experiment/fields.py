@@ -1,4 +1,4 @@
-"""The values of an experiment file's fields: names, numbers, and what is refused of each."""
+"""The types of an experiment file's fields: names and numbers, and which of them are refused."""
 
 from typing import Annotated, Any, Literal
 
@@ -15,9 +15,14 @@ DENSE, BRANCH = "dense", "irp"
 
 
 class Strict(BaseModel):
-    """Unknown keys and wrong types are refused; instances never change."""
+    """Refuses unknown keys and wrong types; instances never change."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+def values_of(spec: Strict, of: type[Strict]) -> dict[str, Any]:
+    """The values of ``spec`` in the fields of ``of``, a class that has some of its fields."""
+    return {name: getattr(spec, name) for name in of.model_fields}
 
 
 def _known_model(name: str) -> str:
@@ -69,11 +74,11 @@ def _unsigned(value: Any) -> Any:
 
 
 UNSIGNED = AfterValidator(_unsigned)
-"""-0.0 equals 0.0, and means the same: one id for both."""
+"""Turns -0.0 into 0.0, which means the same, so that both have one id."""
 Sparsity = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
 Seed = Annotated[int, Field(ge=0)]
 Level = Annotated[int, Field(ge=0)]
-"""An iteration of IRP, from 1; 0: before the first, where nothing is pruned."""
+"""An iteration of IRP, from 1; 0: before the first, when nothing is pruned."""
 ScoreExamples = Annotated[int, Field(ge=1)] | None
 Options = dict[str, Annotated[bool | int | float | str, UNSIGNED]]
 
@@ -97,7 +102,7 @@ DISTINCT = AfterValidator(_no_doubles)
 
 
 def check_option_values(criterion: str, options: Options) -> None:
-    """Raise if an option is not one that users set, or its value is not one that it may have."""
+    """Raise if users cannot set an option, or if it cannot have its value."""
     if not CRITERIA[criterion].imported:
         return
     known = [option for option in CRITERIA[criterion].options if option not in CRITERIA[criterion].given]

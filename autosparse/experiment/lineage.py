@@ -1,7 +1,8 @@
-"""Whether a record still stands for its task: the same values, built on the same.
+"""Whether a record still stands for its task: the same values, built on the same inputs.
 
-Each record holds the fingerprints of the records that it was built on. Those hold theirs, so that a scorer does not
-pass as finished where an IRP run that it learned from was done again, otherwise; nor does a cell that it pruned.
+Each record holds the fingerprints of the records that it was built on, and those hold theirs. So if an IRP run is done
+again with another result, a scorer that learned from it no longer counts as finished, nor does a cell that the scorer
+pruned.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from autosparse.experiment.tasks import TASKS, Cell, ScorerTask, Task
 from autosparse.files import content_id
 
 Read = Callable[[str, str], Record | None]
-"""Takes a kind and an id, and gives their record, or None if there is none."""
+"""Takes a kind and an id and returns their record, or None if there is none."""
 
 
 def inputs_of(task: Task) -> Iterator[tuple[str, str]]:
@@ -32,7 +33,7 @@ def inputs_of(task: Task) -> Iterator[tuple[str, str]]:
 def fingerprint(record: Record) -> str:
     """16 hex digits over what made a result: its values, data, code, and what it was built on.
 
-    It follows from what stands in the record alone, so that it is the same for every later version.
+    It depends on the record alone, so that it is the same in every later version.
     """
     data = record.get("result", {}).get("dataset_fingerprint")
     if "resolved" not in record:
@@ -45,7 +46,7 @@ class Made(NamedTuple):
     """What made a result."""
 
     fingerprint: str
-    """The fingerprint of all that did; see :func:`fingerprint`."""
+    """See :func:`fingerprint`."""
     data: str
     """The data set's fingerprint; empty if there was none, or the record does not say."""
     code: dict[str, str]
@@ -60,11 +61,11 @@ def made_by(record: Record) -> Made:
 
 @dataclass(frozen=True)
 class Changed:
-    """Why a record does not stand for its task any more; true if it does not."""
+    """Why a record no longer stands for its task; false if it still does."""
 
     values: tuple[Difference, ...] = ()
     inputs: tuple[str, ...] = ()
-    """Ids of what it was built on and what is not the same any more."""
+    """Ids of the tasks that it was built on and that are no longer the same."""
 
     def __bool__(self) -> bool:
         return bool(self.values or self.inputs)
@@ -73,20 +74,20 @@ class Changed:
 @dataclass(frozen=True)
 class _Input:
     fingerprint: str
-    told: bool
-    """Whether its record says all that made it: not so in version 0.1.0."""
+    complete: bool
+    """Whether its record holds everything that made it; those of version 0.1.0 do not."""
     stands: bool
 
 
 class Lineage:
-    """Looks at records one after the other; what many build on is read once, so that it is for one moment."""
+    """Compares records with their tasks at one moment: it reads each input only once."""
 
     def __init__(self, read: Read):
         self.read = read
         self._inputs: dict[tuple[str, str], _Input | None] = {}
 
     def changed(self, task: Task, record: Record) -> Changed:
-        """Why the record of ``task`` does not stand for it any more, if so."""
+        """Why the record of ``task`` no longer stands for it; false if it still does."""
         values = tuple(differences(resolved_of(record), resolve(task)))
         return Changed(
             values, tuple(task_id for kind, task_id in inputs_of(task) if not self._stands(record, kind, task_id))
@@ -99,31 +100,31 @@ class Lineage:
         }
 
     def _stands(self, record: Record, kind: str, task_id: str) -> bool:
-        """Whether an input is what it was for ``record``; nobody can tell where it is gone."""
+        """Whether an input is what ``record`` was built on; assumed if the input is gone."""
         found = self._input(kind, task_id)
         if found is None:
             return True
-        if "built_on" not in record:  # of version 0.1.0, as its input must then be
-            return found.stands and not found.told
+        if "built_on" not in record:  # of version 0.1.0, so its input must be, too
+            return found.stands and not found.complete
         return found.stands and record["built_on"].get(task_id, found.fingerprint) == found.fingerprint
 
     def _input(self, kind: str, task_id: str) -> _Input | None:
         if (kind, task_id) not in self._inputs:
-            self._inputs[kind, task_id] = self._looked_up(kind, task_id)
+            self._inputs[kind, task_id] = self._read_input(kind, task_id)
         return self._inputs[kind, task_id]
 
-    def _looked_up(self, kind: str, task_id: str) -> _Input | None:
+    def _read_input(self, kind: str, task_id: str) -> _Input | None:
         record = self.read(kind, task_id)
         if record is None:
             return None
         try:
             stands = not self.changed(task_of(record), record)
-        except (AutosparseError, ValidationError):  # of no task of today's
+        except (AutosparseError, ValidationError):  # its spec is no longer that of a task
             stands = True
         return _Input(fingerprint(record), "resolved" in record, stands)
 
 
 def task_of(record: Record) -> Task:
-    """The task of a record, as it is today."""
+    """The task of a record, with today's defaults."""
     kinds: dict[str, type[Task]] = {**TASKS, SweepTask.kind: SweepTask}
     return kinds[record["kind"]].model_validate(record["spec"], strict=False)

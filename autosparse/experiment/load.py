@@ -38,11 +38,11 @@ class Loaded:
     paper: Experiment
     """Without preset and changes."""
     preset: str | None
-    """None for a file that has none."""
+    """None if the file has no presets."""
     presets: tuple[str, ...]
-    """All that there are."""
+    """All that the file has, and the paper's scale."""
     changes: tuple[str, ...]
-    """What is not as in the file: the preset's and the user's changes, ``path = value`` each."""
+    """What differs from the file: the preset's and the user's changes, ``path = value`` each."""
 
 
 def load_experiment(path: str | Path, preset: str | None = None, changes: Sequence[str] = ()) -> Loaded:
@@ -73,13 +73,13 @@ def load_experiment(path: str | Path, preset: str | None = None, changes: Sequen
 def parse_loaded(
     content: dict[str, Any], source: str, preset: str | None = None, changes: Sequence[str] = ()
 ) -> Loaded:
-    """The same for the content of a file; ``source`` names it in errors."""
+    """Check the content of a file as :func:`load_experiment` does; ``source`` names it in errors."""
     content = _written_out(content)
     try:
         presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
-        asked = [parse_change(change) for change in changes]
-        chosen, name = choose(content, preset, asked)
-        told = [*changes_of(content, name), *(f"{path} = {value}" for path, value in asked)]
+        parsed = [parse_change(change) for change in changes]
+        chosen, name = choose(content, preset, parsed)
+        differing = [*changes_of(content, name), *(f"{path} = {value}" for path, value in parsed)]
     except AutosparseError as error:
         raise AutosparseError(f"{source}: {error}") from error
     paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source)
@@ -89,7 +89,7 @@ def parse_loaded(
         except AutosparseError as error:
             raise AutosparseError(f"{source}: {error}") from error
     experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})")
-    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else (), tuple(told))
+    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing))
 
 
 def parse_experiment(content: dict[str, Any], source: str) -> Experiment:
@@ -159,7 +159,7 @@ def _methods_in_full(grid: Any) -> Any:
 
 
 def _follows(mistake: Any, others: list[Any]) -> bool:
-    """pydantic also calls a list too short whose items were refused one by one."""
+    """Whether a mistake follows from others: pydantic also calls a list too short if it has refused its items."""
     place = mistake["loc"]
     return mistake["type"] == "too_short" and any(
         len(o["loc"]) > len(place) and o["loc"][: len(place)] == place for o in others
@@ -195,6 +195,6 @@ SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
 
 
 def _keys(section: str) -> set[str]:
-    """Every key that may stand somewhere in a section of an experiment file, or at its top."""
+    """All keys in a section of an experiment file, at any depth; of its top level if there is no such section."""
     models = SECTIONS.get(section, (Experiment,))
     return {key for model in models for key in model.model_fields} | set(Recipe.__dataclass_fields__) | {BLOCK}

@@ -1,7 +1,7 @@
 """A pruning method in an experiment file: a criterion, a dense training, or a branch of an IRP run, with its controls.
 
-A branch takes a run's masks after some of its iterations, trained from its initial weights: a lottery ticket's restart
-(Frankle & Carbin 2019, arXiv:1803.03635), and the trunk of its ablations.
+A branch takes a run's masks after some of its iterations, and trains from the run's initial weights: the restart of a
+lottery ticket (Frankle & Carbin 2019, arXiv:1803.03635), with or without an ablation.
 """
 
 from typing import Annotated
@@ -38,7 +38,7 @@ class MethodSpec(Strict):
     levels: Annotated[tuple[Level, ...], Field(min_length=1), DISTINCT] | None = None
     """For ``irp``, the iterations after which masks are taken, in place of the grid's sparsities."""
     irp_seed: Seed | None = None
-    """For ``irp``, the run's seed that all cells start from. By default its only one, or each cell's own of several."""
+    """For ``irp``, the run's seed that all cells start from; by default its only seed, or of several the cell's own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "MethodSpec":
@@ -57,12 +57,12 @@ class MethodSpec(Strict):
 
     @property
     def label(self) -> str:
-        """What reports call it."""
+        """Its name in reports."""
         return self.name or "-".join(part for part in (self.criterion, self.irp, self.ablation) if part)
 
 
 def _check_branch_keys(method: MethodSpec) -> None:
-    """Raise if the keys of a branch are missing, or stand where they mean nothing."""
+    """Raise if a branch lacks a key, or if another method has one of its keys."""
     if method.criterion != BRANCH:
         for key in ("irp", "levels", "irp_seed"):
             if getattr(method, key) is not None:
@@ -78,7 +78,7 @@ def _check_branch_keys(method: MethodSpec) -> None:
 
 
 def check_ablation(method: str, ablation: Ablation) -> None:
-    """Raise if ``ablation`` means nothing for the method."""
+    """Raise if ``ablation`` does not apply to the method."""
     if ablation is None:
         return
     if method == DENSE:

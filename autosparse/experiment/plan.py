@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.fields import DENSE, Strict
+from autosparse.experiment.fields import DENSE, values_of
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.publication import Comparison, Concordance, compared
@@ -35,7 +35,7 @@ class Plan:
     plugins: tuple[str, ...] = ()
     """Modules that workers import first."""
     about: dict[str, Any] = field(default_factory=dict)
-    """What is told of the experiment as a whole: its description, preset, and the like; JSON values."""
+    """What describes the experiment as a whole, such as its preset; JSON values."""
     whole: "Plan | None" = None
     """The plan that this one is a part of."""
 
@@ -48,7 +48,7 @@ class Plan:
         return itertools.chain.from_iterable(self.stages.values())
 
     def only_sweeps(self, labels: Collection[str]) -> "Plan":
-        """These sweeps, and the IRP runs that they need."""
+        """The part of the plan with these sweeps and the IRP runs that they need."""
         sweeps = [p for p in self.sweeps if p.label in labels]
         needed = {task_id for p in sweeps for task_id in p.task.irp}
         irp = [p for p in self.irp if p.task.id in needed]
@@ -70,7 +70,7 @@ def dataset_of(task: Task) -> str | None:
 def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: Any) -> Plan:
     """Expand an experiment; a combination that two grids share is planned once.
 
-    :param paper: the same at the scale of the publication, if that is another.
+    :param paper: the experiment at the scale of the publication, if that differs.
     :param about: see :attr:`Plan.about`.
 
     Raises :class:`AutosparseError` if the grids hold more than ``MAX_CELLS`` cells.
@@ -82,7 +82,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
     if size > MAX_CELLS:
         raise AutosparseError(f"{experiment.name}: the grid has {size:,} cells, more than {MAX_CELLS:,}: split it up")
     irp = {
-        name: {seed: IrpTask(**_fields(spec, IrpFields), seed=seed) for seed in spec.seeds}
+        name: {seed: IrpTask(**values_of(spec, IrpFields), seed=seed) for seed in spec.seeds}
         for name, spec in experiment.irp.items()
     }
 
@@ -92,16 +92,16 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
     sweeps = {
         name: SweepTask(
             irp=runs_of(spec),
-            fit=FitSpec(**_fields(spec, FitSpec)),
+            fit=FitSpec(**values_of(spec, FitSpec)),
             dataset=data_of_fits(spec, experiment),
-            **_fields(spec, Search),
+            **values_of(spec, Search),
         )
         for name, spec in experiment.sweeps.items()
     }
     scorers = {
         name: ScorerTask(sweep=sweeps[spec.sweep].id, dataset=sweeps[spec.sweep].dataset)
         if spec.sweep
-        else ScorerTask.on(runs_of(spec), FitSpec(**_fields(spec, FitSpec)), data_of_fits(spec, experiment))
+        else ScorerTask.on(runs_of(spec), FitSpec(**values_of(spec, FitSpec)), data_of_fits(spec, experiment))
         for name, spec in experiment.scorers.items()
     }
     scorer_ids = {name: task.id for name, task in scorers.items()}
@@ -137,10 +137,6 @@ def _once(planned: list[Planned[T]]) -> list[Planned[T]]:
     return list(first.values())
 
 
-def _fields(spec: Strict, of: type[Strict]) -> dict[str, Any]:
-    return {name: getattr(spec, name) for name in of.model_fields}
-
-
 def _cells(grid: GridSpec, scorer_ids: dict[str, str], irp: dict[str, IrpSpec]) -> Iterator[Planned[Cell]]:
     for model, dataset, method in itertools.product(grid.models, grid.datasets, grid.methods):
         for point, seed in itertools.product(_points(grid, method, irp), grid.seeds):
@@ -160,15 +156,15 @@ def _cells(grid: GridSpec, scorer_ids: dict[str, str], irp: dict[str, IrpSpec]) 
 
 
 def _points(grid: GridSpec, method: MethodSpec, irp: dict[str, IrpSpec]) -> list[dict[str, Any]]:
-    """The sparsities of a method, with what else its cells have there."""
+    """The sparsities of a method, each with the other values of its cells there."""
     if method.irp is not None:
         return list(_branches(method, irp[method.irp]))
     return [{"sparsity": sparsity} for sparsity in ((0.0,) if method.criterion == DENSE else grid.sparsities)]
 
 
 def _branches(method: MethodSpec, run: IrpSpec) -> Iterator[dict[str, Any]]:
-    """What the cells of a branch have at each of its levels, beside what all cells have."""
-    origin = IrpFields(**{name: getattr(run, name) for name in IrpFields.model_fields})
+    """The values of a branch's cells at each of its levels, without those that all cells have."""
+    origin = IrpFields(**values_of(run, IrpFields))
     paired = method.irp_seed is None and len(run.seeds) > 1
     seed = None if paired else run.seeds[0] if method.irp_seed is None else method.irp_seed
     for level in method.levels or ():

@@ -10,7 +10,7 @@ T = TypeVar("T", bound=Task, covariant=True)
 
 @dataclass(frozen=True)
 class Planned(Generic[T]):
-    """A task and what this experiment calls it; the label is no part of the task's id."""
+    """A task and its name in this experiment; the label is not part of the task's id."""
 
     task: T
     label: str

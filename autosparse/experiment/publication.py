@@ -1,4 +1,4 @@
-"""What an experiment has in common with the publication whose figures stand in it, and what not."""
+"""How an experiment compares with the publication whose figures its file holds."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, Stated
 from autosparse.experiment.tasks import Cell
 
 NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
-"""Keys of a grid that are not compared: methods are compared one by one, and seeds are counted anyway."""
+"""Keys of a grid that are not compared: methods are compared one by one, and reports count seeds anyway."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +27,9 @@ class Comparison:
     published: float
     spread: float | None
     cells: tuple[str, ...]
-    """Ids, one per seed; none if the preset leaves it out."""
+    """Ids, one per seed; empty if the preset leaves it out."""
     differences: tuple[str, ...]
-    """What is not as published, as ``key: here (published)``."""
+    """What is not as published, as ``key: here (published: there)``."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def compared(
     grid: GridSpec, cells: "Sequence[Planned[Cell]]", experiment: Experiment, paper: Experiment
 ) -> Iterator[Comparison]:
     """Each accuracy published for a grid, with the ids of the cells that measure it."""
-    theirs = _same(grid, experiment, paper)
+    theirs = _counterpart(grid, experiment, paper)
     for published in theirs.published:
         for label, values in published.accuracy.items():
             sparsities = (0.0,) if label == DENSE else published.sparsities
@@ -68,8 +68,8 @@ def compared(
                 )
 
 
-def _same(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec:
-    """The grid as the paper has it: that of the same name, else of the same place."""
+def _counterpart(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec:
+    """The paper's version of a grid: that of the same name, else at the same position."""
     named = [ours for ours in paper.grid if ours.name == grid.name]
     place = experiment.grid.index(grid)
     return named[0] if grid.name and named else paper.grid[min(place, len(paper.grid) - 1)]
@@ -82,22 +82,22 @@ def _stated(value: Stated) -> tuple[float, float | None]:
 def _differences(
     label: str, grid: GridSpec, theirs: GridSpec, experiment: Experiment, paper: Experiment
 ) -> Iterator[str]:
-    yield from _apart("", _plain(grid, NOT_COMPARED), _plain(theirs, NOT_COMPARED))
+    yield from _mismatches("", _plain(grid, NOT_COMPARED), _plain(theirs, NOT_COMPARED))
     mine, their = _method(grid, label), _method(theirs, label)
     if mine is None or their is None:
         return
-    yield from _apart("", _plain(mine, ("name",)), _plain(their, ("name",)))
+    yield from _mismatches("", _plain(mine, ("name",)), _plain(their, ("name",)))
     if mine.scorer and their.scorer:
         scorer, original = experiment.scorers[mine.scorer], paper.scorers[their.scorer]
-        yield from _apart("scorer.", _plain(scorer, ("irp", "irp_seeds")), _plain(original, ("irp", "irp_seeds")))
+        yield from _mismatches("scorer.", _plain(scorer, ("irp", "irp_seeds")), _plain(original, ("irp", "irp_seeds")))
         for ours, other in zip(scorer.irp, original.irp, strict=False):
-            yield from _irp_apart(experiment.irp[ours], paper.irp[other])
+            yield from _irp_mismatches(experiment.irp[ours], paper.irp[other])
     if mine.irp and their.irp:
-        yield from _irp_apart(experiment.irp[mine.irp], paper.irp[their.irp])
+        yield from _irp_mismatches(experiment.irp[mine.irp], paper.irp[their.irp])
 
 
-def _irp_apart(mine: IrpSpec, theirs: IrpSpec) -> Iterator[str]:
-    return _apart("irp.", _plain(mine, ("seeds",)), _plain(theirs, ("seeds",)))
+def _irp_mismatches(mine: IrpSpec, theirs: IrpSpec) -> Iterator[str]:
+    return _mismatches("irp.", _plain(mine, ("seeds",)), _plain(theirs, ("seeds",)))
 
 
 def _method(grid: GridSpec, label: str) -> MethodSpec | None:
@@ -116,7 +116,7 @@ def _plain(spec: Any, leave_out: Sequence[str]) -> dict[str, Any]:
     return flat
 
 
-def _apart(prefix: str, mine: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
+def _mismatches(prefix: str, mine: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
     for key in {**theirs, **mine}:
         here, there = mine.get(key), theirs.get(key)
         if here != there:

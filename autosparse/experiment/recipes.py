@@ -12,7 +12,7 @@ BLOCK = "recipes"
 def with_recipes(content: dict[str, Any]) -> dict[str, Any]:
     """The content of a file with each ``recipe: NAME`` replaced by the recipe of that name, and without the block.
 
-    Whatever is not well formed is left for the schema to refuse.
+    What is not well formed is left for the schema to refuse.
 
     :raises UnknownName: if there is no such recipe.
     :raises AutosparseError: if ``recipes:`` is not a mapping of names to mappings.
@@ -32,7 +32,7 @@ def with_recipes(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _holders(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """All that may have a recipe and has one, with what errors call it."""
+    """Each mapping that has a recipe, after its name for errors."""
     irp, sweeps, grids = (content.get(section) for section in ("irp", "sweeps", "grid"))
     found: list[tuple[str, Any]] = []
     if isinstance(irp, dict):

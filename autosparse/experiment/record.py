@@ -1,14 +1,14 @@
-"""What a record on the storage says of a task that has finished, or of its last failure."""
+"""Records on the storage: of a task that has finished, or of its last failure."""
 
 from typing import Any, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
-from typing_extensions import TypedDict  # pydantic's: typing's cannot be read at run time before Python 3.12
+from typing_extensions import TypedDict  # pydantic takes typing's only from Python 3.12 on
 
 from autosparse.files import content_id
 
 Json = dict[str, Any]
-"""A result, an environment or a spec, as JSON has it."""
+"""A result, an environment or a spec, as JSON values."""
 
 
 @with_config(ConfigDict(strict=True, extra="allow"))
@@ -21,7 +21,7 @@ class Record(TypedDict):
     spec: Json
     """What the task is: only what differs from the defaults of the version that wrote it."""
     resolved: NotRequired[Json]
-    """What it was: every value. Like ``code`` and ``built_on`` absent from records of version 0.1.0."""
+    """What it was: every value. Records of version 0.1.0 lack it, as they lack ``code`` and ``built_on``."""
     code: NotRequired[dict[str, str]]
     """Fingerprints of the user's own code, by its key."""
     built_on: NotRequired[dict[str, str]]
@@ -29,7 +29,7 @@ class Record(TypedDict):
     ended_ms: int
     """When it ended, in milliseconds since 1970."""
     environment: Json
-    """Where: machine, device, versions."""
+    """Where it ran: machine, device, versions."""
     result: NotRequired[Json]
     """What came out, if it has finished."""
     files: NotRequired[dict[str, str]]
@@ -43,16 +43,16 @@ _RECORDS = TypeAdapter(Record)
 
 
 def record_from(found: Any, kind: str, task_id: str, failed: bool = False) -> Record | None:
-    """The record that ``found`` is, if it is one of this task; None if it is of another, or something else.
+    """``found`` as a record of this task; None if it is one of another task, or something else.
 
-    :param found: JSON whose checksum is right, so that what is wrong with it was written on purpose, or renamed.
-    :param failed: whether it is to tell of a failure.
+    :param found: JSON whose checksum is right; if its content is wrong, it was written so on purpose, or renamed.
+    :param failed: whether it must be the record of a failure.
     """
     try:
         record = _RECORDS.validate_python(found)
     except ValidationError:
         return None
-    told = {"error", "traceback"} if failed else {"result", "files"}
-    if (record["kind"], record["id"]) != (kind, task_id) or not told <= record.keys():
+    outcome = {"error", "traceback"} if failed else {"result", "files"}
+    if (record["kind"], record["id"]) != (kind, task_id) or not outcome <= record.keys():
         return None
     return record if content_id({"kind": kind, **record["spec"]}) == task_id else None

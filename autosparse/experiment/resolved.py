@@ -1,8 +1,8 @@
 """The resolved specification of a task: every value that determines its result, the defaults written out.
 
-An id is a hash of what differs from the defaults, so that a new option orphans no result. A default that changes would
-then pass old results off as today's: so a record holds the resolved specification, too, and counts for a task whose own
-is the same. What it lacks was not there yet, see :mod:`autosparse.experiment.before_resolved`.
+An id is a hash of what differs from the defaults, so that a new option orphans no result. But if a default changed, old
+results would pass for today's. So a record holds the resolved specification, too, and counts only for a task that
+resolves to the same. What it lacks did not exist yet, see :mod:`autosparse.experiment.before_resolved`.
 """
 
 import math
@@ -47,14 +47,14 @@ def _criterion(name: str, options: dict[str, Any]) -> dict[str, Any]:
     if name in UNPRUNED:
         return {}
     chosen = CRITERIA[name]
-    if not chosen.imported:  # one of a plugin's, in a dry run: a record counts for what it says
+    if not chosen.imported:  # of a plugin that is withheld, in a dry run: records are trusted
         return {}
     defaults = {option: _plain(value) for option, value in chosen.defaults.items() if option not in chosen.given}
     return {"options": {**defaults, **options}, "criterion_revision": chosen.revision}
 
 
 def _plain(value: Any) -> Any:
-    """A default as a JSON value; what has none, such as a function, by the name of its type."""
+    """A default as a JSON value; if there is none, as for a function, the name of its type."""
     if isinstance(value, list | tuple):
         return [_plain(part) for part in value]
     if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and math.isfinite(value)):
@@ -72,7 +72,8 @@ def resolved_of(record: Mapping[str, Any]) -> dict[str, Any]:
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
     """The values that are not what they were.
 
-    One that was not there then does what was done without it, and one that is gone today says nothing of today's task.
+    A value that only one of the two has is no difference: a new one does what was done before it existed, and one that
+    is gone does not concern today's task.
     """
     for name, value in now.items():
         if name not in then:

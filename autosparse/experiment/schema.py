@@ -1,7 +1,7 @@
-"""The experiment file: what its YAML may say.
+"""The schema of an experiment file.
 
 It may name code: modules under ``plugins:``, and models as ``package.module:factory``. A run imports them, here and in
-every worker, and to import a module is to run it: trust a file from somebody else as you would a script of theirs.
+every worker, and importing a module runs it: trust somebody else's file only as you would trust a script of theirs.
 Within :func:`autosparse.plugins.withholding`, as in a dry run, nothing is imported, and only the form of such names is
 checked.
 """
@@ -21,6 +21,7 @@ from autosparse.experiment.fields import (
     Seed,
     Sparsity,
     Strict,
+    values_of,
 )
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.space import Search, candidate, extremes
@@ -55,11 +56,11 @@ class FittedSpec(FitSpec):
 
 
 def data_of_fits(spec: FittedSpec, experiment: "Experiment") -> str | None:
-    """The data set whose networks a fit, or one of a sweep's, makes again; None: there is none.
+    """The data set of the networks that a fit, or one of a sweep's fits, rebuilds; None: it rebuilds none.
 
-    :raises AutosparseError: if the IRP runs, or the networks that a sweep trains, have several.
+    :raises AutosparseError: if the IRP runs, or the networks that a sweep trains, have more than one.
     """
-    base = FitSpec(**{name: getattr(spec, name) for name in FitSpec.model_fields})
+    base = FitSpec(**values_of(spec, FitSpec))
     points = [candidate(base, point) for point in extremes(spec)] if isinstance(spec, Search) else [base]
     if not any(point.in_rounds for point in points):
         return None
@@ -95,7 +96,7 @@ class SweepSpec(FittedSpec, Search):
     def _candidates(self) -> "SweepSpec":
         if not self.irp:
             raise AutosparseError("give `irp:`, the IRP runs to fit on")
-        base = FitSpec(**{name: getattr(self, name) for name in FitSpec.model_fields})
+        base = FitSpec(**values_of(self, FitSpec))
         for point in extremes(self):
             try:
                 candidate(base, point)
@@ -110,13 +111,13 @@ Stated = Annotated[float, Field(ge=0, le=100)] | tuple[float, float] | None
 
 
 class Published(Strict):
-    """Accuracies that a paper prints for a grid: facts, which reports show beside what was measured."""
+    """Accuracies that a paper prints for a grid; reports show them beside what was measured."""
 
     source: Annotated[str, Field(min_length=1)]
     """Paper and table."""
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), DISTINCT]
     accuracy: Annotated[dict[str, tuple[Stated, ...]], Field(min_length=1)]
-    """By method as the grid calls it, one for each of ``sparsities``; for ``dense`` one alone."""
+    """By method as the grid calls it, one for each of ``sparsities``; for ``dense`` only one."""
 
     @model_validator(mode="after")
     def _in_line(self) -> "Published":
@@ -199,7 +200,7 @@ class Experiment(Strict):
     name: Name
     description: str = ""
     notes: tuple[str, ...] = ()
-    """What a reader of the results should know, such as a claim of a paper that is no number."""
+    """What a reader of the results should know, such as a claim of a paper that is not a number."""
     plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = ()
     """Modules whose import registers further methods, models or data sets, here and in every worker: code that runs."""
     irp: dict[Name, IrpSpec] = Field(default_factory=dict)
@@ -220,7 +221,8 @@ class Experiment(Strict):
                         raise AutosparseError(f"{which}: irp {irp!r} has no seed {seed}")
         for which, spec in fitted:
             try:
-                data_of_fits(spec, self) if spec.irp else None
+                if spec.irp:
+                    data_of_fits(spec, self)
             except AutosparseError as error:
                 raise AutosparseError(f"{which}: {error}") from error
         for name, scorer in self.scorers.items():

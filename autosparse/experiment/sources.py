@@ -1,6 +1,6 @@
 """Fingerprints of the user's own code: models, criteria, data sets and backbones that are not ours.
 
-Ours have a revision where a change matters. Of the user's, the source counts that made a result: the module of the
+Ours have a revision that rises with changes that matter. For the user's code, the source counts: the module of the
 function and the user's own modules that it imports, without comments, docstrings and formatting, and without installed
 packages.
 """
@@ -41,7 +41,7 @@ class Function:
 
     @property
     def key(self) -> str:
-        """Under which records have its fingerprint."""
+        """The key of its fingerprint in records."""
         return f"{self.role} {self.name}"
 
     @property
@@ -52,7 +52,7 @@ class Function:
 
 
 def functions_of(task: Task) -> Iterator[Function]:
-    """The user's own functions that a task calls; those of what it builds on are told there."""
+    """The user's own functions that a task calls, without those that its inputs call."""
     if isinstance(task, Cell | IrpTask):
         source, colon, _ = task.model.partition(":")
         if not colon:
@@ -83,7 +83,7 @@ def code_of(task: Task) -> dict[str, str]:
 def source_fingerprint(module: str) -> str:
     """16 hex digits over a module and the user's own modules that it imports; empty if it has no source file.
 
-    As it was when this process first asked, which is soon after it imported it.
+    Cached: the source as it was when this process first asked, which is soon after importing it.
     """
     digest, known, waiting = hashlib.sha256(), {module}, [module]
     parsed: dict[str, Any] = {}
@@ -103,9 +103,9 @@ def source_fingerprint(module: str) -> str:
             continue
         if _is_own(found):
             package = name if found.submodule_search_locations is not None else name.rpartition(".")[0]
-            news = set(_imported(tree, package)) - known
-            known |= news
-            waiting += news
+            new = set(_imported(tree, package)) - known
+            known |= new
+            waiting += new
     if not parsed:
         return ""
     for name, content in sorted(parsed.items()):
@@ -120,7 +120,7 @@ def look_again() -> None:
 
 
 def _find(name: str) -> ModuleSpec | None:
-    """Where a module lies; nothing is imported to find it."""
+    """Find a module's source file without importing anything; None if it has none."""
     found, path = None, None
     parts = name.split(".")
     for end in range(1, len(parts) + 1):
@@ -148,7 +148,7 @@ def _read(found: ModuleSpec) -> str | None:
 
 
 def _is_own(found: ModuleSpec) -> bool:
-    """Whether it is neither ours, nor Python's, nor an installed package's."""
+    """Whether a module is the user's: neither ours, nor Python's, nor an installed package's."""
     file = Path(str(found.origin)).absolute()
     places = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
     return (
@@ -187,8 +187,8 @@ def _bare(node: Any) -> Any:
     fields = {name: value for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment")}
     if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(node):
         fields["body"] = node.body[1:]
-    told = {name: _bare(value) for name, value in fields.items() if value is not None and value != []}
-    return [type(node).__name__, told]
+    kept = {name: _bare(value) for name, value in fields.items() if value is not None and value != []}
+    return [type(node).__name__, kept]
 
 
 def _has_docstring(node: Any) -> bool:

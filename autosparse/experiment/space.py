@@ -1,4 +1,4 @@
-"""What a sweep may say: points to try, a space to draw from, how to choose, when to stop early, and what counts."""
+"""The settings of a sweep: points to try, a space to draw from, how to choose, when to stop early, what counts."""
 
 import itertools
 import math
@@ -7,7 +7,16 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.fields import UNSIGNED, DatasetName, ModelName, ScoreExamples, Seed, Sparsity, Strict
+from autosparse.experiment.fields import (
+    UNSIGNED,
+    DatasetName,
+    ModelName,
+    ScoreExamples,
+    Seed,
+    Sparsity,
+    Strict,
+    values_of,
+)
 from autosparse.experiment.tasks import FitSpec, Task
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
@@ -31,7 +40,7 @@ DISTRIBUTIONS = {
     "lograndint": "lower, upper (excluded)",
     "qlograndint": "lower, upper, step",
 }
-"""Functions of Ray Tune's that take a list of plain numbers, or of values, and what is in it."""
+"""Functions of Ray Tune, and the list of values that each takes."""
 
 
 def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[Value, ...]]:
@@ -61,26 +70,26 @@ def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[
 
 
 def _is_step(bound: float, step: float) -> bool:
-    """Whether Ray Tune takes it for a multiple of the step."""
+    """Whether Ray Tune takes ``bound`` for a multiple of the step."""
     steps = bound / step if step > 0 else math.inf
     return math.isfinite(steps) and math.isclose(steps, round(steps))
 
 
 Distribution = Annotated[dict[str, tuple[Value, ...]], AfterValidator(_known_distribution)]
-"""``{name of Ray Tune's function: what it is called with}``."""
+"""``{name of Ray Tune's function: its arguments}``."""
 
 
 class Asha(Strict):
     """Asynchronous successive halving (Li et al. 2020, arXiv:1810.05934), by Ray Tune."""
 
     grace: Annotated[int, Field(ge=1)] = 1
-    """Epochs that every trial has."""
+    """Epochs that every trial runs."""
     reduction: Annotated[float, Field(gt=1)] = 3
-    """One of so many goes on at each rung; rungs are at ``grace * reduction ** k`` epochs."""
+    """One in this many trials continues at each rung; rungs are at ``grace * reduction ** k`` epochs."""
 
 
 class Downstream(Strict):
-    """Test accuracy of networks that the scorer prunes, mean over seeds, as what a sweep maximises."""
+    """What a sweep can maximise: test accuracy of networks that the scorer prunes, mean over seeds."""
 
     model: ModelName
     dataset: DatasetName
@@ -91,16 +100,16 @@ class Downstream(Strict):
 
 
 class Search(Strict):
-    """What is tried: each of ``points``, and ``trials`` draws from ``space``."""
+    """What a sweep tries: each of ``points``, and ``trials`` draws from ``space``."""
 
     points: tuple[dict[str, Value], ...] = ()
-    """Settings of a fit, by name; what is not named is the sweep's own."""
+    """Settings of a fit, by name; the sweep's own values apply to the others."""
     space: dict[str, Distribution] = Field(default_factory=dict)
     trials: Annotated[int, Field(ge=1, le=10_000)] = 20
     search: Literal["random", "optuna"] = "random"
     search_seed: Seed = 0
     asha: Asha | None = None
-    """None: every trial has all its epochs."""
+    """None: every trial runs all its epochs."""
     downstream: Downstream | None = None
     """None: the sweep maximises the held-out R^2."""
 
@@ -125,25 +134,25 @@ class Search(Strict):
 
     @property
     def metric(self) -> str:
-        """What is maximised."""
+        """The metric that the sweep maximises."""
         return "test_accuracy" if self.downstream else "held_out_r2"
 
 
 def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:
-    """The fit that a trial does.
+    """The fit of a trial: ``base``, with ``values`` in place of its own.
 
     :raises AutosparseError: if a name is not a setting of a fit.
     """
     for name in values:
         if name not in FitSpec.model_fields:
             raise UnknownName("setting of a fit", name, FitSpec.model_fields)
-    settings = {name: getattr(base, name) for name in FitSpec.model_fields}
-    return FitSpec.model_validate({**settings, **values}, strict=False)
+    return FitSpec.model_validate({**values_of(base, FitSpec), **values}, strict=False)
 
 
 def extremes(search: Search) -> list[dict[str, Any]]:
-    """Points that a check should try: the ends of the space and what is between them, one at a time, and the choices in
-    each combination.
+    """Points that a check should try.
+
+    They are the ends of the space and values between them, one at a time, and all combinations of choices.
     """
     found: list[dict[str, Any]] = list(search.points)
     sides: list[list[tuple[str, Any]]] = []
@@ -158,7 +167,7 @@ def extremes(search: Search) -> list[dict[str, Any]]:
 
 
 def _between(values: tuple[Any, ...]) -> float:
-    """What a distribution may draw above its lower bound; no whole number, unless its step is one."""
+    """A value that a distribution may draw above its lower bound; not a whole number unless its step is one."""
     lower, upper, *step = values
     return float(lower + (step[0] if step else (upper - lower) / math.pi))
 
@@ -170,9 +179,9 @@ class SweepTask(Task, Search):
     irp: tuple[str, ...]
     """Ids of the IRP runs."""
     fit: FitSpec = FitSpec()
-    """The values of what is not searched."""
+    """The settings that are not searched."""
     dataset: DatasetName | None = None
-    """The data set of the IRP runs, if a fit makes their networks' states again; None: none does."""
+    """The data set of the IRP runs, if a fit rebuilds the states of their networks; None: none does."""
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Stage:
-    """All that an experiment does of one kind of task."""
+    """All tasks of one kind in an experiment."""
 
     kind: str
     """The kind of its tasks."""
@@ -14,7 +14,7 @@ class Stage:
     plural: str
     """As plans, JSON and the storage folder call its tasks."""
     title: str
-    """What is done in it."""
+    """A title for its work."""
     noun: str
     """What one of its tasks is called."""
     costs: str

@@ -6,8 +6,8 @@ sweeps/<id>.json                        a finished sweep; sweeps/<id>/ while it 
 scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
 states/<id>/                            how far an unfinished IRP run has come
 failed/<id>.json                        the last failure of a task that has not finished since
-superseded/cells/<id>-<ended_ms>.json   what was done again because it was of other values, data or code; as above
-.identity                               what tells it from another place at the same path of another machine
+superseded/cells/<id>-<ended_ms>.json   a cell that was done again because values, data or code changed; others likewise
+.identity                               tells this storage from another one at the same path of another machine
 """
 
 import contextlib
@@ -44,20 +44,20 @@ class Store:
         """:param where: a folder, or an object store's ``s3://bucket/prefix`` or ``gs://bucket/prefix``."""
         self.place = place_at(where)
         self.root = self.place.local
-        """The folder itself; of an object store, the folder of this machine where its files are made and read."""
+        """The folder itself; for an object store, the folder of this machine where its files are made and read."""
         self._whole: dict[str, dict[str, str]] = {}
-        """What each record that is known to be whole was built on."""
+        """By the id of each record that is known to be whole, what it was built on."""
         self._made: dict[str, Made] = {}
 
     def prepare(self) -> None:
-        """Make the folder; raises now if it cannot be written."""
+        """Make the folder; raise now if it cannot be written."""
         self.place.require_writable()
         if not self.identity:
             self.place.write(IDENTITY, secrets.token_hex(16).encode())
 
     @property
     def identity(self) -> str:
-        """The same wherever this storage is seen; empty if it has not been prepared."""
+        """A text that every node reads from this storage and no other; empty if it has not been prepared."""
         try:
             return self.place.read(IDENTITY).decode("ascii", "replace")
         except FileNotFoundError:
@@ -66,7 +66,7 @@ class Store:
             raise self._unreadable(IDENTITY, error) from error
 
     def require(self, identity: str) -> None:
-        """Raise in a worker whose node has something else at this path: nodes come after the driver has asked."""
+        """Raise if this node has something else at this path; each worker asks, since nodes may join at any time."""
         if self.identity != identity:
             raise CannotWrite(
                 f"{self.place} is not shared: this node cannot see the driver's files; put --storage on a folder that "
@@ -86,11 +86,11 @@ class Store:
         return self.root / _name(kind, task_id)
 
     def fetched(self, kind: str, task_id: str) -> Path:
-        """The same folder, with what the store has of it: to read from."""
+        """The same folder with the files that the store has of it, to read from."""
         return self.place.fetch(_name(kind, task_id))
 
     def states(self, task: Task) -> Checkpoints:
-        """How far an unfinished task has come."""
+        """The checkpoints of an unfinished task."""
         return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
 
     def record(self, task: Task) -> Record | None:
@@ -112,7 +112,7 @@ class Store:
         return found if whole else None
 
     def lineage(self) -> Lineage:
-        """What tells whether records still stand for their tasks, as they are now."""
+        """A lineage that tells whether the records of this moment still stand for their tasks."""
         return Lineage(self.written)
 
     def made(self, task: Task) -> Made | None:
@@ -122,48 +122,48 @@ class Store:
         return self._made.get(task.id)
 
     def forget(self, task: Task) -> None:
-        """Look at the record of a task anew, which is no longer what it was."""
+        """Forget what is known of a task's record, which has changed."""
         self._whole.pop(task.id, None)
         self._made.pop(task.id, None)
 
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
-        """Whether the files that a record tells of are there and whole, and none that would be read for one of them."""
+        """Whether the files of a record are there and whole, and no other file that would be read as one of them."""
         if kind not in WITH_FILES:
             return True
         folder = self.fetched(kind, task_id)
         try:
-            there = _checksums(folder)
+            present = _checksums(folder)
         except OSError as error:
             raise self._unreadable(_name(kind, task_id), error) from error
         files, kinds = record["files"], {Path(name).suffix for name in record["files"]}
-        return bool(files == {n: sha for n, sha in there.items() if n in files or Path(n).suffix in kinds})
+        return bool(files == {n: sha for n, sha in present.items() if n in files or Path(n).suffix in kinds})
 
     def finished(self, tasks: Iterable[Task], known: bool = False) -> set[str]:
-        """The ids of those that have a :meth:`record`: faster than asking one by one.
+        """The ids of those that have a :meth:`record`; faster than asking one by one.
 
-        :param known: whether to believe without reading them that records are whole if they were before, are still
-            there, and still stand on the same; one that was damaged since is not noticed.
+        :param known: trust records that were whole before, are still there and are built on the same, without reading
+            them; damage since then goes unnoticed.
         """
         tasks, lineage = list(tasks), self.lineage()
         names = {folder: self._names(folder) for folder in {FOLDERS[task.kind] for task in tasks}}
         there = [task for task in tasks if f"{task.id}.json" in names[FOLDERS[task.kind]]]
-        believed = set()
-        if known or not isinstance(self.place, Folder):  # a PUT record stays as it is, but what it was built on may not
-            believed = {task.id for task in there if self._whole.get(task.id) == lineage.built_on(task)}
-        asked = [task for task in there if task.id not in believed]
+        trusted = set()
+        if known or not isinstance(self.place, Folder):  # an object stays as it is, but its inputs may not
+            trusted = {task.id for task in there if self._whole.get(task.id) == lineage.built_on(task)}
+        asked = [task for task in there if task.id not in trusted]
         found = self.place.each(lambda task: self._record(task, lineage) is not None, asked)
         whole = [task for task, good in zip(asked, found, strict=True) if good]
         self._whole.update({task.id: lineage.built_on(task) for task in whole})
-        return believed | {task.id for task in whole}
+        return trusted | {task.id for task in whole}
 
     def records(self, tasks: Iterable[Task]) -> dict[str, Record]:
-        """The :meth:`record` of each that has one, by its id. Nothing is listed, which is faster for a few of many."""
+        """The :meth:`record` of each that has one, by its id. It lists no folder, which is faster for few tasks."""
         tasks, lineage = list(tasks), self.lineage()
         found = self.place.each(lambda task: self._record(task, lineage), tasks)
         return {task.id: record for task, record in zip(tasks, found, strict=True) if record is not None}
 
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those of which there is a file, of success or failure, whole or not."""
+        """The ids of those that have a file, of success or failure, whole or not."""
         tasks = list(tasks)
         names = {folder: self._names(folder) for folder in {FAILED, *(FOLDERS[task.kind] for task in tasks)}}
         return {t.id for t in tasks if f"{t.id}.json" in names[FOLDERS[t.kind]] | names[FAILED]}
@@ -181,7 +181,7 @@ class Store:
         if record is not None:
             if self._has_files(kind, task_id, record):
                 return record
-            self.place.forget(_name(kind, task_id))  # perhaps only what this machine has of it is damaged
+            self.place.forget(_name(kind, task_id))  # perhaps only this machine's copy is damaged
         raise CorruptFile(
             f"no whole record {self.place}/{_name(kind, task_id)}.json of a finished {kind}; run the experiment again"
         )
@@ -215,8 +215,7 @@ class Store:
 
     def fail(self, task: Task, error: str, traceback: str, environment: Json) -> None:
         """Write down why a task failed; it stays unfinished."""
-        told = {"error": plain(error), "traceback": plain(traceback)}
-        self._write(FAILED, task, told, environment)
+        self._write(FAILED, task, {"error": plain(error), "traceback": plain(traceback)}, environment)
 
     def _names(self, folder: str) -> set[str]:
         try:
@@ -225,9 +224,9 @@ class Store:
             raise self._unreadable(folder, error) from error
 
     def _write(self, folder: str, task: Task, outcome: Json, environment: Json) -> None:
-        told: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
-        told |= {"code": code_of(task), "built_on": self.built_on(task), "ended_ms": int(time.time() * 1000)}
-        self.place.write(f"{folder}/{task.id}.json", pack_record({**told, **outcome, "environment": environment}))
+        record: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
+        record |= {"code": code_of(task), "built_on": self.built_on(task), "ended_ms": int(time.time() * 1000)}
+        self.place.write(f"{folder}/{task.id}.json", pack_record({**record, **outcome, "environment": environment}))
 
     def built_on(self, task: Task) -> dict[str, str]:
         """The fingerprints of the records that ``task`` builds on, by their ids."""
@@ -237,7 +236,7 @@ class Store:
         return record_from(self._unpacked(f"{folder}/{task.id}.json"), task.kind, task.id, folder == FAILED)
 
     def _unpacked(self, name: str) -> Json | None:
-        """None if it is absent or damaged: unfinished either way, to be done again and replaced."""
+        """The content of a record; None if it is absent or damaged: either way its task is done again."""
         try:
             return unpack_record(self.place.read(name), name)
         except (FileNotFoundError, IsADirectoryError, CorruptFile):
@@ -253,7 +252,7 @@ class Store:
 def _name(kind: str, task_id: str) -> str:
     """Where a task's record and files lie in the store.
 
-    :raises AutosparseError: for an id that could lead out of it: some come from records, which others write.
+    :raises AutosparseError: for an id that could lead out of the store: some come from records that others wrote.
     """
     if not re.fullmatch(r"[\w-]+", task_id):
         raise AutosparseError(f"{task_id!r} is no id of a task")
@@ -261,12 +260,12 @@ def _name(kind: str, task_id: str) -> str:
 
 
 def plain(text: str) -> str:
-    """Without credentials, and without what databases refuse: halves of characters, and zeros."""
+    """``text`` without credentials, and without what databases refuse: halves of characters, and null characters."""
     return safe_uri(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
 
 
 def _checksums(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file in a folder, by its path there; but for what has a dot, which systems leave behind."""
+    """SHA-256 of each file in a folder, by its path there; without hidden files, which systems leave behind."""
     files = {path.relative_to(folder): path for path in sorted(folder.rglob("*")) if path.is_file()}
     ours = {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
     return {str(name): sha256_file(path) for name, path in ours.items()}

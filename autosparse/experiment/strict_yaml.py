@@ -33,9 +33,9 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """YAML by the safe loader, strictly; no small text becomes something large.
+    """Parse YAML by the safe loader, strictly; no small text becomes something large.
 
-    :raises AutosparseError: for anything else, whatever it is.
+    :raises AutosparseError: for whatever else the text is.
     """
     if len(text) > MOST_CHARACTERS:
         raise AutosparseError(f"{source} has more than {MOST_CHARACTERS:,} characters: an experiment is a few pages")
@@ -55,7 +55,9 @@ def parse_yaml(text: str, source: str) -> Any:
         raise AutosparseError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise AutosparseError(f"{source} is nested too deeply for an experiment") from error
-    except Exception as error:  # a value that is not of its tag, such as a date without its day: PyYAML lets it through
+    except (
+        Exception
+    ) as error:  # PyYAML raises others for a value that does not fit its tag, such as a date without a day
         raise AutosparseError(f"{source} is not YAML: a value is not what its form says: {error}") from error
 
 

@@ -1,4 +1,4 @@
-"""Records that do not stand for their tasks any more: found, and moved to where nobody takes them for today's."""
+"""Records that no longer stand for their tasks: finding them, and moving them out of the way."""
 
 from collections.abc import Collection, Iterable
 
@@ -10,7 +10,7 @@ from autosparse.files import pack_record
 
 
 def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
-    """Why the records of some tasks do not stand for them any more, by the tasks' ids; without those that do."""
+    """Why the records of some tasks no longer stand for them, by the tasks' ids; without those that still do."""
     tasks, lineage = list(tasks), store.lineage()
     there = store.recorded(tasks)
     asked = [task for task in tasks if task.id in there]
@@ -24,9 +24,9 @@ def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
 
 
 def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
-    """Move the record of a task, and its files, to ``superseded/``; nothing if there is none.
+    """Move the record of a task, and its files, to ``superseded/``; do nothing if there is none.
 
-    Of a sweep also those of its trials, unless they still stand for what they were.
+    For a sweep, also move those of its trials, unless they still stand for their tasks.
 
     :param others: ids of tasks that are about to be set aside, too; what is built on another comes first.
     """
@@ -43,5 +43,5 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
     store.place.write(f"{aside}.json", pack_record(found))
     if task.kind in WITH_FILES:
         store.place.move(name, aside)
-    store.place.remove(f"{name}.json")  # last: until then all of this can be done again
+    store.place.remove(f"{name}.json")  # last: until then all of this can be repeated
     store.forget(task)

@@ -1,4 +1,4 @@
-"""The three kinds of work: an IRP run, a scorer fit, a cell. Each is named by its content."""
+"""IRP runs, scorer fits and cells: kinds of work that are each named by their content."""
 
 from typing import Annotated, Any, ClassVar, Self
 
@@ -146,11 +146,11 @@ class FitSpec(Strict):
     step_lr: Annotated[float, Field(gt=0)] = Steps.lr
     step_batch_size: Annotated[int, Field(ge=1)] = Steps.batch_size
     examples: Annotated[int, Field(ge=1)] | None = None
-    """On which gradients and activations are taken in each round; None: all that it is given."""
+    """How many examples each round takes gradients and activations on; None: all that the scorer is given."""
     dagger: DaggerSpec | None = None
     """Rows from networks that the scorer prunes itself; None: only from those of IRP."""
     refine: RefineSpec | None = None
-    """A search for better coefficients by the accuracy of what they prune; None: none."""
+    """A search for better coefficients by the accuracy of the networks that they prune; None: no search."""
 
     @model_validator(mode="after")
     def _training_applies(self) -> Self:
@@ -174,12 +174,12 @@ class FitSpec(Strict):
 
     @property
     def in_rounds(self) -> bool:
-        """Whether the scorer prunes in rounds, and its fit makes the states of IRP's network again."""
+        """Whether the scorer prunes in rounds, and its fit rebuilds the states of IRP's network."""
         return rounds_for(self.inputs, self.rounds, self.steps, self.examples) is not None
 
     @model_serializer(mode="wrap")
     def _what_applies(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the settings that mean nothing to the backbone, so that no record shows them."""
+        """Leave out the settings that do not apply to the fit, so that no record shows them."""
         values: dict[str, Any] = dump(self)
         if not BACKBONES[self.backbone].by_gradient:
             values = {name: value for name, value in values.items() if name not in Training.__dataclass_fields__}
@@ -196,13 +196,13 @@ class ScorerTask(Task):
     """Ids of the IRP runs."""
     fit: FitSpec = FitSpec()
     sweep: str | None = None
-    """Id of the sweep; the rest is then as it comes."""
+    """Id of the sweep, whose winner has its own ``irp`` and ``fit``."""
     dataset: DatasetName | None = None
-    """The data set of the IRP runs, if the fit makes the states of their networks again."""
+    """The data set of the IRP runs, if the fit rebuilds the states of their networks."""
 
     @classmethod
     def on(cls, irp: tuple[str, ...], fit: FitSpec, dataset: str | None) -> "ScorerTask":
-        """A fit on IRP runs of ``dataset``, which is part of it only if it makes their networks' states again."""
+        """A fit on IRP runs of ``dataset``, which the task names only if the fit rebuilds their networks' states."""
         return cls(irp=irp, fit=fit, dataset=dataset if fit.in_rounds else None)
 
     @property
