@@ -85,7 +85,7 @@ class ScorerSpec(FittedSpec):
         if self.sweep is None and not self.irp:
             raise AutosparseError("give `irp:`, the IRP runs to fit on, or `sweep:`, whose winner it is")
         if self.sweep is not None and self.model_fields_set != {"sweep"}:
-            raise AutosparseError("the winner of a sweep is what it is: `sweep:` stands alone")
+            raise AutosparseError("`sweep:` stands alone: its winner brings its own settings")
         return self
 
 
