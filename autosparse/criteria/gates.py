@@ -12,6 +12,9 @@ ABOVE = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_"})
 """Functions whose units are active where their input is positive."""
 BETWEEN = frozenset({"relu6", "hardtanh", "hardtanh_"})
 """Functions whose units are active between two bounds: 0 and 6 of ReLU6, ``min_val`` and ``max_val`` of Hardtanh."""
+CLAMPS = frozenset({"clamp", "clamp_", "clamp_min", "clamp_max", "clip", "maximum", "minimum"})
+KINKED = CLAMPS | {"_threshold", "threshold", "threshold_", "abs", "abs_", "prelu", "rrelu", "rrelu_", "where"}
+"""Other functions that bend: a network that calls one is not linear, even with its gates held."""
 
 Act = Callable[[Callable[[], Tensor], Tensor, Tensor], Tensor]
 """``(the function itself, its input, where it is active) -> what takes the place of its output``."""
@@ -50,6 +53,19 @@ class Gates:
         """Let every unit within the block pass its input on."""
         with _Units(lambda function, x, _: x):
             yield
+
+
+class Kinks(TorchFunctionMode):
+    """Collects the names of the :data:`KINKED` functions that are called within the block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if (name := getattr(func, "__name__", "")) in KINKED:
+            self.names.append(name)
+        return func(*args, **(kwargs or {}))
 
 
 class _Units(TorchFunctionMode):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.gates import Gates
+from autosparse.criteria.gates import Gates, Kinks
 from autosparse.criteria.gradients import prunable_or_fail, untouched_buffers
 from autosparse.criteria.options import AtLeastOne, Sparsity
 from autosparse.criteria.rounds import geometric_sparsities, in_turn, prune_in_rounds
@@ -104,16 +104,17 @@ def _norms(network: nn.Module) -> list[_BatchNorm]:
 
 @torch.no_grad()
 def _require_linear(network: nn.Module, x: Tensor) -> None:
-    """Raise if the network with its gates held does not double its outputs when its input doubles."""
-    plain, gates = _without_shifts(copy.deepcopy(network)), Gates()
-    with gates.recording():
+    """Raise if the network with its gates held bends, or does not double its outputs when its input doubles."""
+    plain, gates, kinks = _without_shifts(copy.deepcopy(network)), Gates(), Kinks()
+    with gates.recording(), kinks:
         plain(x)
     with gates.held():
         once = plain(x)
     with gates.held():
         twice = plain(2 * x)
-    if not torch.allclose(twice, 2 * once, rtol=NEAR, atol=NEAR * float(once.abs().max())):
+    if kinks.names or not torch.allclose(twice, 2 * once, rtol=NEAR, atol=NEAR * float(once.abs().max())):
         raise AutosparseError(
             f"criterion 'px' cannot linearise {type(network).__name__}: it holds more than ReLU-like units between "
-            "linear layers (such as GELU, attention or LayerNorm); take another criterion for this network"
+            "linear layers (such as GELU, PReLU, clamp, attention or LayerNorm); take another criterion for this "
+            "network"
         )

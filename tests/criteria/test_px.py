@@ -121,3 +121,32 @@ def test_other_units_cannot_be_linearised(unit):
     batches = [(x.flatten(1), y) for x, y in data()]
     with pytest.raises(AutosparseError, match="cannot linearise Sequential"):
         prune(model, "px", 0.5, batches)
+
+
+class Bent(nn.Module):
+    """Two layers with any function between them."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.first, self.function, self.last = nn.Linear(16, 6), function, nn.Linear(6, 4)
+
+    def forward(self, x):
+        return self.last(self.function(self.first(x)))
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        nn.PReLU(),
+        lambda x: x.clamp(min=0),
+        lambda x: torch.maximum(x, torch.zeros_like(x)),
+        lambda x: nn.functional.threshold(x, 0.0, 0.0),
+        torch.abs,
+        lambda x: torch.where(x > 0, x, 0 * x),
+    ],
+    ids=["prelu", "clamp", "maximum", "threshold", "abs", "where"],
+)
+def test_functions_that_bend_and_still_double_are_refused(function):
+    batches = [(x.flatten(1), y) for x, y in data()]
+    with pytest.raises(AutosparseError, match="cannot linearise Bent"):
+        prune(Bent(function).double(), "px", 0.5, batches)
