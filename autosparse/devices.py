@@ -49,7 +49,7 @@ def full_float32() -> Iterator[None]:
     By default, PyTorch lets cuDNN convolve float32 in TF32, with 11 bits. This changes settings of the whole process
     and restores them afterwards.
     """
-    with warnings.catch_warnings():  # PyTorch 2.9 warns of the old names
+    with warnings.catch_warnings():  # since 2.9, PyTorch warns of the old names
         warnings.simplefilter("ignore")
         before = [(change, found) for read, change, _ in _settings() if (found := _unless_mixed(read)) is not None]
         for _, change, full in _settings():
