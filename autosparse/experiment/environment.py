@@ -25,8 +25,8 @@ def describe_device(device: str) -> dict[str, str]:
         return {"host": platform.node(), "device_name": _processor()}
     import torch
 
-    name = torch.get_device_module(device).get_device_name(torch.device(device))
-    return {"host": platform.node(), "device_name": name}
+    named = getattr(torch.get_device_module(device), "get_device_name", None)  # torch.mps has none
+    return {"host": platform.node(), "device_name": named(torch.device(device)) if named else device}
 
 
 def _processor() -> str:

@@ -48,6 +48,8 @@ def compared(
 ) -> Iterator[Comparison]:
     """Each accuracy published for a grid, with the ids of the cells that measure it."""
     theirs = _counterpart(grid, experiment, paper)
+    if theirs is None:
+        return
     for published in theirs.published:
         for label, values in published.accuracy.items():
             sparsities = (0.0,) if label == DENSE else published.sparsities
@@ -68,11 +70,16 @@ def compared(
                 )
 
 
-def _counterpart(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec:
-    """The paper's version of a grid: that of the same name, else at the same position."""
-    named = [ours for ours in paper.grid if ours.name == grid.name]
-    place = experiment.grid.index(grid)
-    return named[0] if grid.name and named else paper.grid[min(place, len(paper.grid) - 1)]
+def _counterpart(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec | None:
+    """The paper's version of a grid: that of the same name, else at the same position.
+
+    None if a preset has dropped or added grids, so that the position says nothing: another network's figures would
+    stand beside the grid's.
+    """
+    named = [ours for ours in paper.grid if grid.name and ours.name == grid.name]
+    if named:
+        return named[0]
+    return paper.grid[experiment.grid.index(grid)] if len(experiment.grid) == len(paper.grid) else None
 
 
 def _stated(value: Stated) -> tuple[float, float | None]:

@@ -154,6 +154,22 @@ def test_a_preset_may_leave_a_published_method_out_but_the_file_may_not():
         parse_loaded(wrong, "x.yaml")
 
 
+def test_a_grid_without_a_name_is_not_compared_with_what_a_preset_has_moved_into_its_place():
+    def grid(model, accuracy):
+        published = {"source": "T", "sparsities": [0.9], "accuracy": {"snip": [accuracy]}}
+        usual = {"datasets": ["mnist"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0], "recipe": {"epochs": 9}}
+        return {"models": [model], **usual, "published": published}
+
+    content = {"name": "x", "grid": [grid("lenet-300-100", 11), grid("lenet-5", 22)]}
+    content["presets"] = {"all": {"set": {"grid.*.recipe.epochs": 1}}, "one": {"drop": ["grid.0"]}}
+    found = {}
+    for preset in ("all", "one"):
+        loaded = parse_loaded(content, "x.yaml", preset)
+        plan = make_plan(loaded.experiment, loaded.paper)
+        found[preset] = [(comparison.model, comparison.published) for comparison in plan.comparisons]
+    assert found == {"all": [("lenet-300-100", 11), ("lenet-5", 22)], "one": []}
+
+
 @pytest.mark.parametrize(
     ("published", "reason"),
     [

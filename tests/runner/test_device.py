@@ -1,5 +1,7 @@
 """Devices by the names that users type."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -48,3 +50,8 @@ def test_a_name_that_is_none_is_told_of(name):
 
 def test_a_device_is_described_by_its_own_name(gpus):
     assert describe_device("cuda:1")["device_name"] == "a card called cuda:1"
+
+
+def test_a_device_whose_module_tells_no_name_is_called_by_its_kind(monkeypatch):
+    monkeypatch.setattr(torch, "get_device_module", lambda device: SimpleNamespace())
+    assert describe_device("mps")["device_name"] == "mps"
