@@ -126,3 +126,18 @@ def test_ticks_of_costs_are_few_and_round(low: float, high: float, ticks: list[f
 @pytest.mark.parametrize(("value", "text"), [(0.5, "0.5"), (20e3, "20 k"), (1e3, "1 k"), (1.2e10, "12 G")])
 def test_ticks_are_short(value: float, text: str) -> None:
     assert tick_text(value) == text
+
+
+def test_two_ways_of_training_are_two_curves_that_compete(runs: FakeRuns, client: MlflowClient) -> None:
+    for epochs, accuracy in (("10", 90.0), ("20", 95.0)):
+        for method in ("snip", "grasp"):
+            better = accuracy + (method == "snip")
+            runs.cell(method, 0.9, 0, better, params={"recipe.epochs": epochs}, measures={"seconds": float(epochs)})
+    labels = [text.get_text() for text in figure_of(client).legends[0].get_texts()]
+    assert labels[:2] == ["grasp (recipe.epochs=10)", "grasp (recipe.epochs=20)"]
+    rows = frontier_table(frontier_of(client)).rows
+    assert [row.name for row in rows if "★" in row.cells[2].text] == [
+        "snip (recipe.epochs=10)",
+        "snip (recipe.epochs=20)",
+    ]
+    assert HEADING in render(client, "exp").page
