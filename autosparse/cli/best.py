@@ -1,10 +1,15 @@
 """``autosparse best``: which method wins, according to MLflow."""
 
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from autosparse.cli import common
+from autosparse.errors import AutosparseError
+
+if TYPE_CHECKING:
+    from autosparse.results.frontier import Point
 
 
 def register(app: typer.Typer) -> None:
@@ -39,15 +44,33 @@ def best(
     sweep: Annotated[
         str | None, typer.Option(help="The trials of this sweep of the experiment: which settings are best.")
     ] = None,
+    frontier: Annotated[
+        bool,
+        typer.Option(
+            "--frontier",
+            help="Accuracy against the cost of scoring and training, cheapest first; ★ marks the Pareto set.",
+        ),
+    ] = False,
+    cost: Annotated[
+        str | None,
+        typer.Option(help="What --frontier counts: seconds, images or flops [default: seconds]", show_default=False),
+    ] = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
     as_csv: common.Csv = False,
 ) -> None:
     """Mean and standard deviation over seeds, best first."""
     from autosparse.results.best import best as ask
+    from autosparse.results.frontier import frontier as ask_frontier
     from autosparse.results.winners import winners as ask_winners
     from autosparse.tracking.client import connect
 
+    if frontier or cost:
+        beside = {"--winners": winners, "--scorers": scorers, "--sweep": sweep, "--group-by": group_by}
+        _refuse(frontier, [name for name, given in beside.items() if given])
+        points = ask_frontier(connect(tracking_uri, must_exist=True), experiment, cost or "seconds", metric, sparsity)
+        _print_frontier(points[:top], f"{experiment}: {metric}", as_json, as_csv)
+        return
     if sweep:
         from autosparse.results.best_trials import best_trials
 
@@ -65,6 +88,26 @@ def best(
     rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
     common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+
+
+def _refuse(frontier: bool, beside: Sequence[str]) -> None:
+    """What does not go with a frontier, or says nothing without one."""
+    if not frontier:
+        raise AutosparseError("--cost says what --frontier counts: add --frontier")
+    if beside:
+        raise AutosparseError(f"{beside[0]} does not go with --frontier: ask for one after the other")
+
+
+def _print_frontier(points: "list[Point]", title: str, as_json: bool, as_csv: bool) -> None:
+    from autosparse.cli.frontier_table import table_rows, unknown_costs
+
+    if as_json or as_csv:
+        common.listing([point.row for point in points], title, as_json, as_csv)
+        return
+    told = f"{title} against {points[0].unit}. ★: in the Pareto set of pruned networks; ☆: in that of its sparsity"
+    common.listing(table_rows(points), told)
+    for line in unknown_costs(points):
+        typer.echo(f"not known: {line}", err=True)
 
 
 def _trial(row: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from autosparse.report.collect import Section
+from autosparse.report.collect_frontier import Frontier
 from autosparse.report.gallery import slug
 from autosparse.report.published import Concordant
 from autosparse.report.table import Cell, Row, Table, texts
@@ -13,6 +14,7 @@ from autosparse.report.tables import accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import overlap_table
 from autosparse.report.tables_changing import changing_table
 from autosparse.report.tables_cost import method_costs
+from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
 
 FOLDER = "tables"
@@ -54,6 +56,7 @@ def tables_of(
     concordant: Sequence[Concordant],
     concordances: Iterable[Table],
     stages: Table | None,
+    frontiers: Sequence[Frontier] = (),
 ) -> Iterator[Table]:
     """All tables, in the order of the page."""
     for table in published:
@@ -66,6 +69,7 @@ def tables_of(
         yield from filter(None, (make(section) for make in made))
     yield from concordances
     yield from filter(None, (stages, *map(method_costs, sections)))
+    yield from map(frontier_table, frontiers)
 
 
 def _with_size_before(section: Section) -> Table | None:

@@ -3,23 +3,17 @@
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from autosparse.report.collect import Method, Point, Section
 from autosparse.report.collect_autos import IrpRun
+from autosparse.report.error_axis import error_axis
 from autosparse.report.style import GREY, INK, LineStyle, density_axis, shown
 from autosparse.report.tables import seeds_text
 
 ROUND_SPARSITIES = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
-ROUND_ACCURACIES = (0, 20, 40, 60, 80, 90, 95, 97, 98, 99, 99.5, 100)
-PERFECT = 100.5
-"""A little more than 100 %, because an error of 0 has no logarithm."""
-WIDE = 6
-"""Ratio of the highest to the lowest error from which the scale is logarithmic."""
 
 
 def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
@@ -36,36 +30,12 @@ def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure
         _draw_dense(axes, section.dense)
     for method, shift in zip(section.pruned, _shifts(densities, len(section.pruned)), strict=True):
         _draw_line(axes, method, shift, styles[method.name])
-    _error_axis(axes, section)
+    points = [point for method in section.methods for point in method.points.values()]
+    error_axis(axes, [(point.mean, point.std or 0.0) for point in points])
     single = section.counts == [1]
     axes.set_title(seeds_text(section.counts) + ("" if single else ", bars: ± 1 standard deviation"), color=GREY)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right upper", handlelength=3, labelspacing=0.8)
     return figure
-
-
-def _error_axis(axes: Axes, section: Section) -> None:
-    """Label the y axis; use a log scale of the error if a linear axis would press most methods together."""
-    points = [point for method in section.methods for point in method.points.values()]
-    lowest, highest = min(point.mean for point in points), max(point.mean for point in points)
-    if PERFECT - lowest < WIDE * (PERFECT - highest):
-        axes.set_ylabel("test accuracy (%)")
-        return
-    reach = [point.mean + sign * (point.std or 0.0) for point in points for sign in (-1, 1)]
-    axes.set_yscale("function", functions=(_to_error, _from_error))
-    low, high = _to_error(max(min(reach), 0.0)), _to_error(min(max(reach), 100.0))
-    room = 0.05 * (high - low)
-    axes.set_ylim(_from_error(low - room), _from_error(high + room))
-    ticks = [tick for tick in ROUND_ACCURACIES if axes.get_ylim()[0] <= tick <= axes.get_ylim()[1]]
-    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_ylabel("test accuracy (%, log scale of error)")
-
-
-def _to_error(accuracy: Any) -> Any:
-    return -np.log10(np.maximum(PERFECT - np.asarray(accuracy), 1e-3))
-
-
-def _from_error(place: Any) -> Any:
-    return PERFECT - 10.0 ** -np.asarray(place)
 
 
 def _draw_dense(axes: Axes, point: Point) -> None:

@@ -16,11 +16,13 @@ from autosparse.errors import safe_uri
 from autosparse.experiment.stages import NAMED
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
+from autosparse.report.collect_frontier import frontiers_of
 from autosparse.report.curves import has_curves
 from autosparse.report.export import table_files, tables_of
 from autosparse.report.figures_autos import prediction_figure, survival_figure
 from autosparse.report.figures_curves import curves_figure
 from autosparse.report.figures_density import density_figure, has_densities, numbered
+from autosparse.report.figures_frontier import frontier_figure
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.figures_states import states_figure
 from autosparse.report.folder import PAGE, write_files
@@ -33,6 +35,7 @@ from autosparse.report.tables import accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import concordance_tables, overlap_table
 from autosparse.report.tables_changing import changing_table
 from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
+from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import Run, finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
@@ -97,6 +100,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
     concordances = concordance_tables(compared)
     sweeps = finished_runs(client, experiment, "sweep")
     stages = _stages(client, parent, irp=irp, sweeps=sweeps, scorers=[fit.run for fit in fits], grid=cells)
+    frontiers = frontiers_of(cells, irp, [fit.run for fit in fits], sweeps)
     gallery = Gallery()
     page = (
         _environment()
@@ -112,6 +116,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
             compared=len(compared),
             fits=fits,
             stages=stages,
+            frontiers=frontiers,
             counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
             failed=_failed(client, experiment),
             networks=list(dict.fromkeys(f"{section.model} on {section.dataset}" for section in sections)),
@@ -122,7 +127,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
             **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
         )
     )
-    return Report(page, list(tables_of(sections, published, concordant, concordances, stages)), gallery)
+    return Report(page, list(tables_of(sections, published, concordant, concordances, stages, frontiers)), gallery)
 
 
 def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[[Any], str]]:
@@ -135,6 +140,7 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
         "draw_iterations": lambda irp: svg(partial(iterations_figure, irp), f"iterations {irp.run.name}"),
         "draw_survival": lambda irp: png(partial(survival_figure, irp, irp.sample), f"survival {irp.run.name}"),
         "draw_states": lambda fit: svg(partial(states_figure, fit.sample), f"states {fit.run.name}"),
+        "draw_frontier": lambda found: svg(partial(frontier_figure, found, styles), f"frontier {found.title}"),
         "draw_prediction": lambda fit: png(partial(prediction_figure, fit.sample), f"prediction {fit.run.name}"),
     }
 
@@ -149,7 +155,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote}
     tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
-    environment.globals |= {table.__name__: table for table in tables}
+    environment.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
     environment.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
     environment.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
     return environment

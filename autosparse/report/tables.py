@@ -37,6 +37,14 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def cost_text(cost: float, unit: str) -> str:
+    """Seconds as a duration, images and FLOPs with three digits.
+
+    :param unit: one of :data:`autosparse.results.costs.UNITS`.
+    """
+    return duration(cost) if unit == "seconds" else quantity(cost)
+
+
 def seeds_text(counts: list[int]) -> str:
     """``n = 3 seeds``, or the range if the numbers differ; for a title."""
     if not counts:

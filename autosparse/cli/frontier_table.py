@@ -1,0 +1,43 @@
+"""How `autosparse best --frontier` shows its points."""
+
+from typing import Any
+
+from autosparse.cli import common
+from autosparse.results.frontier import Point
+
+STAR, THERE = " ★", " ☆"
+
+
+def table_rows(points: list[Point]) -> list[dict[str, Any]]:
+    """Few columns, for 80 characters; the marks stand beside the cost by which they are meant."""
+    several = len({(point.model, point.dataset) for point in points}) > 1
+    return [
+        {
+            "network": f"{point.model} on {point.dataset}" if several else "",
+            "method": point.method,
+            "settings": point.settings,
+            "sparsity": f"{point.sparsity:g}",
+            "accuracy": f"{common.plus_minus(point.accuracy, point.half_width)} ({point.n})",
+            "one cell": _cost(point, point.cost, point.pareto, point.pareto_at_sparsity),
+            "once": _cost(point, point.once) if point.once != 0 else "",
+            "together": _cost(point, point.together, point.pareto_together, point.pareto_together_at_sparsity)
+            if point.once != 0
+            else _star(point.pareto_together, point.pareto_together_at_sparsity).strip(),
+        }
+        for point in points
+    ]
+
+
+def unknown_costs(points: list[Point]) -> list[str]:
+    """Why costs are not known, a line for each method and reason."""
+    return sorted({f"{point.method}: {point.unknown}" for point in points if point.unknown})
+
+
+def _cost(point: Point, cost: float | None, best: bool = False, best_there: bool = False) -> str:
+    from autosparse.report.tables import cost_text
+
+    return "?" if cost is None else cost_text(cost, point.unit) + _star(best, best_there)
+
+
+def _star(best: bool, best_there: bool) -> str:
+    return STAR if best else THERE if best_there else ""

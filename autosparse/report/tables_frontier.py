@@ -1,0 +1,51 @@
+"""Accuracy and cost of every method at every sparsity, the cheapest first."""
+
+from autosparse.report.collect_frontier import Frontier
+from autosparse.report.table import NOTHING, Cell, Row, Table
+from autosparse.report.tables import cost_text, percent
+from autosparse.results.frontier import Point
+
+COLUMNS = {"seconds": "time", "images": "images", "flops": "FLOPs"}
+STAR, THERE = " ★", " ☆"
+
+
+def frontier_table(found: Frontier) -> Table:
+    """One row per method and sparsity, the cheapest first by the first unit; marks stand beside costs."""
+    order = sorted(range(len(next(iter(found.points.values())))), key=lambda i: _rank(found, i))
+    rows = []
+    for i in order:
+        own = {unit: points[i] for unit, points in found.points.items()}
+        point = next(iter(own.values()))
+        name = f"{point.method} ({point.settings})" if point.settings else point.method
+        cells = [Cell(percent(point.sparsity)), _accuracy(point), *map(_cost, own.values())]
+        rows.append(Row(name, cells, "names" if point.settings else ""))
+    columns = ["method", "sparsity", "accuracy", *(COLUMNS[unit] for unit in found.points)]
+    return Table(f"Accuracy against cost, {found.title}", columns, rows, "wide stacked", notes=found.left_out)
+
+
+def _rank(found: Frontier, i: int) -> tuple[bool, float, float]:
+    point = next(iter(found.points.values()))[i]
+    return point.cost is None, point.cost or 0.0, -point.accuracy
+
+
+def _accuracy(point: Point) -> Cell:
+    half = "" if point.half_width is None else f" ± {point.half_width:.2f}"
+    return Cell(f"{point.accuracy:.2f}{half} ({point.n})")
+
+
+def _cost(point: Point) -> Cell:
+    """Of one cell; below it what was spent once, and both together."""
+    if point.cost is None:
+        return NOTHING
+    text = cost_text(point.cost, point.unit) + _mark(point.pareto, point.pareto_at_sparsity)
+    if point.once is None:
+        return Cell(text, ("spent once: not known",))
+    together = _mark(point.pareto_together, point.pareto_together_at_sparsity)
+    if not point.once:
+        return Cell(text, (f"together{together}",) if together != _mark(point.pareto, point.pareto_at_sparsity) else ())
+    once, both = (cost_text(cost, point.unit) for cost in (point.once, point.cost + point.once))
+    return Cell(text, (f"once {once}, together {both}{together}",))
+
+
+def _mark(best: bool, best_there: bool) -> str:
+    return STAR if best else THERE if best_there else ""

@@ -1,0 +1,162 @@
+"""What finished work cost, in seconds, images or FLOPs, as far as its records tell.
+
+- **Seconds** are those that its process measured: scoring and training of a cell; all of an IRP run, a fit, or a sweep.
+- **Images** count each time that a network was shown one, in scoring and in training. Of an IRP run, and of a fit that
+  trains networks (DAgger, a refinement), records tell the images of training alone.
+- **FLOPs** are those of Linear and convolution layers on these images: forward FLOPs times images times three, as
+  the backward pass takes twice what the forward pass takes. In a cell's own training, the forward FLOPs are those of
+  the network that was computed with (``flops_trained``): the dense one, masks and all, or a compact one. All else
+  counts as dense: scoring, which is an approximation, as some criteria do less (no backward pass) and some more (a
+  Hessian); and the trainings before a cell's own, IRP runs and fits, where this is the most that it can have been, as
+  no record tells what compact networks saved. What else a fit computes is in its seconds only.
+
+A branch of an IRP run needs the iterations up to its level, so it has that share of the run's cost.
+"""
+
+from collections.abc import Iterable
+
+from autosparse.criteria import CRITERIA
+from autosparse.experiment.fields import BRANCH, DENSE
+from autosparse.results.runs import Run
+from autosparse.tracking.texts import names_in
+
+UNITS = ("seconds", "images", "flops")
+PASSES = 3
+"""Forward and backward, in forward passes."""
+TRAINS_NETWORKS = (".dagger.", ".refine.", "downstream.")
+"""Parts of the names of params of fits and sweeps that train networks."""
+
+
+class NotRecorded(Exception):
+    """Why a cost is not known."""
+
+
+class Ledger:
+    """Looks costs up in the finished runs of an experiment.
+
+    :param cells, irp, scorers, sweeps: its runs by kind; one that is missing makes the costs that need it unknown.
+    """
+
+    def __init__(
+        self, cells: Iterable[Run], irp: Iterable[Run] = (), scorers: Iterable[Run] = (), sweeps: Iterable[Run] = ()
+    ):
+        self._runs = {run.tags.get("task_id", run.run_id): run for run in (*irp, *scorers, *sweeps)}
+        self._dense = {_network(cell): cell.metrics["flops_dense"] for cell in cells if "flops_dense" in cell.metrics}
+
+    def of_cell(self, cell: Run, unit: str) -> float:
+        """What a cell cost to score and train, with what its branch took of an IRP run.
+
+        :param unit: one of UNITS.
+        :raises NotRecorded: if its records do not tell.
+        """
+        own = {"seconds": _seconds, "images": _images_of_cell, "flops": _flops_of_cell}[unit](cell)
+        if _criterion(cell) != BRANCH:
+            return own
+        level, iterations = (_param(cell, name) for name in ("level", "irp.iterations"))
+        return own + level / iterations * self._of_run(self._found("IRP run", cell.tags.get("irp_id", "")), unit)
+
+    def once(self, cell: Run, unit: str) -> float:
+        """What was spent once for all cells with the scorer of this one: IRP runs, fit, sweep; 0 without a scorer.
+
+        :param unit: one of UNITS.
+        :raises NotRecorded: if the records do not tell.
+        """
+        if not cell.params.get("scorer"):
+            return 0.0
+        scorer = self._found("scorer", cell.params["scorer"])
+        made_by, last = [scorer], scorer
+        if scorer.params.get("sweep"):
+            last = self._found("sweep", scorer.params["sweep"])
+            made_by.append(last)
+        irp = [self._found("IRP run", task_id) for task_id in names_in(last.params.get("irp", ""))]
+        if not irp:
+            raise NotRecorded(f"MLflow does not tell the IRP runs of scorer {scorer.tags.get('label', scorer.name)}")
+        networks = {_network(run) for run in irp}
+        fits = sum(self._of_run(run, unit, networks) for run in made_by)
+        return fits + sum(self._of_run(run, unit) for run in irp)
+
+    def _found(self, what: str, task_id: str) -> Run:
+        if task_id not in self._runs:
+            raise NotRecorded(f"MLflow does not have its {what}{f' {task_id}' if task_id else ''} as finished")
+        return self._runs[task_id]
+
+    def _of_run(self, run: Run, unit: str, networks: Iterable[tuple[str, str]] = ()) -> float:
+        """An IRP run, a fit or a sweep.
+
+        :param networks: that it trained, if it does not say so itself.
+        """
+        if unit == "seconds":
+            return _seconds(run)
+        images = _images_of_run(run)
+        if unit == "images" or images == 0:
+            return images
+        forward = {self._dense.get(network) for network in networks or (_network(run),)}
+        if len(forward) != 1 or None in forward:
+            raise NotRecorded(f"no cell tells the FLOPs of the networks of {run.name}")
+        return PASSES * images * sum(filter(None, forward))
+
+
+def _seconds(run: Run) -> float:
+    return _metric(run, "seconds")
+
+
+def _images_of_cell(cell: Run) -> float:
+    """In scoring and in training; those of trainings before the masks are there are among both in records."""
+    images = _metric(cell, "images")
+    return images if _trains_before(cell) else images + _images_score(cell)
+
+
+def _flops_of_cell(cell: Run) -> float:
+    dense = _metric(cell, "flops_dense")
+    trained = cell.metrics.get("flops_trained", dense)  # without it, in a version that had no compact networks
+    before = _images_score(cell)
+    own = _metric(cell, "images") - (before if _trains_before(cell) else 0)
+    return PASSES * (dense * before + trained * own)
+
+
+def _images_score(cell: Run) -> float:
+    """Images that its network was shown before it had its masks."""
+    return 0.0 if _criterion(cell) in (DENSE, BRANCH) else _metric(cell, "images_score")
+
+
+def _trains_before(cell: Run) -> bool:
+    """Whether what its network was shown before it had its masks were trainings."""
+    name = _criterion(cell)
+    if name in (DENSE, BRANCH) or _metric(cell, "images_score") == 0:
+        return False
+    if name not in CRITERIA:
+        raise NotRecorded(
+            f"criterion {name!r} is not installed here, so that its trainings cannot be told from scoring"
+        )
+    return "training" in CRITERIA[name].options
+
+
+def _images_of_run(run: Run) -> float:
+    if "images" in run.metrics:
+        return run.metrics["images"]
+    if run.tags.get("kind") == "irp" or any(part in f".{name}" for name in run.params for part in TRAINS_NETWORKS):
+        raise NotRecorded(f"{run.name} does not tell how many images it took")
+    return 0.0  # a fit on rows
+
+
+def _criterion(cell: Run) -> str:
+    return cell.params.get("criterion", "")
+
+
+def _network(run: Run) -> tuple[str, str]:
+    """Model and data set, of which forward FLOPs depend."""
+    model, dataset = (run.tags.get(name) or run.params.get(name, "") for name in ("model", "dataset"))
+    return model, dataset
+
+
+def _metric(run: Run, name: str) -> float:
+    if name not in run.metrics:
+        raise NotRecorded(f"its records have no {name!r}, as those of earlier versions")
+    return run.metrics[name]
+
+
+def _param(run: Run, name: str) -> float:
+    try:
+        return float(run.params[name])
+    except (KeyError, ValueError) as error:
+        raise NotRecorded(f"its records have no {name!r}, as those of earlier versions") from error
