@@ -1,5 +1,6 @@
 """How `autosparse best --frontier` shows its points."""
 
+from collections import Counter
 from typing import Any
 
 from autosparse.cli import common
@@ -9,15 +10,21 @@ STAR, THERE = " ★", " ☆"
 
 
 def table_rows(points: list[Point]) -> list[dict[str, Any]]:
-    """Few columns, for 80 characters; the marks stand beside the cost by which they are meant."""
+    """Rows of few columns, for 80 characters; a mark stands beside the cost that it is about.
+
+    The number of seeds stands in brackets if other points have more.
+    """
     several = len({(point.model, point.dataset) for point in points}) > 1
+    trainings = Counter(method for method, _ in {(point.method, point.settings) for point in points})
+    most = max((point.n for point in points), default=0)
     return [
         {
             "network": f"{point.model} on {point.dataset}" if several else "",
             "method": point.method,
-            "settings": point.settings,
-            "sparsity": f"{point.sparsity:g}",
-            "accuracy": f"{common.plus_minus(point.accuracy, point.half_width)} ({point.n})",
+            "settings": point.settings if trainings[point.method] > 1 else "",
+            "sparsity": f"{100 * point.sparsity:g}%",
+            "accuracy": common.plus_minus(point.accuracy, point.half_width).replace("± ", "±")
+            + (f" ({point.n})" if point.n < most else ""),
             "one cell": _cost(point, point.cost, point.pareto, point.pareto_at_sparsity),
             "once": _cost(point, point.once) if point.once != 0 else "",
             "together": _cost(point, point.together, point.pareto_together, point.pareto_together_at_sparsity)
