@@ -46,7 +46,7 @@ def test_a_fit_there_is_the_one_on_the_cpu(device, tmp_path, name):
     torch.testing.assert_close(read.predict(features), expected.predict(features), rtol=1e-2, atol=1e-2)
 
 
-@pytest.mark.parametrize("name", [name for name in BACKBONES if BACKBONES[name].costly])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg19", marks=pytest.mark.slow)])
 def test_a_costly_fit_reports_on_its_own_device(device, tmp_path, monkeypatch, name):
     """Its report, and the sample of its predictions: the GPU is not to wait for them."""
     asked, predictor = [], Scorer.predictor

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("benchmarks")  # they share one measurement
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 TINY = """

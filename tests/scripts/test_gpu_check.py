@@ -74,6 +74,7 @@ def gpu_check(*arguments, env=None):
     return subprocess.run(command, capture_output=True, text=True, env=env)
 
 
+@pytest.mark.slow
 def test_a_part_that_hangs_is_ended_and_what_it_found_stays(run_part):
     seen = []
     result = run_part("hangs", limit=20.0, on_change=seen.append)
