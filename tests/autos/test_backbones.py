@@ -62,6 +62,7 @@ def test_vgg19_has_the_parameters_of_its_layers():
     assert sum(p.numel() for p in shapes("vgg19", 2).parameters()) == encoder + vgg + linear(64, 1) + 2 * 64
 
 
+@pytest.mark.slow
 def test_vgg19_fits_and_scores():
     data = survival(12)
     scorer = fit_scorer(data, backbone="vgg19", epochs=1, batch_size=11, lr=1e-3)
