@@ -39,8 +39,8 @@ def kept_generators(device: torch.device) -> contextlib.AbstractContextManager[N
 
 def generator_states(device: torch.device) -> torch.Tensor:
     """The state of torch's own generators, of the CPU and of ``device``, as one tensor of bytes."""
-    own = backend(device)
-    return torch.cat([torch.get_rng_state()] + ([] if own is None else [own.get_rng_state(device)]))
+    accelerator = backend(device)
+    return torch.cat([torch.get_rng_state()] + ([] if accelerator is None else [accelerator.get_rng_state(device)]))
 
 
 @contextlib.contextmanager

@@ -27,12 +27,12 @@ def prunable(model: nn.Module) -> dict[str, nn.Parameter]:
     found: dict[str, nn.Parameter] = {}
     seen: set[int] = set()
     for prefix, module in model.named_modules():
-        for own in _own(module):
-            weight, name = getattr(module, own), f"{prefix}.{own}" if prefix else own
+        for attribute in _own(module):
+            weight, name = getattr(module, attribute), f"{prefix}.{attribute}" if prefix else attribute
             if weight is None or id(weight) in seen:
                 continue
             if not isinstance(weight, nn.Parameter):
-                called = prefix if own == "weight" else name
+                called = prefix if attribute == "weight" else name
                 raise AutosparseError(
                     f"the weight of {called!r} is computed from others (a parametrization): remove it before pruning"
                 )

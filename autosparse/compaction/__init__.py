@@ -1,5 +1,5 @@
 """The smaller network that computes what a masked one does, from any masks."""
 
-from autosparse.compaction.network import Compact, compact
+from autosparse.compaction.network import Compact, compact, put
 
-__all__ = ["Compact", "compact"]
+__all__ = ["Compact", "compact", "put"]

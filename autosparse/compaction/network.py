@@ -23,7 +23,7 @@ class Compact:
     network: nn.Module
     """Computes what the masked network does; its parameters and buffers have the names of the full one's."""
     masks: Masks
-    """Of ``network``: what is still pruned in it."""
+    """Masks of ``network``: the weights that are still pruned in it."""
     places: dict[str, Tensor]
     """By the name of a parameter or buffer that is a part of the full network's: where in that (flattened) each of its
     entries lies, int64 in its own shape. What is not named is there as a whole."""
@@ -60,11 +60,17 @@ class Compact:
             if name not in full:
                 continue
             if name in self.places:
-                flat = full[name].flatten()
-                flat[self.places[name].flatten()] = value.flatten()
-                full[name].copy_(flat.view(full[name].shape))
+                put(full[name], self.places[name].flatten(), value.flatten())
             else:
                 full[name].copy_(value)
+
+
+@torch.no_grad()
+def put(full: Tensor, places: Tensor, values: Tensor) -> None:
+    """Write ``values`` (n,) to the flat positions ``places`` (n,) of ``full``, whatever its layout in memory."""
+    flat = full.flatten()
+    flat[places] = values
+    full.copy_(flat.view(full.shape))
 
 
 def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> Compact:
@@ -130,8 +136,8 @@ def _part(mask: Tensor, places: Tensor | None) -> Tensor:
 
 
 def _attribute(model: nn.Module, name: str) -> object:
-    owner, _, own = name.rpartition(".")
-    return getattr(model.get_submodule(owner), own)
+    owner, _, attribute = name.rpartition(".")
+    return getattr(model.get_submodule(owner), attribute)
 
 
 def _parameters(network: nn.Module) -> int:
@@ -139,7 +145,7 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _flops(found: Traced, network: nn.Module) -> int:
-    """Of the Linear and convolution layers of ``network``, by the places at which they stand in the full one."""
+    """FLOPs of the Linear and convolution layers of ``network``; their numbers of places are those in the full one."""
     total = 0
     for node in found.graph.nodes:
         full = found.module(node)

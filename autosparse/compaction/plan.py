@@ -33,8 +33,8 @@ NORMS = {nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d}
 
 def rules_of(traced: Traced, masks: Mapping[str, Tensor]) -> dict[fx.Node, Rule]:
     """A rule for each node, in the order of the forward."""
-    own = _used_once(traced)
-    return {node: _rule(traced, node, masks, own) for node in traced.graph.nodes}
+    used_once = _used_once(traced)
+    return {node: _rule(traced, node, masks, used_once) for node in traced.graph.nodes}
 
 
 def kept_channels(rules: dict[fx.Node, Rule]) -> dict[fx.Node, Tensor]:
@@ -52,19 +52,19 @@ def kept_channels(rules: dict[fx.Node, Rule]) -> dict[fx.Node, Tensor]:
     return kept
 
 
-def _rule(traced: Traced, node: fx.Node, masks: Mapping[str, Tensor], own: Callable[[fx.Node], bool]) -> Rule:
+def _rule(traced: Traced, node: fx.Node, masks: Mapping[str, Tensor], used_once: Callable[[fx.Node], bool]) -> Rule:
     width, module, name = traced.channels(node), traced.module(node), traced.operation(node)
     if width is None or not node.all_input_nodes:
         return (BatchSize if _is_batch_size(node) else Opaque)(node, width or 0)
     first = node.all_input_nodes[0]
     if traced.channels(first) is None:
         return Opaque(node, width)
-    if type(module) in FOLLOWED and own(node):
+    if type(module) in FOLLOWED and used_once(node):
         assert isinstance(module, nn.Linear | Channeled)
         if len(traced.shapes[first]) == module.weight.dim():
             kept = masks.get(f"{node.target}.weight")
             return Weighted(node, module, torch.ones_like(module.weight, dtype=torch.bool) if kept is None else kept)
-    if type(module) in NORMS and own(node):
+    if type(module) in NORMS and used_once(node):
         assert isinstance(module, _BatchNorm)
         return Normed(node, width, module)
     if name in PAIRS and _are_alike(traced, node):
@@ -98,9 +98,9 @@ def _used_once(traced: Traced) -> Callable[[fx.Node], bool]:
     def once(node: fx.Node) -> bool:
         module = traced.module(node)
         assert module is not None
-        own = {f"{node.target}.{name}" for name, _ in [*module.named_parameters(), *module.named_buffers()]}
+        tensors = {f"{node.target}.{name}" for name, _ in [*module.named_parameters(), *module.named_buffers()]}
         shared = any(names[id(parameter)] > 1 for parameter in module.parameters())
-        return calls[str(node.target)] == 1 and not shared and not own & read
+        return calls[str(node.target)] == 1 and not shared and not tensors & read
 
     return once
 

@@ -97,7 +97,7 @@ class Normed(Shifted):
         self.norm = norm
 
     def build(self, make: Maker) -> None:
-        """Of fewer channels."""
+        """Write a BatchNorm of fewer channels."""
         want = make.wanted(self.node)
         parts = {
             name: rows_of(tensor, want)
@@ -111,12 +111,12 @@ class Summed(Rule):
     """Two tensors added or subtracted, channel by channel."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """Of either."""
+        """Channels that are not 0 in either tensor."""
         return given[0] | given[1]
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """Of each what it has."""
-        return [kept & own for own in given]
+        """The kept channels, from each tensor as far as it has them."""
+        return [kept & nonzero for nonzero in given]
 
     def build(self, make: Maker) -> None:
         """Both carried to the same channels."""
@@ -128,11 +128,11 @@ class Multiplied(Summed):
     """Two tensors multiplied, channel by channel."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """Of both."""
+        """Channels that are not 0 in both tensors."""
         return given[0] & given[1]
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """Of each the same."""
+        """The kept channels, from both tensors."""
         return [kept, kept]
 
 
@@ -145,11 +145,11 @@ class Joined(Rule):
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
         """Each its part."""
-        found = [torch.zeros_like(own) for own in given]
+        found = [torch.zeros_like(channels) for channels in given]
         parts = self._parts()
         widths = [len(given[self.sources.index(part)]) for part in parts]
-        for part, own in zip(parts, kept.split(widths), strict=True):
-            found[self.sources.index(part)] |= own
+        for part, needed in zip(parts, kept.split(widths), strict=True):
+            found[self.sources.index(part)] |= needed
         return found
 
     def build(self, make: Maker) -> None:
@@ -196,7 +196,7 @@ class Opaque(Rule):
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
         """All."""
-        return [torch.ones_like(own) for own in given]
+        return [torch.ones_like(channels) for channels in given]
 
     def build(self, make: Maker) -> None:
         """The same on whole tensors."""
@@ -208,7 +208,7 @@ class BatchSize(Opaque):
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
         """None."""
-        return [torch.zeros_like(own) for own in given]
+        return [torch.zeros_like(channels) for channels in given]
 
     def build(self, make: Maker) -> None:
         """The same of what there is."""

@@ -24,7 +24,7 @@ class Traced:
     model: nn.Module
     graph: fx.Graph
     shapes: dict[fx.Node, tuple[int, ...]]
-    """Of every node that is one tensor, for a batch of ``EXAMPLES``."""
+    """The shape of every node that is one tensor, for a batch of ``EXAMPLES``."""
     draws: bool = False
     """Whether the forward draws at random in training mode."""
 
@@ -109,9 +109,9 @@ def _in_place(found: Traced, node: fx.Node) -> bool:
     if not node.all_input_nodes:
         return False
     name = getattr(node.target, "__name__", str(node.target))
-    own = node.op == "call_method" and name.endswith("_") and not name.startswith("__")
+    in_place = node.op == "call_method" and name.endswith("_") and not name.startswith("__")
     operator = node.op == "call_function" and name in ("iadd", "isub", "imul", "itruediv")
-    return own or operator or bool(getattr(found.module(node), "inplace", node.kwargs.get("inplace", False)))
+    return in_place or operator or bool(getattr(found.module(node), "inplace", node.kwargs.get("inplace", False)))
 
 
 def _first_line(error: Exception) -> str:

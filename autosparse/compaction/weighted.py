@@ -19,8 +19,8 @@ class Weighted(Rule):
         super().__init__(node, len(layer.weight))
         self.layer = layer
         self.groups = 1 if isinstance(layer, nn.Linear) else layer.groups
-        self.own = mask.cpu().flatten(2).any(2) if mask.dim() > 2 else mask.cpu()
-        self.reads = torch.block_diag(*self.own.chunk(self.groups)).bool()
+        self.kept_weights = mask.cpu().flatten(2).any(2) if mask.dim() > 2 else mask.cpu()
+        self.reads = torch.block_diag(*self.kept_weights.chunk(self.groups)).bool()
 
     @property
     def knows_constants(self) -> bool:
@@ -48,10 +48,10 @@ class Weighted(Rule):
         width = len(read) // groups
         weight = self.layer.weight
         positions = torch.arange(weight.numel()).view(weight.shape)[rows]
-        own = torch.tensor(read).view(groups, width) % weight.shape[1]
-        own = own.repeat_interleave(len(rows) // groups, 0)
+        columns_read = torch.tensor(read).view(groups, width) % weight.shape[1]
+        columns_read = columns_read.repeat_interleave(len(rows) // groups, 0)
         positions = positions.flatten(2) if positions.dim() > 2 else positions.unsqueeze(2)
-        positions = positions.gather(1, own.unsqueeze(2).expand(-1, -1, positions.shape[2]))
+        positions = positions.gather(1, columns_read.unsqueeze(2).expand(-1, -1, positions.shape[2]))
         parts = {"weight": positions.view(len(rows), width, *weight.shape[2:])}
         if self.layer.bias is not None:
             parts["bias"] = rows_of(self.layer.bias, rows)
@@ -78,18 +78,22 @@ class Weighted(Rule):
     def _in_groups(self, rows: set[int], have: set[int]) -> tuple[int, Channels, Channels]:
         """Groups that compute anything, the columns of all, and the rows of all: of each group equally many, the
         kept ones first."""
-        tall, wide = self.width // self.groups, self.own.shape[1]
+        tall, wide = self.width // self.groups, self.kept_weights.shape[1]
         kept = [g for g in range(self.groups) if rows & set(range(g * tall, g * tall + tall))]
         of_rows = [_kept_first(range(g * tall, g * tall + tall), rows) for g in kept]
-        height = max(sum(row in rows for row in own) for own in of_rows)
-        of_rows = [sorted(own[:height]) for own in of_rows]
-        read = [{int(c) for c in self.reads[own].any(0).nonzero()} & have for own in of_rows]
-        width = max(1, *(len(own) for own in read))
+        height = max(sum(row in rows for row in part) for part in of_rows)
+        of_rows = [sorted(part[:height]) for part in of_rows]
+        read = [{int(c) for c in self.reads[part].any(0).nonzero()} & have for part in of_rows]
+        width = max(1, *(len(part) for part in read))
         of_columns = [
-            sorted(_kept_first(range(g * wide, g * wide + wide), own)[:width])
-            for g, own in zip(kept, read, strict=True)
+            sorted(_kept_first(range(g * wide, g * wide + wide), part)[:width])
+            for g, part in zip(kept, read, strict=True)
         ]
-        return len(kept), [c for own in of_columns for c in own], [r for own in of_rows for r in own]
+        return (
+            len(kept),
+            [c for part in of_columns for c in part],
+            [r for part in of_rows for r in part],
+        )
 
 
 def _kept_first(channels: range, kept: set[int]) -> Channels:

@@ -36,11 +36,24 @@ def synflow(
 
     :param input_shape: shape of one example; needed if ``batches`` is None.
     """
-    linear = without_signs(model)
-    input_shape = shape_of_input("synflow", batches, input_shape)
-    return prune_in_rounds(
-        linear, geometric_sparsities(sparsity, rounds), lambda *_: synaptic_flow(linear, input_shape)
-    )
+    return prune_by_flow("synflow", without_signs(model), batches, sparsity, rounds, input_shape)
+
+
+def prune_by_flow(
+    criterion: str,
+    network: nn.Module,
+    batches: Batches | None,
+    sparsity: float,
+    rounds: int,
+    input_shape: tuple[int, ...] | None,
+) -> Scores:
+    """Prune ``network`` by its synaptic flow, taken anew in each of ``rounds`` on a geometric schedule.
+
+    :param criterion: the name to call it by if the shape of an input is not known.
+    :return: the last round's flow of what stays, -inf elsewhere.
+    """
+    shape = shape_of_input(criterion, batches, input_shape)
+    return prune_in_rounds(network, geometric_sparsities(sparsity, rounds), lambda *_: synaptic_flow(network, shape))
 
 
 def without_signs(model: nn.Module) -> nn.Module:

@@ -5,9 +5,7 @@ from torch import nn
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.options import AtLeastOne, Sparsity
-from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds
-from autosparse.criteria.synflow import synaptic_flow, without_signs
-from autosparse.criteria.watch import shape_of_input
+from autosparse.criteria.synflow import prune_by_flow, without_signs
 from autosparse.masks import Scores
 
 
@@ -38,11 +36,7 @@ def synflow_l2(
 
     :param input_shape: shape of one example; needed if ``batches`` is None.
     """
-    squared = with_squares(model)
-    input_shape = shape_of_input("synflow-l2", batches, input_shape)
-    return prune_in_rounds(
-        squared, geometric_sparsities(sparsity, rounds), lambda *_: synaptic_flow(squared, input_shape)
-    )
+    return prune_by_flow("synflow-l2", with_squares(model), batches, sparsity, rounds, input_shape)
 
 
 def with_squares(model: nn.Module) -> nn.Module:

@@ -35,8 +35,8 @@ def frontiers_of(
     ledger, groups = Ledger(cells, irp, scorers, sweeps), groups_of(cells)
     found = []
     for network in sorted({(group.model, group.dataset) for group in groups}):
-        own = [group for group in groups if (group.model, group.dataset) == network]
-        units = {unit: points_of(own, ledger, unit) for unit in UNITS}
+        of_network = [group for group in groups if (group.model, group.dataset) == network]
+        units = {unit: points_of(of_network, ledger, unit) for unit in UNITS}
         shown = {unit: points for unit, points in units.items() if len(_known(points)) > 1}
         if shown:
             notes = [note for unit, points in units.items() for note in _notes(unit, points)]

@@ -72,10 +72,10 @@ def _looks(points: Iterable[Point], styles: Mapping[str, LineStyle]) -> Looks:
     for point in sorted(points, key=lambda point: (not point.dense, point.method, point.settings)):
         if (point.method, point.settings) in found:
             continue
-        own = DENSE if point.dense else styles[point.method]
+        style = DENSE if point.dense else styles[point.method]
         before = sum(method == point.method for method, _ in found)
-        line = LINES[(LINES.index(own.line) + before) % len(LINES)] if own.line else ""
-        found[point.method, point.settings] = replace(own, line=line)
+        line = LINES[(LINES.index(style.line) + before) % len(LINES)] if style.line else ""
+        found[point.method, point.settings] = replace(style, line=line)
     return found
 
 
@@ -91,8 +91,8 @@ def _draw(axes: Axes, points: Sequence[Point], column: Column, looks: Looks) -> 
     if not points:
         axes.text(0.5, 0.5, "not known", transform=axes.transAxes, ha="center", color=GREY)
         return
-    for own, style in looks.items():
-        curve = [point for point in points if (point.method, point.settings) == own]
+    for key, style in looks.items():
+        curve = [point for point in points if (point.method, point.settings) == key]
         if curve:
             curve.sort(key=attrgetter("sparsity"))
             x, y = zip(*map(column.place, curve), strict=True)

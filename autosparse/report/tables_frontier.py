@@ -14,10 +14,10 @@ def frontier_table(found: Frontier) -> Table:
     order = sorted(range(len(next(iter(found.points.values())))), key=lambda i: _rank(found, i))
     rows = []
     for i in order:
-        own = {unit: points[i] for unit, points in found.points.items()}
-        point = next(iter(own.values()))
+        by_unit = {unit: points[i] for unit, points in found.points.items()}
+        point = next(iter(by_unit.values()))
         name = f"{point.method} ({point.settings})" if point.settings else point.method
-        cells = [Cell(percent(point.sparsity)), _accuracy(point), *map(_cost, own.values())]
+        cells = [Cell(percent(point.sparsity)), _accuracy(point), *map(_cost, by_unit.values())]
         rows.append(Row(name, cells, "names" if point.settings else ""))
     columns = ["method", "sparsity", "accuracy", *(COLUMNS[unit] for unit in found.points)]
     return Table(f"Accuracy against cost, {found.title}", columns, rows, "wide stacked", notes=found.left_out)
@@ -34,7 +34,7 @@ def _accuracy(point: Point) -> Cell:
 
 
 def _cost(point: Point) -> Cell:
-    """Of one cell; below it what was spent once, and both together."""
+    """The cost of one cell; below it what was spent once, and both together."""
     if point.cost is None:
         return NOTHING
     text = cost_text(point.cost, point.unit) + _mark(point.pareto, point.pareto_at_sparsity)

@@ -49,11 +49,11 @@ class Ledger:
         :param unit: one of UNITS.
         :raises NotRecorded: if its records do not tell.
         """
-        own = {"seconds": _seconds, "images": _images_of_cell, "flops": _flops_of_cell}[unit](cell)
+        cost = {"seconds": _seconds, "images": _images_of_cell, "flops": _flops_of_cell}[unit](cell)
         if _criterion(cell) != BRANCH:
-            return own
+            return cost
         level, iterations = (_param(cell, name) for name in ("level", "irp.iterations"))
-        return own + level / iterations * self._of_run(self._found("IRP run", cell.tags.get("irp_id", "")), unit)
+        return cost + level / iterations * self._of_run(self._found("IRP run", cell.tags.get("irp_id", "")), unit)
 
     def once(self, cell: Run, unit: str) -> float:
         """What was spent once for all cells with the scorer of this one: IRP runs, fit, sweep; 0 without a scorer.
@@ -110,8 +110,8 @@ def _flops_of_cell(cell: Run) -> float:
     dense = _metric(cell, "flops_dense")
     trained = cell.metrics.get("flops_trained", dense)  # without it, in a version that had no compact networks
     before = _images_score(cell)
-    own = _metric(cell, "images") - (before if _trains_before(cell) else 0)
-    return PASSES * (dense * before + trained * own)
+    ahead = _metric(cell, "images") - (before if _trains_before(cell) else 0)
+    return PASSES * (dense * before + trained * ahead)
 
 
 def _images_score(cell: Run) -> float:

@@ -44,9 +44,9 @@ class Point:
     half_width: float | None
     """Half of the 95 % interval of ``accuracy``; None for one seed."""
     unit: str
-    """Of costs: ``seconds``, ``images`` or ``flops``."""
+    """The unit of costs: ``seconds``, ``images`` or ``flops``."""
     cost: float | None
-    """Of one cell: scoring and training, and of a branch its part of the IRP run; None if that is not known."""
+    """The cost of one cell: scoring and training, and for a branch its part of the IRP run; None if unknown."""
     once: float | None
     """What was spent once for all cells of its scorer; 0 without a scorer, None if that is not known."""
     unknown: str = ""
@@ -162,4 +162,4 @@ def _marked(points: Sequence[Point]) -> list[Point]:
                 optimal = pareto([(costs[i], points[i].accuracy) for i in rivals])
                 for i, best in zip(rivals, optimal, strict=True):
                     marks[i][mark + ending] = best
-    return [replace(point, **own) for point, own in zip(points, marks, strict=True)]
+    return [replace(point, **mark) for point, mark in zip(points, marks, strict=True)]

@@ -6,7 +6,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from autosparse.compaction import Compact, compact
+from autosparse.compaction import Compact, compact, put
 from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.training.execution import Execution, set_learning_rate
@@ -106,6 +106,4 @@ class _Remainder(nn.Module):
         full = dict(model.named_parameters())
         parts = self.values.split([len(where) for where in self.slots.values()])
         for (name, where), values in zip(self.slots.items(), parts, strict=True):
-            flat = full[name].flatten()
-            flat[where] = values
-            full[name].copy_(flat.view(full[name].shape))
+            put(full[name], where, values)

@@ -107,13 +107,13 @@ def _train(
     on_epoch: Callable[[int], None] | None,
 ) -> list[Outcome]:
     stand_ins = [stand_in_for(m.model, m.masks, dataset, recipe, execution) for m in members]
-    stacked = [index for index, own in enumerate(stand_ins) if own.small is None]
+    stacked = [index for index, stand_in in enumerate(stand_ins) if stand_in.small is None]
     if len(stacked) == 1:
         stacked = []
     given = (dataset, recipe)
     running: list[tuple[list[int], Iterator[list[Outcome]]]] = [
-        ([index], _alone(train_by_epoch(own, *given, members[index].seed, loss, start, stop, execution)))
-        for index, own in enumerate(stand_ins)
+        ([index], _alone(train_by_epoch(stand_in, *given, members[index].seed, loss, start, stop, execution)))
+        for index, stand_in in enumerate(stand_ins)
         if index not in stacked
     ]
     if stacked:
@@ -178,7 +178,9 @@ def of_each(loss: Loss) -> Loss:
     """``loss`` of each member: logits (members * batch, classes) and labels (members, batch) -> (members,)."""
 
     def losses(logits: Tensor, y: Tensor) -> Tensor:
-        return torch.stack([loss(own, labels) for own, labels in zip(logits.unflatten(0, y.shape), y, strict=True)])
+        return torch.stack(
+            [loss(member, labels) for member, labels in zip(logits.unflatten(0, y.shape), y, strict=True)]
+        )
 
     return losses
 
@@ -190,8 +192,8 @@ def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tenso
         values = stack.values(name)
         kept = [member.masks.get(name) if member.masks else None for member in members]
         shape = dict(members[0].model.named_parameters())[name].shape
-        own = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in kept]
-        pruned = own if values[0].shape == shape else [torch.stack(own)]
+        removed = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in kept]
+        pruned = removed if values[0].shape == shape else [torch.stack(removed)]
         pairs += [(value, where.to(value.device)) for value, where in zip(values, pruned, strict=True)]
     return pairs
 

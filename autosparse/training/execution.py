@@ -80,13 +80,13 @@ class Execution:
 
 
 def _has_bfloat16(device: torch.device) -> bool:
-    own = backend(device)
-    if own is None:
+    accelerator = backend(device)
+    if accelerator is None:
         return True
-    if not hasattr(own, "is_bf16_supported"):
+    if not hasattr(accelerator, "is_bf16_supported"):
         return False
-    with own.device(device):
-        return bool(own.is_bf16_supported(including_emulation=False))
+    with accelerator.device(device):
+        return bool(accelerator.is_bf16_supported(including_emulation=False))
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -54,8 +54,8 @@ def group_size(
 
 
 def _small_and_linear(model: nn.Module) -> bool:
-    own = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
-    return all(type(module) is nn.Linear for module in own) and sum(p.numel() for p in model.parameters()) <= SMALL
+    layers = [module for module in model.modules() if next(module.parameters(recurse=False), None) is not None]
+    return all(type(module) is nn.Linear for module in layers) and sum(p.numel() for p in model.parameters()) <= SMALL
 
 
 def _on_gpu(
@@ -63,21 +63,21 @@ def _on_gpu(
 ) -> int:
     """Time a few steps of one network, and of as many as fit beside each other."""
     device = dataset.train.device
-    own: Any = backend(device)
-    if not hasattr(own, "mem_get_info"):
+    accelerator: Any = backend(device)
+    if not hasattr(accelerator, "mem_get_info"):
         return 1
-    own.reset_peak_memory_stats(device)
-    before = own.memory_allocated(device)
+    accelerator.reset_peak_memory_stats(device)
+    before = accelerator.memory_allocated(device)
     alone = _seconds(make, 1, dataset, recipe, execution)
-    each = max(1, own.max_memory_allocated(device) - before)
-    free, total = own.mem_get_info(device)
+    each = max(1, accelerator.max_memory_allocated(device) - before)
+    free, total = accelerator.mem_get_info(device)
     count = min(most, int(MEMORY * min(free, share * total) / each))
     while count > 1:
         try:
             return count if _seconds(make, count, dataset, recipe, execution) < count * alone else 1
         except torch.OutOfMemoryError as error:
             traceback.clear_frames(error.__traceback__)  # which hold what did not fit
-        own.empty_cache()
+        accelerator.empty_cache()
         count //= 2
     return 1
 
@@ -87,10 +87,10 @@ def _seconds(
 ) -> float:
     """For a few steps of ``count`` networks together; of the one alone, if there is one."""
     device = dataset.train.device
-    own: Any = backend(device)
+    accelerator: Any = backend(device)
 
     def some(steps: int) -> float:
-        own.synchronize(device)
+        accelerator.synchronize(device)
         started = time.perf_counter()
         models = [make(seed) for seed in range(count)]
         draws = [generator(seed, "trial") for seed in range(count)]
@@ -106,7 +106,7 @@ def _seconds(
             batches = dataset.train.stacked_batches(recipe.batch_size, draws, recipe.augmentation)
             step = execution.step(stack, recipe.optimizer_for(stack), of_each(F.cross_entropy), device)
             train_epoch(stack, batches, step, span)
-        own.synchronize(device)
+        accelerator.synchronize(device)
         return time.perf_counter() - started
 
     some(3)

@@ -39,10 +39,10 @@ class Stack(nn.Module):
 
     def values(self, name: str) -> list[Tensor]:
         """The parameter that members call ``name``: one tensor (members, *shape), or one of that shape for each."""
-        layer, _, own = name.rpartition(".")
+        layer, _, attribute = name.rpartition(".")
         stacked = self.network.get_submodule(layer)
         assert isinstance(stacked, _Stacked)
-        return stacked.stored(own)
+        return stacked.stored(attribute)
 
     def write_back(self) -> None:
         """Copy parameters and buffers to the members."""
@@ -77,9 +77,9 @@ class _Stacked(nn.Module):
         super().__init__()
         self.twins = tuple(twins)  # no ModuleList: their parameters are theirs
         for name, parameter in twins[0].named_parameters(recurse=False):
-            own = [getattr(twin, name).detach() for twin in twins]
+            values = [getattr(twin, name).detach() for twin in twins]
             whole = parameter.numel() % LANES == 0
-            for index, value in enumerate([torch.stack(own)] if whole else own):
+            for index, value in enumerate([torch.stack(values)] if whole else values):
                 self.register_parameter(f"{name}_{index}", nn.Parameter(value.clone(), parameter.requires_grad))
         for name, _ in twins[0].named_buffers(recurse=False):
             self.register_buffer(name, torch.stack([getattr(twin, name) for twin in twins]))

@@ -20,7 +20,7 @@ from autosparse.seeds import generator
 from autosparse.training import Execution
 from benchmarks.convolutions import RECIPE as CONVOLUTIONS
 from benchmarks.convolutions import cifar, first
-from benchmarks.harness import Comparison, Options, Result, seconds, side_by_side
+from benchmarks.harness import Comparison, Options, Result, one_thread, seconds, side_by_side
 from benchmarks.training import RECIPE as LINEAR
 from benchmarks.training import mnist
 
@@ -37,13 +37,9 @@ CASES = (
 
 def measure(options: Options) -> Iterator[Result]:
     """Compact networks beside masked ones: images a second, trained and inferred."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         for case in CASES[:4] if options.quick else CASES:
             yield from compared(*case, options)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def compared(

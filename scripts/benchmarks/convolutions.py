@@ -18,7 +18,7 @@ from autosparse.data.split import Dataset, make_dataset
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
 from autosparse.training import Execution, accuracy
-from benchmarks.harness import Comparison, Figure, Options, Result, seconds, side_by_side
+from benchmarks.harness import Comparison, Figure, Options, Result, one_thread, seconds, side_by_side
 from benchmarks.usual_loop import loader, train_epoch
 
 RECIPE = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(5, 8), drop=0.1, epochs=10, augmentation="crop-flip")
@@ -34,12 +34,8 @@ PEAKS = {
 
 def measure(options: Options) -> Iterator[Result]:
     """Convolutional networks, pruned to 90 %, beside a worker data loader in float32 and channels first."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from _measure(options)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measure(options: Options) -> Iterator[Result]:

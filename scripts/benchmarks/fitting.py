@@ -18,7 +18,7 @@ from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
 from autosparse.autos.regression import Training
 from autosparse.irp import Survival
-from benchmarks.harness import Comparison, Options, Result, seconds, side_by_side
+from benchmarks.harness import Comparison, Options, Result, one_thread, seconds, side_by_side
 
 ITERATIONS = 20
 
@@ -27,14 +27,10 @@ def measure(options: Options) -> Iterator[Result]:
     """Scorer training on tensors beside a data loader, and on 80,000 rows beside all."""
     rows, sample = (266_200, 80_000) if options.quick else (1_000_000, 80_000)
     repetitions = 2 if options.quick else 5
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         data = survival(rows)
         yield epochs(data, options.device, repetitions)
         yield samples(data, sample, options.device, repetitions)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def survival(rows: int) -> Survival:

@@ -14,7 +14,7 @@ from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.seeds import generator
-from benchmarks.harness import Figure, Options, Result, seconds
+from benchmarks.harness import Figure, Options, Result, one_thread, seconds
 
 MODEL, SPARSITY = "lenet-300-100", 0.99
 GOALS = {"context": 2.0, "prospect": 5.0}
@@ -23,12 +23,8 @@ GOALS = {"context": 2.0, "prospect": 5.0}
 
 def measure(options: Options) -> Iterator[Result]:
     """Seconds that a scorer takes for ten rounds, without training steps and with ten in each."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         yield from _measured(options)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _measured(options: Options) -> Iterator[Result]:

@@ -12,7 +12,7 @@ import torch
 import autosparse as asp
 from autosparse.data.split import Dataset, make_dataset
 from autosparse.training import Member, train_together
-from benchmarks.harness import Comparison, Options, Result, seconds, side_by_side
+from benchmarks.harness import Comparison, Options, Result, one_thread, seconds, side_by_side
 from benchmarks.usual_loop import loader, train_epoch
 
 RECIPE = asp.Recipe(epochs=1, batch_size=128)
@@ -126,12 +126,8 @@ def together(name: str, data: Dataset, steps: int, options: Options, repetitions
     def packed(members: list[Member]) -> None:
         train_together(members, here, recipe, stop=steps)
 
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         title = f"{name}/{data.name}, {count} networks together"
         return side_by_side(
             title, ("one by one", lambda: rate(one_by_one)), lambda: rate(packed), "model-steps/s", repetitions
         )
-    finally:
-        torch.set_num_threads(threads)

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 CLUSTER = REPOSITORY / "cluster"
 
 SECRET = re.compile(r"(?i)(password|token|secret)")
-"""Of a variable's name: its value is secret, unless it ends in PATH."""
+"""Matches names of variables whose value is secret, unless they end in PATH."""
 
 
 def load(path: str) -> Any:

@@ -20,13 +20,13 @@ def client(tmp_path_factory, empty_store):
 
 @pytest.fixture
 def name(request):
-    """Of an experiment for this test alone."""
+    """The name of an experiment for this test alone."""
     return request.node.name.replace("[", "-").replace("]", "")
 
 
 @pytest.fixture
 def tracker(client, name, tmp_path, monkeypatch):
-    """Of an experiment with four finished cells, an hour apart, and a table of them."""
+    """The tracker of an experiment with four finished cells, an hour apart, and a table of them."""
     monkeypatch.setattr(module, "WORTH", 4)
     experiment_id = open_experiment(client, name)
     for seed in range(4):

@@ -62,7 +62,7 @@ def run_part(checks, tmp_path, monkeypatch):
 
 
 def environment(tmp_path):
-    """Of a machine where those packages are absent."""
+    """The environment of a machine where those packages are absent."""
     (tmp_path / "sitecustomize.py").write_text(ABSENT)
     one = {"OMP_NUM_THREADS": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     return {**os.environ, **one, "PYTHONPATH": str(tmp_path)}
