@@ -44,6 +44,9 @@ def actor():
         def die(self):
             os.kill(os.getpid(), signal.SIGKILL)
 
+        def wait(self):
+            signal.pause()
+
     return Actor.remote()
 
 
@@ -65,9 +68,10 @@ def test_ray_says_that_we_killed_an_actor():
 
     killed = actor()
     ray.get(killed.pid.remote())
+    waiting = killed.wait.remote()  # before the kill: it takes a moment, and a later call may still be answered
     ray.kill(killed)
     with pytest.raises(ActorDiedError) as died:
-        ray.get(killed.pid.remote())
+        ray.get(waiting)
     assert KILLED in str(died.value)
     assert PROCESS_DIED not in str(died.value)
 
