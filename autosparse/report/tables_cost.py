@@ -73,10 +73,10 @@ def _images(runs: Sequence[Run]) -> str:
 
 
 def _hours(runs: Sequence[Run], device: str) -> str:
-    """Hours on a device; a job takes one core, or a share of a GPU. Unknown if some runs have no device."""
+    """Hours on a device; a job takes one core, or a share of a GPU. Unknown if a run has no device, or several."""
     devices = {run.tags.get("device") for run in runs}
     mine = [run for run in runs if run.tags.get("device") == device]
-    if None in devices or any(device == "cuda" and "gpus_per_job" not in run.tags for run in mine):
+    if devices - {"cpu", "cuda"} or any(device == "cuda" and "gpus_per_job" not in run.tags for run in mine):
         return NOT_KNOWN
     share = {"cpu": lambda run: 1.0, "cuda": lambda run: float(run.tags["gpus_per_job"])}[device]
     hours = sum(run.metrics.get("seconds", 0.0) * share(run) for run in mine) / 3600

@@ -166,6 +166,12 @@ def test_costs_that_runs_do_not_tell_of_are_left_out(runs: FakeRuns, client: Mlf
     assert "CPU-hours cells" not in page
 
 
+def test_hours_of_a_run_on_several_kinds_of_devices_are_not_known(runs: FakeRuns, client: MlflowClient) -> None:
+    runs.cell("snip", 0.9, 0, 90.0, measures={"seconds": 7200.0}, tags={"device": "cpu"})
+    runs.cell("snip", 0.9, 1, 90.0, measures={"seconds": 7200.0}, tags={"device": "cpu, cuda", "gpus_per_job": "1"})
+    assert "CPU-hours cells" not in texts(render(client, "exp").page)
+
+
 def test_provenance_has_the_data_and_says_where_the_code_was_changed(runs: FakeRuns, client: MlflowClient) -> None:
     for seed, commit in enumerate(("abc1234", "abc1234", "abc1234+dirty")):
         tags = {"git_commit": commit, "dataset_fingerprint": "1e35582d", "device_name": "A GPU"}

@@ -167,6 +167,29 @@ def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_p
     assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
 
 
+def test_seconds_add_up_over_processes_and_trials(tmp_path, survival):
+    store, sweep = Store(tmp_path), sweep_of()
+
+    def kill(numbers):
+        raise Killed
+
+    with pytest.raises(Killed):
+        run(trial_of(store, sweep), survival, kill)
+    earlier = trial_of(store, sweep).seconds
+    assert earlier > 0
+    known = trial_of(store, sweep)
+    known.seconds = 1000.0
+    known.write("running")
+    run(trial_of(store, sweep), survival)
+    run(trial_of(store, sweep, lr=0.02), survival)
+    first, second = trial_of(store, sweep), trial_of(store, sweep, lr=0.02)
+    assert 1000 < first.seconds < 1300
+    assert store.record(first.task)["result"]["seconds"] == first.seconds
+    assert 0 < second.seconds < 300
+    finish_sweep(sweep, [first, second], store, {})
+    assert store.record(sweep)["result"]["seconds"] == pytest.approx(first.seconds + second.seconds)
+
+
 def test_what_is_over_is_told_again_and_not_done_again(tmp_path, survival):
     store, sweep, told = Store(tmp_path), sweep_of(), []
     run(trial_of(store, sweep), survival)
@@ -276,7 +299,7 @@ def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record
         store = Store(tmp_path / precision)
         trial, execution = trial_of(store, sweep), Execution(precision)
         run_trial(trial, lambda: [survival], tiny_digits, "cpu", environment, print, execution=execution)
-        finish_sweep(sweep, [trial_of(store, sweep)], store, 1.0, {"gpus_per_job": 0.0})  # as another process reads it
+        finish_sweep(sweep, [trial_of(store, sweep)], store, {"gpus_per_job": 0.0})  # as another process reads it
         record = store.record(sweep)
         assert record["environment"] == environment
         assert store.record(trial.task)["environment"] == environment

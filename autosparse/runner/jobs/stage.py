@@ -15,12 +15,13 @@ from autosparse.experiment.tasks import IrpTask, Task
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays
 from autosparse.runner.jobs.cost import Weights
+from autosparse.runner.jobs.deaths import first_error, worker_deaths
 from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.jobs.hang import Hangs
 from autosparse.runner.jobs.job import run_job
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
+from autosparse.runner.jobs.tune_quiet import fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 

@@ -3,7 +3,6 @@
 import contextlib
 import functools
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,12 +21,13 @@ from autosparse.irp import Survival
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays, from_arrays
 from autosparse.runner.jobs.cost import ALIKE
+from autosparse.runner.jobs.deaths import first_error, worker_deaths
 from autosparse.runner.jobs.given import GivenSweep
 from autosparse.runner.jobs.hang import Hangs
 from autosparse.runner.jobs.job import here
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import first_error, fit, worker_deaths
+from autosparse.runner.jobs.tune_quiet import fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import sweep_trial as one
@@ -60,7 +60,6 @@ def run_sweep(
     :raises WorkersDied: if trials are left.
     :raises WorkFailed: if none ended well.
     """
-    started = time.perf_counter()
     name = dataset_of(sweep)
     given = GivenSweep(
         storage=store.place.address,
@@ -100,7 +99,7 @@ def run_sweep(
         failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
         failed.add_note(trials[0].traceback)
         raise failed
-    finish_sweep(sweep, trials, store, time.perf_counter() - started, environment, data)
+    finish_sweep(sweep, trials, store, environment, data)
 
 
 def _search(trainable: Any, seen: "_Seen", hangs: Hangs, failures: int, workers: int) -> tune.ResultGrid:

@@ -50,6 +50,8 @@ class Trial:
         """How often it has failed for a reason that may be temporary."""
         self.where: Json = known.get("where", {})
         """Where it was last done: the entries that WHERE names, as in the record of a cell."""
+        self.seconds: float = known.get("seconds", 0.0)
+        """Seconds of work, summed over the processes that did it."""
         self.share = 1.0
         """The share of the device that its worker may use."""
 
@@ -91,6 +93,7 @@ class Trial:
             "status": self.status,
             "value": self.value,
             "epochs": int(last.get("epoch", 0)),
+            "seconds": self.seconds,
             "history": self.history,
             "error": self.error,
             "traceback": self.traceback,
@@ -103,7 +106,7 @@ class Trial:
             return  # another trial of the same candidate has ended
         self.status, self.error, self.traceback = status, error, traceback
         content = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
-        content |= {"where": self.where}
+        content |= {"where": self.where, "seconds": self.seconds}
         self.place.write(KNOWN, pack_record({**content, "status": status, "error": error, "traceback": traceback}))
         if self.over:
             self.checkpoints.clear()
@@ -168,7 +171,7 @@ def run_trial(
             trial.write(DONE)
             _again(trial.history, report)
             return
-        started, state = time.perf_counter(), trial.resumed()
+        earlier, started, state = trial.seconds, time.perf_counter(), trial.resumed()
         last = trial.task.fit.epochs
         _again([numbers for numbers in trial.history if numbers["epoch"] < last], report)
 
@@ -178,6 +181,7 @@ def run_trial(
                 numbers |= _downstream(trial, epoch.scorer, dataset, device, execution)
             _require_finite(numbers)
             trial.history.append(numbers)
+            trial.seconds = earlier + time.perf_counter() - started
             trial.write(RUNNING)  # before the checkpoint: history beyond a checkpoint is dropped and done again
             now = epoch.state()
             trial.checkpoints.save(now.epoch, now.tensors, now.schedule)
@@ -198,8 +202,8 @@ def run_trial(
         )
         if not trial.history:  # a backbone without epochs
             trial.history = _history_of(result, trial, dataset, device, execution)
-        timing = {"seconds": time.perf_counter() - started, "device": device}
-        trial.store.finish(trial.task, {**result, **timing}, environment)
+        trial.seconds = earlier + time.perf_counter() - started
+        trial.store.finish(trial.task, {**result, "seconds": trial.seconds, "device": device}, environment)
         trial.write(DONE)
         report(trial.history[-1])
 
@@ -288,11 +292,11 @@ def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
 
 
 def finish_sweep(
-    sweep: SweepTask, trials: list[Trial], store: Store, seconds: float, environment: Json, data: str | None = None
+    sweep: SweepTask, trials: list[Trial], store: Store, environment: Json, data: str | None = None
 ) -> None:
     """Write the sweep's record, and remove the state of its trials.
 
-    Each trial says where it was done; the sweep lists all these places.
+    Each trial says where it was done and how long it took; the sweep lists all these places, and sums the seconds.
 
     :param data: fingerprint of the data set on which networks were trained to compare the trials.
     """
@@ -301,7 +305,8 @@ def finish_sweep(
     where = {name: ", ".join(sorted({row[name] for row in rows if name in row})) for name in WHERE}
     where = {name: value for name, value in where.items() if value}
     named = {name: where.pop(name) for name in ("device_name",) if name in where}
-    result = {"best": best, "metric": sweep.metric, "trials": rows, "seconds": seconds, **where}
+    result = {"best": best, "metric": sweep.metric, "trials": rows, **where}
+    result["seconds"] = sum(row["seconds"] for row in rows)
     store.finish(sweep, result | ({"dataset_fingerprint": data} if data else {}), environment | named)
     store.place.within(f"{FOLDERS['sweep']}/{sweep.id}").clear()
 

@@ -54,7 +54,7 @@ autosparse.runner.work.gpu_check.DeviceLost: CUDA error: device-side assert trig
     ids=["worker", "worker twice", "memory", "its GPU", "hung", "node last", "node first", "an error", "none"],
 )
 def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deaths):
-    from autosparse.runner.jobs.tune_quiet import worker_deaths
+    from autosparse.runner.jobs.deaths import worker_deaths
 
     found = worker_deaths([SimpleNamespace(error=error, path="results/tune/ab/job-00007")])
     assert {name: death.told for name, death in found.items()} == deaths
@@ -62,7 +62,7 @@ def test_only_what_ended_its_worker_each_time_is_taken_for_the_cause(error, deat
 
 
 def test_what_broke_the_gpu_is_told_with_its_traceback_and_memory_with_its_cure():
-    from autosparse.runner.jobs.tune_quiet import worker_deaths
+    from autosparse.runner.jobs.deaths import worker_deaths
 
     def death(error):
         return worker_deaths([SimpleNamespace(error=error, path="job")])["job"]
@@ -81,6 +81,6 @@ def test_what_broke_the_gpu_is_told_with_its_traceback_and_memory_with_its_cure(
     ],
 )
 def test_the_last_failure_is_told_in_a_line(error, told):
-    from autosparse.runner.jobs.tune_quiet import first_error
+    from autosparse.runner.jobs.deaths import first_error
 
     assert first_error(SimpleNamespace(errors=[error])) == told
