@@ -1,4 +1,4 @@
-"""For inference: BatchNorm as a part of the layer before it."""
+"""For inference: BatchNorm as a part of the layer before it, constants as a part of biases, sparse products."""
 
 import copy
 from typing import Any
@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from autosparse.compaction.layers import Carry, SplitLinear, resized
+from autosparse.compaction.sparse import DENSITY_FOLDED, SparseLinear, is_worth_it
 
 FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
 
@@ -39,12 +40,15 @@ def folded(network: nn.Module) -> nn.Module:
     """A copy of a traced network, in evaluation mode, without the BatchNorm layers that follow another layer.
 
     A BatchNorm stays where the layer's result is read elsewhere, too, or where it keeps no statistics. Outputs agree
-    with those of ``network`` in evaluation mode within rounding; the copy is not for training. A network that was not
-    traced is copied as it is.
+    with those of ``network`` in evaluation mode within rounding; the copy is not for training. Linear layers on the
+    CPU of which few weights differ from 0 are computed sparse. A network that was not traced is copied as it is.
     """
     network = copy.deepcopy(network).eval()
     if not isinstance(network, fx.GraphModule):
         return network
+    for name, layer in list(network.named_modules()):
+        if isinstance(layer, SparseLinear):
+            network.set_submodule(name, layer.dense())
     _fold_constants(network)
     for node in list(network.graph.nodes):
         if node.op == "call_module":
@@ -52,6 +56,9 @@ def folded(network: nn.Module) -> nn.Module:
     network.graph.lint()
     network.recompile()
     network.delete_all_unused_submodules()
+    for name, layer in list(network.named_modules()):
+        if type(layer) is nn.Linear and is_worth_it(layer, layer.weight != 0, DENSITY_FOLDED):
+            network.set_submodule(name, SparseLinear(layer, layer.weight != 0))
     return network
 
 

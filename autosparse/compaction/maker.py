@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from autosparse.compaction.layers import Beside, Carry, SplitLinear, resized
+from autosparse.compaction.sparse import SparseLinear
 from autosparse.compaction.tracing import Traced
 
 Channels = list[int]
@@ -17,10 +18,11 @@ class Maker:
     """The compact network so far.
 
     :param kept: by node of the full graph the channels that must be computed, bool (channels,).
+    :param sparse: whether Linear layers may be sparse, see :class:`autosparse.compaction.sparse.SparseLinear`.
     """
 
-    def __init__(self, traced: Traced, kept: dict[fx.Node, Tensor]):
-        self.traced, self.kept = traced, kept
+    def __init__(self, traced: Traced, kept: dict[fx.Node, Tensor], sparse: bool = False):
+        self.traced, self.kept, self.sparse = traced, kept, sparse
         self.graph = fx.Graph()
         self.nodes: dict[fx.Node, fx.Node] = {}
         self.have: dict[fx.Node, Channels] = {}
@@ -94,6 +96,14 @@ class Maker:
         self.nodes[node], self.have[node] = parts[0], have[: live[0]]
         if len(have) > live[0]:
             self.still[node] = parts[1], have[live[0] :]
+
+    def sparsify(self, node: fx.Node, kept: Tensor) -> None:
+        """Let the Linear layer that was added for ``node`` hold only the ``kept`` weights, bool (rows, columns)."""
+        target = str(node.target)
+        layer = self.modules[target]
+        assert isinstance(layer, nn.Linear)
+        self.modules[target] = SparseLinear(layer, kept)
+        self.places[f"{target}.weight"] = self.places[f"{target}.weight"][kept]
 
     def _device(self) -> torch.device:
         return next((p.device for p in self.traced.model.parameters()), torch.device("cpu"))

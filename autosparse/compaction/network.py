@@ -73,7 +73,7 @@ def put(full: Tensor, places: Tensor, values: Tensor) -> None:
     full.copy_(flat.view(full.shape))
 
 
-def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> Compact:
+def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse: bool = False) -> Compact:
     """A smaller network that computes what ``model`` does under ``masks``, from masks of any kind.
 
     The forward is traced symbolically (:mod:`torch.fx`). Units and channels that nothing reads on a way to the output
@@ -91,6 +91,8 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> Com
         smaller.network(x)          # = masks.apply_(model)(x)
 
     :param input_shape: shape of one example.
+    :param sparse: on the CPU, where few of a Linear layer's weights are left, keep and multiply only those: its
+        ``weight`` is then the vector of them (:class:`autosparse.compaction.sparse.SparseLinear`).
     :return: with a network of its own; ``model`` is left as it was. A network that cannot be traced is copied whole.
     :raises AutosparseError: if the masks are of another network.
     """
@@ -99,7 +101,7 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]) -> Com
         found = traced(whole, input_shape)
     except NotFollowed as error:
         return _whole(whole, masks, str(error))
-    return _made(found, masks)
+    return _made(found, masks, sparse)
 
 
 def _whole(network: nn.Module, masks: Masks, reason: str) -> Compact:
@@ -107,11 +109,11 @@ def _whole(network: nn.Module, masks: Masks, reason: str) -> Compact:
     return Compact(network, masks, {}, (count, count), (1, 1), reason)
 
 
-def _made(found: Traced, masks: Masks) -> Compact:
+def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
     rules = rules_of(found, masks)
-    make = Maker(found, kept_channels(rules))
+    make = Maker(found, kept_channels(rules), sparse)
     for rule in rules.values():
-        if not rule.knows_constants:
+        if not rule.knows_constants(make):
             for source in rule.sources:
                 make.join(source)
         rule.build(make)
@@ -122,7 +124,7 @@ def _made(found: Traced, masks: Masks) -> Compact:
     names = dict(network.named_parameters())
     return Compact(
         network,
-        Masks({name: mask for name, mask in left.items() if name in names}, masks.left_out),
+        Masks({name: mask for name, mask in left.items() if name in names and mask.dim() > 1}, masks.left_out),
         make.places,
         (_parameters(network), _parameters(found.model)),
         (_flops(found, network), _flops(found, found.model)),

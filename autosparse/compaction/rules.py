@@ -25,8 +25,7 @@ class Rule(ABC):
         self.node, self.width = node, width
         self.sources = list(node.all_input_nodes)
 
-    @property
-    def knows_constants(self) -> bool:
+    def knows_constants(self, make: Maker) -> bool:
         """Whether :meth:`build` takes constant channels apart, see :attr:`Maker.still`."""
         return False
 
@@ -62,8 +61,7 @@ class Passed(Rule):
 class Activated(Passed):
     """Element by element, and 0 stays 0."""
 
-    @property
-    def knows_constants(self) -> bool:
+    def knows_constants(self, make: Maker) -> bool:
         """Yes."""
         return True
 

@@ -7,6 +7,7 @@ from torch import Tensor, fx, nn
 
 from autosparse.compaction.maker import Channels, Maker, rows_of
 from autosparse.compaction.rules import Channeled, Rule
+from autosparse.compaction.sparse import is_worth_it
 
 GATHER = 8
 """Channels are gathered for a layer if it thereby saves so many multiplications for each entry that is copied."""
@@ -22,10 +23,17 @@ class Weighted(Rule):
         self.kept_weights = mask.cpu().flatten(2).any(2) if mask.dim() > 2 else mask.cpu()
         self.reads = torch.block_diag(*self.kept_weights.chunk(self.groups)).bool()
 
-    @property
-    def knows_constants(self) -> bool:
-        """Linear layers do."""
-        return isinstance(self.layer, nn.Linear)
+    def knows_constants(self, make: Maker) -> bool:
+        """Dense Linear layers do."""
+        return isinstance(self.layer, nn.Linear) and not self._is_sparse(make)
+
+    def _is_sparse(self, make: Maker) -> bool:
+        """Whether what is left of a Linear layer is to be computed sparse."""
+        if not (make.sparse and isinstance(self.layer, nn.Linear)):
+            return False
+        [source] = self.sources
+        have = make.have[source] + (make.still[source][1] if source in make.still else [])
+        return is_worth_it(self.layer, self.reads[make.wanted(self.node)][:, have])
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
         """What reads something, or has a bias."""
@@ -38,7 +46,10 @@ class Weighted(Rule):
     def build(self, make: Maker) -> None:
         """A layer of the kept rows and of the columns that they read."""
         source, rows = self.sources[0], make.wanted(self.node)
-        if self.groups > 1:
+        sparse = self._is_sparse(make)
+        if sparse:
+            groups, columns, live = 1, self._read(make.have[source], rows), len(rows)
+        elif self.groups > 1:
             groups, columns, rows = self._in_groups(set(rows), set(make.have[source]))
         else:
             rows, live = self._live_first(rows, make.have[source])
@@ -56,7 +67,9 @@ class Weighted(Rule):
         if self.layer.bias is not None:
             parts["bias"] = rows_of(self.layer.bias, rows)
         make.layer(self.node, make.carried(source, columns), parts, groups, rows)
-        if isinstance(self.layer, nn.Linear) and (constants or live < len(rows)):
+        if sparse:
+            make.sparsify(self.node, self.reads[rows][:, columns])
+        elif isinstance(self.layer, nn.Linear) and (constants or live < len(rows)):
             make.split(self.node, source, (live, len(columns)))
 
     def _live_first(self, rows: Channels, have: Channels) -> tuple[Channels, int]:
@@ -74,6 +87,12 @@ class Weighted(Rule):
         columns = [channel for channel in have if read[channel]] or have[:1]
         saved = (len(have) - len(columns)) * len(rows) * self.layer.weight[0, 0].numel()
         return columns if saved > GATHER * len(columns) else have
+
+    def _read(self, have: Channels, rows: Channels) -> Channels:
+        """What a sparse layer gathers of ``have``: what is read, if it is less than half."""
+        read = self.reads[rows].any(0)
+        columns = [channel for channel in have if read[channel]]
+        return columns if 2 * len(columns) < len(have) else have
 
     def _in_groups(self, rows: set[int], have: set[int]) -> tuple[int, Channels, Channels]:
         """Groups that compute anything, the columns of all, and the rows of all: of each group equally many, the

@@ -49,7 +49,9 @@ def stand_in_for(
     """A compact network where ``execution`` wants it and it can be had, else ``model`` itself; a line says why not."""
     small = None
     if masks is not None and _is_wanted(masks, dataset.train.device, execution):
-        found = compact(model, masks, dataset.input_shape)
+        device = dataset.train.device
+        sparse = device.type == "cpu" and execution.precision_on(device) == "float32"
+        found = compact(model, masks, dataset.input_shape, sparse)
         reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
             _tell(f"{type(model).__name__} is trained whole, not compact: {reason}")

@@ -11,6 +11,7 @@ from conv_nets import Conv
 from conv_nets import fresh as conv
 from torch import nn
 
+from autosparse.compaction.sparse import SparseLinear
 from autosparse.criteria import prune, score
 from autosparse.errors import NonFiniteLoss, UnknownName
 from autosparse.masks import Masks
@@ -65,7 +66,7 @@ def masks_of(model, data, criterion="random", sparsity=0.95):
     )
 
 
-def both(make, data, recipe, criterion="random", sparsity=0.95):
+def both(make, data, recipe, criterion="random", sparsity=0.95, masks=None):
     """The full network after training, its history, and the losses of each step; whole, then compact."""
     found = []
     for execution in (OFF, ON):
@@ -76,7 +77,7 @@ def both(make, data, recipe, criterion="random", sparsity=0.95):
             losses.append(value.item())
             return value
 
-        masks = masks_of(model, data, criterion, sparsity)
+        masks = masks or masks_of(model, data, criterion, sparsity)
         history = train(model, data, recipe, masks, seed=5, loss=noting, execution=execution)
         found.append((model, history, losses))
     return found
@@ -125,6 +126,36 @@ def test_weights_that_nothing_reads_decay_as_in_the_whole_network(tiny_digits):
             torch.testing.assert_close(after, whole.get_parameter(name).flatten()[where])
             assert (after.abs() < before.abs())[before != 0].all()
         assert sum(map(len, stand_in.rest.slots.values())) > 0
+
+
+def wide():
+    """Its first layer keeps 3 % of its weights."""
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 10))
+
+
+def masks_of_wide():
+    kept = torch.rand(300, 64, generator=torch.Generator().manual_seed(0)) < 0.03
+    return {"1.weight": kept, "3.weight": torch.ones(10, 300)}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_sparse_layers_train_as_the_whole_network_does(tiny_digits, recipe):
+    masks = Masks({f"inner.{name}": mask for name, mask in masks_of_wide().items()})
+    network = stand_in_for(Double(wide()), masks, tiny_digits, RECIPES[recipe], ON).network
+    assert any(isinstance(layer, SparseLinear) for layer in network.modules())
+    (whole, _, losses), (model, _, sparse_losses) = both(
+        lambda: Double(wide()), tiny_digits, RECIPES[recipe], masks=masks
+    )
+    torch.testing.assert_close(sparse_losses, losses, rtol=1e-8, atol=1e-8)
+    for name, value in model.named_parameters():
+        torch.testing.assert_close(value, whole.get_parameter(name), rtol=1e-6, atol=1e-7, msg=name)
+
+
+def test_layers_are_not_sparse_in_bfloat16(tiny_digits):
+    how = Execution("bfloat16", compact="on")
+    network = stand_in_for(wide(), Masks(masks_of_wide()), tiny_digits, ADAM, how).network
+    assert not any(isinstance(layer, SparseLinear) for layer in network.modules())
 
 
 def test_pruned_weights_are_zero_and_the_layout_is_as_before(tiny_digits):

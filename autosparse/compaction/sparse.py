@@ -1,0 +1,139 @@
+"""Linear layers that keep and multiply only the weights that are not pruned, in compressed sparse rows (CSR)."""
+
+import functools
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+DENSITY = 0.05
+"""A Linear layer is trained sparse if at most this share of what is left of it is kept: ``scripts/bench.py sparse``."""
+DENSITY_FOLDED = 0.1
+"""The same for inference alone, which needs one product of the three."""
+SIZE = 4096
+"""A smaller layer stays dense: to start its product costs more than the product."""
+
+
+def is_worth_it(layer: nn.Linear, kept: Tensor, density: float = DENSITY) -> bool:
+    """Whether ``layer`` is faster if it is sparse and keeps these of its weights, bool (outputs, inputs).
+
+    Rows and columns without a kept weight do not count. The rule is fixed, not timed on the machine at hand: the same
+    cell gives the same bits each time. It never holds where this build of PyTorch lacks the sparse products.
+    """
+    if layer.weight.device.type != "cpu" or layer.weight.dtype not in (torch.float32, torch.float64):
+        return False
+    count, size = int(kept.sum()), int(kept.any(1).sum()) * int(kept.any(0).sum())
+    return size >= SIZE and 0 < count <= density * size and has_products()
+
+
+@functools.cache
+def has_products() -> bool:
+    """Whether this build of PyTorch has the products of sparse and dense matrices on the CPU."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # CSR is in beta, PyTorch says once in a process
+        try:
+            layer = SparseLinear(nn.Linear(2, 2), torch.eye(2, dtype=torch.bool))
+            layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
+        except (RuntimeError, NotImplementedError):
+            return False
+    return True
+
+
+class SparseLinear(nn.Module):
+    """A Linear layer whose weight is the vector of what is kept of it, row by row; on the CPU.
+
+    Its gradient is computed at the kept weights alone. It can be differentiated once.
+
+    :param layer: with the dense weight.
+    :param kept: bool (outputs, inputs).
+    """
+
+    def __init__(self, layer: nn.Linear, kept: Tensor):
+        super().__init__()
+        self.out_features, self.in_features = kept.shape
+        rows, columns = kept.nonzero(as_tuple=True)
+        self.weight = nn.Parameter(layer.weight.detach()[rows, columns], layer.weight.requires_grad)
+        self.bias = layer.bias
+        by_column = kept.t().nonzero()
+        positions = torch.zeros(kept.shape, dtype=torch.long)
+        positions[rows, columns] = torch.arange(len(rows))
+        self.register_buffer("starts", _starts(kept), persistent=False)
+        self.register_buffer("columns", columns.int(), persistent=False)
+        self.register_buffer("starts_transposed", _starts(kept.t()), persistent=False)
+        self.register_buffer("rows_transposed", by_column[:, 1].int(), persistent=False)
+        self.register_buffer("order_transposed", positions.t()[kept.t()], persistent=False)
+
+    starts: Tensor
+    columns: Tensor
+    starts_transposed: Tensor
+    rows_transposed: Tensor
+    order_transposed: Tensor
+
+    @property
+    def multiplied(self) -> int:
+        """How many weights are multiplied for each example."""
+        return self.weight.numel()
+
+    def matrix(self, values: Tensor) -> Tensor:
+        """CSR (outputs, inputs) with these values (kept weights,)."""
+        shape = (self.out_features, self.in_features)
+        return torch.sparse_csr_tensor(self.starts, self.columns, values, shape, check_invariants=False)
+
+    def transposed(self, values: Tensor) -> Tensor:
+        """The transpose of :meth:`matrix`, in CSR too."""
+        shape = (self.in_features, self.out_features)
+        ordered = values[self.order_transposed]
+        return torch.sparse_csr_tensor(
+            self.starts_transposed, self.rows_transposed, ordered, shape, check_invariants=False
+        )
+
+    def dense(self) -> nn.Linear:
+        """The Linear layer with zeros at what is not kept."""
+        layer = nn.Linear(1, 1, device="meta")
+        layer.out_features, layer.in_features = self.out_features, self.in_features
+        layer.weight = nn.Parameter(self.matrix(self.weight.detach()).to_dense(), self.weight.requires_grad)
+        layer.bias = self.bias
+        return layer.train(self.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., inputs) -> (..., outputs). The result lies column by column in memory, as the next layer reads it."""
+        rows = x.reshape(-1, self.in_features).to(self.weight.dtype)
+        products: Tensor = _Product.apply(rows, self.weight, self.bias, self)
+        return products if x.dim() == 2 else products.reshape(*x.shape[:-1], self.out_features)
+
+    def extra_repr(self) -> str:
+        """The size, and how much of it is kept."""
+        return f"in_features={self.in_features}, out_features={self.out_features}, kept={self.weight.numel()}"
+
+
+class _Product(torch.autograd.Function):
+    """Examples lie in the columns throughout: a kept weight then multiplies a row that is contiguous in memory."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLinear) -> Tensor:
+        columns = x.t().contiguous()
+        ctx.layer = layer
+        ctx.save_for_backward(columns, weight)
+        matrix = layer.matrix(weight)
+        return (matrix @ columns if bias is None else torch.addmm(bias.unsqueeze(1), matrix, columns)).t()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        columns, weight = ctx.saved_tensors
+        layer, grad = ctx.layer, grad.t().contiguous()
+        of_x, of_weight, of_bias, _ = ctx.needs_input_grad
+        pattern = layer.matrix(torch.zeros_like(weight)) if of_weight else None
+        return (
+            (layer.transposed(weight) @ grad).t() if of_x else None,
+            torch.sparse.sampled_addmm(pattern, grad, columns.t(), beta=0.0).values() if of_weight else None,
+            grad.sum(1) if of_bias else None,
+            None,
+        )
+
+
+def _starts(kept: Tensor) -> Tensor:
+    """Where each row begins among the kept weights, int32 (rows + 1,): 64-bit indices would be converted each time."""
+    return torch.cat([torch.zeros(1, dtype=torch.int32), kept.sum(1).cumsum(0).int()])
