@@ -23,8 +23,8 @@ import torch
 from benchmarks.harness import HEAD, Options, Result, machine, row, seconds
 
 BENCHMARKS = (
-    "training", "compact", "scoring", "surface", "convolutions", "fitting", "streaming", "packing", "queries", "nodes",
-    "scale",
+    "training", "compact", "sparse_layers", "scoring", "surface", "convolutions", "fitting", "streaming", "packing",
+    "queries", "nodes", "scale",
 )  # fmt: skip
 
 

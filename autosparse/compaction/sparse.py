@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 DENSITY = 0.05
-"""A Linear layer is trained sparse if at most this share of what is left of it is kept: ``scripts/bench.py sparse``."""
+"""A Linear layer is trained sparse if at most this share of what is left of it is kept; see ``scripts/bench.py sparse_layers``."""
 DENSITY_FOLDED = 0.1
 """The same for inference alone, which needs one product of the three."""
 SIZE = 4096
@@ -31,14 +31,20 @@ def is_worth_it(layer: nn.Linear, kept: Tensor, density: float = DENSITY) -> boo
 @functools.cache
 def has_products() -> bool:
     """Whether this build of PyTorch has the products of sparse and dense matrices on the CPU."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # CSR is in beta, PyTorch says once in a process
-        try:
-            layer = SparseLinear(nn.Linear(2, 2), torch.eye(2, dtype=torch.bool))
-            layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
-        except (RuntimeError, NotImplementedError):
-            return False
+    layer = SparseLinear(nn.Linear(2, 2), torch.eye(2, dtype=torch.bool))
+    try:
+        layer(torch.ones(1, 2, requires_grad=True)).sum().backward()
+    except (RuntimeError, NotImplementedError):
+        return False
     return True
+
+
+@functools.cache
+def _hear_of_beta() -> None:
+    """Hear once, and not tell, that CSR is in beta: PyTorch says so of the first such tensor of a process."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.eye(1).to_sparse_csr()
 
 
 class SparseLinear(nn.Module):
@@ -52,6 +58,7 @@ class SparseLinear(nn.Module):
 
     def __init__(self, layer: nn.Linear, kept: Tensor):
         super().__init__()
+        _hear_of_beta()
         self.out_features, self.in_features = kept.shape
         rows, columns = kept.nonzero(as_tuple=True)
         self.weight = nn.Parameter(layer.weight.detach()[rows, columns], layer.weight.requires_grad)
