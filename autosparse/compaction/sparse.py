@@ -9,7 +9,10 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 DENSITY = 0.05
-"""A Linear layer is trained sparse if at most this share of what is left of it is kept; see ``scripts/bench.py sparse_layers``."""
+"""A Linear layer is trained sparse if at most this share of what is left of it is kept.
+
+Measured by ``scripts/bench.py sparse_layers``.
+"""
 DENSITY_FOLDED = 0.1
 """The same for inference alone, which needs one product of the three."""
 SIZE = 4096
