@@ -8,6 +8,7 @@ from mlflow import MlflowClient
 from autosparse.report.collect import Point, Section
 from autosparse.report.table import NOTHING, Table, texts
 from autosparse.report.tables import duration, quantity
+from autosparse.results.costs import PASSES
 from autosparse.results.runs import Run
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.log import WALL_SECONDS
@@ -40,7 +41,7 @@ def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[s
 
 
 def method_costs(section: Section) -> Table | None:
-    """Mean seconds and images of a cell by method; None if no times were logged."""
+    """Mean seconds, images and FLOPs of a cell by method; None if no times were logged."""
     rows = []
     for method in section.methods:
         points = list(method.points.values())
@@ -49,10 +50,12 @@ def method_costs(section: Section) -> Table | None:
             images = [_mean(points, name) for name in ("images_score", "images")]
             count = str(sum(point.n for point in points))
             shown = [NOT_KNOWN if time is None else f"{time:.2f}" for time in times]
-            shown += [NOT_KNOWN if number is None else quantity(number) for number in images]
+            numbers = [*images, _flops(points, "flops_dense"), _flops(points, "flops_trained")]
+            shown += [NOT_KNOWN if number is None else quantity(number) for number in numbers]
             rows.append([method.name, count, *shown])
-    columns = ["method", "cells", "to prune", "to train", "in all", "images seen to prune", "images trained on"]
-    return _without_unknown(f"Seconds per cell, {section.title}", columns, rows) if rows else None
+    columns = ["method", "cells", "seconds to prune", "to train", "in all", "images seen to prune", "images trained on"]
+    columns += ["FLOPs to train, dense", "as computed"]
+    return _without_unknown(f"Cost per cell, {section.title}", columns, rows) if rows else None
 
 
 def _without_unknown(title: str, columns: list[str], rows: list[list[str]]) -> Table:
@@ -64,6 +67,13 @@ def _without_unknown(title: str, columns: list[str], rows: list[list[str]]) -> T
 def _mean(points: Iterable[Point], metric: str) -> float | None:
     values = [value for point in points for value in point.values(metric)]
     return statistics.fmean(values) if values else None
+
+
+def _flops(points: Iterable[Point], forward: str) -> float | None:
+    """Mean FLOPs of a cell's trainings, forward and backward; ``forward`` is the metric of one image's forward pass."""
+    runs = [run.metrics for point in points for run in point.runs]
+    found = [PASSES * run["images"] * run[forward] for run in runs if "images" in run and forward in run]
+    return statistics.fmean(found) if found else None
 
 
 def _images(runs: Sequence[Run]) -> str:

@@ -151,6 +151,20 @@ def test_costs_by_stage_and_by_method(runs: FakeRuns, client: MlflowClient) -> N
     assert [row.name, *map(str, row.cells)] == ["snip", "2", "1.00", "3551.50", "3600.00", "180 k"]
 
 
+def test_the_cost_of_compact_training_stands_beside_the_dense_one(runs: FakeRuns, client: MlflowClient) -> None:
+    for seed, trained in enumerate((1e5, 3e5)):
+        runs.cell(
+            "snip",
+            0.9,
+            seed,
+            90.0,
+            measures={"seconds": 1.0, "images": 100, "flops_dense": 1e6, "flops_trained": trained},
+        )
+    table = method_costs(section_of(client))
+    assert list(table.columns[-2:]) == ["FLOPs to train, dense", "as computed"]
+    assert [str(cell) for cell in table.rows[0].cells[-2:]] == ["300 M", "60.0 M"]
+
+
 def test_the_wall_time_of_a_stage_adds_up_over_resumptions(client: MlflowClient, tmp_path: Path) -> None:
     for seconds in (60.0, 30.0):
         tracker = Tracker(client, "exp", Store(tmp_path))
