@@ -57,7 +57,7 @@ def main() -> None:
             print((Path(folder) / "driver.log").read_text()[-4000:], file=sys.stderr)
     result |= {"seed": given.seed, "cells": cells, "asked": faults, "seconds": round(time.monotonic() - started)}
     result |= {
-        "machine": machine(torch.device("cpu")) | {"cores": os.cpu_count(), "load": os.getloadavg()[1]},
+        "machine": machine(torch.device("cpu")) | {"load": os.getloadavg()[1]},
         "command": command(given),
         "commit": describe_environment()["git_commit"],
     }

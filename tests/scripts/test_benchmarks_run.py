@@ -17,7 +17,7 @@ from dataclasses import replace
 torch.set_num_threads(1)
 from autosparse.training import Execution
 from benchmarks import convolutions, fitting, scoring
-from benchmarks.harness import Options, table
+from benchmarks.harness import HEAD, Options, row
 
 cpu = torch.device("cpu")
 options = Options(quick=True, device=cpu, data_root=None)
@@ -34,7 +34,7 @@ results = [
     fitting.samples(fitting.survival(5000), 1000, cpu, 1),
     *scoring.measure(options),
 ]
-print(table(results), file=sys.stderr)
+print(HEAD, *map(row, results), sep="\n", file=sys.stderr)
 print(json.dumps([result.as_json() for result in results]))
 """
 
