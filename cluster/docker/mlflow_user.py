@@ -10,7 +10,6 @@ is ``MLFLOW_SERVER`` [http://127.0.0.1:5000].
 import os
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -64,7 +63,7 @@ def answers(server: str) -> bool:
         try:
             with urllib.request.urlopen(f"{server}/health", timeout=5):
                 return True
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.5)
     return False
 
