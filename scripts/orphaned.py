@@ -10,7 +10,7 @@ POLL = 1.0
 
 
 def when_orphaned(act: Callable[[], None]) -> None:
-    """Call ``act`` in a thread as soon as the parent of this process has ended, because nobody waits for it any more."""
+    """Call ``act`` in a thread as soon as the parent of this process has ended."""
     threading.Thread(target=_watch, args=(os.getppid(), act), daemon=True).start()
 
 

@@ -51,7 +51,7 @@ class Ours:
 
 
 def measure(options: Options) -> list[Result]:
-    """240 cells of digits, packed, with records and MLflow, beside one Tune trial per cell without; Ray runs already."""
+    """240 cells of digits, packed, with records and MLflow, beside one Tune trial per cell; Ray runs already."""
     repetitions, trials = (1, 4) if options.quick else (3, 12)
     started = time.perf_counter()
     with ray_session(Settings()), tempfile.TemporaryDirectory() as scratch:
@@ -105,7 +105,7 @@ def packed(plan: Plan, folder: Path) -> Ours:
 
 
 def one_trial_per_cell(plan: Plan, cells: int, folder: Path) -> float:
-    """Seconds for some cells of the grid, spread over its methods, each in a separate trial, without record or MLflow."""
+    """Seconds for some cells of the grid, spread over its methods, each in a separate trial."""
     from ray import tune
 
     step = max(1, len(plan.cells) // cells)

@@ -28,8 +28,8 @@ bench.measured("waiting", None)
 
 
 def test_a_benchmark_whose_parent_has_ended_ends_what_it_has_started(tmp_path):
-    parent = 'python="$1"; shift; "$python" -c "$@" & while [ ! -e started ]; do kill -0 $! && sleep 0.1 || exit 1; done'
-    subprocess.run(["sh", "-c", parent, "sh", sys.executable, WAITING, SCRIPTS], cwd=tmp_path, check=True)
+    parent = '"$0" -c "$@" & while [ ! -e started ]; do kill -0 $! && sleep 0.1 || exit 1; done'
+    subprocess.run(["sh", "-c", parent, sys.executable, WAITING, SCRIPTS], cwd=tmp_path, check=True)
     until = time.monotonic() + 60
     while not (tmp_path / "ended").exists():
         assert time.monotonic() < until, "it still runs"
