@@ -64,7 +64,7 @@ class Figure:
     value: float
     unit: str
     goal: str = ""
-    """In words, such as ``at least 0.99``."""
+    """Words such as ``at least 0.99``."""
     met: bool | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 

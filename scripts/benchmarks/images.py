@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 import autosparse as asp
-from autosparse.data.split import Dataset, make_dataset
+from autosparse.data.split import Dataset, Split, make_dataset
 from autosparse.errors import AutosparseError
 
 
@@ -38,8 +38,8 @@ def noise(train: int, test: int, shape: tuple[int, int, int] = (3, 32, 32)) -> D
 
 def first(data: Dataset, train: int, test: int = 1) -> Dataset:
     """The first images of both splits; by default one test image, because only training is timed."""
-    parts = {
-        name: replace(split, images=split.images[:count], labels=split.labels[:count])
-        for name, split, count in (("train", data.train, train), ("test", data.test, test))
-    }
-    return replace(data, **parts)
+    kept = []
+    for split, count in ((data.train, train), (data.test, test)):
+        assert isinstance(split, Split), "this takes data sets that fit in memory"
+        kept.append(replace(split, images=split.images[:count], labels=split.labels[:count]))
+    return replace(data, train=kept[0], test=kept[1])

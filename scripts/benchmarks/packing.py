@@ -31,7 +31,7 @@ GRID = {
     "sparsities": [0.8, 0.9, 0.95, 0.98],
     "recipe": {"epochs": 3},
 }
-"""With ten seeds, 240 cells."""
+"""240 cells, if there are ten seeds."""
 
 
 @dataclass(frozen=True)

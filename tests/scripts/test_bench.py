@@ -1,4 +1,4 @@
-"""``scripts/bench.py``: a benchmark ends with its parent, and so does what it has started."""
+"""``scripts/bench.py``: what is not measured elsewhere here."""
 
 import subprocess
 import sys
@@ -34,3 +34,11 @@ def test_a_benchmark_whose_parent_has_ended_ends_what_it_has_started(tmp_path):
     while not (tmp_path / "ended").exists():
         assert time.monotonic() < until, "it still runs"
         time.sleep(0.1)
+
+
+def test_the_rate_of_nodes_counts_from_when_the_last_one_is_warm(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from benchmarks.nodes import warm_rate
+
+    assert warm_rate({"a": [10, 20, 30, 40, 50]}) == 4 / 40
+    assert warm_rate({"a": [10, 20, 30, 40], "b": [25, 35, 45]}) == 4 / 20

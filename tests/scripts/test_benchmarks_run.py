@@ -34,14 +34,15 @@ results = [
     fitting.samples(fitting.survival(5000), 1000, cpu, 1),
     *scoring.measure(options),
 ]
-print(HEAD, *map(row, results), sep="\n", file=sys.stderr)
+for line in (HEAD, *map(row, results)):
+    print(line, file=sys.stderr)
 print(json.dumps([result.as_json() for result in results]))
 """
 
 
 @pytest.fixture(scope="module")
 def results():
-    """In a process of its own, because data loaders fork theirs from it."""
+    """Measured in a separate process, because data loaders fork theirs from it."""
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
         [sys.executable, "-c", TINY], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True
