@@ -10,6 +10,7 @@ work is lost, that nothing is in MLflow twice, and that every result equals, to 
 import argparse
 import json
 import os
+import shlex
 import signal
 import sys
 import tempfile
@@ -22,7 +23,7 @@ import jinja2
 import torch
 from benchmarks.harness import machine
 from faults.damage import Damage, Inspector
-from faults.experiment import Experiment
+from faults.experiment import SPARSITIES, Experiment
 from faults.inject import WEIGHTS, Faults, named
 
 from autosparse.experiment.environment import describe_environment
@@ -30,7 +31,9 @@ from autosparse.files import write_atomic
 
 SCRIPTS = Path(__file__).parent
 PAGE = SCRIPTS.parent / "cluster" / "RELIABILITY.md"
-ALWAYS = 24 * 60
+WHOLE, QUICK = {"faults": 200, "cells": 500}, {"faults": 10, "cells": 60}
+"""Default sizes."""
+ALWAYS = 24 * 60.0
 """Minutes that are more than any run takes."""
 
 
@@ -39,18 +42,22 @@ def main() -> None:
     given = parsed()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nodes, server and driver are ended too
     torch.set_num_threads(1)  # as in the workers, whose results must be equal to the bit
-    faults, cells = given.faults or (10 if given.quick else 200), given.cells or (60 if given.quick else 500)
     started = time.monotonic()
     irp, iterations = (1, 12) if given.quick else (6, 40)
     with tempfile.TemporaryDirectory(prefix="autosparse-chaos-") as folder:
-        with Experiment(Path(folder), cells, irp, iterations) as experiment:
+        with Experiment(Path(folder), given.cells, irp, iterations) as experiment:
             inspector = Inspector(experiment)
             hits = Faults(experiment, inspector, given.seed, named(given.only))
-            table, end = break_it(hits, faults, started + 60 * given.minutes)
+            table, end = break_it(hits, given.faults, started + 60 * given.minutes)
             result = mend_it(hits, table, end)
         if not result["passed"]:
             print(experiment.log.read_text()[-4000:], file=sys.stderr)
-    result |= {"seed": given.seed, "cells": cells, "asked": faults, "seconds": round(time.monotonic() - started)}
+    result |= {
+        "seed": given.seed,
+        "cells": given.cells,
+        "asked": given.faults,
+        "seconds": round(time.monotonic() - started),
+    }
     result |= {
         "machine": machine(torch.device("cpu")) | {"load": os.getloadavg()[1]},
         "command": command(given),
@@ -80,6 +87,11 @@ def parsed() -> argparse.Namespace:
     given = parser.parse_args()
     if not named(given.only):
         parser.error(f"no fault has {given.only!r} in its name: there are {', '.join(WEIGHTS)}")
+    for name, default in (QUICK if given.quick else WHOLE).items():
+        if getattr(given, name) is None:
+            setattr(given, name, default)
+    if given.cells < 1 or given.cells % len(SPARSITIES):
+        parser.error(f"--cells must be a multiple of {len(SPARSITIES)}, got {given.cells}")
     return given
 
 
@@ -131,11 +143,12 @@ def mend_it(faults: Faults, table: dict[str, Damage], end: Damage) -> dict[str, 
 
 def command(given: argparse.Namespace) -> str:
     """The command as it can be typed again."""
-    options = {"faults": given.faults, "cells": given.cells, "seed": given.seed or None, "only": given.only or None}
-    parts = [f"--{name} {value}" for name, value in options.items() if value is not None]
-    if given.minutes != ALWAYS:
-        parts.append(f"--minutes {given.minutes:g}")
-    return " ".join(["python scripts/chaos.py", *(["--quick"] if given.quick else []), *parts])
+    defaults = {**(QUICK if given.quick else WHOLE), "seed": 0, "only": "", "minutes": ALWAYS}
+    parts = ["python", "scripts/chaos.py", *(["--quick"] if given.quick else [])]
+    for name, default in defaults.items():
+        if (value := getattr(given, name)) != default:
+            parts += [f"--{name}", str(value)]
+    return shlex.join(parts)
 
 
 def markdown(result: dict[str, Any]) -> str:

@@ -23,8 +23,7 @@ SPARSITY = 0.95
 def measure(options: Options) -> Iterator[Result]:
     """Small networks on MNIST: model-epochs per second beside the usual loop, and together beside one by one."""
     data, repetitions = mnist(options.data_root), 2 if options.quick else 5
-    with processes(options) as workers:
-        yield from beside_the_usual_loop(data, options, workers, repetitions)
+    yield from beside_the_usual_loop(data, options, repetitions)
     kinds = [("lenet-300-100", asp.load_dataset("digits"), 36), ("lenet-300-100", data, 60), ("lenet-5", data, 6)]
     for name, d, steps in kinds:
         yield together(name, d, steps, options, repetitions)
@@ -36,21 +35,17 @@ def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> Member:
     return Member(model, asp.prune(model, "magnitude", SPARSITY), seed)
 
 
-def processes(options: Options) -> ProcessPoolExecutor:
-    """One worker per core, as a run has them; on a GPU, which one process fills, one."""
-    count = 1 if options.device.type == "cuda" else os.cpu_count() or 1
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (options.data_root, options.device))
+def beside_the_usual_loop(data: Dataset, options: Options, repetitions: int) -> Iterator[Comparison]:
+    """Eight cells at a time, and one; both against one network in the usual loop, which has all cores.
 
-
-def beside_the_usual_loop(
-    data: Dataset, options: Options, workers: ProcessPoolExecutor, repetitions: int
-) -> tuple[Comparison, Comparison]:
-    """Eight cells at a time, and one; both against one network in the usual loop, which has all cores."""
+    The cells have one worker per core, as in a run; on a GPU, which one process fills, one.
+    """
     network = pruned("lenet-300-100", data, 0, options.device)
     usual = usual_epochs(network.model, network.masks, data, RECIPE, options.device)
     baseline = ("usual loop", lambda: 1 / seconds(lambda: next(usual), options.device))
-    count = workers._max_workers
+    count = 1 if options.device.type == "cuda" else os.cpu_count() or 1
     shares = [range(CELLS)[first::count] for first in range(count)]
+    spawn, given = multiprocessing.get_context("spawn"), (options.data_root, options.device)
 
     def many() -> float:
         return CELLS / seconds(lambda: list(workers.map(_train, shares)))
@@ -59,10 +54,9 @@ def beside_the_usual_loop(
         return 1 / seconds(lambda: workers.submit(_train, range(1)).result())
 
     name, unit = f"LeNet-300-100/{data.name}", "model-epochs/s"
-    return (
-        side_by_side(f"{name}, {CELLS} cells", baseline, many, unit, repetitions, goal=12),
-        side_by_side(f"{name}, one cell", baseline, alone, unit, repetitions, goal=4),
-    )
+    with ProcessPoolExecutor(count, spawn, _begin, given) as workers:
+        yield side_by_side(f"{name}, {CELLS} cells", baseline, many, unit, repetitions, goal=12)
+        yield side_by_side(f"{name}, one cell", baseline, alone, unit, repetitions, goal=4)
 
 
 _DATA: dict[str, Dataset] = {}

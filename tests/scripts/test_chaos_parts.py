@@ -1,7 +1,6 @@
 """The parts of ``scripts/chaos.py``: every damage is counted once, whenever it is done."""
 
 import importlib
-import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -108,10 +107,28 @@ def test_what_is_lost_after_a_fault_and_before_the_next_is_blamed_on_the_first(p
     assert sum(damage.injected for damage in table.values()) == 3
 
 
-def test_a_fault_that_there_is_not_is_refused():
-    ran = subprocess.run([sys.executable, SCRIPTS / "chaos.py", "--only", "stpo"], capture_output=True, text=True)
-    assert ran.returncode == 2
-    assert "no fault has 'stpo' in its name: there are kill -9 of a worker" in ran.stderr
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--only", "stpo"], "no fault has 'stpo' in its name: there are kill -9 of a worker"),
+        (["--cells", "7"], "--cells must be a multiple of 5, got 7"),
+        (["--cells", "0"], "--cells must be a multiple of 5, got 0"),
+    ],
+)
+def test_what_cannot_be_done_as_asked_is_refused(part, monkeypatch, capsys, options, reason):
+    monkeypatch.setattr(sys, "argv", ["chaos.py", *options])
+    with pytest.raises(SystemExit, match="2"):
+        part("chaos").parsed()
+    assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", ["", "--quick", "--faults 0 --cells 10", "--quick --seed 3 --only STOP,node --minutes 5.0"]
+)
+def test_the_command_can_be_typed_again(part, monkeypatch, options):
+    monkeypatch.setattr(sys, "argv", ["chaos.py", *options.split()])
+    chaos = part("chaos")
+    assert chaos.command(chaos.parsed()) == f"python scripts/chaos.py {options}".strip()
 
 
 def test_the_page_tells_of_local_changes(part):
