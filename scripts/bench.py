@@ -22,6 +22,7 @@ from pathlib import Path
 import torch
 from benchmarks.harness import HEAD, Options, Result, machine, row, seconds
 from orphaned import when_orphaned
+from output import output
 
 from autosparse.files import write_atomic
 
@@ -40,7 +41,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="less of each")
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--data-root", default=os.environ.get("AUTOSPARSE_DATA"))
-    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--out", type=output, default=Path("bench.json"))
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:

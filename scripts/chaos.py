@@ -25,6 +25,7 @@ from benchmarks.harness import machine
 from faults.damage import Damage, Inspector
 from faults.experiment import SPARSITIES, Experiment
 from faults.inject import WEIGHTS, Faults, named
+from output import output
 
 from autosparse.experiment.environment import describe_environment
 from autosparse.files import write_atomic
@@ -82,8 +83,8 @@ def parsed() -> argparse.Namespace:
         "--only", default="", help="of the faults, those with one of these in their names, as in STOP,node"
     )
     parser.add_argument("--minutes", type=float, default=ALWAYS, help="inject no more faults after so many")
-    parser.add_argument("--out", type=Path, default=Path("chaos.json"))
-    parser.add_argument("--page", type=Path, help="where the table is written as Markdown")
+    parser.add_argument("--out", type=output, default=Path("chaos.json"))
+    parser.add_argument("--page", type=output, help="where the table is written as Markdown")
     given = parser.parse_args()
     if not named(given.only):
         parser.error(f"no fault has {given.only!r} in its name: there are {', '.join(WEIGHTS)}")

@@ -112,6 +112,7 @@ def test_what_is_lost_after_a_fault_and_before_the_next_is_blamed_on_the_first(p
     [
         (["--only", "stpo"], "no fault has 'stpo' in its name: there are kill -9 of a worker"),
         (["--cells", "7"], "--cells must be a multiple of 5, got 7"),
+        (["--out", "/dev/null"], "--out: /dev/null is not a regular file"),
         (["--cells", "0"], "--cells must be a multiple of 5, got 0"),
     ],
 )
