@@ -54,7 +54,7 @@ bench: setup  ## every speed claim beside what it is compared with
 bench-quick: setup  ## the same, less of each
 	@$(BIN)/python scripts/bench.py --quick
 
-gpu-check: setup  ## what a GPU does with all of this, in 8 minutes; writes gpu.json
+gpu-check: setup  ## whether a GPU does all of this right, in 8 minutes; writes gpu.json
 	@$(BIN)/python scripts/gpu_check.py --out gpu.json
 
 format: setup  ## put the code in its format

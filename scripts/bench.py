@@ -12,8 +12,8 @@ import argparse
 import importlib
 import json
 import os
+import signal
 import sys
-import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -21,26 +21,32 @@ from pathlib import Path
 
 import torch
 from benchmarks.harness import HEAD, Options, Result, machine, row, seconds
+from orphaned import when_orphaned
+from output import output
+
+from autosparse.files import write_atomic
 
 BENCHMARKS = (
     "training", "compact", "sparse_layers", "scoring", "surface", "convolutions", "fitting", "streaming", "packing",
     "queries", "nodes", "scale",
 )  # fmt: skip
+CLEANING = 30.0
+"""Seconds for a benchmark to end the servers and clusters that it has started."""
 
 
 def main() -> None:
     """Parse, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}; default: all")
-    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--quick", action="store_true", help="less of each")
     parser.add_argument("--device", type=torch.device, default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--data-root", default=os.environ.get("AUTOSPARSE_DATA"))
-    parser.add_argument("--out", type=Path, default=Path("bench.json"))
+    parser.add_argument("--out", type=output, default=Path("bench.json"))
     given = parser.parse_args()
     unknown = set(given.names) - set(BENCHMARKS)
     if unknown:
         parser.error(f"no benchmark is called {unknown.pop()!r}: there are {', '.join(BENCHMARKS)}")
-    options = Options(given.quick, torch.device(given.device), given.data_root)
+    options = Options(given.quick, given.device, given.data_root)
 
     results: list[Result] = []
     print(HEAD, flush=True)
@@ -52,12 +58,13 @@ def main() -> None:
             "quick": options.quick,
             "results": [r.as_json() for r in results],
         }
-        given.out.write_text(json.dumps(content, indent=1) + "\n")
+        write_atomic(given.out, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def measured(name: str, options: Options) -> list[Result]:
-    """One benchmark's results, each printed as soon as it is there."""
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    """Measure one benchmark; print each result as soon as it is there, and return them all."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what the benchmark has started is ended too
+    when_orphaned(stop)
     measure = importlib.import_module(f"benchmarks.{name}").measure
     print(f"- {name}: {measure.__doc__.splitlines()[0]}", file=sys.stderr)
     results: list[Result] = []
@@ -71,10 +78,10 @@ def measured(name: str, options: Options) -> list[Result]:
     return results
 
 
-def end_with(parent: int) -> None:
-    """End this process when its parent ends, because nobody waits for the figures any more."""
-    while os.getppid() == parent:
-        time.sleep(1)
+def stop() -> None:
+    """Have the benchmark end what it has started, then end this process."""
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(CLEANING)
     os._exit(1)
 
 

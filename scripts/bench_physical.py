@@ -1,9 +1,9 @@
-"""Masked against physically pruned inference, side by side: ``python scripts/bench_physical.py``.
+"""Measure masked beside physically pruned inference: ``python scripts/bench_physical.py``.
 
 Prints one JSON object: per network and channel sparsity, parameters before and after, the median milliseconds of a
 batch through the masked and the smaller network (repetitions interleaved, so that both meet the same load), the ratios
-of the medians and of the fastest, and the largest absolute difference of the logits. Biases and BatchNorm are not
-neutral.
+of the medians and of the fastest, and the largest absolute difference of the logits. Biases and BatchNorm have drawn
+values, as after training.
 """
 
 import argparse
@@ -11,10 +11,10 @@ import copy
 import json
 import platform
 import statistics
-import time
 from collections.abc import Iterator
 
 import torch
+from benchmarks.harness import seconds
 from torch import Tensor, nn
 
 import autosparse as asp
@@ -27,13 +27,7 @@ SHAPE = (3, 32, 32)
 
 def milliseconds(model: nn.Module, x: Tensor) -> float:
     """Milliseconds of one pass of ``x`` through ``model``."""
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    model(x)
-    if x.is_cuda:
-        torch.cuda.synchronize()
-    return 1e3 * (time.perf_counter() - started)
+    return 1e3 * seconds(lambda: model(x), x.device)
 
 
 @torch.no_grad()
@@ -83,7 +77,7 @@ def timed(masked: nn.Module, smaller: nn.Module, x: Tensor, repetitions: int) ->
 
 
 def rows(options: argparse.Namespace) -> Iterator[dict[str, object]]:
-    """One row per network and sparsity."""
+    """Yield one row per network and sparsity."""
     x = torch.randn(options.batch, *SHAPE, generator=generator(0, "images")).to(options.device)
     for name in MODELS:
         for sparsity in SPARSITIES:

@@ -10,6 +10,8 @@ work is lost, that nothing is in MLflow twice, and that every result equals, to 
 import argparse
 import json
 import os
+import shlex
+import signal
 import sys
 import tempfile
 import time
@@ -19,19 +21,59 @@ from typing import Any
 
 import jinja2
 import torch
+from benchmarks.harness import machine
+from faults.damage import Damage, Inspector
+from faults.experiment import SPARSITIES, Experiment
+from faults.inject import WEIGHTS, Faults, named
+from output import output
 
-torch.set_num_threads(1)  # as in the workers
+from autosparse.experiment.environment import describe_environment
+from autosparse.files import write_atomic
 
-from benchmarks.harness import machine  # noqa: E402
-from havoc import WEIGHTS, Damage, Havoc  # noqa: E402
-
-from autosparse.experiment.environment import describe_environment  # noqa: E402
-
-PAGE = Path(__file__).parents[1] / "cluster" / "RELIABILITY.md"
+SCRIPTS = Path(__file__).parent
+PAGE = SCRIPTS.parent / "cluster" / "RELIABILITY.md"
+WHOLE, QUICK = {"faults": 200, "cells": 500}, {"faults": 10, "cells": 60}
+"""Default sizes."""
+ALWAYS = 24 * 60.0
+"""Minutes that are more than any run takes."""
 
 
 def main() -> None:
     """Parse, break, mend, count."""
+    given = parsed()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that nodes, server and driver are ended too
+    torch.set_num_threads(1)  # as in the workers, whose results must be equal to the bit
+    started = time.monotonic()
+    irp, iterations = (1, 12) if given.quick else (6, 40)
+    with tempfile.TemporaryDirectory(prefix="autosparse-chaos-") as folder:
+        with Experiment(Path(folder), given.cells, irp, iterations) as experiment:
+            inspector = Inspector(experiment)
+            hits = Faults(experiment, inspector, given.seed, named(given.only))
+            table, end = break_it(hits, given.faults, started + 60 * given.minutes)
+            result = mend_it(hits, table, end)
+        if not result["passed"]:
+            print(experiment.log.read_text()[-4000:], file=sys.stderr)
+    result |= {
+        "seed": given.seed,
+        "cells": given.cells,
+        "asked": given.faults,
+        "seconds": round(time.monotonic() - started),
+    }
+    result |= {
+        "machine": machine(torch.device("cpu")) | {"load": os.getloadavg()[1]},
+        "command": command(given),
+        "commit": describe_environment()["git_commit"],
+    }
+    write_atomic(given.out, (json.dumps(result, indent=1) + "\n").encode())
+    print(markdown(result))
+    if page := given.page or (None if given.quick else PAGE):
+        page.parent.mkdir(exist_ok=True)
+        write_atomic(page, as_page(result).encode())
+    sys.exit(not result["passed"])
+
+
+def parsed() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="10 faults over 60 cells; writes no page")
     parser.add_argument("--faults", type=int)
@@ -40,83 +82,74 @@ def main() -> None:
     parser.add_argument(
         "--only", default="", help="of the faults, those with one of these in their names, as in STOP,node"
     )
-    parser.add_argument("--minutes", type=float, default=24 * 60, help="inject no more faults after so many")
-    parser.add_argument("--out", type=Path, default=Path("chaos.json"))
-    parser.add_argument("--page", type=Path, help="where the table is written as Markdown")
+    parser.add_argument("--minutes", type=float, default=ALWAYS, help="inject no more faults after so many")
+    parser.add_argument("--out", type=output, default=Path("chaos.json"))
+    parser.add_argument("--page", type=output, help="where the table is written as Markdown")
     given = parser.parse_args()
-    faults, cells = given.faults or (10 if given.quick else 200), given.cells or (60 if given.quick else 500)
-    page = given.page or (None if given.quick else PAGE)
-
-    started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="autosparse-chaos-") as folder:
-        irp, iterations = (1, 12) if given.quick else (6, 40)
-        with Havoc(Path(folder), cells, irp, iterations, given.seed, given.only) as havoc:
-            table = break_it(havoc, faults, started + 60 * given.minutes)
-            result = mend_it(havoc, table)
-        if not result["passed"]:
-            print((Path(folder) / "driver.log").read_text()[-4000:], file=sys.stderr)
-    result |= {"seed": given.seed, "cells": cells, "asked": faults, "seconds": round(time.monotonic() - started)}
-    result |= {
-        "machine": machine(torch.device("cpu")) | {"cores": os.cpu_count(), "load": os.getloadavg()[1]},
-        "command": command(given),
-        "commit": describe_environment()["git_commit"],
-    }
-    given.out.write_text(json.dumps(result, indent=1) + "\n")
-    print(markdown(result))
-    if page:
-        page.parent.mkdir(exist_ok=True)
-        page.write_text(as_page(result))
-    sys.exit(not result["passed"])
+    if not named(given.only):
+        parser.error(f"no fault has {given.only!r} in its name: there are {', '.join(WEIGHTS)}")
+    for name, default in (QUICK if given.quick else WHOLE).items():
+        if getattr(given, name) is None:
+            setattr(given, name, default)
+    if given.cells < 1 or given.cells % len(SPARSITIES):
+        parser.error(f"--cells must be a multiple of {len(SPARSITIES)}, got {given.cells}")
+    return given
 
 
-def break_it(havoc: Havoc, faults: int, deadline: float) -> dict[str, Damage]:
-    """Inject faults, each after some progress, and look for damage."""
-    table = {name: Damage() for name in WEIGHTS}
-    for number in range(faults):
+def break_it(faults: Faults, count: int, deadline: float) -> tuple[dict[str, Damage], Damage]:
+    """Inject faults, each after some progress, and blame each for the damage up to the next one.
+
+    Return the damage by fault, and what was there before the first.
+    """
+    experiment, inspector = faults.experiment, faults.inspector
+    table, end = {name: Damage() for name in WEIGHTS}, Damage()
+    blamed = end
+    for number in range(count):
         if time.monotonic() > deadline:
             break
-        havoc.keep_pace(number / faults)
-        havoc.await_progress()
-        havoc.look(Damage())  # note what is new since the last fault
-        name, wrong = havoc.inject([name for name, damage in table.items() if damage.injected])
-        table[name].injected += 1
-        table[name].wrong += wrong
-        havoc.look(table[name])
-        harm = ", ".join(f"{count} {what}" for what, count in asdict(table[name]).items() if count)
-        print(f"- {number + 1}/{faults}: {name} ({harm}); {len(havoc.whole)} tasks finished", file=sys.stderr)
-    return table
+        experiment.keep_pace(number / count)
+        experiment.await_progress()
+        inspector.look(blamed)
+        name, wrong = faults.inject([name for name, damage in table.items() if damage.injected])
+        blamed = table[name]
+        blamed.injected += 1
+        blamed.wrong += wrong
+        inspector.look(blamed)
+        harm = ", ".join(f"{times} {what}" for what, times in asdict(blamed).items() if times)
+        print(f"- {number + 1}/{count}: {name} ({harm}); {len(inspector.finished)} tasks finished", file=sys.stderr)
+    return table, end
 
 
-def mend_it(havoc: Havoc, table: dict[str, Damage]) -> dict[str, Any]:
-    """Run the same command to its end, and judge the result."""
-    runs_to_end = havoc.go_on_to_the_end()
-    end = Damage()
-    havoc.look(end)
-    end.wrong += sum(havoc._differs(task) for task in havoc.whole)
-    end.wrong += havoc.await_ends()
-    end.doubled += havoc.ledger.doubled_points()
-    finished = havoc.ledger.finished_runs()
-    expected = {"cell": len(havoc.plan.cells), "irp": len(havoc.plan.irp), "experiment": 1}
-    damages = [*table.values(), end]
-    clean = all(damage.lost == damage.doubled == damage.wrong == 0 for damage in damages)
+def mend_it(faults: Faults, table: dict[str, Damage], end: Damage) -> dict[str, Any]:
+    """Run the same command to its end, add to ``end`` the damage found there, and judge the result."""
+    experiment, inspector = faults.experiment, faults.inspector
+    runs_to_end = experiment.go_on_to_the_end()
+    inspector.look(end)
+    end.wrong += sum(map(experiment.differs, inspector.finished))
+    end.wrong += faults.await_ends()
+    end.doubled += inspector.ledger.doubled_points()
+    finished = dict(inspector.ledger.finished_runs())
+    expected = {"cell": len(experiment.plan.cells), "irp": len(experiment.plan.irp), "experiment": 1}
+    clean = all(damage.clean for damage in (*table.values(), end))
     return {
         "faults": {name: asdict(damage) for name, damage in table.items()},
         "at the end": asdict(end),
-        "finished records": len(havoc.whole),
-        "finished runs": dict(finished),
-        "drivers started": havoc.drivers,
+        "finished records": len(inspector.finished),
+        "finished runs": finished,
+        "drivers started": experiment.drivers,
         "of them after the last fault": runs_to_end,
-        "passed": bool(clean and dict(finished) == expected and len(havoc.whole) == len(havoc.expected)),
+        "passed": bool(clean and finished == expected and inspector.finished == set(experiment.expected)),
     }
 
 
 def command(given: argparse.Namespace) -> str:
-    """The command, to be typed again."""
-    options = {"faults": given.faults, "cells": given.cells, "seed": given.seed or None, "only": given.only or None}
-    parts = [f"--{name} {value}" for name, value in options.items() if value is not None]
-    if given.minutes != 24 * 60:
-        parts.append(f"--minutes {given.minutes:g}")
-    return " ".join(["python scripts/chaos.py", *(["--quick"] if given.quick else []), *parts])
+    """The command as it can be typed again."""
+    defaults = {**(QUICK if given.quick else WHOLE), "seed": 0, "only": "", "minutes": ALWAYS}
+    parts = ["python", "scripts/chaos.py", *(["--quick"] if given.quick else [])]
+    for name, default in defaults.items():
+        if (value := getattr(given, name)) != default:
+            parts += [f"--{name}", str(value)]
+    return shlex.join(parts)
 
 
 def markdown(result: dict[str, Any]) -> str:
@@ -131,8 +164,8 @@ def markdown(result: dict[str, Any]) -> str:
 
 
 def as_page(result: dict[str, Any]) -> str:
-    """``cluster/RELIABILITY.md``."""
-    template = Path(__file__).with_name("reliability.md.j2").read_text()
+    """The text of ``cluster/RELIABILITY.md``."""
+    template = (SCRIPTS / "faults" / "page.md.j2").read_text()
     injected = sum(damage["injected"] for damage in result["faults"].values())
     return jinja2.Template(template, undefined=jinja2.StrictUndefined, keep_trailing_newline=True).render(
         result=result, table=markdown(result), injected=injected, runs=result["finished runs"], on=result["machine"]

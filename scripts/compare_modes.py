@@ -1,4 +1,4 @@
-"""Training or evaluation mode: which prunes better? ``python scripts/compare_modes.py``.
+"""Compare pruning in training and in evaluation mode: ``python scripts/compare_modes.py``.
 
 SNIP, GraSP (temperature 200) and AutoS score one network in both modes; what they leave is trained and tested. AutoS
 has one scorer per mode. Both are fitted on one IRP run (seed 100), once with its initial gradient in this mode, once in
@@ -15,27 +15,19 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from benchmarks.images import first
 from torch import Tensor, nn
 
 import autosparse as asp
 from autosparse.analysis import iou
 from autosparse.criteria.autos import survival_features
-from autosparse.data.split import Batch, Dataset, Split
+from autosparse.data.split import Batch, Dataset
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, train
 
 MODES = ("train", "eval")
 IRP_SEED = 100
 OPTIONS: dict[str, dict[str, Any]] = {"snip": {}, "grasp": {"temperature": 200}, "autos": {}}
-
-
-def first(dataset: Dataset, train_images: int, test_images: int) -> Dataset:
-    """The first images of each split."""
-    kept = []
-    for split, count in ((dataset.train, train_images), (dataset.test, test_images)):
-        assert isinstance(split, Split), "this script takes data sets that fit in memory"
-        kept.append(replace(split, images=split.images[:count], labels=split.labels[:count]))
-    return replace(dataset, train=kept[0], test=kept[1])
 
 
 def build(options: argparse.Namespace, dataset: Dataset, seed: int) -> nn.Module:
@@ -49,7 +41,7 @@ def scoring(dataset: Dataset, seed: int) -> list[Batch]:
 
 
 def fit_scorers(options: argparse.Namespace, dataset: Dataset, recipe: asp.Recipe) -> dict[str, asp.Scorer]:
-    """One scorer per mode, of one IRP run."""
+    """Fit one scorer per mode to one IRP run."""
     model = build(options, dataset, IRP_SEED)
     survival = asp.rewind_prune(
         model, dataset, iterations=options.iterations, final_density=0.01, recipe=recipe, seed=IRP_SEED,
@@ -103,7 +95,7 @@ def rows(options: argparse.Namespace, dataset: Dataset, recipe: asp.Recipe) -> I
 
 
 def table(found: list[dict[str, object]], options: argparse.Namespace) -> Iterator[str]:
-    """The figures of all seeds in Markdown."""
+    """Yield the lines of a table of all seeds in Markdown."""
 
     def told(key: str, digits: int = 2) -> str:
         values = [float(str(row[key])) for row in found if key in row]

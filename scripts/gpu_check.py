@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # the package may not be ins
 
 from checks.report import plain
 from checks.supervise import Result, run_part
+from output import output
 
 from autosparse.files import write_atomic
 
@@ -88,7 +89,7 @@ def parsed() -> argparse.Namespace:
     """The command line."""
     names = [part.name for part in PARTS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="of JSON")
+    parser.add_argument("--out", type=output, required=True, metavar="FILE", help="of JSON")
     parser.add_argument("--parts", type=lambda text: text.split(","), metavar="A,B", help=f"of {', '.join(names)}")
     parser.add_argument("--limit-s", type=float, default=LIMIT, metavar="SECONDS", help=f"in all; default {LIMIT:g}")
     parser.add_argument("--device", default="cuda", help="default cuda; cpu: the same parts, small")

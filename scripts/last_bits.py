@@ -1,4 +1,4 @@
-"""What becomes of a last bit: ``python scripts/last_bits.py``.
+"""Measure what a last bit changes: ``python scripts/last_bits.py``.
 
 Two programs that compute the same sums in another order differ in their last bits, and so in the weight that is just
 kept or just pruned. (1) Methods in rounds on the digits: the masks, had the first round kept another weight in place
@@ -53,13 +53,18 @@ def one_other_weight() -> Iterator[None]:
         yield
 
 
+def channels_first() -> contextlib.AbstractContextManager[object]:
+    """Within the block, trainings keep the tensors of convolutions channels-first."""
+    return patch.object(loop, "channels_last", lambda *_: contextlib.nullcontext())
+
+
 def build(name: str, data: asp.Dataset, seed: int) -> nn.Module:
     """The network at initialisation."""
     return asp.build_model(name, data.num_classes, data.input_shape, seed)
 
 
 def rounds(data: asp.Dataset) -> Iterator[str]:
-    """The first table."""
+    """Yield the lines of the first table."""
     yield "| method | rounds | network | IoU with one other weight in round 1 | of so many kept, differ |"
     yield "|---|---|---|---|---|"
     for method in METHODS:
@@ -80,15 +85,14 @@ def rounds(data: asp.Dataset) -> Iterator[str]:
 
 
 def layouts(data: asp.Dataset) -> Iterator[str]:
-    """The second table."""
+    """Yield the lines of the second table."""
     yield "| network | weights whose counts differ | concordance | IoU of the last masks | accuracies by iteration |"
     yield "|---|---|---|---|---|"
     recipe = asp.Recipe(epochs=EPOCHS)
     for seed in SEEDS:
         runs = []
-        for first in (False, True):
-            layout = patch.object(loop, "channels_last", lambda *_: contextlib.nullcontext())
-            with layout if first else contextlib.nullcontext():
+        for layout in (contextlib.nullcontext(), channels_first()):
+            with layout:
                 model = build("resnet20", data, seed)
                 runs.append(asp.rewind_prune(model, data, iterations=ITERATIONS, recipe=recipe, seed=seed))
         counts = [torch.cat([c.flatten() for c in run.survived.values()]) for run in runs]

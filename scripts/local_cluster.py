@@ -16,6 +16,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 MEMORY = 100 << 20
 """Bytes of each object store."""
@@ -32,12 +33,12 @@ class Node:
     """Process id; its workers end with it."""
 
     @property
-    def command(self) -> str:
-        """Command line of its raylet; empty if that has ended."""
+    def runs(self) -> bool:
+        """Whether its raylet still runs."""
         try:
-            return Path(f"/proc/{self.raylet}/cmdline").read_text()
+            return bool(Path(f"/proc/{self.raylet}/cmdline").read_text())  # that of a zombie is empty
         except FileNotFoundError:
-            return ""
+            return False
 
     def kill(self) -> None:
         """End the node as a power failure would."""
@@ -62,8 +63,12 @@ class LocalCluster:
             stderr=self.log,
             text=True,
         )
-        self.address = str(self._answer()["address"])
-        self.nodes = [self.add() for _ in range(nodes)]
+        try:
+            self.address = str(self._answer()["address"])
+            self.nodes = [self.add() for _ in range(nodes)]
+        except BaseException:
+            self.close()
+            raise
 
     def add(self) -> Node:
         """Start one more node, and return it when it has joined."""
@@ -85,7 +90,7 @@ class LocalCluster:
     def heal(self) -> None:
         """Start a node for each that has gone."""
         for place, node in enumerate(self.nodes):
-            if not node.command:
+            if not node.runs:
                 self.nodes[place] = self.add()
 
     def _ask(self, what: str) -> dict[str, str | int]:
@@ -141,10 +146,10 @@ def hold(cpus: int) -> None:
     cluster.shutdown()
 
 
-def _await(cluster: object, node: str) -> None:
+def _await(cluster: Any, node: str) -> None:
     deadline = time.monotonic() + START
     while time.monotonic() < deadline:
-        if any(n["NodeID"] == node and n["Alive"] for n in cluster.global_state.node_table()):  # type: ignore[attr-defined]
+        if any(n["NodeID"] == node and n["Alive"] for n in cluster.global_state.node_table()):
             return
         time.sleep(0.1)
     raise TimeoutError(f"node {node} did not join within {START:.0f} s")

@@ -32,7 +32,7 @@ QUICK = 0.1
 
 
 def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
-    """All mutants of a target, or ``number`` drawn from them; and the number of places where one could be made."""
+    """Draw ``number`` mutants of a target, or all; return them, and the number of places where one could be made."""
     there = places(target(name).sources)
     random.Random(f"mutants of {name}").shuffle(there)
     found: dict[str, Mutant] = {}
@@ -46,7 +46,7 @@ def sample(name: str, number: int | None) -> tuple[list[Mutant], int]:
 
 
 def run(name: str, number: int | None) -> dict[str, Any]:
-    """The results of the tests for all mutants of a target, or for ``number`` of each module."""
+    """Test all mutants of a target, or ``number`` of each module, and return the results."""
     begun = _processor()
     further = FURTHER * (len(target(name).sources) - 1)
     mutants, possible = sample(name, None if number is None else number + further)
@@ -56,7 +56,7 @@ def run(name: str, number: int | None) -> dict[str, Any]:
 
 
 def run_survivors(name: str, before: dict[str, Any]) -> dict[str, Any]:
-    """The results after testing the survivors again; what was killed stays killed when tests are added."""
+    """Test the survivors again, and return the results; what was killed stays killed when tests are added."""
     lived = {(own["file"], own["was"], own["now"]) for own in before["survivors"]}
     mutants, possible = sample(name, before["made"])
     again = [m for m in mutants if (str(m.path.relative_to(REPOSITORY)), m.was, m.now) in lived]
@@ -68,11 +68,12 @@ def run_survivors(name: str, before: dict[str, Any]) -> dict[str, Any]:
 
 
 def ask(name: str, mutants: list[Mutant]) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Numbers of a target's mutants by the tests' verdict, and the survivors."""
+    """Ask the tests about a target's mutants; return their numbers by verdict, and the survivors."""
     known = server.baseline(target(name).tests)
     statements = {path: Statements(path.read_text()) for path in {mutant.path for mutant in mutants}}
-    for path, source in ((path, path.read_text()) for path in statements):
-        _require_life(Mutant(path, "none", source, 1, "", ""), _tests(known, path, None), known)
+    for path in statements:
+        unchanged = Mutant(path, "none", path.read_text(), 1, "", "")
+        _require_life(unchanged, _tests(known, path, None), known)
     counts, survivors = {"killed": 0, "timed out": 0, "survived": 0}, []
     for done, mutant in enumerate(mutants, 1):
         lines, imported = statements[mutant.path].around(mutant.line)
@@ -121,17 +122,22 @@ def _processor() -> float:
 def main() -> int:
     """Run, and write the table; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", help=f"of {', '.join(NAMES)}; separated by commas")
+    parser.add_argument(
+        "--only", type=lambda text: text.split(","), default=NAMES, help=f"of {', '.join(NAMES)}; separated by commas"
+    )
     parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of a module [{SAMPLE}]")
     parser.add_argument("--survivors", action="store_true", help="only those that lived the last time")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--render", action="store_true", help="no mutant; only write the table")
     options = parser.parse_args()
+    for name in options.only:
+        if name not in NAMES:
+            parser.error(f"no module is called {name!r}: there are {', '.join(NAMES)}")
     os.chdir(REPOSITORY)
     results = table.read()
     if not options.render:
         server.warm_up()
-        for name in options.only.split(",") if options.only else NAMES:
+        for name in options.only:
             begun = time.monotonic()
             if options.survivors:
                 results[name] = run_survivors(name, results[name])

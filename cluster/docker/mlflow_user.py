@@ -1,16 +1,15 @@
 #!/usr/bin/env python
-"""Give the MLflow server beside it the user as whom runs are written, who is not its administrator.
+"""Make the user who writes runs on the MLflow server beside this script, and who is not its administrator.
 
-It waits for the server, and may be run at every start. It makes the user ``MLFLOW_USER`` [autosparse] or, where there
-is one, sets the password anew to ``MLFLOW_USER_PASSWORD``; and lets it write to all experiments and registered models,
-also those that the administrator has made. The administrator's password is ``MLFLOW_AUTH_ADMIN_PASSWORD``, the server
-is ``MLFLOW_SERVER`` [http://127.0.0.1:5000].
+It waits for the server, and may be run at every start. It makes the user ``MLFLOW_USER`` [autosparse] with the password
+``MLFLOW_USER_PASSWORD``; if there is such a user, it sets the password anew. The user may write to all experiments and
+registered models, even those that the administrator has made. The administrator's password is
+``MLFLOW_AUTH_ADMIN_PASSWORD``, the server is ``MLFLOW_SERVER`` [http://127.0.0.1:5000].
 """
 
 import os
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable
 
@@ -21,7 +20,7 @@ MAY_MANAGE = ("experiment", "registered_model")
 
 
 def main() -> int:
-    """Make the user; the exit code."""
+    """Make the user; return the exit code."""
     server = os.environ.get("MLFLOW_SERVER", "http://127.0.0.1:5000")
     name = os.environ.get("MLFLOW_USER", "autosparse")
     password, admin = (os.environ.get(key, "") for key in ("MLFLOW_USER_PASSWORD", "MLFLOW_AUTH_ADMIN_PASSWORD"))
@@ -39,7 +38,7 @@ def main() -> int:
     client = AuthServiceClient(server)
 
     def made(call: Callable[..., object], *given: str) -> bool:
-        """False where what it makes is there already."""
+        """Whether the call made something: False if that is there already."""
         try:
             call(*given)
         except RestException as error:
@@ -64,7 +63,7 @@ def answers(server: str) -> bool:
         try:
             with urllib.request.urlopen(f"{server}/health", timeout=5):
                 return True
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.5)
     return False
 

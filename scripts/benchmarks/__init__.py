@@ -1,1 +1,1 @@
-"""The benchmarks of ``scripts/bench.py``: one module per speed claim, each against its baseline."""
+"""The benchmarks of ``scripts/bench.py`` and their tools; each benchmark is a module with ``measure(options)``."""

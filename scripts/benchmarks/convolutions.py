@@ -1,8 +1,8 @@
 """Convolutional networks on images of CIFAR's shape: images per second and FLOP/s, beside the usual loop.
 
-Both train the same pruned network with SGD, momentum, and CIFAR's crops and flips; on a CPU, with noise for images, on
-one thread, as each job of a run does. On a GPU the accuracies after equally many epochs are compared too. FLOPs are
-those of the dense layers, three times the forward pass's: masks save none.
+Both train the same pruned network with SGD, momentum, and CIFAR's crops and flips. On a CPU the images are noise, and
+both train on one thread, as each job of a run does. On a GPU the accuracies after equally many epochs are compared too.
+FLOPs are those of the dense layers, three times the forward pass's: masks save none.
 """
 
 import itertools
@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 import autosparse as asp
-from autosparse.data.split import Dataset, make_dataset
-from autosparse.errors import AutosparseError
+from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.training import Execution, accuracy
 from benchmarks.harness import Comparison, Figure, Options, Result, one_thread, seconds, side_by_side
-from benchmarks.usual_loop import loader, train_epoch
+from benchmarks.images import cifar, first
+from benchmarks.usual_loop import usual_epochs
 
 RECIPE = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(5, 8), drop=0.1, epochs=10, augmentation="crop-flip")
 GOALS = {"resnet18": 8.0}
@@ -49,8 +49,7 @@ def _measure(options: Options) -> Iterator[Result]:
         steps = (100 if cuda else 4) if options.quick or not cuda else None
         for batch_size, execution in itertools.product((128, 512) if cuda else (128,), executions(options)):
             images = len(data.train) if steps is None else steps * batch_size // (4 if model == "resnet18" else 1)
-            goal = GOALS.get(model) if cuda else None
-            yield speed(model, first(data, images), batch_size, execution, options, repetitions, goal, peaks)
+            yield speed(model, first(data, images), batch_size, execution, options.device, peaks, repetitions)
     if cuda and not options.quick:
         for model in ("resnet20", "resnet18"):
             yield accuracies(model, data.to(options.device), RECIPE, seeds=3)
@@ -60,33 +59,6 @@ def executions(options: Options) -> list[Execution]:
     """The default execution and, unless the run is quick, an optional one."""
     other = Execution(cuda_graphs=True) if options.device.type == "cuda" else Execution("bfloat16")
     return [Execution()] if options.quick else [Execution(), other]
-
-
-def cifar(root: str | None) -> Dataset:
-    """CIFAR-10 if it is under ``root``, else noise of its shape."""
-    for name in ("cifar10", "parquet:cifar10-jpeg") if root else ():
-        try:
-            return asp.load_dataset(name, root)
-        except AutosparseError:
-            pass
-    return noise(50_000, 10_000)
-
-
-def noise(train: int, test: int) -> Dataset:
-    """Images and labels of CIFAR-10's shape."""
-    draws = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (train + test, 3, 32, 32), dtype=torch.uint8, generator=draws)
-    labels = torch.randint(10, (train + test,), generator=draws)
-    return make_dataset("noise", (images[:train], labels[:train]), (images[train:], labels[train:]), num_classes=10)
-
-
-def first(data: Dataset, images: int) -> Dataset:
-    """The first training images, and one test image, because only training is timed."""
-    parts = {
-        name: replace(split, images=split.images[:count], labels=split.labels[:count])
-        for name, split, count in (("train", data.train, images), ("test", data.test, 1))
-    }
-    return replace(data, **parts)
 
 
 def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> tuple[nn.Module, Masks]:
@@ -100,13 +72,12 @@ def speed(
     data: Dataset,
     batch_size: int,
     execution: Execution,
-    options: Options,
-    repetitions: int,
-    goal: float | None,
+    device: torch.device,
     peaks: dict[str, float],
+    repetitions: int,
 ) -> Comparison:
     """Images per second of whole epochs, in turns."""
-    device, recipe = options.device, replace(RECIPE, epochs=1, batch_size=batch_size)
+    recipe = replace(RECIPE, epochs=1, batch_size=batch_size)
     here = data.to(device)
     ours, masks = pruned(name, data, 0, device)
     usual = usual_epochs(*pruned(name, data, 0, device), data, recipe, device)
@@ -121,7 +92,7 @@ def speed(
         lambda: rate(lambda: asp.train(ours, here, recipe, masks, execution=execution)),
         "images/s",
         repetitions,
-        goal,
+        GOALS.get(name) if device.type == "cuda" else None,
     )
     per_image = 3 * sum(asp.analysis.flops(ours, data.input_shape).values())
     achieved = {
@@ -135,18 +106,6 @@ def speed(
         "share of the matrix product's": achieved["ours"] / peaks[precision],
     }
     return replace(compared, notes=notes)
-
-
-def usual_epochs(
-    model: nn.Module, masks: Masks, data: Dataset, recipe: asp.Recipe, device: torch.device
-) -> Iterator[float]:
-    """Epoch after epoch of the usual loop; each ``next`` trains one."""
-    optimizer = torch.optim.SGD(model.parameters(), recipe.lr, momentum=0.9, weight_decay=recipe.weight_decay)
-    batches = loader(data.train, recipe.batch_size, augmented=True, device=device)
-    factors = {name: mask.float() for name, mask in masks.items()}
-    for epoch in itertools.count(1):
-        optimizer.param_groups[0]["lr"] = recipe.lr_in(epoch)
-        yield train_epoch(model, batches, optimizer, factors, device)
 
 
 def accuracies(name: str, data: Dataset, recipe: asp.Recipe, seeds: int) -> Figure:
@@ -172,7 +131,7 @@ def accuracies(name: str, data: Dataset, recipe: asp.Recipe, seeds: int) -> Figu
 
 
 def peaks_of(products: dict[str, Figure]) -> dict[str, float]:
-    """The peaks that convolutions are compared with, by precision; on a GPU, cuDNN computes float32 ones in TF32."""
+    """The peaks with which convolutions are compared, by precision; on a GPU, cuDNN computes float32 ones in TF32."""
     single = products.get("tf32", products["float32"])
     return {"float32": single.value, "bfloat16": products["bfloat16"].value}
 

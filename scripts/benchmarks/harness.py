@@ -1,6 +1,7 @@
 """Measure two ways side by side: interleaved repetitions, ratios with median and spread."""
 
 import contextlib
+import os
 import platform
 import statistics
 import time
@@ -50,9 +51,9 @@ class Comparison:
         return statistics.median(self.ratios)
 
     def as_json(self) -> dict[str, Any]:
-        """All fields, with the ratios."""
+        """All fields, with the ratios; ``met`` is None if there is no goal."""
         spread = {"ratio": self.ratio, "lowest": min(self.ratios), "highest": max(self.ratios)}
-        return {**asdict(self), **spread, "met": self.goal is None or self.ratio >= self.goal}
+        return {**asdict(self), **spread, "met": None if self.goal is None else self.ratio >= self.goal}
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Figure:
     value: float
     unit: str
     goal: str = ""
-    """In words, such as ``at least 0.99``."""
+    """Words such as ``at least 0.99``."""
     met: bool | None = None
     notes: dict[str, Any] = field(default_factory=dict)
 
@@ -83,8 +84,10 @@ def side_by_side(
     repetitions: int,
     goal: float | None = None,
 ) -> Comparison:
-    """Call both in turns; each does its work and returns its rate in ``unit``. The first call of each is a warm-up
-    where ``repetitions`` is more than 1."""
+    """Call both in turns; each does its work and returns its rate in ``unit``.
+
+    If ``repetitions`` is more than 1, each is called once before, to warm up.
+    """
     label, theirs = baseline
     if repetitions > 1:
         theirs(), ours()
@@ -108,7 +111,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     """A description of the machine."""
     return {
         "processor": _processor(),
-        "cores": torch.get_num_threads(),
+        "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -147,8 +150,3 @@ def row(result: Result) -> str:
     spread = f"**{result.ratio:.3g}** ({min(result.ratios):.3g} to {max(result.ratios):.3g})"
     goal = "" if result.goal is None else f"{result.goal:g}"
     return f"| {result.name} | {result.baseline} | {ours:,.4g} {result.unit} | {theirs:,.4g} | {spread} | {goal} |"
-
-
-def table(results: list[Result]) -> str:
-    """The results as Markdown."""
-    return "\n".join([HEAD, *map(row, results)])

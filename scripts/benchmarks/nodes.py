@@ -11,7 +11,7 @@ from typing import Any
 from local_cluster import LocalCluster
 
 from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
+from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from benchmarks.harness import Comparison, Options, Result
 
@@ -44,33 +44,35 @@ def content_of(seeds: int) -> dict[str, Any]:
     return {"name": "nodes", "grid": {**GRID, "seeds": list(range(seeds))}}
 
 
-def plan_of(seeds: int) -> Any:
+def plan_of(seeds: int) -> Plan:
     """Its plan."""
     return make_plan(parse_experiment(content_of(seeds), "nodes"))
 
 
 def cells_per_minute(cluster: LocalCluster, folder: Path, seeds: int) -> float:
-    """From when each node has done its first cell, in which its worker warms up, to the end of the last cell of all."""
+    """Run the grid, and return the rate at which its cells were done once every node was warm."""
     folder.mkdir(parents=True)
     file, store = folder / "nodes.yaml", Store(folder / "results")
     file.write_text(json.dumps(content_of(seeds)))
-    command = [sys.executable, "-m", "autosparse", "run", str(file), "--json"]
+    command = [sys.executable, "-m", "autosparse", "run", str(file), "--json", "--address", cluster.address]
     command += ["--storage", str(store.root), "--tracking-uri", f"sqlite:///{folder / 'mlflow.db'}"]
-    path = os.pathsep.join(sys.path)
-    ran = subprocess.run(
-        [*command, "--address", cluster.address],
-        env={**cluster.environment, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-    )
+    environment = {**cluster.environment, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     if ran.returncode:
         raise RuntimeError(ran.stderr)
-    records = [store.record(planned.task) for planned in plan_of(seeds).cells]
-    first: dict[str, int] = {}
-    for record in records:
+    ends: dict[str, list[int]] = {}
+    for planned in plan_of(seeds).cells:
+        record = store.record(planned.task)
         assert record
-        node, ended = record["environment"]["node"], record["ended_ms"]
-        first[node] = min(ended, first.get(node, ended))
-    warm = max(first.values())
-    counted = [record["ended_ms"] for record in records if record and record["ended_ms"] > warm]
-    return 60_000 * len(counted) / (max(counted) - warm)
+        ends.setdefault(record["environment"]["node"], []).append(record["ended_ms"])
+    return 60_000 * warm_rate(ends)
+
+
+def warm_rate(ends: dict[str, list[int]]) -> float:
+    """Cells a millisecond, from when each node has done its first cell, in which it warms up, to the end of the last.
+
+    :param ends: for each node, when its cells ended.
+    """
+    warm = max(map(min, ends.values()))
+    counted = [end for cells in ends.values() for end in cells if end > warm]
+    return len(counted) / (max(counted) - warm)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local_mlflow import MlflowServer, Postgres, why_no_postgres
+from local_mlflow import MlflowServer
+from local_postgres import Postgres, why_no_postgres
 
 from autosparse.data import load_dataset
 from autosparse.experiment.environment import describe_environment

@@ -1,7 +1,8 @@
-"""Pruning LeNet-300-100 with a scorer that works in rounds, on one thread, beside FORCE.
+"""Pruning LeNet-300-100 with a scorer that works in rounds, on one thread, beside hand-made ways in rounds.
 
 The scorers are fitted here on a short IRP run, in half a minute: how fast they prune does not depend on how well they
-learned. The images are MNIST if the data root has it, else the embedded digits, for which the network is far smaller.
+learned. The fastest repetition counts, because the first is a warm-up. The images are MNIST if the data root has it,
+else the embedded digits, for which the network is far smaller.
 """
 
 from collections.abc import Callable, Iterator
@@ -24,25 +25,34 @@ GOALS = {"context": 2.0, "prospect": 5.0}
 def measure(options: Options) -> Iterator[Result]:
     """Seconds that a scorer takes for ten rounds, without training steps and with ten in each."""
     with one_thread():
-        yield from _measured(options)
+        dataset = _images(options)
+        ways = pruning_by(dataset, fitted(dataset))
+        yield from timed(f"{MODEL}/{dataset.name}", ways, 2 if options.quick else 5)
 
 
-def _measured(options: Options) -> Iterator[Result]:
-    dataset = _images(options)
+def fitted(dataset: Dataset) -> dict[str, asp.Scorer]:
+    """Fit the scorers to a short IRP run."""
     survival = asp.rewind_prune(_network(dataset), dataset, "magnitude", iterations=3, recipe=asp.Recipe(epochs=1))
     survival.provenance["model"] = MODEL
-    scorers = {
+    return {
         name: asp.fit_scorer(survival, "linear", [name], rows=100_000, examples=1024, datasets={dataset.name: dataset})
         for name in GOALS
     }
-    repetitions = 2 if options.quick else 5
+
+
+def pruning_by(dataset: Dataset, scorers: dict[str, asp.Scorer]) -> dict[str, Callable[[], object]]:
+    """What prunes a new network by each scorer, and by hand-made ways."""
     batches = list(dataset.scoring_batches(generator(0, "bench"), SCORE_EXAMPLES))
 
-    def took(criterion: str, **given: object) -> Callable[[], object]:
+    def way(criterion: str, **given: object) -> Callable[[], object]:
         return lambda: prune(_network(dataset), criterion, SPARSITY, batches, **given)
 
-    ways = {name: took("autos", scorer=scorer) for name, scorer in scorers.items()}
-    ways |= {"early": took("early", steps=10), "force": took("force"), "synflow": took("synflow")}
+    ways = {name: way("autos", scorer=scorer) for name, scorer in scorers.items()}
+    return ways | {"early": way("early", steps=10), "force": way("force"), "synflow": way("synflow")}
+
+
+def timed(network: str, ways: dict[str, Callable[[], object]], repetitions: int) -> Iterator[Figure]:
+    """Time the ways in turns."""
     times: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(repetitions):
         for name, way in ways.items():
@@ -50,14 +60,7 @@ def _measured(options: Options) -> Iterator[Result]:
     for name, measured in times.items():
         goal = GOALS.get(name)
         words, met = ("", None) if goal is None else (f"below {goal:g}", min(measured) < goal)
-        yield Figure(
-            f"{MODEL}/{dataset.name} pruned to {SPARSITY:.0%} by {name}",
-            min(measured),
-            "s",
-            words,
-            met,
-            {"all": measured},
-        )
+        yield Figure(f"{network} pruned to {SPARSITY:.0%} by {name}", min(measured), "s", words, met, {"all": measured})
 
 
 def _network(dataset: Dataset) -> torch.nn.Module:

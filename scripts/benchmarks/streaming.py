@@ -2,11 +2,12 @@
 
 import os
 import tempfile
-import threading
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import torch
+from torch import Tensor
 
 from autosparse.autos import Scorer
 from autosparse.autos.backbones import build_backbone
@@ -19,6 +20,7 @@ from autosparse.shards import open_features, read_rows
 from autosparse.shards.layout import Shapes
 from autosparse.shards.synthetic import save_synthetic_features
 from benchmarks.harness import Comparison, Figure, Options, Result, seconds
+from benchmarks.watch import Watch
 
 SPARSITY = 0.95
 FULL, QUICK = 1_000_000_000, 20_000_000
@@ -26,9 +28,9 @@ LAYER = 4_000_000
 """Weights of a synthetic layer."""
 
 
-def measure(options: Options, rows: int | None = None) -> list[Result]:
+def measure(options: Options) -> list[Result]:
     """A network in shards scored and pruned by a stream in bounded memory, beside the same in memory in one process."""
-    rows = rows or (QUICK if options.quick else FULL)
+    rows = QUICK if options.quick else FULL
     scorer, cores = table_scorer(), os.cpu_count() or 1
     settings = Settings(workers=cores, gpus_per_job=1.0 if options.device.type == "cuda" else 0.0)
     with tempfile.TemporaryDirectory(prefix="autosparse-streaming-") as folder:
@@ -78,71 +80,21 @@ def table_scorer() -> Scorer:
 
 def in_memory(scorer: Scorer, features: Path, shapes: Shapes, rows: int) -> None:
     """Read, gather, score and select the first ``rows`` at once."""
-    shards = open_features(features)
-    parts, count = [], 0
-    for shard in shards.files:
-        if count < rows:
-            parts += [{name: torch.tensor(c) for name, c in p.items()} for p in read_rows(shard, shapes, scorer.inputs)]
-            count += shard.rows
+    parts = list(read_first(features, shapes, scorer.inputs, rows))
     whole = {name: torch.cat([part[name] for part in parts])[:rows] for name in scorer.inputs}
     Masks.from_scores({"all": scorer.predict(whole)}, SPARSITY)
 
 
+def read_first(features: Path, shapes: Shapes, inputs: Sequence[str], rows: int) -> Iterator[dict[str, Tensor]]:
+    """Yield the first ``rows``, chunk by chunk, and no chunk more than that takes."""
+    for shard in open_features(features).files:
+        for chunk in read_rows(shard, shapes, inputs):
+            yield {name: torch.tensor(column) for name, column in chunk.items()}
+            rows -= len(chunk[inputs[0]])
+            if rows <= 0:
+                return
+
+
 def sum_kept(out: Path) -> int:
     """Number of ones in the masks, counted independently."""
-    import pyarrow.parquet as pq
-
     return sum(int(pq.read_table(path)["keep"].to_numpy().sum()) for path in out.glob("masks-*.parquet"))
-
-
-class Watch:
-    """Watches peak memory and CPU time of this process and all its descendants, including Ray's; a context manager."""
-
-    def __enter__(self) -> "Watch":
-        self.memory: dict[str, float] = {}
-        self.cpu: dict[str, float] = {}
-        self.started, self.done = time.time(), threading.Event()
-        self.thread = threading.Thread(target=self._look)
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.done.set()
-        self.thread.join()
-
-    def stages(self, out: Path) -> dict[str, float]:
-        """Seconds after the start at which the first and last file of each kind were finished."""
-        ends = {kind: sorted(path.stat().st_mtime for path in out.glob(f"{kind}-*")) for kind in ("scores", "masks")}
-        return {
-            f"{which} {kind}": times[at] - self.started
-            for kind, times in ends.items()
-            for which, at in (("first", 0), ("last", -1))
-        }
-
-    def _look(self) -> None:
-        while not self.done.wait(0.5):
-            for process in descendants(os.getpid()):
-                try:
-                    lines = dict(
-                        line.split(":", 1) for line in Path(f"/proc/{process}/status").read_text().splitlines()
-                    )
-                    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
-                    name = f"{lines['Name'].strip()} {process}"
-                    self.memory[name] = int(lines["VmHWM"].split()[0]) / 2**20
-                    self.cpu[name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-                except (OSError, KeyError, ValueError):
-                    continue  # it has just ended
-
-
-def descendants(root: int) -> list[int]:
-    """``root`` and all processes that descend from it (Linux)."""
-    parents = {}
-    for status in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parents[int(status.parent.name)] = int(status.read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
-            continue
-    found = [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found

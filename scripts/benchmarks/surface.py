@@ -39,7 +39,7 @@ def measure(options: Options) -> Iterator[Result]:
     model, backbone = ("lenet-300-100", "mlp") if options.quick else ("resnet18", "resnet18")
     features = _features(model, options)
     given = None if options.quick else os.environ.get("AUTOSPARSE_SCORER")
-    scorer = asp.load_scorer(given) if given else _fitted(features, backbone, options.device)
+    scorer = asp.load_scorer(given) if given else fitted(features, backbone, options.device)
     scorer.network.costly = True  # type: ignore[misc]
     what = f"{model} scored by {backbone}"
     yield from _beside_exact(scorer, features, what, options)
@@ -50,7 +50,7 @@ def measure(options: Options) -> Iterator[Result]:
 
 
 def _features(model: str, options: Options) -> dict[str, Tensor]:
-    """Features of a network at initialisation."""
+    """Compute the features of a network at initialisation."""
     real = options.data_root and not options.quick and (Path(options.data_root) / "cifar10-jpeg").is_dir()
     data = asp.load_dataset("parquet:cifar10-jpeg" if real else "digits", options.data_root)
     side = 28 if options.quick else 32
@@ -60,8 +60,8 @@ def _features(model: str, options: Options) -> dict[str, Tensor]:
     return survival_features(network, batches, F.cross_entropy, ("param", "grad"))
 
 
-def _fitted(features: dict[str, Tensor], backbone: str, device: torch.device) -> asp.Scorer:
-    """A scorer fitted on made-up survival: large weights with large gradients survive longest, with noise."""
+def fitted(features: dict[str, Tensor], backbone: str, device: torch.device) -> asp.Scorer:
+    """Fit a scorer to made-up survival: large weights with large gradients survive longest, with noise."""
     draws = generator(0, "survival")
     rows = torch.randint(len(features["param"]), (7111,), generator=draws)
     theta, g = (features[name].cpu()[rows] for name in ("param", "grad"))
@@ -73,10 +73,12 @@ def _fitted(features: dict[str, Tensor], backbone: str, device: torch.device) ->
 
 
 def _beside_exact(scorer: asp.Scorer, features: dict[str, Tensor], what: str, options: Options) -> list[Result]:
+    """Compare the rates of both ways, and give the time of the surface."""
     total = len(features["param"])
     count = min(total, SAMPLE_ON_GPU if options.device.type == "cuda" else SAMPLE)
     rows = torch.randperm(total, generator=generator(0, "timed"))[:count].to(options.device)
     sample = {name: column[rows] for name, column in features.items()}
+    scorer.predict(sample)  # warm, because the exact way is timed once and multiplied up
     result = side_by_side(
         what,
         ("exact, multiplied up", lambda: count / seconds(lambda: scorer.predict(sample), options.device)),

@@ -5,15 +5,15 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import torch
 
 import autosparse as asp
-from autosparse.data.split import Dataset, make_dataset
+from autosparse.data.split import Dataset
 from autosparse.training import Member, train_together
 from benchmarks.harness import Comparison, Options, Result, one_thread, seconds, side_by_side
-from benchmarks.usual_loop import loader, train_epoch
+from benchmarks.images import mnist
+from benchmarks.usual_loop import usual_epochs
 
 RECIPE = asp.Recipe(epochs=1, batch_size=128)
 CELLS = 8
@@ -23,22 +23,10 @@ SPARSITY = 0.95
 def measure(options: Options) -> Iterator[Result]:
     """Small networks on MNIST: model-epochs per second beside the usual loop, and together beside one by one."""
     data, repetitions = mnist(options.data_root), 2 if options.quick else 5
-    with processes(options) as workers:
-        yield from beside_the_usual_loop(data, options, workers, repetitions)
+    yield from beside_the_usual_loop(data, options, repetitions)
     kinds = [("lenet-300-100", asp.load_dataset("digits"), 36), ("lenet-300-100", data, 60), ("lenet-5", data, 6)]
     for name, d, steps in kinds:
         yield together(name, d, steps, options, repetitions)
-
-
-def mnist(root: str | None) -> Dataset:
-    """MNIST, or noise of its shape; with one test image, because what is timed is training."""
-    if root and (Path(root) / "MNIST").is_dir():
-        data = asp.load_dataset("mnist", root)
-        return replace(data, test=replace(data.test, images=data.test.images[:1], labels=data.test.labels[:1]))
-    draws = torch.Generator().manual_seed(0)
-    images = torch.randint(256, (60_001, 1, 28, 28), dtype=torch.uint8, generator=draws)
-    labels = torch.randint(10, (60_001,), generator=draws)
-    return make_dataset("noise", (images[:-1], labels[:-1]), (images[-1:], labels[-1:]), num_classes=10)
 
 
 def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> Member:
@@ -47,20 +35,17 @@ def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> Member:
     return Member(model, asp.prune(model, "magnitude", SPARSITY), seed)
 
 
-def processes(options: Options) -> ProcessPoolExecutor:
-    """One worker per core, as a run has them; on a GPU, which one process fills, one."""
-    count = 1 if options.device.type == "cuda" else os.cpu_count() or 1
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), _begin, (options.data_root, options.device))
+def beside_the_usual_loop(data: Dataset, options: Options, repetitions: int) -> Iterator[Comparison]:
+    """Eight cells at a time, and one; both against one network in the usual loop, which has all cores.
 
-
-def beside_the_usual_loop(
-    data: Dataset, options: Options, workers: ProcessPoolExecutor, repetitions: int
-) -> tuple[Comparison, Comparison]:
-    """Eight cells at a time, and one; both against one network in the usual loop, which has all cores."""
-    usual = usual_epochs(pruned("lenet-300-100", data, 0, options.device), data, options.device)
+    The cells have one worker per core, as in a run; on a GPU, which one process fills, one.
+    """
+    network = pruned("lenet-300-100", data, 0, options.device)
+    usual = usual_epochs(network.model, network.masks, data, RECIPE, options.device)
     baseline = ("usual loop", lambda: 1 / seconds(lambda: next(usual), options.device))
-    count = workers._max_workers
+    count = 1 if options.device.type == "cuda" else os.cpu_count() or 1
     shares = [range(CELLS)[first::count] for first in range(count)]
+    spawn, given = multiprocessing.get_context("spawn"), (options.data_root, options.device)
 
     def many() -> float:
         return CELLS / seconds(lambda: list(workers.map(_train, shares)))
@@ -69,17 +54,16 @@ def beside_the_usual_loop(
         return 1 / seconds(lambda: workers.submit(_train, range(1)).result())
 
     name, unit = f"LeNet-300-100/{data.name}", "model-epochs/s"
-    return (
-        side_by_side(f"{name}, {CELLS} cells", baseline, many, unit, repetitions, goal=12),
-        side_by_side(f"{name}, one cell", baseline, alone, unit, repetitions, goal=4),
-    )
+    with ProcessPoolExecutor(count, spawn, _begin, given) as workers:
+        yield side_by_side(f"{name}, {CELLS} cells", baseline, many, unit, repetitions, goal=12)
+        yield side_by_side(f"{name}, one cell", baseline, alone, unit, repetitions, goal=4)
 
 
 _DATA: dict[str, Dataset] = {}
 
 
 def _begin(root: str | None, device: torch.device) -> None:
-    """A worker's start: one thread, the data in memory, everything imported."""
+    """Start a worker: one thread, the data in memory, everything imported."""
     torch.set_num_threads(1)
     _DATA["mnist"] = mnist(root).to(device)
     few = replace(_DATA["mnist"], train=_DATA["mnist"].test)
@@ -88,7 +72,7 @@ def _begin(root: str | None, device: torch.device) -> None:
 
 
 def _train(seeds: range) -> None:
-    """One epoch of each network; together where a run would."""
+    """Train each network for one epoch; together where a run would."""
     data = _DATA["mnist"]
     members = [pruned("lenet-300-100", data, seed, data.train.device) for seed in seeds]
     if data.train.device.type == "cuda" and len(members) > 1:
@@ -98,15 +82,6 @@ def _train(seeds: range) -> None:
             asp.train(member.model, data, RECIPE, member.masks, member.seed)
     if data.train.device.type == "cuda":
         torch.cuda.synchronize()
-
-
-def usual_epochs(member: Member, data: Dataset, device: torch.device) -> Iterator[float]:
-    """Epoch after epoch of the usual loop; each ``next`` trains one."""
-    optimizer = torch.optim.Adam(member.model.parameters(), RECIPE.lr, weight_decay=RECIPE.weight_decay)
-    batches = loader(data.train, RECIPE.batch_size, augmented=False, device=device)
-    factors = {name: mask.float() for name, mask in (member.masks or {}).items()}
-    while True:
-        yield train_epoch(member.model, batches, optimizer, factors, device)
 
 
 def together(name: str, data: Dataset, steps: int, options: Options, repetitions: int) -> Comparison:

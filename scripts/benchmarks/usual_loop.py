@@ -7,22 +7,25 @@ replaced by the same arithmetic on tensors, which is a little faster; ``TRANSFOR
 """
 
 import importlib.util
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
 
-from autosparse.data.split import Split
+from autosparse.data.split import Dataset, Split
+from autosparse.training import Recipe
 
 TRANSFORMS = "torchvision" if importlib.util.find_spec("torchvision") else "tensors"
 """The library whose transforms the images go through."""
 
 
-class Images(Dataset):
+class Images(TorchDataset):
     """A split as a data set of single images, each transformed when it is asked for."""
 
     def __init__(self, split: Split, augmented: bool):
@@ -42,7 +45,7 @@ class Images(Dataset):
 def torchvision_transform(
     mean: list[float], std: list[float], side: int, augmented: bool
 ) -> Callable[[np.ndarray], torch.Tensor]:
-    """From uint8 (height, width, channels) to a normalised tensor, by way of a PIL image."""
+    """Turns uint8 (height, width, channels) into a normalised tensor, by way of a PIL image."""
     from torchvision import transforms
 
     flips = [transforms.RandomCrop(side, padding=4), transforms.RandomHorizontalFlip()] if augmented else []
@@ -52,7 +55,7 @@ def torchvision_transform(
 def tensor_transform(
     mean: list[float], std: list[float], side: int, augmented: bool
 ) -> Callable[[np.ndarray], torch.Tensor]:
-    """The same without torchvision."""
+    """Does the same without torchvision."""
     shift, scale = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
 
     def transform(image: np.ndarray) -> torch.Tensor:
@@ -66,8 +69,28 @@ def tensor_transform(
     return transform
 
 
+def usual_epochs(
+    model: nn.Module, masks: Mapping[str, torch.Tensor] | None, data: Dataset, recipe: Recipe, device: torch.device
+) -> Iterator[float]:
+    """Train one epoch for each ``next``; yield its mean loss."""
+    optimizer = optimizer_of(model, recipe)
+    batches = loader(data.train, recipe.batch_size, recipe.augmentation == "crop-flip", device)
+    factors = {name: mask.float() for name, mask in (masks or {}).items()}
+    for epoch in itertools.count(1):
+        optimizer.param_groups[0]["lr"] = recipe.lr_in(epoch)
+        yield train_epoch(model, batches, optimizer, factors, device)
+
+
+def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser as PyTorch makes it: not fused."""
+    if recipe.optimizer == "adam":
+        return torch.optim.Adam(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
+    momentum = 0.9 if recipe.optimizer == "momentum" else 0.0
+    return torch.optim.SGD(model.parameters(), recipe.lr, momentum=momentum, weight_decay=recipe.weight_decay)
+
+
 def loader(split: Split, batch_size: int, augmented: bool, device: torch.device) -> DataLoader:
-    """The strongest ordinary settings."""
+    """A loader with the strongest ordinary settings."""
     return DataLoader(
         Images(split, augmented),
         batch_size,
@@ -85,7 +108,7 @@ def train_epoch(
     masks: dict[str, torch.Tensor],
     device: torch.device,
 ) -> float:
-    """One epoch; the masks are multiplied onto the weights after each step. Returns the mean loss."""
+    """Train one epoch, multiply the masks onto the weights after each step, and return the mean loss."""
     model.train()
     weights = dict(model.named_parameters())
     total = 0.0

@@ -1,1 +1,1 @@
-"""The parts of ``scripts/gpu_check.py``: each is a module with a function ``check(options, report)``."""
+"""The parts of ``scripts/gpu_check.py`` and their tools; each part is a module with ``check(options, report)``."""

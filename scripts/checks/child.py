@@ -6,12 +6,11 @@ import json
 import os
 import signal
 import sys
-import threading
-import time
 from pathlib import Path
 
 import torch
 from benchmarks.harness import Options
+from orphaned import when_orphaned
 
 from checks.report import SKIPPED, Report, Skipped
 
@@ -19,7 +18,7 @@ from checks.report import SKIPPED, Report, Skipped
 def main() -> None:
     """Run the part; its entries go to the file, an error to stderr."""
     faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks where it hangs before it ends it
-    threading.Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
+    when_orphaned(lambda: os.killpg(0, signal.SIGKILL))  # with everything that the part has started
     module, options, path = sys.argv[1:]
     given = json.loads(options)
     report = Report(Path(path), given["device"])
@@ -31,13 +30,6 @@ def main() -> None:
     except Skipped as reason:
         print(reason, file=sys.stderr)
         sys.exit(SKIPPED)
-
-
-def end_with(parent: int) -> None:
-    """End this process and those that it started when its parent ends: nobody waits for the figures any more."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ def check(options: Options, report: Report) -> None:
     if options.device.type == "cuda" and not torch.cuda.is_available():
         raise SystemExit(f"PyTorch {torch.__version__} finds no CUDA device; for the parts on a CPU give --device cpu")
     with report.entry("processor and versions") as found:
-        found.update(machine(options.device), cpus=os.cpu_count(), usable_cpus=len(os.sched_getaffinity(0)))
+        found.update(machine(options.device), usable_cores=len(os.sched_getaffinity(0)))
         found.update(machine=platform.machine(), versions={name: version(name) for name in PACKAGES})
     with report.entry("driver") as found:
         found.update(nvidia_smi())

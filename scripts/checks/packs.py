@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmarks.convolutions import noise
 from benchmarks.harness import Options, seconds, side_by_side
+from benchmarks.images import noise
 
 import autosparse as asp
 from autosparse.data.split import Dataset

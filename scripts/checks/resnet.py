@@ -6,20 +6,10 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from benchmarks.convolutions import (
-    PEAKS,
-    RECIPE,
-    accuracies,
-    ceiling,
-    cifar,
-    first,
-    noise,
-    peaks_of,
-    pruned,
-    usual_epochs,
-)
+from benchmarks.convolutions import PEAKS, RECIPE, accuracies, ceiling, peaks_of, pruned
 from benchmarks.harness import Options, seconds
-from benchmarks.usual_loop import TRANSFORMS
+from benchmarks.images import cifar, first, noise
+from benchmarks.usual_loop import TRANSFORMS, usual_epochs
 
 import autosparse as asp
 from autosparse.data.split import Dataset

@@ -26,7 +26,7 @@ def check(options: Options, report: Report) -> None:
 def few_weights(options: Options, report: Report) -> None:
     """Measure masks and look-ups for a few weights, with a small scorer that is treated as if it were costly."""
     features, _ = made_up_survival(20_000).flat()
-    scorer = surface._fitted(features, "mlp", options.device)
+    scorer = surface.fitted(features, "mlp", options.device)
     scorer.network.costly = True
     record(report, surface.agreement(scorer, features, "20,000 weights scored by mlp", options, surface.BUDGETS[:1]))
     record(report, [surface.look_up_rate(features, options, 300_000)])

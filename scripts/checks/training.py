@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from benchmarks import training
-from benchmarks.convolutions import first
 from benchmarks.harness import Options, Result, seconds, side_by_side
-from benchmarks.usual_loop import TRANSFORMS
+from benchmarks.images import first
+from benchmarks.usual_loop import TRANSFORMS, usual_epochs
 
 import autosparse as asp
 from checks.figures import record
@@ -22,8 +22,8 @@ def check(options: Options, report: Report) -> None:
 
 def _small(options: Options) -> Iterator[Result]:
     few = first(asp.load_dataset("digits"), 256)
-    usual = training.usual_epochs(training.pruned("lenet-300-100", few, 0, options.device), few, options.device)
-    ours = training.pruned("lenet-300-100", few, 0, options.device)
+    theirs, ours = (training.pruned("lenet-300-100", few, 0, options.device) for _ in range(2))
+    usual = usual_epochs(theirs.model, theirs.masks, few, training.RECIPE, options.device)
     yield side_by_side(
         "LeNet-300-100/256 digits, one epoch",
         ("usual loop", lambda: 1 / seconds(lambda: next(usual))),

@@ -46,7 +46,7 @@ class LeaveOutCall(Operator):
 
     @classmethod
     def examples(cls) -> tuple[Example, ...]:
-        """For cosmic-ray's own checks."""
+        """Examples for cosmic-ray's own checks."""
         return (Example("f()\n", "pass\n"),)
 
 

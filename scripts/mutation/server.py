@@ -12,10 +12,9 @@ import sys
 import tempfile
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
@@ -23,16 +22,8 @@ from mutation.make import Mutant
 from mutation.targets import PACKAGE, REPOSITORY
 
 OPTIONS = [
-    "-q",
-    "-x",
-    "-p",
-    "no:cacheprovider",
-    "-p",
-    "no:xdist",
-    "-m",
-    "not cluster and not slow",
-    "--hypothesis-seed=0",
-]
+    "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "not cluster and not slow", "--hypothesis-seed=0",
+]  # fmt: skip
 PATIENCE = 10.0
 """Most wall time of a child per second of processor time, because other work may keep the processor busy."""
 
@@ -117,14 +108,13 @@ class Trace:
 
 
 def baseline(tests: Sequence[Path]) -> dict[str, Any]:
-    """The ``lines`` that each test runs without a mutant, and its ``seconds``; raise if a test fails."""
+    """Run the tests without a mutant; return the ``lines`` and the ``seconds`` of each, and raise if one fails."""
     trace = Trace()
     with tempfile.TemporaryDirectory() as folder:
         told = Path(folder) / "told.json"
 
         def ask() -> int:
-            options = [option for option in OPTIONS if option != "-x"]
-            pytest.main([*options, *map(str, tests)], plugins=[trace])
+            pytest.main([*OPTIONS, *map(str, tests)], plugins=[trace])
             told.write_text(json.dumps({"lines": trace.lines, "seconds": trace.seconds, "failed": trace.failed}))
             return 0
 
@@ -136,44 +126,53 @@ def baseline(tests: Sequence[Path]) -> dict[str, Any]:
 
 
 def verdict(mutant: Mutant, tests: Sequence[str], seconds: float) -> str:
-    """``killed``, ``timed out`` or ``survived``, by tests that take ``seconds`` of CPU time without the mutant."""
+    """Return ``killed``, ``timed out`` or ``survived``, by tests that take ``seconds`` of CPU time without it."""
 
     def ask() -> int:
         sys.meta_path.insert(0, _Mutated(mutant))
-        return int(pytest.main([*OPTIONS, *tests]))
+        return int(pytest.main([*OPTIONS, "-x", *tests]))
 
     code = _in_child(ask, 20 + 5 * seconds)
     return {0: "survived", -signal.SIGXCPU: "timed out", -signal.SIGKILL: "timed out"}.get(code, "killed")
 
 
 def _in_child(ask: Callable[[], int], limit: float) -> int:
-    """The exit code of ``ask`` in a child process; minus a signal's number, if one ended it."""
+    """Call ``ask`` in a child process; return its exit code, or minus a signal's number if one ended it."""
     scratch = tempfile.mkdtemp(prefix="mutant-")
     child = os.fork()
     if child == 0:
-        code = 70
-        try:
-            os.setsid()
-            resource.setrlimit(resource.RLIMIT_CPU, (int(limit) + 1, int(limit) + 2))
-            os.environ |= {"TMPDIR": scratch, "HYPOTHESIS_STORAGE_DIRECTORY": scratch}
-            tempfile.tempdir = scratch
-            quiet = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(quiet, 1)
-            os.dup2(quiet, 2)
-            code = ask()
-        except BaseException:
-            traceback.print_exc()
-        finally:
-            os._exit(code)
-    deadline = time.monotonic() + PATIENCE * limit
+        _be_child(ask, int(limit), scratch)
+    try:
+        status = _await(child, PATIENCE * limit)
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(child, signal.SIGKILL)  # the child, if it still runs, and what a test has started and left
+        shutil.rmtree(scratch, ignore_errors=True)
+    return os.waitstatus_to_exitcode(status)
+
+
+def _be_child(ask: Callable[[], int], limit: int, scratch: str) -> NoReturn:
+    code = 70
+    try:
+        os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (limit + 1, limit + 2))
+        os.environ |= {"TMPDIR": scratch, "HYPOTHESIS_STORAGE_DIRECTORY": scratch}
+        tempfile.tempdir = scratch
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        code = ask()
+    finally:
+        os._exit(code)
+
+
+def _await(child: int, patience: float) -> int:
+    """Wait for the child, kill it once ``patience`` seconds are over, and return its status."""
+    deadline = time.monotonic() + patience
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            break
+            return status
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.02)
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(child, signal.SIGKILL)  # end what a test has started and left
-    shutil.rmtree(scratch, ignore_errors=True)
-    return os.waitstatus_to_exitcode(status)

@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 
+from autosparse.files import write_atomic
 from mutation.targets import NAMES, TESTS
 
 PAGE = TESTS / "MUTANTS.md"
@@ -53,9 +54,9 @@ def write(results: Results) -> int:
     """Write the page and its results; return the exit code."""
     FOUND.parent.mkdir(exist_ok=True)
     ordered = {name: results[name] for name in NAMES if name in results}
-    FOUND.write_text(json.dumps(ordered, indent=1) + "\n")
+    write_atomic(FOUND, (json.dumps(ordered, indent=1) + "\n").encode())
     text, good = page(ordered, reasons())
-    PAGE.write_text(text)
+    write_atomic(PAGE, text.encode())
     return 0 if good else 1
 
 
@@ -87,6 +88,6 @@ def _row(name: str, found: dict[str, Any], columns: tuple[str, ...], seconds: st
 
 
 def _code(text: str) -> str:
-    """As code in a cell of a table."""
+    """Format as code in a cell of a table."""
     fence = "``" if "`" in text else "`"
     return f"{fence}{text}{fence}".replace("|", "\\|") if text else "(nothing)"

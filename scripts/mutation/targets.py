@@ -35,7 +35,7 @@ NAMES = (
 
 
 def target(name: str) -> Target:
-    """The target of a name: ``masks`` is a module, ``criteria`` a package, with all that is in it."""
+    """Find the target of a name: ``masks`` is a module, ``criteria`` a package, with all that is in it."""
     folder = PACKAGE / name
     sources = sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{name}.py"]
     patterns = BESIDE.get(name) or ([f"{name}/*.py"] if folder.is_dir() else [f"test_{name}.py"])

@@ -5,7 +5,8 @@ import time
 
 import pytest
 from commands import GRID, LONGER, Work, ended, wait_for
-from local_mlflow import MlflowServer, Postgres, why_no_postgres
+from local_mlflow import MlflowServer
+from local_postgres import Postgres, why_no_postgres
 
 from autosparse.data import load_dataset
 from autosparse.experiment.environment import describe_environment

@@ -7,7 +7,8 @@ import warnings
 import pyarrow.parquet as pq
 import pytest
 from commands import GRID, IRP, RECIPE, Work, ended, start
-from local_mlflow import MlflowServer, Postgres, why_no_postgres
+from local_mlflow import MlflowServer
+from local_postgres import Postgres, why_no_postgres
 
 import autosparse as asp
 from autosparse.autos import load_scorer

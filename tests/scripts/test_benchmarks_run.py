@@ -16,17 +16,17 @@ import json, sys, torch
 from dataclasses import replace
 torch.set_num_threads(1)
 from autosparse.training import Execution
-from benchmarks import convolutions, fitting, scoring
-from benchmarks.harness import Options, table
+from benchmarks import convolutions, fitting, images, scoring
+from benchmarks.harness import HEAD, Options, row
 
 cpu = torch.device("cpu")
 options = Options(quick=True, device=cpu, data_root=None)
-data = convolutions.first(convolutions.noise(48, 1), 48)
+data = images.noise(48, 1)
 recipe = replace(convolutions.RECIPE, epochs=1, batch_size=16)
 results = [
     convolutions.ceiling("float32", cpu, side=64),
     *(
-        convolutions.speed("resnet20", data, 16, Execution(p), options, 1, 8.0, {"float32": 1.0, "bfloat16": 1.0})
+        convolutions.speed("resnet20", data, 16, Execution(p), cpu, {"float32": 1.0, "bfloat16": 1.0}, 1)
         for p in ("float32", "bfloat16")
     ),
     convolutions.accuracies("resnet20", data, recipe, seeds=1),
@@ -34,14 +34,15 @@ results = [
     fitting.samples(fitting.survival(5000), 1000, cpu, 1),
     *scoring.measure(options),
 ]
-print(table(results), file=sys.stderr)
+for line in (HEAD, *map(row, results)):
+    print(line, file=sys.stderr)
 print(json.dumps([result.as_json() for result in results]))
 """
 
 
 @pytest.fixture(scope="module")
 def results():
-    """In a process of its own, because data loaders fork theirs from it."""
+    """Measured in a separate process, because data loaders fork theirs from it."""
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
         [sys.executable, "-c", TINY], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True

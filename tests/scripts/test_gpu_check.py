@@ -24,7 +24,7 @@ importlib.machinery.PathFinder.find_spec = classmethod(
     lambda cls, name, path=None, target=None: None if name.split(".")[0] in absent else find(name, path, target)
 )
 """
-"""As a module ``sitecustomize``: imports of these fail in every process, as where they are not installed."""
+"""A module ``sitecustomize`` with which imports of these fail in every process, as where they are not installed."""
 
 PARTS = {
     "hangs": "with report.entry('first') as found: found['figure'] = 1\n"

@@ -1,6 +1,8 @@
 """The mutants that `make mutants` makes, and the table of what came of them."""
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from mutation.make import Statements, made, places
 from mutation.table import page
 from mutation.targets import NAMES, target
 
+SCRIPTS = Path(__file__).parents[2] / "scripts"
 SOURCE = '''"""A text with 1 + 1."""
 
 
@@ -86,3 +89,40 @@ def test_fewer_than_85_in_100_are_not_enough():
 
 def test_what_was_not_run_is_named():
     assert "Not run yet: `shards/sharded_topk`, `schedule`" in page(results(1), {})[0]
+
+
+def test_a_module_that_there_is_not_is_refused_before_any_is_mutated():
+    command = [sys.executable, SCRIPTS / "mutants.py", "--only", "masks,filez"]
+    ran = subprocess.run(command, capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert "no module is called 'filez': there are masks" in ran.stderr
+
+
+INTERRUPTED = """
+import sys, threading, time
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import _thread
+from mutation import server
+
+def ask():
+    Path("started").touch()
+    time.sleep(2)
+    Path("went on").touch()
+
+def interrupt():
+    while not Path("started").exists():
+        time.sleep(0.05)
+    _thread.interrupt_main()
+
+threading.Thread(target=interrupt, daemon=True).start()
+server._in_child(ask, 60)
+"""
+
+
+def test_no_child_outlives_an_interrupted_parent(tmp_path):
+    ran = subprocess.run([sys.executable, "-c", INTERRUPTED, SCRIPTS], cwd=tmp_path, capture_output=True, text=True)
+    assert "KeyboardInterrupt" in ran.stderr
+    assert (tmp_path / "started").exists()
+    time.sleep(3)
+    assert not (tmp_path / "went on").exists()

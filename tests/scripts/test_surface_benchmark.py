@@ -17,7 +17,7 @@ from benchmarks.harness import Options
 options = Options(quick=True, device=torch.device("cpu"), data_root=None)
 draws = torch.Generator().manual_seed(0)
 features = {name: torch.randn(30_000, generator=draws) for name in ("param", "grad")}
-scorer = surface._fitted(features, "mlp", options.device)
+scorer = surface.fitted(features, "mlp", options.device)
 scorer.network.costly = True
 masks = surface.agreement(scorer, features, "tiny", options, surface.BUDGETS[:1])
 results = [*masks, surface.look_up_rate(features, options, 300_000)]

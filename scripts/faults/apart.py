@@ -1,6 +1,5 @@
-"""Faults in a small separate run, beside the grid of `scripts/chaos.py`; each returns the number of things wrong."""
+"""Faults in a small run of their own, beside the experiment; each returns the number of things that went wrong."""
 
-import inspect
 import io
 import json
 import random
@@ -14,20 +13,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from autosparse.cli.run import run
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 
 CELL = {"models": ["lenet-300-100"], "methods": ["random"], "sparsities": [0.5], "recipe": {"epochs": 1}}
 ANSWERS = "import sys; from autosparse.tracking.client import connect; connect(sys.argv[1]).search_experiments()"
-NOTICES_CHANGED_DATA = "redo_changed" in inspect.signature(run).parameters
-"""Whether `autosparse run` notices data that changed under one name, and has `--redo-changed`."""
+"""A program that connects to the MLflow store of its argument."""
 IMAGES, CLASSES = 120, 4
 
 
 class Apart:
-    """A separate experiment in ``folder``, with its own storage and MLflow store."""
+    """An experiment of a few cells in ``folder``, with its own storage and MLflow store."""
 
     def __init__(self, folder: Path, environment: dict[str, str], dataset: str):
         folder.mkdir(parents=True)
@@ -46,7 +43,7 @@ class Apart:
         )
 
     def run(self, seeds: int, *options: str) -> tuple[int, str]:
-        """Start it and wait; return its exit code and its output."""
+        """Start it and wait; return its exit code and its stderr."""
         process = self.start(seeds, "--workers", "1", *options)
         _, told = process.communicate()
         return process.returncode, told
@@ -59,7 +56,7 @@ class Apart:
 
 
 def kill_in_migration(folder: Path, environment: dict[str, str], address: str, dice: random.Random) -> int:
-    """Kill a start while it makes MLflow's schema in SQLite; the next start must make it, and leave nothing else."""
+    """Kill a start while it makes MLflow's tables in SQLite; the next start must make them, and leave nothing else."""
     apart = Apart(folder, environment, "digits")
     process = apart.start(1, "--address", address)
     while not (folder / "mlflow.db").exists() and process.poll() is None:
@@ -73,7 +70,7 @@ def kill_in_migration(folder: Path, environment: dict[str, str], address: str, d
 
 
 def change_data(folder: Path, environment: dict[str, str], dice: random.Random) -> int:
-    """Change the labels under the same name: a run must refuse them with a cure, and then redo every cell on them."""
+    """Change labels under the same name: a run must refuse them, name the option that helps, and with it redo all."""
     environment = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
     apart = Apart(folder, environment, "parquet:changing")
     pixels = np.random.default_rng(dice.randrange(1 << 30)).integers(0, 256, (IMAGES, 8, 8), dtype=np.uint8)
@@ -104,12 +101,3 @@ def _png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()
-
-
-def parent_if_stopped(pid: int) -> int:
-    """The parent's id if the process exists and is stopped, else 0 (Linux)."""
-    try:
-        state, parent, *_ = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0
-    return int(parent) if state in "Tt" else 0

@@ -1,0 +1,1 @@
+"""Random faults in a real experiment, and what they damage; see ``scripts/chaos.py``."""

@@ -1,0 +1,217 @@
+"""The experiment that is hit by faults: tiny cells and IRP runs on two nodes, with an MLflow server."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from local_cluster import LocalCluster
+from local_mlflow import MlflowServer
+
+from autosparse.data import load_dataset
+from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.store import Store
+from autosparse.runner.work.cells import run_cell
+from autosparse.runner.work.irp import run_irp
+
+PLUGIN = '''
+"""A small network, and random pruning that takes as long as the file AUTOSPARSE_CHAOS_PACE says."""
+import os, time
+from pathlib import Path
+from torch import nn
+from autosparse.criteria import CRITERIA, criterion
+from autosparse.models import register_model
+
+@register_model("chaos-net", min_side=8)
+def chaos_net(num_classes, input_shape):
+    return nn.Sequential(nn.Conv2d(input_shape[0], 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, num_classes))
+
+@criterion("chaos-random", paper="none")
+def chaos_random(model, batches, loss, seed=0):
+    if "AUTOSPARSE_CHAOS_PACE" in os.environ:
+        time.sleep(float(Path(os.environ["AUTOSPARSE_CHAOS_PACE"]).read_text()))
+    return CRITERIA["random"].function(model, batches, loss, seed)
+'''
+SPARSITIES = (0.5, 0.6, 0.7, 0.8, 0.9)
+HALTING, SLOW, FAST = "25", "1.5", "0.05"
+"""Seconds that a cell waits, so that work is left for later faults; the first is for a fault that takes a minute."""
+PATIENCE = "30"
+"""Seconds without a sign of life after which the driver ends a worker."""
+SAME = ("history", "kept", "density_by_layer", "accuracy")
+"""Parts of a result that must be equal to the bit."""
+
+Result = dict[str, Any]
+
+
+def content_of(cells: int, irp: int, iterations: int) -> Result:
+    """The experiment file, with ``irp`` runs of so many iterations."""
+    recipe = {"epochs": 1, "batch_size": 256}
+    run = {"model": "chaos-net", "dataset": "digits", "criterion": "chaos-random", "recipe": recipe}
+    grid = {"models": ["chaos-net"], "datasets": ["digits"], "methods": ["chaos-random"], "recipe": recipe}
+    return {
+        "name": "chaos",
+        "plugins": ["chaos_plugin"],
+        "irp": {"chaos": {**run, "iterations": iterations, "final_density": 0.1, "seeds": list(range(irp))}},
+        "grid": {**grid, "sparsities": list(SPARSITIES), "seeds": list(range(cells // len(SPARSITIES)))},
+    }
+
+
+class Experiment:
+    """The experiment with its nodes, its server and its driver; a context manager."""
+
+    def __init__(self, folder: Path, cells: int, irp: int, iterations: int):
+        self.folder = folder
+        (folder / "chaos_plugin.py").write_text(PLUGIN)
+        sys.path.insert(0, str(folder))
+        self.pace = folder / "pace"
+        self.pace.write_text(FAST)
+        content = content_of(cells, irp, iterations)
+        self.file = folder / "chaos.yaml"
+        self.file.write_text(json.dumps(content))
+        self.plan: Plan = make_plan(parse_experiment(content, "chaos"))
+        self.store = Store(folder / "results")
+        self.driver: subprocess.Popen[bytes] | None = None
+        self.drivers = 0
+        """Number of drivers started."""
+        self.restarting: threading.Timer | None = None
+
+    def __enter__(self) -> "Experiment":
+        self.expected = dict(self._undisturbed())
+        path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
+        pace = {"AUTOSPARSE_CHAOS_PACE": str(self.pace), "AUTOSPARSE_PATIENCE": PATIENCE}
+        with contextlib.ExitStack() as stack:
+            self.server = MlflowServer(self.folder / "mlflow")
+            stack.callback(self.server.kill)
+            self.server.start(wait=False)
+            self.cluster = stack.enter_context(LocalCluster(2, PYTHONPATH=path, **pace))
+            self.server.wait()
+            stack.callback(self._stop)
+            self._started = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._started.close()
+
+    def _stop(self) -> None:
+        self.kill_driver()
+        if self.restarting:
+            self.restarting.cancel()
+            self.restarting.join()
+
+    def _undisturbed(self) -> Iterator[tuple[str, Result]]:
+        """Yield the result of each task in one undisturbed process."""
+        apart, digits = Store(self.folder / "undisturbed"), load_dataset("digits")
+        for planned in self.plan.irp:
+            result = run_irp(planned.task, apart, digits, "cpu", lambda _: None)
+            yield planned.task.id, {name: result[name] for name in SAME if name in result}
+        for planned in self.plan.cells:
+            result = run_cell(planned.task, apart, digits, "cpu")
+            yield planned.task.id, {name: result[name] for name in SAME if name in result}
+
+    def start(self) -> None:
+        """Start ``autosparse run`` with the same command each time, once MLflow is back: without it, a run refuses."""
+        if self.restarting:
+            self.restarting.join()
+            self.server.wait()
+        command = [sys.executable, "-m", "autosparse", "run", str(self.file), "--json", "--debug"]
+        command += ["--storage", str(self.store.root), "--tracking-uri", self.server.uri]
+        command += ["--address", self.cluster.address]
+        self.drivers += 1
+        with self.log.open("ab") as log:
+            self.driver = subprocess.Popen(command, env=self.cluster.environment, stdout=log, stderr=log)
+
+    @property
+    def log(self) -> Path:
+        """The output of all drivers."""
+        return self.folder / "driver.log"
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a driver."""
+        return self.driver is not None and self.driver.poll() is None
+
+    def kill_driver(self) -> None:
+        """Kill the driver, if there is one."""
+        if self.driver is not None and self.running:
+            self.driver.kill()
+            self.driver.wait()
+
+    def kill_server(self, away: float) -> None:
+        """Kill the MLflow server, and start it again after ``away`` seconds."""
+        self.server.kill()
+        self.restarting = threading.Timer(away, self.server.start)
+        self.restarting.start()
+
+    @property
+    def server_away(self) -> bool:
+        """Whether the MLflow server is dead or starts again."""
+        return self.restarting is not None and self.restarting.is_alive()
+
+    def finished(self) -> set[str]:
+        """The tasks that have a whole record."""
+        return {planned.task.id for planned in self.plan if self.store.record(planned.task) is not None}
+
+    @property
+    def done(self) -> bool:
+        """Whether every task is finished."""
+        return len(self.finished()) == len(self.expected)
+
+    def steps(self) -> dict[str, int]:
+        """The iteration of the newest whole checkpoint of each IRP run that has one."""
+        steps = {planned.task.id: self._step(planned.task) for planned in self.plan.irp}
+        return {task: step for task, step in steps.items() if step}
+
+    def _step(self, task: Any) -> int:
+        for _ in range(3):  # while they are read, a fast worker may replace both checkpoints
+            if found := self.store.states(task).newest():
+                return found.step
+        return 0
+
+    def differs(self, task_id: str) -> bool:
+        """Whether the result is absent, or differs from the undisturbed one."""
+        planned = next(planned for planned in self.plan if planned.task.id == task_id)
+        record, expected = self.store.record(planned.task), self.expected[task_id]
+        return record is None or {name: record["result"][name] for name in expected} != expected
+
+    def await_progress(self, patience: float = 180.0) -> None:
+        """Start a driver if there is none, and return when one more task or iteration is done."""
+        self.cluster.heal()
+        before, deadline = self._progress(), time.monotonic() + patience
+        while self._progress() == before and time.monotonic() < deadline:
+            if not self.running:
+                if self.done:
+                    return
+                self.start()
+            time.sleep(0.1)
+
+    def _progress(self) -> list[int]:
+        """A value that changes whenever a record or a state is written."""
+        folders = [self.store.root / "cells", self.store.root / "irp", *(self.store.root / "states").glob("*")]
+        found = []
+        for folder in folders:
+            with contextlib.suppress(FileNotFoundError):
+                found.append(folder.stat().st_mtime_ns)
+        return found
+
+    def keep_pace(self, share: float) -> None:
+        """Slow the cells down if they are ahead of the faults, of which the share ``share`` is injected."""
+        ahead = len(self.finished()) > share * len(self.expected)
+        self.pace.write_text(SLOW if ahead else FAST)
+
+    def go_on_to_the_end(self, tries: int = 20) -> int:
+        """Run the same command until it says that all is done; return how often that was."""
+        self.pace.write_text("0")
+        for attempt in range(1, tries + 1):
+            if not self.running:
+                self.start()
+            assert self.driver
+            if self.driver.wait() == 0:
+                return attempt
+        raise RuntimeError(f"not done after {tries} times:\n{self.log.read_text()[-4000:]}")

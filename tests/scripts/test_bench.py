@@ -1,0 +1,44 @@
+"""``scripts/bench.py``: what is not measured elsewhere here."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+WAITING = """
+import sys, time, types
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+import bench
+
+def measure(options):
+    "Waits, as for a server that it has started."
+    try:
+        Path("started").touch()
+        time.sleep(600)
+        yield
+    finally:
+        Path("ended").touch()
+
+sys.modules["benchmarks.waiting"] = types.SimpleNamespace(measure=measure)
+bench.measured("waiting", None)
+"""
+
+
+def test_a_benchmark_whose_parent_has_ended_ends_what_it_has_started(tmp_path):
+    parent = '"$0" -c "$@" & while [ ! -e started ]; do kill -0 $! && sleep 0.1 || exit 1; done'
+    subprocess.run(["sh", "-c", parent, sys.executable, WAITING, SCRIPTS], cwd=tmp_path, check=True)
+    until = time.monotonic() + 60
+    while not (tmp_path / "ended").exists():
+        assert time.monotonic() < until, "it still runs"
+        time.sleep(0.1)
+
+
+def test_the_rate_of_nodes_counts_from_when_the_last_one_is_warm(monkeypatch):
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    from benchmarks.nodes import warm_rate
+
+    assert warm_rate({"a": [10, 20, 30, 40, 50]}) == 4 / 40
+    assert warm_rate({"a": [10, 20, 30, 40], "b": [25, 35, 45]}) == 4 / 20
