@@ -127,7 +127,7 @@ class _Follower:
             return self._tied(node)
         if all(self._signal(node, source).group is self.inputs for source in node.all_input_nodes):
             return _Signal(self.inputs)
-        if operation in POOLING and signal.dims > 2:
+        if pools_places(operation, signal.dims):
             return signal
         if operation == "flatten" and _flattens_all(node, module):
             return self._flattened(signal)
@@ -222,6 +222,14 @@ class _Follower:
         module = f" ({type(self.model.get_submodule(str(node.target))).__name__})" if node.op == "call_module" else ""
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         return _refused(self.model, f"at {name!r}{module}, {reason}")
+
+
+def pools_places(operation: str, dims: int) -> bool:
+    """Whether ``operation`` pools each channel of a tensor (batch, channels, ...) of ``dims`` dimensions on its own.
+
+    A tensor of one dimension less is to PyTorch a single example, whose batch dimension counts as its channels.
+    """
+    return operation in POOLING and operation.endswith(f"{dims - 2}d")
 
 
 def _flattens_all(node: fx.Node, module: nn.Module | None) -> bool:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from autosparse.channels.mapping import ELEMENTWISE, POOLING
+from autosparse.channels.mapping import ELEMENTWISE, pools_places
 from autosparse.compaction.rules import (
     Activated,
     BatchSize,
@@ -82,7 +82,7 @@ def _on_one_tensor(traced: Traced, node: fx.Node, width: int, name: str) -> Rule
         if name in ELEMENTWISE:
             return (Activated if zero_stays(traced, node) else Shifted)(node, width)
         dims = len(traced.shapes[node.all_input_nodes[0]])
-        if name in POOLING and len(traced.shapes[node]) == dims > 2:
+        if pools_places(name, dims) and len(traced.shapes[node]) == dims:
             return Passed(node, width)
         if name == "mean" and _over_places(node, dims):
             return Passed(node, width)
@@ -121,7 +121,7 @@ def _are_alike(traced: Traced, node: fx.Node) -> bool:
 
 
 def _joins_channels(traced: Traced, node: fx.Node) -> bool:
-    parts = node.args[0]
+    parts = node.args[0] if node.args else None
     dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
     return (
         isinstance(parts, list | tuple)
