@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from autosparse.compaction.maker import Maker, rows_of
 from autosparse.compaction.tracing import Traced
+from autosparse.seeds import kept_generators
 
 Channeled = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -220,10 +221,11 @@ def zero_stays(traced: Traced, node: fx.Node) -> bool:
     zero = torch.zeros(1, 1, 1)
     args = fx.map_arg(node.args, lambda _: zero)
     kwargs = fx.map_arg(node.kwargs, lambda _: zero)
-    if (module := traced.module(node)) is not None:
-        result = module(*args, **kwargs)
-    elif node.op == "call_method":
-        result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    else:
-        result = node.target(*args, **kwargs)  # type: ignore[operator]
+    with kept_generators(zero.device):  # dropout draws
+        if (module := traced.module(node)) is not None:
+            result = module(*args, **kwargs)
+        elif node.op == "call_method":
+            result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        else:
+            result = node.target(*args, **kwargs)  # type: ignore[operator]
     return not result.any()
