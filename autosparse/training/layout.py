@@ -6,6 +6,9 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from autosparse.criteria.mode import EVAL, in_mode
+from autosparse.seeds import kept_generators
+
 
 @contextlib.contextmanager
 def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[None]:
@@ -49,11 +52,10 @@ def _restore(weights: list[nn.Parameter], strides: list[tuple[int, ...]]) -> Non
 
 @torch.no_grad()
 def _computes(model: nn.Module, examples: torch.Tensor) -> bool:
-    training = model.training
+    """Whether ``model`` takes ``examples`` in evaluation mode; its modes and torch's generators stay as they are."""
     try:
-        model.eval()(examples)
+        with in_mode(model, EVAL), kept_generators(examples.device):
+            model(examples)
     except RuntimeError:
         return False
-    finally:
-        model.train(training)
     return True

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
+from autosparse.criteria.mode import EVAL, in_mode
 from autosparse.data.split import Batch, Dataset, Examples, fitting_batch
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
@@ -76,7 +77,7 @@ def train(
     statistics of BatchNorm channels that nothing reads, which stay as they were.
 
     :param dataset: on the model's device.
-    :param seed: of the data order, the augmentation and dropout, drawn anew for each epoch.
+    :param seed: from it come the data order, the augmentation and dropout, drawn anew for each epoch.
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.
     :param start, stop: only these steps of the whole training, from 0: with one seed, training to step k and then a
         copy from step k on sees the batches and learning rates of one whole training (the optimiser starts afresh).
@@ -125,10 +126,10 @@ def train_by_epoch(
             with drawing_from(derive_seed(seed, "dropout", epoch), dataset.train.device):
                 batches = dataset.train.batches(recipe.batch_size, draws, recipe.augmentation)
                 mean_loss = train_epoch(network, batches, step, steps)
-            stand_in.settle(len(steps), recipe.lr_in(epoch))
-            history.add(mean_loss.item(), network, dataset, recipe)
+                stand_in.settle(len(steps), recipe.lr_in(epoch))
+                history.add(mean_loss.item(), network, dataset, recipe)
             yield epoch, history
-    if held:
+    if held is not None:
         held.remove()
     require_finite(stand_in.model, recipe)
 
@@ -178,17 +179,15 @@ def train_epoch(model: nn.Module, batches: Iterator[Batch], step: Step, steps: r
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, split: Examples, batch_size: int | None = None) -> float:
-    """Share of ``split`` that ``model`` classifies right, in percent; the model's mode is left as it was.
+    """Share of ``split`` that ``model`` classifies right, in percent; each of its layers is left in its mode.
 
     Without autocast; on a GPU convolutions are in TF32, unless PyTorch is told otherwise.
 
     :param batch_size: None: 2000, or fewer where images are larger than 64x64, so that a batch fits on a device.
     """
     batch_size = batch_size or fitting_batch(2000, split.input_shape)
-    was_training = model.training
-    model.eval()
     right = torch.zeros((), dtype=torch.int64, device=split.device)
-    for x, y in split.batches(batch_size):
-        right += (model(x).argmax(1) == y).sum()
-    model.train(was_training)
+    with in_mode(model, EVAL):
+        for x, y in split.batches(batch_size):
+            right += (model(x).argmax(1) == y).sum()
     return 100.0 * right.item() / len(split)
