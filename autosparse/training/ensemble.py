@@ -1,19 +1,15 @@
 """Networks that share architecture, data and recipe, trained together in batched kernels."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.data.split import Dataset, Split
-from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
-from autosparse.masks import Masks
-from autosparse.seeds import generator, generator_states, kept_generators
+from autosparse.seeds import generator
 from autosparse.training.compacted import stand_in_for
 from autosparse.training.execution import Execution, set_learning_rate
 from autosparse.training.loop import (
@@ -25,17 +21,8 @@ from autosparse.training.loop import (
     train_epoch,
 )
 from autosparse.training.recipe import Recipe
-from autosparse.training.stack import Stack, why_not_stacked
-
-
-@dataclass(frozen=True)
-class Member:
-    """A network, its masks, and the seed of its data order and augmentation."""
-
-    model: nn.Module
-    masks: Masks | None = None
-    seed: int = 0
-
+from autosparse.training.stack import Stack
+from autosparse.training.stackable import Member, why_not_together
 
 Outcome = History | NonFiniteLoss
 """What became of a member; one that diverges does not stop the others."""
@@ -66,34 +53,6 @@ def train_together(
     if reason is not None:
         raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
     return _train(members, dataset, recipe, loss, start, stop, execution or Execution(), on_epoch)
-
-
-def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
-    """What keeps ``members`` from training together; None if nothing does."""
-    if not isinstance(dataset.train, Split):
-        return "the data set is streamed from files"
-    shapes = [[(name, value.shape) for name, value in m.model.state_dict().items()] for m in members]
-    if any(other != shapes[0] for other in shapes[1:]):
-        return "they differ in their architecture"
-    return why_not_stacked(members[0].model) or _disagreement(members[:2], dataset.train)
-
-
-def _disagreement(members: Sequence[Member], split: Split) -> str | None:
-    """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random."""
-    x, _ = next(split.batches(8))
-    with torch.no_grad(), kept_generators(x.device), full_float32():
-        before = generator_states(x.device)
-        alone = copy.deepcopy(members[0].model).train()(x)
-        try:
-            logits = Stack([member.model for member in members]).train()(torch.cat([x] * len(members)))
-        except (RuntimeError, IndexError) as error:
-            return f"their forward pass does not take a folded batch ({str(error).splitlines()[0]})"
-        if not torch.equal(before, generator_states(x.device)):
-            return "their forward pass draws at random"
-    together = logits[: len(x)]
-    if alone.shape != together.shape or not torch.allclose(alone, together, rtol=1e-3, atol=1e-3, equal_nan=True):
-        return "their forward pass mixes the examples of a batch"
-    return None
 
 
 def _train(
@@ -153,6 +112,10 @@ def _stacked(
 ) -> Iterator[list[Outcome]]:
     """Members in batched kernels, an epoch for each ``next``: what has become of each so far."""
     assert isinstance(dataset.train, Split)
+    for member in members:
+        member.model.train()
+        if member.masks is not None:
+            member.masks.apply_(member.model)
     stack = Stack([member.model for member in members])
     optimizer = recipe.optimizer_for(stack)
     step = execution.step(stack, optimizer, of_each(loss), dataset.train.device)
@@ -199,14 +162,13 @@ def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tenso
 
 
 def _hold(pruned: Sequence[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer) -> None:
-    """Set what is pruned to exactly 0, now and after each step."""
+    """Set what is pruned to exactly 0 after each step."""
 
     @torch.no_grad()
     def zero(*_: object) -> None:
         for weight, where in pruned:
             weight.masked_fill_(where, 0.0)
 
-    zero()
     optimizer.register_step_post_hook(zero)
 
 

@@ -16,16 +16,18 @@ size is no multiple of this are not stacked for good, but kept apart and put tog
 class Stack(nn.Module):
     """Members folded into the batch: (members * batch, ...) -> (members * batch, classes), member by member.
 
-    The architecture's own ``forward`` runs on the folded batch; only layers with parameters know of the members.
+    The architecture's own ``forward`` runs on the folded batch. Only layers with parameters or buffers know of the
+    members.
 
-    :raises KeyError: with a layer's type where that has parameters and no stacked form; see :func:`why_not_stacked`.
+    :raises KeyError: with a layer's type if that has parameters or buffers and no stacked form; see
+        :func:`autosparse.training.stackable.why_not_stacked`.
     """
 
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
         self.network = copy.deepcopy(members[0])
         for name, layer in list(self.network.named_modules()):
-            if next(layer.parameters(recurse=False), None) is not None:
+            if owns_tensors(layer):
                 stacked = STACKED[type(layer)]([member.get_submodule(name) for member in members])
                 if name:
                     self.network.set_submodule(name, stacked)
@@ -51,23 +53,10 @@ class Stack(nn.Module):
                 layer.write_back()
 
 
-def why_not_stacked(model: nn.Module) -> str | None:
-    """What keeps networks like ``model`` from a :class:`Stack`; None if nothing does."""
-    layers = [module for _, module in model.named_modules(remove_duplicate=False)]
-    if len(layers) > len(set(layers)) or len(list(model.named_parameters(remove_duplicate=False))) > len(
-        list(model.parameters())
-    ):
-        return "layers share their parameters"
-    for layer in layers:
-        if next(layer.parameters(recurse=False), None) is not None and type(layer) not in STACKED:
-            return f"no stacked form of {type(layer).__name__}"
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-            return "dropout draws for the whole batch"
-        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
-            return f"no stacked form of padding by {layer.padding_mode}"
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is None:
-            return "no stacked form of BatchNorm with a cumulative mean"
-    return None
+def owns_tensors(layer: nn.Module) -> bool:
+    """Whether ``layer`` itself, not one within it, has parameters or buffers, so that each member needs its own."""
+    parameter, buffer = next(layer.parameters(recurse=False), None), next(layer.buffers(recurse=False), None)
+    return parameter is not None or buffer is not None
 
 
 class _Stacked(nn.Module):
