@@ -2,7 +2,8 @@
 
 from autosparse.training.ensemble import train_together
 from autosparse.training.execution import Execution
-from autosparse.training.loop import History, accuracy, train
+from autosparse.training.history import History, accuracy
+from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
 from autosparse.training.stackable import Member, why_not_together
 from autosparse.training.trainer import Trainer

@@ -12,13 +12,14 @@ from torch import nn
 from autosparse.data.split import Dataset, Split
 from autosparse.devices import backend
 from autosparse.seeds import generator
-from autosparse.training.ensemble import of_each
+from autosparse.training.course import steps_per_epoch
 from autosparse.training.execution import Execution
 from autosparse.training.layout import channels_last
-from autosparse.training.loop import steps_per_epoch, train_epoch
+from autosparse.training.loop import train_epoch
 from autosparse.training.recipe import Recipe
 from autosparse.training.stack import Stack
 from autosparse.training.stackable import Member, why_not_together
+from autosparse.training.stacked import of_each
 
 ON_CPU, SMALL = 8, 100_000
 """On a CPU, as many networks of linear layers with at most so many parameters: larger ones fill its cores alone."""

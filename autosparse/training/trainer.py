@@ -11,8 +11,10 @@ from autosparse.loss import Loss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed
+from autosparse.training.course import images_before, steps_per_epoch
 from autosparse.training.execution import Execution
-from autosparse.training.loop import History, images_before, steps_per_epoch, train
+from autosparse.training.history import History
+from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
 
 
