@@ -1,4 +1,4 @@
-"""For inference: BatchNorm as a part of the layer before it."""
+"""BatchNorm as a part of the layer before it, for inference."""
 
 import copy
 from collections.abc import Container
@@ -15,9 +15,10 @@ FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.Bat
 
 
 class Placed(nn.Module):
-    """(batch, have, ...) -> (batch, want, ...): channels put beside constant ones.
+    """Put channels among constant ones: (batch, have, ...) -> (batch, want, ...).
 
-    :param constants: (want,), the values of the channels that are not put in.
+    :param placed: the position of each channel, int64 (have,).
+    :param constants: the values of all channels, (want,), of which those at other positions remain.
     """
 
     def __init__(self, placed: Tensor, constants: Tensor):
@@ -60,7 +61,7 @@ def folded(network: nn.Module, followed: Container[str]) -> nn.Module:
 
 
 def _fold_constants(network: fx.GraphModule) -> None:
-    """What is the same for every example becomes a part of the biases; what is read otherwise, a buffer."""
+    """Make what is the same for every example a part of the biases, or a buffer if something else reads it."""
     constant: dict[fx.Node, Tensor] = {}
     for node in list(network.graph.nodes):
         layer = _module(network, node)
@@ -127,7 +128,7 @@ def _scaling(norm: _BatchNorm) -> _BatchNorm:
 
 
 def _at_zero(norm: _BatchNorm) -> Tensor:
-    """What a BatchNorm makes of channels that are 0: (channels,)."""
+    """The values to which a BatchNorm turns channels that are 0, (channels,)."""
     assert norm.running_mean is not None
     dims = {nn.BatchNorm2d: 2, nn.BatchNorm3d: 3}.get(type(norm), 0)
     zeros: Tensor = norm(norm.running_mean.new_zeros(1, norm.num_features, *[1] * dims))

@@ -1,4 +1,4 @@
-"""From a network and its masks to the smaller network with the same function, and back."""
+"""The smaller network with the same function as a masked one, and the way back to the full network."""
 
 import copy
 import math
@@ -28,8 +28,8 @@ class Compact:
     masks: Masks
     """Masks of ``network``: the weights that are still pruned in it."""
     places: dict[str, Tensor]
-    """By the name of a parameter or buffer that is a part of the full network's: where in that (flattened) each of its
-    entries lies, int64 in its own shape. What is not named is there as a whole."""
+    """By the name of a parameter or buffer of which only a part is left: the flat positions of its entries in the full
+    one, int64 in its own shape. What is not named is there as a whole."""
     parameters: tuple[int, int]
     """Numbers of parameters: left, and of the full network."""
     flops: tuple[int, int]

@@ -12,11 +12,14 @@ from autosparse.seeds import kept_generators
 
 @contextlib.contextmanager
 def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[None]:
-    """Within the block the weights of 2-D convolutions lie channels-last in memory; after it as before.
+    """Lay the weights of 2-D convolutions channels-last in memory within the block, and as before after it.
 
     Shapes, values and flat positions are the same: ``weight.flatten()`` is what it was. Convolutions pass the layout on
-    to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; two
-    blank examples of ``input_shape`` find out. So is one with a :func:`_overruns` convolution.
+    to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; a
+    forward pass of two blank examples finds out. A model with a convolution that :func:`_overruns` is left as it is,
+    too.
+
+    :param input_shape: shape of one example.
     """
     weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and isinstance(m.weight, nn.Parameter)]
     before = [weight.stride() for weight in weights]

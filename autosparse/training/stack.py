@@ -9,8 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LANES = 16
-"""Vector kernels of optimisers round numbers that fill no whole register otherwise than the rest. So parameters whose
-size is no multiple of this are not stacked for good, but kept apart and put together in each forward pass."""
+"""Numbers in a vector register, at most.
+
+The vector kernels of optimisers round the numbers that do not fill a whole register differently from the rest.
+So parameters whose size is no multiple of this are kept apart, and stacked anew in each forward pass.
+"""
 
 
 class Stack(nn.Module):
@@ -40,7 +43,7 @@ class Stack(nn.Module):
         return logits
 
     def values(self, name: str) -> list[Tensor]:
-        """The parameter that members call ``name``: one tensor (members, *shape), or one of that shape for each."""
+        """The parameter that members call ``name``: one tensor (members, *shape), or one for each member."""
         layer, _, attribute = name.rpartition(".")
         stacked = self.network.get_submodule(layer)
         assert isinstance(stacked, _Stacked)
@@ -60,7 +63,10 @@ def owns_tensors(layer: nn.Module) -> bool:
 
 
 class _Stacked(nn.Module):
-    """One layer of all members."""
+    """One layer of all members.
+
+    :param twins: that layer of each member.
+    """
 
     def __init__(self, twins: Sequence[Any]):
         super().__init__()
@@ -81,7 +87,7 @@ class _Stacked(nn.Module):
         return [getattr(self, f"{name}_{index}") for index in range(1 if whole else len(self.twins))]
 
     def each(self, name: str) -> Tensor | None:
-        """A parameter of all members, (members, *its shape); None if they have none of that name."""
+        """The parameter ``name`` of all members, (members, *shape); None if they have none of that name."""
         values = self.stored(name)
         if not values:
             return None
@@ -100,12 +106,12 @@ class _Stacked(nn.Module):
                 getattr(twin, name).copy_(value)
 
     def beside(self, folded: Tensor) -> Tensor:
-        """(members * batch, channels, ...) -> (batch, members * channels, ...)."""
+        """Put members side by side: (members * batch, channels, ...) -> (batch, members * channels, ...)."""
         apart = folded.unflatten(0, (len(self.twins), -1))
         return apart.transpose(0, 1).flatten(1, 2)
 
     def folded(self, beside: Tensor) -> Tensor:
-        """The way back."""
+        """Undo :meth:`beside`: (batch, members * channels, ...) -> (members * batch, channels, ...)."""
         apart = beside.unflatten(1, (len(self.twins), -1))
         return apart.transpose(0, 1).flatten(0, 1)
 
@@ -118,7 +124,7 @@ class _Linear(_Stacked):
 
 
 def _as_autocast(tensor: Tensor | None) -> Tensor | None:
-    """Cast as autocast casts what goes into a linear layer: in :class:`_Products` autograd would not know of it."""
+    """Cast as autocast casts what goes into a linear layer; within :class:`_Products` autograd would not know of it."""
     if tensor is None or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(tensor.device.type):
         return tensor
     return tensor.to(torch.get_autocast_dtype(tensor.device.type))

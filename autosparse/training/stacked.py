@@ -53,7 +53,7 @@ def train_stacked(members: Sequence[Member], course: Course) -> Iterator[list[Ou
 
 
 def of_each(loss: Loss) -> Loss:
-    """``loss`` of each member: logits (members * batch, classes) and labels (members, batch) -> (members,)."""
+    """The ``loss`` of each member: from logits (members * batch, classes) and labels (members, batch), (members,)."""
 
     def losses(logits: Tensor, y: Tensor) -> Tensor:
         return torch.stack(
@@ -64,13 +64,13 @@ def of_each(loss: Loss) -> Loss:
 
 
 def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
-    """Tensors of the weights that some member prunes, each with True if they are pruned."""
+    """Each tensor of weights of which some member prunes any, and a bool tensor of its shape: True where pruned."""
     pairs: list[tuple[Tensor, Tensor]] = []
     for name in dict.fromkeys(name for member in members for name in member.masks or ()):
         values = stack.values(name)
-        kept = [member.masks.get(name) if member.masks else None for member in members]
+        masks = [member.masks.get(name) if member.masks else None for member in members]
         shape = dict(members[0].model.named_parameters())[name].shape
-        removed = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in kept]
+        removed = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in masks]
         pruned = removed if values[0].shape == shape else [torch.stack(removed)]
         pairs += [(value, where.to(value.device)) for value, where in zip(values, pruned, strict=True)]
     return pairs
