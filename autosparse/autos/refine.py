@@ -14,11 +14,12 @@ from autosparse.data.split import Batch, Dataset
 from autosparse.data.validation import with_validation
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.seeds import derive_seed, generator
-from autosparse.training.ensemble import Member, train_together
+from autosparse.training.ensemble import train_together
 from autosparse.training.execution import Execution
 from autosparse.training.group_size import group_size
 from autosparse.training.loop import History, train
 from autosparse.training.recipe import Recipe
+from autosparse.training.stackable import Member
 
 HELD_OUT = 1 / 12
 """Share of the training images that candidates are judged on: 5,000 of MNIST's."""

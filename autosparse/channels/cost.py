@@ -13,7 +13,9 @@ from autosparse.channels.mapping import Group
 def channel_costs(model: nn.Module, groups: Sequence[Group], example: Tensor) -> list[float]:
     """Multiply-accumulates per example that one channel of each group takes, in all layers that compute or read it.
 
+    :param groups: the groups of ``model``, see :func:`autosparse.channels.channel_groups`.
     :param example: a batch of one input, (1, *shape); only its shape matters.
+    :return: a cost for each group.
     """
     macs: dict[str, float] = {}
     probe = copy.deepcopy(model).eval()

@@ -5,20 +5,10 @@ from dataclasses import dataclass, field, replace
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from autosparse.channels.operations import ELEMENTWISE, KEPT_WHOLE, averaged_places, mean_arguments, pools_places
 from autosparse.errors import AutosparseError
 
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-
-# Modules, functions and methods, by their name in lower case without underscores: nn.ReLU, F.relu, x.relu_().
-ARITHMETIC = frozenset({"add", "iadd", "sub", "isub", "mul", "imul", "div", "truediv", "neg"})
-ACTIVATIONS = frozenset({"relu", "relu6", "leakyrelu", "elu", "celu", "selu", "gelu", "silu", "mish", "softplus"}) | {
-    *("sigmoid", "tanh", "hardtanh", "hardsigmoid", "hardswish")
-}
-UNCHANGED = frozenset({"identity", "clone", "contiguous", "dropout", "dropout1d", "dropout2d", "dropout3d"})
-ELEMENTWISE = ARITHMETIC | ACTIVATIONS | UNCHANGED
-POOLING = frozenset(f"{kind}pool{d}d" for kind in ("max", "avg", "adaptivemax", "adaptiveavg") for d in (1, 2, 3))
-KEPT_WHOLE = frozenset({"softmax", "logsoftmax"})
-"""Operations that mix channels, so that all channels are kept; networks end with them."""
 
 
 @dataclass(eq=False)
@@ -127,7 +117,7 @@ class _Follower:
             return self._tied(node)
         if all(self._signal(node, source).group is self.inputs for source in node.all_input_nodes):
             return _Signal(self.inputs)
-        if operation in POOLING and signal.dims > 2:
+        if pools_places(operation, signal.dims):
             return signal
         if operation == "flatten" and _flattens_all(node, module):
             return self._flattened(signal)
@@ -176,7 +166,7 @@ class _Follower:
         return first
 
     def _merged(self, signal: _Signal, other: _Signal) -> _Signal:
-        """Merge both groups; the input's is left as it is, since all of its channels are kept anyway."""
+        """Merge both groups; leave the input's as it is, since all of its channels are kept anyway."""
         if signal.group is self.inputs:
             signal, other = other, signal
         into, gone = signal.group, other.group
@@ -233,10 +223,8 @@ def _flattens_all(node: fx.Node, module: nn.Module | None) -> bool:
 
 
 def _dims_after_mean(node: fx.Node, dims: int) -> int:
-    """How many dimensions a mean over space leaves; 0 for a mean over other dimensions."""
-    given = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
-    over = given.get("dim", ())
-    places = [d % dims for d in (over if isinstance(over, tuple | list) else (over,)) if dims and isinstance(d, int)]
-    if not places or min(places) < 2:
+    """How many dimensions a mean over space leaves; 0 if the mean is over other dimensions."""
+    places = averaged_places(node, dims)
+    if not places:
         return 0
-    return dims if given.get("keepdim", False) else dims - len(places)
+    return dims if mean_arguments(node).get("keepdim", False) else dims - len(places)

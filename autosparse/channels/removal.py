@@ -1,4 +1,4 @@
-"""Taking pruned channels out of a network, so that it really is smaller and faster."""
+"""A network without its pruned channels, which really is smaller and faster."""
 
 import copy
 from collections.abc import Sequence
@@ -24,6 +24,7 @@ def physically_prune(model: nn.Module, masks: Masks) -> nn.Module:
         smaller = physically_prune(model, masks)
 
     :return: a new module of the same classes; ``model`` is left as it was.
+    :raises AutosparseError: if the masks are of another model.
     :raises AutosparseError: if channels of the model cannot be followed, see :func:`channel_groups`.
     """
     smaller = masks.apply_(copy.deepcopy(model))
@@ -41,7 +42,7 @@ def physically_prune(model: nn.Module, masks: Masks) -> nn.Module:
 
 
 def _read_channels(groups: Sequence[Group], masks: dict[str, Tensor]) -> list[Tensor]:
-    """Per group, which channels something reads. A channel that only unread channels read is unread itself."""
+    """The channels of each group that something reads, bool (size,). One that only unread channels read is unread."""
     alive = {name: mask.cpu().clone() for name, mask in masks.items()}
     read = [torch.ones(group.size, dtype=torch.bool) for group in groups]
     while True:
@@ -55,6 +56,7 @@ def _read_channels(groups: Sequence[Group], masks: dict[str, Tensor]) -> list[Te
 
 
 def _read(group: Group, alive: dict[str, Tensor]) -> Tensor:
+    """The channels that a weight of ``alive`` reads, bool (size,); the first one if none does."""
     readers = [alive[f"{layer}.weight"] for layer in group.columns]
     keep = torch.stack([reader.reshape(len(reader), group.size, -1).any(2).any(0) for reader in readers]).any(0)
     keep[0] |= ~keep.any()

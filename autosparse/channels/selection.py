@@ -1,4 +1,4 @@
-"""From a score per channel to the channels that stay, and to scores of weights."""
+"""The channels that stay, chosen by a score for each, and the scores of weights that follow."""
 
 import math
 from collections.abc import Sequence
@@ -45,10 +45,13 @@ def select_channels(groups: Sequence[Group], scores: Sequence[Tensor], sparsity:
 def weight_scores(
     model: nn.Module, groups: Sequence[Group], scores: Sequence[Tensor], kept: Sequence[Tensor]
 ) -> Scores:
-    """Scores of every prunable weight: its output channel's, or -inf if it computes or reads a channel that goes.
+    """Score every prunable weight by its output channel, or with -inf if it computes or reads a channel that goes.
 
     Both the rows that compute a channel and the columns that read it are pruned, since a BatchNorm or a bias in between
     would keep a channel without weights alive. Weights of the last layer, whose outputs all stay, score inf.
+
+    :param scores: for each group the scores of its channels, (size,).
+    :param kept: for each group the channels that stay, bool (size,); see :func:`select_channels`.
     """
     found = {
         name: torch.full(weight.shape, torch.inf, device=weight.device) for name, weight in prunable(model).items()

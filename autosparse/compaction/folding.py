@@ -1,6 +1,7 @@
 """For inference: BatchNorm as a part of the layer before it, constants as a part of biases, sparse products."""
 
 import copy
+from collections.abc import Container
 from typing import Any
 
 import torch
@@ -15,9 +16,10 @@ FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.Bat
 
 
 class Placed(nn.Module):
-    """(batch, have, ...) -> (batch, want, ...): channels put beside constant ones.
+    """Put channels among constant ones: (batch, have, ...) -> (batch, want, ...).
 
-    :param constants: (want,), the values of the channels that are not put in.
+    :param placed: the position of each channel, int64 (have,).
+    :param constants: the values of all channels, (want,), of which those at other positions remain.
     """
 
     def __init__(self, placed: Tensor, constants: Tensor):
@@ -36,12 +38,15 @@ class Placed(nn.Module):
 
 
 @torch.no_grad()
-def folded(network: nn.Module) -> nn.Module:
+def folded(network: nn.Module, followed: Container[str]) -> nn.Module:
     """A copy of a traced network, in evaluation mode, without the BatchNorm layers that follow another layer.
 
     A BatchNorm stays where the layer's result is read elsewhere, too, or where it keeps no statistics. Outputs agree
     with those of ``network`` in evaluation mode within rounding; the copy is not for training. Linear layers on the
     CPU of which few weights differ from 0 are computed sparse. A network that was not traced is copied as it is.
+
+    :param followed: names of the parameters of layers that are called once and whose outputs are channels. No other
+        layer takes up a BatchNorm: its weights serve another call, too, or its outputs are no channels to BatchNorm.
     """
     network = copy.deepcopy(network).eval()
     if not isinstance(network, fx.GraphModule):
@@ -52,7 +57,7 @@ def folded(network: nn.Module) -> nn.Module:
     _fold_constants(network)
     for node in list(network.graph.nodes):
         if node.op == "call_module":
-            _fold(network, node)
+            _fold(network, node, followed)
     network.graph.lint()
     network.recompile()
     network.delete_all_unused_submodules()
@@ -63,7 +68,7 @@ def folded(network: nn.Module) -> nn.Module:
 
 
 def _fold_constants(network: fx.GraphModule) -> None:
-    """What is the same for every example becomes a part of the biases; what is read otherwise, a buffer."""
+    """Make what is the same for every example a part of the biases, or a buffer if something else reads it."""
     constant: dict[fx.Node, Tensor] = {}
     for node in list(network.graph.nodes):
         layer = _module(network, node)
@@ -91,7 +96,7 @@ def _fold_constants(network: fx.GraphModule) -> None:
         network.graph.erase_node(node)
 
 
-def _fold(network: fx.GraphModule, node: fx.Node) -> None:
+def _fold(network: fx.GraphModule, node: fx.Node, followed: Container[str]) -> None:
     """Fold ``node`` into what is before it, if it is a BatchNorm that can be."""
     norm, before = _module(network, node), node.all_input_nodes[0]
     carry = _module(network, before)
@@ -100,7 +105,7 @@ def _fold(network: fx.GraphModule, node: fx.Node) -> None:
     layer = _module(network, before)
     if not isinstance(norm, _BatchNorm) or FUSED.get(type(layer)) is not type(norm):
         return
-    if len(before.users) != 1 or norm.running_mean is None:
+    if len(before.users) != 1 or norm.running_mean is None or f"{before.target}.weight" not in followed:
         return
     into = before
     if isinstance(carry, Carry):
@@ -109,7 +114,7 @@ def _fold(network: fx.GraphModule, node: fx.Node) -> None:
         network.set_submodule(str(into.target), Placed(carry.placed, _at_zero(norm)))
         norm = _part(norm, carry.placed)
     fused: Any = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-    network.set_submodule(str(before.target), fused(layer, norm))
+    network.set_submodule(str(before.target), fused(layer, _scaling(norm)))
     node.replace_all_uses_with(into)
     network.graph.erase_node(node)
 
@@ -118,8 +123,19 @@ def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
     return network.get_submodule(str(node.target)) if node.op == "call_module" else None
 
 
+def _scaling(norm: _BatchNorm) -> _BatchNorm:
+    """The same BatchNorm with a weight and a bias, without which PyTorch folds none into a Linear layer."""
+    if norm.weight is not None:
+        return norm
+    assert norm.running_var is not None
+    scaling = copy.deepcopy(norm)
+    scaling.weight = nn.Parameter(torch.ones_like(norm.running_var))
+    scaling.bias = nn.Parameter(torch.zeros_like(norm.running_var))
+    return scaling
+
+
 def _at_zero(norm: _BatchNorm) -> Tensor:
-    """What a BatchNorm makes of channels that are 0: (channels,)."""
+    """The values to which a BatchNorm turns channels that are 0, (channels,)."""
     assert norm.running_mean is not None
     dims = {nn.BatchNorm2d: 2, nn.BatchNorm3d: 3}.get(type(norm), 0)
     zeros: Tensor = norm(norm.running_mean.new_zeros(1, norm.num_features, *[1] * dims))

@@ -1,4 +1,4 @@
-"""What a compact network is made of: layers of fewer channels, and the steps that carry channels between them."""
+"""The parts of a compact network: layers of fewer channels, and modules that carry channels between them."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,11 @@ from torch import Tensor, nn
 
 
 class Carry(nn.Module):
-    """(batch, have, ...) -> (batch, want, ...): channels by their names, and zeros for those that are not there."""
+    """Carry channels to where they are wanted: (batch, have, ...) -> (batch, want, ...).
+
+    :param have: the numbers of the channels that come in, in their order.
+    :param want: the numbers of those that go out, in their order; one that does not come in is 0.
+    """
 
     def __init__(self, have: Sequence[int], want: Sequence[int]):
         super().__init__()
@@ -40,7 +44,7 @@ class Carry(nn.Module):
 
 
 class Beside(nn.Module):
-    """(batch, live) and (1, constant) -> (batch, live + constant)."""
+    """Put constant channels beside the others: (batch, live), (1, constant) -> (batch, live + constant)."""
 
     def forward(self, live: Tensor, constant: Tensor) -> Tensor:
         """See the class."""
@@ -68,7 +72,11 @@ class SplitLinear(nn.Linear):
         return self.live[0] * self.live[1]
 
     def folded(self, constant: Tensor | None) -> tuple[nn.Linear, Tensor]:
-        """For these constants: the Linear layer of what differs from example to example, and the constant rows."""
+        """The Linear layer of what differs from example to example, and the constant rows, for these constants.
+
+        :param constant: what the last columns read, (1, constant columns); None if there are no such columns.
+        :return: a layer (live columns -> live rows), and (1, constant rows).
+        """
         rows, columns = self.live
         still = self._still(constant)
         plain = nn.Linear(1, 1, device="meta")
@@ -82,7 +90,7 @@ class SplitLinear(nn.Linear):
         return F.linear(constant, self.weight[:, self.live[1] :], self.bias)
 
     def forward(self, x: Tensor, constant: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """(batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows)."""
+        """Compute both: (batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows)."""
         rows, columns = self.live
         still = self._still(constant)
         return F.linear(x, self.weight[:rows, :columns], still[0, :rows]), still[:, rows:].clone()
@@ -93,7 +101,12 @@ def _lies_channels_last(x: Tensor) -> bool:
 
 
 def resized(layer: nn.Module, tensors: Mapping[str, Tensor], groups: int = 1) -> nn.Module:
-    """``layer`` with these values for its parameters and buffers of the same names, and with the width they have."""
+    """A copy of ``layer`` with these values for its parameters and buffers, and with the width that they have.
+
+    :param tensors: new values by the names of parameters and buffers. A parameter that is not named is left out; a
+        buffer that is not named is copied.
+    :param groups: number of groups of the new layer, if it is a convolution.
+    """
     bare = copy.copy(layer)
     bare._parameters, bare._buffers = {}, {}
     new = copy.deepcopy(bare)

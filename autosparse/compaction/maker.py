@@ -1,4 +1,4 @@
-"""Writing the graph of the compact network, node by node."""
+"""The maker of the compact network's graph, node by node."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -19,6 +19,8 @@ class Maker:
 
     :param kept: by node of the full graph the channels that must be computed, bool (channels,).
     :param sparse: whether Linear layers may be sparse, see :class:`autosparse.compaction.sparse.SparseLinear`.
+    :ivar nodes: by node of the full graph the one that computes the same in the new graph.
+    :ivar have: by node of the full graph the channels that its new node holds.
     """
 
     def __init__(self, traced: Traced, kept: dict[fx.Node, Tensor], sparse: bool = False):
@@ -27,10 +29,10 @@ class Maker:
         self.nodes: dict[fx.Node, fx.Node] = {}
         self.have: dict[fx.Node, Channels] = {}
         self.still: dict[fx.Node, tuple[fx.Node, Channels]] = {}
-        """Channels that are not among those of ``have``, because they are the same for every example: (1, channels)."""
+        """By node of the full graph a new node with the channels that are the same for every example, (1, channels)."""
         self.modules: dict[str, nn.Module] = {}
         self.places: dict[str, Tensor] = {}
-        """By the name of a tensor that is a part of the full network's: the flat positions there, in its own shape."""
+        """By the name of a tensor of which only a part is left: its flat positions in the full one, in its shape."""
 
     def wanted(self, node: fx.Node) -> Channels:
         """The channels of ``node`` that must be computed."""
@@ -38,7 +40,7 @@ class Maker:
         return found
 
     def carried(self, node: fx.Node, want: Channels) -> fx.Node:
-        """A tensor of the new graph that holds just these channels of ``node``; 0 where they are not computed."""
+        """The node of the new graph that holds just these channels of ``node``; channels not computed are 0."""
         if self.have[node] == want:
             return self.nodes[node]
         name = f"autosparse_carry_{len(self.modules)}"
@@ -54,21 +56,24 @@ class Maker:
             self.have[node] = self.have[node] + channels
 
     def whole(self, node: fx.Node) -> fx.Node:
-        """All channels of ``node``."""
+        """The node of the new graph that holds all channels of ``node``."""
         width = self.traced.channels(node)
         return self.nodes[node] if width is None else self.carried(node, list(range(width)))
 
     def copied(self, node: fx.Node, source: Callable[[fx.Node], fx.Node], have: Channels) -> None:
-        """The same operation on other tensors; its result holds the channels ``have``."""
+        """Add the operation of ``node`` on other tensors; its result holds the channels ``have``."""
         if (module := self.traced.module(node)) is not None:
             self.modules[str(node.target)] = module
         self.nodes[node] = self.graph.node_copy(node, source)
         self.have[node] = have
 
     def layer(self, node: fx.Node, x: fx.Node, parts: dict[str, Tensor], groups: int, have: Channels) -> None:
-        """A layer of fewer channels.
+        """Add the layer of ``node`` with fewer channels.
 
-        :param parts: by name of a parameter or buffer its positions, see :attr:`places`.
+        :param x: what it reads, a node of the new graph.
+        :param parts: by the name of a parameter or buffer the positions of what is left of it, see :attr:`places`.
+        :param groups: number of groups of a convolution.
+        :param have: the channels that its result holds.
         """
         target, module = str(node.target), self.traced.module(node)
         assert module is not None
@@ -84,7 +89,7 @@ class Maker:
     def split(self, node: fx.Node, source: fx.Node, live: tuple[int, int]) -> None:
         """Let the Linear layer that was added for ``node`` compute once what is the same for every example.
 
-        :param live: numbers of rows and columns that are not.
+        :param live: numbers of rows and of columns that differ from example to example.
         """
         layer, built = self.modules[str(node.target)], self.nodes[node]
         assert isinstance(layer, nn.Linear)

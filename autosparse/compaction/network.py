@@ -1,14 +1,17 @@
-"""From a network and its masks to the smaller network with the same function, and back."""
+"""The smaller network with the same function as a masked one, and the way back to the full network."""
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, fx, nn
 
 from autosparse.compaction.folding import folded
+from autosparse.compaction.hooks import hook_on
 from autosparse.compaction.maker import Maker
+from autosparse.compaction.overwriting import refuse_overwriting
 from autosparse.compaction.plan import kept_channels, rules_of
 from autosparse.compaction.rules import Opaque, Rule
 from autosparse.compaction.tracing import NotFollowed, Traced, traced
@@ -21,12 +24,12 @@ class Compact:
     """A network without the channels that do not matter under its masks."""
 
     network: nn.Module
-    """Computes what the masked network does; its parameters and buffers have the names of the full one's."""
+    """Computes what the masked network does; its parameters and buffers have names that they have in the full one."""
     masks: Masks
     """Masks of ``network``: the weights that are still pruned in it."""
     places: dict[str, Tensor]
-    """By the name of a parameter or buffer that is a part of the full network's: where in that (flattened) each of its
-    entries lies, int64 in its own shape. What is not named is there as a whole."""
+    """By the name of a parameter or buffer of which only a part is left: the flat positions of its entries in the full
+    one, int64 in its own shape. What is not named is there as a whole."""
     parameters: tuple[int, int]
     """Numbers of parameters: left, and of the full network."""
     flops: tuple[int, int]
@@ -43,7 +46,7 @@ class Compact:
 
     def folded(self) -> nn.Module:
         """The network for inference alone: as it is now, with BatchNorm folded into the layers before it."""
-        return folded(self.network)
+        return folded(self.network, self.places)
 
     def __str__(self) -> str:
         less = " and ".join(
@@ -55,7 +58,7 @@ class Compact:
     @torch.no_grad()
     def write_back(self, model: nn.Module) -> None:
         """Copy parameters and buffers to the full network; entries of it that are not in this one stay as they are."""
-        full = dict([*model.named_parameters(), *model.named_buffers()])
+        full = _tensors(model)
         for name, value in [*self.network.named_parameters(), *self.network.named_buffers()]:
             if name not in full:
                 continue
@@ -98,7 +101,10 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse
     """
     whole = masks.apply_(copy.deepcopy(model))
     try:
+        if (hook := hook_on(model)) is not None:
+            raise NotFollowed(hook)
         found = traced(whole, input_shape)
+        refuse_overwriting(found)
     except NotFollowed as error:
         return _whole(whole, masks, str(error))
     return _made(found, masks, sparse)
@@ -119,12 +125,10 @@ def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
         rule.build(make)
     tensors = {str(n.target): _attribute(found.model, str(n.target)) for n in found.graph.nodes if n.op == "get_attr"}
     network = fx.GraphModule({**make.modules, **tensors}, make.graph, type(found.model).__name__)
-    network.train(found.model.training)
-    left = {name: _part(mask, make.places.get(name)) for name, mask in masks.items()}
-    names = dict(network.named_parameters())
+    _set_modes(network, found.model)
     return Compact(
         network,
-        Masks({name: mask for name, mask in left.items() if name in names and mask.dim() > 1}, masks.left_out),
+        _masks_left(network, found.model, masks, make.places),
         make.places,
         (_parameters(network), _parameters(found.model)),
         (_flops(found, network), _flops(found, found.model)),
@@ -133,8 +137,30 @@ def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
     )
 
 
+def _set_modes(network: nn.Module, full: nn.Module) -> None:
+    """Put each module in the mode of its namesake, and what has none in the mode of the whole."""
+    modes = {name: module.training for name, module in full.named_modules()}
+    for name, module in network.named_modules():
+        module.training = modes.get(name, full.training)
+
+
+def _masks_left(network: nn.Module, full: nn.Module, masks: Masks, places: Mapping[str, Tensor]) -> Masks:
+    """The masks of what is left, by names in ``network``, where a shared weight may have another than in ``full``."""
+    first_names = {id(parameter): name for name, parameter in full.named_parameters()}
+    aliases = dict(full.named_parameters(remove_duplicate=False))
+    names = {first_names[id(aliases[name])]: name for name, _ in network.named_parameters()}
+    left = {names[name]: mask for name, mask in masks.items() if name in names}
+    parts = {name: _part(mask, places.get(name)) for name, mask in left.items()}
+    return Masks({name: part for name, part in parts.items() if part.dim() > 1}, masks.left_out)  # not of sparse layers
+
+
 def _part(mask: Tensor, places: Tensor | None) -> Tensor:
     return mask if places is None else mask.flatten()[places.to(mask.device)]
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers by name; a shared one is there under each of its names."""
+    return dict([*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)])
 
 
 def _attribute(model: nn.Module, name: str) -> object:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from autosparse.channels.mapping import ELEMENTWISE, POOLING
+from autosparse.channels.operations import ELEMENTWISE, averaged_places, pools_places
 from autosparse.compaction.rules import (
     Activated,
     BatchSize,
@@ -77,20 +77,20 @@ def _rule(traced: Traced, node: fx.Node, masks: Mapping[str, Tensor], used_once:
 
 
 def _on_one_tensor(traced: Traced, node: fx.Node, width: int, name: str) -> Rule:
-    """Element by element, or over the places of a channel."""
+    """The rule of an operation on one tensor, by element or over the places of a channel."""
     if len(node.all_input_nodes) == 1 and traced.channels(node.all_input_nodes[0]) == width:
         if name in ELEMENTWISE:
             return (Activated if zero_stays(traced, node) else Shifted)(node, width)
         dims = len(traced.shapes[node.all_input_nodes[0]])
-        if name in POOLING and len(traced.shapes[node]) == dims > 2:
+        if pools_places(name, dims) and len(traced.shapes[node]) == dims:
             return Passed(node, width)
-        if name == "mean" and _over_places(node, dims):
+        if name == "mean" and averaged_places(node, dims):
             return Passed(node, width)
     return Opaque(node, width)
 
 
 def _used_once(traced: Traced) -> Callable[[fx.Node], bool]:
-    """Whether the parameters of a node's module are read by this node alone."""
+    """A function that says whether the parameters of a node's module are read by this node alone."""
     calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
     read = {str(node.target) for node in traced.graph.nodes if node.op == "get_attr"}
     names = Counter(id(tensor) for _, tensor in traced.model.named_parameters(remove_duplicate=False))
@@ -114,14 +114,14 @@ def _is_batch_size(node: fx.Node) -> bool:
 
 
 def _are_alike(traced: Traced, node: fx.Node) -> bool:
-    """Whether two tensors have the same dimensions, but for places, of which one may have a single one."""
+    """Whether both tensors have equally many dimensions and channels; one may have a single place for many."""
     shapes = [traced.shapes.get(source, ()) for source in node.all_input_nodes]
     widths = {traced.channels(source) for source in node.all_input_nodes}
     return len(shapes) == 2 and len(shapes[0]) == len(shapes[1]) and len(widths) == 1
 
 
 def _joins_channels(traced: Traced, node: fx.Node) -> bool:
-    parts = node.args[0]
+    parts = node.args[0] if node.args else None
     dim = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
     return (
         isinstance(parts, list | tuple)
@@ -131,13 +131,6 @@ def _joins_channels(traced: Traced, node: fx.Node) -> bool:
 
 
 def _flattens_all(traced: Traced, node: fx.Node) -> bool:
-    """Whether only the batch dimension is left as it is."""
+    """Whether all dimensions but the batch become one."""
     source, found = traced.shapes[node.all_input_nodes[0]], traced.shapes[node]
     return len(found) == 2 and found[0] == source[0] and len(source) >= 2
-
-
-def _over_places(node: fx.Node, dims: int) -> bool:
-    given = dict(zip(("dim", "keepdim"), node.args[1:], strict=False)) | node.kwargs
-    over = given.get("dim", ())
-    places = [d % dims for d in (over if isinstance(over, tuple | list) else (over,)) if isinstance(d, int)]
-    return bool(places) and min(places) >= 2

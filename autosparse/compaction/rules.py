@@ -1,4 +1,4 @@
-"""How channels pass each kind of operation: which can differ from 0, which are read, and what computes the rest.
+"""The way of channels through each kind of operation: which can differ from 0, which are read, what computes them.
 
 Each rule answers for one node of the graph. Sets of channels are bool tensors (channels,).
 """
@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 
 from autosparse.compaction.maker import Maker, rows_of
 from autosparse.compaction.tracing import Traced
+from autosparse.seeds import kept_generators
 
 Channeled = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
@@ -46,15 +47,15 @@ class Passed(Rule):
     """Each channel on its own, and 0 stays 0: activations, pooling, mean over space, dropout."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """As they come."""
+        """The same channels."""
         return given[0]
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """The same."""
+        """The same channels."""
         return [kept]
 
     def build(self, make: Maker) -> None:
-        """The same operation on what there is."""
+        """Add the same operation on the channels that there are."""
         make.copied(self.node, make.nodes.__getitem__, make.have[self.sources[0]])
 
 
@@ -62,11 +63,11 @@ class Activated(Passed):
     """Element by element, and 0 stays 0."""
 
     def knows_constants(self, make: Maker) -> bool:
-        """Yes."""
+        """True: the operation is done on them apart."""
         return True
 
     def build(self, make: Maker) -> None:
-        """The same operation, on the constant channels too."""
+        """Add the same operation, and once more for the constant channels."""
         [source] = self.sources
         super().build(make)
         if source in make.still:
@@ -78,11 +79,11 @@ class Shifted(Passed):
     """Each channel on its own, but 0 becomes something else: a sigmoid, a number that is added."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """All."""
+        """All channels."""
         return torch.ones(self.width, dtype=torch.bool)
 
     def build(self, make: Maker) -> None:
-        """The same operation, also on channels that are 0 before it."""
+        """Add the same operation, also on channels that are 0 before it."""
         want = make.wanted(self.node)
         make.copied(self.node, lambda source: make.carried(source, want), want)
 
@@ -95,7 +96,7 @@ class Normed(Shifted):
         self.norm = norm
 
     def build(self, make: Maker) -> None:
-        """Write a BatchNorm of fewer channels."""
+        """Add a BatchNorm of fewer channels."""
         want = make.wanted(self.node)
         parts = {
             name: rows_of(tensor, want)
@@ -117,7 +118,7 @@ class Summed(Rule):
         return [kept & nonzero for nonzero in given]
 
     def build(self, make: Maker) -> None:
-        """Both carried to the same channels."""
+        """Add the same operation on both, carried to the same channels."""
         want = make.wanted(self.node)
         make.copied(self.node, lambda source: make.carried(source, want), want)
 
@@ -138,11 +139,11 @@ class Joined(Rule):
     """A concatenation of channels."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """One behind the other."""
+        """The channels of the parts, one after the other."""
         return torch.cat([given[self.sources.index(part)] for part in self._parts()])
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """Each its part."""
+        """For each source its part of ``kept``."""
         found = [torch.zeros_like(channels) for channels in given]
         parts = self._parts()
         widths = [len(given[self.sources.index(part)]) for part in parts]
@@ -151,7 +152,7 @@ class Joined(Rule):
         return found
 
     def build(self, make: Maker) -> None:
-        """What there is of each."""
+        """Add the concatenation of the channels that there are."""
         have, start = [], 0
         for part in self._parts():
             have += [start + channel for channel in make.have[part]]
@@ -163,7 +164,7 @@ class Joined(Rule):
 
 
 class Flattened(Rule):
-    """(batch, channels, ...) -> (batch, channels * places)."""
+    """A flatten: (batch, channels, ...) -> (batch, channels * places)."""
 
     def __init__(self, node: fx.Node, width: int):
         super().__init__(node, width)
@@ -174,11 +175,11 @@ class Flattened(Rule):
         return given[0].repeat_interleave(self.width // len(given[0]))
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """A channel of which any place is read."""
+        """The channels of which any place is read."""
         return [kept.view(len(given[0]), -1).any(1)]
 
     def build(self, make: Maker) -> None:
-        """The places of what there is."""
+        """Add a flatten of the channels that there are."""
         source = self.sources[0]
         places = self.width // (make.traced.channels(source) or 1)
         make.nodes[self.node] = make.graph.call_method("flatten", (make.nodes[source], 1))
@@ -189,15 +190,15 @@ class Opaque(Rule):
     """Anything else: it reads all of its sources, and all of its result counts."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """All."""
+        """All channels."""
         return torch.ones(self.width, dtype=torch.bool)
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """All."""
+        """All channels of all sources."""
         return [torch.ones_like(channels) for channels in given]
 
     def build(self, make: Maker) -> None:
-        """The same on whole tensors."""
+        """Add the same operation on whole tensors."""
         make.copied(self.node, make.whole, list(range(self.width)))
 
 
@@ -205,11 +206,11 @@ class BatchSize(Opaque):
     """``x.size(0)``, which is the same for any channels."""
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """None."""
+        """No channels."""
         return [torch.zeros_like(channels) for channels in given]
 
     def build(self, make: Maker) -> None:
-        """The same of what there is."""
+        """Add the same operation on the channels that there are."""
         make.copied(self.node, make.nodes.__getitem__, [])
 
 
@@ -218,10 +219,11 @@ def zero_stays(traced: Traced, node: fx.Node) -> bool:
     zero = torch.zeros(1, 1, 1)
     args = fx.map_arg(node.args, lambda _: zero)
     kwargs = fx.map_arg(node.kwargs, lambda _: zero)
-    if (module := traced.module(node)) is not None:
-        result = module(*args, **kwargs)
-    elif node.op == "call_method":
-        result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
-    else:
-        result = node.target(*args, **kwargs)  # type: ignore[operator]
+    with kept_generators(zero.device):  # dropout draws
+        if (module := traced.module(node)) is not None:
+            result = module(*args, **kwargs)
+        elif node.op == "call_method":
+            result = getattr(args[0], str(node.target))(*args[1:], **kwargs)
+        else:
+            result = node.target(*args, **kwargs)  # type: ignore[operator]
     return not result.any()

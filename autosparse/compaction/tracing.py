@@ -1,9 +1,13 @@
 """A network's forward as a graph of operations on tensors whose shapes are known."""
 
+import contextlib
 import copy
+import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, fx, nn
 
@@ -25,6 +29,8 @@ class Traced:
     graph: fx.Graph
     shapes: dict[fx.Node, tuple[int, ...]]
     """The shape of every node that is one tensor, for a batch of ``EXAMPLES``."""
+    storages: dict[fx.Node, int]
+    """The address of the memory that each of these tensors lies in; aliases have the same."""
     draws: bool = False
     """Whether the forward draws at random in training mode."""
 
@@ -38,80 +44,83 @@ class Traced:
         return self.model.get_submodule(str(node.target)) if node.op == "call_module" else None
 
     def operation(self, node: fx.Node) -> str:
-        """The name of what a node does, in lower case without underscores: ``nn.ReLU``, ``F.relu`` and ``x.relu_()``
-        are all ``relu``."""
+        """The name of what a node does, in lower case without underscores.
+
+        ``nn.ReLU``, ``F.relu`` and ``x.relu_()`` are all ``relu``.
+        """
         module = self.module(node)
         name = type(module).__name__ if module else getattr(node.target, "__name__", str(node.target))
         return name.lower().replace("_", "")
 
 
 def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
-    """The graph of ``model``'s forward, with the shapes of its tensors; the model is left as it is.
+    """The graph of ``model``'s forward, with the shapes of its tensors.
 
-    :raises NotFollowed: if the forward cannot be traced, is another one in training, or is observed by hooks.
+    The model and all generators are left as they are.
+
+    :param input_shape: shape of one example.
+    :raises NotFollowed: if the forward cannot be traced, is another one in training, or draws at random in Python: the
+        graph would keep what was drawn for good.
     """
-    for name, module in model.named_modules():
-        if _has_hooks(module):
-            raise NotFollowed(f"a hook watches {name!r}" if name else "a hook watches it")
-    if any(parameter._backward_hooks for parameter in model.parameters()):
-        raise NotFollowed("a hook watches a gradient")
     probe = copy.deepcopy(model)
     first = next(probe.parameters(), torch.zeros(()))
     example = torch.zeros(EXAMPLES, *input_shape, device=first.device, dtype=first.dtype)
-    try:
-        other = fx.Tracer().trace(probe.eval()).python_code("self").src
-        module = fx.GraphModule(probe.train(), fx.Tracer().trace(probe))
-        graph = module.graph
-        same = other == graph.python_code("self").src
-        graph.eliminate_dead_code()
-        with torch.no_grad(), kept_generators(example.device):
-            before = generator_states(example.device)
-            watched = _Shapes(module)
-            watched.run(example)
-            draws = not torch.equal(before, generator_states(example.device))
-    except Exception as error:  # whatever a forward raises on symbols
-        raise NotFollowed(f"its forward cannot be traced ({_first_line(error)})") from error
-    if not same:
+    with kept_generators(example.device), _kept_python_generators():
+        try:
+            before = _states(example.device)
+            evaluating = fx.Tracer().trace(probe.eval()).python_code("self").src
+            module = fx.GraphModule(probe.train(), fx.Tracer().trace(probe))
+            decides_at_random = _states(example.device) != before
+            alike = evaluating == module.graph.python_code("self").src
+            module.graph.eliminate_dead_code()
+            run = _Run(module)
+            with torch.no_grad():
+                run.run(example)
+        except Exception as error:  # whatever a forward raises on symbols
+            raise NotFollowed(f"its forward cannot be traced ({_first_line(error)})") from error
+        draws = _states(example.device) != before
+    if decides_at_random:
+        raise NotFollowed("its forward draws at random outside of the graph")
+    if not alike:
         raise NotFollowed("its forward is another one in training")
-    found = Traced(model, graph, watched.found, draws)
-    _refuse_overwriting(found)
-    return found
+    return Traced(model, module.graph, run.shapes, run.storages, draws)
 
 
-class _Shapes(fx.Interpreter):
-    """Runs a graph, and notes the shapes of its tensors. (``torch.fx``'s own pass takes a second to import.)"""
+class _Run(fx.Interpreter):
+    """Runs a graph, and notes the shapes and addresses of its tensors.
+
+    (``torch.fx``'s own pass for shapes takes a second to import.)
+    """
 
     def __init__(self, module: fx.GraphModule):
-        super().__init__(module)
-        self.found: dict[fx.Node, tuple[int, ...]] = {}
+        super().__init__(module, garbage_collect_values=False)  # else a later tensor may take a dead one's address
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.storages: dict[fx.Node, int] = {}
 
     def run_node(self, n: fx.Node) -> Any:
         result = super().run_node(n)
         if isinstance(result, Tensor):
-            self.found[n] = tuple(result.shape)
+            self.shapes[n] = tuple(result.shape)
+            self.storages[n] = result.untyped_storage().data_ptr()
         return result
 
 
-def _has_hooks(module: nn.Module) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)
+def _states(device: torch.device) -> tuple[object, ...]:
+    """The states of all generators that a forward may draw from."""
+    _, key, position, *_ = numpy.random.get_state()
+    torchs = generator_states(device).numpy().tobytes()
+    return torchs, random.getstate(), numpy.asarray(key).tobytes(), position
 
 
-def _refuse_overwriting(found: Traced) -> None:
-    """An operation in place is followed only if nobody reads afterwards what it has changed under another name."""
-    place = {node: index for index, node in enumerate(found.graph.nodes)}
-    for node in found.graph.nodes:
-        if _in_place(found, node) and any(place[user] > place[node] for user in node.all_input_nodes[0].users):
-            raise NotFollowed(f"{node.name!r} overwrites a tensor that is read again")
-
-
-def _in_place(found: Traced, node: fx.Node) -> bool:
-    if not node.all_input_nodes:
-        return False
-    name = getattr(node.target, "__name__", str(node.target))
-    in_place = node.op == "call_method" and name.endswith("_") and not name.startswith("__")
-    operator = node.op == "call_function" and name in ("iadd", "isub", "imul", "itruediv")
-    return in_place or operator or bool(getattr(found.module(node), "inplace", node.kwargs.get("inplace", False)))
+@contextlib.contextmanager
+def _kept_python_generators() -> Iterator[None]:
+    """Restore the generators of ``random`` and NumPy after the block."""
+    pythons, numpys = random.getstate(), numpy.random.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(pythons)
+        numpy.random.set_state(numpys)
 
 
 def _first_line(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""Linear and convolutional layers: which inputs a masked weight reads, and the layer of the others."""
+"""Linear and convolutional layers: which inputs the kept weights read, and the layer that reads only these."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from autosparse.compaction.rules import Channeled, Rule
 from autosparse.compaction.sparse import is_worth_it
 
 GATHER = 8
-"""Channels are gathered for a layer if it thereby saves so many multiplications for each entry that is copied."""
+"""Channels are gathered for a layer if this saves more multiplications than so many for each entry that is copied."""
 
 
 class Weighted(Rule):
@@ -36,15 +36,15 @@ class Weighted(Rule):
         return is_worth_it(self.layer, self.reads[make.wanted(self.node)][:, have])
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """What reads something, or has a bias."""
+        """The rows that read something, or all if they have biases."""
         return torch.full((self.width,), True) if self.layer.bias is not None else self.reads[:, given[0]].any(1)
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """What the kept rows read."""
+        """The channels that the kept rows read."""
         return [self.reads[kept].any(0) & given[0]]
 
     def build(self, make: Maker) -> None:
-        """A layer of the kept rows and of the columns that they read."""
+        """Add a layer of the kept rows and of the columns that they read."""
         source, rows = self.sources[0], make.wanted(self.node)
         sparse = self._is_sparse(make)
         if sparse:
@@ -55,15 +55,7 @@ class Weighted(Rule):
             rows, live = self._live_first(rows, make.have[source])
             groups, columns = 1, self._columns(make.have[source], rows[:live])
         constants = make.still[source][1] if source in make.still else []
-        read = columns + constants
-        width = len(read) // groups
-        weight = self.layer.weight
-        positions = torch.arange(weight.numel()).view(weight.shape)[rows]
-        columns_read = torch.tensor(read).view(groups, width) % weight.shape[1]
-        columns_read = columns_read.repeat_interleave(len(rows) // groups, 0)
-        positions = positions.flatten(2) if positions.dim() > 2 else positions.unsqueeze(2)
-        positions = positions.gather(1, columns_read.unsqueeze(2).expand(-1, -1, positions.shape[2]))
-        parts = {"weight": positions.view(len(rows), width, *weight.shape[2:])}
+        parts = {"weight": self._positions(groups, rows, columns + constants)}
         if self.layer.bias is not None:
             parts["bias"] = rows_of(self.layer.bias, rows)
         make.layer(self.node, make.carried(source, columns), parts, groups, rows)
@@ -72,17 +64,30 @@ class Weighted(Rule):
         elif isinstance(self.layer, nn.Linear) and (constants or live < len(rows)):
             make.split(self.node, source, (live, len(columns)))
 
+    def _positions(self, groups: int, rows: Channels, columns: Channels) -> Tensor:
+        """The flat positions, in the full weight, of the weight of these rows and columns, given group by group."""
+        weight, width = self.layer.weight, len(columns) // groups
+        positions = rows_of(weight, rows)
+        positions = positions.flatten(2) if positions.dim() > 2 else positions.unsqueeze(2)
+        in_group = torch.tensor(columns).view(groups, width) % weight.shape[1]
+        in_group = in_group.repeat_interleave(len(rows) // groups, 0).unsqueeze(2)
+        positions = positions.gather(1, in_group.expand(-1, -1, positions.shape[2]))
+        return positions.view(len(rows), width, *weight.shape[2:])
+
     def _live_first(self, rows: Channels, have: Channels) -> tuple[Channels, int]:
-        """The rows of a Linear layer that read any of what differs from example to example, at least one, then the
-        others; and how many they are. Of a convolution all count as such."""
+        """The rows, those first that read anything that differs from example to example; and how many those are.
+
+        They are at least one, and all of a convolution's.
+        """
         if not isinstance(self.layer, nn.Linear):
             return rows, len(rows)
         reading = self.reads[:, have].any(1)
         live = [row for row in rows if reading[row]] or rows[:1]
-        return live + [row for row in rows if row not in set(live)], len(live)
+        others = set(rows) - set(live)
+        return live + [row for row in rows if row in others], len(live)
 
     def _columns(self, have: Channels, rows: Channels) -> Channels:
-        """What is read of ``have``; all of it where leaving out the rest would save less than it costs."""
+        """The channels of ``have`` that are read; all of them if leaving out the rest would save less than it costs."""
         read = self.reads[rows].any(0)
         columns = [channel for channel in have if read[channel]] or have[:1]
         saved = (len(have) - len(columns)) * len(rows) * self.layer.weight[0, 0].numel()
@@ -95,8 +100,10 @@ class Weighted(Rule):
         return columns if 2 * len(columns) < len(have) else have
 
     def _in_groups(self, rows: set[int], have: set[int]) -> tuple[int, Channels, Channels]:
-        """Groups that compute anything, the columns of all, and the rows of all: of each group equally many, the
-        kept ones first."""
+        """The number of groups that compute anything, their columns and their rows, group by group.
+
+        All groups must be of one size, so those with fewer kept rows or columns take others of their own in addition.
+        """
         tall, wide = self.width // self.groups, self.kept_weights.shape[1]
         kept = [g for g in range(self.groups) if rows & set(range(g * tall, g * tall + tall))]
         of_rows = [_kept_first(range(g * tall, g * tall + tall), rows) for g in kept]
@@ -116,4 +123,5 @@ class Weighted(Rule):
 
 
 def _kept_first(channels: range, kept: set[int]) -> Channels:
+    """``channels``, those of ``kept`` first, else in their order."""
     return sorted(channels, key=lambda channel: channel not in kept)

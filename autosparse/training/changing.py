@@ -19,10 +19,11 @@ class MaskHistory:
     first: Masks
     last: Masks
     ever: dict[str, Tensor] = field(default_factory=dict)
-    """Where a weight has been kept at some step, by the names of the masks."""
+    """True where a weight has been kept at some step; bool tensors by the names of the masks."""
     steps: list[int] = field(default_factory=list)
-    """After which steps of the whole training the masks changed."""
+    """The steps of the whole training, counted from 1, after which the masks changed."""
     kept: list[int] = field(default_factory=list)
+    """Number of weights kept after each change."""
     overlap: list[float] = field(default_factory=list)
     """Weights that both the first and the new masks keep, as a share of those that either keeps."""
     ever_alive: list[float] = field(default_factory=list)
@@ -48,7 +49,7 @@ class MaskHistory:
         self.ever_alive.append(alive / masks.total)
 
     def record(self) -> dict[str, Any]:
-        """As JSON values: lists with a value for each change, under the names of the fields."""
+        """The lists that have a value for each change, as JSON values under the names of the fields."""
         return {name: getattr(self, name) for name in ("steps", "kept", "overlap", "ever_alive")}
 
 
@@ -58,8 +59,9 @@ class Changing:
     def __init__(
         self, change: Change, masks: Masks | None, model: nn.Module, optimizer: torch.optim.Optimizer, start: int
     ):
-        """
-        :param masks: to begin with; None: dense.
+        """Hold the first masks.
+
+        :param masks: the first ones; None: dense.
         :param start: how many steps of the whole training have been done.
         """
         self.change, self.model, self.optimizer, self.done = change, model, optimizer, start
@@ -68,7 +70,7 @@ class Changing:
         self._held = self.history.last.hold(model, optimizer)
 
     def after(self, step: Step) -> Step:
-        """``step``, with new masks after it where they are due."""
+        """Return ``step`` with new masks after it when they are due."""
 
         def stepping(x: Tensor, y: Tensor) -> Tensor:
             loss = step(x, y)
@@ -97,12 +99,15 @@ class Changing:
 
 
 def _gradient(weight: nn.Parameter) -> Tensor:
-    """That of the last batch; 0 where the network does not use the weight."""
+    """The gradient of the last batch; 0 if the network does not use the weight."""
     return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
 def forget(optimizer: torch.optim.Optimizer, weight: nn.Parameter, where: Tensor) -> None:
-    """Set what the optimiser remembers of some entries of a weight, such as momenta, to 0."""
+    """Set to 0 what the optimiser remembers of some entries of a weight, such as momenta.
+
+    :param where: bool, in the shape of the weight.
+    """
     state: Mapping[str, Any] = optimizer.state.get(weight, {})
     for value in state.values():
         if isinstance(value, Tensor) and value.shape == weight.shape:

@@ -1,4 +1,4 @@
-"""Training a masked network by the smaller one that computes the same, with the same outcome."""
+"""The compact network that is trained in place of a masked one, with the same outcome."""
 
 import functools
 import logging
@@ -21,7 +21,8 @@ DENSE = 0.5
 class StandIn:
     """What is trained in place of ``model``: the model itself, or a compact network.
 
-    :ivar network: to be trained, with :attr:`masks` held.
+    :ivar network: the network to train.
+    :ivar masks: the masks to hold in it.
     :ivar flops_left: share of the dense forward pass that it computes.
     """
 
@@ -46,7 +47,10 @@ class StandIn:
 def stand_in_for(
     model: nn.Module, masks: Masks | None, dataset: Dataset, recipe: Recipe, execution: Execution
 ) -> StandIn:
-    """A compact network where ``execution`` wants it and it can be had, else ``model`` itself; a line says why not."""
+    """A compact network if ``execution`` asks for it and there is one, else ``model`` itself.
+
+    If it asks and there is none, a warning says why.
+    """
     small = None
     if masks is not None and _is_wanted(masks, dataset.train.device, execution):
         device = dataset.train.device
@@ -54,29 +58,31 @@ def stand_in_for(
         found = compact(model, masks, dataset.input_shape, sparse)
         reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
-            _tell(f"{type(model).__name__} is trained whole, not compact: {reason}")
+            _warn_once(f"{type(model).__name__} is trained whole, not compact: {reason}")
         elif execution.compact == "on" or found.flops_left <= WORTH:
             small = found
     return StandIn(model, masks, recipe, small)
 
 
 def _is_wanted(masks: Masks, device: torch.device, execution: Execution) -> bool:
-    """Not by itself on a GPU, where launches, not FLOPs, cost the time of small networks."""
-    auto = device.type == "cpu" and masks.density <= DENSE
-    return execution.compact == "on" or (execution.compact == "auto" and auto)
+    if execution.compact == "auto":  # on a GPU launches, not FLOPs, cost the time of small networks
+        return device.type == "cpu" and masks.density <= DENSE
+    return execution.compact == "on"
 
 
 @functools.cache
-def _tell(line: str) -> None:
-    """Once in a process."""
+def _warn_once(line: str) -> None:
+    """Log ``line`` as a warning, once in a process."""
     logging.getLogger(__name__).warning("%s", line)
 
 
 class _Remainder(nn.Module):
-    """What a compact network lacks of the weights that are not pruned, as one vector.
+    """The weights that are not pruned but that the compact network lacks, as one vector.
 
     In the full network nothing reads them, or they read nothing: their gradients are 0, and the optimiser's weight
     decay alone changes them.
+
+    :ivar slots: by the name of a parameter of the full network the flat positions there, int64 (weights,).
     """
 
     def __init__(self, model: nn.Module, masks: Masks, small: Compact, recipe: Recipe):
@@ -94,7 +100,7 @@ class _Remainder(nn.Module):
         self.optimizer = recipe.optimizer_for(self)
 
     def advance(self, steps: int, lr: float) -> None:
-        """So many steps of the optimiser, with gradients of 0."""
+        """Do ``steps`` steps of the optimiser at learning rate ``lr``, with gradients of 0."""
         if self.values.numel() == 0:
             return
         set_learning_rate(self.optimizer, lr)

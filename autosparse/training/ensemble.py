@@ -1,44 +1,21 @@
 """Networks that share architecture, data and recipe, trained together in batched kernels."""
 
-import copy
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import nn
 
-from autosparse.data.split import Dataset, Split
-from autosparse.devices import full_float32
+from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.loss import Loss
-from autosparse.masks import Masks
-from autosparse.seeds import generator, generator_states, kept_generators
 from autosparse.training.compacted import stand_in_for
-from autosparse.training.execution import Execution, set_learning_rate
-from autosparse.training.loop import (
-    History,
-    epochs_between,
-    require_finite,
-    steps_per_epoch,
-    train_by_epoch,
-    train_epoch,
-)
+from autosparse.training.course import Course
+from autosparse.training.execution import Execution
+from autosparse.training.history import History, require_finite
+from autosparse.training.loop import train_by_epoch
 from autosparse.training.recipe import Recipe
-from autosparse.training.stack import Stack, why_not_stacked
-
-
-@dataclass(frozen=True)
-class Member:
-    """A network, its masks, and the seed of its data order and augmentation."""
-
-    model: nn.Module
-    masks: Masks | None = None
-    seed: int = 0
-
-
-Outcome = History | NonFiniteLoss
-"""What became of a member; one that diverges does not stop the others."""
+from autosparse.training.stackable import Member, why_not_together
+from autosparse.training.stacked import Outcome, train_stacked
 
 
 def train_together(
@@ -51,76 +28,28 @@ def train_together(
     execution: Execution | None = None,
     on_epoch: Callable[[int], None] | None = None,
 ) -> list[Outcome]:
-    """What :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
+    """Do what :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
 
     A member sees its own data order, augmentation, masks, BatchNorm statistics and optimiser state. Members that are
-    trained as compact networks, see :class:`Execution`, take their epochs in turns with the others. On the CPU
-    networks whose only parameters are those of linear layers come out bit for bit as alone on one thread, others within
-    floating-point noise.
+    trained as compact networks, see :class:`Execution`, take their epochs in turns with the others. On the CPU networks
+    whose only parameters are those of linear layers come out bit for bit as alone on one thread, others within
+    floating-point noise. Parameters ``start``, ``stop`` and ``execution`` are those of :func:`autosparse.train`.
 
     :param members: networks of one architecture, on the data set's device.
     :param on_epoch: called after each epoch with its number (from 1).
-    :raises AutosparseError: if they cannot be stacked, see :func:`why_not_together`.
+    :return: for each member its history, or the error if it diverged; that does not stop the others.
+    :raises AutosparseError: if they cannot be stacked, see :func:`why_not_together`, or masks do not fit.
     """
     reason = why_not_together(members, dataset, loss)
     if reason is not None:
         raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
-    return _train(members, dataset, recipe, loss, start, stop, execution or Execution(), on_epoch)
+    return _train(members, Course(dataset, recipe, loss, start, stop, execution or Execution()), on_epoch)
 
 
-def why_not_together(members: Sequence[Member], dataset: Dataset, loss: Loss = F.cross_entropy) -> str | None:
-    """What keeps ``members`` from training together; None if nothing does."""
-    if not isinstance(dataset.train, Split):
-        return "the data set is streamed from files"
-    shapes = [[(name, value.shape) for name, value in m.model.state_dict().items()] for m in members]
-    if any(other != shapes[0] for other in shapes[1:]):
-        return "they differ in their architecture"
-    return why_not_stacked(members[0].model) or _disagreement(members[:2], dataset.train)
-
-
-def _disagreement(members: Sequence[Member], split: Split) -> str | None:
-    """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random."""
-    x, _ = next(split.batches(8))
-    with torch.no_grad(), kept_generators(x.device), full_float32():
-        before = generator_states(x.device)
-        alone = copy.deepcopy(members[0].model).train()(x)
-        try:
-            logits = Stack([member.model for member in members]).train()(torch.cat([x] * len(members)))
-        except (RuntimeError, IndexError) as error:
-            return f"their forward pass does not take a folded batch ({str(error).splitlines()[0]})"
-        if not torch.equal(before, generator_states(x.device)):
-            return "their forward pass draws at random"
-    together = logits[: len(x)]
-    if alone.shape != together.shape or not torch.allclose(alone, together, rtol=1e-3, atol=1e-3, equal_nan=True):
-        return "their forward pass mixes the examples of a batch"
-    return None
-
-
-def _train(
-    members: Sequence[Member],
-    dataset: Dataset,
-    recipe: Recipe,
-    loss: Loss,
-    start: int,
-    stop: int | None,
-    execution: Execution,
-    on_epoch: Callable[[int], None] | None,
-) -> list[Outcome]:
-    stand_ins = [stand_in_for(m.model, m.masks, dataset, recipe, execution) for m in members]
-    stacked = [index for index, stand_in in enumerate(stand_ins) if stand_in.small is None]
-    if len(stacked) == 1:
-        stacked = []
-    given = (dataset, recipe)
-    running: list[tuple[list[int], Iterator[list[Outcome]]]] = [
-        ([index], _alone(train_by_epoch(stand_in, *given, members[index].seed, loss, start, stop, execution)))
-        for index, stand_in in enumerate(stand_ins)
-        if index not in stacked
-    ]
-    if stacked:
-        whole = [members[index] for index in stacked]
-        running.append((stacked, _stacked(whole, *given, loss, start, stop, execution)))
+def _train(members: Sequence[Member], course: Course, on_epoch: Callable[[int], None] | None) -> list[Outcome]:
+    running = _parts(members, course)
     outcomes: list[Outcome] = [History() for _ in members]
-    for epoch, _ in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
+    for epoch, _ in course.epochs():
         for indices, part in running:
             for index, outcome in zip(indices, next(part), strict=True):
                 outcomes[index] = outcome
@@ -129,11 +58,27 @@ def _train(
     for indices, part in running:  # to their ends, where weights get their layout back
         for index, outcome in zip(indices, next(part, ()), strict=False):
             outcomes[index] = outcome
-    return [_finite(member.model, outcome, recipe) for member, outcome in zip(members, outcomes, strict=True)]
+    return [_finite(member.model, outcome, course.recipe) for member, outcome in zip(members, outcomes, strict=True)]
+
+
+def _parts(members: Sequence[Member], course: Course) -> list[tuple[list[int], Iterator[list[Outcome]]]]:
+    """The trainings to go on in turns, each with the positions of its members: compact ones alone, others stacked."""
+    stand_ins = [stand_in_for(m.model, m.masks, course.dataset, course.recipe, course.execution) for m in members]
+    stacked = [index for index, stand_in in enumerate(stand_ins) if stand_in.small is None]
+    if len(stacked) == 1:
+        stacked = []
+    parts = [
+        ([index], _alone(train_by_epoch(stand_in, course, members[index].seed)))
+        for index, stand_in in enumerate(stand_ins)
+        if index not in stacked
+    ]
+    if stacked:
+        parts.append((stacked, train_stacked([members[index] for index in stacked], course)))
+    return parts
 
 
 def _alone(epochs: Iterator[tuple[int, History]]) -> Iterator[list[Outcome]]:
-    """A member by itself; after it has diverged, what it ended with."""
+    """Train a member by itself; after it has diverged, what it ended with."""
     try:
         for _, history in epochs:
             yield [history]
@@ -142,75 +87,8 @@ def _alone(epochs: Iterator[tuple[int, History]]) -> Iterator[list[Outcome]]:
             yield [error]
 
 
-def _stacked(
-    members: Sequence[Member],
-    dataset: Dataset,
-    recipe: Recipe,
-    loss: Loss,
-    start: int,
-    stop: int | None,
-    execution: Execution,
-) -> Iterator[list[Outcome]]:
-    """Members in batched kernels, an epoch for each ``next``: what has become of each so far."""
-    assert isinstance(dataset.train, Split)
-    stack = Stack([member.model for member in members])
-    optimizer = recipe.optimizer_for(stack)
-    step = execution.step(stack, optimizer, of_each(loss), dataset.train.device)
-    _hold(_pruned(stack, members), optimizer)
-    outcomes: list[Outcome] = [History() for _ in members]
-    for epoch, steps in epochs_between(start, stop, steps_per_epoch(dataset, recipe), recipe.epochs):
-        set_learning_rate(optimizer, recipe.lr_in(epoch))
-        draws = [generator(member.seed, "order", epoch) for member in members]
-        batches = dataset.train.stacked_batches(recipe.batch_size, draws, recipe.augmentation)
-        means = train_epoch(stack, batches, step, steps)
-        stack.write_back()
-        for index, (member, mean) in enumerate(zip(members, means.tolist(), strict=True)):
-            outcome = outcomes[index]
-            if isinstance(outcome, History):
-                try:
-                    outcome.add(mean, member.model, dataset, recipe)
-                except NonFiniteLoss as error:
-                    outcomes[index] = error
-        yield outcomes
-
-
-def of_each(loss: Loss) -> Loss:
-    """``loss`` of each member: logits (members * batch, classes) and labels (members, batch) -> (members,)."""
-
-    def losses(logits: Tensor, y: Tensor) -> Tensor:
-        return torch.stack(
-            [loss(member, labels) for member, labels in zip(logits.unflatten(0, y.shape), y, strict=True)]
-        )
-
-    return losses
-
-
-def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
-    """Tensors of the weights that some member prunes, each with True if they are pruned."""
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for name in dict.fromkeys(name for member in members for name in member.masks or ()):
-        values = stack.values(name)
-        kept = [member.masks.get(name) if member.masks else None for member in members]
-        shape = dict(members[0].model.named_parameters())[name].shape
-        removed = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in kept]
-        pruned = removed if values[0].shape == shape else [torch.stack(removed)]
-        pairs += [(value, where.to(value.device)) for value, where in zip(values, pruned, strict=True)]
-    return pairs
-
-
-def _hold(pruned: Sequence[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer) -> None:
-    """Set what is pruned to exactly 0, now and after each step."""
-
-    @torch.no_grad()
-    def zero(*_: object) -> None:
-        for weight, where in pruned:
-            weight.masked_fill_(where, 0.0)
-
-    zero()
-    optimizer.register_step_post_hook(zero)
-
-
 def _finite(model: nn.Module, outcome: Outcome, recipe: Recipe) -> Outcome:
+    """``outcome``, or an error if it is none but a weight is not finite."""
     try:
         require_finite(model, recipe)
     except NonFiniteLoss as error:

@@ -1,5 +1,7 @@
-"""How a training's steps are computed: precision, CUDA graphs, compact networks. That changes rounding and speed, and
-nothing else."""
+"""How a training's steps are computed: precision, CUDA graphs, compact networks.
+
+These change rounding and speed, and nothing else.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,19 +20,22 @@ COMPACT = ("auto", "on", "off")
 
 @dataclass(frozen=True)
 class Execution:
-    """How training steps are computed; no part of any id, because it is where and how, not what."""
+    """How training steps are computed. No id depends on it, because it does not change what is computed."""
 
     precision: str = "auto"
-    """``bfloat16``: forward and backward pass under autocast, weights, their updates and the loss in float32.
-    ``auto``: that on devices with bfloat16 units, else ``float32``, in which cuDNN computes convolutions in TF32 where
-    the device has it, unless PyTorch is told otherwise."""
-    cuda_graphs: bool = False
-    """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; elsewhere it has no
-    meaning."""
+    """``bfloat16``, ``float32`` or ``auto``.
 
+    In ``bfloat16`` the forward and the backward pass run under autocast; weights, their updates and the loss are in
+    float32. In ``float32`` cuDNN computes convolutions in TF32 if the device has it, unless PyTorch is told otherwise.
+    ``auto`` is ``bfloat16`` on GPUs that have it, else ``float32``.
+    """
+    cuda_graphs: bool = False
+    """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; others never do."""
     compact: str = "auto"
-    """Whether a masked network is trained by the smaller one that computes the same: ``on``, ``off``, or where enough
-    FLOPs come off, ``auto``."""
+    """Whether a masked network is trained by the smaller one that computes the same: ``on``, ``off`` or ``auto``.
+
+    ``auto``: on a CPU, if enough FLOPs come off.
+    """
 
     def __post_init__(self) -> None:
         if self.compact not in COMPACT:
@@ -44,11 +49,11 @@ class Execution:
         :raises AutosparseError: if bfloat16 is asked of a device that has none.
         """
         device = torch.device(device)
-        has_it = _has_bfloat16(device)
-        if self.precision == "bfloat16" and not has_it:
+        has_bfloat16 = _has_bfloat16(device)
+        if self.precision == "bfloat16" and not has_bfloat16:
             raise AutosparseError(f"device {str(device)!r} has no bfloat16: take precision float32 or auto")
         if self.precision == "auto":
-            return "bfloat16" if device.type != "cpu" and has_it else "float32"
+            return "bfloat16" if device.type != "cpu" and has_bfloat16 else "float32"
         return self.precision
 
     def forward(self, model: nn.Module, device: torch.device) -> Callable[[Tensor], Tensor]:
@@ -56,12 +61,12 @@ class Execution:
         if self.precision_on(device) == "float32":
             return model
 
-        def half(x: Tensor) -> Tensor:
+        def autocast(x: Tensor) -> Tensor:
             with torch.autocast(device.type, torch.bfloat16):
                 logits: Tensor = model(x)
             return logits.float()
 
-        return half
+        return autocast
 
     def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, device: torch.device) -> Step:
         """The step that trains ``model``, which is on ``device``."""
@@ -90,7 +95,7 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """From the next step on; in place where the rate is a tensor, so that a graph sees it."""
+    """Set the learning rate from the next step on; in place if the rate is a tensor, so that a graph sees it."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)

@@ -19,17 +19,20 @@ WARM_UP = 3
 """Steps before the capture, so that libraries have chosen their kernels and the optimiser has its state."""
 
 Step = Callable[[Tensor, Tensor], Tensor]
-"""One optimiser step on a batch (x, y); returns the mean loss, detached, which the next step may overwrite. Of several
-networks together: the losses (members,)."""
+"""One optimiser step on a batch (x, y).
+
+It returns the mean loss, detached; for several networks together their losses (members,). The next step may overwrite
+it.
+"""
 
 
 class GraphedStep:
     """``eager`` as a CUDA graph, captured at the first batch; batches of another size than that run eagerly.
 
-    Weights, buffers and random draws are as if the steps before the capture had not been: those are undone. The
-    optimiser must be fresh. Where a step waits for the device, a warning is logged, and every step runs eagerly.
+    The steps before the capture are undone: weights, buffers and random draws are as if they had not been. The
+    optimiser must be fresh. If a step waits for the device, a warning is logged, and every step runs eagerly.
 
-    :raises DeviceLost: at the first step, where its capture fails all the same.
+    :raises DeviceLost: at the first step, if its capture fails all the same.
     """
 
     def __init__(self, eager: Step, model: nn.Module, optimizer: torch.optim.Optimizer):
@@ -38,7 +41,7 @@ class GraphedStep:
         self.batch: tuple[Tensor, Tensor] | None = None
 
     def __call__(self, x: Tensor, y: Tensor) -> Tensor:
-        """One step, see :data:`autosparse.training.execution.Step`."""
+        """Do one step, see :data:`Step`."""
         if self.batch is None:
             self.batch = x.clone(), y.clone()
             self._prepare(x.device)
@@ -73,9 +76,10 @@ class GraphedStep:
 
 
 def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:
-    """Run ``step`` a few times, then capture it; the result replays it and returns the tensor that it writes to.
+    """Run ``step`` a few times, then capture it.
 
-    :raises RuntimeError: if the step waits for the device, which no graph can hold: found out before the capture.
+    :return: a function that replays the step, and returns the tensor that the step writes to.
+    :raises RuntimeError: before the capture, if the step waits for the device, which no graph can hold.
     :raises DeviceLost: if the capture fails. PyTorch leaves its allocator and stream in the midst of it, so that
         nothing later in this process can be trusted (pytorch/pytorch#180395, #190348).
     """
@@ -84,7 +88,7 @@ def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Te
         side.wait_stream(torch.cuda.current_stream())
         try:
             with torch.cuda.stream(side):
-                for _ in range(WARM_UP - 1):
+                for _ in range(WARM_UP - 1):  # in which libraries may wait, to choose their kernels
                     step()
                 with forbidden_to_wait():
                     step()
@@ -109,7 +113,7 @@ def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Te
 
 @contextlib.contextmanager
 def forbidden_to_wait() -> Iterator[None]:
-    """Within the block, what waits for the GPU raises RuntimeError; the first steps may: libraries choose kernels."""
+    """Let what waits for the GPU raise RuntimeError within the block."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -12,19 +12,25 @@ from torch import nn
 from autosparse.data.split import Dataset, Split
 from autosparse.devices import backend
 from autosparse.seeds import generator
-from autosparse.training.ensemble import Member, of_each, why_not_together
+from autosparse.training.course import steps_per_epoch
 from autosparse.training.execution import Execution
 from autosparse.training.layout import channels_last
-from autosparse.training.loop import steps_per_epoch, train_epoch
+from autosparse.training.loop import train_epoch
 from autosparse.training.recipe import Recipe
 from autosparse.training.stack import Stack
+from autosparse.training.stackable import Member, why_not_together
+from autosparse.training.stacked import of_each
 
-ON_CPU, SMALL = 8, 100_000
-"""On a CPU, as many networks of linear layers with at most so many parameters: larger ones fill its cores alone."""
+ON_CPU = 8
+"""At most so many networks train together on a CPU."""
+SMALL = 100_000
+"""Networks with more parameters fill a CPU's cores alone."""
 ON_GPU = 32
+"""At most so many networks train together on a GPU."""
 MEMORY = 0.5
-"""Share of the memory that this process may use of a GPU, by which as many as fit are counted."""
+"""Share of the GPU memory of this process that the networks together may take."""
 TRIAL_STEPS = 10
+"""Steps that a trial times."""
 
 
 def group_size(
@@ -37,11 +43,12 @@ def group_size(
 ) -> int:
     """How many networks of one kind to train together by ``recipe``.
 
-    On the CPU a rule, so that the same cells always run in the same way; on a GPU a trial of a few steps.
+    On the CPU a rule decides, so that the same cells always run in the same way; on a GPU a trial of a few steps does.
 
-    :param make: a fresh network of the kind, on the data set's device, for a seed.
-    :param share: of the device that this process is to use, above 0 and at most 1.
-    :param most: e.g. how many networks there are to train.
+    :param make: returns a fresh network of the kind, on the data set's device, for a seed.
+    :param share: share of the device that this process is to use, above 0 and at most 1.
+    :param most: the largest answer, such as how many networks there are to train.
+    :return: 1 if they cannot train together, or gain nothing by it.
     """
     if most < 2:
         return 1
@@ -61,7 +68,7 @@ def _small_and_linear(model: nn.Module) -> bool:
 def _on_gpu(
     make: Callable[[int], nn.Module], dataset: Dataset, recipe: Recipe, execution: Execution, share: float, most: int
 ) -> int:
-    """Time a few steps of one network, and of as many as fit beside each other."""
+    """How many fit beside each other, if a few of their steps take less time than those of each alone; else 1."""
     device = dataset.train.device
     accelerator: Any = backend(device)
     if not hasattr(accelerator, "mem_get_info"):
@@ -85,7 +92,7 @@ def _on_gpu(
 def _seconds(
     make: Callable[[int], nn.Module], count: int, dataset: Dataset, recipe: Recipe, execution: Execution
 ) -> float:
-    """For a few steps of ``count`` networks together; of the one alone, if there is one."""
+    """How long a few steps of ``count`` networks together take; of a single one, as it would train alone."""
     device = dataset.train.device
     accelerator: Any = backend(device)
 

@@ -6,14 +6,20 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from autosparse.criteria.mode import EVAL, in_mode
+from autosparse.seeds import kept_generators
+
 
 @contextlib.contextmanager
 def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[None]:
-    """Within the block the weights of 2-D convolutions lie channels-last in memory; after it as before.
+    """Lay the weights of 2-D convolutions channels-last in memory within the block, and as before after it.
 
     Shapes, values and flat positions are the same: ``weight.flatten()`` is what it was. Convolutions pass the layout on
-    to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; two
-    blank examples of ``input_shape`` find out. So is one with a :func:`_overruns` convolution.
+    to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; a
+    forward pass of two blank examples finds out. A model with a convolution that :func:`_overruns` is left as it is,
+    too.
+
+    :param input_shape: shape of one example.
     """
     weights = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and isinstance(m.weight, nn.Parameter)]
     before = [weight.stride() for weight in weights]
@@ -49,11 +55,10 @@ def _restore(weights: list[nn.Parameter], strides: list[tuple[int, ...]]) -> Non
 
 @torch.no_grad()
 def _computes(model: nn.Module, examples: torch.Tensor) -> bool:
-    training = model.training
+    """Whether ``model`` takes ``examples`` in evaluation mode; its modes and torch's generators stay as they are."""
     try:
-        model.eval()(examples)
+        with in_mode(model, EVAL), kept_generators(examples.device):
+            model(examples)
     except RuntimeError:
         return False
-    finally:
-        model.train(training)
     return True

@@ -15,7 +15,7 @@ OPTIMIZERS = ("sgd", "momentum", "adam")
 
 @dataclass(frozen=True)
 class Recipe:
-    """Optimiser, schedule and length of one training.
+    """Optimiser, schedule, augmentation and length of one training.
 
     ``momentum`` is SGD with momentum 0.9. At each of ``milestones`` (epochs) the learning rate is multiplied
     by ``drop``. Weight decay is the optimiser's L2 term on every parameter. Defaults are the AutoSparse paper's
@@ -56,7 +56,7 @@ class Recipe:
         return torch.optim.SGD(model.parameters(), momentum=0.9 if self.optimizer == "momentum" else 0.0, **shared)
 
     def lr_in(self, epoch: int) -> float:
-        """Learning rate in ``epoch`` (from 1): a milestone takes effect in the epoch after it."""
+        """The learning rate in ``epoch`` (from 1). A milestone takes effect in the epoch after it."""
         return self.lr * self.drop ** sum(milestone < epoch for milestone in self.milestones)
 
     def fine_tuning(self, epochs: int) -> "Recipe":

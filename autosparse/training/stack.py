@@ -9,23 +9,28 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LANES = 16
-"""Vector kernels of optimisers round numbers that fill no whole register otherwise than the rest. So parameters whose
-size is no multiple of this are not stacked for good, but kept apart and put together in each forward pass."""
+"""Numbers in a vector register, at most.
+
+The vector kernels of optimisers round the numbers that do not fill a whole register differently from the rest.
+So parameters whose size is no multiple of this are kept apart, and stacked anew in each forward pass.
+"""
 
 
 class Stack(nn.Module):
     """Members folded into the batch: (members * batch, ...) -> (members * batch, classes), member by member.
 
-    The architecture's own ``forward`` runs on the folded batch; only layers with parameters know of the members.
+    The architecture's own ``forward`` runs on the folded batch. Only layers with parameters or buffers know of the
+    members.
 
-    :raises KeyError: with a layer's type where that has parameters and no stacked form; see :func:`why_not_stacked`.
+    :raises KeyError: with a layer's type if that has parameters or buffers and no stacked form; see
+        :func:`autosparse.training.stackable.why_not_stacked`.
     """
 
     def __init__(self, members: Sequence[nn.Module]):
         super().__init__()
         self.network = copy.deepcopy(members[0])
         for name, layer in list(self.network.named_modules()):
-            if next(layer.parameters(recurse=False), None) is not None:
+            if owns_tensors(layer):
                 stacked = STACKED[type(layer)]([member.get_submodule(name) for member in members])
                 if name:
                     self.network.set_submodule(name, stacked)
@@ -38,7 +43,7 @@ class Stack(nn.Module):
         return logits
 
     def values(self, name: str) -> list[Tensor]:
-        """The parameter that members call ``name``: one tensor (members, *shape), or one of that shape for each."""
+        """The parameter that members call ``name``: one tensor (members, *shape), or one for each member."""
         layer, _, attribute = name.rpartition(".")
         stacked = self.network.get_submodule(layer)
         assert isinstance(stacked, _Stacked)
@@ -51,27 +56,17 @@ class Stack(nn.Module):
                 layer.write_back()
 
 
-def why_not_stacked(model: nn.Module) -> str | None:
-    """What keeps networks like ``model`` from a :class:`Stack`; None if nothing does."""
-    layers = [module for _, module in model.named_modules(remove_duplicate=False)]
-    if len(layers) > len(set(layers)) or len(list(model.named_parameters(remove_duplicate=False))) > len(
-        list(model.parameters())
-    ):
-        return "layers share their parameters"
-    for layer in layers:
-        if next(layer.parameters(recurse=False), None) is not None and type(layer) not in STACKED:
-            return f"no stacked form of {type(layer).__name__}"
-        if isinstance(layer, nn.modules.dropout._DropoutNd) and layer.p > 0:
-            return "dropout draws for the whole batch"
-        if isinstance(layer, nn.Conv2d) and layer.padding_mode != "zeros":
-            return f"no stacked form of padding by {layer.padding_mode}"
-        if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d) and layer.momentum is None:
-            return "no stacked form of BatchNorm with a cumulative mean"
-    return None
+def owns_tensors(layer: nn.Module) -> bool:
+    """Whether ``layer`` itself, not one within it, has parameters or buffers, so that each member needs its own."""
+    parameter, buffer = next(layer.parameters(recurse=False), None), next(layer.buffers(recurse=False), None)
+    return parameter is not None or buffer is not None
 
 
 class _Stacked(nn.Module):
-    """One layer of all members."""
+    """One layer of all members.
+
+    :param twins: that layer of each member.
+    """
 
     def __init__(self, twins: Sequence[Any]):
         super().__init__()
@@ -92,7 +87,7 @@ class _Stacked(nn.Module):
         return [getattr(self, f"{name}_{index}") for index in range(1 if whole else len(self.twins))]
 
     def each(self, name: str) -> Tensor | None:
-        """A parameter of all members, (members, *its shape); None if they have none of that name."""
+        """The parameter ``name`` of all members, (members, *shape); None if they have none of that name."""
         values = self.stored(name)
         if not values:
             return None
@@ -111,12 +106,12 @@ class _Stacked(nn.Module):
                 getattr(twin, name).copy_(value)
 
     def beside(self, folded: Tensor) -> Tensor:
-        """(members * batch, channels, ...) -> (batch, members * channels, ...)."""
+        """Put members side by side: (members * batch, channels, ...) -> (batch, members * channels, ...)."""
         apart = folded.unflatten(0, (len(self.twins), -1))
         return apart.transpose(0, 1).flatten(1, 2)
 
     def folded(self, beside: Tensor) -> Tensor:
-        """The way back."""
+        """Undo :meth:`beside`: (batch, members * channels, ...) -> (members * batch, channels, ...)."""
         apart = beside.unflatten(1, (len(self.twins), -1))
         return apart.transpose(0, 1).flatten(0, 1)
 
@@ -129,7 +124,7 @@ class _Linear(_Stacked):
 
 
 def _as_autocast(tensor: Tensor | None) -> Tensor | None:
-    """Cast as autocast casts what goes into a linear layer: in :class:`_Products` autograd would not know of it."""
+    """Cast as autocast casts what goes into a linear layer; within :class:`_Products` autograd would not know of it."""
     if tensor is None or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(tensor.device.type):
         return tensor
     return tensor.to(torch.get_autocast_dtype(tensor.device.type))

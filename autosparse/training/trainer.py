@@ -11,8 +11,10 @@ from autosparse.loss import Loss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed
+from autosparse.training.course import images_before, steps_per_epoch
 from autosparse.training.execution import Execution
-from autosparse.training.loop import History, images_before, steps_per_epoch, train
+from autosparse.training.history import History
+from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
 
 
@@ -34,7 +36,7 @@ class Trainer:
     execution: Execution = field(default_factory=Execution)
 
     images: int = field(default=0, init=False)
-    """Number of images that it has trained on so far, without those of :meth:`finish`."""
+    """Number of images that it has trained on so far, each as often as it was seen, without those of :meth:`finish`."""
 
     def __post_init__(self) -> None:
         self._last, self._start = self.recipe, 0
@@ -53,7 +55,12 @@ class Trainer:
     def __call__(
         self, model: nn.Module, masks: Masks | None, run: int | None = None, start: int = 0, stop: int | None = None
     ) -> None:
-        """Train in place, see :class:`autosparse.criteria.trained.Training`."""
+        """Train in place, on the way to the masks; see :class:`autosparse.criteria.trained.Training`.
+
+        :param run: which of several trainings this is, each with data orders of its own; None: the network's own.
+        :param start: the first step to do, see :func:`autosparse.train`.
+        :param stop: the step before which to end.
+        """
         seed = self.seed if run is None else derive_seed(self.seed, "run", run)
         self.images += self._images(self.recipe, start, self.steps if stop is None else stop)
         train(
@@ -62,7 +69,7 @@ class Trainer:
 
     @property
     def ahead(self) -> tuple[Recipe, int]:
-        """What :meth:`finish` will train by, and from which step on."""
+        """The recipe that :meth:`finish` will train by, and the step that it will begin at."""
         return self._last, self._start
 
     @property

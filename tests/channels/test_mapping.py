@@ -107,6 +107,13 @@ def test_a_model_whose_channels_cannot_be_followed_is_refused_by_name_reason_and
     assert "take an unstructured criterion" in str(caught.value)
 
 
+def test_a_pooling_over_channels_is_refused():
+    """A 2-D pooling takes (batch, channels, places) for one image."""
+    model = nn.Sequential(nn.Conv1d(3, 8, 3, padding=1), nn.MaxPool2d(3, 1, 1), nn.Conv1d(8, 2, 6))
+    with pytest.raises(AutosparseError, match=r"at '1' \(MaxPool2d\), channels cannot be followed"):
+        channel_groups(model)
+
+
 def test_a_weight_of_two_layers_is_refused():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
     model[2].weight = model[0].weight

@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.errors import AutosparseError, NonFiniteLoss
+from autosparse.errors import NonFiniteLoss
 from autosparse.masks import Masks
 from autosparse.models import build_model
-from autosparse.training import Execution, Member, Recipe, train, train_together, why_not_together
+from autosparse.training import Execution, Member, Recipe, train, train_together
 
 RECIPE = Recipe(epochs=2, batch_size=64)
 SGD = Recipe(optimizer="momentum", lr=0.05, epochs=2, batch_size=48, milestones=(1,), augmentation="crop-flip")
@@ -161,84 +161,3 @@ def test_a_member_that_diverges_leaves_the_others_as_they_were(tiny_digits):
     assert isinstance(outcomes[1], NonFiniteLoss)
     assert "epoch 1" in str(outcomes[1])
     assert [outcomes[0], outcomes[2]] == [expected[0], expected[2]]
-
-
-class Mixing(nn.Linear):
-    def forward(self, x):
-        rows = super().forward(x.flatten(1))
-        return rows - rows.mean(0)
-
-
-class Wrapped(nn.Module):
-    def __init__(self, body):
-        super().__init__()
-        self.body, self.last = body, nn.Linear(64, 10)
-
-    def forward(self, x):
-        return self.body(self.last(x.flatten(1)))
-
-
-class Noise(nn.Module):
-    def forward(self, x):
-        return F.dropout(x, 0.1, self.training)
-
-
-class Centre(nn.Module):
-    def forward(self, x):
-        return x - x.mean(0)
-
-
-class OfEight(nn.Module):
-    """It knows the size of its batch."""
-
-    def forward(self, x):
-        return x.view(8, 10)
-
-
-class Shared(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.first = nn.Linear(64, 10)
-        self.again = self.first
-
-    def forward(self, x):
-        return self.again(x.flatten(1))
-
-
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda: Wrapped(nn.Dropout(0.5)), "dropout"),
-        (lambda: Wrapped(Noise()), "draws at random"),
-        (lambda: Wrapped(Centre()), "mixes the examples"),
-        (lambda: Wrapped(OfEight()), "does not take a folded batch (shape '[8, 10]' is invalid"),
-        (lambda: Wrapped(nn.LayerNorm(10)), "no stacked form of LayerNorm"),
-        (lambda: Wrapped(nn.BatchNorm1d(10, momentum=None)), "cumulative"),
-        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect")), "padding by reflect"),
-        (Shared, "share"),
-    ],
-)
-def test_networks_that_cannot_be_stacked_are_told_apart(tiny_digits, make, reason):
-    packed = [Member(make()) for _ in range(2)]
-    assert reason in why_not_together(packed, tiny_digits)
-    with pytest.raises(AutosparseError, match=r"cannot be trained together: .*autosparse\.train"):
-        train_together(packed, tiny_digits, RECIPE)
-
-
-def test_networks_whose_logits_are_no_numbers_may_go_together(tiny_digits):
-    packed = members(lenet, 2)
-    with torch.no_grad():
-        packed[0].model.fc1.bias.fill_(torch.nan)
-    assert why_not_together(packed, tiny_digits) is None
-
-
-def test_different_architectures_are_refused(tiny_digits):
-    assert "architecture" in why_not_together([Member(lenet()), Member(Normed())], tiny_digits)
-
-
-def test_asking_whether_they_can_leaves_the_networks_as_they_were(tiny_digits):
-    packed = members(Convolutional, 2)
-    before = [copy.deepcopy(member.model.state_dict()) for member in packed]
-    assert why_not_together(packed, tiny_digits) is None
-    for member, old in zip(packed, before, strict=True):
-        assert all(torch.equal(value, old[name]) for name, value in member.model.state_dict().items())

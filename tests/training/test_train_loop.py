@@ -157,43 +157,6 @@ def test_best_is_the_highest_epoch_and_last_the_last():
     assert (history.best, history.last) == (95.0, 90.0)
 
 
-@pytest.mark.parametrize("batch_size", [7, 90, 2000])
-def test_accuracy_equals_a_count_one_by_one(tiny_digits, batch_size):
-    model, split = fresh(), tiny_digits.test
-    train(model, tiny_digits, RECIPE)
-    right = sum(int(model(split.normalised(split.images[i : i + 1])).argmax()) == split.labels[i] for i in range(90))
-    assert accuracy(model, split, batch_size) == pytest.approx(100 * right.item() / 90)
-
-
-@pytest.mark.parametrize(("side", "expected"), [(8, 2000), (64, 2000), (224, 163), (5000, 1)])
-def test_accuracy_takes_fewer_large_images_at_a_time(tiny_digits, side, expected):
-    asked = []
-
-    class Large(type(tiny_digits.test)):
-        input_shape = (3, side, side)
-
-        def batches(self, batch_size):
-            asked.append(batch_size)
-            return super().batches(batch_size)
-
-    accuracy(fresh(), Large(**vars(tiny_digits.test)))
-    assert asked == [expected]
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_accuracy_leaves_the_mode_as_it_was(tiny_digits, training):
-    model = fresh().train(training)
-    accuracy(model, tiny_digits.test)
-    assert model.training is training
-
-
-def test_accuracy_is_measured_in_eval_mode_and_leaves_batchnorm_alone(tiny_digits):
-    model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Linear(64, 10))
-    before = state(model)
-    accuracy(model, tiny_digits.test)
-    assert same(before, state(model))
-
-
 def test_dropout_follows_the_seed_and_leaves_torchs_generator_alone(tiny_digits):
     def losses(seed):
         torch.manual_seed(0)

@@ -1,0 +1,74 @@
+"""What a training comes to: the loss and the accuracy of each epoch."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from autosparse.criteria.mode import EVAL, in_mode
+from autosparse.data.split import Dataset, Examples, fitting_batch
+from autosparse.errors import NonFiniteLoss
+from autosparse.training.changing import MaskHistory
+from autosparse.training.recipe import Recipe
+
+
+@dataclass
+class History:
+    """Per epoch: mean training loss, and accuracy on the test split in percent."""
+
+    train_loss: list[float] = field(default_factory=list)
+    test_accuracy: list[float] = field(default_factory=list)
+    masks: MaskHistory | None = None
+    """The masks of a training that changes them on its way."""
+    flops_left: float = field(default=1.0, compare=False)
+    """Share of the dense forward pass that was computed in training."""
+
+    def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
+        """Note an epoch's mean loss, and measure the accuracy after it.
+
+        :raises NonFiniteLoss: if the loss is NaN or infinite.
+        """
+        self.train_loss.append(mean_loss)
+        if not math.isfinite(mean_loss):
+            raise NonFiniteLoss(
+                f"the training loss became {mean_loss} in epoch {len(self.train_loss)}: "
+                f"lower the learning rate (lr {recipe.lr}, {recipe.optimizer}) or check the data"
+            )
+        self.test_accuracy.append(accuracy(model, dataset.test))
+
+    @property
+    def last(self) -> float:
+        """Test accuracy after the last epoch, in percent."""
+        return self.test_accuracy[-1]
+
+    @property
+    def best(self) -> float:
+        """Highest test accuracy of any epoch, in percent."""
+        return max(self.test_accuracy)
+
+
+def require_finite(model: nn.Module, recipe: Recipe) -> None:
+    """Raise :class:`NonFiniteLoss` if a trained weight is NaN or infinite."""
+    if not all(parameter.isfinite().all() for parameter in model.parameters()):
+        raise NonFiniteLoss(
+            "the last steps of the training left weights that are not finite: "
+            f"lower the learning rate (lr {recipe.lr}, {recipe.optimizer})"
+        )
+
+
+@torch.inference_mode()
+def accuracy(model: nn.Module, split: Examples, batch_size: int | None = None) -> float:
+    """Share of ``split`` that ``model`` classifies right, in percent.
+
+    It is measured in evaluation mode and without autocast; each layer is left in its own mode. On a GPU convolutions
+    are in TF32, unless PyTorch is told otherwise.
+
+    :param batch_size: None: 2000, or fewer if images are larger than 64x64, so that a batch fits on a device.
+    """
+    batch_size = batch_size or fitting_batch(2000, split.input_shape)
+    right = torch.zeros((), dtype=torch.int64, device=split.device)
+    with in_mode(model, EVAL):
+        for x, y in split.batches(batch_size):
+            right += (model(x).argmax(1) == y).sum()
+    return 100.0 * right.item() / len(split)

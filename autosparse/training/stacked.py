@@ -1,0 +1,87 @@
+"""Networks in batched kernels: the training of a :class:`autosparse.training.stack.Stack`."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from autosparse.data.split import Split
+from autosparse.errors import NonFiniteLoss
+from autosparse.loss import Loss
+from autosparse.seeds import generator
+from autosparse.training.course import Course
+from autosparse.training.execution import set_learning_rate
+from autosparse.training.history import History
+from autosparse.training.loop import train_epoch
+from autosparse.training.stack import Stack
+from autosparse.training.stackable import Member
+
+Outcome = History | NonFiniteLoss
+"""What became of a member; one that diverges does not stop the others."""
+
+
+def train_stacked(members: Sequence[Member], course: Course) -> Iterator[list[Outcome]]:
+    """Train in place, an epoch for each ``next``: what has become of each member so far.
+
+    :param members: networks that can be stacked, see :func:`autosparse.training.stackable.why_not_together`.
+    """
+    dataset, recipe = course.dataset, course.recipe
+    assert isinstance(dataset.train, Split)
+    for member in members:
+        member.model.train()
+        if member.masks is not None:
+            member.masks.apply_(member.model)
+    stack = Stack([member.model for member in members])
+    optimizer = recipe.optimizer_for(stack)
+    step = course.execution.step(stack, optimizer, of_each(course.loss), dataset.train.device)
+    _hold(_pruned(stack, members), optimizer)
+    outcomes: list[Outcome] = [History() for _ in members]
+    for epoch, steps in course.epochs():
+        set_learning_rate(optimizer, recipe.lr_in(epoch))
+        orders = [generator(member.seed, "order", epoch) for member in members]
+        batches = dataset.train.stacked_batches(recipe.batch_size, orders, recipe.augmentation)
+        mean_losses = train_epoch(stack, batches, step, steps).tolist()
+        stack.write_back()
+        for index, (member, mean_loss) in enumerate(zip(members, mean_losses, strict=True)):
+            outcome = outcomes[index]
+            if isinstance(outcome, History):
+                try:
+                    outcome.add(mean_loss, member.model, dataset, recipe)
+                except NonFiniteLoss as error:
+                    outcomes[index] = error
+        yield outcomes
+
+
+def of_each(loss: Loss) -> Loss:
+    """The ``loss`` of each member: from logits (members * batch, classes) and labels (members, batch), (members,)."""
+
+    def losses(logits: Tensor, y: Tensor) -> Tensor:
+        return torch.stack(
+            [loss(member, labels) for member, labels in zip(logits.unflatten(0, y.shape), y, strict=True)]
+        )
+
+    return losses
+
+
+def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
+    """Each tensor of weights of which some member prunes any, and a bool tensor of its shape: True where pruned."""
+    pairs: list[tuple[Tensor, Tensor]] = []
+    for name in dict.fromkeys(name for member in members for name in member.masks or ()):
+        values = stack.values(name)
+        masks = [member.masks.get(name) if member.masks else None for member in members]
+        shape = dict(members[0].model.named_parameters())[name].shape
+        removed = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in masks]
+        pruned = removed if values[0].shape == shape else [torch.stack(removed)]
+        pairs += [(value, where.to(value.device)) for value, where in zip(values, pruned, strict=True)]
+    return pairs
+
+
+def _hold(pruned: Sequence[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+    """Set what is pruned to exactly 0 after each step."""
+
+    @torch.no_grad()
+    def zero(*_: object) -> None:
+        for weight, where in pruned:
+            weight.masked_fill_(where, 0.0)
+
+    optimizer.register_step_post_hook(zero)

@@ -1,0 +1,173 @@
+"""Which networks can train together, and why the others cannot."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from autosparse.errors import AutosparseError
+from autosparse.masks import Masks
+from autosparse.models import build_model
+from autosparse.training import Execution, Member, Recipe, train, train_together, why_not_together
+
+RECIPE = Recipe(epochs=2, batch_size=64)
+
+
+def lenet():
+    return build_model("lenet-300-100", 10, (1, 8, 8))
+
+
+def layers(between=nn.ReLU):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), between(), nn.Linear(8, 10))
+
+
+class Wrapped(nn.Module):
+    def __init__(self, body):
+        super().__init__()
+        self.body, self.last = body, nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.body(self.last(x.flatten(1)))
+
+
+class Noise(nn.Module):
+    def forward(self, x):
+        return F.dropout(x, 0.1, self.training)
+
+
+class Centre(nn.Module):
+    def forward(self, x):
+        return x - x.mean(0)
+
+
+class OfEight(nn.Module):
+    """It knows the size of its batch."""
+
+    def forward(self, x):
+        return x.view(8, 10)
+
+
+class Shared(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(64, 10)
+        self.again = self.first
+
+    def forward(self, x):
+        return self.again(x.flatten(1))
+
+
+class Asking(Wrapped):
+    """It reads a weight by its name."""
+
+    def forward(self, x):
+        return self.body(self.last(x.flatten(1).to(self.last.weight.dtype)))
+
+
+class Projected(nn.Module):
+    """A random projection of its own, which is not trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("projection", torch.randn(10, 10))
+
+    def forward(self, x):
+        return x @ self.projection
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (lambda: Wrapped(nn.Dropout(0.5)), "dropout"),
+        (lambda: Wrapped(Noise()), "draws at random"),
+        (lambda: Wrapped(Centre()), "mixes the examples"),
+        (lambda: nn.Sequential(Centre(), nn.Flatten(), nn.Linear(64, 10)), "mixes the examples"),
+        (lambda: Wrapped(OfEight()), "does not take a folded batch (shape '[8, 10]' is invalid"),
+        (lambda: Asking(nn.ReLU()), "does not take a folded batch ('_Linear' object has no attribute 'weight'"),
+        (lambda: Wrapped(nn.LayerNorm(10)), "no stacked form of LayerNorm"),
+        (lambda: Wrapped(Projected()), "no stacked form of Projected"),
+        (lambda: Wrapped(nn.BatchNorm1d(10, momentum=None)), "cumulative"),
+        (lambda: nn.Sequential(nn.Conv2d(1, 4, 3, padding=1, padding_mode="reflect")), "padding by reflect"),
+        (Shared, "share"),
+    ],
+)
+def test_networks_that_cannot_be_stacked_are_told_apart(tiny_digits, make, reason):
+    packed = [Member(make()) for _ in range(2)]
+    assert reason in why_not_together(packed, tiny_digits)
+    with pytest.raises(AutosparseError, match=r"cannot be trained together: .*autosparse\.train"):
+        train_together(packed, tiny_digits, RECIPE)
+
+
+def test_networks_whose_logits_are_no_numbers_may_go_together(tiny_digits):
+    packed = [Member(lenet()), Member(lenet())]
+    with torch.no_grad():
+        packed[0].model.fc1.bias.fill_(torch.nan)
+    assert why_not_together(packed, tiny_digits) is None
+
+
+def frozen():
+    model = layers()
+    model[1].weight.requires_grad_(False)
+    return model
+
+
+@pytest.mark.parametrize("make", [lenet, lambda: layers(nn.Tanh), lambda: layers().double()])
+def test_different_architectures_are_refused(tiny_digits, make):
+    packed = [Member(layers()), Member(layers()), Member(make())]
+    assert why_not_together(packed, tiny_digits) == "they differ in their architecture"
+
+
+def test_networks_of_which_some_are_frozen_in_part_are_refused(tiny_digits):
+    packed = [Member(layers()), Member(layers()), Member(frozen())]
+    assert why_not_together(packed, tiny_digits) == "they differ in which parameters are trained"
+    assert why_not_together([Member(frozen()), Member(frozen())], tiny_digits) is None
+
+
+@pytest.mark.parametrize("watch", ["register_forward_hook", "register_full_backward_hook"])
+def test_a_hook_on_any_member_is_told_of(tiny_digits, watch):
+    packed = [Member(layers()), Member(layers())]
+    getattr(packed[1].model[1], watch)(lambda *_: None)
+    assert why_not_together(packed, tiny_digits) == "a hook watches '1'"
+
+
+def test_a_hook_on_a_gradient_is_told_of(tiny_digits):
+    packed = [Member(layers()), Member(layers())]
+    packed[1].model[1].weight.register_hook(lambda gradient: gradient * 0)
+    assert why_not_together(packed, tiny_digits) == "a hook watches the gradient of '1.weight'"
+
+
+@pytest.mark.parametrize("make", [lenet, lambda: nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(64, 10))])
+def test_asking_whether_they_can_leaves_the_networks_as_they_were(tiny_digits, make):
+    packed = [Member(make()) for _ in range(2)]
+    before = [copy.deepcopy(member.model.state_dict()) for member in packed]
+    assert why_not_together(packed, tiny_digits) is None
+    for member, old in zip(packed, before, strict=True):
+        assert all(torch.equal(value, old[name]) for name, value in member.model.state_dict().items())
+
+
+def test_batchnorm_without_parameters_has_statistics_for_each_member(tiny_digits):
+    packed = [
+        Member(nn.Sequential(nn.BatchNorm2d(1, affine=False), nn.Flatten(), nn.Linear(64, 10)), seed=seed)
+        for seed in range(3)
+    ]
+    alone = copy.deepcopy(packed)
+    train_together(packed, tiny_digits, RECIPE)
+    for member, other in zip(packed, alone, strict=True):
+        train(other.model, tiny_digits, RECIPE, seed=other.seed)
+        for name, value in other.model.state_dict().items():
+            torch.testing.assert_close(member.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_members_are_left_in_training_mode_as_alone(tiny_digits):
+    packed = [Member(layers().eval()), Member(layers().eval())]
+    train_together(packed, tiny_digits, RECIPE)
+    assert all(module.training for member in packed for module in member.model.modules())
+
+
+@pytest.mark.parametrize("masks", [{"1.weight": torch.zeros(8, 1)}, {"other.weight": torch.zeros(8, 64)}])
+def test_masks_that_do_not_fit_are_refused_as_alone(tiny_digits, masks):
+    packed = [Member(layers(), Masks(masks)), Member(layers())]
+    with pytest.raises(AutosparseError, match="masks do not fit the model"):
+        train_together(packed, tiny_digits, RECIPE, execution=Execution(compact="off"))
