@@ -15,7 +15,7 @@ BY_FOLDER = {
     "autosparse": AUTOSPARSE,
     "prospr": {"figure-2", "table-1", "table-2"},
     "ours": {"transfer", "iterations", "consistency", "controls", "sweep", "teachers"}
-    | {"leading-scorer", "leading-transfer", "field"},
+    | {"leading-scorer", "leading-transfer", "field", "pai-cifar"},
 }
 
 
