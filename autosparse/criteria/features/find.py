@@ -19,9 +19,7 @@ def find_feature(name: str) -> Feature:
         return FEATURES[name]
     if name in CRITERIA and _scores_alone(CRITERIA[name]):
         return Feature(name, partial(_scores, name), CRITERIA[name].needs & {"data"})
-    raise UnknownName(
-        "feature", name, [*FEATURES, *(criterion for criterion in CRITERIA if _scores_alone(CRITERIA[criterion]))]
-    )
+    raise UnknownName("feature", name, {*FEATURES, *filter(lambda found: _scores_alone(CRITERIA[found]), CRITERIA)})
 
 
 def _scores_alone(criterion: Criterion) -> bool:
