@@ -10,7 +10,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
 from autosparse.compaction.layers import Carry, SplitLinear, resized
-from autosparse.compaction.sparse import DENSITY_FOLDED, SparseLinear, is_worth_it
+from autosparse.compaction.sparse import SparseLinear, is_worth_it
 
 FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
 
@@ -62,7 +62,7 @@ def folded(network: nn.Module, followed: Container[str]) -> nn.Module:
     network.recompile()
     network.delete_all_unused_submodules()
     for name, layer in list(network.named_modules()):
-        if type(layer) is nn.Linear and is_worth_it(layer, layer.weight != 0, DENSITY_FOLDED):
+        if type(layer) is nn.Linear and is_worth_it(layer, layer.weight != 0):
             network.set_submodule(name, SparseLinear(layer, layer.weight != 0))
     return network
 

@@ -9,17 +9,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 DENSITY = 0.05
-"""A Linear layer is trained sparse if at most this share of what is left of it is kept.
-
-Measured by ``scripts/bench.py sparse_layers``.
-"""
-DENSITY_FOLDED = 0.1
-"""The same for inference alone, which needs one product of the three."""
-SIZE = 4096
-"""A smaller layer stays dense: to start its product costs more than the product."""
+"""A Linear layer is sparse if at most this share of what is left of it is kept; ``scripts/bench.py sparse_layers``."""
+SIZE = 2**16
+"""A layer of fewer weights stays dense: to start its product costs more than the product."""
 
 
-def is_worth_it(layer: nn.Linear, kept: Tensor, density: float = DENSITY) -> bool:
+def is_worth_it(layer: nn.Linear, kept: Tensor) -> bool:
     """Whether ``layer`` is faster if it is sparse and keeps these of its weights, bool (outputs, inputs).
 
     Rows and columns without a kept weight do not count. The rule is fixed, not timed on the machine at hand: the same
@@ -28,7 +23,7 @@ def is_worth_it(layer: nn.Linear, kept: Tensor, density: float = DENSITY) -> boo
     if layer.weight.device.type != "cpu" or layer.weight.dtype not in (torch.float32, torch.float64):
         return False
     count, size = int(kept.sum()), int(kept.any(1).sum()) * int(kept.any(0).sum())
-    return size >= SIZE and 0 < count <= density * size and has_products()
+    return size >= SIZE and 0 < count <= DENSITY * size and has_products()
 
 
 @functools.cache
@@ -99,6 +94,12 @@ class SparseLinear(nn.Module):
             self.starts_transposed, self.rows_transposed, ordered, shape, check_invariants=False
         )
 
+    def times(self, columns: Tensor) -> Tensor:
+        """(inputs, batch) -> (batch, outputs), without a gradient."""
+        matrix = self.matrix(self.weight.detach())
+        products = matrix @ columns if self.bias is None else torch.addmm(self.bias.unsqueeze(1), matrix, columns)
+        return products.t()
+
     def dense(self) -> nn.Linear:
         """The Linear layer with zeros at what is not kept."""
         layer = nn.Linear(1, 1, device="meta")
@@ -110,7 +111,10 @@ class SparseLinear(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(..., inputs) -> (..., outputs). The result lies column by column in memory, as the next layer reads it."""
         rows = x.reshape(-1, self.in_features).to(self.weight.dtype)
-        products: Tensor = _Product.apply(rows, self.weight, self.bias, self)
+        if torch.is_grad_enabled():
+            products: Tensor = _Product.apply(rows, self.weight, self.bias, self)
+        else:
+            products = self.times(rows.t().contiguous())
         return products if x.dim() == 2 else products.reshape(*x.shape[:-1], self.out_features)
 
     def extra_repr(self) -> str:
@@ -126,8 +130,7 @@ class _Product(torch.autograd.Function):
         columns = x.t().contiguous()
         ctx.layer = layer
         ctx.save_for_backward(columns, weight)
-        matrix = layer.matrix(weight)
-        return (matrix @ columns if bias is None else torch.addmm(bias.unsqueeze(1), matrix, columns)).t()
+        return layer.times(columns)
 
     @staticmethod
     @once_differentiable
