@@ -12,8 +12,13 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from autosparse.autos import Scorer
 
+NAMED = "its file as `autosparse run` takes it, or the YAML's `name`, then `-PRESET` if it has presets"
+"""How to name an experiment that MLflow holds."""
+ExperimentName = Annotated[str, typer.Option(help=f"The experiment: {NAMED}.")]
 Storage = Annotated[
     str,
     typer.Option(
@@ -129,6 +134,15 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def client_and_name(experiment: str, tracking_uri: str | None) -> "tuple[MlflowClient, str]":
+    """The MLflow store, which must exist, and the name there of an experiment: its own, or that of its file."""
+    from autosparse.results.named import experiment_called
+    from autosparse.tracking.client import connect
+
+    client = connect(tracking_uri, must_exist=True)
+    return client, experiment_called(client, experiment)
 
 
 def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":
