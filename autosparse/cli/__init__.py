@@ -22,13 +22,13 @@ from autosparse.cli import (
     watch,
 )
 from autosparse.cli import list as listings
+from autosparse.cli.version import Version
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.runner.driver.stopping import heed_signals
 
 app = typer.Typer(
     name="autosparse",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Prune neural networks at initialisation, compare the methods, and learn a better one.",
@@ -36,7 +36,9 @@ app = typer.Typer(
 
 
 @app.callback()
-def options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."), version: Version = False
+) -> None:
     """Take the options of every command; :func:`main` accepts ``--debug`` anywhere on the line."""
 
 
