@@ -12,15 +12,18 @@ from autosparse.cli import (
     doctor,
     explain,
     fit,
+    init,
     irp,
     promote,
     prune,
     report,
     run,
+    schema,
     score,
     sweep,
     watch,
 )
+from autosparse.cli import help as keys
 from autosparse.cli import list as listings
 from autosparse.cli.version import Version
 from autosparse.errors import AutosparseError, safe_uri
@@ -44,6 +47,7 @@ def options(
 
 for module in (
     demo,
+    init,
     irp,
     fit,
     score,
@@ -57,6 +61,8 @@ for module in (
     report,
     explain,
     listings,
+    keys,
+    schema,
     doctor,
 ):
     module.register(app)

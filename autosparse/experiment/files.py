@@ -84,16 +84,20 @@ def _nearest(given: str, names: list[str]) -> list[str]:
     return list(dict.fromkeys(forms[form] for form in close))[:3]
 
 
+def read_text(file: ExperimentFile) -> str:
+    """What a file holds; raises :class:`AutosparseError` if it cannot be read."""
+    try:
+        return file.path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AutosparseError(f"cannot read {file.name}: {error}") from error
+
+
 def read_content(file: ExperimentFile) -> dict[str, object]:
     """The mapping that a file holds, unchecked.
 
     :raises AutosparseError: if it cannot be read, or holds no mapping.
     """
-    try:
-        text = file.path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise AutosparseError(f"cannot read {file.name}: {error}") from error
-    content = parse_yaml(text, file.name)
+    content = parse_yaml(read_text(file), file.name)
     if not isinstance(content, dict):
         raise AutosparseError(
             f"{file.name}: an experiment is a mapping with `name:` and `grid:`, this is {type(content).__name__}"
