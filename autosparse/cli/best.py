@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def best(
     experiment: common.ExperimentName,
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
-    sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", min=0, max=1)] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", callback=common.share)] = None,
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -80,13 +80,18 @@ def best(
     if winners or scorers:
         rows = ask_winners(client, experiment, metric, sparsity, scorers)
         title = f"{experiment}: {metric} ± half of its 95% interval (seeds); lead over the next, paired by seed"
-        shown = rows[:top] if as_json or as_csv else [_shown(row) for row in rows[:top]]
-        common.listing(shown, title, as_json, as_csv)
+        if as_json or as_csv:
+            common.listing(rows[:top], title, as_json, as_csv)
+        else:
+            common.listing_with_notes([_shown(row) for row in rows[:top]], title)
         return
     groups = None if group_by is None else [group.strip() for group in group_by.split(",")]
     rows = ask(client, experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
-    common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+    if as_json or as_csv:
+        common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+    else:
+        common.listing_with_notes(shown, f"{experiment}: {metric}")
 
 
 def _refuse(frontier: bool, beside: Sequence[str]) -> None:

@@ -34,9 +34,11 @@ def compare(
     else:
         experiment = first
     rows = ask(client, a, b, experiment, metric)
-    shown = rows if as_json or as_csv else [_shown(row) for row in rows]
     title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
-    common.listing(shown, title, as_json, as_csv)
+    if as_json or as_csv:
+        common.listing(rows, title, as_json, as_csv)
+    else:
+        common.listing_with_notes([_shown(row) for row in rows], title)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """``autosparse list``: the models, data sets, criteria, features and experiments at hand."""
 
 from collections.abc import Callable
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
@@ -9,16 +8,7 @@ import typer
 from autosparse.cli import common
 
 Rows = list[dict[str, Any]]
-
-
-class What(StrEnum):
-    """What can be listed."""
-
-    models = "models"
-    datasets = "datasets"
-    criteria = "criteria"
-    features = "features"
-    experiments = "experiments"
+WHAT = ("models", "datasets", "criteria", "features", "experiments")
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    what: Annotated[What, typer.Argument(help="What to list.")],
+    what: Annotated[str, typer.Argument(help="What to list.", **common.among(*WHAT))],
     plugins: Annotated[
         str | None,
         typer.Option(
@@ -45,7 +35,7 @@ def show(
         import_plugins(plugins)
     rows = _LISTINGS[what]()
     common.listing(rows if as_json else [_SHOWN.get(what, dict)(row) for row in rows], "", as_json)
-    if what is What.experiments and not as_json:
+    if what == "experiments" and not as_json:
         typer.echo("`autosparse run FILE` takes each of them", err=True)
 
 
@@ -134,15 +124,11 @@ def _shown_experiment(row: dict[str, Any]) -> dict[str, Any]:
     return {"file": row["file"], "description": row["description"]}
 
 
-_LISTINGS: dict[What, Callable[[], Rows]] = {
-    What.models: _models,
-    What.datasets: _datasets,
-    What.criteria: _criteria,
-    What.features: _features,
-    What.experiments: _experiments,
-}
-_SHOWN: dict[What, Callable[[dict[str, Any]], dict[str, Any]]] = {
-    What.criteria: _shown_criterion,
-    What.experiments: _shown_experiment,
+_LISTINGS: dict[str, Callable[[], Rows]] = dict(
+    zip(WHAT, (_models, _datasets, _criteria, _features, _experiments), strict=True)
+)
+_SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "criteria": _shown_criterion,
+    "experiments": _shown_experiment,
 }
 """What of a row a terminal shows, where that is not all."""

@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 
 def promote(
     experiment: common.ExperimentName,
-    sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", min=0, max=1)] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", callback=common.share)] = None,
     metric: Annotated[str, typer.Option(help="The metric to judge by.")] = "test_accuracy",
     scorer: Annotated[str, typer.Option(help="Promote this scorer instead.", show_default=False)] = "",
     tracking_uri: common.TrackingUri = None,

@@ -2,7 +2,6 @@
 
 import shlex
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +11,8 @@ from autosparse.cli import common
 
 LOOKED_AT = 500
 """Cells, of a large grid, whose records tell what compact training saved."""
-
-
-class Only(StrEnum):
-    """Stages of an experiment."""
-
-    irp = "irp"
-    sweeps = "sweeps"
-    scorers = "scorers"
-    grid = "grid"
-    report = "report"
+ONLY = ("irp", "sweeps", "scorers", "grid", "report")
+"""Stages of an experiment."""
 
 
 def register(app: typer.Typer) -> None:
@@ -62,7 +53,10 @@ def run(
     preset: Preset = None,
     changes: Changes = None,
     only: Annotated[
-        Only | None, typer.Option(help="Do one stage; what it builds on must be finished.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Do one stage; what it builds on must be finished.", show_default=False, **common.among(*ONLY)
+        ),
     ] = None,
     dry_run: DryRun = False,
     tflops: Tflops = 10.0,
@@ -96,13 +90,13 @@ def run(
     execution = Execution(precision, cuda_graphs, compact)
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
     settings = Settings(*where, retries, retry_failed, execution, redo_changed)
-    if only == Only.report:
+    if only == "report":
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
 
         typer.echo(str(write_report(connect(tracking_uri, must_exist=True), plan.name, Path("report") / plan.name)))
     else:
-        raise typer.Exit(execute(plan, settings, as_json, [only.value] if only else None))
+        raise typer.Exit(execute(plan, settings, as_json, [only] if only else None))
 
 
 def planned(file: str, preset: str | None, changes: list[str], quiet: bool = False) -> Any:

@@ -178,8 +178,18 @@ def _line(mistake: Any) -> str:
         case "value_error":
             reason = str(mistake["ctx"]["error"])
         case _:
-            reason = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}, got {mistake['input']!r}"
+            reason = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}, got {mistake['input']!r}{_cure(mistake)}"
     return f"{key}: {reason}" if key else reason
+
+
+def _cure(mistake: Any) -> str:
+    """What was probably meant: a list, or a share instead of percent; empty if nothing suggests itself."""
+    given, kind = mistake["input"], mistake["type"]
+    if kind in ("tuple_type", "list_type") and isinstance(given, str | int | float):
+        return f": write [{', '.join(part.strip() for part in str(given).split(','))}]"
+    if kind in ("less_than", "less_than_equal") and 1 in mistake["ctx"].values() and 1 < given <= 100:
+        return f": {given / 100:g}?"
+    return ""
 
 
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
