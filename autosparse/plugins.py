@@ -1,23 +1,43 @@
 """Plugins: modules that register methods, models and data sets when they are imported.
 
 Either an installed package names its module as an entry point of the group ``autosparse``, or an experiment file lists
-modules under ``plugins:``, and every process that works on it imports them. Importing a module runs its code, so a
-command that only inspects a file, which somebody else may have written, does so within :func:`withholding`.
+modules under ``plugins:``, installed or beside the file, and every process that works on it imports them. Importing a
+module runs its code, so a command that only inspects a file, which somebody else may have written, does so within
+:func:`withholding`.
 """
 
 import contextlib
 import importlib.metadata
 import re
+import sys
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 
 from autosparse.errors import AutosparseError
 
 GROUP = "autosparse"
 NAME = re.compile(r"[A-Za-z0-9][\w.-]{0,99}")
 """Valid names of a criterion, a model or a data set that a plugin registers."""
+
+
+@dataclass(frozen=True)
+class Plugins:
+    """The code of an experiment file: its plugins, and where to find them and its ``package.module:factory``."""
+
+    modules: tuple[str, ...] = ()
+    folder: str | None = None
+    """The file's own; None: only installed modules."""
+
+    def load(self) -> None:
+        """Import the modules, in any process."""
+        load_plugins(self.modules, self.folder)
+
+
+NO_PLUGINS = Plugins()
 
 
 @dataclass
@@ -67,17 +87,37 @@ def trusted(kind: str, name: str) -> bool:
     return True
 
 
-def load_plugins(modules: Iterable[str]) -> None:
+def load_plugins(modules: Iterable[str], folder: str | None = None) -> None:
     """Import the modules that a file names; within :func:`withholding`, only note them.
 
-    :raises AutosparseError: naming the module, if one cannot be imported.
+    :param folder: where to look for them, and for whatever is imported later, after all other places.
+    :raises AutosparseError: naming the module, if one cannot be imported, or if an installed one has its name.
     """
     record = _withheld.get()
     if record is not None:
         record.plugins.update(modules)
         return
+    if folder is not None and folder not in sys.path:
+        sys.path.append(folder)  # at the end: no file of the folder stands in for a module of Python's
+        importlib.invalidate_caches()
     for name in modules:
-        _guarded(name, partial(importlib.import_module, name), "is it installed, or its folder on PYTHONPATH?")
+        cure = "is it beside the experiment file, installed, or its folder on PYTHONPATH?"
+        _guarded(name, partial(importlib.import_module, name), cure)
+        if folder is not None:
+            _require_own(name, folder)
+
+
+def _require_own(name: str, folder: str) -> None:
+    """Raise if ``name`` is a file in the folder, but an installed module has been imported."""
+    own = Path(folder, *name.split("."))
+    found = getattr(sys.modules[name], "__file__", None) or "Python"
+    elsewhere = not Path(found).is_relative_to(folder)
+    if elsewhere and own.with_suffix(".py").is_file() and (found == "Python" or _is_installed(Path(found))):
+        raise AutosparseError(f"plugin {name!r}: {own.with_suffix('.py')} is hidden by a module of {found}: rename it")
+
+
+def _is_installed(file: Path) -> bool:
+    return any(file.is_relative_to(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 
 
 def load_installed() -> None:

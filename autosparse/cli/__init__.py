@@ -12,23 +12,26 @@ from autosparse.cli import (
     doctor,
     explain,
     fit,
+    init,
     irp,
     promote,
     prune,
     report,
     run,
+    schema,
     score,
     sweep,
     watch,
 )
+from autosparse.cli import help as keys
 from autosparse.cli import list as listings
+from autosparse.cli.version import Version
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.runner.driver.stopping import heed_signals
 
 app = typer.Typer(
     name="autosparse",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Prune neural networks at initialisation, compare the methods, and learn a better one.",
@@ -36,12 +39,15 @@ app = typer.Typer(
 
 
 @app.callback()
-def options(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
+def options(
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."), version: Version = False
+) -> None:
     """Take the options of every command; :func:`main` accepts ``--debug`` anywhere on the line."""
 
 
 for module in (
     demo,
+    init,
     irp,
     fit,
     score,
@@ -55,6 +61,8 @@ for module in (
     report,
     explain,
     listings,
+    keys,
+    schema,
     doctor,
 ):
     module.register(app)

@@ -18,11 +18,9 @@ def register(app: typer.Typer) -> None:
 
 
 def best(
-    experiment: Annotated[
-        str, typer.Option(help="Name of the experiment (the YAML's `name`, then `-PRESET` if it has presets).")
-    ],
+    experiment: common.ExperimentName,
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
-    sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", min=0, max=1)] = None,
+    sparsity: Annotated[float | None, typer.Option(help="Only cells at this sparsity.", callback=common.share)] = None,
     group_by: Annotated[
         str | None,
         typer.Option(
@@ -63,31 +61,37 @@ def best(
     from autosparse.results.best import best as ask
     from autosparse.results.frontier import frontier as ask_frontier
     from autosparse.results.winners import winners as ask_winners
-    from autosparse.tracking.client import connect
 
     if frontier or cost:
         beside = {"--winners": winners, "--scorers": scorers, "--sweep": sweep, "--group-by": group_by}
         _refuse(frontier, [name for name, given in beside.items() if given])
-        points = ask_frontier(connect(tracking_uri, must_exist=True), experiment, cost or "seconds", metric, sparsity)
+    client, experiment = common.client_and_name(experiment, tracking_uri)
+    if frontier:
+        points = ask_frontier(client, experiment, cost or "seconds", metric, sparsity)
         _print_frontier(points[:top], f"{experiment}: {metric}", as_json, as_csv)
         return
     if sweep:
         from autosparse.results.best_trials import best_trials
 
-        rows = best_trials(connect(tracking_uri, must_exist=True), experiment, sweep)[:top]
+        rows = best_trials(client, experiment, sweep)[:top]
         trials = rows if as_json or as_csv else [_trial(row) for row in rows]
         common.listing(trials, f"{experiment}: {sweep} ({rows[0]['metric']})", as_json, as_csv)
         return
     if winners or scorers:
-        rows = ask_winners(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, scorers)
+        rows = ask_winners(client, experiment, metric, sparsity, scorers)
         title = f"{experiment}: {metric} ± half of its 95% interval (seeds); lead over the next, paired by seed"
-        shown = rows[:top] if as_json or as_csv else [_shown(row) for row in rows[:top]]
-        common.listing(shown, title, as_json, as_csv)
+        if as_json or as_csv:
+            common.listing(rows[:top], title, as_json, as_csv)
+        else:
+            common.listing_with_notes([_shown(row) for row in rows[:top]], title)
         return
     groups = None if group_by is None else [group.strip() for group in group_by.split(",")]
-    rows = ask(connect(tracking_uri, must_exist=True), experiment, metric, sparsity, groups, top)
+    rows = ask(client, experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
-    common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+    if as_json or as_csv:
+        common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
+    else:
+        common.listing_with_notes(shown, f"{experiment}: {metric}")
 
 
 def _refuse(frontier: bool, beside: Sequence[str]) -> None:

@@ -11,9 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from autosparse.errors import nearest_name
+
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from autosparse.autos import Scorer
 
+NAMED = "its file as `autosparse run` takes it, or the YAML's `name`, then `-PRESET` if it has presets"
+"""How to name an experiment that MLflow holds."""
+ExperimentName = Annotated[str, typer.Option(help=f"The experiment: {NAMED}.")]
 Storage = Annotated[
     str,
     typer.Option(
@@ -68,6 +75,27 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, o
 STORAGE = "results"
 
 
+def share(value: float | None) -> float | None:
+    """Check an option that is a share: a callback."""
+    if value is not None and not 0 <= value <= 1:
+        meant = f": {value / 100:g}?" if 1 < value <= 100 else ""
+        raise typer.BadParameter(f"{value:g} is not between 0 and 1{meant}")
+    return value
+
+
+def among(*names: str) -> dict[str, Any]:
+    """The settings of an option or argument that takes one of some names."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and value not in names:
+            nearest = nearest_name(value, names)
+            hint = f"; did you mean {nearest!r}?" if nearest else ""
+            raise typer.BadParameter(f"{value!r} is not one of {', '.join(names)}{hint}")
+        return value
+
+    return {"callback": check, "metavar": "|".join(names), "autocompletion": lambda: list(names)}
+
+
 def out() -> Console:
     """A console on stdout, for results."""
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
@@ -101,10 +129,31 @@ def listing(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool = False
     from rich.table import Table
 
     columns = [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
-    table = Table(*(column.replace("_", " ") for column in columns), title=escape(title) or None)
+    table = Table(title=escape(title) or None)
+    for column in columns:
+        table.add_column(column.replace("_", " "), overflow="fold")  # what is too long goes on below, uncut
     for row in rows:
         table.add_row(*(escape(_cell(column, row[column])) for column in columns))
     out().print(table)
+
+
+def with_notes(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The rows with a number for their settings, which may be long, and a line for each number."""
+    known = list(dict.fromkeys(row["settings"] for row in rows if row["settings"]))
+    numbers = {settings: str(number) for number, settings in enumerate(known, 1)}
+    numbered = [{**row, "settings": numbers.get(row["settings"], "")} for row in rows]
+    return numbered, [f"settings {number}: {settings}" for settings, number in numbers.items()]
+
+
+def listing_with_notes(rows: Sequence[dict[str, Any]], title: str) -> None:
+    """Print a table, and below it what its numbered settings are; the only network of all rows is in the title."""
+    shown, notes = with_notes(rows)
+    if len(networks := {row.get("network") for row in rows}) == 1 and (network := networks.pop()):
+        shown = [{key: value for key, value in row.items() if key != "network"} for row in shown]
+        title = f"{network}. {title}"
+    listing(shown, title)
+    for note in notes:
+        typer.echo(note)
 
 
 def _cell(column: str, value: Any) -> str:
@@ -129,6 +178,15 @@ def plain(value: Any) -> str:
     if isinstance(value, list | tuple):
         return ",".join(map(str, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def client_and_name(experiment: str, tracking_uri: str | None) -> "tuple[MlflowClient, str]":
+    """The MLflow store, which must exist, and the name there of an experiment: its own, or that of its file."""
+    from autosparse.results.named import experiment_called
+    from autosparse.tracking.client import connect
+
+    client = connect(tracking_uri, must_exist=True)
+    return client, experiment_called(client, experiment)
 
 
 def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":

@@ -13,7 +13,9 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="Name of an experiment; with --experiment, of a method or scorer of it.")],
+    a: Annotated[
+        str, typer.Argument(help=f"An experiment: {common.NAMED}. With --experiment, a method or scorer of it.")
+    ],
     b: Annotated[str, typer.Argument(help="What to compare it with.")],
     experiment: Annotated[
         str | None, typer.Option(help="A and B are methods of this experiment.", show_default=False)
@@ -25,12 +27,18 @@ def compare(
 ) -> None:
     """Mean differences A - B over the seeds that both have, with 95 % confidence intervals."""
     from autosparse.results.winners import compare as ask
-    from autosparse.tracking.client import connect
 
-    rows = ask(connect(tracking_uri, must_exist=True), a, b, experiment, metric)
-    shown = rows if as_json or as_csv else [_shown(row) for row in rows]
+    client, first = common.client_and_name(experiment or a, tracking_uri)
+    if experiment is None:
+        a, b = first, common.client_and_name(b, tracking_uri)[1]
+    else:
+        experiment = first
+    rows = ask(client, a, b, experiment, metric)
     title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
-    common.listing(shown, title, as_json, as_csv)
+    if as_json or as_csv:
+        common.listing(rows, title, as_json, as_csv)
+    else:
+        common.listing_with_notes([_shown(row) for row in rows], title)
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str]:

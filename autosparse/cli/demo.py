@@ -6,7 +6,6 @@ from typing import Annotated
 
 import typer
 
-from autosparse import experiment
 from autosparse.cli import common
 from autosparse.cli.run import execute
 
@@ -43,7 +42,9 @@ def demo(
 
 def demo_file() -> Path:
     """The demo's experiment file, which is part of the package."""
-    return Path(experiment.__file__).with_name("demo.yaml")
+    from autosparse.experiment.files import DEMO
+
+    return DEMO
 
 
 def print_next(page: Path, uri: str, name: str) -> None:
@@ -58,4 +59,4 @@ def print_next(page: Path, uri: str, name: str) -> None:
     else:
         console.print(f"  open {safe_uri(uri)} in a browser")
     console.print(f"  {autosparse} best --experiment {name} --sparsity 0.95")
-    console.print(f"  {autosparse} run experiments/lenet-mnist.yaml   # needs MNIST: --data-root FOLDER, or --download")
+    console.print(f"  {autosparse} run lenet-mnist   # needs MNIST: --data-root FOLDER, or --download")

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def explain(
     scorer: Annotated[str, typer.Argument(help="Folder of the scorer, or models:/autos@champion.")],
     out: Annotated[Path, typer.Option(help="Folder of the explanation.")],
-    sparsity: Annotated[float, typer.Option(help="Share of the weights to remove.", min=0, max=1)] = 0.95,
+    sparsity: Annotated[float, typer.Option(help="Share of the weights to remove.", callback=common.share)] = 0.95,
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
     seeds: Annotated[str, typer.Option(help="Seeds of the networks, comma-separated.")] = "0,1,2",

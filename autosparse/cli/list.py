@@ -1,24 +1,14 @@
 """``autosparse list``: the models, data sets, criteria, features and experiments at hand."""
 
 from collections.abc import Callable
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from autosparse.cli import common
-from autosparse.cli.demo import demo_file
 
-
-class What(StrEnum):
-    """What can be listed."""
-
-    models = "models"
-    datasets = "datasets"
-    criteria = "criteria"
-    features = "features"
-    experiments = "experiments"
+Rows = list[dict[str, Any]]
+WHAT = ("models", "datasets", "criteria", "features", "experiments")
 
 
 def register(app: typer.Typer) -> None:
@@ -26,16 +16,30 @@ def register(app: typer.Typer) -> None:
     app.command("list")(show)
 
 
-def show(what: Annotated[What, typer.Argument(help="What to list.")], as_json: common.Json = False) -> None:
-    """List models, datasets, criteria, features of formulas, or the experiment files in ./experiments."""
+def show(
+    what: Annotated[str, typer.Argument(help="What to list.", **common.among(*WHAT))],
+    plugins: Annotated[
+        str | None,
+        typer.Option(
+            help="Also what the plugins of this experiment file register, or this module (FILE.py); imports them.",
+            show_default=False,
+            metavar="FILE",
+        ),
+    ] = None,
+    as_json: common.Json = False,
+) -> None:
+    """List models, datasets, criteria, features of formulas, or experiments: those here and those of autosparse."""
+    if plugins is not None:
+        from autosparse.experiment.plugin_files import import_plugins
+
+        import_plugins(plugins)
     rows = _LISTINGS[what]()
-    if rows or as_json:
-        common.listing(rows, "", as_json)
-    else:
-        typer.echo(f"no {what} here")
+    common.listing(rows if as_json else [_SHOWN.get(what, dict)(row) for row in rows], "", as_json)
+    if what == "experiments" and not as_json:
+        typer.echo("`autosparse run FILE` takes each of them", err=True)
 
 
-def _models() -> list[dict[str, Any]]:
+def _models() -> Rows:
     from autosparse.models import MODELS
     from autosparse.registry import first_line
 
@@ -46,18 +50,18 @@ def _models() -> list[dict[str, Any]]:
         {"name": "timm:NAME", "summary": "Any network of timm, untrained, if the extra timm is installed."},
         {
             "name": "package.module:factory",
-            "summary": "Your own (num_classes, input_shape) -> nn.Module, if it can be imported.",
+            "summary": "Your own (num_classes, input_shape) -> nn.Module, beside the experiment file or installed.",
         },
     ]
 
 
-def _datasets() -> list[dict[str, Any]]:
+def _datasets() -> Rows:
     from autosparse.data import DATASETS
 
     return [{"name": DATASETS[name].usage, "summary": DATASETS[name].summary} for name in DATASETS]
 
 
-def _criteria() -> list[dict[str, Any]]:
+def _criteria() -> Rows:
     from autosparse.criteria import CRITERIA
 
     criteria = [CRITERIA[name] for name in CRITERIA]
@@ -74,35 +78,57 @@ def _criteria() -> list[dict[str, Any]]:
     ]
 
 
-def _features() -> list[dict[str, Any]]:
+def _shown_criterion(row: dict[str, Any]) -> dict[str, Any]:
+    """The row for the terminal, in two columns; the second has a line for each kind of thing."""
+    mode = f"mode ({row['mode']})"
+    options = [mode if name == "mode" and row["mode"] else name for name in row["options"]]
+    parts = [
+        row["summary"],
+        f"needs: {', '.join(row['needs'])}" if row["needs"] else "",
+        f"options: {', '.join(options)}" if options else "",
+        f"paper: {row['paper']}" if row["paper"] else "",
+    ]
+    return {"name": row["name"], "summary": "\n".join(part for part in parts if part)}
+
+
+def _features() -> Rows:
     from autosparse.criteria.features import FEATURES
 
     features = [FEATURES[name] for name in FEATURES]
     return [{"name": f.name, "summary": f.summary, "needs": sorted(f.needs)} for f in features]
 
 
-def _experiments() -> list[dict[str, Any]]:
+def _experiments() -> Rows:
+    from autosparse.experiment.files import local_files, shipped_files
+
+    local, shipped = local_files(), shipped_files()
+    here = [str(path) for path in local.values()]
+    return [_experiment(file) for file in (*here, *(name for name in shipped if name not in local))]
+
+
+def _experiment(file: str) -> dict[str, Any]:
+    """Name and description of a file, which is given as ``autosparse run`` takes it."""
     from autosparse.errors import AutosparseError
     from autosparse.experiment.load import load_experiment
     from autosparse.plugins import withholding
 
-    rows = []
-    for path in [demo_file(), *sorted(Path("experiments").rglob("*.yaml"))]:
-        try:
-            with withholding():  # so that listing a file does not run the code it names
-                experiment = load_experiment(path).paper
-            name, description = experiment.name, experiment.description
-        except AutosparseError as error:
-            name, description = "(refused)", str(error).splitlines()[0]
-        shown = "(built in: autosparse demo)" if path == demo_file() else str(path)
-        rows.append({"name": name, "file": shown, "description": description})
-    return rows
+    try:
+        with withholding():  # so that listing a file does not run the code it names
+            found = load_experiment(file).paper
+    except AutosparseError as error:
+        return {"file": file, "name": None, "description": f"(refused) {str(error).splitlines()[0]}"}
+    return {"file": file, "name": found.name, "description": found.description}
 
 
-_LISTINGS: dict[What, Callable[[], list[dict[str, Any]]]] = {
-    What.models: _models,
-    What.datasets: _datasets,
-    What.criteria: _criteria,
-    What.features: _features,
-    What.experiments: _experiments,
+def _shown_experiment(row: dict[str, Any]) -> dict[str, Any]:
+    return {"file": row["file"], "description": row["description"]}
+
+
+_LISTINGS: dict[str, Callable[[], Rows]] = dict(
+    zip(WHAT, (_models, _datasets, _criteria, _features, _experiments), strict=True)
+)
+_SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "criteria": _shown_criterion,
+    "experiments": _shown_experiment,
 }
+"""What of a row a terminal shows, where that is not all."""

@@ -13,8 +13,8 @@ def register(app: typer.Typer) -> None:
 
 
 def promote(
-    experiment: Annotated[str, typer.Option(help="Name of the experiment.")],
-    sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", min=0, max=1)] = None,
+    experiment: common.ExperimentName,
+    sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", callback=common.share)] = None,
     metric: Annotated[str, typer.Option(help="The metric to judge by.")] = "test_accuracy",
     scorer: Annotated[str, typer.Option(help="Promote this scorer instead.", show_default=False)] = "",
     tracking_uri: common.TrackingUri = None,
@@ -22,9 +22,9 @@ def promote(
 ) -> None:
     """Register the best scorer as models:/autos and set the alias champion."""
     from autosparse.results.model_registry import promote as register_best
-    from autosparse.tracking.client import connect
 
-    champion = register_best(connect(tracking_uri, must_exist=True), experiment, sparsity, metric, scorer)
+    client, experiment = common.client_and_name(experiment, tracking_uri)
+    champion = register_best(client, experiment, sparsity, metric, scorer)
     if as_json:
         common.emit(champion)
         return

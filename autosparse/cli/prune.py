@@ -15,7 +15,9 @@ def register(app: typer.Typer) -> None:
 
 def prune(
     out: Annotated[Path, typer.Option(help="File of the masks (safetensors).")],
-    sparsity: Annotated[float, typer.Option(help="Share of the weights, or channels, to remove.", min=0, max=1)],
+    sparsity: Annotated[
+        float, typer.Option(help="Share of the weights, or channels, to remove.", callback=common.share)
+    ],
     criterion: Annotated[str, typer.Option(help="See `autosparse list criteria`.")] = "autos",
     scorer: Annotated[
         str | None,

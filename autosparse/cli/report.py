@@ -14,18 +14,16 @@ def register(app: typer.Typer) -> None:
 
 
 def report(
-    name: Annotated[
-        str, typer.Argument(help="Name of the experiment (the YAML's `name`, then `-PRESET` if it has presets).")
-    ],
+    name: Annotated[str, typer.Argument(help=f"The experiment: {common.NAMED}.")],
     out: Annotated[Path, typer.Option(help="Folder for index.html.")] = Path("report"),
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
     """Write a self-contained HTML page from what MLflow holds; finished or not, it shows what is there."""
     from autosparse.report.page import write_report
-    from autosparse.tracking.client import connect
 
-    page = write_report(connect(tracking_uri, must_exist=True), name, out)
+    client, name = common.client_and_name(name, tracking_uri)
+    page = write_report(client, name, out)
     if as_json:
         common.emit({"experiment": name, "page": str(page)})
     else:

@@ -2,7 +2,6 @@
 
 import shlex
 from collections import Counter
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,16 +11,8 @@ from autosparse.cli import common
 
 LOOKED_AT = 500
 """Cells, of a large grid, whose records tell what compact training saved."""
-
-
-class Only(StrEnum):
-    """Stages of an experiment."""
-
-    irp = "irp"
-    sweeps = "sweeps"
-    scorers = "scorers"
-    grid = "grid"
-    report = "report"
+ONLY = ("irp", "sweeps", "scorers", "grid", "report")
+"""Stages of an experiment."""
 
 
 def register(app: typer.Typer) -> None:
@@ -29,11 +20,20 @@ def register(app: typer.Typer) -> None:
     app.command("run")(run)
 
 
+def complete_file(incomplete: str) -> list[str]:
+    """The experiments that a shell offers: files here, and names."""
+    from autosparse.experiment.files import local_files, shipped_files
+
+    here = [str(path) for path in (*sorted(Path().glob("*.yaml")), *local_files().values())]
+    return [name for name in (*here, *shipped_files()) if name.startswith(incomplete)]
+
+
 File = Annotated[
-    Path,
+    str,
     typer.Argument(
-        help="Experiment file (YAML); `autosparse list experiments` shows those at hand. It may name code (`plugins:`, "
-        "`module:factory`), which is imported and so runs: trust it as you would a script."
+        help="Experiment file (YAML), or the name of one that `autosparse list experiments` shows. It may name code "
+        "(`plugins:`, `module:factory`), which is imported and so runs: trust it as you would a script.",
+        autocompletion=complete_file,
     ),
 ]
 Preset = Annotated[
@@ -53,7 +53,10 @@ def run(
     preset: Preset = None,
     changes: Changes = None,
     only: Annotated[
-        Only | None, typer.Option(help="Do one stage; what it builds on must be finished.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Do one stage; what it builds on must be finished.", show_default=False, **common.among(*ONLY)
+        ),
     ] = None,
     dry_run: DryRun = False,
     tflops: Tflops = 10.0,
@@ -87,16 +90,16 @@ def run(
     execution = Execution(precision, cuda_graphs, compact)
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
     settings = Settings(*where, retries, retry_failed, execution, redo_changed)
-    if only == Only.report:
+    if only == "report":
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
 
         typer.echo(str(write_report(connect(tracking_uri, must_exist=True), plan.name, Path("report") / plan.name)))
     else:
-        raise typer.Exit(execute(plan, settings, as_json, [only.value] if only else None))
+        raise typer.Exit(execute(plan, settings, as_json, [only] if only else None))
 
 
-def planned(file: Path, preset: str | None, changes: list[str], quiet: bool = False) -> Any:
+def planned(file: str, preset: str | None, changes: list[str], quiet: bool = False) -> Any:
     """The plan of an experiment file; unless ``quiet``, print a line that says which preset it is."""
     from autosparse.experiment.load import load_experiment
     from autosparse.experiment.plan import make_plan
@@ -105,17 +108,17 @@ def planned(file: Path, preset: str | None, changes: list[str], quiet: bool = Fa
     if loaded.preset and not quiet:
         others = ", ".join(name for name in loaded.presets if name != loaded.preset)
         typer.echo(f"preset {loaded.preset} (there are also: {others})", err=True)
-    return make_plan(loaded.experiment, loaded.paper, **_about(file, loaded, changes))
+    return make_plan(loaded.experiment, loaded.paper, loaded.folder, **_about(loaded, changes))
 
 
-def _about(file: Path, loaded: Any, changes: list[str]) -> dict[str, Any]:
+def _about(loaded: Any, changes: list[str]) -> dict[str, Any]:
     """What the experiment's parent run says about the file and the command."""
-    parts = ["autosparse", "run", str(file), *(["--preset", loaded.preset] if loaded.preset else [])]
+    parts = ["autosparse", "run", loaded.file, *(["--preset", loaded.preset] if loaded.preset else [])]
     parts += [part for change in changes for part in ("--set", change)]
     experiment = loaded.experiment
     return {
         "preset": loaded.preset,
-        "file": str(file),
+        "file": loaded.file,
         "command": shlex.join(parts),
         "description": experiment.description,
         "notes": list(experiment.notes),

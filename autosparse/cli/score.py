@@ -33,7 +33,9 @@ def score(
     ] = None,
     sparsity: Annotated[
         float | None,
-        typer.Option(help="With --features: write masks that remove this share.", show_default=False),
+        typer.Option(
+            help="With --features: write masks that remove this share.", callback=common.share, show_default=False
+        ),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Ask the scorer's network about every weight.")] = False,
     data_root: common.DataRoot = None,

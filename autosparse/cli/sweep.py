@@ -46,7 +46,7 @@ def sweep(
     with withholding(dry_run):
         plan = planned(file, preset, changes or [], quiet=as_json)
         if not plan.sweeps:
-            raise AutosparseError(f"{file} has no `sweeps:`; see experiments/ours/sweep.yaml for one")
+            raise AutosparseError(f"{file} has no `sweeps:`; see `autosparse init NAME --from sweep` for one")
         labels = {p.label for p in plan.sweeps}
         for asked in name or ():
             if asked not in labels:

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def watch(
-    name: Annotated[str, typer.Argument(help="Name of the experiment.")],
+    name: Annotated[str, typer.Argument(help=f"The experiment: {common.NAMED}.")],
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 5.0,
     tracking_uri: common.TrackingUri = None,
@@ -39,9 +39,8 @@ def watch(
     from rich.text import Text
 
     from autosparse.results.progress import progress_of
-    from autosparse.tracking.client import connect
 
-    client = connect(tracking_uri, must_exist=True)
+    client, name = common.client_and_name(name, tracking_uri)
     progress = progress_of(client, name)
     if as_json:
         common.emit(asdict(progress))

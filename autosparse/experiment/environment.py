@@ -1,16 +1,17 @@
 """Where and with what something ran: provenance that is not part of any id."""
 
 import platform
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from autosparse.experiment.commit import git_commit
 
 PACKAGES = ("autosparse", "torch", "torchvision", "ray", "mlflow", "numpy", "pyarrow", "scikit-learn")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Versions, git commit of the source (if it runs from a checkout), host and Python."""
+    """Versions, git commit (see :func:`autosparse.experiment.commit.git_commit`), host and Python."""
     return {
         "git_commit": git_commit(),
         "host": platform.node(),
@@ -43,21 +44,3 @@ def _version(package: str) -> str:
         return version(package)
     except PackageNotFoundError:
         return "not installed"
-
-
-def git_commit() -> str:
-    """The commit of the checkout this package runs from, ``+dirty`` with local changes; else ``unknown``."""
-    source = Path(__file__)
-    tracked = _git("ls-files", "--error-unmatch", str(source), cwd=source.parent)
-    commit = _git("rev-parse", "HEAD", cwd=source.parent)
-    if tracked is None or commit is None:
-        return "unknown"
-    return commit + ("+dirty" if _git("status", "--porcelain", "--untracked-files=no", cwd=source.parent) else "")
-
-
-def _git(*arguments: str, cwd: Path) -> str | None:
-    try:
-        answer = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return answer.stdout.strip()

@@ -1,14 +1,20 @@
 """The types of an experiment file's fields: names and numbers, and which of them are refused."""
 
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from autosparse.criteria import CRITERIA
 from autosparse.criteria.options import check_values
-from autosparse.data import check_dataset_name
+from autosparse.data import DATASETS, check_dataset_name
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.models import find_model
+from autosparse.models import MODELS, find_model
+from autosparse.registry import Registry
 
 DENSE, BRANCH = "dense", "irp"
 """Methods without a criterion: nothing is pruned, or an IRP run has pruned already."""
@@ -17,7 +23,7 @@ DENSE, BRANCH = "dense", "irp"
 class Strict(BaseModel):
     """Refuses unknown keys and wrong types; instances never change."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 def values_of(spec: Strict, of: type[Strict]) -> dict[str, Any]:
@@ -41,6 +47,13 @@ def _known_method(name: str) -> str:
     return name
 
 
+def _for_irp() -> Iterator[str]:
+    """Criteria that only score, which is what IRP takes."""
+    for name in CRITERIA:
+        with contextlib.suppress(AutosparseError):
+            yield _known_irp_criterion(name)
+
+
 def _known_irp_criterion(name: str) -> str:
     if "scorer" in CRITERIA[name].needs:
         raise AutosparseError(f"criterion {name!r} needs a scorer, which is what IRP makes the data for")
@@ -51,7 +64,21 @@ def _known_irp_criterion(name: str) -> str:
     return name
 
 
-def one_of(kind: str, known: Any) -> AfterValidator:
+@dataclass(frozen=True)
+class Named(AfterValidator):
+    """Checks a name, and offers the known ones to editors, in the JSON schema."""
+
+    known: Callable[[], Iterable[str]] = tuple
+    closed: bool = False
+    """Whether there are no other names; else a plugin may bring some, or a name may have parts."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of a string that is one of the names or, unless they are all, maybe another."""
+        offered = {"enum": sorted(self.known())}
+        return {**handler(schema), **offered} if self.closed else {"anyOf": [offered, handler(schema)]}
+
+
+def one_of(kind: str, known: Any) -> Named:
     """Refuse a name that is not in ``known``, a container of names."""
 
     def check(name: str) -> str:
@@ -59,14 +86,14 @@ def one_of(kind: str, known: Any) -> AfterValidator:
             raise UnknownName(kind, name, known)
         return name
 
-    return AfterValidator(check)
+    return Named(check, lambda: known, closed=not isinstance(known, Registry))
 
 
-ModelName = Annotated[str, AfterValidator(_known_model)]
-DatasetName = Annotated[str, AfterValidator(_known_dataset)]
-MethodName = Annotated[str, AfterValidator(_known_method)]
+ModelName = Annotated[str, Named(_known_model, lambda: MODELS)]
+DatasetName = Annotated[str, Named(_known_dataset, lambda: (name for name in DATASETS if not DATASETS[name].argument))]
+MethodName = Annotated[str, Named(_known_method, lambda: [DENSE, BRANCH, *CRITERIA])]
 """A criterion, ``dense``, or ``irp``."""
-IrpCriterion = Annotated[str, AfterValidator(_known_irp_criterion)]
+IrpCriterion = Annotated[str, Named(_known_irp_criterion, _for_irp)]
 
 
 def _unsigned(value: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from autosparse.errors import AutosparseError, nearest_name
+from autosparse.experiment.files import find_file, read_content
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change
 from autosparse.experiment.recipes import BLOCK, with_recipes
@@ -22,7 +23,6 @@ from autosparse.experiment.schema import (
     SweepSpec,
 )
 from autosparse.experiment.space import Asha, Downstream
-from autosparse.experiment.strict_yaml import parse_yaml
 from autosparse.experiment.tasks import FitSpec
 from autosparse.plugins import load_plugins
 from autosparse.training import Recipe
@@ -43,37 +43,33 @@ class Loaded:
     """All that the file has, and the paper's scale."""
     changes: tuple[str, ...]
     """What differs from the file: the preset's and the user's changes, ``path = value`` each."""
+    folder: str | None
+    """Where its plugins may be, besides installed packages."""
+    file: str
+    """What the file is called: :attr:`autosparse.experiment.files.ExperimentFile.name`."""
 
 
 def load_experiment(path: str | Path, preset: str | None = None, changes: Sequence[str] = ()) -> Loaded:
     """Read and check an experiment file; nothing is started.
 
+    :param path: a path, or the name of a file: see :func:`autosparse.experiment.files.find_file`.
     :param preset: see :func:`autosparse.experiment.presets.choose`.
     :param changes: ``key=value``, made after the preset's.
 
     Raises :class:`AutosparseError` with one line per mistake: file, key, reason.
     """
-    path = Path(path)
-    try:
-        text = path.read_text()
-    except FileNotFoundError as error:
-        raise AutosparseError(
-            f"no experiment file {path}; `autosparse list experiments` shows those at hand"
-        ) from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise AutosparseError(f"cannot read {path}: {error}") from error
-    content = parse_yaml(text, str(path))
-    if not isinstance(content, dict):
-        raise AutosparseError(
-            f"{path}: an experiment is a mapping with `name:` and `grid:`, this is {type(content).__name__}"
-        )
-    return parse_loaded(content, str(path), preset, changes)
+    file = find_file(path)
+    return parse_loaded(read_content(file), file.name, preset, changes, file.folder)
 
 
 def parse_loaded(
-    content: dict[str, Any], source: str, preset: str | None = None, changes: Sequence[str] = ()
+    content: dict[str, Any],
+    source: str,
+    preset: str | None = None,
+    changes: Sequence[str] = (),
+    folder: str | None = None,
 ) -> Loaded:
-    """Check the content of a file as :func:`load_experiment` does; ``source`` names it in errors."""
+    """Check the content of a file in ``folder`` as :func:`load_experiment` does; ``source`` names it in errors."""
     content = _written_out(content)
     try:
         presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
@@ -82,23 +78,24 @@ def parse_loaded(
         differing = [*changes_of(content, name), *(f"{path} = {value}" for path, value in parsed)]
     except AutosparseError as error:
         raise AutosparseError(f"{source}: {error}") from error
-    paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source)
+    paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source, folder)
     for grid in paper.grid:
         try:
             grid.check_published()
         except AutosparseError as error:
             raise AutosparseError(f"{source}: {error}") from error
-    experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})")
-    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing))
+    experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})", folder)
+    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing), folder, source)
 
 
-def parse_experiment(content: dict[str, Any], source: str) -> Experiment:
-    """Check the content of an experiment file; ``source`` names it in errors."""
-    if isinstance(plugins := content.get("plugins"), list):  # before the check, which must know their names
-        try:
-            load_plugins(name for name in plugins if isinstance(name, str))
-        except AutosparseError as error:
-            raise AutosparseError(f"{source}: {error}") from error
+def parse_experiment(content: dict[str, Any], source: str, folder: str | None = None) -> Experiment:
+    """Check the content of an experiment file in ``folder``; ``source`` names it in errors."""
+    plugins = content.get("plugins")
+    named = [name for name in plugins if isinstance(name, str)] if isinstance(plugins, list) else []
+    try:
+        load_plugins(named, folder)  # before the check, which must know their names
+    except AutosparseError as error:
+        raise AutosparseError(f"{source}: {error}") from error
     try:
         content = with_recipes(content)
     except AutosparseError as error:
@@ -181,8 +178,18 @@ def _line(mistake: Any) -> str:
         case "value_error":
             reason = str(mistake["ctx"]["error"])
         case _:
-            reason = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}, got {mistake['input']!r}"
+            reason = f"{mistake['msg'][0].lower()}{mistake['msg'][1:]}, got {mistake['input']!r}{_cure(mistake)}"
     return f"{key}: {reason}" if key else reason
+
+
+def _cure(mistake: Any) -> str:
+    """What was probably meant: a list, or a share instead of percent; empty if nothing suggests itself."""
+    given, kind = mistake["input"], mistake["type"]
+    if kind in ("tuple_type", "list_type") and isinstance(given, str | int | float):
+        return f": write [{', '.join(part.strip() for part in str(given).split(','))}]"
+    if kind in ("less_than", "less_than_equal") and 1 in mistake["ctx"].values() and 1 < given <= 100:
+        return f": {given / 100:g}?"
+    return ""
 
 
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {

@@ -29,10 +29,15 @@ class MethodSpec(Strict):
     """A pruning method: a criterion with its options, under the name that reports show."""
 
     criterion: MethodName
+    """A criterion of `autosparse list criteria`; dense: nothing is pruned; irp: a branch of an IRP run."""
     name: Name = ""
+    """What reports call it; empty: made from its criterion, irp and ablation."""
     options: Options = Field(default_factory=dict)
+    """Options of the criterion, by name; `autosparse list criteria` shows them."""
     scorer: Name | None = None
+    """For autos, the name of a scorer under scorers:."""
     ablation: Ablation = None
+    """A control: masks shuffled within layers, weights drawn anew, or scores inverted; None: the method as it is."""
     irp: Name | None = None
     """For ``irp``, the name of the run whose masks and initial weights are taken."""
     levels: Annotated[tuple[Level, ...], Field(min_length=1), DISTINCT] | None = None

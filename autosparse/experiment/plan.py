@@ -14,6 +14,7 @@ from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, IrpSp
 from autosparse.experiment.space import Search, SweepTask
 from autosparse.experiment.stages import STAGES, Stage
 from autosparse.experiment.tasks import Cell, FitSpec, IrpFields, IrpTask, ScorerTask, Task
+from autosparse.plugins import NO_PLUGINS, Plugins
 
 T = TypeVar("T", bound=Task)
 
@@ -32,8 +33,8 @@ class Plan:
     cells: list[Planned[Cell]] = field(default_factory=list)
     comparisons: list[Comparison] = field(default_factory=list)
     concordances: list[Concordance] = field(default_factory=list)
-    plugins: tuple[str, ...] = ()
-    """Modules that workers import first."""
+    plugins: Plugins = NO_PLUGINS
+    """What workers import first."""
     about: dict[str, Any] = field(default_factory=dict)
     """What describes the experiment as a whole, such as its preset; JSON values."""
     whole: "Plan | None" = None
@@ -67,10 +68,11 @@ def dataset_of(task: Task) -> str | None:
     return task.dataset if isinstance(task, IrpTask | Cell | ScorerTask) else None
 
 
-def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: Any) -> Plan:
+def make_plan(experiment: Experiment, paper: Experiment | None = None, folder: str | None = None, **about: Any) -> Plan:
     """Expand an experiment; a combination that two grids share is planned once.
 
     :param paper: the experiment at the scale of the publication, if that differs.
+    :param folder: where its plugins may be, besides installed packages.
     :param about: see :attr:`Plan.about`.
 
     Raises :class:`AutosparseError` if the grids hold more than ``MAX_CELLS`` cells.
@@ -121,7 +123,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, **about: 
             Concordance(pair.name, (_first(irp[pair.irp[0]]), _first(irp[pair.irp[1]])), pair.published, pair.source)
             for pair in experiment.concordance
         ],
-        experiment.plugins,
+        Plugins(experiment.plugins, folder),
         about,
     )
 

@@ -44,6 +44,7 @@ class IrpSpec(IrpFields):
     """IRP runs that differ in their seed."""
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT] = (0,)
+    """One run for each; best none of the grid's."""
 
 
 class FittedSpec(FitSpec):
@@ -78,7 +79,7 @@ class ScorerSpec(FittedSpec):
     """A scorer: a fit, or the winner of a sweep over fits."""
 
     sweep: Name | None = None
-    """Name of the sweep."""
+    """Name of the sweep whose winner it is; stands alone."""
 
     @model_validator(mode="after")
     def _one_origin(self) -> "ScorerSpec":
@@ -116,8 +117,9 @@ class Published(Strict):
     source: Annotated[str, Field(min_length=1)]
     """Paper and table."""
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), DISTINCT]
+    """Those of the table's columns."""
     accuracy: Annotated[dict[str, tuple[Stated, ...]], Field(min_length=1)]
-    """By method as the grid calls it, one for each of ``sparsities``; for ``dense`` only one."""
+    """In percent, by method as the grid calls it, one for each of ``sparsities``; for ``dense`` only one."""
 
     @model_validator(mode="after")
     def _in_line(self) -> "Published":
@@ -137,13 +139,21 @@ class GridSpec(Strict):
     name: Name | None = None
     """What presets and errors call this grid."""
     published: tuple[Published, ...] = ()
+    """What papers print for the grid, which then has one model and one data set."""
     models: Annotated[tuple[ModelName, ...], Field(min_length=1), DISTINCT]
+    """Networks; `autosparse list models`."""
     datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1), DISTINCT]
+    """Data sets; `autosparse list datasets`."""
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)]
+    """Ways to prune."""
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), DISTINCT]
+    """Shares of weights to remove, over the whole network."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT]
+    """One network for each: its initial weights, the order of its images, its method's draws."""
     score_examples: ScoreExamples = SCORE_EXAMPLES
+    """Training images that a method reads to score; None: all."""
     recipe: Recipe = Recipe()
+    """How the pruned networks are trained."""
 
     @model_validator(mode="after")
     def _distinct_labels(self) -> "GridSpec":
@@ -189,25 +199,36 @@ class ConcordanceSpec(Strict):
     """Two IRP runs whose survival scores are compared (AutoSparse eq. 5)."""
 
     name: Annotated[str, Field(min_length=1)]
+    """What reports call the pair."""
     irp: tuple[Name, Name]
+    """Names of the two runs."""
     published: float | None = None
+    """The concordance correlation that a paper prints, -1 to 1; None: none."""
     source: str = ""
+    """Paper and table or figure."""
 
 
 class Experiment(Strict):
     """One experiment file: IRP runs feed sweeps and scorers, scorers feed the grid."""
 
     name: Name
+    """What MLflow and reports call the experiment, followed by the preset if the file has some."""
     description: str = ""
+    """What it is about, in a line."""
     notes: tuple[str, ...] = ()
     """What a reader of the results should know, such as a claim of a paper that is not a number."""
     plugins: tuple[Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")], ...] = ()
     """Modules whose import registers further methods, models or data sets, here and in every worker: code that runs."""
     irp: dict[Name, IrpSpec] = Field(default_factory=dict)
+    """Runs of iterative rewind pruning, by name; each gives a survival dataset."""
     sweeps: dict[Name, SweepSpec] = Field(default_factory=dict)
+    """Searches for the best settings of a scorer's fit, by name."""
     scorers: dict[Name, ScorerSpec] = Field(default_factory=dict)
+    """Learned criteria, by name; each is fitted on survival datasets, or wins a sweep."""
     grid: tuple[GridSpec, ...] = ()
+    """Networks to prune at initialisation and train: all combinations of what it lists."""
     concordance: tuple[ConcordanceSpec, ...] = ()
+    """Pairs of IRP runs whose survival scores are compared."""
 
     @model_validator(mode="after")
     def _references(self) -> "Experiment":

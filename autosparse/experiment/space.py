@@ -92,11 +92,17 @@ class Downstream(Strict):
     """What a sweep can maximise: test accuracy of networks that the scorer prunes, mean over seeds."""
 
     model: ModelName
+    """The network that the scorer prunes."""
     dataset: DatasetName
+    """The data that it is trained and tested on."""
     sparsity: Sparsity
+    """Share of its weights to remove."""
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    """One network each; not those of the grid, so that no scorer wins by what it is measured with."""
     score_examples: ScoreExamples = SCORE_EXAMPLES
+    """Training images that the scorer's gradients are taken on; None: all."""
     recipe: Recipe = Recipe()
+    """How the pruned networks are trained."""
 
 
 class Search(Strict):
@@ -105,13 +111,17 @@ class Search(Strict):
     points: tuple[dict[str, Value], ...] = ()
     """Settings of a fit, by name; the sweep's own values apply to the others."""
     space: dict[str, Distribution] = Field(default_factory=dict)
+    """Settings of a fit to draw, each from one of Ray Tune's distributions: {lr: {loguniform: [1.0e-4, 0.1]}}."""
     trials: Annotated[int, Field(ge=1, le=10_000)] = 20
+    """How many draws from the space."""
     search: Literal["random", "optuna"] = "random"
+    """What draws from the space."""
     search_seed: Seed = 0
+    """Seed of the draws."""
     asha: Asha | None = None
-    """None: every trial runs all its epochs."""
+    """Early stopping; None: every trial runs all its epochs."""
     downstream: Downstream | None = None
-    """None: the sweep maximises the held-out R^2."""
+    """The networks whose accuracy counts; None: the sweep maximises the held-out R^2."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -66,18 +66,27 @@ class IrpFields(Strict):
     """What IRP runs that differ in their seed share."""
 
     model: ModelName
+    """The network that is trained, pruned and rewound."""
     dataset: DatasetName
+    """The data that it is trained and scored on."""
     criterion: IrpCriterion = "snip"
+    """What decides, after each training, which weights go; one that only scores."""
     options: Options = Field(default_factory=dict)
+    """Options of the criterion, by name; `autosparse list criteria` shows them."""
     iterations: Annotated[int, Field(ge=1)] = 20
+    """How often to train, prune and rewind."""
     final_density: Annotated[float, Field(gt=0, le=1)] = 0.01
+    """Share of weights kept after the last iteration."""
     init: Seed | None = None
     """Seed of the initial weights; None: each run's own."""
     schedule: Annotated[str, one_of("schedule", SCHEDULES)] = "geometric"
+    """How the density falls: by the same factor, or by as many weights, in each iteration."""
     score_examples: ScoreExamples = SCORE_EXAMPLES
+    """Training images that the criterion reads; None: all."""
     gradient_mode: Annotated[str, one_of("gradient_mode", MODES)] = EVAL
     """The network's mode when g_0 is taken. A scorer learns and reads gradients of one mode."""
     recipe: Recipe = Recipe()
+    """How the network is trained in each iteration."""
 
     @model_validator(mode="after")
     def _options(self) -> Self:
@@ -105,23 +114,31 @@ class IrpTask(Task, IrpFields):
 
 
 class RefineSpec(Strict):
-    """See :class:`autosparse.autos.refine.Refinement`."""
+    """A search for coefficients that prune better, by CMA-ES: :class:`autosparse.autos.refine.Refinement`."""
 
     generations: Annotated[int, Field(ge=1, le=10_000)] = Refinement.generations
+    """Number of generations."""
     population: Annotated[int, Field(ge=4, le=10_000)] = Refinement.population
+    """Candidates in each generation."""
     sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = Refinement.sparsities
+    """Each candidate prunes one network to each of them."""
     epochs: Annotated[int, Field(ge=1)] = Refinement.epochs
+    """How long each of these networks is trained."""
     spread: Annotated[float, Field(gt=0)] = Refinement.spread
+    """Standard deviation of the first candidates' coefficients, relative to the norm of those they start from."""
     start: tuple[str, ...] = ()
     """The inputs of the fit that the search starts from; the others' coefficients are 0 there. Empty: all inputs."""
 
 
 class DaggerSpec(Strict):
-    """See :class:`autosparse.autos.dagger.Dagger`."""
+    """Learning from networks that the scorer pruned itself: :class:`autosparse.autos.dagger.Dagger`."""
 
     passes: Annotated[int, Field(ge=1)] = Dagger.passes
+    """How often rows are added and the scorer is fitted again."""
     networks: Annotated[int, Field(ge=1)] = Dagger.networks
+    """How many networks are drawn in each pass for each IRP run."""
     epochs: Annotated[int, Field(ge=1)] = Dagger.epochs
+    """How long each network is trained after each round of pruning."""
 
 
 OF_ROUNDS = ("rounds", "steps", "step_lr", "step_batch_size", "examples", "dagger", "refine")
@@ -132,19 +149,27 @@ class FitSpec(Strict):
     """How a scorer is fitted."""
 
     backbone: Annotated[str, one_of("backbone", BACKBONES)] = "mlp"
+    """What learns to predict the survival score."""
     inputs: Annotated[tuple[str, ...], AfterValidator(check_inputs)] = INPUTS
+    """What it reads of each weight: param, grad, context, prospect, or names of `autosparse list features`."""
     epochs: Annotated[int, Field(ge=1)] = Training.epochs
+    """Passes over the rows, for backbones that are networks."""
     batch_size: Annotated[int, Field(ge=1)] = Training.batch_size
+    """Rows in each step, for backbones that are networks."""
     lr: Annotated[float, Field(gt=0)] = Training.lr
+    """Adam's learning rate at the start, which falls to 0 along a cosine."""
     rows: Annotated[int, Field(ge=FEWEST)] | None = None
     """Rows to fit on, drawn by layer and survival count; None: all that are not held out."""
     seed: Seed = 0
+    """Seed of the initialisation, the order of the rows and those held out."""
     rounds: Annotated[int, Field(ge=1)] | None = None
     """How many rounds the scorer prunes in; None: 10, or one shot if it reads no more than the paper's inputs."""
     steps: Annotated[int, Field(ge=0)] | None = None
     """How many steps of training each round takes; None: 10 if it reads features after training, else none."""
     step_lr: Annotated[float, Field(gt=0)] = Steps.lr
+    """Learning rate of these steps."""
     step_batch_size: Annotated[int, Field(ge=1)] = Steps.batch_size
+    """Images in each of these steps."""
     examples: Annotated[int, Field(ge=1)] | None = None
     """How many examples each round takes gradients and activations on; None: all that the scorer is given."""
     dagger: DaggerSpec | None = None

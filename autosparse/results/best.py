@@ -7,9 +7,9 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from autosparse.errors import AutosparseError, UnknownName
+from autosparse.errors import UnknownName
 from autosparse.results.cell_table import finished_cells
-from autosparse.results.groups import DATA, Group, Settings, apart, groups_of
+from autosparse.results.groups import DATA, Group, Settings, apart, groups_of, none_found
 
 LOWER_IS_BETTER = ("seconds", "images", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
@@ -37,14 +37,10 @@ def best(
     for group in group_by or ():
         if group not in GROUPS:
             raise UnknownName("group", group, GROUPS)
-    groups = groups_of(finished_cells(client, experiment))
-    if sparsity is not None:
-        groups = [group for group in groups if math.isclose(group.sparsity, sparsity, abs_tol=1e-9)]
+    found = groups_of(finished_cells(client, experiment))
+    groups = [g for g in found if sparsity is None or math.isclose(g.sparsity, sparsity, abs_tol=1e-9)]
     if not groups:
-        at = f" at sparsity {sparsity}" if sparsity is not None else ""
-        raise AutosparseError(
-            f"no finished cells of experiment {experiment!r}{at} in MLflow; run it with `autosparse run`"
-        )
+        raise none_found(experiment, sparsity, (group.sparsity for group in found))
     metrics = {name for group in groups for run in group.runs.values() for name in run.metrics}
     if metric not in metrics:
         raise UnknownName("metric", metric, metrics)

@@ -16,7 +16,7 @@ from autosparse.experiment.fields import DENSE
 from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.costs import UNITS, Ledger, NotRecorded
-from autosparse.results.groups import DATA, Group, groups_of
+from autosparse.results.groups import DATA, Group, groups_of, none_found
 from autosparse.results.pareto import pareto
 from autosparse.results.runs import Run, finished_runs
 from autosparse.results.significance import half_width
@@ -88,8 +88,7 @@ def frontier(
     cells = finished_cells(client, experiment)
     at = [cell for cell in cells if sparsity is None or abs(float(cell.tags["sparsity"]) - sparsity) <= 1e-9]
     if not at:
-        there = "" if sparsity is None else f" at sparsity {sparsity:g}"
-        raise AutosparseError(f"no finished cells of experiment {experiment!r}{there}; run it with `autosparse run`")
+        raise none_found(experiment, sparsity, (float(cell.tags["sparsity"]) for cell in cells))
     if metric not in (known := {name for cell in at for name in cell.metrics}):
         raise UnknownName("metric", metric, known)
     kinds = (finished_runs(client, experiment, kind) for kind in ("irp", "scorer", "sweep"))

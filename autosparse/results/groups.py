@@ -19,6 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from autosparse.criteria import CRITERIA
+from autosparse.errors import AutosparseError
 from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
@@ -66,6 +67,16 @@ class Group:
     def values(self, metric: str) -> dict[int, float]:
         """A metric of the runs that have it, by seed."""
         return {seed: run.metrics[metric] for seed, run in self.runs.items() if metric in run.metrics}
+
+
+def none_found(experiment: str, sparsity: float | None, there: Iterable[float]) -> AutosparseError:
+    """The error for cells that nobody has finished, or not at ``sparsity``; it names the sparsities that there are."""
+    known = ", ".join(f"{value:g}" for value in sorted(set(there)))
+    if sparsity is None or not known:
+        return AutosparseError(f"no finished cells of experiment {experiment!r} match; run it with `autosparse run`")
+    return AutosparseError(
+        f"no finished cells of experiment {experiment!r} at sparsity {sparsity:g}: there are {known}"
+    )
 
 
 def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:

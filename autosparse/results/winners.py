@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
-from autosparse.results.groups import Group, Settings, apart, groups_of
+from autosparse.results.groups import Group, Settings, apart, groups_of, none_found
 from autosparse.results.significance import LEVEL, Difference, half_width, holm, paired
 
 Place = tuple[str, str, float]
@@ -68,14 +68,11 @@ def contests(
     :param experiment: name of the experiment, for errors.
     """
     chosen = [group for group in groups if not scorers_only or "scorer" in dict(group.method)]
-    found = [
-        contest
-        for contest in _contests(chosen, metric, experiment).values()
-        if (sparsity is None or abs(contest.place[2] - sparsity) <= 1e-9)
-        and not (contest.place[2] == 0 and len(contest.methods) == 1)
-    ]
+    every = _contests(chosen, metric, experiment).values()
+    pruned = [contest for contest in every if contest.place[2] or len(contest.methods) > 1]
+    found = [contest for contest in pruned if sparsity is None or abs(contest.place[2] - sparsity) <= 1e-9]
     if not found:
-        raise AutosparseError(f"no finished cells of experiment {experiment!r} match; run it with `autosparse run`")
+        raise none_found(experiment, sparsity, (contest.place[2] for contest in pruned))
     return sorted(found, key=lambda contest: contest.place)
 
 
@@ -152,7 +149,7 @@ def _contests(groups: Iterable[Group], metric: str, experiment: str) -> Contests
     if not found:
         if known:
             raise UnknownName("metric", metric, known)
-        raise AutosparseError(f"no finished cells of experiment {experiment!r} match; run it with `autosparse run`")
+        raise none_found(experiment, None, ())
     return found
 
 

@@ -22,16 +22,28 @@ class Recipe:
     for LeNet-300-100/MNIST (Appendix C), but for the number of epochs.
     """
 
-    __pydantic_config__: ClassVar[dict[str, object]] = {"extra": "forbid", "strict": True}
+    __pydantic_config__: ClassVar[dict[str, object]] = {
+        "extra": "forbid",
+        "strict": True,
+        "use_attribute_docstrings": True,
+    }
 
     optimizer: Literal["sgd", "momentum", "adam"] = "adam"
+    """What takes the steps; momentum: SGD with momentum 0.9."""
     lr: float = 1.2e-3
+    """Learning rate of the first epoch, above 0."""
     milestones: tuple[int, ...] = (60, 120)
+    """Epochs after which the learning rate is multiplied by ``drop``."""
     drop: float = 0.2
+    """Factor on the learning rate at each milestone, above 0."""
     weight_decay: float = 5e-4
+    """The optimiser's L2 term on every parameter, at least 0."""
     epochs: int = 10
+    """Passes over the training images, above 0."""
     batch_size: int = 128
+    """Images in each step, above 0."""
     augmentation: str = "none"
+    """What is done to training images at random: none, crop-flip or random-resized-crop."""
 
     def __post_init__(self) -> None:
         if self.optimizer not in OPTIMIZERS:

@@ -79,7 +79,7 @@ def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(de
     for command in (
         "mlflow ui --backend-store-uri",
         "autosparse best --experiment demo",
-        "autosparse run experiments/",
+        "autosparse run lenet-mnist",
     ):
         assert command in out
     page = (folder / "report" / "index.html").read_text()

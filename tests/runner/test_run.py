@@ -15,6 +15,7 @@ from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, DataError
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
+from autosparse.plugins import Plugins
 from autosparse.results.progress import progress_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
@@ -204,7 +205,9 @@ def test_why_workers_gave_up_is_told_and_no_pickle_is_read_for_it(settings, monk
     monkeypatch.setattr(trial, "cloudpickle", Refusing())
     for name in ("DEATHS", "DEATHS_ALONE"):
         monkeypatch.setattr(stage, name, 0)
-    plan = replace(cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=("absent_module",))
+    plan = replace(
+        cells_only("absent", methods=["random"], seeds=[0], sparsities=[0.5]), plugins=Plugins(("absent_module",))
+    )
     outcome = run_plan(plan, settings, Screen())
     assert (outcome.failed, len(outcome.to_do)) == ([], 1)
     assert "absent_module" in capsys.readouterr().err

@@ -6,7 +6,7 @@ from typing import Any
 
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
-from autosparse.plugins import load_plugins
+from autosparse.plugins import Plugins
 from autosparse.runner.jobs.arrays import Arrays
 from autosparse.training import Execution
 
@@ -22,8 +22,8 @@ class Given:
     environment: Json = field(default_factory=dict)
     """The part of the environment that all workers share."""
     execution: Execution = field(default_factory=Execution)
-    plugins: Sequence[str] = ()
-    """Modules to import first."""
+    plugins: Plugins = field(default_factory=Plugins)
+    """What to import first."""
     retries: int = 0
 
     def store(self) -> Store:
@@ -31,7 +31,7 @@ class Given:
 
         :raises CannotWrite: if this node has another storage at its address.
         """
-        load_plugins(self.plugins)
+        self.plugins.load()
         store = Store(self.storage)
         store.require(self.identity)
         return store

@@ -12,6 +12,7 @@ from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask, Task
+from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays
 from autosparse.runner.jobs.cost import Weights
@@ -78,7 +79,7 @@ def run_stage(
     settings: Settings,
     cost: Weights,
     on_event: Callable[[Event], None],
-    plugins: Sequence[str] = (),
+    plugins: Plugins = NO_PLUGINS,
 ) -> str:
     """Do ``tasks`` as Tune trials on reused actors; returns when each has finished, failed, or been given up.
 
@@ -157,7 +158,7 @@ def _run_jobs(
     settings: Settings,
     on_event: Callable[[Event], None],
     hangs: Hangs,
-    plugins: Sequence[str],
+    plugins: Plugins,
     deaths: int,
 ) -> tune.ResultGrid | None:
     """Run ``jobs`` on Tune. A task has finished if its record says so, whatever Tune says.

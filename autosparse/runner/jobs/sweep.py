@@ -18,6 +18,7 @@ from autosparse.experiment.record import Json
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Store, plain
 from autosparse.irp import Survival
+from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays, from_arrays
 from autosparse.runner.jobs.cost import ALIKE
@@ -48,7 +49,7 @@ def run_sweep(
     environment: Json,
     settings: Settings,
     on_event: Callable[[Event], None],
-    plugins: tuple[str, ...] = (),
+    plugins: Plugins = NO_PLUGINS,
 ) -> None:
     """Try all candidates and write the sweep's record; a trial goes on where an earlier process left it.
 

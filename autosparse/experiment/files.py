@@ -1,0 +1,115 @@
+"""Where experiment files are: at a path, in ``./experiments``, or among those that come with autosparse."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment.presets import PAPER
+from autosparse.experiment.strict_yaml import parse_yaml
+
+LOCAL = Path("experiments")
+SUFFIX = ".yaml"
+DEMO = Path(__file__).with_name("demo.yaml")
+
+
+@dataclass(frozen=True)
+class ExperimentFile:
+    """An experiment file, and what to call it."""
+
+    path: Path
+    name: str
+    """What to type for it: its path or, if it comes with autosparse, its name, which is the same on every machine."""
+    shipped: bool = False
+    """Whether it comes with autosparse."""
+
+    @property
+    def folder(self) -> str | None:
+        """Where its plugins may be, besides installed packages: the folder that it is in; None if it is shipped."""
+        return None if self.shipped else str(self.path.absolute().parent)
+
+
+def shipped_files() -> dict[str, Path]:
+    """The files that come with autosparse, by name: ``demo``, ``lenet-mnist``, ``ours/sweep``, ..."""
+    inside = Path(__file__).with_name("shipped")
+    return {"demo": DEMO, **_named(inside if inside.is_dir() else Path(__file__).parents[2] / LOCAL)}
+
+
+def local_files() -> dict[str, Path]:
+    """The files in ``./experiments``, by name."""
+    return _named(LOCAL)
+
+
+def _named(folder: Path) -> dict[str, Path]:
+    files = sorted(folder.rglob(f"*{SUFFIX}"), key=lambda file: (len(file.parts), file))
+    return {file.relative_to(folder).with_suffix("").as_posix(): file for file in files}
+
+
+def find_file(given: str | Path) -> ExperimentFile:
+    """The experiment file at a path, or of a name with or without its folder: ``ours/sweep``, ``sweep``.
+
+    What is in the current folder comes before what comes with autosparse.
+
+    :raises AutosparseError: with the nearest names if there is none, or with all names if there are several.
+    """
+    given = str(given)
+    for path in (Path(given), Path(f"{given}{SUFFIX}")):
+        if path.exists() and not path.is_dir():  # a pipe is read, too
+            return ExperimentFile(path, str(path))
+    local, shipped = local_files(), shipped_files()
+    if (name := _meant(given, local)) is not None:
+        return ExperimentFile(local[name], str(local[name]))
+    if (name := _meant(given, shipped)) is not None:
+        return ExperimentFile(shipped[name], name, shipped=True)
+    nearest = _nearest(given, [*local, *shipped])
+    hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+    raise AutosparseError(f"no experiment file {given}: {hint}`autosparse list experiments` shows those at hand")
+
+
+def _meant(given: str, files: dict[str, Path]) -> str | None:
+    """The one name that ``given`` stands for; None if there is none."""
+    found = [name for name in files if given in (name, name.replace("/", "-"), name.rpartition("/")[2])]
+    if len(found) > 1 and given not in found:
+        raise AutosparseError(f"{given} stands for several experiments: give one of {', '.join(found)}")
+    return given if given in found else next(iter(found), None)
+
+
+def _nearest(given: str, names: list[str]) -> list[str]:
+    """At most three names that look like ``given``, with or without their folders."""
+    wanted = given.removesuffix(SUFFIX).removeprefix(f"{LOCAL}/")
+    forms = {form: name for name in reversed(names) for form in (name.rpartition("/")[2], name)}
+    if wanted in forms:
+        return [forms[wanted]]
+    close = get_close_matches(wanted, forms, n=4) or get_close_matches(Path(wanted).name, forms, n=4)
+    return list(dict.fromkeys(forms[form] for form in close))[:3]
+
+
+def read_text(file: ExperimentFile) -> str:
+    """What a file holds; raises :class:`AutosparseError` if it cannot be read."""
+    try:
+        return file.path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise AutosparseError(f"cannot read {file.name}: {error}") from error
+
+
+def read_content(file: ExperimentFile) -> dict[str, object]:
+    """The mapping that a file holds, unchecked.
+
+    :raises AutosparseError: if it cannot be read, or holds no mapping.
+    """
+    content = parse_yaml(read_text(file), file.name)
+    if not isinstance(content, dict):
+        raise AutosparseError(
+            f"{file.name}: an experiment is a mapping with `name:` and `grid:`, this is {type(content).__name__}"
+        )
+    return content
+
+
+def experiment_names(given: str) -> list[str]:
+    """What the experiment of a file is called in MLflow: the file's ``name``, or that with each of its presets.
+
+    :raises AutosparseError: as :func:`find_file` and :func:`read_content` do.
+    """
+    content = read_content(find_file(given))
+    name, presets = content.get("name", ""), content.get("presets")
+    return [f"{name}-{preset}" for preset in (PAPER, *presets)] if isinstance(presets, dict) else [str(name)]

@@ -1,0 +1,31 @@
+"""Which MLflow experiment a user means: by its own name, or by its experiment file."""
+
+from mlflow import MlflowClient
+
+from autosparse.errors import AutosparseError
+from autosparse.experiment.files import experiment_names
+from autosparse.tracking.client import tracking_errors
+
+
+def experiment_called(client: MlflowClient, given: str) -> str:
+    """The name of an experiment in MLflow, given as that, or as ``autosparse run`` takes its file.
+
+    What is neither comes back as it is; whoever looks for it refuses it.
+
+    :raises AutosparseError: if the file has run at several presets, or at none.
+    """
+    with tracking_errors(client.tracking_uri):
+        if client.get_experiment_by_name(given) is not None:
+            return given
+        try:
+            names = experiment_names(given)
+        except AutosparseError:
+            return given
+        found = [name for name in names if client.get_experiment_by_name(name) is not None]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise AutosparseError(f"{given} has run at several presets: give one of {', '.join(found)}")
+    raise AutosparseError(
+        f"no experiment of {given} in MLflow ({', '.join(names)}): `autosparse run {given}` makes one"
+    )
