@@ -91,7 +91,7 @@ def _parts(
     stacked = [index for index, stand_in in enumerate(stand_ins) if stand_in.small is None]
     if len(stacked) == 1:
         stacked = []
-    states = resume or [None] * len(members)
+    states: Sequence[State | None] = resume or [None] * len(members)
     parts = [
         ([index], _alone(train_by_epoch(stand_in, course, members[index].seed, resume=states[index])))
         for index, stand_in in enumerate(stand_ins)

@@ -1,0 +1,48 @@
+"""Networks for cells that are killed, named in experiments as ``tests.runner.killed_nets:NAME``."""
+
+import torch
+from torch import Tensor, nn
+
+from autosparse.seeds import generator
+
+
+class Block(nn.Module):
+    """A residual block between convolutions, with BatchNorm and dropout."""
+
+    def __init__(self, num_classes: int):
+        super().__init__()
+        self.stem, self.stem_norm = nn.Conv2d(1, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.one, self.one_norm = nn.Conv2d(8, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8)
+        self.two, self.two_norm = nn.Conv2d(8, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.head = nn.Sequential(nn.Dropout(0.2), nn.Linear(8, num_classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem_norm(self.stem(x)).relu()
+        x = (x + self.two_norm(self.two(self.one_norm(self.one(x)).relu()))).relu()
+        return self.head(x.mean((2, 3)))
+
+
+class Wave(nn.Sequential):
+    """Has a buffer that no safetensors file can hold."""
+
+    def __init__(self, num_classes: int):
+        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))
+        self.register_buffer("wave", torch.zeros(2, dtype=torch.complex128))
+
+
+def _drawn(model: nn.Module) -> nn.Module:
+    draws = generator("killed nets")
+    for parameter in model.parameters():
+        if parameter.dim() > 1:
+            parameter.data.uniform_(-0.3, 0.3, generator=draws)
+    return model
+
+
+def block(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """A small residual network."""
+    return _drawn(Block(num_classes))
+
+
+def wave(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """A linear network that cannot be kept."""
+    return _drawn(Wave(num_classes))
