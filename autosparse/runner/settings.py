@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autosparse.runner.jobs.signs import patience
-from autosparse.runner.work.cell_states import checkpoint_every
+from autosparse.runner.work.checkpoint_every import checkpoint_every
 from autosparse.training import Execution
 
 

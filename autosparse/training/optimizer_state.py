@@ -21,7 +21,7 @@ def taken(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) ->
 def put_back(
     optimizer: torch.optim.Optimizer, parameters: Mapping[str, nn.Parameter], tensors: Mapping[str, Tensor]
 ) -> None:
-    """Let a fresh optimiser remember what :func:`taken` returned, in the parameters' layout in memory.
+    """Let a fresh optimiser remember what :func:`taken` returned.
 
     :raises AutosparseError: if it is of other parameters.
     """
@@ -30,11 +30,16 @@ def put_back(
         parameter = parameters.get(name)
         if parameter is None or value.shape not in (parameter.shape, ()):
             raise AutosparseError(f"the optimiser's {what} is of another network: {name!r}, {tuple(value.shape)}")
-        if value.shape == parameter.shape:
-            kept = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
-        else:
-            kept = value.to(parameter.device, copy=True)  # a count of steps, beside the parameter as `fused` wants it
-        optimizer.state[parameter][what] = kept
+        put(optimizer, parameter, what, value)
+
+
+def put(optimizer: torch.optim.Optimizer, parameter: Tensor, what: str, value: Tensor) -> None:
+    """Let the optimiser remember ``value`` of a parameter, in its layout in memory, which fused kernels rely on."""
+    if value.shape == parameter.shape:
+        kept = torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    else:
+        kept = value.to(parameter.device, copy=True)  # a count of steps, beside the parameter as `fused` wants it
+    optimizer.state[parameter][what] = kept
 
 
 def on_host(value: Tensor) -> Tensor:

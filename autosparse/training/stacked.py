@@ -15,7 +15,7 @@ from autosparse.training.course import Course
 from autosparse.training.execution import set_learning_rate
 from autosparse.training.history import History
 from autosparse.training.loop import train_epoch
-from autosparse.training.optimizer_state import on_host
+from autosparse.training.optimizer_state import on_host, put
 from autosparse.training.stack import Stack
 from autosparse.training.stackable import Member
 from autosparse.training.state import OPTIMIZER, State, Take
@@ -101,7 +101,7 @@ def _join(
         else:  # a count of steps is that of each member
             owned = [(values[0], torch.stack(parts) if parts[0].shape == shapes[name] else parts[0])]
         for owner, value in owned:
-            optimizer.state[owner][what] = value.to(owner.device, copy=True)
+            put(optimizer, owner, what, value)
 
 
 def of_each(loss: Loss) -> Loss:

@@ -1,5 +1,9 @@
 """Networks for cells that are killed, named in experiments as ``tests.runner.killed_nets:NAME``."""
 
+import os
+import signal
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -46,3 +50,32 @@ def block(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
 def wave(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     """A linear network that cannot be kept."""
     return _drawn(Wave(num_classes))
+
+
+DIES_AT = 15
+"""The batch of the training at which the process of a :class:`Deadly` network dies."""
+
+
+def mark() -> Path:
+    """The file that says that it has happened."""
+    return Path(os.environ["AUTOSPARSE_CACHE"]) / "killed-once"
+
+
+class Deadly(nn.Sequential):
+    """Kills its process in its training, unless that has happened."""
+
+    def __init__(self, num_classes: int):
+        super().__init__(nn.Flatten(), nn.Linear(64, num_classes))
+        self.batches = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.batches += self.training
+        if self.batches == DIES_AT and not mark().exists():
+            mark().touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(x)
+
+
+def deadly(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    """A linear network that kills its process once."""
+    return _drawn(Deadly(num_classes))

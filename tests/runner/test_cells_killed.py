@@ -19,6 +19,7 @@ from autosparse.experiment.tasks import Cell
 from autosparse.models import build_model
 from autosparse.runner.work import cell_states, cells
 from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work.checkpoint_every import EVERY
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, Recipe
 
@@ -83,6 +84,14 @@ def cut_off(some, store, data, share=KILLED_AFTER / EPOCHS, **options):
 
 
 @pytest.fixture
+def trained(monkeypatch):
+    """Has the network of each cell that is measured from now on, in that order."""
+    networks, result = [], cells._result
+    monkeypatch.setattr(cells, "_result", lambda p, *rest: networks.append(p.model.state_dict()) or result(p, *rest))
+    return networks
+
+
+@pytest.fixture
 def epochs(monkeypatch):
     """Has the epoch of each accuracy that is measured from now on, in the order of the measurements."""
     counted, add = [], cells.History.add
@@ -96,7 +105,7 @@ def epochs(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", CELLS)
-def test_a_cell_goes_on_from_its_last_epoch_and_ends_the_same(tmp_path, tiny_digits, epochs, kind):
+def test_a_cell_goes_on_from_its_last_epoch_and_ends_the_same(tmp_path, tiny_digits, epochs, trained, kind):
     some, store = [CELLS[kind]], Store(tmp_path)
     undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None)
     last = len(undisturbed[0]["history"]["test_accuracy"])
@@ -106,6 +115,8 @@ def test_a_cell_goes_on_from_its_last_epoch_and_ends_the_same(tmp_path, tiny_dig
     epochs.clear()
     found, [around] = results(some, store, tiny_digits)
     assert found == undisturbed
+    one, other = trained
+    assert all(torch.equal(one[name], other[name]) for name in one)
     assert around["resumed_from"] == [reached]
     first = EPOCHS - last if kind == "rewound" else 0  # the epochs before are those of the criterion
     own = [epoch + first for epoch in epochs[-(last + first - reached) :]]
@@ -258,7 +269,7 @@ def test_what_a_criterion_found_is_kept_before_the_training(tmp_path, tiny_digit
 def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path, tiny_digits, monkeypatch):
     saved, now, save = [], [1000.0], Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", lambda self, step, *rest: saved.append(step) or save(self, step, *rest))
-    results([cell()], Store(tmp_path), tiny_digits, every=cell_states.EVERY)
+    results([cell()], Store(tmp_path), tiny_digits, every=EVERY)
     assert saved == []
     monkeypatch.setattr(cell_states.time, "monotonic", lambda: now[0])
     store, long = Store(tmp_path / "long"), cell(recipe=replace(RECIPE, epochs=8))
@@ -266,7 +277,7 @@ def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path
     def pass_time(running, share):
         now[0] += 0 if share is None else 140
 
-    results([long], store, tiny_digits, every=cell_states.EVERY, on_progress=pass_time)
+    results([long], store, tiny_digits, every=EVERY, on_progress=pass_time)
     assert saved == [4, 7], "after 420 and 840 seconds; the eighth epoch is the last"
 
 

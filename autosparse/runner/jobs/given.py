@@ -8,7 +8,7 @@ from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
 from autosparse.plugins import load_plugins
 from autosparse.runner.jobs.arrays import Arrays
-from autosparse.runner.work.cell_states import EVERY
+from autosparse.runner.work.checkpoint_every import EVERY
 from autosparse.training import Execution
 
 

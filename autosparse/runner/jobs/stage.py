@@ -99,6 +99,10 @@ def run_stage(
 
     def still(tasks: Sequence[Task]) -> list[Task]:
         finished, failures = store.finished(tasks, known=True), store.failures(tasks)
+        kept = _steps(store)
+        for task in tasks:
+            if task.id in finished and task.id in kept:  # its worker died between writing the record and removing them
+                store.states(task).clear()
         return [task for task in tasks if task.id not in finished and failures.get(task.id) == known.get(task.id)]
 
     left, alone = list(tasks), False

@@ -5,7 +5,6 @@ begins again if it is cut off in that.
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -29,23 +28,7 @@ from autosparse.storage.checkpoints import Checkpoint, Checkpoints
 from autosparse.training import Execution, Recipe, State, Trainer
 from autosparse.version import __version__
 
-VARIABLE = "AUTOSPARSE_CHECKPOINT_EVERY"
-"""Environment variable: least seconds between checkpoints of a cell; 0: one after each epoch; inf: none."""
-EVERY = 300.0
-"""Seconds if the variable is not set."""
 MASKS = "masks"
-
-
-def checkpoint_every() -> float:
-    """The seconds that the environment sets, or the default."""
-    given = os.environ.get(VARIABLE, "")
-    try:
-        seconds = float(given or EVERY)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise AutosparseError(f"{VARIABLE}={given!r} is no number of seconds: set one, or inf for no checkpoints")
-    return seconds
 
 
 class CellStates:
