@@ -272,13 +272,13 @@ def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path
     results([cell()], Store(tmp_path), tiny_digits, every=EVERY)
     assert saved == []
     monkeypatch.setattr(cell_states.time, "monotonic", lambda: now[0])
-    store, long = Store(tmp_path / "long"), cell(recipe=replace(RECIPE, epochs=8))
+    store, long = Store(tmp_path / "long"), cell(recipe=replace(RECIPE, epochs=10))
 
     def pass_time(running, share):
         now[0] += 0 if share is None else 140
 
     results([long], store, tiny_digits, every=EVERY, on_progress=pass_time)
-    assert saved == [4, 7], "after 420 and 840 seconds; the eighth epoch is the last"
+    assert saved == [4, 7], "after 420 and 840 seconds; the tenth epoch, after 1260, is the last"
 
 
 def test_nothing_is_left_once_the_record_is_written_or_the_cell_has_failed(tmp_path, tiny_digits):
