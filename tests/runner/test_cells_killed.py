@@ -350,3 +350,13 @@ def test_a_cell_whose_process_is_killed_goes_on_in_another(tmp_path):
     undisturbed, _ = results([own], Store(tmp_path / "apart"), digits, every=None, execution=None)
     found, [around] = results([own], Store(tmp_path), digits, execution=None)
     assert (found, around["resumed_from"]) == (undisturbed, [KILLED_AFTER])
+
+
+def test_a_cell_goes_on_from_a_bucket_and_leaves_nothing_there(s3, tmp_path, tiny_digits):
+    store, own = Store(s3("killed-cells")), cell("snip")
+    undisturbed, _ = results([own], Store(tmp_path), tiny_digits, every=None)
+    cut_off([own], store, tiny_digits)
+    found, [around] = results([own], store, tiny_digits)
+    assert (found, around["resumed_from"]) == (undisturbed, [KILLED_AFTER])
+    store.finish(own, found[0], {})
+    assert store.place.within("states").names(deep=True) == []
