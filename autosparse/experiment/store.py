@@ -4,7 +4,7 @@ cells/<id>.json                         a finished cell
 irp/<id>.json  irp/<id>/                a finished IRP run and its survival dataset
 sweeps/<id>.json                        a finished sweep; sweeps/<id>/ while it runs: the states of its trials
 scorers/<id>.json  scorers/<id>/        a finished fit and its scorer
-states/<id>/                            how far an unfinished IRP run has come
+states/<id>/                            how far an unfinished IRP run, or the training of a cell, has come
 failed/<id>.json                        the last failure of a task that has not finished since
 superseded/cells/<id>-<ended_ms>.json   a cell that was done again because values, data or code changed; others likewise
 .identity                               tells this storage from another one at the same path of another machine
@@ -24,14 +24,14 @@ from autosparse.experiment.record import Json, Record, record_from
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.stages import OF_KIND
-from autosparse.experiment.tasks import Task
+from autosparse.experiment.tasks import Cell, Task
 from autosparse.files import pack_record, sha256_file, unpack_record
 from autosparse.storage import Folder, Place, place_at
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.storage.lock import one_driver
 
 FOLDERS = {kind: stage.plural for kind, stage in OF_KIND.items()}
-FAILED, SUPERSEDED = "failed", "superseded"
+FAILED, SUPERSEDED, STATES = "failed", "superseded", "states"
 IDENTITY = ".identity"
 WITH_FILES = ("irp", "scorer")
 """Kinds of tasks that leave more than a record."""
@@ -89,9 +89,22 @@ class Store:
         """The same folder with the files that the store has of it, to read from."""
         return self.place.fetch(_name(kind, task_id))
 
-    def states(self, task: Task) -> Checkpoints:
-        """The checkpoints of an unfinished task."""
-        return Checkpoints(self.place.within(f"states/{task.id}"), task.id)
+    def states(self, task: Task, mark: str = "") -> Checkpoints:
+        """The checkpoints of an unfinished task.
+
+        :param mark: tells those that count from others of the task.
+        """
+        return Checkpoints(self.place.within(f"{STATES}/{task.id}"), f"{task.id}/{mark}" if mark else task.id)
+
+    def steps(self) -> dict[str, int]:
+        """The step of the newest checkpoint of each unfinished task that has any, whole or not, by the task's id."""
+        found: dict[str, int] = {}
+        for name in self._names(STATES, deep=True):
+            task_id, _, file = name.partition("/")
+            stem, _, suffix = file.partition(".")
+            if suffix == "json" and stem.isdigit():
+                found[task_id] = max(int(stem), found.get(task_id, 0))
+        return found
 
     def record(self, task: Task) -> Record | None:
         """The record of a finished task.
@@ -214,12 +227,14 @@ class Store:
         self.forget(task)
 
     def fail(self, task: Task, error: str, traceback: str, environment: Json) -> None:
-        """Write down why a task failed; it stays unfinished."""
+        """Write down why a task failed; it stays unfinished. A cell that is tried again later begins anew."""
         self._write(FAILED, task, {"error": plain(error), "traceback": plain(traceback)}, environment)
+        if isinstance(task, Cell):
+            self.states(task).clear()
 
-    def _names(self, folder: str) -> set[str]:
+    def _names(self, folder: str, deep: bool = False) -> set[str]:
         try:
-            return set(self.place.within(folder).names())
+            return set(self.place.within(folder).names(deep))
         except OSError as error:
             raise self._unreadable(folder, error) from error
 

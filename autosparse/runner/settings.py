@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autosparse.runner.jobs.signs import patience
+from autosparse.runner.work.checkpoint_every import checkpoint_every
 from autosparse.training import Execution
 
 
@@ -32,3 +33,5 @@ class Settings:
     """Whether to redo results if their data, or the user's code behind them, have changed since."""
     patience: float = field(default_factory=patience)
     """Seconds without a sign of life after which a worker is ended; 0: never."""
+    checkpoint_every: float = field(default_factory=checkpoint_every)
+    """Least seconds between the checkpoints of a cell."""

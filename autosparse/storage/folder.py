@@ -65,7 +65,9 @@ class Folder(Place):
             return (
                 sorted(entry.name for entry in os.scandir(self.path) if entry.is_file()) if self.path.is_dir() else []
             )
-        return sorted(path.relative_to(self.path).as_posix() for path in self.path.rglob("*") if path.is_file())
+        walked = os.walk(self.path, onerror=_raise_unless_gone)
+        found = (Path(folder, name) for folder, _, names in walked for name in names)
+        return sorted(path.relative_to(self.path).as_posix() for path in found if path.is_file())
 
     def clear(self) -> None:
         """See :meth:`Place.clear`."""
@@ -90,3 +92,9 @@ class Folder(Place):
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
         """See :meth:`Place.each`: one after the other."""
         return map(work, items)
+
+
+def _raise_unless_gone(error: OSError) -> None:
+    """Raise, unless another process has removed a folder since it was listed."""
+    if not isinstance(error, FileNotFoundError | NotADirectoryError):
+        raise error

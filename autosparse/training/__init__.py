@@ -6,6 +6,7 @@ from autosparse.training.history import History, accuracy
 from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
 from autosparse.training.stackable import Member, why_not_together
+from autosparse.training.state import State
 from autosparse.training.trainer import Trainer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "History",
     "Member",
     "Recipe",
+    "State",
     "Trainer",
     "accuracy",
     "train",

@@ -57,16 +57,14 @@ class Changing:
     """Holds the masks of a network in training, and changes them after the steps that ``change`` says."""
 
     def __init__(
-        self, change: Change, masks: Masks | None, model: nn.Module, optimizer: torch.optim.Optimizer, start: int
+        self, change: Change, history: MaskHistory, model: nn.Module, optimizer: torch.optim.Optimizer, start: int
     ):
-        """Hold the first masks.
+        """Hold the last masks of ``history``.
 
-        :param masks: the first ones; None: dense.
         :param start: how many steps of the whole training have been done.
         """
         self.change, self.model, self.optimizer, self.done = change, model, optimizer, start
-        device = next(model.parameters()).device
-        self.history = MaskHistory.beginning((masks or Masks.dense(model)).to(device))
+        self.history = history
         self._held = self.history.last.hold(model, optimizer)
 
     def after(self, step: Step) -> Step:

@@ -10,7 +10,10 @@ from autosparse.compaction import Compact, compact, put
 from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.training.execution import Execution, set_learning_rate
+from autosparse.training.history import History
+from autosparse.training.optimizer_state import put_back, taken
 from autosparse.training.recipe import Recipe
+from autosparse.training.state import OPTIMIZER, REST, State
 
 WORTH = 0.6
 """A network is trained as a compact one by itself if at most this share of its FLOPs is left."""
@@ -42,6 +45,23 @@ class StandIn:
             self.rest.write_back(self.model)
             self.small.write_back(self.model)
             self.model.train(self.network.training)
+
+    def state(self, epoch: int, optimizer: torch.optim.Optimizer, history: History) -> State:
+        """The state of the training after ``epoch``, for which :meth:`settle` has been done.
+
+        The compact network's own weights are not in it: they are those of the model at their places.
+        """
+        rest = {} if self.rest is None else taken(self.rest.optimizer, dict(self.rest.named_parameters()))
+        return State.now(epoch, self.model, history, taken(optimizer, dict(self.network.named_parameters())), rest)
+
+    def resume(self, state: State, optimizer: torch.optim.Optimizer) -> None:
+        """Let the optimisers remember what they did at ``state``.
+
+        The model must have been set to it before this stand-in was made of it.
+        """
+        put_back(optimizer, dict(self.network.named_parameters()), state.part(OPTIMIZER))
+        if self.rest is not None:
+            put_back(self.rest.optimizer, dict(self.rest.named_parameters()), state.part(REST))
 
 
 def stand_in_for(

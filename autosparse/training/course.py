@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
@@ -37,6 +37,10 @@ class Course:
         for epoch in range(self.start // length + 1, math.ceil(stop / length) + 1):
             before = (epoch - 1) * length
             yield epoch, range(max(self.start - before, 0), min(stop - before, length))
+
+    def after(self, epoch: int) -> "Course":
+        """What is left of it after the end of ``epoch``."""
+        return replace(self, start=max(self.start, epoch * steps_per_epoch(self.dataset, self.recipe)))
 
 
 def steps_per_epoch(dataset: Dataset, recipe: Recipe) -> int:

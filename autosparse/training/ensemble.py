@@ -12,10 +12,11 @@ from autosparse.training.compacted import stand_in_for
 from autosparse.training.course import Course
 from autosparse.training.execution import Execution
 from autosparse.training.history import History, require_finite
-from autosparse.training.loop import train_by_epoch
+from autosparse.training.loop import Ended, train_by_epoch
 from autosparse.training.recipe import Recipe
 from autosparse.training.stackable import Member, why_not_together
-from autosparse.training.stacked import Outcome, train_stacked
+from autosparse.training.stacked import Outcome, SoFar, train_stacked
+from autosparse.training.state import State, Take
 
 
 def train_together(
@@ -27,6 +28,8 @@ def train_together(
     stop: int | None = None,
     execution: Execution | None = None,
     on_epoch: Callable[[int], None] | None = None,
+    resume: Sequence[State] = (),
+    on_states: Callable[[int, list[Take | None]], None] | None = None,
 ) -> list[Outcome]:
     """Do what :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
 
@@ -37,54 +40,77 @@ def train_together(
 
     :param members: networks of one architecture, on the data set's device.
     :param on_epoch: called after each epoch with its number (from 1).
+    :param resume: the states of all members at the end of one epoch, from which they go on, whether they trained alone
+        or with others until then; empty: they begin.
+    :param on_states: called after each epoch, before ``on_epoch``, with its number and for each member a function that
+        returns its state; None in place of a member that has diverged.
     :return: for each member its history, or the error if it diverged; that does not stop the others.
     :raises AutosparseError: if they cannot be stacked, see :func:`why_not_together`, or masks do not fit.
     """
     reason = why_not_together(members, dataset, loss)
     if reason is not None:
         raise AutosparseError(f"these networks cannot be trained together: {reason}; use autosparse.train for each")
-    return _train(members, Course(dataset, recipe, loss, start, stop, execution or Execution()), on_epoch)
+    course = Course(dataset, recipe, loss, start, stop, execution or Execution())
+    if resume:
+        if len({state.epoch for state in resume}) > 1:
+            raise AutosparseError("these networks cannot go on together: they have not done as many epochs")
+        course = course.after(resume[0].epoch)
+        for member, state in zip(members, resume, strict=True):
+            state.put(member.model)
+    return _train(members, course, resume, on_epoch, on_states)
 
 
-def _train(members: Sequence[Member], course: Course, on_epoch: Callable[[int], None] | None) -> list[Outcome]:
-    running = _parts(members, course)
-    outcomes: list[Outcome] = [History() for _ in members]
+def _train(
+    members: Sequence[Member],
+    course: Course,
+    resume: Sequence[State],
+    on_epoch: Callable[[int], None] | None,
+    on_states: Callable[[int, list[Take | None]], None] | None,
+) -> list[Outcome]:
+    running = _parts(members, course, resume)
+    found = [SoFar(History(), None) for _ in members]
     for epoch, _ in course.epochs():
         for indices, part in running:
-            for index, outcome in zip(indices, next(part), strict=True):
-                outcomes[index] = outcome
+            for index, so_far in zip(indices, next(part), strict=True):
+                found[index] = so_far
+        if on_states:
+            on_states(epoch, [so_far.state for so_far in found])
         if on_epoch:
             on_epoch(epoch)
     for indices, part in running:  # to their ends, where weights get their layout back
-        for index, outcome in zip(indices, next(part, ()), strict=False):
-            outcomes[index] = outcome
-    return [_finite(member.model, outcome, course.recipe) for member, outcome in zip(members, outcomes, strict=True)]
+        for index, so_far in zip(indices, next(part, ()), strict=False):
+            found[index] = so_far
+    return [_finite(member.model, so_far.outcome, course.recipe) for member, so_far in zip(members, found, strict=True)]
 
 
-def _parts(members: Sequence[Member], course: Course) -> list[tuple[list[int], Iterator[list[Outcome]]]]:
+def _parts(
+    members: Sequence[Member], course: Course, resume: Sequence[State]
+) -> list[tuple[list[int], Iterator[list[SoFar]]]]:
     """The trainings to go on in turns, each with the positions of its members: compact ones alone, others stacked."""
     stand_ins = [stand_in_for(m.model, m.masks, course.dataset, course.recipe, course.execution) for m in members]
     stacked = [index for index, stand_in in enumerate(stand_ins) if stand_in.small is None]
     if len(stacked) == 1:
         stacked = []
+    states: Sequence[State | None] = resume or [None] * len(members)
     parts = [
-        ([index], _alone(train_by_epoch(stand_in, course, members[index].seed)))
+        ([index], _alone(train_by_epoch(stand_in, course, members[index].seed, resume=states[index])))
         for index, stand_in in enumerate(stand_ins)
         if index not in stacked
     ]
     if stacked:
-        parts.append((stacked, train_stacked([members[index] for index in stacked], course)))
+        own = [resume[index] for index in stacked] if resume else []
+        parts.append((stacked, train_stacked([members[index] for index in stacked], course, own)))
     return parts
 
 
-def _alone(epochs: Iterator[tuple[int, History]]) -> Iterator[list[Outcome]]:
+def _alone(epochs: Iterator[Ended]) -> Iterator[list[SoFar]]:
     """Train a member by itself; after it has diverged, what it ended with."""
     try:
-        for _, history in epochs:
-            yield [history]
+        for ended in epochs:
+            yield [SoFar(ended.history, ended.state)]
     except NonFiniteLoss as error:
         while True:
-            yield [error]
+            yield [SoFar(error, None)]
 
 
 def _finite(model: nn.Module, outcome: Outcome, recipe: Recipe) -> Outcome:

@@ -29,8 +29,8 @@ it.
 class GraphedStep:
     """``eager`` as a CUDA graph, captured at the first batch; batches of another size than that run eagerly.
 
-    The steps before the capture are undone: weights, buffers and random draws are as if they had not been. The
-    optimiser must be fresh. If a step waits for the device, a warning is logged, and every step runs eagerly.
+    The steps before the capture are undone: weights, buffers, random draws and what the optimiser remembers are as if
+    they had not been. If a step waits for the device, a warning is logged, and every step runs eagerly.
 
     :raises DeviceLost: at the first step, if its capture fails all the same.
     """
@@ -56,7 +56,7 @@ class GraphedStep:
             group["lr"] = torch.tensor(group["lr"], device=device)  # read by each replay, so that it may change
             if "capturable" in group:
                 group["capturable"] = True
-        tensors = [*self.model.parameters(), *self.model.buffers()]
+        tensors = [*self.model.parameters(), *self.model.buffers(), *_tensors_of(self.optimizer)]
         saved = [tensor.detach().clone() for tensor in tensors]
         assert self.batch is not None
         x, y = self.batch
@@ -71,8 +71,10 @@ class GraphedStep:
         with torch.no_grad():
             for tensor, value in zip(tensors, saved, strict=True):
                 tensor.copy_(value)
+            known = {id(tensor) for tensor in tensors}
             for tensor in _tensors_of(self.optimizer):
-                tensor.zero_()  # what fresh momenta and step counts are
+                if id(tensor) not in known:
+                    tensor.zero_()  # what fresh momenta and step counts are
 
 
 def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Tensor]:

@@ -1,8 +1,10 @@
 """The one training loop: every method, dense or pruned, at initialisation or inside IRP."""
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +16,26 @@ from autosparse.loss import Loss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
-from autosparse.training.changing import Changing
+from autosparse.training.changing import Changing, MaskHistory
 from autosparse.training.compacted import StandIn, stand_in_for
 from autosparse.training.course import Course
 from autosparse.training.execution import Execution, Step, set_learning_rate
 from autosparse.training.history import History, accuracy, require_finite
 from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
+from autosparse.training.state import State, Take
 
-__all__ = ["History", "accuracy", "train", "train_by_epoch", "train_epoch"]
+__all__ = ["Ended", "History", "accuracy", "train", "train_by_epoch", "train_epoch"]
+
+
+class Ended(NamedTuple):
+    """An epoch of a training that has ended."""
+
+    epoch: int
+    """Its number, from 1."""
+    history: History
+    """The history so far."""
+    state: Take
 
 
 def train(
@@ -37,6 +50,8 @@ def train(
     stop: int | None = None,
     execution: Execution | None = None,
     change: Change | None = None,
+    resume: State | None = None,
+    on_state: Callable[[int, Take], None] | None = None,
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
@@ -55,38 +70,55 @@ def train(
     :param change: after which steps the masks change, and by what rule. Such a training is run neither as CUDA graphs,
         which hide the gradients, nor as a compact network. Weights that grow begin at 0, with an empty state of the
         optimiser.
+    :param resume: the state that an earlier training with the same arguments reached; this one goes on from there, and
+        ends as that one would have, on the CPU to the bit.
+    :param on_state: called after each epoch, before ``on_epoch``, with its number and a function that returns the state
+        then.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
     :raises AutosparseError: if ``start`` and ``stop`` are not within the training, or the masks do not fit the model.
     """
     execution = execution or Execution()
     if change is not None:
         execution = replace(execution, cuda_graphs=False, compact="off")
-    stand_in = stand_in_for(model, masks, dataset, recipe, execution)
     course = Course(dataset, recipe, loss, start, stop, execution)
+    if resume is not None:
+        resume.put(model)
+        course = course.after(resume.epoch)
+    stand_in = stand_in_for(model, masks, dataset, recipe, execution)
     history = History()
-    for epoch, history in train_by_epoch(stand_in, course, seed, change):
+    for epoch, history, state in train_by_epoch(stand_in, course, seed, change, resume):
+        if on_state:
+            on_state(epoch, state)
         if on_epoch:
             on_epoch(epoch, history)
     return history
 
 
 def train_by_epoch(
-    stand_in: StandIn, course: Course, seed: int, change: Change | None = None
-) -> Iterator[tuple[int, History]]:
-    """:func:`train`, an epoch for each ``next``: its number (from 1) and the history so far."""
+    stand_in: StandIn, course: Course, seed: int, change: Change | None = None, resume: State | None = None
+) -> Iterator[Ended]:
+    """:func:`train`, an epoch for each ``next``.
+
+    :param course: what is left of it after ``resume``, at which the model already is.
+    """
     network, masks = stand_in.network, stand_in.masks
     dataset, recipe = course.dataset, course.recipe
     device = dataset.train.device
     optimizer = recipe.optimizer_for(network)
-    history = History(flops_left=stand_in.flops_left)
+    first = None if change is None else (masks or Masks.dense(network)).to(device)
+    history = resume.history(first) if resume else History()
+    history.flops_left = stand_in.flops_left
     step = course.execution.step(network, optimizer, course.loss, device)
     held: Changing | RemovableHandle | None = None
-    if change is not None:
-        held = Changing(change, masks, network, optimizer, course.start)
-        history.masks, step = held.history, held.after(step)
+    if change is not None and first is not None:
+        history.masks = history.masks or MaskHistory.beginning(first)
+        held = Changing(change, history.masks, network, optimizer, course.start)
+        step = held.after(step)
     elif masks is not None:
         held = masks.hold(network, optimizer)
     with channels_last(network, dataset.input_shape):
+        if resume is not None:
+            stand_in.resume(resume, optimizer)
         for epoch, steps in course.epochs():
             set_learning_rate(optimizer, recipe.lr_in(epoch))
             order = generator(seed, "order", epoch)
@@ -95,7 +127,7 @@ def train_by_epoch(
                 mean_loss = train_epoch(network, batches, step, steps)
                 stand_in.settle(len(steps), recipe.lr_in(epoch))
                 history.add(mean_loss.item(), network, dataset, recipe)
-            yield epoch, history
+            yield Ended(epoch, history, functools.partial(stand_in.state, epoch, optimizer, history))
     if held is not None:
         held.remove()
     require_finite(stand_in.model, recipe)

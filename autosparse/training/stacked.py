@@ -1,6 +1,8 @@
 """Networks in batched kernels: the training of a :class:`autosparse.training.stack.Stack`."""
 
+import functools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,17 +15,29 @@ from autosparse.training.course import Course
 from autosparse.training.execution import set_learning_rate
 from autosparse.training.history import History
 from autosparse.training.loop import train_epoch
+from autosparse.training.optimizer_state import on_host, put
 from autosparse.training.stack import Stack
 from autosparse.training.stackable import Member
+from autosparse.training.state import OPTIMIZER, State, Take
 
 Outcome = History | NonFiniteLoss
 """What became of a member; one that diverges does not stop the others."""
 
 
-def train_stacked(members: Sequence[Member], course: Course) -> Iterator[list[Outcome]]:
+class SoFar(NamedTuple):
+    """What has become of a member so far."""
+
+    outcome: Outcome
+    state: Take | None
+    """Its state as if it trained alone; None if it has diverged."""
+
+
+def train_stacked(members: Sequence[Member], course: Course, resume: Sequence[State] = ()) -> Iterator[list[SoFar]]:
     """Train in place, an epoch for each ``next``: what has become of each member so far.
 
     :param members: networks that can be stacked, see :func:`autosparse.training.stackable.why_not_together`.
+    :param course: what is left of it after ``resume``.
+    :param resume: the state of each member, at which its network already is; empty: they begin.
     """
     dataset, recipe = course.dataset, course.recipe
     assert isinstance(dataset.train, Split)
@@ -35,7 +49,9 @@ def train_stacked(members: Sequence[Member], course: Course) -> Iterator[list[Ou
     optimizer = recipe.optimizer_for(stack)
     step = course.execution.step(stack, optimizer, of_each(course.loss), dataset.train.device)
     _hold(_pruned(stack, members), optimizer)
-    outcomes: list[Outcome] = [History() for _ in members]
+    if resume:
+        _join(stack, optimizer, members, [state.part(OPTIMIZER) for state in resume])
+    outcomes: list[Outcome] = [state.history(None) for state in resume] or [History() for _ in members]
     for epoch, steps in course.epochs():
         set_learning_rate(optimizer, recipe.lr_in(epoch))
         orders = [generator(member.seed, "order", epoch) for member in members]
@@ -49,7 +65,43 @@ def train_stacked(members: Sequence[Member], course: Course) -> Iterator[list[Ou
                     outcome.add(mean_loss, member.model, dataset, recipe)
                 except NonFiniteLoss as error:
                     outcomes[index] = error
-        yield outcomes
+        yield [
+            SoFar(outcome, functools.partial(_state, epoch, stack, optimizer, member, index, outcome))
+            if isinstance(outcome, History)
+            else SoFar(outcome, None)
+            for index, (member, outcome) in enumerate(zip(members, outcomes, strict=True))
+        ]
+
+
+def _state(
+    epoch: int, stack: Stack, optimizer: torch.optim.Optimizer, member: Member, index: int, history: History
+) -> State:
+    """The state of one member, as if it trained alone."""
+    own: dict[str, Tensor] = {}
+    for name, parameter in member.model.named_parameters():
+        values = stack.values(name)
+        whole = values[0].shape != parameter.shape
+        owner = values[0 if whole else index]
+        for what, value in optimizer.state.get(owner, {}).items():
+            if isinstance(value, Tensor):
+                own[f"{what}/{name}"] = on_host(value[index] if whole and value.shape == owner.shape else value)
+    return State.now(epoch, member.model, history, own)
+
+
+def _join(
+    stack: Stack, optimizer: torch.optim.Optimizer, members: Sequence[Member], states: Sequence[dict[str, Tensor]]
+) -> None:
+    """Let the optimiser of the stack remember what those of its members did, by names as in :func:`_state`."""
+    shapes = {name: parameter.shape for name, parameter in members[0].model.named_parameters()}
+    for key in states[0]:
+        what, _, name = key.partition("/")
+        parts, values = [state[key] for state in states], stack.values(name)
+        if values[0].shape == shapes[name]:
+            owned = list(zip(values, parts, strict=True))
+        else:  # a count of steps is that of each member
+            owned = [(values[0], torch.stack(parts) if parts[0].shape == shapes[name] else parts[0])]
+        for owner, value in owned:
+            put(optimizer, owner, what, value)
 
 
 def of_each(loss: Loss) -> Loss:

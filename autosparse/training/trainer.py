@@ -16,6 +16,7 @@ from autosparse.training.execution import Execution
 from autosparse.training.history import History
 from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
+from autosparse.training.state import State, Take
 
 
 @dataclass
@@ -90,6 +91,10 @@ class Trainer:
         """Let :meth:`finish` train from this step on."""
         self._last, self._start, self._change = self.recipe, start, None
 
+    def train_by(self, recipe: Recipe, start: int) -> None:
+        """Let :meth:`finish` do what was :attr:`ahead` of another trainer of this network."""
+        self._last, self._start, self._change = recipe, start, None
+
     def fine_tune(self, epochs: int) -> None:
         """Let :meth:`finish` train for ``epochs`` at the recipe's last learning rate."""
         self._last, self._start, self._change = self.recipe.fine_tuning(epochs), 0, None
@@ -100,9 +105,14 @@ class Trainer:
         self._change = change
 
     def finish(
-        self, model: nn.Module, masks: Masks | None, on_epoch: Callable[[int, History], None] | None = None
+        self,
+        model: nn.Module,
+        masks: Masks | None,
+        on_epoch: Callable[[int, History], None] | None = None,
+        resume: State | None = None,
+        on_state: Callable[[int, Take], None] | None = None,
     ) -> History:
-        """Train the pruned network, from where the criterion left it to the end.
+        """Train the pruned network, from where the criterion left it, or from ``resume``, to the end.
 
         If its masks change on the way, the history holds the last ones: ``history.masks.last``.
         """
@@ -110,5 +120,5 @@ class Trainer:
         self.go_on(start=0)  # the next network begins at the beginning
         return train(
             model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch,
-            start=start, execution=self.execution, change=change,
+            start=start, execution=self.execution, change=change, resume=resume, on_state=on_state,
         )  # fmt: skip

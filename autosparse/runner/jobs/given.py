@@ -8,6 +8,7 @@ from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
 from autosparse.plugins import Plugins
 from autosparse.runner.jobs.arrays import Arrays
+from autosparse.runner.work.checkpoint_every import EVERY
 from autosparse.training import Execution
 
 
@@ -45,6 +46,8 @@ class GivenJobs(Given):
     """The kind and specification of each job's tasks."""
     datasets: Mapping[str, Arrays] = field(default_factory=dict)
     """The data sets by name."""
+    checkpoint_every: float = EVERY
+    """Least seconds between the checkpoints of a cell."""
     failures: Mapping[str, Record] = field(default_factory=dict)
     """Failures from before the stage, by task id. They do not keep a job from trying the task again."""
 

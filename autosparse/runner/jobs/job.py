@@ -67,7 +67,8 @@ def _do_job(job: int, given: GivenJobs) -> None:
     reports = Reports([task.id for task in tasks if task not in todo], failed)
     away: Exception | None = None
     gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
-    for done in _outcomes(todo, store, datasets, device, given.execution, given.retries, reports, gpu_share):
+    how = given.execution, given.retries, reports, gpu_share, given.checkpoint_every
+    for done in _outcomes(todo, store, datasets, device, *how):
         for task, outcome in done:
             if isinstance(outcome, CannotWrite):
                 raise outcome
@@ -94,11 +95,14 @@ def _outcomes(
     retries: int,
     reports: Reports,
     gpu_share: float = 1.0,
+    checkpoint_every: float | None = None,
 ) -> Iterator[Sequence[Outcome]]:
     """Yield the results of a job's tasks as they come. A failure concerns its task alone, and may be tried again."""
     for left in range(retries, -1, -1):
         again: list[Task] = []
-        for done in _tried(tasks, store, datasets, device, execution, reports, gpu_share, alone=left < retries):
+        for done in _tried(
+            tasks, store, datasets, device, execution, reports, gpu_share, checkpoint_every, left < retries
+        ):
             passing = [task for task, outcome in done if left and may_pass(outcome, device)]
             again += passing
             yield [(task, outcome) for task, outcome in done if task not in passing]
@@ -122,6 +126,7 @@ def _tried(
     execution: Execution,
     reports: Reports,
     gpu_share: float,
+    checkpoint_every: float | None,
     alone: bool,
 ) -> Iterator[Sequence[Outcome]]:
 
@@ -132,7 +137,17 @@ def _tried(
     if cells:
         together = 1 if alone else None
         data = datasets[cells[0].dataset]
-        yield from run_cells(cells, store, data, device, together, execution, on_progress=at, share=gpu_share)
+        yield from run_cells(
+            cells,
+            store,
+            data,
+            device,
+            together,
+            execution,
+            on_progress=at,
+            share=gpu_share,
+            checkpoint_every=checkpoint_every,
+        )
     for task in tasks:
         if isinstance(task, IrpTask | ScorerTask):
             dataset = datasets[task.dataset] if task.dataset else None
@@ -149,10 +164,15 @@ def _tried(
 
 
 def _record(task: Task, outcome: Json | Exception, store: Store, environment: Json) -> Json | Exception:
-    """Record the outcome of a task, and return it: it becomes an error if the result cannot be recorded."""
+    """Record the outcome of a task, and return it: it becomes an error if the result cannot be recorded.
+
+    That a cell went on in this process belongs to where it ran, not to its result.
+    """
     if not isinstance(outcome, Exception):
+        where = {name: outcome[name] for name in ("resumed_from",) if name in outcome}
+        outcome = {name: value for name, value in outcome.items() if name not in where}
         try:
-            store.finish(task, outcome, environment)
+            store.finish(task, outcome, environment | where)
             return outcome
         except (CannotWrite, Unreachable):
             raise

@@ -11,7 +11,7 @@ from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import IrpTask, Task
+from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays
@@ -100,6 +100,10 @@ def run_stage(
 
     def still(tasks: Sequence[Task]) -> list[Task]:
         finished, failures = store.finished(tasks, known=True), store.failures(tasks)
+        kept = _steps(store)
+        for task in tasks:
+            if task.id in finished and task.id in kept:  # its worker died between writing the record and removing them
+                store.states(task).clear()
         return [task for task in tasks if task.id not in finished and failures.get(task.id) == known.get(task.id)]
 
     left, alone = list(tasks), False
@@ -138,7 +142,16 @@ def _fail_killers(
 
 def _reached(tasks: Sequence[Task], store: Store) -> dict[str, int]:
     """Number of steps that are kept of each task, by task id."""
-    return {task.id: _step(task, store) if isinstance(task, IrpTask) else 0 for task in tasks}
+    cells = {task.id for task in tasks if isinstance(task, Cell)}
+    found = {task_id: step for task_id, step in _steps(store).items() if task_id in cells} if cells else {}
+    return {task.id: _step(task, store) if isinstance(task, IrpTask) else found.get(task.id, 0) for task in tasks}
+
+
+def _steps(store: Store) -> dict[str, int]:
+    try:
+        return store.steps()
+    except Unreachable:  # the jobs report that
+        return {}
 
 
 def _step(task: IrpTask, store: Store) -> int:
@@ -173,6 +186,7 @@ def _run_jobs(
         execution=settings.execution,
         plugins=plugins,
         retries=settings.retries,
+        checkpoint_every=settings.checkpoint_every,
         jobs=[[(task.kind, task.spec) for task in job] for job in jobs],
         datasets={name: datasets[name] for task in tasks if (name := dataset_of(task))},
         failures={task.id: failures[task.id] for task in tasks if task.id in failures},

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from autosparse.criteria import CRITERIA, prune, score
 from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import DeviceLost, backend, clock
+from autosparse.errors import NonFiniteLoss
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
@@ -25,34 +27,17 @@ from autosparse.files import canonical_json
 from autosparse.masks import Masks, Scores
 from autosparse.models import build_model
 from autosparse.runner.work.branch import branch_masks
+from autosparse.runner.work.cell_states import CellStates
 from autosparse.runner.work.gpu_check import require_device
+from autosparse.runner.work.pruned import Pruned
 from autosparse.seeds import derive_seed, generator
-from autosparse.training import Execution, History, Member, Recipe, Trainer, train_together
+from autosparse.training import Execution, History, Recipe, State, Trainer, train_together
 from autosparse.training.group_size import group_size
+from autosparse.training.state import Take
 from autosparse.weights import left_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-@dataclass
-class Pruned:
-    """A cell that is ready for its training."""
-
-    cell: Cell
-    model: nn.Module
-    masks: Masks | None
-    trainer: Trainer
-    seconds_score: float
-    images: int
-    """Images trained on, including those of the final training."""
-    images_score: int
-    """Images that the method was shown to find the masks, including trainings on the way."""
-
-    @property
-    def member(self) -> Member:
-        """The cell as a member of a group that trains together."""
-        return Member(self.model, self.masks, self.trainer.seed)
 
 
 @dataclass
@@ -93,6 +78,8 @@ Done = tuple[Cell, Json | Exception]
 OnProgress = Callable[[Sequence[Cell], float | None], None]
 """Callback with the cells in hand, and the share of their final training that is done: None while they are pruned."""
 Tell = Callable[[float], None]
+Keep = Callable[[Sequence[Pruned], int, Sequence[Take | None]], None]
+"""Callback after each epoch of a group, with functions that return the state of each member."""
 
 
 def run_cells(
@@ -105,6 +92,7 @@ def run_cells(
     scorer_of: Callable[[str], Scorer] | None = None,
     on_progress: OnProgress = lambda cells, share: None,
     share: float = 1.0,
+    checkpoint_every: float | None = None,
 ) -> Iterator[list[Done]]:
     """Prune at initialisation, train, and measure; yield a list of results as soon as its cells are done.
 
@@ -114,27 +102,33 @@ def run_cells(
     :param together: how many to train together; None: as :func:`autosparse.training.group_size.group_size` says.
     :param scorer_of: returns the scorer with an id; None: read it from the store.
     :param share: the share of the device that this process may use.
+    :param checkpoint_every: least seconds between the checkpoints of a cell, from which it goes on in another process;
+        None: none are written or looked for, as where ``scorer_of`` gives what the cells do not name.
     :raises DeviceLost: if the error of a cell has broken this process; another process must do what is left.
     """
     last = Scored(store, scorer_of or (lambda task_id: _scorer(store.fetched("scorer", task_id) / "scorer")))
     execution = execution or Execution()
+    states = None if checkpoint_every is None else CellStates(store, dataset, execution, checkpoint_every)
     if together is None:
         together = _group_size(cells, dataset, device, execution, share)
     for start in range(0, len(cells), together):
-        done: list[Done] = []
+        failed: list[Done] = []
         pack: list[Pruned] = []
         taken = cells[start : start + together]
         tell = functools.partial(on_progress, taken)
         tell(None)
         for cell in taken:
-            pruned = _attempt(_pruned, cell, dataset, device, execution, last)
+            pruned = _attempt(_ready, cell, dataset, device, execution, last, states)
             if isinstance(pruned, Exception):
-                done.append((cell, pruned))
+                failed.append((cell, pruned))
             else:
                 pack.append(pruned)
+        if failed:
+            yield failed
+        before = len(failed)
         for group in _alike(pack):
-            done += _trained(group, dataset, _part(tell, len(done) / len(taken), len(group) / len(taken)))
-        yield done
+            yield _trained(group, dataset, _part(tell, before / len(taken), len(group) / len(taken)), states)
+            before += len(group)
 
 
 def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Json:
@@ -166,6 +160,24 @@ def _group_size(cells: Sequence[Cell], dataset: Dataset, device: str, execution:
             len(cells), cells[0].model, reason,
         )  # fmt: skip
     return 1
+
+
+def _ready(
+    cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored, states: CellStates | None
+) -> Pruned:
+    """The cell where it was when it was last kept, or newly pruned; kept at once if finding its masks took long."""
+    began = time.monotonic()
+    anew = functools.partial(_pruned, cell, dataset, device, execution, last)
+    if states is None:
+        return anew()
+    pruned = states.resumed(cell, device, anew)
+    if pruned is not None:
+        return pruned
+    pruned = anew()
+    pruned.kept_at = began
+    if not pruned.changes_masks and states.due([pruned]):
+        states.save(pruned, functools.partial(State.before, pruned.model))
+    return pruned
 
 
 def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, last: Scored) -> Pruned:
@@ -219,34 +231,65 @@ def _scorer(folder: Path) -> Scorer:
 def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
     """Groups with the same training ahead: some criteria leave a network partly trained.
 
-    A network whose masks change in training is a group of its own.
+    A network whose masks change in training is a group of its own. Cells that go on are with those that have come as
+    far.
     """
-    groups: dict[tuple[Recipe, int], list[Pruned]] = {}
+    groups: dict[tuple[Recipe, int, int], list[Pruned]] = {}
     for pruned in pack:
-        if pruned.trainer.changes_masks:
+        if pruned.changes_masks:
             yield [pruned]
         else:
-            groups.setdefault(pruned.trainer.ahead, []).append(pruned)
+            groups.setdefault((pruned.recipe, pruned.start, pruned.epoch), []).append(pruned)
     yield from groups.values()
 
 
-def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> list[Done]:
+def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell, states: CellStates | None) -> list[Done]:
     """Train, together if there are several, and measure."""
-    started = clock()
-    outcomes = _train(group, dataset, tell)
-    seconds = (clock() - started) / len(group)
+    started, size = clock(), len(group)
+    outcomes = _train(group, dataset, tell, functools.partial(_kept, states, lambda: (clock() - started) / size))
+    seconds = (clock() - started) / size
+    for pruned, outcome in zip(group, outcomes, strict=True):
+        if states is not None and isinstance(outcome, NonFiniteLoss):
+            states.forget(pruned.cell)  # another try would go on with what has already gone wrong
     return [
-        (p.cell, o if isinstance(o, Exception) else _attempt(_result, p, o, dataset, seconds, len(group)))
+        (p.cell, o if isinstance(o, Exception) else _attempt(_result, p, o, dataset, p.seconds_train + seconds, size))
         for p, o in zip(group, outcomes, strict=True)
     ]
 
 
-def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[History | Exception]:
+def _kept(
+    states: CellStates | None,
+    seconds: Callable[[], float],
+    group: Sequence[Pruned],
+    epoch: int,
+    takes: Sequence[Take | None],
+) -> None:
+    """Keep the states of a group after an epoch, if it is time, and unless that was the last one.
+
+    :param seconds: returns how long each member has been trained.
+    """
+    if states is not None and epoch < group[0].recipe.epochs and states.due(group):
+        spent = seconds()
+        for pruned, take in zip(group, takes, strict=True):
+            if take is not None:
+                states.save(pruned, take, spent)
+
+
+def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell, keep: Keep) -> Sequence[History | Exception]:
     """Train, together if there are several; in halves if the device's memory is too small for that."""
-    recipe, start = group[0].trainer.ahead
+    recipe, start = group[0].recipe, group[0].start
     if len(group) == 1:
         [alone] = group
-        return [_attempt(alone.trainer.finish, alone.model, alone.masks, lambda epoch, _: tell(epoch / recipe.epochs))]
+        return [
+            _attempt(
+                alone.trainer.finish,
+                alone.model,
+                alone.masks,
+                on_epoch=lambda epoch, _: tell(epoch / recipe.epochs),
+                resume=alone.state,
+                on_state=lambda epoch, take: keep(group, epoch, [take]),
+            )
+        ]
     before = [_snapshot(pruned.model) for pruned in group]
     members, execution = [pruned.member for pruned in group], group[0].trainer.execution
     outcomes = _attempt(
@@ -257,6 +300,8 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
         start=start,
         execution=execution,
         on_epoch=lambda epoch: tell(epoch / recipe.epochs),
+        resume=[pruned.state for pruned in group if pruned.state],
+        on_states=functools.partial(keep, group),
     )
     if not isinstance(outcomes, Exception):
         return outcomes
@@ -269,8 +314,8 @@ def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell) -> Sequence[Hi
         accelerator.empty_cache()
     half = len(group) // 2
     return [
-        *_train(group[:half], dataset, _part(tell, 0, 1 / 2)),
-        *_train(group[half:], dataset, _part(tell, 1 / 2, 1 / 2)),
+        *_train(group[:half], dataset, _part(tell, 0, 1 / 2), keep),
+        *_train(group[half:], dataset, _part(tell, 1 / 2, 1 / 2), keep),
     ]
 
 
@@ -322,5 +367,6 @@ def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, 
         "device": dataset.train.device.type,
         "precision": pruned.trainer.execution.precision_on(dataset.train.device),
         **({"masks_changed": changed.record()} if changed else {}),
+        **({"resumed_from": list(pruned.resumed_from)} if pruned.resumed_from else {}),
         **measured,
     }

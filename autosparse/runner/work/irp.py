@@ -4,7 +4,6 @@ from collections.abc import Collection
 from typing import Any, cast
 
 import pyarrow.parquet as pq
-from torch import nn
 
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
@@ -16,6 +15,7 @@ from autosparse.experiment.tasks import IrpTask
 from autosparse.files import atomic_folder
 from autosparse.irp import Reached, rewind_prune, save_survival
 from autosparse.models import build_model
+from autosparse.runner.work.network_sketch import alike, sketch_of
 from autosparse.runner.work.progress import ANYTHING, Progress
 from autosparse.runner.work.samples import survival_sample
 from autosparse.seeds import generator
@@ -38,7 +38,7 @@ def run_irp(
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
     states = store.states(task)
-    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": _sketch(model)}
+    origin = {"dataset_fingerprint": dataset.fingerprint, "initial_network": sketch_of(model)}
     origin |= {"kind": task.kind, "spec": task.spec, "resolved": resolve(task), "code": code_of(task)}
     before = _reached(states, origin, prunable(model))
     if before:
@@ -92,29 +92,9 @@ def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Rea
         return None
     if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
         return None
-    if not _alike(found.content.get("initial_network", {}), origin["initial_network"]):
+    if not alike(found.content.get("initial_network", {}), origin["initial_network"]):
         return None
     then = {"kind": origin["kind"], "spec": origin["spec"], **found.content}  # version 0.1.0 kept neither
     if any(differences(resolved_of(then), origin["resolved"])) or found.content.get("code", {}) != origin["code"]:
         return None
     return Reached(found.tensors, found.content["accuracy"])
-
-
-def _sketch(model: nn.Module) -> dict[str, list[float]]:
-    """Shape, sum and norm of every parameter: a name does not say how the user's own network is initialised.
-
-    A checksum would be too strict: nodes with other processors draw values that differ in their last bits.
-    """
-    values = {name: value.detach().cpu().double() for name, value in model.named_parameters()}
-    return {name: [*value.shape, float(value.sum()), float(value.norm())] for name, value in values.items()}
-
-
-def _alike(some: dict[str, list[float]], other: dict[str, list[float]]) -> bool:
-    """Whether two sketches describe the same network, up to rounding."""
-    if some.keys() != other.keys():
-        return False
-    for name in some:
-        (*shape, total, norm), (*other_shape, other_total, other_norm) = some[name], other[name]
-        if shape != other_shape or max(abs(total - other_total), abs(norm - other_norm)) > 1e-5 * norm:
-            return False
-    return True

@@ -1,0 +1,48 @@
+"""A cell between its pruning and its record."""
+
+import time
+from dataclasses import dataclass, field
+
+from torch import nn
+
+from autosparse.experiment.tasks import Cell
+from autosparse.masks import Masks
+from autosparse.training import Member, State, Trainer
+
+
+@dataclass
+class Pruned:
+    """A cell that is ready for its training, or for the rest of it."""
+
+    cell: Cell
+    model: nn.Module
+    masks: Masks | None
+    trainer: Trainer
+    seconds_score: float
+    images: int
+    """Images trained on, including those of the final training."""
+    images_score: int
+    """Images that the method was shown to find the masks, including trainings on the way."""
+    state: State | None = None
+    """Where the training goes on; None: at its beginning."""
+    seconds_train: float = 0.0
+    """Seconds that earlier processes trained to get there."""
+    resumed_from: tuple[int, ...] = ()
+    """The epochs after which processes took the cell over, this one last."""
+    kept_at: float = field(default_factory=time.monotonic)
+    """When work on it began, or its state was last kept, by :func:`time.monotonic`."""
+
+    def __post_init__(self) -> None:
+        self.recipe, self.start = self.trainer.ahead
+        """What its training goes by, and the step that it begins at; the trainer forgets them when it begins."""
+        self.changes_masks = self.trainer.changes_masks
+
+    @property
+    def member(self) -> Member:
+        """The cell as a member of a group that trains together."""
+        return Member(self.model, self.masks, self.trainer.seed)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs of its training that are done."""
+        return self.state.epoch if self.state else 0
