@@ -38,12 +38,12 @@ def dropping():
 def wide(_=0):
     """Its first layer keeps 3 % of its weights."""
     torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 300), nn.ReLU(), nn.Linear(300, 10))
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1300), nn.ReLU(), nn.Linear(1300, 10))
 
 
 def masks_of_wide():
-    kept = torch.rand(300, 64, generator=torch.Generator().manual_seed(0)) < 0.03
-    return Masks({"1.weight": kept, "3.weight": torch.ones(10, 300)})
+    kept = torch.rand(1300, 64, generator=torch.Generator().manual_seed(0)) < 0.03
+    return Masks({"1.weight": kept, "3.weight": torch.ones(10, 1300)})
 
 
 def snip(model, data, sparsity):
