@@ -47,4 +47,6 @@ def _crop_flip(images: Tensor, draws: Draws) -> Tensor:
     rows = torch.arange(height, device=images.device) + top[:, None]
     padded = F.pad(images, (4, 4, 4, 4))
     index = torch.arange(batch, device=images.device)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+    cropped = padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    # Not contiguous(): it leaves a single channel's strides, which a convolution takes for channels-last.
+    return cropped.clone(memory_format=torch.contiguous_format)

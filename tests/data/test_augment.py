@@ -68,3 +68,11 @@ def test_same_generator_gives_the_same_images():
 def test_unknown_augmentation_suggests_the_nearest():
     with pytest.raises(UnknownName, match=r"unknown augmentation 'crop': did you mean 'crop-flip'\?"):
         augment(images(), "crop", None)
+
+
+@pytest.mark.parametrize("name", ["crop-flip", "random-resized-crop"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_result_lies_channel_by_channel_in_memory(name, channels):
+    """A single channel with other strides counts as channels-last: on AVX2 some layers then corrupt the heap."""
+    found = augment(torch.rand(4, channels, 8, 8), name, generator(0))
+    assert found.stride() == torch.empty(4, channels, 8, 8).stride()
