@@ -10,7 +10,12 @@ from autosparse.compaction import compact, sparse
 from autosparse.compaction.sparse import SparseLinear, is_worth_it
 from autosparse.masks import Masks
 
-pytestmark = pytest.mark.skipif(not sparse.has_products(), reason="this PyTorch has no sparse products on the CPU")
+
+@pytest.fixture(autouse=True)
+def products():
+    """Not asked as the file is imported: the first backward pass of a process fixes the devices that autograd knows."""
+    if not sparse.has_products():
+        pytest.skip("this PyTorch has no sparse products on the CPU")
 
 
 def twins(bias=True, outputs=7, inputs=11, share=0.3):
