@@ -198,6 +198,7 @@ def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(strea
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
     counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 1), files, actors=True)
@@ -212,6 +213,7 @@ def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tm
     assert len(list(tmp_path.glob("try-*"))) == 3
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stream, features, tmp_path):
     import ray

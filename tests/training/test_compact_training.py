@@ -93,7 +93,9 @@ RECIPES = {
 
 @pytest.mark.parametrize("make", [lenet, conv, block])
 @pytest.mark.parametrize("recipe", RECIPES)
-@pytest.mark.parametrize(("criterion", "sparsity"), [("random", 0.95), ("snip", 0.98)])
+@pytest.mark.parametrize(
+    ("criterion", "sparsity"), [pytest.param("random", 0.95, marks=pytest.mark.slow), ("snip", 0.98)]
+)
 def test_losses_of_200_steps_and_the_full_network_are_those_of_training_it_whole(
     tiny_digits, make, recipe, criterion, sparsity
 ):
