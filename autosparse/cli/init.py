@@ -31,7 +31,7 @@ def init(
     from autosparse.experiment.json_schema import schema_text
     from autosparse.experiment.new_file import SCHEMA_FILE, new_file
     from autosparse.experiment.schema import check_name
-    from autosparse.files import refusing_unwritable
+    from autosparse.files import refusing_unwritable, write_atomic
 
     name = name.removesuffix(".yaml")
     check_name(name, "NAME")
@@ -45,7 +45,7 @@ def init(
             raise AutosparseError(f"{file} is there already: choose another name") from error
     if not schema.exists():
         with refusing_unwritable(schema):
-            schema.write_text(text)
+            write_atomic(schema, text.encode())
     elif schema.read_text() != text:
         typer.echo(f"{schema} is of another version: `autosparse schema --out {schema}` renews it", err=True)
     typer.echo(f"{file}: next, `autosparse run {file} --dry-run`")

@@ -50,7 +50,7 @@ def find_file(given: str | Path) -> ExperimentFile:
 
     What is in the current folder comes before what comes with autosparse.
 
-    :raises AutosparseError: with the nearest names if there is none, or with all names if there are several.
+    :raises AutosparseError: if no file fits, with the nearest names; if several do, with the names of all.
     """
     given = str(given)
     for path in (Path(given), Path(f"{given}{SUFFIX}")):
@@ -67,7 +67,7 @@ def find_file(given: str | Path) -> ExperimentFile:
 
 
 def _meant(given: str, files: dict[str, Path]) -> str | None:
-    """The one name that ``given`` stands for; None if there is none."""
+    """The one name that ``given`` stands for; None if no name fits."""
     found = [name for name in files if given in (name, name.replace("/", "-"), name.rpartition("/")[2])]
     if len(found) > 1 and given not in found:
         raise AutosparseError(f"{given} stands for several experiments: give one of {', '.join(found)}")

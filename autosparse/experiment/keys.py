@@ -23,7 +23,7 @@ class Key:
     """With dots between: ``irp.NAME.recipe.lr``."""
     type: str
     default: str
-    """In YAML; ``required`` if there is none."""
+    """As YAML; ``required`` if the key has no default."""
     meaning: str
     known: tuple[str, ...] = ()
     """The names that come with autosparse, if others are possible, too."""
@@ -47,7 +47,7 @@ def find_keys(asked: str) -> list[Key]:
 
     A key of the top level comes alone. Keys that mean the same are one.
 
-    :raises UnknownName: if there is none.
+    :raises UnknownName: if no key fits.
     """
     parts = tuple(part for part in re.split(r"[.\[\]]+", asked) if part not in ("", "*") and not part.isdecimal())
     every = list(_walk(all_keys()))
@@ -96,7 +96,7 @@ def _read(path: tuple[str, ...], mapping: Schema, parts: Schema) -> Iterator[Key
 
 
 def _mapping(schema: Schema, parts: Schema) -> tuple[Schema, tuple[str, ...]]:
-    """The mapping with keys of its own that a schema holds, empty if there is none, and the part of the path to it."""
+    """The mapping that a schema describes, if it lists keys, else {}; and the part of the path that leads to it."""
     if "$ref" in schema:
         return parts[schema["$ref"].rpartition("/")[2]], ()
     if "properties" in schema:

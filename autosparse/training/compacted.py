@@ -73,8 +73,7 @@ def stand_in_for(
     """
     small = None
     if masks is not None and _is_wanted(masks, dataset.train.device, execution):
-        device = dataset.train.device
-        sparse = device.type == "cpu" and execution.precision_on(device) == "float32"
+        sparse = execution.precision_on(dataset.train.device) == "float32"
         found = compact(model, masks, dataset.input_shape, sparse)
         reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):

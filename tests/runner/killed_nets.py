@@ -79,3 +79,8 @@ class Deadly(nn.Sequential):
 def deadly(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     """A linear network that kills its process once."""
     return _drawn(Deadly(num_classes))
+
+
+def wide(num_classes, input_shape):
+    """Its first layer is large enough to be computed sparse."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 2000), nn.ReLU(), nn.Linear(2000, num_classes))

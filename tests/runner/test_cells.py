@@ -13,6 +13,7 @@ from autosparse.errors import NonFiniteLoss
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.work import cells as module
+from autosparse.runner.work import train_cells
 from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.gpu_check import DeviceLost
 from autosparse.training import Recipe
@@ -161,7 +162,7 @@ def asserting(monkeypatch):
             raise error
 
     monkeypatch.setattr(module.Trainer, "finish", assert_in_a_kernel)
-    monkeypatch.setattr(module, "train_together", assert_in_a_kernel)
+    monkeypatch.setattr(train_cells, "train_together", assert_in_a_kernel)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", synchronize)
     return broken
@@ -193,7 +194,7 @@ def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):
 
 
 def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, monkeypatch):
-    sizes, held, train_together = [], [], module.train_together
+    sizes, held, train_together = [], [], train_cells.train_together
 
     def small(members, *given, **options):
         sizes.append(len(members))
@@ -208,7 +209,7 @@ def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, 
 
     some = [cell("random", 0.5, seed) for seed in range(5)]
     expected = results(some, tmp_path, 1)
-    monkeypatch.setattr(module, "train_together", small)
+    monkeypatch.setattr(train_cells, "train_together", small)
     assert results(some, tmp_path, 5) == expected
     assert sizes == [5, 2, 3, 2]
 

@@ -1,7 +1,4 @@
-"""A cell that is killed in its training goes on from its last epoch, and its result is the same to the bit.
-
-Unless its checkpoints are damaged, or of another network, other data or values: then they count for nothing.
-"""
+"""A cell that is killed in its training goes on from its last epoch, and its result is the same to the bit."""
 
 import json
 import os
@@ -12,95 +9,48 @@ from dataclasses import replace
 import pytest
 import torch
 
-from autosparse.criteria import CRITERIA
 from autosparse.errors import NonFiniteLoss, Unreachable
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
-from autosparse.models import build_model
-from autosparse.runner.work import cell_states, cells
-from autosparse.runner.work.cells import run_cells
+from autosparse.runner.work import cell_states, cells, train_cells
 from autosparse.runner.work.checkpoint_every import EVERY
 from autosparse.storage.checkpoints import Checkpoints
-from autosparse.training import Execution, Recipe
-
-EPOCHS, KILLED_AFTER = 4, 2
-RECIPE = Recipe(epochs=EPOCHS, lr=2e-3, batch_size=48, milestones=(1, 3), weight_decay=1e-2)
-MOMENTUM = replace(RECIPE, optimizer="momentum", lr=0.02, augmentation="crop-flip")
-TIMES = {"seconds", "seconds_score", "seconds_train", "trained_together", "resumed_from"}
-COMPACT = Execution(compact="on")
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
-
-
-def cell(criterion="random", sparsity=0.8, seed=0, model="lenet-300-100", recipe=RECIPE, **changes):
-    return Cell(
-        model=model, dataset="digits", criterion=criterion, sparsity=sparsity, seed=seed, recipe=recipe, **changes
-    )
-
-
-RESIDUAL = "tests.runner.killed_nets:block"
-EVERY_THREE = {"every": 3, "until": 0.9}
-CELLS = {
-    "dense": cell("dense", 0.0),
-    "BatchNorm": cell("magnitude", 0.5, model=RESIDUAL, recipe=MOMENTUM),
-    "compact": cell("snip", 0.98),
-    "sparse layer": cell("random", 0.98),
-    "rigl": cell("rigl", 0.9, options=EVERY_THREE),
-    "gmp": cell("gmp", 0.9, options=EVERY_THREE),
-    "set": cell("set", 0.9, options=EVERY_THREE),
-    "rewound": cell("ltr", 0.8, options={"rounds": 1, "rewind": 0.4}),
-    "fine-tuned": cell("magnitude-after-training", 0.8, options={"epochs": 3}),
-    "sets weights": cell("3sp-reinit", 0.8),
-    "reinit": cell("snip", 0.8, ablation="reinit"),
-    "shuffle": cell("snip", 0.8, ablation="shuffle"),
-}
-
-
-def results(some, store, data, every=0.0, together=1, execution=COMPACT, **options):
-    """Results in the order of the cells, without what a run's surroundings decide; and these."""
-    packs = run_cells(some, store, data, "cpu", together, execution, checkpoint_every=every, **options)
-    done = {cell.id: result for pack in packs for cell, result in pack}
-    for result in done.values():
-        if isinstance(result, Exception):
-            raise result
-    found = [done[cell.id] for cell in some]
-    return (
-        [{name: value for name, value in result.items() if name not in TIMES} for result in found],
-        [{name: result[name] for name in TIMES & result.keys()} for result in found],
-    )
-
-
-def cut_off(some, store, data, share=KILLED_AFTER / EPOCHS, **options):
-    """Have the work end, as if by a kill, as soon as this share of a training is done and kept."""
-
-    def kill(running, done):
-        if done is not None and done >= share:
-            raise Killed
-
-    with pytest.raises(Killed):
-        results(some, store, data, on_progress=kill, **options)
+from autosparse.training import Execution, History
+from tests.runner.killed_cells import (
+    CELLS,
+    COMPACT,
+    EPOCHS,
+    KILLED_AFTER,
+    RECIPE,
+    Killed,
+    cell,
+    cut_off,
+    results,
+)
 
 
 @pytest.fixture
 def trained(monkeypatch):
     """Has the network of each cell that is measured from now on, in that order."""
-    networks, result = [], cells._result
-    monkeypatch.setattr(cells, "_result", lambda p, *rest: networks.append(p.model.state_dict()) or result(p, *rest))
+    networks, result = [], train_cells._result
+
+    def noted(pruned, *rest):
+        networks.append(pruned.model.state_dict())
+        return result(pruned, *rest)
+
+    monkeypatch.setattr(train_cells, "_result", noted)
     return networks
 
 
 @pytest.fixture
 def epochs(monkeypatch):
     """Has the epoch of each accuracy that is measured from now on, in the order of the measurements."""
-    counted, add = [], cells.History.add
+    counted, add = [], History.add
 
     def counting(self, *given):
         add(self, *given)
         counted.append(len(self.test_accuracy))
 
-    monkeypatch.setattr(cells.History, "add", counting)
+    monkeypatch.setattr(History, "add", counting)
     return counted
 
 
@@ -119,15 +69,17 @@ def test_a_cell_goes_on_from_its_last_epoch_and_ends_the_same(tmp_path, tiny_dig
     assert all(torch.equal(one[name], other[name]) for name in one)
     assert around["resumed_from"] == [reached]
     first = EPOCHS - last if kind == "rewound" else 0  # the epochs before are those of the criterion
-    own = [epoch + first for epoch in epochs[-(last + first - reached) :]]
-    assert own == list(range(reached + 1, last + first + 1))
+    trained_here = [epoch + first for epoch in epochs[-(last + first - reached) :]]
+    assert trained_here == list(range(reached + 1, last + first + 1))
     if kind not in ("rigl", "gmp", "set"):
-        assert len(epochs) == len(own), "what the criterion trained is not trained again"
+        assert len(epochs) == len(trained_here), "what the criterion trained is not trained again"
 
 
 def test_the_compact_and_the_sparse_cell_are_of_these_kinds(tmp_path, tiny_digits):
     (compact,), _ = results([CELLS["compact"]], Store(tmp_path), tiny_digits)
     assert compact["flops_trained"] < 0.6 * compact["flops_dense"]
+    (sparse,), _ = results([CELLS["sparse layer"]], Store(tmp_path), tiny_digits)
+    assert sparse["flops_trained"] < 0.2 * sparse["flops_dense"], "a dense first layer alone would be .6"
 
 
 @pytest.mark.parametrize("together", [1, 2, 3])
@@ -172,81 +124,10 @@ def test_a_cell_that_is_killed_twice_goes_on_twice_and_adds_up_its_seconds(tmp_p
     assert around["seconds"] == around["seconds_score"] + around["seconds_train"]
 
 
-def kept(store, own):
+def kept(store, unfinished):
     """The content of the newest checkpoint of a cell, whatever it is of."""
-    folder = store.root / "states" / own.id
+    folder = store.root / "states" / unfinished.id
     return json.loads(max(folder.glob("*.json")).read_text())["content"]
-
-
-@pytest.mark.parametrize(("suffix", "resumed"), [(".safetensors", [1]), (".json", [1]), ("both", None)])
-def test_a_damaged_checkpoint_counts_for_nothing_and_an_older_whole_one_is_used(tmp_path, tiny_digits, suffix, resumed):
-    store, some = Store(tmp_path), [cell("snip")]
-    undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None)
-    cut_off(some, store, tiny_digits)
-    files = sorted((tmp_path / "states" / some[0].id).iterdir())
-    assert len(files) == 4
-    for path in files:
-        if suffix == "both" or path.name == f"{KILLED_AFTER:08d}{suffix}":
-            data = bytearray(path.read_bytes())
-            data[len(data) // 2] ^= 1
-            path.write_bytes(bytes(data))
-    found, [around] = results(some, store, tiny_digits)
-    assert found == undisturbed
-    assert around.get("resumed_from") == resumed
-
-
-CHANGES = ["none", "data", "code", "criterion", "network", "way of computing", "version", "input"]
-
-
-@pytest.mark.parametrize("change", CHANGES)
-def test_a_cell_goes_on_only_where_nothing_has_changed_that_its_result_depends_on(
-    tmp_path, tiny_digits, monkeypatch, change
-):
-    store, some, data, execution = Store(tmp_path), [cell("snip")], tiny_digits, COMPACT
-    cut_off(some, store, data)
-    match change:
-        case "data":
-            swapped = replace(data.train, labels=9 - data.train.labels)
-            data = replace(data, train=swapped, fingerprint="changed")
-        case "code":
-            monkeypatch.setattr(cell_states, "code_of", lambda task: {"model net:mine": "0" * 16})
-        case "criterion":
-            monkeypatch.setitem(CRITERIA._members, "snip", replace(CRITERIA["snip"], revision=9))
-        case "network":
-            monkeypatch.setattr(cell_states, "build_model", another)
-            monkeypatch.setattr(cells, "build_model", another)
-        case "way of computing":
-            execution = Execution(compact="off")
-        case "version":
-            monkeypatch.setattr(cell_states, "__version__", "9.9")
-        case "input":
-            monkeypatch.setattr(Store, "built_on", lambda self, task: {"an irp run": "0" * 16})
-    undisturbed, _ = results(some, Store(tmp_path / "apart"), data, every=None, execution=execution)
-    found, [around] = results(some, store, data, execution=execution)
-    assert found == undisturbed
-    assert around.get("resumed_from") == ([KILLED_AFTER] if change == "none" else None)
-
-
-def another(*given):
-    model = build_model(*given)
-    with torch.no_grad():
-        next(model.parameters()).mul_(1.01)
-    return model
-
-
-def test_masks_that_change_by_another_rule_since_begin_anew(tmp_path, tiny_digits, monkeypatch):
-    store, some = Store(tmp_path), [CELLS["rigl"]]
-    cut_off(some, store, tiny_digits)
-    pruned = cells._pruned
-
-    def otherwise(*given):
-        found = pruned(*given)
-        found.masks = found.masks.shuffled(1)
-        return found
-
-    monkeypatch.setattr(cells, "_pruned", otherwise)
-    _, [around] = results(some, store, tiny_digits)
-    assert "resumed_from" not in around
 
 
 def test_what_a_criterion_found_is_kept_before_the_training(tmp_path, tiny_digits, monkeypatch):
@@ -282,13 +163,13 @@ def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path
 
 
 def test_nothing_is_left_once_the_record_is_written_or_the_cell_has_failed(tmp_path, tiny_digits):
-    store, own = Store(tmp_path), cell("snip")
-    cut_off([own], store, tiny_digits)
+    store, some = Store(tmp_path), cell("snip")
+    cut_off([some], store, tiny_digits)
     assert store.place.within("states").names(deep=True)
-    (result,), _ = results([own], store, tiny_digits)
-    store.finish(own, result, {})
+    (result,), _ = results([some], store, tiny_digits)
+    store.finish(some, result, {})
     assert store.place.within("states").names(deep=True) == []
-    assert not (tmp_path / "states" / own.id).exists()
+    assert not (tmp_path / "states" / some.id).exists()
     other = cell("snip", seed=5)
     cut_off([other], store, tiny_digits)
     store.fail(other, "planted", "", {})

@@ -1,12 +1,11 @@
 """Measure how long jobs give no sign of life or make no progress, and say when that is too long. No Ray here."""
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from autosparse.errors import AutosparseError
 from autosparse.experiment.tasks import Cell, Task
+from autosparse.runner.environment_seconds import seconds_from
 from autosparse.runner.jobs.cost import Weights
 
 VARIABLE = "AUTOSPARSE_PATIENCE"
@@ -25,14 +24,7 @@ MOST_ENDED = 2
 
 def patience() -> float:
     """The patience that the environment sets, or the default."""
-    given = os.environ.get(VARIABLE, "")
-    try:
-        seconds = float(given or PATIENCE)
-    except ValueError:
-        seconds = -1.0
-    if not seconds >= 0:
-        raise AutosparseError(f"{VARIABLE}={given!r} is no number of seconds: set one, or 0 to wait for ever")
-    return seconds
+    return seconds_from(VARIABLE, PATIENCE, "0 to wait for ever")
 
 
 @dataclass

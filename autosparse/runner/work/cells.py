@@ -3,22 +3,19 @@
 import functools
 import logging
 import time
-import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
 
-from autosparse.analysis import measure
 from autosparse.autos import Scorer, load_scorer
 from autosparse.criteria import CRITERIA, prune, score
 from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
-from autosparse.devices import DeviceLost, backend, clock
-from autosparse.errors import NonFiniteLoss
+from autosparse.devices import clock
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
@@ -28,16 +25,11 @@ from autosparse.masks import Masks, Scores
 from autosparse.models import build_model
 from autosparse.runner.work.branch import branch_masks
 from autosparse.runner.work.cell_states import CellStates
-from autosparse.runner.work.gpu_check import require_device
 from autosparse.runner.work.pruned import Pruned
+from autosparse.runner.work.train_cells import Done, alike_groups, attempt, part_of, train_group
 from autosparse.seeds import derive_seed, generator
-from autosparse.training import Execution, History, Recipe, State, Trainer, train_together
+from autosparse.training import Execution, State, Trainer
 from autosparse.training.group_size import group_size
-from autosparse.training.state import Take
-from autosparse.weights import left_out
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 @dataclass
@@ -72,14 +64,8 @@ class Scored:
         return self.scores, 0.0
 
 
-Done = tuple[Cell, Json | Exception]
-"""A cell, and its result or what went wrong."""
-
 OnProgress = Callable[[Sequence[Cell], float | None], None]
 """Callback with the cells in hand, and the share of their final training that is done: None while they are pruned."""
-Tell = Callable[[float], None]
-Keep = Callable[[Sequence[Pruned], int, Sequence[Take | None]], None]
-"""Callback after each epoch of a group, with functions that return the state of each member."""
 
 
 def run_cells(
@@ -118,7 +104,7 @@ def run_cells(
         tell = functools.partial(on_progress, taken)
         tell(None)
         for cell in taken:
-            pruned = _attempt(_ready, cell, dataset, device, execution, last, states)
+            pruned = attempt(_ready, cell, dataset, device, execution, last, states)
             if isinstance(pruned, Exception):
                 failed.append((cell, pruned))
             else:
@@ -126,8 +112,8 @@ def run_cells(
         if failed:
             yield failed
         before = len(failed)
-        for group in _alike(pack):
-            yield _trained(group, dataset, _part(tell, before / len(taken), len(group) / len(taken)), states)
+        for group in alike_groups(pack):
+            yield train_group(group, dataset, part_of(tell, before / len(taken), len(group) / len(taken)), states)
             before += len(group)
 
 
@@ -139,18 +125,13 @@ def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution:
     return result
 
 
-def _part(tell: Tell, before: float, size: float) -> Tell:
-    """A callback for a part of the work: it starts at the share ``before`` of the whole, and is ``size`` of it."""
-    return lambda share: tell(before + share * size)
-
-
 def _group_size(cells: Sequence[Cell], dataset: Dataset, device: str, execution: Execution, share: float) -> int:
     """How many cells to train together; 1, with a warning, if that cannot be found out."""
 
     def make(seed: int) -> nn.Module:
         return build_model(cells[0].model, dataset.num_classes, dataset.input_shape, seed).to(device)
 
-    found = _attempt(group_size, make, dataset, cells[0].recipe, execution, share, len(cells))
+    found = attempt(group_size, make, dataset, cells[0].recipe, execution, share, len(cells))
     if isinstance(found, int):
         return found
     if not isinstance(found, torch.OutOfMemoryError):  # one network does not fit: each cell fails, and says so
@@ -226,147 +207,3 @@ def _shuffled(masks: Masks, cell: Cell) -> Masks:
 @functools.lru_cache(maxsize=1)
 def _scorer(folder: Path) -> Scorer:
     return load_scorer(folder)
-
-
-def _alike(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
-    """Groups with the same training ahead: some criteria leave a network partly trained.
-
-    A network whose masks change in training is a group of its own. Cells that go on are with those that have come as
-    far.
-    """
-    groups: dict[tuple[Recipe, int, int], list[Pruned]] = {}
-    for pruned in pack:
-        if pruned.changes_masks:
-            yield [pruned]
-        else:
-            groups.setdefault((pruned.recipe, pruned.start, pruned.epoch), []).append(pruned)
-    yield from groups.values()
-
-
-def _trained(group: Sequence[Pruned], dataset: Dataset, tell: Tell, states: CellStates | None) -> list[Done]:
-    """Train, together if there are several, and measure."""
-    started, size = clock(), len(group)
-    outcomes = _train(group, dataset, tell, functools.partial(_kept, states, lambda: (clock() - started) / size))
-    seconds = (clock() - started) / size
-    for pruned, outcome in zip(group, outcomes, strict=True):
-        if states is not None and isinstance(outcome, NonFiniteLoss):
-            states.forget(pruned.cell)  # another try would go on with what has already gone wrong
-    return [
-        (p.cell, o if isinstance(o, Exception) else _attempt(_result, p, o, dataset, p.seconds_train + seconds, size))
-        for p, o in zip(group, outcomes, strict=True)
-    ]
-
-
-def _kept(
-    states: CellStates | None,
-    seconds: Callable[[], float],
-    group: Sequence[Pruned],
-    epoch: int,
-    takes: Sequence[Take | None],
-) -> None:
-    """Keep the states of a group after an epoch, if it is time, and unless that was the last one.
-
-    :param seconds: returns how long each member has been trained.
-    """
-    if states is not None and epoch < group[0].recipe.epochs and states.due(group):
-        spent = seconds()
-        for pruned, take in zip(group, takes, strict=True):
-            if take is not None:
-                states.save(pruned, take, spent)
-
-
-def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell, keep: Keep) -> Sequence[History | Exception]:
-    """Train, together if there are several; in halves if the device's memory is too small for that."""
-    recipe, start = group[0].recipe, group[0].start
-    if len(group) == 1:
-        [alone] = group
-        return [
-            _attempt(
-                alone.trainer.finish,
-                alone.model,
-                alone.masks,
-                on_epoch=lambda epoch, _: tell(epoch / recipe.epochs),
-                resume=alone.state,
-                on_state=lambda epoch, take: keep(group, epoch, [take]),
-            )
-        ]
-    before = [_snapshot(pruned.model) for pruned in group]
-    members, execution = [pruned.member for pruned in group], group[0].trainer.execution
-    outcomes = _attempt(
-        train_together,
-        members,
-        dataset,
-        recipe,
-        start=start,
-        execution=execution,
-        on_epoch=lambda epoch: tell(epoch / recipe.epochs),
-        resume=[pruned.state for pruned in group if pruned.state],
-        on_states=functools.partial(keep, group),
-    )
-    if not isinstance(outcomes, Exception):
-        return outcomes
-    if not isinstance(outcomes, torch.OutOfMemoryError):
-        return [outcomes] * len(group)
-    for pruned, state in zip(group, before, strict=True):
-        pruned.model.load_state_dict(state)
-    accelerator = backend(dataset.train.device)
-    if accelerator is not None:
-        accelerator.empty_cache()
-    half = len(group) // 2
-    return [
-        *_train(group[:half], dataset, _part(tell, 0, 1 / 2), keep),
-        *_train(group[half:], dataset, _part(tell, 1 / 2, 1 / 2), keep),
-    ]
-
-
-def _attempt(work: Callable[P, T], *given: P.args, **options: P.kwargs) -> T | Exception:
-    """What ``work`` returns or raises, so that one cell's failure does not stop the others.
-
-    :raises DeviceLost: if the failure has broken the device for this process.
-    """
-    try:
-        return work(*given, **options)
-    except DeviceLost:
-        raise
-    except Exception as error:
-        if isinstance(error, torch.OutOfMemoryError):
-            traceback.clear_frames(error.__traceback__)  # they hold memory that another try needs
-        require_device()
-        return error
-
-
-def _snapshot(model: nn.Module) -> dict[str, torch.Tensor]:
-    """A copy of the model's state, on the host because the GPU may have no room for it."""
-    return {name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()}
-
-
-def _result(pruned: Pruned, history: History, dataset: Dataset, seconds: float, together: int) -> Json:
-    changed = history.masks
-    masks = changed.last if changed else pruned.masks or Masks.dense(pruned.model)
-    measured = measure(pruned.model, masks, dataset.input_shape)
-    if "flops_dense" in measured:
-        measured["flops_trained"] = round(history.flops_left * measured["flops_dense"])
-    return {
-        "test_accuracy": history.last,
-        "best_accuracy": history.best,
-        "history": {"train_loss": history.train_loss, "test_accuracy": history.test_accuracy},
-        "sparsity": masks.sparsity,
-        "kept": masks.kept,
-        "total": masks.total,
-        "parameters": sum(parameter.numel() for parameter in pruned.model.parameters()),
-        "left_out": left_out(pruned.model).record(),
-        "density_by_layer": masks.density_by_layer(),
-        "collapsed_layers": masks.collapsed_layers(),
-        "dataset_fingerprint": dataset.fingerprint,
-        "seconds": pruned.seconds_score + seconds,
-        "seconds_score": pruned.seconds_score,
-        "seconds_train": seconds,
-        "images": pruned.images,
-        "images_score": pruned.images_score,
-        "trained_together": together,
-        "device": dataset.train.device.type,
-        "precision": pruned.trainer.execution.precision_on(dataset.train.device),
-        **({"masks_changed": changed.record()} if changed else {}),
-        **({"resumed_from": list(pruned.resumed_from)} if pruned.resumed_from else {}),
-        **measured,
-    }
