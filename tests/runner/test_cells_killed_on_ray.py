@@ -30,6 +30,7 @@ def plan(**grid):
     return plan_from(grid={**usual, "recipe": {"epochs": 4, "batch_size": 256}, **grid})
 
 
+@pytest.mark.slow
 def test_its_record_says_from_which_epoch_and_nothing_is_left(ray_running, tmp_path, empty_store):
     deadly = plan(models=["tests.runner.killed_nets:deadly"])
     [task] = (planned.task for planned in deadly.cells)
