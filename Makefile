@@ -7,7 +7,7 @@ BIN := .venv/bin
 UV_VERSION := 0.13.8
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test test-all test-cluster chaos mutants lint bench bench-quick gpu-check format lock clean
+.PHONY: help setup demo test suite test-all test-cluster chaos mutants lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -33,11 +33,16 @@ lint: setup  ## style, types, and the direction of imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-test: lint  ## lint, then the test suite
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
+PYTEST := $(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup
 
-test-all: lint  ## the same, and what takes longer
-	$(BIN)/python -m pytest --numprocesses=logical --maxprocesses=4 --dist=loadgroup -m 'not cluster'
+test: setup  ## lint, and the test suite beside it
+	@$(MAKE) --no-print-directory --jobs=2 lint suite
+
+suite: setup
+	$(PYTEST)
+
+test-all: lint  ## lint, then all that takes one machine, with new random examples
+	$(PYTEST) -m 'not cluster' --hypothesis-profile=explore
 
 test-cluster: setup  ## clusters of several nodes, servers and full disks, each broken on purpose
 	$(BIN)/python -m pytest tests/cluster tests/manifests -m '' --timeout=900

@@ -22,7 +22,8 @@ def pytest_configure():
     with contextlib.suppress(ModuleNotFoundError):  # the tests marked gpu do without
         from hypothesis import settings
 
-        settings.register_profile("autosparse", deadline=None, max_examples=50)
+        settings.register_profile("autosparse", deadline=None, max_examples=30, derandomize=True)
+        settings.register_profile("explore", deadline=None, max_examples=100)  # new examples each time: make test-all
         settings.load_profile("autosparse")
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.pop("MLFLOW_TRACKING_URI", None)  # tests never write to the user's server

@@ -49,6 +49,7 @@ def test_forward_and_backward_reach_every_weight(name):
         assert weight.grad.any(), name
 
 
+@pytest.mark.slow
 def test_forward_and_backward_through_the_4096_head():
     model = build_model("vgg16-4096", 7, (3, 32, 32))
     logits = model(torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)))

@@ -86,6 +86,7 @@ def test_a_part_that_hangs_is_ended_and_what_it_found_stays(run_part):
     assert seen[-1]["entries"][0]["figures"] == {"figure": 1}  # while it ran
 
 
+@pytest.mark.slow
 def test_an_entry_that_fails_hides_neither_its_cause_nor_the_next(run_part):
     result = run_part("fails")
     assert (result["status"], result["problems"]) == ("failed", ["first: ValueError: no such thing"])
@@ -100,6 +101,7 @@ def test_a_part_whose_process_dies_is_told_of(run_part):
     assert "died of SIGSEGV" in result["problems"][0]
 
 
+@pytest.mark.slow
 def test_a_part_that_cannot_run_says_why(run_part):
     result = run_part("skips")
     assert (result["status"], result["reason"], result["problems"]) == ("skipped", "it needs two cards", [])
