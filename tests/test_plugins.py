@@ -1,21 +1,17 @@
-"""A method, a model and a data set from outside the package: the README's module, named in an experiment file."""
+"""A method, a model and a data set from outside the package: the README's modules, named in its experiment file."""
 
 import json
 import os
-import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from pages import unpack_readme
 
 from autosparse import plugins
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import load_experiment
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-(MODULE,) = re.findall(r"```python plugin\n(.*?)```", README, flags=re.S)
-MAIN = "from autosparse.cli import main; main()"
 EXPERIMENT = """
 name: mine
 plugins: [my_module]
@@ -29,25 +25,12 @@ grid:
 """
 
 
-def test_the_module_is_short():
-    assert len([line for line in MODULE.splitlines() if line.strip()]) < 30
-
-
 @pytest.mark.slow
-def test_its_members_are_run_by_workers(tmp_path):
-    (tmp_path / "my_module.py").write_text(MODULE)
-    (tmp_path / "mine.yaml").write_text(EXPERIMENT)
+def test_the_readmes_modules_are_run_by_workers(tmp_path):
+    unpack_readme(tmp_path)
+    command = [sys.executable, "-c", "from autosparse.cli import main; main()", "run", "mine.yaml"]
     ran = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "from autosparse.cli import main; main()",
-            "run",
-            "mine.yaml",
-            "--workers",
-            "1",
-            "--json",
-        ],
+        [*command, "--workers", "1", "--data-root", ".", "--json"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,
@@ -55,9 +38,9 @@ def test_its_members_are_run_by_workers(tmp_path):
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
-    assert json.loads(ran.stdout)["done"] == 2
+    assert json.loads(ran.stdout)["done"] == 12
     records = [json.loads(path.read_text()) for path in (tmp_path / "results" / "cells").glob("*.json")]
-    assert {record["spec"]["criterion"] for record in records} == {"smallest", "magnitude"}
+    assert {record["spec"]["criterion"] for record in records} == {"smallest", "magnitude", "snip"}
 
 
 def test_a_module_that_is_not_there_is_named(tmp_path):

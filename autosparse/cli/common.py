@@ -170,7 +170,8 @@ def _cell(column: str, value: Any) -> str:
 
 def plus_minus(value: float, half_width: float | None) -> str:
     """The value with its half-width, if there is one: ``1.23 ± 0.45``."""
-    return f"{value:.2f}" if half_width is None else f"{value:.2f} ± {half_width:.2f}"
+    shown = f"{value:.2f}".replace("-0.00", "0.00")
+    return shown if half_width is None else f"{shown} ± {half_width:.2f}"
 
 
 def plain(value: Any) -> str:

@@ -165,4 +165,7 @@ def _number(items: Sequence[Any], part: str, path: str) -> int:
         return named[part]
     if part.isdecimal() and int(part) < len(items):
         return int(part)
+    if any(isinstance(item, dict) and part in item for item in items):
+        meant = ".".join(f"*.{key}" if key == part else key for key in path.split("."))
+        raise AutosparseError(f"{path!r}: {part!r} is a key of the items of a list; for all of them, write {meant}")
     raise UnknownName(f"item in {path!r}:", part, [*named, *map(str, range(len(items)))])

@@ -61,6 +61,16 @@ def test_a_wrong_value_of_a_file_is_refused_with_the_likely_one(change, reason):
         load_experiment("lenet-mnist", changes=[change])
 
 
+def test_a_path_that_leaves_out_the_list_is_refused_with_the_one_for_all_its_items():
+    with pytest.raises(AutosparseError, match=r"'grid.seeds': 'seeds' is a key .* write grid\.\*\.seeds$"):
+        load_experiment("lenet-mnist", changes=["grid.seeds=[0]"])
+
+
+def test_a_lead_of_nothing_has_no_sign():
+    assert common.plus_minus(-0.001, 0.69) == "0.00 ± 0.69"
+    assert common.plus_minus(-0.01, None) == "-0.01"
+
+
 @pytest.mark.parametrize("change", ["grid.0.seeds={a: 1}", "grid.0.sparsities=[1.0]", "grid.0.sparsities=[-1]"])
 def test_nothing_is_guessed_where_nothing_suggests_itself(change):
     with pytest.raises(AutosparseError) as caught:

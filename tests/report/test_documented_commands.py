@@ -2,17 +2,15 @@
 
 import re
 import shlex
-from pathlib import Path
 
 import pytest
 from fake_runs import FakeRuns
+from pages import PAGES, ROOT
 from typer.testing import CliRunner
 
 from autosparse.cli import app
 from autosparse.tracking.trials import log_trials
 
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "experiments").glob("*.md")), *sorted((ROOT / "cluster").glob("*.md"))]
 PLACEHOLDERS = {"FILE": "experiments/lenet-mnist.yaml"}
 
 
