@@ -39,6 +39,7 @@ def irp(
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
     redo_changed: common.RedoChanged = False,
+    rehearsal: common.Rehearsal = True,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     compact: common.Compact = "auto",
@@ -77,6 +78,7 @@ def irp(
         retry_failed=True,
         execution=execution,
         redo_changed=redo_changed,
+        rehearsal=rehearsal,
     )
     screen, store = Screen(), Store(storage)
     outcome = run_plan(plan, settings, screen)
