@@ -23,6 +23,11 @@ def is_users(file: str) -> bool:
     )
 
 
+def is_ours(function: Callable[..., Any]) -> bool:
+    """Whether a function or class is of this package, not of the user or of a package that extends this one."""
+    return str(getattr(inspect.unwrap(function), "__module__", "")).partition(".")[0] == OURS.name
+
+
 def place_of(function: Callable[..., Any]) -> str:
     """``file:line`` of a user's function or class; empty if it is not the user's, or has no source."""
     try:

@@ -10,10 +10,7 @@ from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.files import canonical_json
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.work.one_batch import batch_of, try_criterion, try_model
-from autosparse.users_code import place_of
-
-SKIP = "--no-rehearsal"
-"""The option that starts without it."""
+from autosparse.users_code import is_ours
 
 
 def rehearse(todo: Sequence[Planned[Task]], datasets: Mapping[str, Dataset], screen: Screen) -> None:
@@ -43,5 +40,5 @@ def rehearse(todo: Sequence[Planned[Task]], datasets: Mapping[str, Dataset], scr
 
 
 def _is_users(criterion: str) -> bool:
-    """Whether a method is a criterion of the user's; ours work."""
-    return criterion not in (DENSE, BRANCH) and bool(place_of(CRITERIA[criterion].function))
+    """Whether a method is a criterion that is not ours; ours work."""
+    return criterion not in (DENSE, BRANCH) and not is_ours(CRITERIA[criterion].function)
