@@ -1,7 +1,7 @@
 """DAgger: rows to learn from, taken from networks that the scorer itself has pruned."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -84,7 +84,7 @@ def rows_met(
             model = build_model(survival.provenance["model"], dataset.num_classes, dataset.input_shape, seed_of_run).to(
                 device
             )
-            recipe = replace(recipe_of(survival), epochs=how.epochs)
+            recipe = recipe_of(survival).lasting(how.epochs)
             for met in _met(scorer, survival, dataset, model, seed_of_run, most_each):
                 targets = _expert(survival, dataset, recipe, model, met.masks, seed_of_run, execution)
                 images += how.epochs * len(dataset.train)

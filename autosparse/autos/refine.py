@@ -90,7 +90,7 @@ def refine(
     if norm == 0:
         raise AutosparseError("all coefficients of the scorer are 0: there is nothing to start a refinement from")
     search = CMA(mean=start / norm, sigma=how.spread, seed=derive_seed(seed, "refine"), population_size=how.population)
-    judge = _Judge(scorer, make, with_validation(dataset, HELD_OUT, seed), replace(recipe, epochs=how.epochs),
+    judge = _Judge(scorer, make, with_validation(dataset, HELD_OUT, seed), recipe.lasting(how.epochs),
                    how, score_examples, seed, execution or Execution(), share)  # fmt: skip
     for number in range(1, how.generations + 1):
         candidates = [search.ask() for _ in range(how.population)]

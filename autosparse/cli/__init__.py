@@ -28,6 +28,7 @@ from autosparse.cli import list as listings
 from autosparse.cli.version import Version
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.runner.driver.stopping import heed_signals
+from autosparse.users_code import place_of_error
 
 app = typer.Typer(
     name="autosparse",
@@ -84,8 +85,9 @@ def main() -> None:
 
 def _tell(error: Exception) -> None:
     expected = isinstance(error, AutosparseError)
-    text = (
-        str(error) if expected else f"unexpected {type(error).__name__}: {error}; run again with --debug to see where"
-    )
+    place = place_of_error(error)
+    where = f" at {place}" if place else ""
+    cure = "; run again with --debug to see where"
+    text = str(error) if expected else f"unexpected {type(error).__name__}: {error}{where}{cure}"
     for line in safe_uri(text).splitlines():
         typer.echo(f"error: {line}", err=True)

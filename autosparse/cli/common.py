@@ -69,6 +69,13 @@ RedoChanged = Annotated[
     bool,
     typer.Option("--redo-changed", help="Redo results whose data, or your own code behind them, have changed."),
 ]
+Rehearsal = Annotated[
+    bool,
+    typer.Option(
+        "--rehearsal/--no-rehearsal",
+        help="Before anything starts, try each model, data set and criterion of yours on one batch.",
+    ),
+]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV, and only that, on stdout.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, and only that, on stdout.")]
 

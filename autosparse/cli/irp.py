@@ -28,7 +28,7 @@ def irp(
     epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = 10,
     batch_size: Annotated[int, typer.Option(help="Images per step.")] = 128,
     lr: Annotated[float, typer.Option(help="Learning rate of each training.")] = 1.2e-3,
-    optimizer: Annotated[str, typer.Option(help="sgd, momentum or adam.")] = "adam",
+    optimizer: Annotated[str, typer.Option(help="sgd, momentum, adam or adamw.")] = "adam",
     seeds: Annotated[str, typer.Option(help="Comma-separated; one run each, side by side.")] = "0",
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the runs go to.")] = "irp",
     storage: common.Storage = common.STORAGE,
@@ -39,6 +39,7 @@ def irp(
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
     redo_changed: common.RedoChanged = False,
+    rehearsal: common.Rehearsal = True,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     compact: common.Compact = "auto",
@@ -77,6 +78,7 @@ def irp(
         retry_failed=True,
         execution=execution,
         redo_changed=redo_changed,
+        rehearsal=rehearsal,
     )
     screen, store = Screen(), Store(storage)
     outcome = run_plan(plan, settings, screen)

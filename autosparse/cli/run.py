@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from autosparse.cli import common
+from autosparse.cli.dry_run import show_plan
 
 LOOKED_AT = 500
 """Cells, of a large grid, whose records tell what compact training saved."""
@@ -72,6 +73,7 @@ def run(
         bool, typer.Option("--retry-failed", help="Also retry tasks that an earlier run marked as failed.")
     ] = False,
     redo_changed: common.RedoChanged = False,
+    rehearsal: common.Rehearsal = True,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     compact: common.Compact = "auto",
@@ -85,11 +87,10 @@ def run(
     with withholding(dry_run):
         plan = planned(file, preset, changes or [], quiet=as_json)
         if dry_run:
-            show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
-            return
+            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download))
     execution = Execution(precision, cuda_graphs, compact)
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
-    settings = Settings(*where, retries, retry_failed, execution, redo_changed)
+    settings = Settings(*where, retries, retry_failed, execution, redo_changed, rehearsal)
     if only == "report":
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
@@ -124,27 +125,6 @@ def _about(loaded: Any, changes: list[str]) -> dict[str, Any]:
         "notes": list(experiment.notes),
         "changes": list(loaded.changes),
     }
-
-
-def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
-    """GPU-hours of each stage at a sustained rate, from FLOPs; None if a data set's size or code is not known."""
-    from autosparse.data import load_dataset, unpinned
-    from autosparse.errors import DataError
-    from autosparse.plugins import withheld
-    from autosparse.runner.jobs.cost import EXTENTS, Costs, extent_of
-
-    extents = {}
-    for name in plan.datasets:
-        try:
-            extents[name] = EXTENTS.get(unpinned(name)[0]) or extent_of(load_dataset(name, data_root))
-        except DataError:
-            continue
-    costs, withholds = Costs(extents), withheld()
-    hours: dict[str, float | None] = {}
-    for stage, planned in (("irp", plan.irp), ("cells", plan.cells)):
-        known = not (withholds and withholds.code) and all(p.task.dataset in extents for p in planned)
-        hours[stage] = sum(costs(p.task) for p in planned) / (tflops * 1e12) / 3600 if known else None
-    return hours
 
 
 def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | None = None, quiet: bool = False) -> int:
@@ -225,51 +205,3 @@ def _saved(plan: Any, store: Any) -> str | None:
 def _warnings(record: Any) -> list[str]:
     """The warnings of a scorer's fit; none if it has not finished."""
     return list(record["result"]["report"]["warnings"]) if record else []
-
-
-def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | None], tflops: float) -> None:
-    """Print how many tasks each stage has, how many are done and left, and what all of them cost."""
-    from rich.table import Table
-
-    from autosparse.experiment.store import Store
-    from autosparse.experiment.superseded import changed_records
-    from autosparse.plugins import Withheld, withheld
-    from autosparse.runner.driver.changed import told
-
-    store, code = Store(storage), withheld() or Withheld()
-    stages = {stage.plural: planned for stage, planned in plan.stages.items()}
-    finished = store.finished(p.task for p in plan)
-    listed = {
-        stage: [
-            {"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned
-        ]
-        for stage, planned in stages.items()
-    }
-    counts = {
-        stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
-        for stage, tasks in listed.items()
-    }
-    if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
-        typer.echo(told(changed.values()), err=True)
-    if as_json:
-        trust = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
-        common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **trust})
-        return
-    table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {plan.name}")
-    for stage, count in counts.items():
-        if stage == "sweeps" and not count["total"]:
-            continue
-        shown = [str(count[column]) for column in ("total", "done", "to_do")]
-        table.add_row(stage, *shown, _hours(hours[stage]) if stage in hours and count["total"] else "–")
-    common.out().print(table)
-    assumed = f"at {tflops:g} TFLOP/s sustained (--tflops); scorer fits are not counted"
-    common.out().print(f"GPU-hours of all tasks, from their FLOPs, {assumed}")
-    if code.code:
-        names = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
-        typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{names}", err=True)
-
-
-def _hours(hours: float | None) -> str:
-    if hours is None:
-        return "unknown: data or code not at hand"
-    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"

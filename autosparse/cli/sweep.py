@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from autosparse.cli import common
-from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, estimate, execute, planned, show_plan
+from autosparse.cli.dry_run import show_plan
+from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, execute, planned
 
 
 def register(app: typer.Typer) -> None:
@@ -30,6 +31,7 @@ def sweep(
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
     redo_changed: common.RedoChanged = False,
+    rehearsal: common.Rehearsal = True,
     precision: common.Precision = "auto",
     cuda_graphs: common.CudaGraphs = False,
     compact: common.Compact = "auto",
@@ -53,10 +55,9 @@ def sweep(
                 raise UnknownName("sweep", asked, labels)
         plan = plan.only_sweeps(name or labels)
         if dry_run:
-            show_plan(plan, storage, as_json, estimate(plan, data_root, tflops), tflops)
-            return
+            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download))
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
-    settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed)
+    settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed, rehearsal=rehearsal)
     code = execute(plan, settings, quiet=True)
     store, found = Store(storage), {}
     for p in plan.sweeps:

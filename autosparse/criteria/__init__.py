@@ -22,6 +22,7 @@ from torch import nn
 
 from autosparse.criteria.mode import TRAIN, Mode, in_mode
 from autosparse.criteria.options import Sparsity, check_values
+from autosparse.criteria.returned import check_returned
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
 from autosparse.devices import DeviceLost, full_float32
@@ -30,6 +31,7 @@ from autosparse.masks import Masks, Scores
 from autosparse.ranking import refuse_zeros, require_finite
 from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from
+from autosparse.users_code import named
 from autosparse.weights import left_out
 
 GIVEN = frozenset({"seed", "scorer", "sparsity", "near", "training"})
@@ -182,26 +184,40 @@ def score(
     :raises AutosparseError: if data or a required option is missing, an option has a value that it cannot have, the
         model does not take the batches, there is nothing to prune, every score is 0, or one is not finite.
     """
+    chosen = CRITERIA[name]
+    scores = unchecked_scores(model, name, batches, loss, **options)
+    whose, mode = f"criterion {name!r}", _mode(chosen, options)
+    require_finite(scores, f"scores of {whose}" + (f" in mode {mode!r}" if mode else ""), marks=chosen.marks)
+    if "sparsity" not in chosen.options:  # the others prune by themselves, and check where they rank
+        refuse_zeros(scores.values(), whose)
+    return scores
+
+
+def unchecked_scores(
+    model: nn.Module, name: str, batches: Batches | None = None, loss: Loss = F.cross_entropy, **options: Any
+) -> Scores:
+    """Return what :func:`score` returns, even if its values cannot be ranked: all 0, or not finite."""
     chosen = check_options(name, options)
     if batches is None and "data" in chosen.needs:
         raise AutosparseError(f"criterion {name!r} needs data: pass batches, an iterable of (x, y)")
     passed = {option: value for option, value in options.items() if option != "mode" or chosen.mode is None}
-    mode = options.get("mode", chosen.mode) if chosen.mode is not None else None
     watch = Watch()
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     drawing = drawing_from(derive_seed(options.get("seed", 0), "scoring"), device)
-    with one_thread(device), full_float32(), drawing, in_mode(model, mode):
+    with one_thread(device), full_float32(), drawing, in_mode(model, _mode(chosen, options)):
         try:
             scores = chosen.function(model, None if batches is None else watch(batches), loss, **passed)
         except (RuntimeError, ValueError, IndexError) as error:
             if not isinstance(error, AutosparseError | DeviceLost | torch.OutOfMemoryError):
                 watch.explain(model, error)
             raise
-    whose = f"criterion {name!r}"
-    require_finite(scores, f"scores of {whose}" + (f" in mode {mode!r}" if mode else ""), marks=chosen.marks)
-    if "sparsity" not in chosen.options:  # the others prune by themselves, and check where they rank
-        refuse_zeros(scores.values(), whose)
+    check_returned(scores, model, named(f"criterion {name!r}", chosen.function), partial="channels" in chosen.needs)
     return scores
+
+
+def _mode(chosen: Criterion, options: Mapping[str, Any]) -> str | None:
+    """The mode in which :func:`score` puts the network; None: it leaves it as it is."""
+    return options.get("mode", chosen.mode) if chosen.mode is not None else None
 
 
 @contextlib.contextmanager

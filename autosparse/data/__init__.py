@@ -9,8 +9,9 @@ from pathlib import Path
 import torch
 
 from autosparse.data.split import Dataset
-from autosparse.errors import DataError
+from autosparse.errors import AutosparseError, DataError
 from autosparse.registry import Registry, first_line
+from autosparse.users_code import described, named, place_of_error
 
 DatasetLoader = Callable[[Path, str, bool], Dataset]
 """``(data_root, argument, download) -> Dataset``; the argument is what follows ``NAME:``."""
@@ -25,6 +26,8 @@ class Source:
     argument: str | None
     check: Callable[[str], None] | None = None
     """Raises if the argument is not well formed, without reading any file."""
+    locate: Callable[[Path, str], object] | None = None
+    """Raises if its files are not under a data root, without reading them; None: that cannot be told."""
     imported: bool = True
     """False: a placeholder for the data set of a plugin that is withheld; nothing else is known of it."""
 
@@ -49,16 +52,20 @@ DATASETS: Registry[Source] = Registry(
 
 
 def register_dataset(
-    name: str, argument: str | None = None, check: Callable[[str], None] | None = None
+    name: str,
+    argument: str | None = None,
+    check: Callable[[str], None] | None = None,
+    locate: Callable[[Path, str], object] | None = None,
 ) -> Callable[[DatasetLoader], DatasetLoader]:
     """Decorator: make a loader known under the name that users type.
 
     :param argument: what follows ``NAME:``, as listings show it (``PATH``); None: the name stands alone.
     :param check: raises if the argument that a user wrote is not well formed.
+    :param locate: ``(data_root, argument)``, raises :class:`DataError` if the files are not there.
     """
 
     def decorate(loader: DatasetLoader) -> DatasetLoader:
-        DATASETS.register(name, Source(name, loader, argument, check))
+        DATASETS.register(name, Source(name, loader, argument, check, locate))
         return loader
 
     return decorate
@@ -99,6 +106,43 @@ def check_dataset_name(name: str) -> None:
         source.check(argument)
 
 
+def _loaded(source: Source, root: Path, argument: str, download: bool) -> Dataset:
+    """What a loader returns; the place in the user's code is named if it fails or returns something else."""
+    try:
+        dataset = source.load(root, argument, download)
+    except AutosparseError:
+        raise
+    except Exception as error:
+        place = place_of_error(error)
+        if not place:
+            raise
+        raise DataError(
+            f"dataset {source.name!r} cannot be loaded: {described(error)}; --debug shows the traceback"
+        ) from error
+    if not isinstance(dataset, Dataset):
+        whose = named(f"dataset {source.name!r}", source.load)
+        raise DataError(f"{whose} returned an object of type {type(dataset).__name__}, not an autosparse.data.Dataset")
+    return dataset
+
+
+def missing_data(name: str, root: str | Path | None = None) -> str | None:
+    """What says that the files of a data set are not there, found without reading them; None if nothing does.
+
+    Of a data set of the user's, and of what is withheld, nothing is known before it is loaded.
+    """
+    locate = source_of(name).locate
+    if locate is None:
+        return None
+    reason = None
+    for candidate in dict.fromkeys((unpinned(name)[0], name)):  # an @ may belong to the path
+        try:
+            locate(data_root(root), candidate.partition(":")[2])
+            return None
+        except DataError as error:
+            reason = reason or str(error)
+    return reason
+
+
 def load_dataset(
     name: str, root: str | Path | None = None, device: torch.device | str = "cpu", download: bool = False
 ) -> Dataset:
@@ -116,7 +160,7 @@ def load_dataset(
     folder = name.partition(":")[2]
     if version and folder and any((base / folder).is_dir() for base in (data_root(root), Path())):
         plain, version = name, ""  # a folder whose name contains an @
-    dataset = source_of(name).load(data_root(root), plain.partition(":")[2], download)
+    dataset = _loaded(source_of(name), data_root(root), plain.partition(":")[2], download)
     if not dataset.fingerprint.startswith(version):
         raise DataError(
             f"dataset {name!r}: the data here have the fingerprint {dataset.fingerprint}, not {version}; put back what "

@@ -53,13 +53,13 @@ CIFAR100 = _Layout(
 )
 
 
-@register_dataset("cifar10")
+@register_dataset("cifar10", locate=lambda root, _: _files(CIFAR10, root, download=False))
 def cifar10(root: Path, argument: str, download: bool) -> Dataset:
     """CIFAR-10, 50,000 + 10,000 colour 32x32 images, from cifar-10-batches-bin or -py under the data root."""
     return _load(CIFAR10, root, download)
 
 
-@register_dataset("cifar100")
+@register_dataset("cifar100", locate=lambda root, _: _files(CIFAR100, root, download=False))
 def cifar100(root: Path, argument: str, download: bool) -> Dataset:
     """CIFAR-100, 50,000 + 10,000 colour 32x32 images, fine labels, from cifar-100-binary or -python under the root."""
     return _load(CIFAR100, root, download)

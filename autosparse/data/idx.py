@@ -34,8 +34,7 @@ def _existing(folder: Path, name: str) -> list[Path]:
     return [path for path in (folder / name, folder / f"{name}.gz") if path.is_file()]
 
 
-def read_idx(folder: Path, name: str) -> Tensor:
-    """Read ``name`` or ``name.gz`` of uint8 values into a tensor of the shape in its header."""
+def _existing_or_raise(folder: Path, name: str) -> Path:
     found = _existing(folder, name)
     if not found:
         title = folder.parent.name
@@ -43,7 +42,18 @@ def read_idx(folder: Path, name: str) -> Tensor:
             f"{title} is not under {folder.parent.parent}: no {folder / name}[.gz]; "
             f"point --data-root or AUTOSPARSE_DATA at the folder that holds {title}/raw, or pass --download"
         )
-    path = found[0]
+    return found[0]
+
+
+def find_idx(title: str, root: Path) -> None:
+    """Raise :class:`DataError` if a file of the data set is missing."""
+    for file in FILES:
+        _existing_or_raise(root / title / "raw", file)
+
+
+def read_idx(folder: Path, name: str) -> Tensor:
+    """Read ``name`` or ``name.gz`` of uint8 values into a tensor of the shape in its header."""
+    path = _existing_or_raise(folder, name)
     try:
         content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
     except (OSError, EOFError, zlib.error) as error:

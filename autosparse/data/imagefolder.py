@@ -23,21 +23,26 @@ Found = list[tuple[str, int]]
 """Paths below the folder of a split, sorted, and the files' sizes in bytes."""
 
 
-@register_dataset("imagefolder", argument="PATH")
+@register_dataset("imagefolder", argument="PATH", locate=find_folder)
 def imagefolder(root: Path, argument: str, download: bool) -> Dataset:
     """imagefolder:PATH, train/CLASS/* and val/CLASS/* (or validation, test) of any images; streamed, 224x224."""
     return read_imagefolder(f"imagefolder:{argument}", find_folder(root, argument))
 
 
-@register_dataset("imagenet")
-def imagenet(root: Path, argument: str, download: bool) -> Dataset:
-    """ImageNet (ILSVRC 2012), 1000 classes, from imagenet/train/WNID/* and imagenet/val/WNID/*; streamed, 224x224."""
+def _imagenet_folder(root: Path, _: str = "") -> Path:
     folder = root / "imagenet"
     if not folder.is_dir():
         raise DataError(
             f"no {folder}: point --data-root or AUTOSPARSE_DATA at the folder that holds imagenet/train/WNID/*.JPEG "
             "and imagenet/val/WNID/*.JPEG; torchvision.datasets.ImageNet makes both from the archives"
         )
+    return folder
+
+
+@register_dataset("imagenet", locate=_imagenet_folder)
+def imagenet(root: Path, argument: str, download: bool) -> Dataset:
+    """ImageNet (ILSVRC 2012), 1000 classes, from imagenet/train/WNID/* and imagenet/val/WNID/*; streamed, 224x224."""
+    folder = _imagenet_folder(root)
     dataset = read_imagefolder("imagenet", folder)
     if dataset.num_classes != IMAGENET_CLASSES:
         raise DataError(

@@ -21,7 +21,7 @@ MAX_CLASSES = 100_000
 TEST_SPLITS = ("test", "validation", "valid")
 
 
-@register_dataset("parquet", argument="PATH")
+@register_dataset("parquet", argument="PATH", locate=find_folder)
 def parquet(root: Path, argument: str, download: bool) -> Dataset:
     """parquet:PATH, a folder of train-*.parquet and test-*.parquet with encoded images and labels."""
     folder = find_folder(root, argument)

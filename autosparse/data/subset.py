@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from autosparse.data import check_dataset_name, load_dataset, register_dataset
+from autosparse.data import check_dataset_name, load_dataset, missing_data, register_dataset
 from autosparse.data.split import Dataset, Examples, Split, make_dataset
 from autosparse.errors import DataError
 from autosparse.seeds import generator
@@ -26,7 +26,12 @@ def _check(argument: str) -> None:
     check_dataset_name(_parsed(argument)[2])
 
 
-@register_dataset("subset", argument="TRAIN[,TEST]:NAME", check=_check)
+def _locate(root: Path, argument: str) -> None:
+    if reason := missing_data(_parsed(argument)[2], root):
+        raise DataError(reason)
+
+
+@register_dataset("subset", argument="TRAIN[,TEST]:NAME", check=_check, locate=_locate)
 def subset(root: Path, argument: str, download: bool) -> Dataset:
     """subset:TRAIN[,TEST]:NAME, so many images of another data set, drawn at random, the same each time.
 

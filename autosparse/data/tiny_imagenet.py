@@ -17,7 +17,7 @@ Examples = tuple[list[Path], list[int]]
 """Image files and their labels."""
 
 
-@register_dataset("tiny-imagenet")
+@register_dataset("tiny-imagenet", locate=lambda root, _: _lines(root / FOLDER / "wnids.txt"))
 def tiny_imagenet(root: Path, argument: str, download: bool) -> Dataset:
     """Tiny ImageNet, 100,000 + 10,000 colour 64x64 images of 200 classes, from tiny-imagenet-200 under the data root.
 

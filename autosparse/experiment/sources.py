@@ -12,7 +12,6 @@ import importlib
 import importlib.util
 import json
 import sys
-import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
@@ -26,9 +25,9 @@ from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.models import MODELS
+from autosparse.users_code import is_users
 
 OURS = __name__.partition(".")[0]
-INSTALLED = ("site-packages", "dist-packages")
 
 
 @dataclass(frozen=True)
@@ -149,13 +148,7 @@ def _read(found: ModuleSpec) -> str | None:
 
 def _is_own(found: ModuleSpec) -> bool:
     """Whether a module is the user's: neither ours, nor Python's, nor an installed package's."""
-    file = Path(str(found.origin)).absolute()
-    places = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
-    return (
-        found.name.partition(".")[0] != OURS
-        and not any(part in INSTALLED for part in file.parts)
-        and not any(file.is_relative_to(place) for place in places)
-    )
+    return found.name.partition(".")[0] != OURS and is_users(str(found.origin))
 
 
 def _imported(tree: ast.AST, package: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 A network from elsewhere does not say what inputs it takes, so its factory tries it on two blank examples.
 """
 
+import functools
 import importlib
 import re
 from types import ModuleType
@@ -15,6 +16,7 @@ from autosparse.errors import AutosparseError, UnknownName, nearest_name
 from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
 from autosparse.plugins import withheld
+from autosparse.users_code import described
 
 FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """The form ``package.module:factory``."""
@@ -120,13 +122,14 @@ def _callables(module: ModuleType) -> list[str]:
 
 
 def _tried(name: str, factory: ModelFactory) -> ModelFactory:
+    @functools.wraps(factory)
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         wanted = f"inputs of shape {tuple(input_shape)} and {num_classes} classes"
         try:
             model = _giving_logits(factory(num_classes, input_shape), input_shape)
             shape = _output_shape(model, input_shape)
         except Exception as error:  # whatever a network from elsewhere raises
-            raise AutosparseError(f"model {name!r} does not take {wanted}: {_reason(error)}") from error
+            raise AutosparseError(f"model {name!r} does not take {wanted}: {described(error)}") from error
         if shape != (2, num_classes):
             raise AutosparseError(f"model {name!r} gives {shape} for a batch of 2 {wanted}, not (2, {num_classes})")
         return model

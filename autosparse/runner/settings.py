@@ -31,6 +31,8 @@ class Settings:
     execution: Execution = field(default_factory=Execution)
     redo_changed: bool = False
     """Whether to redo results if their data, or the user's code behind them, have changed since."""
+    rehearsal: bool = False
+    """Whether to try models, data sets and criteria on one batch before Ray starts."""
     patience: float = field(default_factory=patience)
     """Seconds without a sign of life after which a worker is ended; 0: never."""
     checkpoint_every: float = field(default_factory=checkpoint_every)

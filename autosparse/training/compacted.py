@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -38,10 +39,10 @@ class StandIn:
         if self.rest is not None and masks is not None:
             masks.apply_(model)
 
-    def settle(self, steps: int, lr: float) -> None:
-        """Bring the model to where training as a whole would have it, after ``steps`` at one learning rate."""
+    def settle(self, rates: Sequence[float]) -> None:
+        """Bring the model to where training as a whole would have it, after steps at these learning rates."""
         if self.small is not None and self.rest is not None:
-            self.rest.advance(steps, lr)
+            self.rest.advance(rates)
             self.rest.write_back(self.model)
             self.small.write_back(self.model)
             self.model.train(self.network.training)
@@ -118,13 +119,13 @@ class _Remainder(nn.Module):
         self.values = nn.Parameter(torch.cat(found) if found else torch.zeros(0))
         self.optimizer = recipe.optimizer_for(self)
 
-    def advance(self, steps: int, lr: float) -> None:
-        """Do ``steps`` steps of the optimiser at learning rate ``lr``, with gradients of 0."""
+    def advance(self, rates: Sequence[float]) -> None:
+        """Do a step of the optimiser at each of these learning rates, with gradients of 0."""
         if self.values.numel() == 0:
             return
-        set_learning_rate(self.optimizer, lr)
         self.values.grad = torch.zeros_like(self.values)
-        for _ in range(steps):
+        for rate in rates:
+            set_learning_rate(self.optimizer, rate)
             self.optimizer.step()
 
     @torch.no_grad()

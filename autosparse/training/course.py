@@ -38,6 +38,18 @@ class Course:
             before = (epoch - 1) * length
             yield epoch, range(max(self.start - before, 0), min(stop - before, length))
 
+    def rates(self, epoch: int, steps: range) -> list[float]:
+        """The learning rate in each of these steps of an epoch (from 1)."""
+        length = steps_per_epoch(self.dataset, self.recipe)
+        if not self.recipe.by_step:
+            return [self.recipe.lr_in(epoch)] * len(steps)
+        return [self.recipe.lr_at((epoch - 1) * length + step, length) for step in steps]
+
+    @property
+    def training_loss(self) -> Loss:
+        """The loss that is minimised: with the recipe's label smoothing."""
+        return self.recipe.loss_in_training(self.loss)
+
     def after(self, epoch: int) -> "Course":
         """What is left of it after the end of ``epoch``."""
         return replace(self, start=max(self.start, epoch * steps_per_epoch(self.dataset, self.recipe)))

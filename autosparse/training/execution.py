@@ -3,7 +3,8 @@
 These change rounding and speed, and nothing else.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -92,6 +93,19 @@ def _has_bfloat16(device: torch.device) -> bool:
         return False
     with accelerator.device(device):
         return bool(accelerator.is_bf16_supported(including_emulation=False))
+
+
+def at_rates(step: Step, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> Step:
+    """Return ``step`` at these learning rates, one for each time that it is done."""
+    coming, now = iter(rates), [math.nan]
+
+    def stepping(x: Tensor, y: Tensor) -> Tensor:
+        if (rate := next(coming)) != now[0]:
+            set_learning_rate(optimizer, rate)
+            now[0] = rate
+        return step(x, y)
+
+    return stepping
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:

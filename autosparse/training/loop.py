@@ -17,9 +17,10 @@ from autosparse.mask_change import Change
 from autosparse.masks import Masks
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.changing import Changing, MaskHistory
+from autosparse.training.clipping import clip_gradients
 from autosparse.training.compacted import StandIn, stand_in_for
 from autosparse.training.course import Course
-from autosparse.training.execution import Execution, Step, set_learning_rate
+from autosparse.training.execution import Execution, Step, at_rates
 from autosparse.training.history import History, accuracy, require_finite
 from autosparse.training.layout import channels_last
 from autosparse.training.recipe import Recipe
@@ -108,7 +109,7 @@ def train_by_epoch(
     first = None if change is None else (masks or Masks.dense(network)).to(device)
     history = resume.history(first) if resume else History()
     history.flops_left = stand_in.flops_left
-    step = course.execution.step(network, optimizer, course.loss, device)
+    step = course.execution.step(network, optimizer, course.training_loss, device)
     held: Changing | RemovableHandle | None = None
     if change is not None and first is not None:
         history.masks = history.masks or MaskHistory.beginning(first)
@@ -116,16 +117,19 @@ def train_by_epoch(
         step = held.after(step)
     elif masks is not None:
         held = masks.hold(network, optimizer)
+    if recipe.clip_norm is not None:
+        changing = history.masks
+        clip_gradients(network, optimizer, recipe.clip_norm, lambda: changing.last if changing else masks)
     with channels_last(network, dataset.input_shape):
         if resume is not None:
             stand_in.resume(resume, optimizer)
         for epoch, steps in course.epochs():
-            set_learning_rate(optimizer, recipe.lr_in(epoch))
+            rates = course.rates(epoch, steps)
             order = generator(seed, "order", epoch)
             with drawing_from(derive_seed(seed, "dropout", epoch), device):
                 batches = dataset.train.batches(recipe.batch_size, order, recipe.augmentation)
-                mean_loss = train_epoch(network, batches, step, steps)
-                stand_in.settle(len(steps), recipe.lr_in(epoch))
+                mean_loss = train_epoch(network, batches, at_rates(step, optimizer, rates), steps)
+                stand_in.settle(rates)
                 history.add(mean_loss.item(), network, dataset, recipe)
             yield Ended(epoch, history, functools.partial(stand_in.state, epoch, optimizer, history))
     if held is not None:

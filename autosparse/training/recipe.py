@@ -1,25 +1,33 @@
 """How a network is trained, as data."""
 
+import functools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from autosparse.data.augment import AUGMENTATIONS
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.loss import Loss
+from autosparse.training.learning_rate import BY_STEP, MULTI_STEP, SCHEDULES, warming_up
 
-OPTIMIZERS = ("sgd", "momentum", "adam")
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+OF_MOMENTUM = ("momentum", "nesterov")
+"""Fields that mean something only for the optimiser ``momentum``."""
+NO_WARMUP_IN = "one-cycle"
+"""The schedule that warms up by itself."""
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Optimiser, schedule, augmentation and length of one training.
 
-    ``momentum`` is SGD with momentum 0.9. At each of ``milestones`` (epochs) the learning rate is multiplied
-    by ``drop``. Weight decay is the optimiser's L2 term on every parameter. Defaults are the AutoSparse paper's
-    for LeNet-300-100/MNIST (Appendix C), but for the number of epochs.
+    Optimisers are PyTorch's; ``momentum`` is SGD with momentum. Schedules are PyTorch's of the same name, stepped after
+    every batch, but ``multi-step`` after every epoch. Defaults are the AutoSparse paper's for LeNet-300-100/MNIST
+    (Appendix C), but for the number of epochs.
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
@@ -28,49 +36,128 @@ class Recipe:
         "use_attribute_docstrings": True,
     }
 
-    optimizer: Literal["sgd", "momentum", "adam"] = "adam"
-    """What takes the steps; momentum: SGD with momentum 0.9."""
+    optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
+    """What takes the steps; momentum: SGD with momentum; adamw: Adam with decoupled weight decay."""
     lr: float = 1.2e-3
-    """Learning rate of the first epoch, above 0."""
+    """Learning rate, above 0: of the first epoch, or the highest one in cosine and one-cycle."""
     milestones: tuple[int, ...] = (60, 120)
-    """Epochs after which the learning rate is multiplied by ``drop``."""
+    """Epochs after which the learning rate is multiplied by ``drop``; of schedule multi-step."""
     drop: float = 0.2
     """Factor on the learning rate at each milestone, above 0."""
     weight_decay: float = 5e-4
-    """The optimiser's L2 term on every parameter, at least 0."""
+    """On every parameter, at least 0: the L2 term of sgd, momentum and adam, the decoupled decay of adamw."""
     epochs: int = 10
     """Passes over the training images, above 0."""
     batch_size: int = 128
     """Images in each step, above 0."""
     augmentation: str = "none"
     """What is done to training images at random: none, crop-flip or random-resized-crop."""
+    momentum: float = 0.9
+    """Momentum of optimiser momentum, from 0 to below 1."""
+    nesterov: bool = False
+    """Whether optimiser momentum takes Nesterov's form."""
+    schedule: Literal["multi-step", "cosine", "one-cycle"] = "multi-step"
+    """How the learning rate goes: down at milestones, down half a cosine to 0, or up for 30 % of the steps and down."""
+    warmup: int = 0
+    """Epochs, fewer than all, in which the learning rate first rises, step by step, from near 0; cosine follows it."""
+    label_smoothing: float = 0.0
+    """Share of each training label that is spread evenly over all classes, from 0 to below 1."""
+    clip_norm: float | None = None
+    """Highest L2 norm of the gradient over all parameters but pruned weights, above 0; None: no limit."""
 
     def __post_init__(self) -> None:
-        if self.optimizer not in OPTIMIZERS:
-            raise UnknownName("optimizer", self.optimizer, OPTIMIZERS)
-        if self.augmentation not in AUGMENTATIONS:
-            raise UnknownName("augmentation", self.augmentation, AUGMENTATIONS)
-        for name in ("epochs", "batch_size"):
+        for kind, value, known in (
+            ("optimizer", self.optimizer, OPTIMIZERS),
+            ("augmentation", self.augmentation, AUGMENTATIONS),
+            ("schedule", self.schedule, SCHEDULES),
+        ):
+            if value not in known:
+                raise UnknownName(kind, value, known)
+        for name in ("epochs", "batch_size", "warmup"):
             if not isinstance(getattr(self, name), int):
                 raise AutosparseError(f"recipe: {name} must be a whole number, got {getattr(self, name)}")
-        for name in ("lr", "drop", "epochs", "batch_size"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise AutosparseError(f"recipe: {name} must be greater than 0 and finite, got {getattr(self, name)}")
+        for name in ("lr", "drop", "epochs", "batch_size", "clip_norm"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise AutosparseError(f"recipe: {name} must be greater than 0 and finite, got {value}")
         if not 0 <= self.weight_decay < math.inf:
             raise AutosparseError(f"recipe: weight_decay must be at least 0 and finite, got {self.weight_decay}")
-        object.__setattr__(self, "weight_decay", abs(self.weight_decay))  # -0.0 equals 0.0: one id for both
+        for name in ("weight_decay", "momentum", "label_smoothing"):
+            if name != "weight_decay" and not 0 <= getattr(self, name) < 1:
+                raise AutosparseError(f"recipe: {name} must be at least 0 and below 1, got {getattr(self, name)}")
+            object.__setattr__(self, name, abs(getattr(self, name)))  # -0.0 equals 0.0: one id for both
+        self._refuse_contradictions()
+
+    def _refuse_contradictions(self) -> None:
+        """Raise if a field is set that the optimiser or the schedule does not read."""
+        default = {field.name: field.default for field in fields(self)}
+        for name in OF_MOMENTUM:
+            if self.optimizer != "momentum" and getattr(self, name) != default[name]:
+                raise AutosparseError(f"recipe: {name} is of optimizer momentum, not of {self.optimizer}: leave it out")
+        if self.nesterov and not self.momentum:
+            raise AutosparseError("recipe: nesterov needs a momentum greater than 0")
+        if self.schedule in BY_STEP and self.milestones not in ((), default["milestones"]):
+            raise AutosparseError(
+                f"recipe: milestones are of schedule {MULTI_STEP}, not of {self.schedule}: set milestones: []"
+            )
+        if not 0 <= self.warmup < self.epochs and self.warmup:
+            raise AutosparseError(f"recipe: warmup must be from 0 to below the {self.epochs} epochs, got {self.warmup}")
+        if self.warmup and self.schedule == NO_WARMUP_IN:
+            raise AutosparseError(f"recipe: {NO_WARMUP_IN} warms up by itself: leave warmup out")
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
-        """A fresh optimiser of ``model`` at the learning rate of the first epoch."""
+        """A fresh optimiser of ``model`` at the learning rate ``lr``."""
         shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
-        if self.optimizer == "adam":
-            return torch.optim.Adam(model.parameters(), **shared)
-        return torch.optim.SGD(model.parameters(), momentum=0.9 if self.optimizer == "momentum" else 0.0, **shared)
+        if self.optimizer in ("adam", "adamw"):
+            kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
+            return kind(model.parameters(), **shared)
+        momentum = self.momentum if self.optimizer == "momentum" else 0.0
+        return torch.optim.SGD(model.parameters(), momentum=momentum, nesterov=self.nesterov, **shared)
+
+    @property
+    def by_step(self) -> bool:
+        """Whether the learning rate changes within epochs."""
+        return self.schedule in BY_STEP or self.warmup > 0
 
     def lr_in(self, epoch: int) -> float:
-        """The learning rate in ``epoch`` (from 1). A milestone takes effect in the epoch after it."""
+        """The learning rate of schedule ``multi-step`` in ``epoch`` (from 1), after the warm-up.
+
+        A milestone takes effect in the epoch after it.
+        """
         return self.lr * self.drop ** sum(milestone < epoch for milestone in self.milestones)
 
+    def lr_at(self, step: int, per_epoch: int) -> float:
+        """The learning rate in ``step``, from 0 over the whole training, whose epochs have ``per_epoch`` steps."""
+        warm = self.warmup * per_epoch
+        if self.schedule == MULTI_STEP:
+            return self.lr_in(step // per_epoch + 1) * warming_up(step, warm)
+        if step < warm:
+            return self.lr * warming_up(step, warm)
+        return self.lr * BY_STEP[self.schedule](step - warm, self.epochs * per_epoch - warm)
+
+    def loss_in_training(self, loss: Loss) -> Loss:
+        """``loss`` with this recipe's label smoothing.
+
+        :raises AutosparseError: if it has some, and ``loss`` is not PyTorch's cross-entropy.
+        """
+        if not self.label_smoothing:
+            return loss
+        if loss is not F.cross_entropy:
+            raise AutosparseError("recipe: label_smoothing is of cross-entropy: smooth the labels in your own loss")
+        return functools.partial(F.cross_entropy, label_smoothing=self.label_smoothing)
+
+    def lasting(self, epochs: int) -> "Recipe":
+        """This recipe for another number of epochs; the warm-up stays shorter than they are."""
+        return replace(self, epochs=epochs, warmup=min(self.warmup, epochs - 1))
+
     def fine_tuning(self, epochs: int) -> "Recipe":
-        """This recipe's last learning rate, held for ``epochs``."""
-        return replace(self, lr=self.lr_in(self.epochs), milestones=(), epochs=epochs)
+        """This recipe's last learning rate, held for ``epochs``.
+
+        :raises AutosparseError: if the schedule ends near 0.
+        """
+        if self.schedule in BY_STEP:
+            raise AutosparseError(
+                f"fine-tuning holds the recipe's last learning rate, which is next to 0 in schedule {self.schedule}: "
+                "take `retrain: rewind-lr`, or schedule multi-step"
+            )
+        return replace(self, lr=self.lr_in(self.epochs), milestones=(), warmup=0, epochs=epochs)

@@ -11,8 +11,9 @@ from autosparse.data.split import Split
 from autosparse.errors import NonFiniteLoss
 from autosparse.loss import Loss
 from autosparse.seeds import generator
+from autosparse.training.clipping import clip_each
 from autosparse.training.course import Course
-from autosparse.training.execution import set_learning_rate
+from autosparse.training.execution import at_rates
 from autosparse.training.history import History
 from autosparse.training.loop import train_epoch
 from autosparse.training.optimizer_state import on_host, put
@@ -47,16 +48,18 @@ def train_stacked(members: Sequence[Member], course: Course, resume: Sequence[St
             member.masks.apply_(member.model)
     stack = Stack([member.model for member in members])
     optimizer = recipe.optimizer_for(stack)
-    step = course.execution.step(stack, optimizer, of_each(course.loss), dataset.train.device)
-    _hold(_pruned(stack, members), optimizer)
+    step = course.execution.step(stack, optimizer, of_each(course.training_loss), dataset.train.device)
+    pruned = _pruned(stack, members)
+    _hold(pruned, optimizer)
+    if recipe.clip_norm is not None:
+        clip_each(_owned(stack, members), optimizer, recipe.clip_norm, dict(pruned))
     if resume:
         _join(stack, optimizer, members, [state.part(OPTIMIZER) for state in resume])
     outcomes: list[Outcome] = [state.history(None) for state in resume] or [History() for _ in members]
     for epoch, steps in course.epochs():
-        set_learning_rate(optimizer, recipe.lr_in(epoch))
         orders = [generator(member.seed, "order", epoch) for member in members]
         batches = dataset.train.stacked_batches(recipe.batch_size, orders, recipe.augmentation)
-        mean_losses = train_epoch(stack, batches, step, steps).tolist()
+        mean_losses = train_epoch(stack, batches, at_rates(step, optimizer, course.rates(epoch, steps)), steps).tolist()
         stack.write_back()
         for index, (member, mean_loss) in enumerate(zip(members, mean_losses, strict=True)):
             outcome = outcomes[index]
@@ -71,6 +74,16 @@ def train_stacked(members: Sequence[Member], course: Course, resume: Sequence[St
             else SoFar(outcome, None)
             for index, (member, outcome) in enumerate(zip(members, outcomes, strict=True))
         ]
+
+
+def _owned(stack: Stack, members: Sequence[Member]) -> list[list[tuple[Tensor, int | None]]]:
+    """The parameters of each member in the stack, see :func:`autosparse.training.clipping.clip_each`."""
+    owned: list[list[tuple[Tensor, int | None]]] = [[] for _ in members]
+    for name, parameter in members[0].model.named_parameters():
+        values = stack.values(name)
+        for index, own in enumerate(owned):
+            own.append((values[index], None) if values[0].shape == parameter.shape else (values[0], index))
+    return owned
 
 
 def _state(

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from builders import a_cell
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -38,8 +39,8 @@ def test_weight_decay_may_be_zero():
 
 
 def test_unknown_optimizer_suggests_the_nearest():
-    with pytest.raises(UnknownName, match=r"unknown optimizer 'adamw': did you mean 'adam'\?"):
-        Recipe(optimizer="adamw")
+    with pytest.raises(UnknownName, match=r"unknown optimizer 'adan': did you mean 'adam'\?"):
+        Recipe(optimizer="adan")
 
 
 def test_unknown_augmentation_suggests_the_nearest():
@@ -85,3 +86,75 @@ def test_fine_tuning_holds_the_last_learning_rate():
     recipe = Recipe(lr=0.1, milestones=(2, 3, 4), drop=0.1, epochs=4).fine_tuning(7)
     assert (recipe.lr, recipe.epochs) == (pytest.approx(0.001), 7)
     assert recipe.lr_in(7) == recipe.lr
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+@given(epochs=st.integers(1, 6), length=st.integers(1, 12))
+def test_schedules_by_step_are_torch_s(schedule, epochs, length):
+    recipe, steps = Recipe(optimizer="sgd", lr=0.5, schedule=schedule, epochs=epochs), epochs * length
+    optimizer = recipe.optimizer_for(nn.Linear(1, 1))
+    if schedule == "cosine":
+        scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    else:
+        scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=steps, cycle_momentum=False)
+    for step in range(steps):
+        assert recipe.lr_at(step, length) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9, abs=1e-12)
+        optimizer.step()
+        if step < steps - 1:
+            scheduler.step()
+
+
+def test_a_warm_up_rises_by_step_to_the_rate_and_the_schedule_follows():
+    rates = [Recipe(lr=1.0, milestones=(3,), drop=0.5, epochs=4, warmup=2).lr_at(step, 2) for step in range(8)]
+    assert rates == [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"momentum": 0.5}, "momentum is of optimizer momentum, not of adam: leave it out"),
+        ({"optimizer": "sgd", "nesterov": True}, "nesterov is of optimizer momentum, not of sgd"),
+        ({"optimizer": "momentum", "nesterov": True, "momentum": 0.0}, "nesterov needs a momentum greater than 0"),
+        ({"optimizer": "momentum", "momentum": 1.0}, r"momentum must be at least 0 and below 1, got 1\.0"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be at least 0 and below 1, got 1\.0"),
+        ({"label_smoothing": float("nan")}, "label_smoothing must be at least 0 and below 1, got nan"),
+        ({"clip_norm": 0.0}, r"clip_norm must be greater than 0 and finite, got 0\.0"),
+        (
+            {"schedule": "cosine", "milestones": (5,)},
+            r"milestones are of schedule multi-step, not of cosine: .*\[\]",
+        ),
+        ({"warmup": 10}, "warmup must be from 0 to below the 10 epochs, got 10"),
+        ({"warmup": -1}, "warmup must be from 0 to below the 10 epochs, got -1"),
+        ({"warmup": 1.5}, r"warmup must be a whole number, got 1\.5"),
+        ({"schedule": "one-cycle", "warmup": 1}, "one-cycle warms up by itself: leave warmup out"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(fields, reason):
+    with pytest.raises(AutosparseError, match=f"recipe: {reason}"):
+        Recipe(**fields)
+
+
+def test_an_unknown_schedule_suggests_the_nearest():
+    with pytest.raises(UnknownName, match=r"unknown schedule 'cosin': did you mean 'cosine'\?"):
+        Recipe(schedule="cosin")
+
+
+def test_labels_are_smoothed_only_in_cross_entropy():
+    with pytest.raises(AutosparseError, match="label_smoothing is of cross-entropy"):
+        Recipe(label_smoothing=0.1).loss_in_training(lambda logits, y: logits.sum())
+
+
+def test_fine_tuning_at_a_rate_next_to_0_is_refused_and_a_warm_up_is_not_repeated():
+    with pytest.raises(AutosparseError, match=r"next to 0 in schedule cosine: take `retrain: rewind-lr`"):
+        Recipe(schedule="cosine").fine_tuning(2)
+    assert Recipe(warmup=5).fine_tuning(2).warmup == 0
+
+
+def test_a_recipe_for_fewer_epochs_warms_up_for_fewer():
+    assert (Recipe(warmup=5).lasting(3).warmup, Recipe(warmup=5).lasting(20).warmup) == (2, 5)
+
+
+def test_options_at_their_defaults_are_in_no_id():
+    new = {"momentum": 0.9, "nesterov": False, "schedule": "multi-step", "warmup": 0, "label_smoothing": 0.0}
+    assert a_cell(recipe=Recipe(epochs=3, **new, clip_norm=None)).spec["recipe"] == {"epochs": 3}
+    assert a_cell(recipe=Recipe(epochs=3, warmup=1)).spec["recipe"] == {"epochs": 3, "warmup": 1}

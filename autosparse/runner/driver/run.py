@@ -18,6 +18,7 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
 from autosparse.results.cell_table import write_cell_table
 from autosparse.runner.driver.outcome import Outcome, outcome_of, ready, unfinished
+from autosparse.runner.driver.rehearsal import rehearse
 from autosparse.runner.driver.session import idle_gpus, ray_session
 from autosparse.runner.driver.settle import Settled, settle, superseded
 from autosparse.runner.driver.stopping import stoppable
@@ -75,7 +76,11 @@ def _run(
         for name, planned in stages.items():
             screen.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
         if settled.todo:
+            if settings.rehearsal:
+                rehearse(settled.todo, settled.datasets, screen)
             _do(plan, stages, settled, store, tracker, settings, screen)
+        elif settings.rehearsal:
+            screen.say("nothing is to do, so nothing is tried or started")
     except KeyboardInterrupt:
         guard(lambda: tracker.sync(plan))
         guard(lambda: tracker.describe(_summary(plan, store, tracker), KILLED))

@@ -26,6 +26,7 @@ from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.do import do, inputs_whole
 from autosparse.runner.work.gpu_check import require_device
 from autosparse.training import Execution
+from autosparse.users_code import place_of_error
 
 Outcome = tuple[Task, Json | Exception]
 
@@ -178,6 +179,8 @@ def _record(task: Task, outcome: Json | Exception, store: Store, environment: Js
             raise
         except AutosparseError as error:  # something else is where its record belongs
             outcome = error
-    text = str(outcome) if isinstance(outcome, AutosparseError) else f"{type(outcome).__name__}: {outcome}"
+    place = place_of_error(outcome)
+    at = f" at {place}" if place else ""
+    text = str(outcome) if isinstance(outcome, AutosparseError) else f"{type(outcome).__name__}: {outcome}{at}"
     store.fail(task, text, "".join(traceback.format_exception(outcome)), environment)
     return outcome

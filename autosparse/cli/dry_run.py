@@ -1,0 +1,104 @@
+"""``--dry-run``: what a run would do, what is done of it, and what it would cost.
+
+Nothing that a file names is imported.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from autosparse.cli import common
+
+
+def show_plan(
+    plan: Any, storage: str, data_root: Path | None, as_json: bool, tflops: float, download: bool = False
+) -> int:
+    """Print how many tasks each stage has, how many are done and left, and what all of them cost.
+
+    The exit code that it returns is 1 if data are absent that what is left needs, and that are not to be fetched.
+    """
+    from autosparse.experiment.store import Store
+    from autosparse.experiment.superseded import changed_records
+    from autosparse.plugins import Withheld, withheld
+    from autosparse.runner.driver.changed import told
+
+    hours, store, code = estimate(plan, data_root, tflops), Store(storage), withheld() or Withheld()
+    finished = store.finished(p.task for p in plan)
+    left = [p.task for p in plan if p.task.id not in finished]
+    listed = {
+        stage.plural: [
+            {"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned
+        ]
+        for stage, planned in plan.stages.items()
+    }
+    counts = {
+        stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
+        for stage, tasks in listed.items()
+    }
+    missing = {} if download else _absent(left, data_root)
+    if changed := changed_records(left, store):
+        typer.echo(told(changed.values()), err=True)
+    if as_json:
+        about = {"gpu_hours": hours, "tflops": tflops, "tasks": listed, "absent_data": missing}
+        trust = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
+        common.emit({"experiment": plan.name, **counts, **about, **trust})
+        return 1 if missing else 0
+    _print_plan(plan.name, counts, hours, tflops)
+    if code.code:
+        names = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
+        typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{names}", err=True)
+    for reason in missing.values():
+        typer.echo(f"absent data: {reason}", err=True)
+    return 1 if missing else 0
+
+
+def _absent(tasks: Iterable[Any], data_root: Path | None) -> dict[str, str]:
+    """The data sets of these tasks whose files are not there, each with a line that says so."""
+    from autosparse.data import missing_data
+    from autosparse.experiment.plan import dataset_of
+
+    names = sorted({name for task in tasks if (name := dataset_of(task)) is not None})
+    return {name: reason for name in names if (reason := missing_data(name, data_root))}
+
+
+def _print_plan(name: str, counts: dict[str, dict[str, int]], hours: dict[str, float | None], tflops: float) -> None:
+    from rich.table import Table
+
+    table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {name}")
+    for stage, count in counts.items():
+        if stage == "sweeps" and not count["total"]:
+            continue
+        shown = [str(count[column]) for column in ("total", "done", "to_do")]
+        table.add_row(stage, *shown, _hours(hours[stage]) if stage in hours and count["total"] else "–")
+    common.out().print(table)
+    assumed = f"at {tflops:g} TFLOP/s sustained (--tflops); scorer fits are not counted"
+    common.out().print(f"GPU-hours of all tasks, from their FLOPs, {assumed}")
+
+
+def _hours(hours: float | None) -> str:
+    if hours is None:
+        return "unknown: data or code not at hand"
+    return f"{hours:,.0f}" if hours >= 10 else f"{hours:.2g}"
+
+
+def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, float | None]:
+    """GPU-hours of each stage at a sustained rate, from FLOPs; None if a data set's size or code is not known."""
+    from autosparse.data import load_dataset, unpinned
+    from autosparse.errors import DataError
+    from autosparse.plugins import withheld
+    from autosparse.runner.jobs.cost import EXTENTS, Costs, extent_of
+
+    extents = {}
+    for name in plan.datasets:
+        try:
+            extents[name] = EXTENTS.get(unpinned(name)[0]) or extent_of(load_dataset(name, data_root))
+        except DataError:
+            continue
+    costs, withholds = Costs(extents), withheld()
+    hours: dict[str, float | None] = {}
+    for stage, planned in (("irp", plan.irp), ("cells", plan.cells)):
+        known = not (withholds and withholds.code) and all(p.task.dataset in extents for p in planned)
+        hours[stage] = sum(costs(p.task) for p in planned) / (tflops * 1e12) / 3600 if known else None
+    return hours

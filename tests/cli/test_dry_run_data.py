@@ -1,0 +1,66 @@
+"""A dry run says whether the data are there."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from autosparse.cli import app
+
+FILE = """
+name: mine
+grid:
+  models: [lenet-300-100]
+  datasets: ["{dataset}"]
+  methods: [magnitude]
+  sparsities: [0.5]
+  seeds: [0]
+"""
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AUTOSPARSE_DATA", raising=False)
+
+    def called(*words, dataset="digits"):
+        (tmp_path / "mine.yaml").write_text(FILE.format(dataset=dataset))
+        return CliRunner().invoke(app, ["run", "mine.yaml", *words])
+
+    return called
+
+
+@pytest.mark.parametrize(
+    ("dataset", "said"),
+    [
+        ("mnist", "absent data: MNIST is not under data"),
+        ("subset:100:fashion-mnist", "absent data: FashionMNIST is not under data"),
+        ("cifar10", "absent data: cifar10 is not under data"),
+        ("cifar100@0123456789", "absent data: cifar100 is not under data"),
+        ("tiny-imagenet", "absent data: no data/tiny-imagenet-200/wnids.txt"),
+        ("imagenet", "absent data: no data/imagenet"),
+        ("parquet:nowhere", "absent data: no folder 'nowhere'"),
+        ("imagefolder:nowhere", "absent data: no folder 'nowhere'"),
+    ],
+)
+def test_a_dry_run_without_the_data_shows_the_plan_and_exits_with_1(run, dataset, said):
+    answer = run("--dry-run", dataset=dataset)
+    assert (answer.exit_code, said in answer.stderr) == (1, True), answer.output
+    assert "Plan of mine" in answer.stdout
+
+
+def test_a_dry_run_in_json_names_what_is_absent(run):
+    answer = run("--dry-run", "--json", dataset="mnist")
+    assert answer.exit_code == 1
+    assert list(json.loads(answer.stdout)["absent_data"]) == ["mnist"]
+
+
+@pytest.mark.parametrize("words", [[], ["--json"]])
+def test_a_dry_run_with_the_data_exits_with_0(run, words):
+    answer = run("--dry-run", *words)
+    assert answer.exit_code == 0
+    assert "absent data" not in answer.output
+
+
+def test_data_that_will_be_fetched_are_not_missed(run):
+    assert run("--dry-run", "--download", dataset="mnist").exit_code == 0
