@@ -6,7 +6,10 @@
     masks  = asp.Masks.from_scores(scores, sparsity=0.95)
     masks.apply_(model)
 
-Importing this package needs neither Ray nor MLflow.
+    done  = asp.run("demo")            # a whole experiment, on Ray and into MLflow
+    cells = asp.results("demo")        # its finished cells, a pandas DataFrame
+
+Importing this package needs neither Ray nor MLflow; ``run`` and ``results`` import them.
 """
 
 import importlib
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
     from autosparse.criteria import prune, score
     from autosparse.data import load_dataset
     from autosparse.data.split import Dataset, Split
+    from autosparse.experiment.load import load_experiment
     from autosparse.irp import Survival, load_survival, rewind_prune, save_survival
     from autosparse.masks import Masks, prunable
     from autosparse.models import build_model
+    from autosparse.results.frame import results
+    from autosparse.runner.experiment import run
     from autosparse.training import History, Recipe, Trainer, accuracy, train
 
 __all__ = [
@@ -45,12 +51,15 @@ __all__ = [
     "compact",
     "fit_scorer",
     "load_dataset",
+    "load_experiment",
     "load_scorer",
     "load_survival",
     "physically_prune",
     "prunable",
     "prune",
+    "results",
     "rewind_prune",
+    "run",
     "save_survival",
     "score",
     "train",
@@ -63,9 +72,11 @@ _NAMES = {
     "criteria": ("prune", "score"),
     "data": ("load_dataset",),
     "data.split": ("Dataset", "Split"),
+    "experiment.load": ("load_experiment",),
     "irp": ("Survival", "load_survival", "rewind_prune", "save_survival"),
     "masks": ("Masks", "prunable"),
     "models": ("build_model",),
+    "runner.experiment": ("run",),
     "training": ("History", "Recipe", "Trainer", "accuracy", "train"),
 }
 _MODULE_OF = {name: f"autosparse.{module}" for module, names in _NAMES.items() for name in names}
@@ -85,4 +96,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_MODULE_OF, "analysis"})
+    return sorted({*globals(), *_MODULE_OF, "analysis", "results"})
