@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import write_atomic
+from autosparse.notebook import shown
 from autosparse.seeds import generator
 from autosparse.weights import LeftOut, left_out, prunable
 
@@ -79,6 +80,13 @@ class Masks(Mapping[str, Tensor]):
         return (
             f"Masks({len(self)} layers, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f}{rest})"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, tuple(mask.shape), int(mask.sum()), mask.numel(), float(mask.float().mean()))
+            for name, mask in self.items()
+        ]
+        return shown(self, ("layer", "shape", "kept", "weights", "density"), rows)
 
     @classmethod
     def dense(cls, model: nn.Module) -> "Masks":
