@@ -9,6 +9,7 @@ from torch import nn
 
 from autosparse.data.augment import AUGMENTATIONS
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.training.field_types import check_types
 
 OPTIMIZERS = ("sgd", "momentum", "adam")
 
@@ -46,13 +47,11 @@ class Recipe:
     """What is done to training images at random: none, crop-flip or random-resized-crop."""
 
     def __post_init__(self) -> None:
+        check_types(self, "recipe")
         if self.optimizer not in OPTIMIZERS:
             raise UnknownName("optimizer", self.optimizer, OPTIMIZERS)
         if self.augmentation not in AUGMENTATIONS:
             raise UnknownName("augmentation", self.augmentation, AUGMENTATIONS)
-        for name in ("epochs", "batch_size"):
-            if not isinstance(getattr(self, name), int):
-                raise AutosparseError(f"recipe: {name} must be a whole number, got {getattr(self, name)}")
         for name in ("lr", "drop", "epochs", "batch_size"):
             if not 0 < getattr(self, name) < math.inf:
                 raise AutosparseError(f"recipe: {name} must be greater than 0 and finite, got {getattr(self, name)}")
