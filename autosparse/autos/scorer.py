@@ -20,7 +20,7 @@ from autosparse.criteria.autos import SPARSITIES
 from autosparse.criteria.by_features import InRounds, in_rounds_from
 from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.files import atomic_folder, read_record, write_atomic, write_record
+from autosparse.files import atomic_folder, read_record, refuse_pointer, write_atomic, write_record
 from autosparse.irp.survival import mode_in
 from autosparse.notebook import shown
 
@@ -139,7 +139,9 @@ def require_one_shot(scorer: Scorer) -> None:
 
 
 def load_scorer(folder: str | Path) -> Scorer:
-    """Read a scorer folder; nothing in it is unpickled.
+    """Read a scorer folder; nothing in it is unpickled, and files that are not the scorer's are left alone.
+
+    A local copy of a Hugging Face repository is such a folder, too.
 
     :raises AutosparseError: if the folder has no scorer.
     :raises CorruptFile: if a file is damaged or foreign.
@@ -150,6 +152,8 @@ def load_scorer(folder: str | Path) -> Scorer:
             folder = folder / "scorer"
         if not (folder / CONFIG).is_file():
             raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
+        for name in (CONFIG, WEIGHTS):
+            refuse_pointer(folder / name)
         config = read_record(folder / CONFIG)
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
