@@ -1,13 +1,18 @@
 """autosparse: pruning at initialisation, from criteria to distributed experiments.
 
-    import autosparse as asp
-    model  = asp.build_model("lenet-300-100", num_classes=10, input_shape=(1, 28, 28), seed=0)
-    scores = asp.score(model, "snip", batches)
-    masks  = asp.Masks.from_scores(scores, sparsity=0.95)
-    masks.apply_(model)
+    >>> import autosparse as asp
+    >>> data = asp.load_dataset("digits")
+    >>> model = asp.build_model("lenet-300-100", num_classes=10, input_shape=data.input_shape, seed=0)
+    >>> scores = asp.score(model, "snip", data.train.batches(128))
+    >>> masks = asp.Masks.from_scores(scores, sparsity=0.95)
+    >>> masks
+    Masks(3 layers, 2510 of 50200 weights kept, sparsity 0.9500)
+    >>> history = asp.train(model, data, asp.Recipe(epochs=1), masks)
+    >>> len(history.test_accuracy)
+    1
 
-    done  = asp.run("demo")            # a whole experiment, on Ray and into MLflow
-    cells = asp.results("demo")        # its finished cells, a pandas DataFrame
+``asp.run("demo")`` does a whole experiment on Ray and writes it to MLflow; ``asp.results("demo")`` is its finished
+cells, a pandas DataFrame.
 
 Importing this package needs neither Ray nor MLflow; ``run`` and ``results`` import them.
 """

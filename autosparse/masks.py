@@ -48,10 +48,15 @@ def top_k(values: Tensor, k: int) -> Tensor:
 class Masks(Mapping[str, Tensor]):
     """One bool tensor per prunable weight, True where the weight is kept.
 
-    Example::
+    Example:
 
-        masks = Masks.from_scores(scores, sparsity=0.95)
-        masks.apply_(model)
+    >>> model = asp.build_model("lenet-300-100", num_classes=10, input_shape=(1, 8, 8))
+    >>> masks = asp.Masks.from_scores(asp.score(model, "magnitude"), sparsity=0.9)
+    >>> masks.kept, masks.total
+    (5020, 50200)
+    >>> model = masks.apply_(model)
+    >>> sum(int((weight == 0).sum()) for weight in asp.prunable(model).values())
+    45180
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], left_out: LeftOut | None = None):

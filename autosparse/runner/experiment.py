@@ -110,7 +110,7 @@ def run(
     :param compact: ``on``, ``off`` or ``auto``: train masked networks by smaller ones that compute the same.
     :param quiet: whether to print nothing but warnings.
     :raises AutosparseError: if the file or a setting is wrong, data are missing, or MLflow or Ray does not answer.
-    :raises Interrupted: after Ctrl-C; nothing that has finished is lost.
+    :raises Interrupted: after Ctrl-C; nothing that has finished is lost. A second Ctrl-C ends the process at once.
     """
     if only is not None and only not in NAMED:
         raise UnknownName("stage", str(only), NAMED)

@@ -21,6 +21,10 @@ class Recipe:
     ``momentum`` is SGD with momentum 0.9. At each of ``milestones`` (epochs) the learning rate is multiplied
     by ``drop``. Weight decay is the optimiser's L2 term on every parameter. Defaults are the AutoSparse paper's
     for LeNet-300-100/MNIST (Appendix C), but for the number of epochs.
+
+    >>> recipe = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(2, 4), drop=0.1, epochs=6)
+    >>> [round(recipe.lr_in(epoch), 6) for epoch in range(1, 7)]
+    [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
