@@ -13,6 +13,8 @@ from typing import Any
 
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 
+POINTER = b"version https://git-lfs.github.com/spec/"
+"""The beginning of a pointer of Git LFS."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 PROBE = 1 << 16
 """Bytes that a folder must have room for before work starts: an empty file fits even on a full disk."""
@@ -32,6 +34,14 @@ def sha256_file(path: Path) -> str:
     """The SHA-256 of a file's bytes, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def refuse_pointer(path: Path) -> None:
+    """Raise if ``path`` is a pointer that a clone without Git LFS has in the place of a large file."""
+    with path.open("rb") as file:
+        pointer = file.read(len(POINTER)) == POINTER
+    if pointer:
+        raise CorruptFile(f"{path} is a pointer of Git LFS, not the file itself: run `git lfs pull` in its folder")
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import write_atomic
+from autosparse.notebook import shown
 from autosparse.seeds import generator
 from autosparse.weights import LeftOut, left_out, prunable
 
@@ -47,10 +48,15 @@ def top_k(values: Tensor, k: int) -> Tensor:
 class Masks(Mapping[str, Tensor]):
     """One bool tensor per prunable weight, True where the weight is kept.
 
-    Example::
+    Example:
 
-        masks = Masks.from_scores(scores, sparsity=0.95)
-        masks.apply_(model)
+    >>> model = asp.build_model("lenet-300-100", num_classes=10, input_shape=(1, 8, 8))
+    >>> masks = asp.Masks.from_scores(asp.score(model, "magnitude"), sparsity=0.9)
+    >>> masks.kept, masks.total
+    (5020, 50200)
+    >>> model = masks.apply_(model)
+    >>> sum(int((weight == 0).sum()) for weight in asp.prunable(model).values())
+    45180
     """
 
     def __init__(self, tensors: Mapping[str, Tensor], left_out: LeftOut | None = None):
@@ -79,6 +85,13 @@ class Masks(Mapping[str, Tensor]):
         return (
             f"Masks({len(self)} layers, {self.kept} of {self.total} weights kept, sparsity {self.sparsity:.4f}{rest})"
         )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (name, tuple(mask.shape), int(mask.sum()), mask.numel(), float(mask.float().mean()))
+            for name, mask in self.items()
+        ]
+        return shown(self, ("layer", "shape", "kept", "weights", "density"), rows)
 
     @classmethod
     def dense(cls, model: nn.Module) -> "Masks":

@@ -78,6 +78,13 @@ def fit_scorer(
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
 
+    >>> data = asp.load_dataset("digits")
+    >>> model = asp.build_model("lenet-300-100", 10, data.input_shape)
+    >>> survival = asp.rewind_prune(model, data, iterations=2, recipe=asp.Recipe(epochs=1))
+    >>> scorer = asp.fit_scorer(survival, backbone="conditional-mean")
+    >>> asp.prune(model, "autos", 0.9, data.train.batches(128), scorer=scorer)
+    Masks(3 layers, 5020 of 50200 weights kept, sparsity 0.9000)
+
     With inputs other than the paper's, or ``rounds``, the scorer learns from features of the network as IRP
     masked it after its iterations (:func:`autosparse.autos.states.in_states`). Such a scorer prunes in rounds.
 

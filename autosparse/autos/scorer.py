@@ -20,13 +20,16 @@ from autosparse.criteria.autos import SPARSITIES
 from autosparse.criteria.by_features import InRounds, in_rounds_from
 from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.files import atomic_folder, read_record, write_atomic, write_record
+from autosparse.files import atomic_folder, read_record, refuse_pointer, write_atomic, write_record
 from autosparse.irp.survival import mode_in
+from autosparse.notebook import shown
 
 FEW = 64
 """Fewer rows are not worth preparing the network for."""
 IN_CACHE = 64
 """Rows of a costly network that a CPU scores at once: activations stay in the cache."""
+FIGURES = {"held_out_r2": "held-out R²", "binned_mean_r2": "binned mean's R²", "train_r2": "train R²"}
+"""Figures of a report, and what people call them."""
 CONFIG, WEIGHTS = "scorer.json", "scorer.safetensors"
 
 
@@ -49,6 +52,17 @@ class Scorer:
     """What it was fitted on, and how."""
     verdict: Verdict | None = field(default=None, repr=False, compare=False)
     """How :meth:`predict_all` last came to its scores."""
+
+    def __repr__(self) -> str:
+        measured = [f"{word} {self.report[key]:.3f}" for key, word in FIGURES.items() if key in self.report]
+        how = "in one shot" if self.in_rounds is None else f"in {self.in_rounds.rounds} rounds"
+        found = [*(measured or ["no report"]), *([f"warnings: {len(self.warnings)}"] if self.warnings else [])]
+        return f"Scorer({self.backbone} of {', '.join(self.inputs)}, {how}: {', '.join(found)})"
+
+    def _repr_html_(self) -> str:
+        rows: list[tuple[str, object]] = [(w, self.report[key]) for key, w in FIGURES.items() if key in self.report]
+        rows += [(f"learned from: {key}", self.provenance[key]) for key in ("rows", "seed") if key in self.provenance]
+        return shown(self, ("", "value"), [*rows, *(("warning", warning) for warning in self.warnings)])
 
     def predict(self, features: dict[str, Tensor]) -> Tensor:
         """Predicted survival scores, float32 of shape (n,), on the features' device.
@@ -125,7 +139,9 @@ def require_one_shot(scorer: Scorer) -> None:
 
 
 def load_scorer(folder: str | Path) -> Scorer:
-    """Read a scorer folder; nothing in it is unpickled.
+    """Read a scorer folder; nothing in it is unpickled, and files that are not the scorer's are left alone.
+
+    A local copy of a Hugging Face repository is such a folder, too.
 
     :raises AutosparseError: if the folder has no scorer.
     :raises CorruptFile: if a file is damaged or foreign.
@@ -136,6 +152,8 @@ def load_scorer(folder: str | Path) -> Scorer:
             folder = folder / "scorer"
         if not (folder / CONFIG).is_file():
             raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
+        for name in (CONFIG, WEIGHTS):
+            refuse_pointer(folder / name)
         config = read_record(folder / CONFIG)
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:

@@ -7,6 +7,7 @@ import typer
 
 from autosparse.cli import (
     best,
+    card,
     compare,
     demo,
     doctor,
@@ -61,6 +62,7 @@ for module in (
     promote,
     report,
     explain,
+    card,
     listings,
     keys,
     schema,

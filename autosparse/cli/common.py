@@ -189,12 +189,10 @@ def plain(value: Any) -> str:
 
 
 def client_and_name(experiment: str, tracking_uri: str | None) -> "tuple[MlflowClient, str]":
-    """The MLflow store, which must exist, and the name there of an experiment: its own, or that of its file."""
-    from autosparse.results.named import experiment_called
-    from autosparse.tracking.client import connect
+    """See :func:`autosparse.results.named.client_and_name`."""
+    from autosparse.results import named
 
-    client = connect(tracking_uri, must_exist=True)
-    return client, experiment_called(client, experiment)
+    return named.client_and_name(experiment, tracking_uri)
 
 
 def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":

@@ -1,7 +1,5 @@
 """``autosparse run FILE``: do what is missing of an experiment."""
 
-import shlex
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +8,6 @@ import typer
 from autosparse.cli import common
 from autosparse.cli.dry_run import show_plan
 
-LOOKED_AT = 500
-"""Cells, of a large grid, whose records tell what compact training saved."""
 ONLY = ("irp", "sweeps", "scorers", "grid", "report")
 """Stages of an experiment."""
 
@@ -81,127 +77,74 @@ def run(
 ) -> None:
     """Run the missing cells of an experiment; finished ones are skipped, so the same command resumes."""
     from autosparse.plugins import withholding
-    from autosparse.runner.settings import Settings
-    from autosparse.training import Execution
 
-    with withholding(dry_run):
-        plan = planned(file, preset, changes or [], quiet=as_json)
-        if dry_run:
+    if dry_run:
+        with withholding():
+            plan = planned(file, preset, changes or [], quiet=as_json)
             raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download))
-    execution = Execution(precision, cuda_graphs, compact)
-    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
-    settings = Settings(*where, retries, retry_failed, execution, redo_changed, rehearsal)
     if only == "report":
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
 
-        typer.echo(str(write_report(connect(tracking_uri, must_exist=True), plan.name, Path("report") / plan.name)))
+        name = planned(file, preset, changes or []).name
+        typer.echo(str(write_report(connect(tracking_uri, must_exist=True), name, Path("report") / name)))
     else:
-        raise typer.Exit(execute(plan, settings, as_json, [only] if only else None))
+        from autosparse.runner.experiment import run as run_experiment
+
+        summary = run_experiment(
+            file,
+            preset,
+            changes or (),
+            only=only,
+            storage=storage,
+            tracking_uri=tracking_uri,
+            data_root=data_root,
+            download=download,
+            address=address,
+            workers=workers,
+            gpus_per_job=gpus_per_job,
+            retries=retries,
+            retry_failed=retry_failed,
+            redo_changed=redo_changed,
+            precision=precision,
+            cuda_graphs=cuda_graphs,
+            compact=compact,
+            rehearsal=rehearsal,
+        )
+        raise typer.Exit(show_outcome(summary, as_json))
 
 
 def planned(file: str, preset: str | None, changes: list[str], quiet: bool = False) -> Any:
     """The plan of an experiment file; unless ``quiet``, print a line that says which preset it is."""
     from autosparse.experiment.load import load_experiment
-    from autosparse.experiment.plan import make_plan
+    from autosparse.experiment.planning import plan_of, scale_of
 
     loaded = load_experiment(file, preset, changes)
-    if loaded.preset and not quiet:
-        others = ", ".join(name for name in loaded.presets if name != loaded.preset)
-        typer.echo(f"preset {loaded.preset} (there are also: {others})", err=True)
-    return make_plan(loaded.experiment, loaded.paper, loaded.folder, **_about(loaded, changes))
-
-
-def _about(loaded: Any, changes: list[str]) -> dict[str, Any]:
-    """What the experiment's parent run says about the file and the command."""
-    parts = ["autosparse", "run", loaded.file, *(["--preset", loaded.preset] if loaded.preset else [])]
-    parts += [part for change in changes for part in ("--set", change)]
-    experiment = loaded.experiment
-    return {
-        "preset": loaded.preset,
-        "file": loaded.file,
-        "command": shlex.join(parts),
-        "description": experiment.description,
-        "notes": list(experiment.notes),
-        "changes": list(loaded.changes),
-    }
+    if (scale := scale_of(loaded)) and not quiet:
+        typer.echo(scale, err=True)
+    return plan_of(loaded)
 
 
 def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | None = None, quiet: bool = False) -> int:
     """Run a plan and print its outcome (if ``quiet``, only warnings); return the exit code."""
-    from autosparse.experiment.stages import NAMED
-    from autosparse.experiment.store import Store
+    from autosparse.runner.experiment import carry_out
+
+    return show_outcome(carry_out(plan, settings, only), as_json, quiet)
+
+
+def show_outcome(summary: Any, as_json: bool = False, quiet: bool = False) -> int:
+    """Print the results of a run: as JSON, as a leaderboard, or if ``quiet`` not at all; return the exit code."""
     from autosparse.report.terminal import leaderboard
-    from autosparse.runner.driver.run import run_plan
-    from autosparse.runner.screen.console import Screen
     from autosparse.tracking.client import connect
 
-    screen, store = Screen(), Store(settings.storage)
-    outcome = run_plan(plan, settings, screen, only or tuple(NAMED))
-    counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
-    counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
-    screen.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
-    for word, left in (("failed", outcome.failed), ("still to do", outcome.to_do)):
-        for reason, count in Counter(reason for _, reason in left).items():
-            example = next(p for p, r in left if r == reason)
-            screen.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
-    for planned in plan.scorers:
-        for warning in _warnings(store.record(planned.task)):
-            screen.warn(f"scorer {planned.label}: {warning}")
-    for model, rest in _left_out(plan, store).items():
-        screen.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
-    if saved := _saved(plan, store):
-        screen.say(saved)
-    if outcome.failed and not settings.retry_failed:
-        screen.say("what failed is left alone by the next run, unless it has --retry-failed")
-    if plan.irp:
-        screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
-    code = 0 if outcome.whole else 1
+    code = 0 if summary.whole else 1
     if quiet:
         return code
     if as_json:
-        summary = {"experiment": plan.name, "found": outcome.found, "done": outcome.done}
-        waiting = {"to_do": _listed(outcome.to_do)} if outcome.to_do else {}
-        common.emit({**summary, "failed": _listed(outcome.failed), **waiting})
-    elif sum(p.task.kind == "cell" for p, _ in (*outcome.failed, *outcome.to_do)) < len(plan.cells):
-        for table in leaderboard(connect(settings.tracking_uri), plan.name):
+        counts = {"experiment": summary.name, "found": summary.found, "done": summary.done}
+        waiting = {"to_do": summary.to_do} if summary.to_do else {}
+        common.emit({**counts, "failed": summary.failed, **waiting})
+    elif sum(left["kind"] == "cell" for left in (*summary.failed, *summary.to_do)) < summary.cells:
+        for table in leaderboard(connect(summary.tracking_uri), summary.name):
             common.out().print(table)
     return code
-
-
-def _listed(left: list[tuple[Any, str]]) -> list[dict[str, str]]:
-    return [{"id": p.task.id, "kind": p.task.kind, "label": p.label, "reason": reason} for p, reason in left]
-
-
-def _left_out(plan: Any, store: Any) -> dict[str, Any]:
-    """The weights that no mask covers, for each model that has any, from its first finished IRP run or cell."""
-    from autosparse.weights import LeftOut
-
-    found: dict[str, LeftOut] = {}
-    tasks = [planned.task for planned in (*plan.irp, *plan.cells)]
-    recorded = store.recorded(tasks)
-    for task in tasks:
-        if task.model not in found and task.id in recorded and (record := store.record(task)):
-            found[task.model] = LeftOut.of(record["result"])
-    return {model: rest for model, rest in found.items() if rest}
-
-
-def _saved(plan: Any, store: Any) -> str | None:
-    """What compact training saved of the cells' trainings, in FLOPs; None if it saved nothing.
-
-    Of a large grid a sample tells, so that not all records are read once more.
-    """
-    recorded = store.recorded([planned.task for planned in plan.cells])
-    done = [planned.task for planned in plan.cells if planned.task.id in recorded]
-    records = [store.record(task) for task in done[:: max(1, len(done) // LOOKED_AT)]]
-    results = [r["result"] for r in records if r and "flops_trained" in r["result"]]
-    dense = sum(r["flops_dense"] * r["images"] for r in results)
-    trained = sum(r["flops_trained"] * r["images"] for r in results)
-    if trained >= dense:
-        return None
-    return f"compact training computed {100 * trained / dense:.2g} % of the FLOPs that dense training takes"
-
-
-def _warnings(record: Any) -> list[str]:
-    """The warnings of a scorer's fit; none if it has not finished."""
-    return list(record["result"]["report"]["warnings"]) if record else []

@@ -86,12 +86,15 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse
     operations, residual sums, concatenations, pooling, mean over space, and flatten; around everything else all
     channels stay. Outputs agree within rounding, in training and in evaluation mode.
 
-    Example::
+    Example:
 
-        masks = asp.prune(model, "snip", 0.99, batches)
-        smaller = asp.compact(model, masks, (3, 32, 32))
-        print(smaller)              # what is left, and in one line why not less
-        smaller.network(x)          # = masks.apply_(model)(x)
+    >>> data = asp.load_dataset("digits")
+    >>> model = asp.build_model("lenet-300-100", 10, data.input_shape)
+    >>> masks = asp.prune(model, "snip", 0.99, data.train.batches(128, limit=512))
+    >>> smaller = asp.compact(model, masks, data.input_shape)     # print(smaller): what is left, and why not less
+    >>> x, y = next(data.test.batches(32))
+    >>> torch.allclose(smaller.network(x), masks.apply_(model)(x), atol=1e-5)
+    True
 
     :param input_shape: shape of one example.
     :param sparse: on the CPU, where few of a Linear layer's weights are left, keep and multiply only those: its

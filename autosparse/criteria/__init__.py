@@ -175,6 +175,14 @@ def score(
     On the CPU it runs on one thread, so that scores and masks do not depend on the number of cores; on a GPU float32 is
     float32, not TF32. Layers that draw at random (dropout) do so from the option ``seed``.
 
+    >>> data = asp.load_dataset("digits")
+    >>> model = asp.build_model("lenet-300-100", 10, data.input_shape)
+    >>> scores = asp.score(model, "snip", data.train.batches(128, limit=512))
+    >>> {name: tuple(score.shape) for name, score in scores.items()} == {
+    ...     name: tuple(weight.shape) for name, weight in asp.prunable(model).items()
+    ... }
+    True
+
     :param batches: iterable of (x, y) on the model's device; may be None if the criterion needs no data.
     :param loss: mean loss over a batch.
     :param options: of the criterion, e.g. ``seed`` for ``random``, ``scorer`` for ``autos``, ``training`` for ``lth``;
@@ -243,6 +251,11 @@ def prune(
 
     Criteria that take ``sparsity`` as an option prune by themselves: in rounds, or whole channels. They get it, and the
     weights that they score ``-inf`` are pruned.
+
+    >>> data = asp.load_dataset("digits")
+    >>> model = asp.build_model("lenet-300-100", 10, data.input_shape)
+    >>> asp.prune(model, "iter-snip", 0.9, data.train.batches(128, limit=512), rounds=5)
+    Masks(3 layers, 5020 of 50200 weights kept, sparsity 0.9000)
     """
     check_values(name, {"sparsity": sparsity}, inspect.signature(prune).parameters)
     if "near" in CRITERIA[name].options:

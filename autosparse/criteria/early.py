@@ -45,14 +45,15 @@ def early(
     :raises AutosparseError: if the steps diverge.
     """
     brief = Steps(steps, lr, momentum, batch_size)
-    pieces, whole = in_pieces(batches, batch_size), in_turn(batches)
+    kept = list(batches)
+    pieces, whole = in_pieces(kept, batch_size), in_turn(kept)
     current = prunable_or_fail(model)
     weights = weights_of(model) if by == "rewound-snip" else current
 
     def score_round(_: int, masks: Masks) -> Scores:
         with briefly_trained(model, masks, pieces, brief, loss):
             if by == "magnitude":
-                return magnitude(model, batches, loss)
+                return magnitude(model, kept, loss)
             gradient = mean_gradient(model, [next(whole)], loss)
             return {name: (weights[name].detach() * g).abs() for name, g in gradient.items()}
 

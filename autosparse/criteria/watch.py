@@ -17,8 +17,8 @@ class Watch:
         self.last: Tensor | None = None
 
     def __call__(self, batches: Batches) -> Batches:
-        """Wrap ``batches``, which can still be iterated as often as before."""
-        return self._passing(batches) if iter(batches) is batches else _Repeatable(self, batches)
+        """Wrap ``batches``, which can still be iterated as often as before; an iterator refuses a second time."""
+        return _Once(self._passing(batches)) if iter(batches) is batches else _Repeatable(self, batches)
 
     def _passing(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
         for batch in batches:
@@ -42,6 +42,28 @@ class Watch:
             raise AutosparseError(
                 f"{type(model).__name__} does not take a batch of shape {shape}, {kind}: {str(reason).splitlines()[0]}"
             ) from error
+
+
+class _Once:
+    """An iterator that says so if it is asked for more after its end, instead of giving nothing."""
+
+    def __init__(self, batches: Iterator[tuple[Tensor, Tensor]]):
+        self.batches, self.over = batches, False
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        return self
+
+    def __next__(self) -> tuple[Tensor, Tensor]:
+        if self.over:
+            raise AutosparseError(
+                "this criterion goes over the batches more than once, and an iterator gives them only once: "
+                "pass list(batches)"
+            )
+        try:
+            return next(self.batches)
+        except StopIteration:
+            self.over = True
+            raise
 
 
 class _Repeatable:

@@ -4,17 +4,19 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from autosparse.data.augment import augment
+from autosparse.data.passes import Batch, Pass
 from autosparse.data.transfer import sent
 from autosparse.errors import DataError
+from autosparse.notebook import by_x, shown
 
-Batch = tuple[Tensor, Tensor]
-"""Images (batch, channels, height, width) float32 normalised, labels (batch,) int64."""
+__all__ = ["Batch", "Dataset", "Examples", "Split", "channel_statistics", "fitting_batch", "make_dataset", "normalise"]
 
 
 class Examples(Protocol):
@@ -40,7 +42,7 @@ class Examples(Protocol):
         augmentation: str = "none",
         limit: int | None = None,
     ) -> Iterator[Batch]:
-        """Cut one pass over the split into batches.
+        """Cut one pass over the split into batches; those of this package's splits can be gone through again.
 
         :param shuffle: generator of the order (and of the augmentation); None keeps the stored order.
         :param augmentation: a name known to :func:`autosparse.data.augment.augment`.
@@ -68,6 +70,13 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        return f"Split({len(self):,} images of {by_x(self.input_shape)}, on {self.device})"
+
+    def _repr_html_(self) -> str:
+        classes, counts = self.labels.unique(return_counts=True)
+        return shown(self, ("label", "images"), zip(classes.tolist(), counts.tolist(), strict=True))
 
     @property
     def device(self) -> torch.device:
@@ -99,9 +108,13 @@ class Split:
         shuffle: torch.Generator | None = None,
         augmentation: str = "none",
         limit: int | None = None,
-    ) -> Iterator[Batch]:
+    ) -> Pass:
         """See :meth:`Examples.batches`; no work per image, no copy to the host."""
         count = len(self) if limit is None else min(limit, len(self))
+        cut = partial(self._cut, count, batch_size, augmentation)
+        return Pass(cut, shuffle, math.ceil(count / batch_size))
+
+    def _cut(self, count: int, batch_size: int, augmentation: str, shuffle: torch.Generator | None) -> Iterator[Batch]:
         order = None if shuffle is None else sent(torch.randperm(len(self), generator=shuffle), self.device)
         for start in range(0, count, batch_size):
             chosen = slice(start, min(start + batch_size, count))
@@ -145,6 +158,17 @@ class Dataset:
     num_classes: int
     fingerprint: str
     """16 hex digits over every image and label (of a stream: over every path, file size and label), for provenance."""
+
+    def __repr__(self) -> str:
+        return (
+            f"Dataset({self.name!r}: {len(self.train):,} train and {len(self.test):,} test images of "
+            f"{by_x(self.input_shape)}, {self.num_classes} classes, fingerprint {self.fingerprint})"
+        )
+
+    def _repr_html_(self) -> str:
+        splits = (("train", self.train), ("test", self.test))
+        rows = [(name, len(split), by_x(split.input_shape), split.device) for name, split in splits]
+        return shown(self, ("split", "images", "shape", "device"), rows)
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -4,6 +4,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,8 +13,10 @@ from torch.utils.data import DataLoader
 
 from autosparse.data.augment import augment
 from autosparse.data.image_files import CROP, Decoder, Files, Loaded
-from autosparse.data.split import Batch, normalise
+from autosparse.data.passes import Batch, Pass
+from autosparse.data.split import normalise
 from autosparse.errors import AutosparseError, DataError, WorkFailed
+from autosparse.notebook import by_x
 
 WORKERS_VARIABLE, MOST_WORKERS = "AUTOSPARSE_LOADER_WORKERS", 8
 
@@ -40,6 +43,9 @@ class StreamedSplit:
     def __len__(self) -> int:
         return len(self.files)
 
+    def __repr__(self) -> str:
+        return f"StreamedSplit({len(self):,} images of {by_x(self.input_shape)}, read from files to {self.device})"
+
     @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one example: (3, 224, 224)."""
@@ -55,9 +61,13 @@ class StreamedSplit:
         shuffle: torch.Generator | None = None,
         augmentation: str = "none",
         limit: int | None = None,
-    ) -> Iterator[Batch]:
+    ) -> Pass:
         """See :meth:`autosparse.data.split.Examples.batches`; workers decode ahead of the batch that is asked for."""
         count = len(self) if limit is None else min(limit, len(self))
+        cut = partial(self._cut, count, batch_size, augmentation)
+        return Pass(cut, shuffle, math.ceil(count / batch_size))
+
+    def _cut(self, count: int, batch_size: int, augmentation: str, shuffle: torch.Generator | None) -> Iterator[Batch]:
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
         decoder = Decoder(self.files, whole=augmentation == "random-resized-crop")
         for images, labels, aspect in self._load(decoder, order[:count], batch_size):

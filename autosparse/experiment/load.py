@@ -1,7 +1,7 @@
 """Reading an experiment file, with errors that name the file, the key and the reason."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from autosparse.errors import AutosparseError, nearest_name
 from autosparse.experiment.files import find_file, read_content
 from autosparse.experiment.methods import MethodSpec
-from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change
+from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change, written_changes
 from autosparse.experiment.recipes import BLOCK, with_recipes
 from autosparse.experiment.schema import (
     ConcordanceSpec,
@@ -47,19 +47,29 @@ class Loaded:
     """Where its plugins may be, besides installed packages."""
     file: str
     """What the file is called: :attr:`autosparse.experiment.files.ExperimentFile.name`."""
+    asked: tuple[str, ...] = ()
+    """The user's changes, ``key=value`` each as given."""
+
+    @property
+    def name(self) -> str:
+        """What the experiment is called in MLflow."""
+        return self.experiment.name
+
+    def __repr__(self) -> str:
+        return f"Loaded({self.name!r} from {self.file}{f', preset {self.preset}' if self.preset else ''})"
 
 
-def load_experiment(path: str | Path, preset: str | None = None, changes: Sequence[str] = ()) -> Loaded:
-    """Read and check an experiment file; nothing is started.
+def load_experiment(path: str | Path, preset: str | None = None, set: Sequence[str] | Mapping[str, Any] = ()) -> Loaded:
+    """Read and check an experiment file; nothing is started, but its plugins are imported.
 
     :param path: a path, or the name of a file: see :func:`autosparse.experiment.files.find_file`.
     :param preset: see :func:`autosparse.experiment.presets.choose`.
-    :param changes: ``key=value``, made after the preset's.
+    :param set: ``["path=value", ...]`` or ``{path: value}``, set after the preset's.
 
     Raises :class:`AutosparseError` with one line per mistake: file, key, reason.
     """
     file = find_file(path)
-    return parse_loaded(read_content(file), file.name, preset, changes, file.folder)
+    return parse_loaded(read_content(file), file.name, preset, written_changes(set), file.folder)
 
 
 def parse_loaded(
@@ -85,7 +95,9 @@ def parse_loaded(
         except AutosparseError as error:
             raise AutosparseError(f"{source}: {error}") from error
     experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})", folder)
-    return Loaded(experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing), folder, source)
+    return Loaded(
+        experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing), folder, source, tuple(changes)
+    )
 
 
 def parse_experiment(content: dict[str, Any], source: str, folder: str | None = None) -> Experiment:

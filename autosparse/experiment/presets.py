@@ -1,6 +1,7 @@
 """Scales of one experiment: the file has the paper's, presets have smaller ones, and users change single values."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -133,6 +134,20 @@ def parse_change(text: str) -> tuple[str, Any]:
     if not sign or not path.strip():
         raise AutosparseError(f"--set {text!r}: give KEY=VALUE, such as --set grid.*.recipe.epochs=10")
     return path.strip(), parse_yaml(value, f"--set {path.strip()}")
+
+
+def written_changes(changes: str | Sequence[str] | Mapping[str, Any]) -> list[str]:
+    """Changes as a command line has them, ``key=value`` each, from one, from several, or from ``{key: value}``."""
+    if isinstance(changes, str):
+        return [changes]
+    if not isinstance(changes, Mapping):
+        return list(changes)
+    try:
+        return [
+            f"{path}={json.dumps(value, allow_nan=False, separators=(',', ': '))}" for path, value in changes.items()
+        ]
+    except (TypeError, ValueError) as error:
+        raise AutosparseError(f"set: {error}: give numbers, texts, lists and mappings, as in a file") from error
 
 
 def _places(content: Content, path: str, new: bool = False) -> list[tuple[Any, Any]]:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import torch
 
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.files import atomic_folder, canonical_json
+from autosparse.files import atomic_folder, canonical_json, refuse_pointer
 from autosparse.irp import digests
 from autosparse.irp.digests import Digests
 from autosparse.irp.survival import Survival
@@ -66,7 +66,8 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
 def load_survival(folder: str | Path) -> Survival:
     """Read what :func:`save_survival` wrote.
 
-    Rows are placed by their ``layer`` and ``position``, whatever their order.
+    Rows are placed by their ``layer`` and ``position``, whatever their order. Other files in the folder, such as those
+    of a Hugging Face repository, are left alone.
 
     :raises CorruptFile: naming the shard that is truncated, missing, foreign, or of another dataset.
     """
@@ -97,6 +98,7 @@ def load_survival(folder: str | Path) -> Survival:
 def read_metadata(path: Path) -> dict[str, Any]:
     """The description in one shard's schema metadata; refuses files that are not shards of ours."""
     try:
+        refuse_pointer(path)
         schema = pq.read_schema(path)
     except (pa.ArrowException, OSError) as error:
         raise CorruptFile(f"{path} is truncated or no Parquet file: {error}; make the dataset again") from error

@@ -12,6 +12,7 @@ from autosparse.criteria.mode import TRAIN
 from autosparse.errors import AutosparseError
 from autosparse.files import canonical_json
 from autosparse.masks import Masks
+from autosparse.notebook import shown
 from autosparse.seeds import generator
 
 
@@ -34,6 +35,22 @@ class Survival:
             for other in (self.grad, self.survived):
                 if name not in other or other[name].shape != param.shape:
                     raise AutosparseError(f"survival data of {name!r} do not have one shape")
+
+    def __repr__(self) -> str:
+        known = self.provenance
+        where = f"{known.get('model', 'a network')} on {known.get('dataset', 'unknown data')}"
+        return (
+            f"Survival({where}: {self.rows:,} weights in {len(self.param)} layers, {self.iterations} iterations by "
+            f"{known.get('criterion', 'an unknown criterion')}, seed {known.get('seed', 'unknown')})"
+        )
+
+    def _repr_html_(self) -> str:
+        scores = self.scores()
+        rows = [
+            (name, tuple(score.shape), score.numel(), float(score.mean()), float((score == 1).float().mean()))
+            for name, score in scores.items()
+        ]
+        return shown(self, ("layer", "shape", "weights", "mean survival", "share that survives all"), rows)
 
     @property
     def iterations(self) -> int:

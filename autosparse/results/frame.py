@@ -6,11 +6,22 @@ from mlflow import MlflowClient
 
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import groups_of
+from autosparse.results.named import client_and_name
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PLACE = ("method", "model", "dataset", "sparsity", "seed")
+
+
+def results(experiment: str, tracking_uri: str | None = None) -> "pd.DataFrame":
+    """The finished cells of an experiment, from MLflow: :func:`frame`.
+
+    :param experiment: its name in MLflow, or its file as :func:`autosparse.run` takes it.
+    :param tracking_uri: MLflow's server or store; None: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` here.
+    :raises AutosparseError: if there is no such store, or it has no such experiment.
+    """
+    return frame(*client_and_name(experiment, tracking_uri))
 
 
 def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":

@@ -4,7 +4,13 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.files import experiment_names
-from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.client import connect, tracking_errors
+
+
+def client_and_name(experiment: str, tracking_uri: str | None = None) -> tuple[MlflowClient, str]:
+    """The MLflow store, which must exist, and the name there of an experiment: its own, or that of its file."""
+    client = connect(tracking_uri, must_exist=True)
+    return client, experiment_called(client, experiment)
 
 
 def experiment_called(client: MlflowClient, given: str) -> str:

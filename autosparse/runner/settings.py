@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autosparse.errors import AutosparseError
 from autosparse.runner.jobs.signs import patience
 from autosparse.runner.work.checkpoint_every import checkpoint_every
 from autosparse.training import Execution
@@ -37,3 +38,9 @@ class Settings:
     """Seconds without a sign of life after which a worker is ended; 0: never."""
     checkpoint_every: float = field(default_factory=checkpoint_every)
     """Least seconds between the checkpoints of a cell."""
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 1), ("retries", 0), ("gpus_per_job", 0)):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, int | float) and value >= least):
+                raise AutosparseError(f"{name} must be a number of at least {least}, got {value!r}")

@@ -2,14 +2,14 @@
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.data.split import Dataset, Split
+from autosparse.data.split import Batch, Dataset, Split
 from autosparse.devices import backend
 from autosparse.seeds import generator
 from autosparse.training.course import steps_per_epoch
@@ -104,7 +104,7 @@ def _seconds(
         span = range(min(steps, steps_per_epoch(dataset, recipe)))
         assert isinstance(dataset.train, Split)
         if count == 1:
-            batches = dataset.train.batches(recipe.batch_size, draws[0], recipe.augmentation)
+            batches: Iterator[Batch] = dataset.train.batches(recipe.batch_size, draws[0], recipe.augmentation)
             step = execution.step(models[0], recipe.optimizer_for(models[0]), F.cross_entropy, device)
             with channels_last(models[0], dataset.input_shape):
                 train_epoch(models[0], batches, step, span)

@@ -9,6 +9,7 @@ from torch import nn
 from autosparse.criteria.mode import EVAL, in_mode
 from autosparse.data.split import Dataset, Examples, fitting_batch
 from autosparse.errors import NonFiniteLoss
+from autosparse.notebook import shown
 from autosparse.training.changing import MaskHistory
 from autosparse.training.recipe import Recipe
 
@@ -23,6 +24,20 @@ class History:
     """The masks of a training that changes them on its way."""
     flops_left: float = field(default=1.0, compare=False)
     """Share of the dense forward pass that was computed in training."""
+
+    def __repr__(self) -> str:
+        if not self.test_accuracy:
+            return "History(no epoch yet)"
+        count, best = len(self.test_accuracy), 1 + self.test_accuracy.index(self.best)
+        return (
+            f"History({count} epoch{'s' if count > 1 else ''}: test accuracy {self.last:.2f} %, "
+            f"best {self.best:.2f} % in epoch {best}, train loss {self.train_loss[-1]:.4g})"
+        )
+
+    def _repr_html_(self) -> str:
+        epochs = enumerate(zip(self.train_loss, self.test_accuracy, strict=False), 1)
+        rows = [(epoch, loss, accuracy) for epoch, (loss, accuracy) in epochs]
+        return shown(self, ("epoch", "train loss", "test accuracy in %"), rows)
 
     def add(self, mean_loss: float, model: nn.Module, dataset: Dataset, recipe: Recipe) -> None:
         """Note an epoch's mean loss, and measure the accuracy after it.

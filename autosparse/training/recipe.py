@@ -12,6 +12,7 @@ from torch import nn
 from autosparse.data.augment import AUGMENTATIONS
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.loss import Loss
+from autosparse.training.field_types import check_types
 from autosparse.training.learning_rate import BY_STEP, MULTI_STEP, SCHEDULES, warming_up
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
@@ -28,6 +29,10 @@ class Recipe:
     Optimisers are PyTorch's; ``momentum`` is SGD with momentum. Schedules are PyTorch's of the same name, stepped after
     every batch, but ``multi-step`` after every epoch. Defaults are the AutoSparse paper's for LeNet-300-100/MNIST
     (Appendix C), but for the number of epochs.
+
+    >>> recipe = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(2, 4), drop=0.1, epochs=6)
+    >>> [round(recipe.lr_in(epoch), 6) for epoch in range(1, 7)]
+    [0.1, 0.1, 0.01, 0.01, 0.001, 0.001]
     """
 
     __pydantic_config__: ClassVar[dict[str, object]] = {
@@ -66,6 +71,7 @@ class Recipe:
     """Highest L2 norm of the gradient over all parameters but pruned weights, above 0; None: no limit."""
 
     def __post_init__(self) -> None:
+        check_types(self, "recipe")
         for kind, value, known in (
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("augmentation", self.augmentation, AUGMENTATIONS),
@@ -73,9 +79,6 @@ class Recipe:
         ):
             if value not in known:
                 raise UnknownName(kind, value, known)
-        for name in ("epochs", "batch_size", "warmup"):
-            if not isinstance(getattr(self, name), int):
-                raise AutosparseError(f"recipe: {name} must be a whole number, got {getattr(self, name)}")
         for name in ("lr", "drop", "epochs", "batch_size", "clip_norm"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:

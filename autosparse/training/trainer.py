@@ -21,11 +21,13 @@ from autosparse.training.state import State, Take
 
 @dataclass
 class Trainer:
-    """Recipe, data and seed of a network's training::
+    """Recipe, data and seed of a network's training.
 
-        trainer = Trainer(dataset, Recipe(epochs=10), seed=0)
-        masks = prune(model, "ltr", 0.95, training=trainer)
-        history = trainer.finish(model, masks)
+    >>> data = asp.load_dataset("digits")
+    >>> model = asp.build_model("lenet-300-100", 10, data.input_shape)
+    >>> trainer = asp.Trainer(data, asp.Recipe(epochs=1), seed=0)
+    >>> masks = asp.prune(model, "ltr", 0.95, training=trainer, rounds=2)
+    >>> history = trainer.finish(model, masks)
 
     :meth:`finish` is :func:`autosparse.train`, but for criteria that leave the model in the midst of its training.
     """

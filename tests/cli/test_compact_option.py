@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from autosparse.cli.run import LOOKED_AT, _saved
+from autosparse.runner.driver.telling import LOOKED_AT, saved_by_compact
 
 
 class Records:
@@ -29,20 +29,22 @@ class Records:
 
 def test_the_share_of_the_dense_flops_is_told_over_all_cells():
     store = Records(100, 20, 30)
-    assert _saved(store.plan, store) == "compact training computed 50 % of the FLOPs that dense training takes"
+    assert (
+        saved_by_compact(store.plan, store) == "compact training computed 50 % of the FLOPs that dense training takes"
+    )
 
 
 def test_cells_of_earlier_versions_do_not_count():
     store = Records(None, 25)
-    assert "25 %" in _saved(store.plan, store)
+    assert "25 %" in saved_by_compact(store.plan, store)
 
 
-def test_nothing_is_told_where_nothing_was_saved():
+def test_nothing_is_told_where_nothing_wassaved_by_compact():
     for store in (Records(100, 100), Records(None), Records()):
-        assert _saved(store.plan, store) is None
+        assert saved_by_compact(store.plan, store) is None
 
 
 def test_a_sample_of_a_large_grid_tells():
     store = Records(*[40] * (10 * LOOKED_AT))
-    assert "40 %" in _saved(store.plan, store)
+    assert "40 %" in saved_by_compact(store.plan, store)
     assert store.read <= LOOKED_AT + 1

@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from autosparse.cli.run import _left_out
+from autosparse.runner.driver.telling import left_out_of
 
 RESULTS = {
     "old": {"test_accuracy": 50.0},
@@ -27,7 +27,7 @@ def test_each_model_is_told_of_once_by_its_first_record():
         irp=planned(("a", "plain")),
         cells=planned(("a", "gru"), ("b", "old"), ("b", "gru"), ("c", "failed"), ("c", "gru"), ("d", "to do")),
     )
-    told = _left_out(plan, store)
+    told = left_out_of(plan, store)
     assert {model: str(rest) for model, rest in told.items()} == {
         "c": "rnn.weight_ih_l0, rnn.weight_hh_l0 (75 % of the parameters)"
     }

@@ -58,7 +58,7 @@ def test_a_sparsity_that_is_no_percentage_either_is_refused_without_a_guess():
 def test_a_wrong_value_of_a_file_is_refused_with_the_likely_one(change, reason):
     head, _, tail = reason.partition(".*")
     with pytest.raises(AutosparseError, match=f"{re.escape(head)}.*{re.escape(tail)}$"):
-        load_experiment("lenet-mnist", changes=[change])
+        load_experiment("lenet-mnist", set=[change])
 
 
 def test_a_path_that_leaves_out_the_list_is_refused_with_the_one_for_all_its_items():
@@ -74,7 +74,7 @@ def test_a_lead_of_nothing_has_no_sign():
 @pytest.mark.parametrize("change", ["grid.0.seeds={a: 1}", "grid.0.sparsities=[1.0]", "grid.0.sparsities=[-1]"])
 def test_nothing_is_guessed_where_nothing_suggests_itself(change):
     with pytest.raises(AutosparseError) as caught:
-        load_experiment("lenet-mnist", changes=[change])
+        load_experiment("lenet-mnist", set=[change])
     assert str(caught.value).splitlines()[0].rpartition("got ")[2] in ("{'a': 1}", "1.0", "-1")
 
 

@@ -61,7 +61,7 @@ def test_a_loaded_file_is_called_by_its_name_and_not_by_where_it_is_installed(fo
 
 def test_an_error_in_a_shipped_file_is_told_under_its_name(folder):
     with pytest.raises(AutosparseError, match=r"^lenet-mnist: grid\[0\].recipe.epochs: "):
-        load_experiment("lenet-mnist", changes=["grid.0.recipe.epochs=few"])
+        load_experiment("lenet-mnist", set=["grid.0.recipe.epochs=few"])
 
 
 def test_the_experiments_of_a_file_are_named_by_its_presets(folder):

@@ -130,7 +130,7 @@ def test_python_in_an_experiment_file_or_a_change(tmp_path, ran, value):
         load_experiment(tmp_path / "evil.yaml")
     (tmp_path / "good.yaml").write_text("name: good\ngrid: {}\n")
     with pytest.raises(AutosparseError, match="could not determine a constructor"):
-        load_experiment(tmp_path / "good.yaml", changes=[f"grid={value.format(ran)}"])
+        load_experiment(tmp_path / "good.yaml", set=[f"grid={value.format(ran)}"])
     if "apply" in value:
         with pytest.raises(yaml.constructor.ConstructorError):
             yaml.unsafe_load(text.replace("os.mkdir", "no.such"))

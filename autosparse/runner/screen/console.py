@@ -22,16 +22,21 @@ LOOK_EVERY = 1.0
 
 
 class Screen:
-    """Lines and a live table on stderr; stdout is left to results."""
+    """Lines and a live table on stderr; stdout is left to results.
 
-    def __init__(self, console: Console | None = None):
+    :param quiet: print nothing but warnings.
+    """
+
+    def __init__(self, console: Console | None = None, quiet: bool = False):
+        self.quiet = quiet
         self.console = console or Console(stderr=True, highlight=False)
         self._tallies: dict[str, Tally] = {}
         self._warned = False
 
     def say(self, line: str) -> None:
         """Print a line about what is happening."""
-        self.console.print(f"[dim]-[/dim] {escape(line)}", soft_wrap=True)
+        if not self.quiet:
+            self.console.print(f"[dim]-[/dim] {escape(line)}", soft_wrap=True)
 
     def warn(self, line: str) -> None:
         """Print a line that the user should read."""
@@ -74,7 +79,7 @@ class Screen:
 
     @property
     def _alive(self) -> bool:
-        return self.console.is_terminal and not self.console.is_dumb_terminal
+        return not self.quiet and self.console.is_terminal and not self.console.is_dumb_terminal
 
     def _table(self) -> Live:
         """The table, redrawn in place and removed at the end."""

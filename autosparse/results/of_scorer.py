@@ -1,0 +1,68 @@
+"""What MLflow knows of networks that one scorer has pruned."""
+
+import statistics
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mlflow import MlflowClient
+
+from autosparse.autos.scorer import CONFIG
+from autosparse.errors import AutosparseError
+from autosparse.files import read_record
+from autosparse.results.cell_table import finished_cells
+from autosparse.results.groups import groups_of
+from autosparse.results.runs import Run, finished_runs
+from autosparse.tracking.client import tracking_errors
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Mean test accuracy, in percent, of networks that the scorer pruned: they differ only in their seed."""
+
+    experiment: str
+    model: str
+    dataset: str
+    sparsity: float
+    accuracy: float
+    seeds: int
+    how: str
+    """What sets the group apart from others of the same place; empty if there are no others."""
+
+
+def measured_with(client: MlflowClient, folder: Path, experiment: str | None = None) -> list[Measured]:
+    """Accuracies of the cells that the scorer in ``folder`` has pruned, in order of their place.
+
+    The scorer is known by the checksum of its weights, wherever its folder was copied to.
+
+    :param experiment: ask only this one.
+    """
+    names = [experiment] if experiment else [e.name for e in client.search_experiments() if e.name != "Default"]
+    return [measured for name in names for measured in _in_experiment(client, folder, name)]
+
+
+def _in_experiment(client: MlflowClient, folder: Path, experiment: str) -> Iterator[Measured]:
+    ours = read_record(folder / CONFIG)
+    same = {run.tags["task_id"] for run in finished_runs(client, experiment, "scorer") if _is(client, run, ours)}
+    if not same:
+        return
+    groups = [g for g in groups_of(finished_cells(client, experiment)) if dict(g.method).get("scorer") in same]
+    for group in sorted(groups, key=lambda g: (g.model, g.dataset, g.sparsity)):
+        if values := group.values("test_accuracy"):
+            place = (group.model, group.dataset, group.sparsity)
+            yield Measured(experiment, *place, statistics.fmean(values.values()), len(values), group.note)
+
+
+def _is(client: MlflowClient, run: Run, ours: dict[str, object]) -> bool:
+    """Whether a run's scorer has the weights of ours; its file is fetched only if their figures agree."""
+    report = ours["report"]
+    if not isinstance(report, dict) or run.metrics.get("held_out_r2") != report.get("held_out_r2"):
+        return False
+    with tempfile.TemporaryDirectory() as into:
+        try:
+            with tracking_errors(client.tracking_uri):
+                path = client.download_artifacts(run.run_id, f"scorer/{CONFIG}", into)
+            return bool(read_record(Path(path))["weights_sha256"] == ours["weights_sha256"])
+        except (AutosparseError, KeyError):  # a run without its files says nothing
+            return False

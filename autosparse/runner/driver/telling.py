@@ -1,0 +1,69 @@
+"""What a run says at its end: what is done, what is not and why, and what a user should know of the results."""
+
+from collections import Counter
+from typing import Any
+
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell, IrpTask
+from autosparse.runner.driver.outcome import Outcome
+from autosparse.runner.screen.console import Screen
+from autosparse.runner.settings import Settings
+from autosparse.weights import LeftOut
+
+LOOKED_AT = 500
+"""Cells, of a large grid, whose records tell what compact training saved."""
+
+
+def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen: Screen) -> None:
+    """Print the outcome of a run, a line for each thing to know."""
+    counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
+    counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
+    screen.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
+    for word, left in (("failed", outcome.failed), ("still to do", outcome.to_do)):
+        for reason, count in Counter(reason for _, reason in left).items():
+            example = next(p for p, r in left if r == reason)
+            screen.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
+    for planned in plan.scorers:
+        for warning in _warnings(store.record(planned.task)):
+            screen.warn(f"scorer {planned.label}: {warning}")
+    for model, rest in left_out_of(plan, store).items():
+        screen.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
+    if saved := saved_by_compact(plan, store):
+        screen.say(saved)
+    if outcome.failed and not settings.retry_failed:
+        screen.say("what failed is left alone by the next run, unless it has --retry-failed")
+    if plan.irp:
+        screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
+
+
+def left_out_of(plan: Plan, store: Store) -> dict[str, LeftOut]:
+    """The weights that no mask covers, for each model that has any, from its first finished IRP run or cell."""
+    found: dict[str, LeftOut] = {}
+    tasks: list[IrpTask | Cell] = [*(p.task for p in plan.irp), *(p.task for p in plan.cells)]
+    recorded = store.recorded(tasks)
+    for task in tasks:
+        if task.model not in found and task.id in recorded and (record := store.record(task)):
+            found[task.model] = LeftOut.of(record["result"])
+    return {model: rest for model, rest in found.items() if rest}
+
+
+def saved_by_compact(plan: Plan, store: Store) -> str | None:
+    """What compact training saved of the cells' trainings, in FLOPs; None if it saved nothing.
+
+    If a grid is large, a sample tells, so that not all records are read once more.
+    """
+    recorded = store.recorded([planned.task for planned in plan.cells])
+    done = [planned.task for planned in plan.cells if planned.task.id in recorded]
+    records = [store.record(task) for task in done[:: max(1, len(done) // LOOKED_AT)]]
+    results = [r["result"] for r in records if r and "flops_trained" in r["result"]]
+    dense = sum(r["flops_dense"] * r["images"] for r in results)
+    trained = sum(r["flops_trained"] * r["images"] for r in results)
+    if trained >= dense:
+        return None
+    return f"compact training computed {100 * trained / dense:.2g} % of the FLOPs that dense training takes"
+
+
+def _warnings(record: Any) -> list[str]:
+    """The warnings of a scorer's fit; none if it has not finished."""
+    return list(record["result"]["report"]["warnings"]) if record else []
