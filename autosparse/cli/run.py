@@ -157,7 +157,7 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
     from autosparse.tracking.client import connect
 
     screen, store = Screen(), Store(settings.storage)
-    outcome = run_plan(plan, settings, screen, only or tuple(NAMED))
+    outcome = run_plan(plan, settings, screen, only or tuple(NAMED), store)
     counts = {"done": outcome.done, "found finished": outcome.found, "failed": len(outcome.failed)}
     counts |= {"still to do": len(outcome.to_do)} if outcome.to_do else {}
     screen.say(f"{plan.name}: {', '.join(f'{count} {word}' for word, count in counts.items())}")
@@ -199,9 +199,9 @@ def _left_out(plan: Any, store: Any) -> dict[str, Any]:
 
     found: dict[str, LeftOut] = {}
     tasks = [planned.task for planned in (*plan.irp, *plan.cells)]
-    recorded = store.recorded(tasks)
+    there = store.there(tasks)
     for task in tasks:
-        if task.model not in found and task.id in recorded and (record := store.record(task)):
+        if task.model not in found and task.id in there and (record := store.record(task)):
             found[task.model] = LeftOut.of(record["result"])
     return {model: rest for model, rest in found.items() if rest}
 
@@ -211,8 +211,8 @@ def _saved(plan: Any, store: Any) -> str | None:
 
     Of a large grid a sample tells, so that not all records are read once more.
     """
-    recorded = store.recorded([planned.task for planned in plan.cells])
-    done = [planned.task for planned in plan.cells if planned.task.id in recorded]
+    there = store.there(planned.task for planned in plan.cells)
+    done = [planned.task for planned in plan.cells if planned.task.id in there]
     records = [store.record(task) for task in done[:: max(1, len(done) // LOOKED_AT)]]
     results = [r["result"] for r in records if r and "flops_trained" in r["result"]]
     dense = sum(r["flops_dense"] * r["images"] for r in results)

@@ -99,6 +99,11 @@ class Lineage:
             task_id: found.fingerprint for kind, task_id in inputs_of(task) if (found := self._input(kind, task_id))
         }
 
+    def ground(self, task: Task) -> dict[str, str]:
+        """What a record of ``task`` stands on: :meth:`built_on`, with an empty text for an input that has fallen."""
+        found = {task_id: self._input(kind, task_id) for kind, task_id in inputs_of(task)}
+        return {task_id: own.fingerprint if own.stands else "" for task_id, own in found.items() if own}
+
     def _stands(self, record: Record, kind: str, task_id: str) -> bool:
         """Whether an input is what ``record`` was built on; assumed if the input is gone."""
         found = self._input(kind, task_id)

@@ -19,6 +19,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, safe_uri
+from autosparse.experiment.board import Board
 from autosparse.experiment.lineage import Lineage, Made, made_by
 from autosparse.experiment.record import Json, Record, record_from
 from autosparse.experiment.resolved import resolve
@@ -33,6 +34,8 @@ from autosparse.storage.lock import one_driver
 FOLDERS = {kind: stage.plural for kind, stage in OF_KIND.items()}
 FAILED, SUPERSEDED, STATES = "failed", "superseded", "states"
 IDENTITY = ".identity"
+FEW = 1000
+"""Records that are looked for one by one; a listing tells of as many in one request."""
 WITH_FILES = ("irp", "scorer")
 """Kinds of tasks that leave more than a record."""
 
@@ -45,9 +48,7 @@ class Store:
         self.place = place_at(where)
         self.root = self.place.local
         """The folder itself; for an object store, the folder of this machine where its files are made and read."""
-        self._whole: dict[str, dict[str, str]] = {}
-        """By the id of each record that is known to be whole, what it was built on."""
-        self._made: dict[str, Made] = {}
+        self.board = Board()
 
     def prepare(self) -> None:
         """Make the folder; raise now if it cannot be written."""
@@ -114,14 +115,18 @@ class Store:
         return self._record(task, self.lineage())
 
     def _record(self, task: Task, lineage: Lineage) -> Record | None:
+        stamp = self.place.stamp(f"{_name(task.kind, task.id)}.json")  # before reading: what is written later differs
         found = self._read(FOLDERS[task.kind], task)
         if found is None or lineage.changed(task, found):
+            self.board.doubt(task.id)
             return None
         whole = self._has_files(task.kind, task.id, found)
         if not whole and self.place.forget(_name(task.kind, task.id)):
             whole = self._has_files(task.kind, task.id, found)
         if whole:
-            self._made[task.id] = made_by(found)
+            self.board.saw(task.id, lineage.ground(task), stamp, made_by(found))
+        else:
+            self.board.doubt(task.id)
         return found if whole else None
 
     def lineage(self) -> Lineage:
@@ -130,14 +135,13 @@ class Store:
 
     def made(self, task: Task) -> Made | None:
         """What made the result of a finished task, as it was when its record was last read here."""
-        if task.id not in self._made:
+        if task.id not in self.board.made:
             self.record(task)
-        return self._made.get(task.id)
+        return self.board.made.get(task.id)
 
     def forget(self, task: Task) -> None:
-        """Forget what is known of a task's record, which has changed."""
-        self._whole.pop(task.id, None)
-        self._made.pop(task.id, None)
+        """Forget what is known of a task's record, which has gone."""
+        self.board.forget(FOLDERS[task.kind], task.id)
 
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
         """Whether the files of a record are there and whole, and no other file that would be read as one of them."""
@@ -154,20 +158,42 @@ class Store:
     def finished(self, tasks: Iterable[Task], known: bool = False) -> set[str]:
         """The ids of those that have a :meth:`record`; faster than asking one by one.
 
-        :param known: trust records that were whole before, are still there and are built on the same, without reading
-            them; damage since then goes unnoticed.
+        It lists the records, and reads those that it has not found whole before, or whose files are no longer the same.
+
+        :param known: for whoever holds :meth:`one_driver`: also trust records that were whole before without looking
+            at their files, and what workers said of cells. What cells have records is not listed again, so those of
+            which no worker spoke are missing: see :meth:`finished_now`.
         """
         tasks, lineage = list(tasks), self.lineage()
-        names = {folder: self._names(folder) for folder in {FOLDERS[task.kind] for task in tasks}}
-        there = [task for task in tasks if f"{task.id}.json" in names[FOLDERS[task.kind]]]
-        trusted = set()
-        if known or not isinstance(self.place, Folder):  # an object stays as it is, but its inputs may not
-            trusted = {task.id for task in there if self._whole.get(task.id) == lineage.built_on(task)}
+        listed = {kind: self._listed(kind, known) for kind in {task.kind for task in tasks}}
+        told = {task.id for task in tasks if known and isinstance(task, Cell) and self.board.told(task.id)}
+        there = [task for task in tasks if task.id in listed[task.kind] and task.id not in told]
+        trusted = {
+            task.id
+            for task in there
+            if self.board.trusts(task.id, lineage.ground(task))
+            and (known or self._unchanged(task, listed[task.kind][task.id]))
+        }
         asked = [task for task in there if task.id not in trusted]
         found = self.place.each(lambda task: self._record(task, lineage) is not None, asked)
-        whole = [task for task, good in zip(asked, found, strict=True) if good]
-        self._whole.update({task.id: lineage.built_on(task) for task in whole})
-        return trusted | {task.id for task in whole}
+        return told | trusted | {task.id for task, good in zip(asked, found, strict=True) if good}
+
+    def finished_now(self, tasks: Iterable[Task]) -> set[str]:
+        """The ids of those that are :meth:`finished`, with what workers wrote and did not live to tell.
+
+        It looks for the record of each task of which nothing is known, or lists them all if that is less work.
+        """
+        tasks = list(tasks)
+        done = self.finished(tasks, known=True)
+        silent = [task for task in tasks if task.id not in done]
+        if len(silent) > FEW:
+            return done | self.finished(silent)
+        return done | self.records(silent).keys()
+
+    def hear(self, task_ids: Iterable[str]) -> None:
+        """Note that workers say they have written the records of these tasks."""
+        for task_id in task_ids:
+            self.board.hear(task_id)
 
     def records(self, tasks: Iterable[Task]) -> dict[str, Record]:
         """The :meth:`record` of each that has one, by its id. It lists no folder, which is faster for few tasks."""
@@ -178,8 +204,14 @@ class Store:
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a file, of success or failure, whole or not."""
         tasks = list(tasks)
-        names = {folder: self._names(folder) for folder in {FAILED, *(FOLDERS[task.kind] for task in tasks)}}
-        return {t.id for t in tasks if f"{t.id}.json" in names[FOLDERS[t.kind]] | names[FAILED]}
+        failed = self._names(FAILED) if tasks else set()
+        return self.there(tasks) | {task.id for task in tasks if f"{task.id}.json" in failed}
+
+    def there(self, tasks: Iterable[Task]) -> set[str]:
+        """The ids of those that have a file of success, whole or not; of cells, as far as is known."""
+        tasks = list(tasks)
+        listed = {kind: self._listed(kind, known=True) for kind in {task.kind for task in tasks}}
+        return {t.id for t in tasks if t.id in listed[t.kind] or (isinstance(t, Cell) and self.board.told(t.id))}
 
     def written(self, kind: str, task_id: str) -> Record | None:
         """A record as it was written, whatever has become of its task and of its files."""
@@ -210,7 +242,8 @@ class Store:
 
     def failures(self, tasks: Iterable[Task]) -> dict[str, Record]:
         """The :meth:`failure` of each that has one, by its id."""
-        names = self._names(FAILED)
+        tasks = list(tasks)
+        names = self._names(FAILED) if tasks else set()
         there = [task for task in tasks if f"{task.id}.json" in names]
         found = self.place.each(self.failure, there)
         return {task.id: failure for task, failure in zip(there, found, strict=True) if failure is not None}
@@ -224,13 +257,34 @@ class Store:
         self._write(FOLDERS[task.kind], task, {"result": result, "files": files}, environment)
         self.place.remove(f"{FAILED}/{task.id}.json")
         self.states(task).clear()
-        self.forget(task)
+        self.board.wrote(FOLDERS[task.kind], task.id)
 
     def fail(self, task: Task, error: str, traceback: str, environment: Json) -> None:
         """Write down why a task failed; it stays unfinished. A cell that is tried again later begins anew."""
         self._write(FAILED, task, {"error": plain(error), "traceback": plain(traceback)}, environment)
         if isinstance(task, Cell):
             self.states(task).clear()
+
+    def _listed(self, kind: str, known: bool) -> dict[str, int | None]:
+        """The stamps of the records of a kind, by the ids of their tasks.
+
+        :param known: for cells, as they were last listed; of the others there are few, so they are listed each time.
+        """
+        folder, listed = FOLDERS[kind], self.board.listed
+        if folder not in listed or not known or kind != Cell.kind:
+            try:
+                stamps = self.place.within(folder).stamps()
+            except OSError as error:
+                raise self._unreadable(folder, error) from error
+            listed[folder] = {
+                name.removesuffix(".json"): stamp for name, stamp in stamps.items() if name.endswith(".json")
+            }
+        return listed[folder]
+
+    def _unchanged(self, task: Task, stamp: int | None) -> bool:
+        """Whether a record that was whole must still be, by the stamp of its file; in a folder, its files have none."""
+        alone = task.kind not in WITH_FILES or not isinstance(self.place, Folder)
+        return alone and self.board.unchanged(task.id, stamp)
 
     def _names(self, folder: str, deep: bool = False) -> set[str]:
         try:

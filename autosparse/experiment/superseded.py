@@ -12,7 +12,7 @@ from autosparse.files import pack_record
 def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
     """Why the records of some tasks no longer stand for them, by the tasks' ids; without those that still do."""
     tasks, lineage = list(tasks), store.lineage()
-    there = store.recorded(tasks)
+    there = store.there(tasks)
     asked = [task for task in tasks if task.id in there]
 
     def look(task: Task) -> Changed:

@@ -104,6 +104,14 @@ class Bucket(Place):
         """See :meth:`Place.names`."""
         return sorted(self._listed("", deep))
 
+    def stamps(self) -> dict[str, int]:
+        """See :meth:`Place.stamps`; the times are those of the store, in whole seconds."""
+        return {name: hash(found) for name, found in self._listed("", deep=False).items()}
+
+    def stamp(self, name: str) -> int | None:
+        """None: it would be a request for each file, and nothing writes to an object that is there."""
+        return None
+
     def clear(self) -> None:
         """See :meth:`Place.clear`."""
         with contextlib.suppress(FileNotFoundError):  # raised for a prefix within another, despite missing_dir_ok

@@ -38,13 +38,21 @@ class Settled:
     datasets: dict[str, Dataset] = field(default_factory=dict)
 
 
-def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: Settings, screen: Screen) -> Settled:
+def settle(
+    plan: Plan,
+    asked: Tasks,
+    finished: Collection[str],
+    store: Store,
+    tracker: Tracker,
+    settings: Settings,
+    screen: Screen,
+) -> Settled:
     """Check the results that are found of ``plan``, and set aside those to be done again. No task is done yet.
 
     :param asked: the tasks of the stages that are to be done.
+    :param finished: ids of all tasks of the plan that are finished.
     :raises DataError: if results come from other data than those that are loaded, unless the settings say to redo them.
     """
-    finished = store.finished(p.task for p in plan)
     missing = [p for p in asked if p.task.id not in finished]
     stale, line = of_other_values(missing, store, {p.task.id for p in asked})
     if stale:
