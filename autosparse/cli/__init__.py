@@ -20,6 +20,7 @@ from autosparse.cli import (
     run,
     schema,
     score,
+    storage,
     sweep,
     watch,
 )
@@ -63,6 +64,7 @@ for module in (
     listings,
     keys,
     schema,
+    storage,
     doctor,
 ):
     module.register(app)

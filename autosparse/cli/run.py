@@ -11,6 +11,8 @@ from autosparse.cli import common
 
 LOOKED_AT = 500
 """Cells, of a large grid, whose records tell what compact training saved."""
+MANY = 10_000
+"""Records with files of their own from which on gathering them pays."""
 ONLY = ("irp", "sweeps", "scorers", "grid", "report")
 """Stages of an experiment."""
 
@@ -174,6 +176,8 @@ def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | N
         screen.say(saved)
     if outcome.failed and not settings.retry_failed:
         screen.say("what failed is left alone by the next run, unless it has --retry-failed")
+    if len(store.board.listed.get("cells", ())) > MANY:
+        screen.say("so many records are found faster after `autosparse storage gather`")
     if plan.irp:
         screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
     code = 0 if outcome.whole else 1

@@ -68,6 +68,16 @@ class Bucket(Place):
 
         return self._asked(read)
 
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """See :meth:`Place.read_part`."""
+
+        def read() -> bytes:
+            with self.filesystem.open_input_file(name) as file:
+                part: bytes = file.read_at(length, start)
+                return part
+
+        return self._asked(read)
+
     def write(self, name: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
         self._put(name, data)

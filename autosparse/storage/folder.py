@@ -46,6 +46,12 @@ class Folder(Place):
         """See :meth:`Place.read`."""
         return (self.path / name).read_bytes()
 
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """See :meth:`Place.read_part`."""
+        with (self.path / name).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
+
     def write(self, name: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
         write_atomic(self.path / name, data)

@@ -30,6 +30,12 @@ class Place(Protocol):
         :raises FileNotFoundError: if there is none.
         """
 
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """``length`` bytes of a file from ``start`` on, or as many as there are.
+
+        :raises FileNotFoundError: if there is none.
+        """
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file; a reader sees the old one or the whole new one."""
 

@@ -174,7 +174,7 @@ def test_a_folder_that_is_slow_to_answer_is_read_by_many_at_once_in_order(tmp_pa
 
 
 def test_the_records_of_a_few_tasks_are_read_without_a_listing(tmp_path, monkeypatch):
-    store = Store(tmp_path)
+    store = Store(tmp_path, gathered=False)  # as a worker opens it
     done, other = (a_cell(criterion="random", sparsity=0.5, seed=seed) for seed in (0, 1))
     store.finish(done, {"accuracy": 1.0}, {})
     for way in ("names", "stamps"):

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from autosparse.data import load_dataset
 from autosparse.data.split import Dataset
 from autosparse.errors import DataError
+from autosparse.experiment.gathering import loosen
 from autosparse.experiment.plan import Plan, dataset_of
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
@@ -92,6 +93,7 @@ def put_aside(planned: Tasks, store: Store, tracker: Tracker, screen: Screen) ->
     ids = {p.task.id for p in planned}
     if ids:
         screen.guard(lambda: tracker.forget(ids))  # a run that stays there is replaced when its task is done again
+    loosen(store, ids)  # all at once: each segment is written anew
     for p in reversed(planned):  # so that nothing builds on a missing result if the process ends halfway
         set_aside(p.task, store, ids)
 
