@@ -243,19 +243,19 @@ def show_plan(plan: Any, storage: str, as_json: bool, hours: dict[str, float | N
     store, code = Store(storage), withheld() or Withheld()
     stages = {stage.plural: planned for stage, planned in plan.stages.items()}
     finished = store.finished(p.task for p in plan)
-    listed = {
-        stage: [
-            {"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned
-        ]
-        for stage, planned in stages.items()
-    }
-    counts = {
-        stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
-        for stage, tasks in listed.items()
-    }
+    counts = {}
+    for stage, planned in stages.items():
+        done = sum(p.task.id in finished for p in planned)
+        counts[stage] = {"total": len(planned), "done": done, "to_do": len(planned) - done}
     if changed := changed_records((p.task for p in plan if p.task.id not in finished), store):
         typer.echo(told(changed.values()), err=True)
     if as_json:
+        listed = {
+            stage: [
+                {"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned
+            ]
+            for stage, planned in stages.items()
+        }
         trust = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
         common.emit({"experiment": plan.name, **counts, "gpu_hours": hours, "tflops": tflops, "tasks": listed, **trust})
         return
