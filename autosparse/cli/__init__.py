@@ -21,6 +21,7 @@ from autosparse.cli import (
     run,
     schema,
     score,
+    storage,
     sweep,
     watch,
 )
@@ -66,6 +67,7 @@ for module in (
     listings,
     keys,
     schema,
+    storage,
     doctor,
 ):
     module.register(app)

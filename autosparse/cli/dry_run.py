@@ -3,7 +3,7 @@
 Nothing that a file names is imported.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,12 @@ def show_plan(
     hours, store, code = estimate(plan, data_root, tflops), Store(storage), withheld() or Withheld()
     finished = store.finished(p.task for p in plan)
     left = [p.task for p in plan if p.task.id not in finished]
-    listed = {
-        stage.plural: [
-            {"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned
-        ]
-        for stage, planned in plan.stages.items()
-    }
-    counts = {
-        stage: {"total": len(tasks), "done": sum(t["done"] for t in tasks), "to_do": sum(not t["done"] for t in tasks)}
-        for stage, tasks in listed.items()
-    }
+    counts = {stage.plural: _counted(planned, finished) for stage, planned in plan.stages.items()}
     missing = {} if download else _absent(left, data_root)
     if changed := changed_records(left, store):
         typer.echo(told(changed.values()), err=True)
     if as_json:
+        listed = {stage.plural: _listed(planned, finished) for stage, planned in plan.stages.items()}
         about = {"gpu_hours": hours, "tflops": tflops, "tasks": listed, "absent_data": missing}
         trust = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
         common.emit({"experiment": plan.name, **counts, **about, **trust})
@@ -52,6 +44,15 @@ def show_plan(
     for reason in missing.values():
         typer.echo(f"absent data: {reason}", err=True)
     return 1 if missing else 0
+
+
+def _counted(planned: Sequence[Any], finished: Collection[str]) -> dict[str, int]:
+    done = sum(p.task.id in finished for p in planned)
+    return {"total": len(planned), "done": done, "to_do": len(planned) - done}
+
+
+def _listed(planned: Sequence[Any], finished: Collection[str]) -> list[dict[str, Any]]:
+    return [{"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned]
 
 
 def _absent(tasks: Iterable[Any], data_root: Path | None) -> dict[str, str]:

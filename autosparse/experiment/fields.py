@@ -119,9 +119,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
 def _no_doubles(values: tuple[Any, ...]) -> tuple[Any, ...]:
-    for position, value in enumerate(values):
-        if value in values[:position]:
+    seen: set[Any] = set()
+    for value in values:
+        if value in seen:
             raise AutosparseError(f"{value!r} is listed twice")
+        seen.add(value)
     return values
 
 

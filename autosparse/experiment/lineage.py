@@ -5,9 +5,9 @@ again with another result, a scorer that learned from it no longer counts as fin
 pruned.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -88,10 +88,14 @@ class Lineage:
 
     def changed(self, task: Task, record: Record) -> Changed:
         """Why the record of ``task`` no longer stands for it; false if it still does."""
-        values = tuple(differences(resolved_of(record), resolve(task)))
-        return Changed(
-            values, tuple(task_id for kind, task_id in inputs_of(task) if not self._stands(record, kind, task_id))
-        )
+        return Changed(tuple(differences(resolved_of(record), resolve(task))), self.fallen(task, record))
+
+    def fallen(self, task: Task, record: Mapping[str, Any]) -> tuple[str, ...]:
+        """Ids of the inputs of ``task`` that are no longer what its record was built on.
+
+        :param record: may be no more than what the record says under ``built_on``.
+        """
+        return tuple(task_id for kind, task_id in inputs_of(task) if not self._stands(record, kind, task_id))
 
     def built_on(self, task: Task) -> dict[str, str]:
         """The fingerprint of the record of each input, by its id."""
@@ -99,7 +103,12 @@ class Lineage:
             task_id: found.fingerprint for kind, task_id in inputs_of(task) if (found := self._input(kind, task_id))
         }
 
-    def _stands(self, record: Record, kind: str, task_id: str) -> bool:
+    def ground(self, task: Task) -> dict[str, str]:
+        """What a record of ``task`` stands on: :meth:`built_on`, with an empty text for an input that has fallen."""
+        found = {task_id: self._input(kind, task_id) for kind, task_id in inputs_of(task)}
+        return {task_id: own.fingerprint if own.stands else "" for task_id, own in found.items() if own}
+
+    def _stands(self, record: Mapping[str, Any], kind: str, task_id: str) -> bool:
         """Whether an input is what ``record`` was built on; assumed if the input is gone."""
         found = self._input(kind, task_id)
         if found is None:

@@ -18,7 +18,7 @@ from autosparse.plugins import NO_PLUGINS, Plugins
 
 T = TypeVar("T", bound=Task)
 
-MAX_CELLS = 200_000
+MAX_CELLS = 1_000_000
 """A larger grid is taken for a mistake."""
 
 
@@ -141,20 +141,29 @@ def _once(planned: list[Planned[T]]) -> list[Planned[T]]:
 
 def _cells(grid: GridSpec, scorer_ids: dict[str, str], irp: dict[str, IrpSpec]) -> Iterator[Planned[Cell]]:
     for model, dataset, method in itertools.product(grid.models, grid.datasets, grid.methods):
-        for point, seed in itertools.product(_points(grid, method, irp), grid.seeds):
-            cell = Cell(
+        label = method.label
+        for point in _points(grid, method, irp):
+            first = Cell(
                 model=model,
                 dataset=dataset,
                 criterion=method.criterion,
                 options=method.options,
                 scorer=scorer_ids[method.scorer] if method.scorer else None,
                 ablation=method.ablation,
-                seed=seed,
+                seed=grid.seeds[0],
                 score_examples=grid.score_examples,
                 recipe=grid.recipe,
                 **point,
             )
-            yield Planned(cell, method.label)
+            for seed in grid.seeds:
+                yield Planned(_with_seed(first, seed), label)
+
+
+def _with_seed(first: Cell, seed: int) -> Cell:
+    """A cell that differs in its seed, which the grid has checked; it shares the rest, as a million cells must."""
+    cell = first.model_copy(update={"seed": seed})
+    object.__setattr__(cell, "__pydantic_fields_set__", first.__pydantic_fields_set__)
+    return cell
 
 
 def _points(grid: GridSpec, method: MethodSpec, irp: dict[str, IrpSpec]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from autosparse.experiment.tasks import Task
 T = TypeVar("T", bound=Task, covariant=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Planned(Generic[T]):
     """A task and its name in this experiment; the label is not part of the task's id."""
 

@@ -2,17 +2,18 @@
 
 from collections.abc import Collection, Iterable
 
+from autosparse.experiment.gathering import loosen
 from autosparse.experiment.lineage import Changed
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import FOLDERS, SUPERSEDED, WITH_FILES, Store
-from autosparse.experiment.tasks import FitSpec, ScorerTask, Task
+from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask, Task
 from autosparse.files import pack_record
 
 
 def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
     """Why the records of some tasks no longer stand for them, by the tasks' ids; without those that still do."""
     tasks, lineage = list(tasks), store.lineage()
-    there = store.recorded(tasks)
+    there = store.there(tasks)
     asked = [task for task in tasks if task.id in there]
 
     def look(task: Task) -> Changed:
@@ -33,6 +34,8 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
     found = store.written(task.kind, task.id)
     if found is None:
         return
+    if isinstance(task, Cell):
+        loosen(store, [task.id])
     if isinstance(task, SweepTask):
         for trial in found["result"].get("trials", ()):
             fit = ScorerTask.on(task.irp, FitSpec.model_validate(trial["fit"], strict=False), task.dataset)

@@ -1,5 +1,7 @@
 """IRP runs, scorer fits and cells: kinds of work that are each named by their content."""
 
+import functools
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import (
@@ -51,10 +53,16 @@ class Task(Strict):
         values: dict[str, Any] = self.model_dump(mode="json", exclude_defaults=True)
         return values
 
-    @property
+    @functools.cached_property
     def id(self) -> str:
         """16 hex digits that name the task by its content."""
         return content_id({"kind": self.kind, **self.spec})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values, which are not checked; its id is its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)
+        return copied
 
     @property
     def inputs(self) -> tuple[str, ...]:

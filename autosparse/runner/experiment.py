@@ -144,7 +144,7 @@ def carry_out(
     :param only: names of stages; None: all.
     """
     screen, store = screen or Screen(), Store(settings.storage)
-    outcome = run_plan(plan, settings, screen, only or tuple(NAMED))
+    outcome = run_plan(plan, settings, screen, only or tuple(NAMED), store)
     tell(outcome, plan, store, settings, screen)
     return RunSummary(
         plan.name,

@@ -68,6 +68,16 @@ class Bucket(Place):
 
         return self._asked(read)
 
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """See :meth:`Place.read_part`."""
+
+        def read() -> bytes:
+            with self.filesystem.open_input_file(name) as file:
+                part: bytes = file.read_at(length, start)
+                return part
+
+        return self._asked(read)
+
     def write(self, name: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
         self._put(name, data)
@@ -103,6 +113,14 @@ class Bucket(Place):
     def names(self, deep: bool = False) -> list[str]:
         """See :meth:`Place.names`."""
         return sorted(self._listed("", deep))
+
+    def stamps(self) -> dict[str, int]:
+        """See :meth:`Place.stamps`; the times are those of the store, in whole seconds."""
+        return {name: hash(found) for name, found in self._listed("", deep=False).items()}
+
+    def stamp(self, name: str) -> int | None:
+        """None: it would be a request for each file, and nothing writes to an object that is there."""
+        return None
 
     def clear(self) -> None:
         """See :meth:`Place.clear`."""

@@ -1,8 +1,12 @@
 """A folder of this machine, or one that it mounts, as a place for finished work."""
 
+import contextlib
+import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -11,6 +15,12 @@ from autosparse.storage.place import Place
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+TRIED = 64
+"""Files that are read one after the other, to see how fast the folder answers."""
+SLOW = 1e-3
+"""Seconds for a file from which on several are read at once: the folder is a mounted one, where each read waits."""
+AT_ONCE = 16
 
 
 class Folder(Place):
@@ -35,6 +45,12 @@ class Folder(Place):
     def read(self, name: str) -> bytes:
         """See :meth:`Place.read`."""
         return (self.path / name).read_bytes()
+
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """See :meth:`Place.read_part`."""
+        with (self.path / name).open("rb") as file:
+            file.seek(start)
+            return file.read(length)
 
     def write(self, name: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
@@ -69,6 +85,25 @@ class Folder(Place):
         found = (Path(folder, name) for folder, _, names in walked for name in names)
         return sorted(path.relative_to(self.path).as_posix() for path in found if path.is_file())
 
+    def stamps(self) -> dict[str, int]:
+        """See :meth:`Place.stamps`."""
+        if not self.path.is_dir():
+            return {}
+        found = {}
+        with os.scandir(self.path) as entries:
+            for entry in entries:
+                with contextlib.suppress(FileNotFoundError):  # removed since it was listed
+                    if entry.is_file():
+                        found[entry.name] = _stamp(entry.stat())
+        return found
+
+    def stamp(self, name: str) -> int | None:
+        """See :meth:`Place.stamp`."""
+        try:
+            return _stamp((self.path / name).stat())
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def clear(self) -> None:
         """See :meth:`Place.clear`."""
         shutil.rmtree(self.path, ignore_errors=True)
@@ -90,8 +125,22 @@ class Folder(Place):
         return False
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
-        """See :meth:`Place.each`: one after the other."""
-        return map(work, items)
+        """See :meth:`Place.each`: one after the other, or several at once if the folder is slow to answer."""
+        left = iter(items)
+        started = time.perf_counter()
+        found = [work(item) for item in itertools.islice(left, TRIED)]
+        slow = len(found) == TRIED and time.perf_counter() - started > SLOW * TRIED
+        return itertools.chain(found, _at_once(work, left) if slow else map(work, left))
+
+
+def _at_once(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        yield from pool.map(work, items)
+
+
+def _stamp(found: os.stat_result) -> int:
+    """A number that differs if a file was replaced or written to; it means nothing to other processes."""
+    return hash((found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns))
 
 
 def _raise_unless_gone(error: OSError) -> None:

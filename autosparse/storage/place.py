@@ -30,6 +30,12 @@ class Place(Protocol):
         :raises FileNotFoundError: if there is none.
         """
 
+    def read_part(self, name: str, start: int, length: int) -> bytes:
+        """``length`` bytes of a file from ``start`` on, or as many as there are.
+
+        :raises FileNotFoundError: if there is none.
+        """
+
     def write(self, name: str, data: bytes) -> None:
         """Write a file; a reader sees the old one or the whole new one."""
 
@@ -41,6 +47,12 @@ class Place(Protocol):
 
     def names(self, deep: bool = False) -> list[str]:
         """The names of all files in the place, with ``deep`` also those in its folders; sorted."""
+
+    def stamps(self) -> dict[str, int]:
+        """A stamp of each file in the place, without those in its folders: another one if the file is another."""
+
+    def stamp(self, name: str) -> int | None:
+        """The stamp of one file; None if there is no such file, or if asking for it would be one more request."""
 
     def clear(self) -> None:
         """Remove the place with everything in it."""

@@ -1,7 +1,7 @@
 """Expansion: which cells there are, and that ids name content and never change."""
 
 import pytest
-from builders import plan_from
+from builders import a_cell, plan_from
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment import plan as plan_module
@@ -107,10 +107,29 @@ def test_a_grid_too_large_to_be_meant_is_refused_before_it_is_expanded(monkeypat
         plan_from(grid=grid())
 
 
-def test_a_million_cells_by_mistake_are_refused_at_once():
-    million = {**grid(), "seeds": list(range(1000)), "sparsities": [place / 1001 for place in range(1, 1001)]}
-    with pytest.raises(AutosparseError, match=r"more than 200,000: split it up"):
-        plan_from(grid=million)
+def test_ten_million_cells_by_mistake_are_refused_at_once():
+    many = {**grid(), "seeds": list(range(10_000)), "sparsities": [place / 1001 for place in range(1, 1001)]}
+    with pytest.raises(AutosparseError, match=r"more than 1,000,000: split it up"):
+        plan_from(grid=many)
+
+
+def test_cells_that_share_what_is_the_same_are_those_that_are_checked_one_by_one():
+    """Ids, equality and JSON do not depend on how a cell came to be, or on whether its id was asked for."""
+    for planned in plan_from(grid=grid(seeds=[0, 3, 7])).cells:
+        shared = planned.task
+        checked = Cell.model_validate(shared.model_dump(), strict=False)
+        assert shared == checked
+        assert shared.id == checked.id
+        assert shared == checked
+        assert shared.model_dump() == checked.model_dump()
+        assert "id" not in shared.model_dump()
+
+
+def test_a_copy_with_another_value_has_another_id():
+    cell = a_cell()
+    before = cell.id
+    assert cell.model_copy(update={"seed": 1}).id == a_cell(seed=1).id != before
+    assert cell.model_copy().id == before
 
 
 def test_the_mode_of_gradients_and_criteria_can_be_set_and_is_part_of_the_id_where_it_is_not_the_default():

@@ -1,16 +1,23 @@
-"""How often the records of a run are read by its driver: each when it is new, and all of them once more at the end."""
+"""How often the records of a run are read by its driver: each once, and none of them by a second look at its file."""
 
+import os
+import threading
+import time
 from collections import Counter
 
 import pytest
 from builders import a_cell, plan_from
 
+from autosparse.experiment import store as stores
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
+from autosparse.experiment.superseded import set_aside
+from autosparse.files import read_record, write_record
+from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
-from autosparse.storage import Folder
+from autosparse.storage import Folder, folder
 
 RECIPE = {"epochs": 1, "batch_size": 256}
 
@@ -23,21 +30,104 @@ def reads(monkeypatch):
     return counts
 
 
+@pytest.fixture
+def listings(monkeypatch):
+    """How often this process has listed each folder."""
+    counts, stamps, names = Counter(), Folder.stamps, Folder.names
+    monkeypatch.setattr(Folder, "stamps", lambda self: counts.update([self.path.name]) or stamps(self))
+    monkeypatch.setattr(Folder, "names", lambda self, deep=False: counts.update([self.path.name]) or names(self, deep))
+    return counts
+
+
 def cells(reads):
     return sorted(count for name, count in reads.items() if name.startswith("cells/"))
 
 
-def test_a_record_is_read_when_it_is_new_and_for_mlflow_and_at_the_end(ray_running, tmp_path, empty_store, reads):
+def test_a_run_reads_each_record_once_and_lists_them_before_and_after(
+    ray_running, tmp_path, empty_store, reads, listings
+):
     settings = Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
     grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "recipe": RECIPE}
     content = {"name": "scans", "grid": {**grid, "sparsities": [0.5, 0.9], "seeds": [0, 1]}}
     plan = Plan("scans", cells=plan_from(**content).cells)
     assert run_plan(plan, settings, Screen()).done == 4
-    first, *others, last = cells(reads)
-    assert (first, others, last) == (3, [3, 3], 4), "one of them tells the layers of the network as well"
+    assert cells(reads) == [1, 1, 1, 2], "one of them tells the layers of the network as well"
+    assert listings["cells"] == 2
     reads.clear()
+    listings.clear()
     assert run_plan(plan, settings, Screen()).found == 4
-    assert cells(reads) == [1, 1, 1, 3]
+    assert cells(reads) == [1, 1, 1, 3], "the layers are told before and after"
+    assert listings["cells"] == 1
+
+
+@pytest.fixture
+def some(tmp_path):
+    """A store with four finished cells that it has read, and the plan of them and a fifth."""
+    plan = plan_from(
+        grid={
+            "models": ["lenet-300-100"],
+            "datasets": ["digits"],
+            "methods": ["random"],
+            "sparsities": [0.5],
+            "seeds": [0, 1, 2, 3, 4],
+        }
+    )
+    store = Store(tmp_path)
+    for planned in plan.cells[:4]:
+        store.finish(planned.task, {"test_accuracy": 1.0}, {})
+    assert len(store.finished(planned.task for planned in plan.cells)) == 4
+    return plan, store
+
+
+def ids(planned):
+    return {each.task.id for each in planned}
+
+
+@pytest.mark.parametrize("times", ["as they come", "put back"])
+def test_what_was_whole_and_is_damaged_before_the_end_is_found_at_the_end(some, times):
+    plan, store = some
+    path = store.record_path(plan.cells[1].task)
+    before, content = path.stat(), path.read_bytes()
+    path.write_bytes(content.replace(b"1.0", b"9.0"))
+    if times == "put back":
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    outcome, _ = outcome_of(plan.cells, plan.cells[4:], store, plan)
+    assert ids(each for each, _ in outcome.to_do) == ids([plan.cells[1], plan.cells[4]])
+
+
+def test_at_the_end_only_what_is_new_or_another_is_read(some, reads):
+    plan, store = some
+    other = Store(store.root)
+    other.finish(plan.cells[4].task, {"test_accuracy": 2.0}, {})
+    write_record(store.record_path(plan.cells[0].task), read_record(store.record_path(plan.cells[0].task)))
+    reads.clear()
+    outcome, _ = outcome_of(plan.cells, plan.cells[4:], store, plan)
+    assert outcome.whole
+    assert set(reads) == {f"cells/{planned.task.id}.json" for planned in (plan.cells[0], plan.cells[4])}
+
+
+def test_a_worker_that_wrote_its_record_and_died_before_it_told_is_found_by_its_path(some, monkeypatch, listings):
+    plan, store = some
+    tasks = [planned.task for planned in plan.cells]
+    Store(store.root).finish(tasks[4], {"test_accuracy": 2.0}, {})
+    assert store.finished(tasks, known=True) == ids(plan.cells[:4]), "nobody told of it"
+    listings.clear()
+    assert store.finished_now(tasks) == ids(plan.cells)
+    assert listings["cells"] == 0
+    store.board.doubt(tasks[4].id)
+    monkeypatch.setattr(stores, "FEW", 0)
+    assert store.finished_now(tasks) == ids(plan.cells), "also where it is less work to list all"
+
+
+def test_what_a_worker_tells_is_not_read_before_the_end_and_not_believed_then(some, reads):
+    plan, store = some
+    task = plan.cells[4].task
+    store.hear([task.id])
+    reads.clear()
+    assert task.id in store.finished_now([task])
+    assert not reads
+    outcome, _ = outcome_of(plan.cells, plan.cells[4:], store, plan)
+    assert ids(each for each, _ in outcome.to_do) == {task.id}
 
 
 def test_what_is_known_is_read_again_only_if_it_is_asked_for_anew(tmp_path, reads):
@@ -56,21 +146,38 @@ def test_what_is_known_is_read_again_only_if_it_is_asked_for_anew(tmp_path, read
     assert store.finished([cell]) == set()
 
 
-def test_what_is_known_and_gone_is_not_finished(tmp_path):
-    store, cell = (
-        Store(tmp_path),
-        a_cell(criterion="random", sparsity=0.5),
-    )
-    store.finish(cell, {}, {})
-    assert store.finished([cell]) == {cell.id}
+def test_what_is_known_and_gone_is_missed_by_the_next_look_at_the_storage(some):
+    plan, store = some
+    cell = plan.cells[0].task
     store.record_path(cell).unlink()
+    assert store.finished([cell], known=True) == {cell.id}
+    assert store.finished([cell]) == set()
     assert store.finished([cell], known=True) == set()
 
 
+def test_what_this_process_sets_aside_is_known_to_have_gone(some):
+    plan, store = some
+    set_aside(plan.cells[0].task, store)
+    tasks = [planned.task for planned in plan.cells]
+    assert store.finished(tasks, known=True) == store.there(tasks) == ids(plan.cells[1:4])
+
+
+def test_a_folder_that_is_slow_to_answer_is_read_by_many_at_once_in_order(tmp_path, monkeypatch):
+    monkeypatch.setattr(folder, "TRIED", 4)
+    monkeypatch.setattr(folder, "SLOW", 0.0)
+    threads = set()
+    found = Folder(tmp_path).each(
+        lambda item: threads.add(threading.get_ident()) or time.sleep(0.001) or -item, range(50)
+    )
+    assert list(found) == [-item for item in range(50)]
+    assert len(threads) > 2
+
+
 def test_the_records_of_a_few_tasks_are_read_without_a_listing(tmp_path, monkeypatch):
-    store = Store(tmp_path)
+    store = Store(tmp_path, gathered=False)  # as a worker opens it
     done, other = (a_cell(criterion="random", sparsity=0.5, seed=seed) for seed in (0, 1))
     store.finish(done, {"accuracy": 1.0}, {})
-    monkeypatch.setattr(Folder, "names", lambda self, deep=False: pytest.fail("listed"))
+    for way in ("names", "stamps"):
+        monkeypatch.setattr(Folder, way, lambda *_: pytest.fail("listed"))
     found = store.records([done, other])
     assert {own: record["result"] for own, record in found.items()} == {done.id: {"accuracy": 1.0}}

@@ -40,6 +40,19 @@ def test_what_is_written_is_read_listed_and_removed(place):
     assert place.names(deep=True) == []
 
 
+def test_a_stamp_stays_until_the_file_is_another(place):
+    assert place.stamps() == {}
+    place.write("a.json", b"one")
+    place.within("deep").write("b.json", b"two")
+    first = place.stamps()
+    assert first.keys() == {"a.json"}
+    assert place.stamps() == first
+    assert place.stamp("a.json") in (None, first["a.json"])
+    assert place.stamp("absent.json") is None
+    place.write("a.json", b"another")
+    assert place.stamps() != first
+
+
 def test_a_folder_that_is_sent_is_fetched_elsewhere_and_replaced_as_a_whole(place, tmp_path):
     made = place.local / "made"
     (made / "in").mkdir(parents=True)

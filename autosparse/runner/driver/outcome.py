@@ -48,7 +48,8 @@ def outcome_of(
 ) -> tuple[Outcome, str]:
     """The outcome of the tasks that a run was asked for, and the status of the whole experiment.
 
-    If the run did anything, every record is read again, because it may have been damaged in the meantime.
+    If the run did anything, the records are looked at again, because they may have been damaged in the meantime: those
+    whose files are no longer what they were, or that nobody has read yet, are read.
 
     :param todo: the tasks of ``asked`` that the run set out to do.
     """

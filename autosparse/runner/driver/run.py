@@ -32,15 +32,22 @@ from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
 from autosparse.tracking.spool import Spool, finish
 
 
-def run_plan(plan: Plan, settings: Settings, screen: Screen, only: Collection[str] = tuple(NAMED)) -> Outcome:
+def run_plan(
+    plan: Plan,
+    settings: Settings,
+    screen: Screen,
+    only: Collection[str] = tuple(NAMED),
+    store: Store | None = None,
+) -> Outcome:
     """Do what is missing of ``plan`` and skip what is finished. MLflow then holds every finished task once.
 
     :param only: names of stages; what they build on must be finished or among them.
+    :param store: that of the settings, for a caller who asks it for more afterwards.
 
     Bad settings (an unwritable folder, missing data, an absent server) raise before anything starts.
     A task that fails is recorded, and the rest goes on. Tasks that depend on it stay to do.
     """
-    store = Store(settings.storage)
+    store = store or Store(settings.storage)
     store.prepare()
     stages = {name: planned for name, planned in _stages(plan).items() if name in only}
     asked = [p for planned in stages.values() for p in planned]
@@ -48,7 +55,7 @@ def run_plan(plan: Plan, settings: Settings, screen: Screen, only: Collection[st
         try:
             return _run(plan, stages, store, settings, screen, lost)
         except KeyboardInterrupt as error:
-            undone = len(unfinished(asked, store))
+            undone = len(unfinished(asked, store, known=False))
             raise Interrupted(
                 f"interrupted with {undone} of {len(asked)} to do; run the same command to go on"
             ) from error
@@ -69,9 +76,10 @@ def _run(
             screen.guard(write)
 
     asked = [p for planned in stages.values() for p in planned]
+    finished = store.finished(p.task for p in plan)  # the one scan of all records; the store remembers what it saw
     tracker.describe(_summary(plan, store, tracker), RUNNING)
     try:
-        settled = settle(plan, asked, store, tracker, settings, screen)
+        settled = settle(plan, asked, finished, store, tracker, settings, screen)
         ids = {p.task.id for p in settled.todo}
         for name, planned in stages.items():
             screen.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
@@ -153,7 +161,7 @@ def _do(
                 screen.stage(NAMED[stage].title, tasks, costs) as tally,
                 Spool(tracker, screen.warn) as spool,
             ):
-                on_event = _listener(tally, missing, spool, screen.warn)
+                on_event = _listener(tally, missing, store, spool, screen.warn)
                 if stage != "sweeps":
                     if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
                         screen.warn(f"workers died or gave up; the last reason: {why}")
@@ -186,15 +194,16 @@ def _timed(stage: str, tracker: Tracker, screen: Screen) -> Iterator[None]:
 
 
 def _listener(
-    tally: Tally, planned: dict[str, Planned[Task]], spool: Spool, warn: Callable[[str], None]
+    tally: Tally, planned: dict[str, Planned[Task]], store: Store, spool: Spool, warn: Callable[[str], None]
 ) -> Callable[[Event], None]:
-    """A function that counts each report of a job, and has finished tasks written to MLflow."""
+    """A function that counts each report of a job, tells the store, and has finished tasks written to MLflow."""
 
     def on_event(event: Event) -> None:
         if warning := event.get("warning"):
             warn(warning)
             return
         tally.advance(event)
+        store.hear(set(event.get("task_ids", ())).difference(event.get("failed", ())))
         for task_id in event.get("task_ids", ()):
             if task_id in planned:
                 spool(planned[task_id])

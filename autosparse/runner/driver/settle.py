@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from autosparse.data import load_dataset
 from autosparse.data.split import Dataset
 from autosparse.errors import DataError
+from autosparse.experiment.gathering import loosen
 from autosparse.experiment.plan import Plan, dataset_of
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
@@ -38,13 +39,21 @@ class Settled:
     datasets: dict[str, Dataset] = field(default_factory=dict)
 
 
-def settle(plan: Plan, asked: Tasks, store: Store, tracker: Tracker, settings: Settings, screen: Screen) -> Settled:
+def settle(
+    plan: Plan,
+    asked: Tasks,
+    finished: Collection[str],
+    store: Store,
+    tracker: Tracker,
+    settings: Settings,
+    screen: Screen,
+) -> Settled:
     """Check the results that are found of ``plan``, and set aside those to be done again. No task is done yet.
 
     :param asked: the tasks of the stages that are to be done.
+    :param finished: ids of all tasks of the plan that are finished.
     :raises DataError: if results come from other data than those that are loaded, unless the settings say to redo them.
     """
-    finished = store.finished(p.task for p in plan)
     missing = [p for p in asked if p.task.id not in finished]
     stale, line = of_other_values(missing, store, {p.task.id for p in asked})
     if stale:
@@ -84,6 +93,7 @@ def put_aside(planned: Tasks, store: Store, tracker: Tracker, screen: Screen) ->
     ids = {p.task.id for p in planned}
     if ids:
         screen.guard(lambda: tracker.forget(ids))  # a run that stays there is replaced when its task is done again
+    loosen(store, ids)  # all at once: each segment is written anew
     for p in reversed(planned):  # so that nothing builds on a missing result if the process ends halfway
         set_aside(p.task, store, ids)
 

@@ -35,10 +35,10 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
 def _layers(plan: Plan, store: Store) -> dict[str, list[str]]:
     """The layers of each model in network order, from the model's first finished cell."""
     layers: dict[str, list[str]] = {}
-    recorded = store.recorded(planned.task for planned in plan.cells)
+    there = store.there(planned.task for planned in plan.cells)
     for planned in plan.cells:
         model = planned.task.model
-        if planned.task.id in recorded and model not in layers and (record := store.record(planned.task)):
+        if model not in layers and planned.task.id in there and (record := store.record(planned.task)):
             layers[model] = list(record["result"]["density_by_layer"])
     return layers
 

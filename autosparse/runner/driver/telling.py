@@ -13,6 +13,8 @@ from autosparse.weights import LeftOut
 
 LOOKED_AT = 500
 """Cells, of a large grid, whose records tell what compact training saved."""
+MANY = 10_000
+"""Records with files of their own from which on gathering them pays."""
 
 
 def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen: Screen) -> None:
@@ -33,6 +35,8 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
         screen.say(saved)
     if outcome.failed and not settings.retry_failed:
         screen.say("what failed is left alone by the next run, unless it has --retry-failed")
+    if len(store.board.listed.get("cells", ())) > MANY:
+        screen.say("so many records are found faster after `autosparse storage gather`")
     if plan.irp:
         screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
 
@@ -41,9 +45,9 @@ def left_out_of(plan: Plan, store: Store) -> dict[str, LeftOut]:
     """The weights that no mask covers, for each model that has any, from its first finished IRP run or cell."""
     found: dict[str, LeftOut] = {}
     tasks: list[IrpTask | Cell] = [*(p.task for p in plan.irp), *(p.task for p in plan.cells)]
-    recorded = store.recorded(tasks)
+    there = store.there(tasks)
     for task in tasks:
-        if task.model not in found and task.id in recorded and (record := store.record(task)):
+        if task.model not in found and task.id in there and (record := store.record(task)):
             found[task.model] = LeftOut.of(record["result"])
     return {model: rest for model, rest in found.items() if rest}
 
@@ -53,8 +57,8 @@ def saved_by_compact(plan: Plan, store: Store) -> str | None:
 
     If a grid is large, a sample tells, so that not all records are read once more.
     """
-    recorded = store.recorded([planned.task for planned in plan.cells])
-    done = [planned.task for planned in plan.cells if planned.task.id in recorded]
+    there = store.there(planned.task for planned in plan.cells)
+    done = [planned.task for planned in plan.cells if planned.task.id in there]
     records = [store.record(task) for task in done[:: max(1, len(done) // LOOKED_AT)]]
     results = [r["result"] for r in records if r and "flops_trained" in r["result"]]
     dense = sum(r["flops_dense"] * r["images"] for r in results)

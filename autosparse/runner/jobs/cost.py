@@ -3,9 +3,9 @@
 import functools
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
@@ -120,6 +120,12 @@ class Costs:
 
 def _rounds(criterion: str, options: Options) -> int:
     """Number of rounds that the criterion has with these options; 0 if it has none."""
-    parameters = inspect.signature(CRITERIA[criterion].function).parameters
-    found = [options.get(name, parameters[name].default) for name in ROUNDS if name in parameters]
+    found = [options.get(name, default) for name, default in _round_options(CRITERIA[criterion].function)]
     return int(found[0]) if found and isinstance(found[0], int) else 0
+
+
+@functools.cache
+def _round_options(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
+    """The options in ROUNDS that a criterion has, and their defaults."""
+    parameters = inspect.signature(function).parameters
+    return tuple((name, parameters[name].default) for name in ROUNDS if name in parameters)

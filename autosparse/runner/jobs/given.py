@@ -33,7 +33,7 @@ class Given:
         :raises CannotWrite: if this node has another storage at its address.
         """
         self.plugins.load()
-        store = Store(self.storage)
+        store = Store(self.storage, gathered=False)
         store.require(self.identity)
         return store
 

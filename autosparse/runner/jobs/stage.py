@@ -99,7 +99,7 @@ def run_stage(
         return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, hangs, plugins, deaths)
 
     def still(tasks: Sequence[Task]) -> list[Task]:
-        finished, failures = store.finished(tasks, known=True), store.failures(tasks)
+        finished, failures = store.finished_now(tasks), store.failures(tasks)
         kept = _steps(store)
         for task in tasks:
             if task.id in finished and task.id in kept:  # its worker died between writing the record and removing them

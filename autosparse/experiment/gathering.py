@@ -1,0 +1,149 @@
+"""Gather the records of finished cells in segments, and give them files of their own again."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from autosparse.errors import CorruptFile
+from autosparse.experiment.record import Json, record_from
+from autosparse.experiment.segments import Segments, line_of
+from autosparse.experiment.store import FOLDERS, Store
+from autosparse.experiment.tasks import Cell
+from autosparse.files import pack_record, unpack_record
+from autosparse.storage import Place
+
+RECORDS = 10_000
+"""Most records of a segment."""
+BYTES = 1 << 26
+"""Size from which on a segment takes no more records."""
+AT_ONCE = 500
+"""Records that are read before the segment's size is looked at."""
+
+
+@dataclass
+class Gathered:
+    """What was gathered."""
+
+    records: int = 0
+    segments: int = 0
+    left: int = 0
+    """Files in ``cells/`` that hold no whole record of a cell; they stay."""
+    mended: int = 0
+    """Damaged segments that were written anew."""
+
+
+class _Loose(NamedTuple):
+    """A record with a file of its own."""
+
+    name: str
+    stamp: int | None
+    task_id: str
+    line: bytes
+
+
+def gather(store: Store) -> Gathered:
+    """Move the records in ``cells/`` into segments, and write damaged segments anew from what is whole of them.
+
+    A file is removed only after its segment has been written and read back, so it can be interrupted anywhere: a
+    record that is in both places then counts once. The caller holds :meth:`Store.one_driver`.
+    """
+    segments, cells = store.segments, store.place.within(FOLDERS[Cell.kind])
+    assert segments, "a worker's store"
+    segments.look()
+    done = Gathered(mended=_mend(segments))
+    batch: list[_Loose] = []
+    names = [name for name in cells.names() if name.endswith(".json")]
+    for start in range(0, len(names), AT_ONCE):
+        some = names[start : start + AT_ONCE]
+        found = [loose for loose in cells.each(lambda name: _read(cells, name), some) if loose]
+        done.left += len(some) - len(found)
+        batch += found
+        if len(batch) + AT_ONCE > RECORDS or sum(len(loose.line) for loose in batch) > BYTES:
+            _move(store, segments, cells, batch, done)
+            batch = []
+    _move(store, segments, cells, batch, done)
+    segments.look()
+    return done
+
+
+def _read(cells: Place, name: str) -> _Loose | None:
+    stamp = cells.stamp(name)
+    try:
+        packed = cells.read(name)
+        record = record_from(unpack_record(packed, name), Cell.kind, name.removesuffix(".json"))
+    except (FileNotFoundError, IsADirectoryError, CorruptFile):
+        return None
+    return None if record is None else _Loose(name, stamp, record["id"], line_of(record, packed))
+
+
+def _move(store: Store, segments: Segments, cells: Place, batch: Sequence[_Loose], done: Gathered) -> None:
+    """Write a segment of the records that are in none, then remove the files of all."""
+    same = {loose.task_id for loose in batch if _gathered(segments, loose)}  # by a process that was ended halfway
+    loosen(store, [loose.task_id for loose in batch if loose.task_id not in same])  # another record of the cell
+    if lines := [loose.line for loose in batch if loose.task_id not in same]:
+        segments.add(lines)
+        done.segments += 1
+
+    def remove(loose: _Loose) -> None:
+        if cells.stamp(loose.name) == loose.stamp:  # else it has been written again, and goes before the segment's
+            cells.remove(loose.name)
+            store.board.forget(FOLDERS[Cell.kind], loose.task_id)
+            done.records += 1
+
+    for _ in cells.each(remove, batch):
+        pass
+
+
+def _gathered(segments: Segments, loose: _Loose) -> bool:
+    return loose.task_id in segments.rows and segments.record(loose.task_id) == _record(loose.line)
+
+
+def _mend(segments: Segments) -> int:
+    damaged = sorted(segments.damaged)
+    for name in damaged:
+        if lines := segments.lines(name):
+            segments.add(list(lines.values()))
+        segments.remove(name)
+    segments.look()
+    return len(damaged)
+
+
+def loosen(store: Store, ids: Collection[str] | None = None) -> int:
+    """Give gathered records files of their own again, and take them out of their segments; return how many there were.
+
+    A cell that has a file keeps that. The file is written first, so it can be interrupted anywhere.
+
+    :param ids: those of the cells; None: all. The caller holds :meth:`Store.one_driver`.
+    """
+    segments = store.segments
+    if segments is None or not (wanted := _wanted(segments, ids)):
+        return 0
+    cells = store.place.within(FOLDERS[Cell.kind])
+    there = set(cells.names())
+    newest = {task_id: segments.rows[task_id].segment for task_id in wanted}
+    for name in segments.names if segments.doubled else sorted(set(newest.values())):
+        lines = segments.lines(name)
+        out = wanted & lines.keys()
+        own = [task_id for task_id in out if newest[task_id] == name and f"{task_id}.json" not in there]
+        _write_all(cells, {task_id: lines[task_id] for task_id in own})
+        if rest := [line for task_id, line in lines.items() if task_id not in out]:
+            segments.add(rest)
+        segments.remove(name)
+    segments.look()
+    for task_id in wanted:
+        store.board.wrote(FOLDERS[Cell.kind], task_id)
+    return len(wanted)
+
+
+def _wanted(segments: Segments, ids: Collection[str] | None) -> set[str]:
+    return set(segments.look()) if ids is None else segments.known().keys() & set(ids)
+
+
+def _write_all(cells: Place, lines: dict[str, bytes]) -> None:
+    for _ in cells.each(lambda own: cells.write(f"{own[0]}.json", pack_record(_record(own[1]))), lines.items()):
+        pass
+
+
+def _record(line: bytes) -> Json:
+    """The record in a line that is whole."""
+    return unpack_record(line.split(b"\t", 3)[3], "a line of a segment")
