@@ -152,9 +152,9 @@ def load_scorer(folder: str | Path) -> Scorer:
             folder = folder / "scorer"
         if not (folder / CONFIG).is_file():
             raise AutosparseError(f"no scorer in {folder}: {CONFIG} is missing; make one with `autosparse fit`")
-        for name in (CONFIG, WEIGHTS):
-            refuse_pointer(folder / name)
+        refuse_pointer(folder / CONFIG)
         config = read_record(folder / CONFIG)
+        refuse_pointer(folder / WEIGHTS)
         content = (folder / WEIGHTS).read_bytes()
         if hashlib.sha256(content).hexdigest() != config["weights_sha256"]:
             raise CorruptFile(f"{folder / WEIGHTS} does not match its checksum; fit the scorer again")

@@ -19,7 +19,7 @@ class Records:
     def plan(self):
         return SimpleNamespace(cells=[SimpleNamespace(task=SimpleNamespace(id=own)) for own in self.results])
 
-    def recorded(self, tasks):
+    def there(self, tasks):
         return {task.id for task in tasks}
 
     def record(self, task):

@@ -22,7 +22,7 @@ def test_each_model_is_told_of_once_by_its_first_record():
         asked.append(task.id)
         return {"result": RESULTS[task.id]} if task.id in RESULTS else None
 
-    store = SimpleNamespace(recorded=lambda tasks: {*RESULTS, "failed"}, record=record)
+    store = SimpleNamespace(there=lambda tasks: {*RESULTS, "failed"}, record=record)
     plan = SimpleNamespace(
         irp=planned(("a", "plain")),
         cells=planned(("a", "gru"), ("b", "old"), ("b", "gru"), ("c", "failed"), ("c", "gru"), ("d", "to do")),

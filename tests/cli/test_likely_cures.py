@@ -63,7 +63,7 @@ def test_a_wrong_value_of_a_file_is_refused_with_the_likely_one(change, reason):
 
 def test_a_path_that_leaves_out_the_list_is_refused_with_the_one_for_all_its_items():
     with pytest.raises(AutosparseError, match=r"'grid.seeds': 'seeds' is a key .* write grid\.\*\.seeds$"):
-        load_experiment("lenet-mnist", changes=["grid.seeds=[0]"])
+        load_experiment("lenet-mnist", set=["grid.seeds=[0]"])
 
 
 def test_a_lead_of_nothing_has_no_sign():

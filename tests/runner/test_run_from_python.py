@@ -38,7 +38,7 @@ def asked(monkeypatch):
     """Nothing runs; what is asked of the runner is kept."""
     calls = []
 
-    def run_plan(plan, settings, screen, only):
+    def run_plan(plan, settings, screen, only, store):
         calls.append((plan, settings, only))
         return Outcome(0, 0, [], [(plan.cells[0], "it waits")])
 

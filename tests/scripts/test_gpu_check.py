@@ -124,7 +124,7 @@ def test_where_only_what_is_needed_is_installed_every_part_can_be_imported(tmp_p
         "for path in pathlib.Path(sys.argv[1]).glob('checks/*.py'): importlib.import_module(f'checks.{path.stem}')\n"
         "for part in 'autos shards irp channels analysis'.split(): importlib.import_module(f'autosparse.{part}')\n"
         "import autosparse as asp\n"
-        "for name in asp.__all__: getattr(asp, name)\n"
+        "for name in {*asp.__all__} - {'load_experiment', 'results', 'run'}: getattr(asp, name)\n"
     )
     env = environment(tmp_path)
     env["PYTHONPATH"] += os.pathsep + str(SCRIPTS)

@@ -22,7 +22,7 @@ from autosparse.training.field_types import check_types
         ("weight_decay", [0.1], r"a number, got \[0.1\]"),
         ("milestones", 5, "a tuple, each entry a whole number, got 5"),
         ("milestones", (60, 1.5), r"a tuple, each entry a whole number, got \(60, 1.5\)"),
-        ("optimizer", None, "'sgd' or 'momentum' or 'adam', got None"),
+        ("optimizer", None, "'sgd' or 'momentum' or 'adam' or 'adamw', got None"),
         ("augmentation", 1, "text, got 1"),
     ],
 )
