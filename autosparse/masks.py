@@ -18,6 +18,9 @@ from autosparse.weights import LeftOut, left_out, prunable
 
 __all__ = ["Masks", "Scores", "keep_count", "prunable", "top_k"]
 
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""A type of integers by its size in bytes."""
+
 Scores = dict[str, Tensor]
 """Weight name -> tensor of the weight's shape; the highest scores are kept."""
 
@@ -196,12 +199,12 @@ class Masks(Mapping[str, Tensor]):
 
         Returns a handle; its ``remove()`` ends this.
         """
-        pairs = [(weight, pruned) for weight, pruned in self._pairs(model) if pruned.any()]
+        pairs = [(weight, _bits(~pruned, weight.dtype)) for weight, pruned in self._pairs(model) if pruned.any()]
 
         @torch.no_grad()
         def zero_pruned(*_: object) -> None:
-            for weight, pruned in pairs:
-                weight.masked_fill_(pruned, 0.0)
+            for weight, bits in pairs:
+                weight.view(bits.dtype).bitwise_and_(bits)
 
         zero_pruned()
         return optimizer.register_step_post_hook(zero_pruned)
@@ -255,6 +258,15 @@ class Masks(Mapping[str, Tensor]):
                 stacklevel=3,
             )
         return [(weights[name], ~mask.to(weights[name].device)) for name, mask in self.items()]
+
+
+def _bits(kept: Tensor, dtype: torch.dtype) -> Tensor:
+    """All bits of a number of ``dtype`` where ``kept``, and none elsewhere, as integers of its size.
+
+    A weight of which only these bits stay is exactly 0 where pruned, whatever it was. On a CPU that is several times as
+    fast as ``masked_fill_``.
+    """
+    return kept.to(INTEGERS[dtype.itemsize]).neg_()
 
 
 def _refuse_nan(scores: Scores) -> None:

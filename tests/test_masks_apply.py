@@ -162,3 +162,20 @@ def test_numbers_become_bools():
 
 def test_to_moves_every_mask(masks):
     assert {mask.device.type for mask in masks.to("meta").values()} == {"meta"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_what_is_held_is_to_the_bit_what_is_filled_with_zeros(dtype, layout):
+    draws = torch.Generator().manual_seed(0)
+    model = nn.Conv2d(4, 3, 3, dtype=dtype)
+    kept = torch.rand(model.weight.shape, generator=draws) < 0.5
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Masks({"weight": kept}).hold(model, optimizer)
+    values = torch.randn(model.weight.shape, generator=draws).to(dtype)
+    values.flatten()[:4] = torch.tensor([torch.nan, torch.inf, -torch.inf, -0.0], dtype=dtype)
+    model.weight.data = values.clone(memory_format=layout)
+    optimizer.step()
+    expected = values.masked_fill(~kept, 0.0)
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+    assert torch.equal(model.weight.detach().contiguous().view(bits), expected.view(bits))

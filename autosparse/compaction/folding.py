@@ -9,8 +9,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
 
-from autosparse.compaction.layers import Carry, SplitLinear, resized
+from autosparse.compaction.layers import Carry, resized
 from autosparse.compaction.sparse import SparseLinear, is_worth_it
+from autosparse.compaction.split import SplitLinear
 
 FUSED = {nn.Conv1d: nn.BatchNorm1d, nn.Conv2d: nn.BatchNorm2d, nn.Conv3d: nn.BatchNorm3d, nn.Linear: nn.BatchNorm1d}
 

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Mapping, Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 
@@ -49,51 +48,6 @@ class Beside(nn.Module):
     def forward(self, live: Tensor, constant: Tensor) -> Tensor:
         """See the class."""
         return torch.cat([live, constant.expand(len(live), -1)], 1)
-
-
-class SplitLinear(nn.Linear):
-    """A Linear layer some of whose inputs and outputs are the same for every example, and are computed once.
-
-    Its weight is that of a Linear layer whose last columns read the constants, and whose last rows read nothing else.
-
-    :param layer: with the parameters of both.
-    :param live: numbers of rows and of columns that differ from example to example.
-    """
-
-    def __init__(self, layer: nn.Linear, live: tuple[int, int]):
-        nn.Module.__init__(self)
-        self.out_features, self.in_features = layer.weight.shape
-        self.weight, self.bias = layer.weight, layer.bias
-        self.live = live
-
-    @property
-    def multiplied(self) -> int:
-        """How many of the weights are multiplied for each example."""
-        return self.live[0] * self.live[1]
-
-    def folded(self, constant: Tensor | None) -> tuple[nn.Linear, Tensor]:
-        """The Linear layer of what differs from example to example, and the constant rows, for these constants.
-
-        :param constant: what the last columns read, (1, constant columns); None if there are no such columns.
-        :return: a layer (live columns -> live rows), and (1, constant rows).
-        """
-        rows, columns = self.live
-        still = self._still(constant)
-        plain = nn.Linear(1, 1, device="meta")
-        plain.weight, plain.bias = nn.Parameter(self.weight[:rows, :columns].clone()), nn.Parameter(still[0, :rows])
-        plain.out_features, plain.in_features = rows, columns
-        return plain, still[:, rows:].clone()
-
-    def _still(self, constant: Tensor | None) -> Tensor:
-        if constant is None:
-            return self.bias.unsqueeze(0)
-        return F.linear(constant, self.weight[:, self.live[1] :], self.bias)
-
-    def forward(self, x: Tensor, constant: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Compute both: (batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows)."""
-        rows, columns = self.live
-        still = self._still(constant)
-        return F.linear(x, self.weight[:rows, :columns], still[0, :rows]), still[:, rows:].clone()
 
 
 def _lies_channels_last(x: Tensor) -> bool:

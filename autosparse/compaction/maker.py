@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, fx, nn
 
-from autosparse.compaction.layers import Beside, Carry, SplitLinear, resized
+from autosparse.compaction.layers import Beside, Carry, resized
 from autosparse.compaction.sparse import SparseLinear
+from autosparse.compaction.split import SplitLinear
 from autosparse.compaction.tracing import Traced
 
 Channels = list[int]

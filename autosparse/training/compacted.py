@@ -2,7 +2,6 @@
 
 import functools
 import logging
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 from autosparse.compaction import Compact, compact, put
 from autosparse.data.split import Dataset
 from autosparse.masks import Masks
-from autosparse.training.execution import Execution, set_learning_rate
+from autosparse.training.execution import Execution
 from autosparse.training.history import History
 from autosparse.training.optimizer_state import put_back, taken
 from autosparse.training.recipe import Recipe
@@ -28,6 +27,7 @@ class StandIn:
     :ivar network: the network to train.
     :ivar masks: the masks to hold in it.
     :ivar flops_left: share of the dense forward pass that it computes.
+    :ivar trained: all that one optimiser is to train: the network, and with it what it lacks.
     """
 
     def __init__(self, model: nn.Module, masks: Masks | None, recipe: Recipe, small: Compact | None):
@@ -36,13 +36,21 @@ class StandIn:
         self.masks = masks if small is None else small.masks
         self.flops_left = 1.0 if small is None else small.flops_left
         self.rest = None if small is None or masks is None else _Remainder(model, masks, small, recipe)
+        decays = self.rest is not None and self.rest.values.numel() > 0
+        self.trained = nn.ModuleList([self.network, self.rest]) if decays else self.network
         if self.rest is not None and masks is not None:
             masks.apply_(model)
 
-    def settle(self, rates: Sequence[float]) -> None:
-        """Bring the model to where training as a whole would have it, after steps at these learning rates."""
+    def optimizer(self, recipe: Recipe) -> torch.optim.Optimizer:
+        """A fresh optimiser of all that is trained."""
+        optimizer = recipe.optimizer_for(self.trained)
+        if self.rest is not None:
+            optimizer.register_step_pre_hook(self.rest.without_gradient)
+        return optimizer
+
+    def settle(self) -> None:
+        """Bring the model to where training as a whole would have it."""
         if self.small is not None and self.rest is not None:
-            self.rest.advance(rates)
             self.rest.write_back(self.model)
             self.small.write_back(self.model)
             self.model.train(self.network.training)
@@ -52,17 +60,17 @@ class StandIn:
 
         The compact network's own weights are not in it: they are those of the model at their places.
         """
-        rest = {} if self.rest is None else taken(self.rest.optimizer, dict(self.rest.named_parameters()))
+        rest = {} if self.rest is None else taken(optimizer, dict(self.rest.named_parameters()))
         return State.now(epoch, self.model, history, taken(optimizer, dict(self.network.named_parameters())), rest)
 
     def resume(self, state: State, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimisers remember what they did at ``state``.
+        """Let the optimiser remember what it did at ``state``.
 
         The model must have been set to it before this stand-in was made of it.
         """
         put_back(optimizer, dict(self.network.named_parameters()), state.part(OPTIMIZER))
         if self.rest is not None:
-            put_back(self.rest.optimizer, dict(self.rest.named_parameters()), state.part(REST))
+            put_back(optimizer, dict(self.rest.named_parameters()), state.part(REST))
 
 
 def stand_in_for(
@@ -117,16 +125,11 @@ class _Remainder(nn.Module):
         full = dict(model.named_parameters())
         found = [full[name].detach().flatten()[where] for name, where in self.slots.items()]
         self.values = nn.Parameter(torch.cat(found) if found else torch.zeros(0))
-        self.optimizer = recipe.optimizer_for(self)
+        self.zeros = torch.zeros_like(self.values)
 
-    def advance(self, rates: Sequence[float]) -> None:
-        """Do a step of the optimiser at each of these learning rates, with gradients of 0."""
-        if self.values.numel() == 0:
-            return
-        self.values.grad = torch.zeros_like(self.values)
-        for rate in rates:
-            set_learning_rate(self.optimizer, rate)
-            self.optimizer.step()
+    def without_gradient(self, *_: object) -> None:
+        """Give the values a gradient of 0, as those have that nothing reads; without any they would not decay."""
+        self.values.grad = self.zeros
 
     @torch.no_grad()
     def write_back(self, model: nn.Module) -> None:

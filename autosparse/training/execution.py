@@ -72,11 +72,13 @@ class Execution:
     def step(self, model: nn.Module, optimizer: torch.optim.Optimizer, loss: Loss, device: torch.device) -> Step:
         """The step that trains ``model``, which is on ``device``."""
         forward = self.forward(model, device)
+        trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
         def eager(x: Tensor, y: Tensor) -> Tensor:
             value = loss(forward(x), y)
-            optimizer.zero_grad(set_to_none=True)
-            value.sum().backward()  # a stack of networks has a loss for each
+            for parameter in trained:  # optimizer.zero_grad() takes as long as a small layer's product
+                parameter.grad = None
+            (value.sum() if value.dim() else value).backward()  # a stack of networks has a loss for each
             optimizer.step()
             return value.detach()
 

@@ -56,7 +56,8 @@ class GraphedStep:
             group["lr"] = torch.tensor(group["lr"], device=device)  # read by each replay, so that it may change
             if "capturable" in group:
                 group["capturable"] = True
-        tensors = [*self.model.parameters(), *self.model.buffers(), *_tensors_of(self.optimizer)]
+        trained = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        tensors = [*self.model.parameters(), *self.model.buffers(), *trained, *_tensors_of(self.optimizer)]
         saved = [tensor.detach().clone() for tensor in tensors]
         assert self.batch is not None
         x, y = self.batch

@@ -105,7 +105,7 @@ def train_by_epoch(
     network, masks = stand_in.network, stand_in.masks
     dataset, recipe = course.dataset, course.recipe
     device = dataset.train.device
-    optimizer = recipe.optimizer_for(network)
+    optimizer = stand_in.optimizer(recipe)
     first = None if change is None else (masks or Masks.dense(network)).to(device)
     history = resume.history(first) if resume else History()
     history.flops_left = stand_in.flops_left
@@ -124,12 +124,11 @@ def train_by_epoch(
         if resume is not None:
             stand_in.resume(resume, optimizer)
         for epoch, steps in course.epochs():
-            rates = course.rates(epoch, steps)
             order = generator(seed, "order", epoch)
             with drawing_from(derive_seed(seed, "dropout", epoch), device):
                 batches = dataset.train.batches(recipe.batch_size, order, recipe.augmentation)
-                mean_loss = train_epoch(network, batches, at_rates(step, optimizer, rates), steps)
-                stand_in.settle(rates)
+                mean_loss = train_epoch(network, batches, at_rates(step, optimizer, course.rates(epoch, steps)), steps)
+                stand_in.settle()
                 history.add(mean_loss.item(), network, dataset, recipe)
             yield Ended(epoch, history, functools.partial(stand_in.state, epoch, optimizer, history))
     if held is not None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autosparse.compaction import compact
-from autosparse.compaction.layers import SplitLinear
+from autosparse.compaction.split import SplitLinear
 from autosparse.models import build_model
 
 SHAPE = (3, 8, 8)
