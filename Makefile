@@ -5,9 +5,10 @@ PYTHON ?= $(shell for p in python3 python3.12 python3.13 python3.11 python; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1 && echo "$$p" && break; done)
 BIN := .venv/bin
 UV_VERSION := 0.13.8
+PLAYWRIGHT_VERSION := 1.65.2
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test suite test-all test-cluster chaos mutants lint bench bench-quick gpu-check format lock clean
+.PHONY: help setup demo test suite test-all test-cluster test-browser chaos mutants lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -46,6 +47,17 @@ test-all: lint  ## lint, then all that takes one machine, with new random exampl
 
 test-cluster: setup  ## clusters of several nodes, servers and full disks, each broken on purpose
 	$(BIN)/python -m pytest tests/cluster tests/manifests -m '' --timeout=900
+
+test-browser: setup .browser/installed  ## the report's page in a headless Chromium, which it takes from npm
+	$(BIN)/python -m pytest tests/report/browser
+
+.browser/installed: tests/report/browser/package-lock.json
+	@command -v npm >/dev/null || { echo "error: npm is not here, which brings Chromium: install Node.js 20 or newer" >&2; exit 2; }
+	@mkdir -p .browser && cp tests/report/browser/package*.json .browser/
+	@cd .browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd .browser && TMPDIR=$$PWD node -e "import('@sparticuz/chromium').then((found) => found.default.executablePath())"
+	@$(BIN)/uv pip install --quiet --target .browser/python playwright==$(PLAYWRIGHT_VERSION)
+	@touch $@
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
 	@$(BIN)/python scripts/chaos.py

@@ -7,6 +7,7 @@ from matplotlib.lines import Line2D
 
 from autosparse.report.collect_autos import IrpRun, Sample
 from autosparse.report.style import INK, layer_colors, shown, spread_axis
+from autosparse.report.tips import tell
 
 JITTER = 0.35
 """Jitter, as a share of the distance between two survival scores: enough to see how many points share a score."""
@@ -79,6 +80,8 @@ def _mean_line(axes: Axes, x: np.ndarray, sample: Sample, bins: int = 25) -> Non
     centres, means = (np.bincount(index, weight * v)[filled] / mass[filled] for v in (x, sample.columns["survival"]))
     axes.plot(centres, means, color="white", linewidth=3.5)
     axes.plot(centres, means, color=INK, linewidth=1.5)
+    for centre, mean in zip(centres, means, strict=True):
+        tell(axes, centre, mean, "mean survival score", f"{mean:.3f} near {centre:.3g}")
 
 
 def _jittered(survival: np.ndarray, levels: int) -> np.ndarray:

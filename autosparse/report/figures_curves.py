@@ -11,10 +11,13 @@ from autosparse.report.collect import Point, Section
 from autosparse.report.curves import at, curve_of, drawn_sparsities
 from autosparse.report.style import INK, LineStyle, shown
 from autosparse.report.tables import percent
+from autosparse.report.tips import tell
 
 METRICS = {"test_accuracy": "test accuracy (%)", "train_loss": "training loss"}
 MARKED = 12
 """Up to this many epochs, each has a marker."""
+TOLD = 40
+"""Points of a curve that answer to a pointer, the last one among them."""
 
 
 def curves_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
@@ -62,6 +65,10 @@ def _draw(axes: Axes, point: Point, metric: str, label: str, style: LineStyle) -
     (line,) = axes.plot(curve.epochs, curve.mean, color=style.color, linestyle=style.line, linewidth=width, label=label)
     if len(curve.epochs) <= MARKED:
         line.set(marker=style.marker, markersize=5, markeredgecolor="white", markeredgewidth=0.5)
+    for place in range(len(curve.epochs) - 1, -1, -max(1, -(-len(curve.epochs) // TOLD))):
+        spread = f" ± {curve.std[place]:.3g}" if point.n > 1 else ""
+        value = f"{METRICS[metric]}: {curve.mean[place]:.4g}{spread}"
+        tell(axes, curve.epochs[place], curve.mean[place], label, f"epoch {curve.epochs[place]}", value)
     if any(curve.std):
         low = [mean - std for mean, std in zip(curve.mean, curve.std, strict=True)]
         high = [mean + std for mean, std in zip(curve.mean, curve.std, strict=True)]

@@ -11,8 +11,9 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from autosparse.report.collect import Method, Section
-from autosparse.report.style import GREY, INK, shown
+from autosparse.report.style import DARK, GREY, INK, LIGHT, shown
 from autosparse.report.tables import percent
+from autosparse.report.tips import tell
 
 SPARSE_TO_DENSE = ("#f7fbff", "#b5d4ea", "#56B4E9", "#0072B2", "#00304d")
 """One hue from light to dark, which stays in order in grey print and for colour-blind readers."""
@@ -89,6 +90,7 @@ def density_figure(section: Section) -> Figure:
         axes.tick_params("x", rotation=0 if layout.width > TURNED else 90)
         size = 7.5 if layout.numbers else 6.5
         axes.set_yticks(range(len(layers)), names if column == 0 else [], fontsize=size)
+        _tell(axes, shown(method.name), names, sparsities, density, collapsed)
     figure.text(layout.names / WIDTH, 0.06 / total, "sparsity of the network", color=INK, fontsize=9)
     left = layout.names + layout.side_by_side * (len(sparsities) * layout.width + GAP) + 0.1
     height = min(max(panel, each + panel if rows > 1 else 0.9), 2.4, total - HEAD)
@@ -156,10 +158,20 @@ def _draw(axes: Axes, density: np.ndarray, collapsed: np.ndarray, norm: LogNorm,
             size = 28 if layout.numbers else 12
             axes.scatter(column, row, s=size, marker="x", color=COLLAPSED, linewidth=1.6, zorder=3)
         elif layout.numbers and np.isfinite(value):
-            colour = "white" if norm(value) > 0.55 else INK
+            colour = LIGHT if norm(value) > 0.55 else DARK
             axes.text(column, row, _number(value), ha="center", va="center", fontsize=7, color=colour)
     axes.set_xlim(-0.5, density.shape[1] - 0.5)
     axes.set_ylim(density.shape[0] - 0.5, -0.5)
+
+
+def _tell(
+    axes: Axes, name: str, layers: list[str], sparsities: list[float], density: np.ndarray, collapsed: np.ndarray
+) -> None:
+    for (row, column), value in np.ndenumerate(density):
+        if np.isfinite(value):
+            kept = f"{layers[row]} keeps {100 * value:.3g} %"
+            broken = "in some run it kept no weight" if collapsed[row, column] else ""
+            tell(axes, column, row, f"{name}, {percent(sparsities[column])} sparse", kept, broken)
 
 
 def _number(density: float) -> str:

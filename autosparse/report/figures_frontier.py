@@ -13,7 +13,8 @@ from autosparse.report.collect_frontier import Frontier
 from autosparse.report.cost_axis import cost_axis
 from autosparse.report.error_axis import error_axis
 from autosparse.report.style import GREY, INK, LINES, LineStyle, shown
-from autosparse.report.tables import percent
+from autosparse.report.tables import cost_text, percent
+from autosparse.report.tips import tell
 from autosparse.results.frontier import Point
 
 LABELS = {"seconds": "seconds", "images": "images", "flops": "FLOPs"}
@@ -100,6 +101,7 @@ def _draw(axes: Axes, points: Sequence[Point], column: Column, looks: Looks) -> 
     for point in points:
         style = looks[point.method, point.settings]
         _draw_point(axes, column.place(point), style, point.dense or column.best(point), getattr(point, column.mark))
+        _tell(axes, point, column)
     cost_axis(axes, [column.place(point)[0] for point in points])
     _draw_steps(axes, points, column)
 
@@ -116,6 +118,14 @@ def _draw_point(axes: Axes, place: tuple[float, float], style: LineStyle, best: 
     axes.plot(*place, **look, markerfacecolor=face, zorder=4 if best else 3)
     if best_of_all:
         axes.plot(*place, color=INK, marker="o", markersize=13, markerfacecolor="none", zorder=5)
+
+
+def _tell(axes: Axes, point: Point, column: Column) -> None:
+    x, y = column.place(point)
+    title = point.method if point.dense else f"{point.method}, {percent(point.sparsity)} sparse"
+    spread = "" if point.half_width is None else f" ± {point.half_width:.2f}"
+    cost = f"{cost_text(x, point.unit)}{'' if point.unit == 'seconds' else f' {LABELS[point.unit]}'} {column.title}"
+    tell(axes, x, y, title, point.settings, f"{y:.2f}{spread} %", cost)
 
 
 def _draw_steps(axes: Axes, points: Sequence[Point], column: Column) -> None:

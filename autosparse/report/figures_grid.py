@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +11,8 @@ from autosparse.report.collect import Method, Point, Section
 from autosparse.report.collect_autos import IrpRun
 from autosparse.report.error_axis import error_axis
 from autosparse.report.style import GREY, INK, LineStyle, density_axis, shown
-from autosparse.report.tables import seeds_text
+from autosparse.report.tables import percent, seeds_text
+from autosparse.report.tips import accuracy_text, seeds_of, tell
 
 ROUND_SPARSITIES = (0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 0.9999)
 
@@ -27,7 +28,7 @@ def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure
     else:
         axes.set_xticks([])
     if section.dense:
-        _draw_dense(axes, section.dense)
+        _draw_dense(axes, section.dense, densities or [1.0])
     for method, shift in zip(section.pruned, _shifts(densities, len(section.pruned)), strict=True):
         _draw_line(axes, method, shift, styles[method.name])
     points = [point for method in section.methods for point in method.points.values()]
@@ -38,15 +39,22 @@ def accuracy_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure
     return figure
 
 
-def _draw_dense(axes: Axes, point: Point) -> None:
+def _draw_dense(axes: Axes, point: Point, densities: Iterable[float]) -> None:
     axes.axhline(point.mean, color=INK, linestyle=(0, (5, 3)), linewidth=1.2, label="dense")
     if point.std is not None:
         axes.axhspan(point.mean - point.std, point.mean + point.std, color=INK, alpha=0.1, linewidth=0)
+    for density in sorted(set(densities)):  # the line answers above each sparsity
+        tell(axes, density, point.mean, "dense", accuracy_text(point.mean, point.std, point.n), runs=seeds_of(point))
 
 
 def _draw_line(axes: Axes, method: Method, shift: float, style: LineStyle) -> None:
     points = method.points
     bars = [point.std or 0.0 for point in points.values()]
+    for sparsity, point in points.items():
+        told = accuracy_text(point.mean, point.std, point.n)
+        broken = f"{point.disconnected} without a path to the output" if point.disconnected else ""
+        title = f"{method.name}, {percent(sparsity)} sparse"
+        tell(axes, (1 - sparsity) * shift, point.mean, title, told, broken, runs=seeds_of(point))
     axes.errorbar(
         [(1 - sparsity) * shift for sparsity in points],
         [point.mean for point in points.values()],
@@ -81,4 +89,6 @@ def iterations_figure(irp: IrpRun) -> Figure:
     axes.plot(irp.density, irp.accuracy, color=INK, marker="o", markersize=4, linewidth=1.3)
     density_axis(axes, irp.density, ticks=[1 - sparsity for sparsity in ROUND_SPARSITIES])
     axes.set_ylabel("test accuracy (%)")
+    for iteration, (density, accuracy) in enumerate(zip(irp.density, irp.accuracy, strict=True), 1):
+        tell(axes, density, accuracy, f"iteration {iteration}", f"{accuracy:.2f} %, {percent(1 - density)} sparse")
     return figure

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from autosparse.report.collect_autos import Sample
 from autosparse.report.style import INK, WARM, shown
+from autosparse.report.tips import tell
 
 COLUMNS = 4
 BINS = 25
@@ -58,3 +59,5 @@ def _mean_line(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str)
     filled = count > 0
     centres, means = (np.bincount(index, v)[filled] / count[filled] for v in (x, y))
     axes.plot(centres, means, color=color, linewidth=1.5, marker="o" if len(centres) < 8 else "", label=label)
+    for centre, mean in zip(centres, means, strict=True):
+        tell(axes, centre, mean, label, f"mean {mean:.3f} near {centre:.3g}")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow import MlflowClient
@@ -27,8 +26,9 @@ from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.figures_states import states_figure
 from autosparse.report.folder import PAGE, write_files
 from autosparse.report.gallery import Gallery
-from autosparse.report.provenance import provenance_of
+from autosparse.report.provenance import provenance_of, run_pages
 from autosparse.report.published import concordant_pairs, published_tables, told_of
+from autosparse.report.sorting import sort_key
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
 from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
@@ -123,6 +123,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
             written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
             provenance=provenance_of(runs),
             tracking_uri=safe_uri(client.tracking_uri),
+            run_pages=run_pages(client, experiment),
             version=__version__,
             **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
         )
@@ -130,7 +131,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
     return Report(page, list(tables_of(sections, published, concordant, concordances, stages, frontiers)), gallery)
 
 
-def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[[Any], str]]:
+def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[..., str]]:
     """The functions with which the templates draw."""
     svg, png = gallery.svg, gallery.png
     return {
@@ -138,10 +139,14 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
         "draw_curves": lambda panel: svg(partial(curves_figure, panel, styles), f"training {panel.title}"),
         "draw_densities": lambda panel: svg(partial(density_figure, panel), f"density {panel.title}"),
         "draw_iterations": lambda irp: svg(partial(iterations_figure, irp), f"iterations {irp.run.name}"),
-        "draw_survival": lambda irp: png(partial(survival_figure, irp, irp.sample), f"survival {irp.run.name}"),
+        "draw_survival": lambda irp, told: png(
+            partial(survival_figure, irp, irp.sample), f"survival {irp.run.name}", told
+        ),
         "draw_states": lambda fit: svg(partial(states_figure, fit.sample), f"states {fit.run.name}"),
         "draw_frontier": lambda found: svg(partial(frontier_figure, found, styles), f"frontier {found.title}"),
-        "draw_prediction": lambda fit: png(partial(prediction_figure, fit.sample), f"prediction {fit.run.name}"),
+        "draw_prediction": lambda fit, told: png(
+            partial(prediction_figure, fit.sample), f"prediction {fit.run.name}", told
+        ),
     }
 
 
@@ -153,7 +158,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote}
+    environment.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote, "sort_key": sort_key}
     tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
     environment.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
     environment.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}

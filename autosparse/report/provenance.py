@@ -2,9 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from urllib.parse import quote, urlsplit
+
+from mlflow import MlflowClient
 
 from autosparse.report.collect import natural
 from autosparse.results.runs import Run
+from autosparse.tracking.client import find_experiment, tracking_errors
 
 DIRTY = "+dirty"
 """Ending of the commit of a checkout with local changes."""
@@ -23,6 +27,20 @@ def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
         return places.index(name) if name in places else len(places), not name.startswith("data "), natural(name)
 
     return {name: _tally(found[name]) for name in sorted(found, key=rank)}
+
+
+def run_pages(client: MlflowClient, experiment: str) -> str:
+    """What the addresses of the experiment's runs in a browser start with; the rest is a run's id.
+
+    Empty if MLflow is not a server. User, password and query of the server's address are left out.
+    """
+    server = urlsplit(client.tracking_uri)
+    if server.scheme not in ("http", "https"):
+        return ""
+    with tracking_errors(client.tracking_uri):
+        found = find_experiment(client, experiment)
+    place = server.netloc.rpartition("@")[2]
+    return f"{server.scheme}://{place}{server.path.rstrip('/')}/#/experiments/{quote(found)}/runs/"
 
 
 def _facts(run: Run) -> Iterable[tuple[str, str]]:

@@ -22,14 +22,19 @@ INK, GREY, FAINT = "#222222", "#6b6b6b", "#e4e4e4"
 WARM = ("#D55E00", "#E69F00")
 COOL = ("#0072B2", "#009E73", "#CC79A7", "#56B4E9")
 """Okabe and Ito's palette, told apart by colour-blind readers: warm for learned methods, cool for the others."""
+LIGHT, DARK = "#fefefe", "#232323"
+"""Texts on coloured cells; like the cells, and unlike INK, they look the same on a dark page."""
 LAYERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222")
 MARKERS = "osD^v><p*hXP"
 LINES = ("-", "--", "-.", ":")
+ADAPTED = ("#ffffff", INK, GREY, FAINT, *WARM, *COOL)
+"""Colours that the page's style sheet may replace, as ``--figure-222222`` for ``#222222``: it does on a dark page."""
 
 RC = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Helvetica", "Arial"],
     "font.size": 9,
+    "text.color": INK,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
     "axes.titlesize": 9,
@@ -123,9 +128,14 @@ def draw_svg(draw: Callable[[], Figure], name: str) -> str:
 
 
 def inlined(svg: str, name: str) -> str:
-    """The ``<svg>`` element of an SVG file, for HTML, with ids that no other figure of the page has."""
+    """The ``<svg>`` element of an SVG file, for HTML.
+
+    It has ids that no other figure of the page has, and colours that the page may replace.
+    """
     svg = svg[svg.index("<svg") :]
     prefix = re.sub(r"\W", "-", name)
+    colours = "|".join(colour.removeprefix("#").lower() for colour in ADAPTED)
+    svg = re.sub(rf"\b(fill|stroke): #({colours})\b", r"\1: var(--figure-\2, #\2)", svg)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\1{prefix}-", svg)
 
 

@@ -32,7 +32,7 @@ def section_of(client: MlflowClient, **layers: list[str]) -> Section:
 
 def texts(page: str) -> str:
     """What a reader sees, in one line."""
-    return " ".join(html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", " ", page, flags=re.S)).split())
+    return " ".join(html.unescape(re.sub(r"<(style|script)\b.*?</\1>|<[^>]+>", " ", page, flags=re.S)).split())
 
 
 def history(*accuracies: float) -> dict[str, str]:

@@ -1,0 +1,67 @@
+"""What the figures of a page answer to a pointer: a text for each point, at the place where the figure draws it."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from autosparse.report.collect import METRIC, Point
+from autosparse.results.runs import Run
+
+ATTRIBUTE = "autosparse_tips"
+"""The attribute of a figure that holds its tips."""
+
+
+@dataclass(frozen=True)
+class Tip:
+    """What is said of one point."""
+
+    axes: Axes
+    x: float
+    y: float
+    lines: tuple[str, ...]
+    """The first one is the title."""
+    runs: tuple[tuple[str, str], ...]
+    """What each run behind the point has, and the run's id in MLflow."""
+
+
+def tell(axes: Axes, x: float, y: float, *lines: str, runs: Iterable[tuple[str, str]] = ()) -> None:
+    """Say something of the point that ``axes`` have at x and y, when a pointer comes near; empty lines are left out."""
+    tips = axes.figure.__dict__.setdefault(ATTRIBUTE, [])
+    tips.append(Tip(axes, float(x), float(y), tuple(filter(None, lines)), tuple(runs)))
+
+
+def accuracy_text(mean: float, std: float | None, n: int) -> str:
+    """``91.94 ± 0.12 (3 seeds)``."""
+    spread = "" if std is None else f" ± {std:.2f}"
+    return f"{mean:.2f}{spread} % ({n} seed{'s' if n != 1 else ''})"
+
+
+def seeds_of(point: Point) -> list[tuple[str, str]]:
+    """The accuracy of each seed, and the id of its run."""
+    ordered: Sequence[Run] = sorted(point.runs, key=lambda run: int(run.tags["seed"]))
+    return [(f"seed {run.tags['seed']}: {run.metrics[METRIC]:.2f} %", run.run_id) for run in ordered]
+
+
+def tips_of(figure: Figure) -> str:
+    """The tips of a figure that has been drawn, as JSON for the page's script; empty if it has none.
+
+    ``texts`` are all lines, each once. A point is ``[x, y, [its lines, by their places in texts], [[run's text, run's
+    id], ...]]``, with x and y in shares of the figure's width and height from its upper left corner.
+    """
+    tips: list[Tip] = figure.__dict__.get(ATTRIBUTE, [])
+    if not tips:
+        return ""
+    texts: dict[str, int] = {}
+    points = [_placed(figure, tip, texts) for tip in tips]
+    told = json.dumps({"texts": list(texts), "points": points}, ensure_ascii=False, separators=(",", ":"))
+    return told.replace("<", "\\u003c")  # in a <script>, no text can end the element
+
+
+def _placed(figure: Figure, tip: Tip, texts: dict[str, int]) -> list[Any]:
+    x, y = figure.transFigure.inverted().transform(tip.axes.transData.transform((tip.x, tip.y)))
+    lines = [texts.setdefault(line, len(texts)) for line in tip.lines]
+    return [round(float(x), 4), round(1 - float(y), 4), lines, *([tip.runs] if tip.runs else [])]
