@@ -36,8 +36,9 @@ class StandIn:
         self.masks = masks if small is None else small.masks
         self.flops_left = 1.0 if small is None else small.flops_left
         self.rest = None if small is None or masks is None else _Remainder(model, masks, small, recipe)
-        decays = self.rest is not None and self.rest.values.numel() > 0
-        self.trained = nn.ModuleList([self.network, self.rest]) if decays else self.network
+        self.trained = self.network
+        if self.rest is not None and self.rest.values.numel() > 0:
+            self.trained = nn.ModuleList([self.network, self.rest])
         if self.rest is not None and masks is not None:
             masks.apply_(model)
 
