@@ -77,7 +77,8 @@ function makePlot(box) {
     if (event.key === "Escape") hide();
     if (!step) return;
     event.preventDefault();
-    show((shown + step + points.length) % points.length);
+    const from = shown < 0 && step < 0 ? 0 : shown; // to the left of nothing lies the last one
+    show((from + step + points.length) % points.length);
     pinned = true;
   });
   document.addEventListener("click", (event) => {

@@ -60,7 +60,7 @@ def opened(chromium, address: str):
     def open_page(width: int = 1280, scheme: str = "light"):
         window = chromium.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
         windows.append(window)
-        window.on("pageerror", errors.append)
+        window.on("pageerror", lambda error: errors.append(str(error)))
         window.on("console", lambda message: errors.append(message.text))
         window.on("request", lambda sent: errors.append(sent.url) if sent.url.startswith("http") else None)
         window.goto(address)
