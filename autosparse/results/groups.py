@@ -8,22 +8,31 @@ Two cells belong together if these are the same:
 - the data, and the code of the user's own network, criterion or data set, by their fingerprints.
 
 A run that an earlier version wrote may lack a param. It then gets the value that does the same as before the param
-existed: revision 1 of its criterion; the default of an option in version 0.1.0, or today's if the option is newer; and
-today's rule of what is prunable, because networks for which that has changed are done again. A run without a
-fingerprint counts as done with the same data and code as the others, unless the others have several.
+existed: revision 1 of its criterion; the default of an option in version 0.1.0, or today's if the option is newer; the
+default of a newer field of a recipe; and today's rule of what is prunable, because networks for which that has changed
+are done again. A run without a fingerprint counts as done with the same data and code as the others, unless the others
+have several.
 """
 
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
-from autosparse.experiment.before_resolved import IRP, OPTIONS, REVISION
+from autosparse.experiment.before_resolved import IRP, OPTIONS, RECIPE, REVISION
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
+from autosparse.training import Recipe
 from autosparse.weights import RULE
+
+NEWER = {
+    f"recipe.{each.name}": str(each.default)
+    for each in fields(Recipe)
+    if each.name not in RECIPE and each.default is not None
+}
+"""Fields of a recipe that version 0.1.0 did not have, and their defaults; MLflow is not told of None."""
 
 Settings = tuple[tuple[str, str], ...]
 """Sorted pairs of a param, or whatever else tells groups apart, and its value."""
@@ -158,7 +167,8 @@ def _settings(params: Settings) -> tuple[Settings, Settings]:
 
 def _meant(params: Mapping[str, str]) -> dict[str, str]:
     """Params, completed with those that a run of an earlier version lacks."""
-    return {"prunable_rule": str(RULE), **_defaults(params, ""), **_defaults(params, "irp."), **params}
+    newer = NEWER if any(name.startswith("recipe.") for name in params) else {}
+    return {"prunable_rule": str(RULE), **newer, **_defaults(params, ""), **_defaults(params, "irp."), **params}
 
 
 def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -65,6 +65,16 @@ def test_a_method_that_was_edited_under_its_label_is_two_everywhere(client: Mlfl
     assert (row["pairs"], row["difference"]) == (2, 38.0)
 
 
+def test_runs_from_before_a_field_of_recipes_and_with_its_default_are_averaged(
+    client: MlflowClient, runs: FakeRuns
+) -> None:
+    before = {"criterion": "snip", "recipe.lr": "0.1"}
+    newer = {"recipe.schedule": "multi-step", "recipe.momentum": "0.9", "recipe.nesterov": "False"}
+    for seed, more in enumerate([{}, newer, newer | {"recipe.nesterov": "True"}]):
+        runs.cell("pruned", 0.9, seed, 50.0 + 2 * seed, params=before | more)
+    assert by_best(client) == by_report(client) == {(2, 51.0), (1, 54.0)}
+
+
 def test_data_that_changed_under_their_name_are_averaged_nowhere(client: MlflowClient, runs: FakeRuns) -> None:
     for seed, (accuracy, data) in enumerate([(86.5, OLD), (10.0, NEW), (12.0, NEW)]):
         runs.cell("pruned", 0.9, seed, accuracy, tags=data)
