@@ -43,7 +43,7 @@ def measured(page: str) -> Points:
     _, found, section = page.partition(SECTION)
     if not found:
         raise SystemExit(f"{TABLES} has no section {SECTION.strip()!r}")
-    section = section.partition("\n## ")[0]
+    section = re.split(r"\n##+ ", section)[0]  # without its subsections
     first, last = map(int, re.findall(r"seeds (\d+)-(\d+)", section)[0])
     seeds, columns, points = last - first + 1, [], {}
     for line in section.splitlines():
