@@ -1,5 +1,6 @@
 """Say where the runs of a report come from: code, machines, data."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
@@ -34,13 +35,12 @@ def run_pages(client: MlflowClient, experiment: str) -> str:
 
     Empty if MLflow is not a server. User, password and query of the server's address are left out.
     """
-    server = urlsplit(client.tracking_uri)
+    server = urlsplit(re.sub(r"://\S*@", "://", client.tracking_uri))  # a password may contain a slash, or an @
     if server.scheme not in ("http", "https"):
         return ""
     with tracking_errors(client.tracking_uri):
         found = find_experiment(client, experiment)
-    place = server.netloc.rpartition("@")[2]
-    return f"{server.scheme}://{place}{server.path.rstrip('/')}/#/experiments/{quote(found)}/runs/"
+    return f"{server.scheme}://{server.netloc}{server.path.rstrip('/')}/#/experiments/{quote(found)}/runs/"
 
 
 def _facts(run: Run) -> Iterable[tuple[str, str]]:
