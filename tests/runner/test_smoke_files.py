@@ -56,7 +56,7 @@ def storage(request, ray_running, tmp_path_factory, empty_store):
 @pytest.fixture(autouse=True)
 def no_clouds(monkeypatch):
     """Clouds of points are of the same code for every file, and take seconds each; tests/report draws them."""
-    monkeypatch.setattr(Gallery, "png", lambda self, draw, name: "")
+    monkeypatch.setattr(Gallery, "png", lambda self, draw, name, told: "")
 
 
 @pytest.mark.parametrize("path", [marked(path) for path in SCALED])
