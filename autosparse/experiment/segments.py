@@ -32,13 +32,13 @@ class Row(NamedTuple):
     segment: str
     start: int
     length: int
-    """Of the record alone, in bytes."""
+    """Bytes of the record, without the rest of its line."""
     ended_ms: int
     terms: str
     """See :func:`terms_of`."""
     made: Made
     built_on: dict[str, str] | None
-    """The record's own; None if it has none, as in version 0.1.0."""
+    """What the record says of it; None if it says nothing, as in version 0.1.0."""
 
     @property
     def grounds(self) -> Json:
