@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import resource
 import tempfile
 from collections import Counter
@@ -145,8 +146,8 @@ class _Counter(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Count a line."""
-        words = record.getMessage().replace('"', " ").split()
-        self.kinds.update([next((word for word in words if word in ("GET", "PUT", "HEAD", "DELETE", "POST")), "?")])
+        if found := re.search("(GET|PUT|HEAD|DELETE|POST) /", record.getMessage()):
+            self.kinds[found[1]] += 1
 
 
 def _bucket(host: str, port: int) -> str:
