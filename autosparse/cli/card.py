@@ -56,7 +56,7 @@ def _made(folder: Path, experiment: str | None, tracking_uri: str | None) -> tup
 
 
 def _store(tracking_uri: str | None, required: bool) -> "MlflowClient | None":
-    """The MLflow store; None if it is not required and there is none."""
+    """The MLflow store, or None if it does not exist and is not required."""
     from autosparse.errors import AutosparseError
     from autosparse.tracking.client import connect
 

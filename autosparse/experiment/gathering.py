@@ -15,7 +15,7 @@ from autosparse.storage import Place
 RECORDS = 10_000
 """Most records of a segment."""
 BYTES = 1 << 26
-"""Size from which on a segment takes no more records."""
+"""Size in bytes at which a segment is full."""
 AT_ONCE = 500
 """Records that are read before the segment's size is looked at."""
 
@@ -85,7 +85,7 @@ def _move(store: Store, segments: Segments, cells: Place, batch: Sequence[_Loose
         done.segments += 1
 
     def remove(loose: _Loose) -> None:
-        if cells.stamp(loose.name) == loose.stamp:  # else it has been written again, and goes before the segment's
+        if cells.stamp(loose.name) == loose.stamp:  # else it has been written again, and counts before the segment's
             cells.remove(loose.name)
             store.board.forget(FOLDERS[Cell.kind], loose.task_id)
             done.records += 1
@@ -124,8 +124,8 @@ def loosen(store: Store, ids: Collection[str] | None = None) -> int:
     for name in segments.names if segments.doubled else sorted(set(newest.values())):
         lines = segments.lines(name)
         out = wanted & lines.keys()
-        own = [task_id for task_id in out if newest[task_id] == name and f"{task_id}.json" not in there]
-        _write_all(cells, {task_id: lines[task_id] for task_id in own})
+        alone = [task_id for task_id in out if newest[task_id] == name and f"{task_id}.json" not in there]
+        _write_all(cells, {task_id: lines[task_id] for task_id in alone})
         if rest := [line for task_id, line in lines.items() if task_id not in out]:
             segments.add(rest)
         segments.remove(name)
@@ -140,7 +140,7 @@ def _wanted(segments: Segments, ids: Collection[str] | None) -> set[str]:
 
 
 def _write_all(cells: Place, lines: dict[str, bytes]) -> None:
-    for _ in cells.each(lambda own: cells.write(f"{own[0]}.json", pack_record(_record(own[1]))), lines.items()):
+    for _ in cells.each(lambda task_id: cells.write(f"{task_id}.json", pack_record(_record(lines[task_id]))), lines):
         pass
 
 

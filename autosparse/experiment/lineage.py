@@ -93,7 +93,7 @@ class Lineage:
     def fallen(self, task: Task, record: Mapping[str, Any]) -> tuple[str, ...]:
         """Ids of the inputs of ``task`` that are no longer what its record was built on.
 
-        :param record: may be no more than what the record says under ``built_on``.
+        :param record: the record, or its ``built_on`` alone.
         """
         return tuple(task_id for kind, task_id in inputs_of(task) if not self._stands(record, kind, task_id))
 
@@ -106,7 +106,7 @@ class Lineage:
     def ground(self, task: Task) -> dict[str, str]:
         """What a record of ``task`` stands on: :meth:`built_on`, with an empty text for an input that has fallen."""
         found = {task_id: self._input(kind, task_id) for kind, task_id in inputs_of(task)}
-        return {task_id: own.fingerprint if own.stands else "" for task_id, own in found.items() if own}
+        return {task_id: known.fingerprint if known.stands else "" for task_id, known in found.items() if known}
 
     def _stands(self, record: Mapping[str, Any], kind: str, task_id: str) -> bool:
         """Whether an input is what ``record`` was built on; assumed if the input is gone."""

@@ -110,7 +110,7 @@ class Records:
     def record_of(self, kind: str, task_id: str) -> Record:
         """The :meth:`record` of a finished task of which only the id is known.
 
-        :raises CorruptFile: if there is none, or it or a file of the task is damaged or gone.
+        :raises CorruptFile: if the record is missing or damaged, or a file of the task is.
         """
         record = self.written(kind, task_id)
         if record is not None:
@@ -140,7 +140,7 @@ class Records:
             raise self._unreadable(folder, error) from error
 
     def _unpacked_of(self, kind: str, task_id: str) -> Json | None:
-        """The content of a record of success; a file of its own, whole or not, goes before what is in a segment."""
+        """The content of a record of success; its own file, whole or not, counts before a segment."""
         try:
             return self._unpacked(f"{name_of(kind, task_id)}.json")
         except FileNotFoundError:
@@ -149,7 +149,7 @@ class Records:
     def _unpacked(self, name: str) -> Json | None:
         """The content of a record; None if it is damaged: its task is done again.
 
-        :raises FileNotFoundError: if there is none.
+        :raises FileNotFoundError: if the record is missing.
         """
         try:
             return unpack_record(self.place.read(name), name)

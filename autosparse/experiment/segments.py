@@ -78,7 +78,7 @@ def segment_of(lines: Collection[bytes]) -> tuple[str, bytes]:
 class Segments:
     """The segments at a place, and an index of their records.
 
-    If several hold a cell, the record of the last end counts.
+    If several hold a cell, the record that ended last counts.
     """
 
     def __init__(self, place: Place):
@@ -113,7 +113,7 @@ class Segments:
         return self.rows
 
     def record(self, task_id: str) -> Json | None:
-        """The content of a gathered record; None if there is none, or if it has been damaged."""
+        """The content of a gathered record; None if it is missing or damaged."""
         row = self.known().get(task_id)
         if row is None:
             return None

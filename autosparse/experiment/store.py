@@ -12,7 +12,7 @@ superseded/cells/<id>-<ended_ms>.json   a cell that was done again because value
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from autosparse.errors import safe_uri
 from autosparse.experiment.lineage import Lineage, Made, made_by
@@ -94,7 +94,7 @@ class Store(Records):
         return whole | self._gathered([task for task in tasks if task.id not in listed[task.kind]], lineage, known)
 
     def _gathered(self, tasks: Iterable[Task], lineage: Lineage, known: bool) -> set[str]:
-        """The ids of the cells whose records are in segments and stand for them; a record of their own goes before."""
+        """The ids of the cells whose records are in segments and stand for them; a cell's own file counts first."""
         if self.segments is None or not (cells := [task for task in tasks if isinstance(task, Cell)]):
             return set()
         rows = self.segments.known() if known else self.segments.look()
@@ -135,17 +135,21 @@ class Store(Records):
         return {task.id: record for task, record in zip(tasks, found, strict=True) if record is not None}
 
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that have a file, of success or failure, whole or not."""
+        """The ids of those that have a file now, of success or failure, whole or not."""
         tasks = list(tasks)
         failed = self._names(FAILED) if tasks else set()
-        return self.there(tasks) | {task.id for task in tasks if f"{task.id}.json" in failed}
+        return self._there(tasks, known=False) | {task.id for task in tasks if f"{task.id}.json" in failed}
 
     def there(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a file of success, whole or not; of cells, as far as is known."""
-        tasks = list(tasks)
-        listed = {kind: self._listed(kind, known=True) for kind in {task.kind for task in tasks}}
+        return self._there(list(tasks), known=True)
+
+    def _there(self, tasks: Sequence[Task], known: bool) -> set[str]:
+        listed = {kind: self._listed(kind, known) for kind in {task.kind for task in tasks}}
         cells = [task.id for task in tasks if isinstance(task, Cell)]
-        rows = self.segments.known() if self.segments and cells else {}
+        rows: Mapping[str, Row] = {}
+        if self.segments and cells:
+            rows = self.segments.known() if known else self.segments.look()
         found = {task.id for task in tasks if task.id in listed[task.kind]}
         return found | {task_id for task_id in cells if task_id in rows or self.board.told(task_id)}
 

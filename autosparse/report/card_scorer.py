@@ -38,11 +38,14 @@ def scorer_card(scorer: Scorer, name: str, measured: Sequence[Measured] = ()) ->
 
 
 def _fit(scorer: Scorer) -> list[dict[str, Any]]:
-    figures = [(words, scorer.report[key]) for key, words in FIGURES.items() if key in scorer.report]
-    metrics = [{"type": "r_squared", "value": float(value), "name": words} for words, value in figures]
+    metrics = [{"type": "r_squared", "value": value, "name": words} for words, value in _figures(scorer)]
     task = {"type": "tabular-regression", "name": "survival of weights"}
     dataset = {"type": "survival", "name": "survival dataset"}
     return [{"task": task, "dataset": dataset, "metrics": metrics}] if metrics else []
+
+
+def _figures(scorer: Scorer) -> list[tuple[str, float]]:
+    return [(words, float(scorer.report[key])) for key, words in FIGURES.items() if key in scorer.report]
 
 
 def _accuracy(measured: Measured) -> dict[str, Any]:
@@ -65,7 +68,7 @@ def _body(scorer: Scorer, name: str, made: list[dict[str, Any]], measured: Seque
         "mode of the gradients": scorer.gradient_mode,
         **{key: known[key] for key in ("rows", "seed", "epochs", "batch_size", "lr", "code_version") if key in known},
     }
-    figures = [(words, float(scorer.report[key])) for key, words in FIGURES.items() if key in scorer.report]
+    figures = _figures(scorer)
     parts = [
         f"# {name}",
         "A scorer of autosparse (AutoS, [Liu et al. 2024](https://arxiv.org/abs/2408.14757)). It predicts how many "

@@ -26,7 +26,7 @@ scorer = asp.fit_scorer(survival)
 def survival_card(folder: Path, name: str) -> str:
     """The data card of the survival datasets in ``folder``, from their metadata alone.
 
-    :raises AutosparseError: if there is none, or a shard is not ours.
+    :raises AutosparseError: if ``folder`` has no survival dataset, or a shard is not ours.
     """
     datasets = find_datasets(folder)
     described = [read_metadata(sorted(path.glob(SHARDS[0]))[0]) for path in datasets]

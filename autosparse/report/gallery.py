@@ -42,7 +42,7 @@ class Gallery:
         return _plot(Markup(inlined(text, title)), drawing.figure)
 
     def png(self, draw: Callable[[], Figure], name: str, told: str) -> Markup:
-        """A plot with an ``<img>`` that is told of as ``told``, for clouds of points that would make a heavy SVG."""
+        """A plot with an ``<img>``, for clouds of points that would make a heavy SVG; ``told`` describes it."""
         drawing = Drawing(draw)
         data = draw_png(drawing)
         self._keep(name, "png", data)

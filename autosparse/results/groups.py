@@ -32,7 +32,7 @@ NEWER = {
     for each in fields(Recipe)
     if each.name not in RECIPE and each.default is not None
 }
-"""Fields of a recipe that version 0.1.0 did not have, and their defaults; MLflow is not told of None."""
+"""Fields of a recipe that version 0.1.0 did not have, and their defaults; MLflow holds no None."""
 
 Settings = tuple[tuple[str, str], ...]
 """Sorted pairs of a param, or whatever else tells groups apart, and its value."""

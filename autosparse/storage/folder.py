@@ -19,7 +19,7 @@ R = TypeVar("R")
 TRIED = 64
 """Files that are read one after the other, to see how fast the folder answers."""
 SLOW = 1e-3
-"""Seconds for a file from which on several are read at once: the folder is a mounted one, where each read waits."""
+"""Seconds a file; above it, several are read at once, because each read of a mounted folder waits."""
 AT_ONCE = 16
 
 

@@ -52,19 +52,19 @@ def clip_each(
     :param members: for each its parameters: a tensor, and the member's index in it; None: all of the tensor is its own.
     :param pruned: True where a weight is pruned, in the shape of the tensor.
     """
-    tensors = list(dict.fromkeys(tensor for own in members for tensor, _ in own))
+    tensors = list(dict.fromkeys(tensor for member in members for tensor, _ in member))
     shared = [tensor for tensor, at in members[0] if at is not None]
 
     @torch.no_grad()
     def clip(*_: object) -> None:
         found = {tensor: _counted(tensor, pruned) for tensor in tensors if tensor.grad is not None}
         norms = []
-        for own in members:
-            held = [(found[tensor], at) for tensor, at in own if tensor in found]
+        for member in members:
+            held = [(found[tensor], at) for tensor, at in member if tensor in found]
             norms.append(get_total_norm([grad if at is None else grad[at] for grad, at in held]))
         factors = (most / (torch.stack(norms) + TINY)).clamp(max=1.0)
-        for factor, own in zip(factors, members, strict=True):
-            for tensor, at in own:
+        for factor, member in zip(factors, members, strict=True):
+            for tensor, at in member:
                 if at is None and tensor.grad is not None:
                     tensor.grad.mul_(factor)
         for tensor in shared:

@@ -81,8 +81,8 @@ def _owned(stack: Stack, members: Sequence[Member]) -> list[list[tuple[Tensor, i
     owned: list[list[tuple[Tensor, int | None]]] = [[] for _ in members]
     for name, parameter in members[0].model.named_parameters():
         values = stack.values(name)
-        for index, own in enumerate(owned):
-            own.append((values[index], None) if values[0].shape == parameter.shape else (values[0], index))
+        for index, parameters in enumerate(owned):
+            parameters.append((values[index], None) if values[0].shape == parameter.shape else (values[0], index))
     return owned
 
 

@@ -125,7 +125,7 @@ def requests(result: Json, environment: Json) -> Iterator[Figure]:
         plan = large_plan(OBJECTS)
         tasks = [planned.task for planned in plan.cells]
         packed = {cell.id: pack_record(record_of(cell, result, environment)) for cell in tasks}
-        for _ in store.place.each(lambda own: store.place.write(f"cells/{own[0]}.json", own[1]), packed.items()):
+        for _ in store.place.each(lambda name: store.place.write(f"cells/{name}.json", packed[name]), packed):
             pass
         for name in ("files of their own", "segments"):
             counter.kinds.clear()

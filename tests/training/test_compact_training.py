@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from conv_nets import Conv
 from conv_nets import fresh as conv
+from double_net import Double
 from torch import nn
 
 from autosparse.compaction.sparse import SparseLinear
@@ -38,17 +39,6 @@ class Block(nn.Module):
         x = self.stem_norm(self.stem(x)).relu()
         x = (x + self.two_norm(self.two(self.one_norm(self.one(x)).relu()))).relu()
         return self.head(x.mean((2, 3)))
-
-
-class Double(nn.Module):
-    """In float64, so that nothing but a mistake makes a difference."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner.double()
-
-    def forward(self, x):
-        return self.inner(x.double())
 
 
 def lenet():

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from double_net import Double
 from torch import nn
 from torch.optim import lr_scheduler as schedulers
 
@@ -34,17 +35,6 @@ RECIPES = {
         SGD, optimizer="momentum", nesterov=True, schedule="one-cycle", label_smoothing=0.1, clip_norm=0.5
     ),
 }
-
-
-class Double(nn.Module):
-    """In float64, so that nothing but a mistake makes a difference."""
-
-    def __init__(self, inner):
-        super().__init__()
-        self.inner = inner.double()
-
-    def forward(self, x):
-        return self.inner(x.double())
 
 
 def odd(seed=0):

@@ -90,7 +90,7 @@ def _run(
         elif settings.rehearsal:
             screen.say("nothing is to do, so nothing is tried or started")
     except KeyboardInterrupt:
-        guard(lambda: _sync(plan, store, tracker))
+        guard(lambda: tracker.sync(plan))
         guard(lambda: tracker.describe(_summary(plan, store, tracker), KILLED))
         raise
     except BaseException:
@@ -116,12 +116,6 @@ def _finish(
     finish(tracker, plan, _summary(plan, store, tracker), status, screen.warn)
     screen.guard(lambda: write_cell_table(tracker))
     return outcome
-
-
-def _sync(plan: Plan, store: Store, tracker: Tracker) -> None:
-    """Write to MLflow all that has finished, also what workers wrote and were stopped before they could tell."""
-    store.finished(p.task for p in plan)
-    tracker.sync(plan)
 
 
 def _summary(plan: Plan, store: Store, tracker: Tracker) -> Json:

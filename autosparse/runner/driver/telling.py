@@ -14,7 +14,7 @@ from autosparse.weights import LeftOut
 LOOKED_AT = 500
 """Cells, of a large grid, whose records tell what compact training saved."""
 MANY = 10_000
-"""Records with files of their own from which on gathering them pays."""
+"""Above so many records in files of their own, gathering pays."""
 
 
 def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen: Screen) -> None:
