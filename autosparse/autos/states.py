@@ -66,6 +66,7 @@ def visits(
     batches = scoring_batches_of(survival, dataset)
     pieces = in_pieces(batches, how.steps.batch_size)
     features = [find_feature(name) for name in inputs]
+    reads_units = any(feature.reads_units for feature in features)
     draws = generator(seed, "states")
     for i in range(0, total, -(-total // STATES)):
         masks = survival.masks(i)
@@ -73,7 +74,8 @@ def visits(
         on_device = Masks({name: mask.to(device) for name, mask in masks.items()})
         drawing = drawing_from(derive_seed(seed, "state", i), torch.device(device))
         with full_float32(), drawing, in_mode(model, survival.gradient_mode), masked(model, on_device):
-            state = State(model, on_device, first_examples(batches, how.examples), steps=how.steps, pieces=pieces)
+            examples = first_examples(batches, how.examples)
+            state = State(model, on_device, examples, steps=how.steps, pieces=pieces, reads_units=reads_units)
             for name, mask in masks.items():
                 rows = mask.flatten().nonzero().squeeze(1)
                 if sampled < 1:

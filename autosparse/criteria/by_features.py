@@ -96,13 +96,16 @@ def prune_by_features(
     examples = None if whole is None else first_examples(whole, how.examples)
     device = next(iter(prunable_or_fail(model).values())).device
     weights = weights_of(model) if how.revive else None
+    reads_units = any(feature.reads_units for feature in found.values())
     steps: Steps | None = how.steps
 
     def score_round(i: int, masks: Masks) -> Scores:
         nonlocal steps
         if on_round:
             on_round(masks)
-        state = State(model, masks, examples, loss, steps=steps, pieces=pieces, unmasked=weights)
+        state = State(
+            model, masks, examples, loss, steps=steps, pieces=pieces, unmasked=weights, reads_units=reads_units
+        )
         judged = {name: torch.ones_like(mask) if how.revive else mask for name, mask in masks.items()}
 
         def values(feature: str, name: str) -> Tensor:

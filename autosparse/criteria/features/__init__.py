@@ -23,6 +23,8 @@ class Feature:
     name: str
     compute: Compute
     needs: frozenset[str]
+    reads_units: bool = False
+    """Whether it reads :attr:`State.units`. Gradients are then taken in the same pass over the data."""
 
     @property
     def summary(self) -> str:
@@ -38,11 +40,14 @@ FEATURES: Registry[Feature] = Registry("feature", __name__, lambda name: Feature
 """By names that are valid in Python, so that a formula can hold them."""
 
 
-def feature(name: str, *, needs: Iterable[str] = ()) -> Callable[[Compute], Compute]:
-    """Decorator: make a feature known under the name that users type."""
+def feature(name: str, *, needs: Iterable[str] = (), reads_units: bool = False) -> Callable[[Compute], Compute]:
+    """Decorator: make a feature known under the name that users type.
+
+    :param needs, reads_units: see :class:`Feature`.
+    """
 
     def decorate(compute: Compute) -> Compute:
-        FEATURES.register(name, Feature(name, compute, frozenset(needs)))
+        FEATURES.register(name, Feature(name, compute, frozenset(needs), reads_units))
         return compute
 
     return decorate

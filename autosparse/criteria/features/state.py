@@ -67,6 +67,7 @@ class State:
         steps: Steps | None = None,
         pieces: Iterator[tuple[Tensor, Tensor]] | None = None,
         unmasked: Mapping[str, Tensor] | None = None,
+        reads_units: bool = False,
     ):
         """
         :param batches: the data for gradients and activations; iterated several times.
@@ -75,11 +76,13 @@ class State:
         :param pieces: the batches of the steps.
         :param unmasked: the weights before masking, if pruned ones may come back: :attr:`theta` then holds them, and
             :attr:`left` has zeros; None: both hold the weights as they are.
+        :param reads_units: whether :attr:`units` will be asked for: :attr:`grad` is then taken in the same pass.
         """
         self.model, self.masks, self.loss, self.mode = model, masks, loss, mode
         self.steps, self._pieces, self._batches = steps, pieces, batches
         self.left = {name: weight.detach() for name, weight in prunable(model).items()}
         self.theta = self.left if unmasked is None else dict(unmasked)
+        self.reads_units = reads_units
         self.names = list(self.theta)
         self._scales: dict[str, float] = {}
         self._scores: dict[str, dict[str, Tensor]] = {}
@@ -99,6 +102,8 @@ class State:
     @cached_property
     def grad(self) -> dict[str, Tensor]:
         """The gradient of the mean loss over all batches."""
+        if self.reads_units:
+            return self._units_and_gradient[1]
         with full_float32(), in_mode(self.model, self.mode):
             return mean_gradient(self.model, self.batches, self.loss)
 
@@ -133,9 +138,13 @@ class State:
         with in_mode(self.model, EVAL):
             return synaptic_flow(without_signs(self.model), shape)
 
-    @cached_property
+    @property
     def units(self) -> Units:
         """Activations and gradients of the units."""
+        return self._units_and_gradient[0]
+
+    @cached_property
+    def _units_and_gradient(self) -> tuple[Units, dict[str, Tensor]]:
         with full_float32(), in_mode(self.model, self.mode):
             return units_of(self.model, self.batches, self.loss)
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autosparse.criteria.gradients import untouched_buffers
-from autosparse.criteria.types import NO_BATCHES, Batches, Loss
+from autosparse.criteria.gradients import mean_gradient
+from autosparse.criteria.types import Batches, Loss
 from autosparse.errors import AutosparseError
 from autosparse.weights import prunable
 
@@ -38,36 +38,43 @@ class Units:
         return found[name]
 
 
-def units_of(model: nn.Module, batches: Batches, loss: Loss) -> Units:
-    """Run the batches forward and backward once, in the mode that the model is in; it is left as it was.
+def units_of(model: nn.Module, batches: Batches, loss: Loss) -> tuple[Units, dict[str, Tensor]]:
+    """The units, and the weights' :func:`~autosparse.criteria.gradients.mean_gradient`, both of one pass.
 
-    ``loss`` must be a mean over the batch. Memory: three float64 numbers per unit, and what one batch takes.
+    The batches run forward and backward once, in the mode that the model is in; it is left as it was. ``loss`` must be
+    a mean over the batch. Memory: four numbers of each unit in float64, and what one batch takes.
     """
-    weights = prunable(model)
-    names = {id(weight): name for name, weight in weights.items()}
+    names = {id(weight): name for name, weight in prunable(model).items()}
     sums: dict[str, _Sums] = {}
     examples = 0
-    with untouched_buffers(model), contextlib.ExitStack() as stack:
+
+    def counted() -> Batches:
+        nonlocal examples
+        for x, y in batches:
+            examples += len(x)
+            yield x, y
+
+    with contextlib.ExitStack() as stack:
         for module in model.modules():
             if (name := names.get(id(getattr(module, "weight", None)))) is not None:
                 shared = sums.setdefault(name, _Sums())  # by all layers that share the weight
                 stack.enter_context(_watched(module, shared))
-        for x, y in batches:
-            torch.autograd.grad(loss(model(x), y), list(weights.values()), materialize_grads=True)
-            examples += len(x)
-    if examples == 0:
-        raise AutosparseError(f"{NO_BATCHES}: nothing to score on")
+        gradient = mean_gradient(model, counted(), loss)
     seen = {name: units for name, units in sums.items() if units.read}
-    return Units(
+    units = Units(
         {name: units.spread().float() for name, units in seen.items()},
         {name: (units.returned / examples).sqrt().float() for name, units in seen.items()},
     )
+    return units, gradient
 
 
 @dataclass
 class _Sums:
     read: int = 0
     """Number of values of each unit so far, over examples and positions."""
+    first: Tensor | None = None
+    """The first value of each unit; what is summed is less that, so that a unit that never changes has a spread of 0,
+    and one whose mean is far from 0 loses no digits."""
     total: Any = 0.0
     square: Any = 0.0
     returned: Any = 0.0
@@ -83,14 +90,20 @@ def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
     """Add up what the module reads, and what comes back to its outputs, within the block."""
 
     def read(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        values = _by_unit(module, inputs[0].detach()).double()
-        sums.read += values.shape[1]
-        sums.total, sums.square = sums.total + values.sum(1), sums.square + values.square().sum(1)
+        values = _by_unit(module, inputs[0].detach())
+        if sums.first is None:
+            sums.first = values[:1, :, :1].clone()
+        values = values - sums.first
+        sums.read += values.shape[0] * values.shape[2]
+        sums.total = sums.total + values.sum(2).double().sum(0)
+        sums.square = sums.square + torch.linalg.vector_norm(values, dim=2).double().square().sum(0)
         output.register_hook(lambda g: returned(g, len(inputs[0])))
 
     def returned(gradient: Tensor, examples: int) -> None:
-        derivatives = _by_unit(module, gradient).double() * examples  # the example's loss, not the mean
-        sums.returned = sums.returned + derivatives.square().sum(1)
+        derivatives = _by_unit(module, gradient)
+        largest = torch.linalg.vector_norm(derivatives, torch.inf).clamp(min=torch.finfo(derivatives.dtype).tiny)
+        norms = torch.linalg.vector_norm(derivatives / largest, dim=2).double() * largest * examples
+        sums.returned = sums.returned + norms.square().sum(0)  # of the example's loss, not the mean
 
     handle = module.register_forward_hook(read)
     try:
@@ -100,6 +113,11 @@ def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
 
 
 def _by_unit(module: nn.Module, values: Tensor) -> Tensor:
-    """(units, everything else): units are the channels of a convolution, and the last axis of a linear layer."""
-    axis = -1 if isinstance(module, nn.Linear) else 1
-    return values.movedim(axis, 0).flatten(1) if values.dim() > 1 else values[:, None]
+    """(examples, units, positions): units are the channels of a convolution, and the last axis of a linear layer.
+
+    Sums over positions are in the values' precision, which is fast; those over examples are in float64.
+    """
+    values = values.to(torch.promote_types(values.dtype, torch.float32))
+    if not isinstance(module, nn.Linear):
+        return values.flatten(2)
+    return values.view(-1, values.shape[-1], 1) if values.dim() < 3 else values.flatten(1, -2).movedim(-1, 1)

@@ -238,7 +238,7 @@ def test_layers_that_share_a_weight_are_seen_together():
 
     torch.manual_seed(0)
     model, x, y = Twice(), torch.randn(6, 4), torch.randint(3, (6,))
-    seen = units_of(model, [(x, y)], F.cross_entropy).activation["one.weight"]
+    seen = units_of(model, [(x, y)], F.cross_entropy)[0].activation["one.weight"]
     read = torch.cat([x, model.one(x).relu()]).double()
     assert seen.numpy() == pytest.approx(read.std(0, unbiased=False).detach().numpy(), rel=1e-5)
 
