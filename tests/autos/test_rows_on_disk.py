@@ -12,6 +12,7 @@ from autosparse.autos.states import visits
 from autosparse.autos.streamed import write, write_rows
 from autosparse.autos.streamed.folder import KEY
 from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.files import read_record
 from autosparse.irp.digests import Digests
 
 INPUTS = ("log_param", "layer_density", "grad")
@@ -87,7 +88,7 @@ def test_a_killed_write_goes_on_where_it_was_and_comes_to_the_same(run, digits, 
     again = written(run, digits, tmp_path / "cut", inputs, **options)
     assert {path: path.stat().st_mtime_ns for path in paths} == times
     assert [own.path.read_bytes() for own in again] == [own.path.read_bytes() for own in whole]
-    assert (tmp_path / "cut" / "rows.json").read_bytes() == (tmp_path / "whole" / "rows.json").read_bytes()
+    assert read_record(tmp_path / "cut" / "rows.json") == read_record(tmp_path / "whole" / "rows.json")
 
 
 def test_whole_rows_are_not_made_again_and_a_lost_file_is(run, digits, tmp_path, monkeypatch):
@@ -131,7 +132,7 @@ def test_rows_of_other_inputs_are_refused(run, digits, tmp_path, inputs, options
 def test_rows_of_other_steps_or_runs_are_refused_even_before_they_are_whole(run, digits, tmp_path):
     written(run, digits, tmp_path / "rows", TRAINED, steps=2)
     (tmp_path / "rows" / "rows.json").unlink()
-    with pytest.raises(AutosparseError, match=r"made with steps of training count 2, .* this fit needs count 1, "):
+    with pytest.raises(AutosparseError, match=r"made with steps of training .*count 2, .* this fit needs .*count 1, "):
         written(run, digits, tmp_path / "rows", TRAINED, steps=1)
     with pytest.raises(AutosparseError, match="holds rows of other IRP runs than this fit learns from: name another"):
         write_rows([run], {"digits": digits}, TRAINED, how(TRAINED, steps=2), tmp_path / "rows", fingerprints=["0"])

@@ -153,7 +153,7 @@ def require_key(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pat
 
 def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {part}" for name, part in value.items())
+        return ", ".join(f"{name} {part}" for name, part in sorted(value.items()))
     return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
 
 
