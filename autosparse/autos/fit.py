@@ -124,18 +124,18 @@ def fit_scorer(
     how, datasets = rounds_for(inputs, rounds, steps, examples, step_lr, step_batch_size), datasets or {}
     if dagger and how is None:
         raise AutosparseError("dagger is for a scorer that prunes in rounds: give rounds, or other inputs")
+    fingerprints = [survival.fingerprint for survival in survivals]
     provenance = {
         "seed": seed,
         "gradient_mode": modes[0],
         "survival": [survival.provenance for survival in survivals],
-        "survival_fingerprints": [survival.fingerprint for survival in survivals],
+        "survival_fingerprints": fingerprints,
         "code_version": __version__,
     }
     if rows_in is not None:
         require_streamable(backbone, how is not None, rows, dagger is not None)
     learn = _Learn(backbone, inputs, training, how, rows, seed, device, provenance)
     if rows_in is not None and how is not None:
-        fingerprints = provenance["survival_fingerprints"]
         shards = write_rows(survivals, datasets, inputs, how, rows_in, device, fingerprints)
         stream = RowStream(shards, inputs, seed, HELD_OUT, rows or MOST_ROWS, device, mapped)
         scorer = learn.streamed(stream, on_epoch, resume)
