@@ -67,7 +67,7 @@ def test_a_network_is_trained_as_in_one_process_whatever_the_tasks(run, tmp_path
     assert all(torch.equal(own, streamed[name]) for name, own in alone.items())
 
 
-def test_a_file_that_is_damaged_under_way_is_named_in_one_line(run, tmp_path, mapped, monkeypatch):
+def test_a_file_that_is_damaged_under_way_is_named_in_one_line(run, tmp_path, mapped):
     given = {"rounds": 2, "datasets": {"digits": load_dataset("digits")}, "rows_in": tmp_path}
     fit_scorer(run, "linear", ["log_param"], **given)
     path = tmp_path / "rows-000-0000-0001.parquet"
