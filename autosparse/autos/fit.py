@@ -24,7 +24,7 @@ from autosparse.autos.regression import OnEpoch, State, Training
 from autosparse.autos.rows import Rows, at_initialisation, joined
 from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.autos.scorer import Scorer
-from autosparse.autos.states import in_states, states_of
+from autosparse.autos.states import STATES, in_states, states_of
 from autosparse.autos.streamed import write_rows
 from autosparse.autos.streamed.rows import Mapped, RowStream, one_by_one
 from autosparse.autos.streamed.streamable import require_streamable
@@ -287,12 +287,15 @@ def _with_warnings(report: dict[str, Any]) -> dict[str, Any]:
 
 def _tell_of_sample(survivals: Sequence[Survival], most: int) -> None:
     """Say so if ``most`` rows of each IRP run are fewer than there are; see :func:`in_states`."""
-    kept = [survival.masks(i).kept for survival in survivals for i in states_of(survival)]
-    taken = sum(min(count, most / len(states_of(survivals[0]))) for count in kept)
-    if taken < sum(kept):
+    total, taken = 0, 0.0
+    for survival in survivals:
+        kept = [survival.masks(i).kept for i in states_of(survival)]
+        total += sum(kept)
+        taken += sum(min(count, most / min(STATES, survival.iterations)) for count in kept)
+    if taken < total:
         logging.getLogger(__name__).warning(
             "of %d rows of weights in states of IRP, the fit takes a random sample of about %d: --rows-in FOLDER "
             "(in Python rows_in) streams all of them",
-            sum(kept),
-            taken,
+            total,
+            round(taken),
         )
