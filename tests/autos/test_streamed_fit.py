@@ -13,8 +13,7 @@ from autosparse.autos.backbones.linear import RIDGE
 from autosparse.autos.dagger import Dagger
 from autosparse.autos.features import Standardisation, check_inputs, rounds_for
 from autosparse.autos.regression import Training
-from autosparse.autos.streamed import write_rows
-from autosparse.autos.streamed.folder import GROUP_ROWS
+from autosparse.autos.streamed import folder, write_rows
 from autosparse.autos.streamed.read import uniform
 from autosparse.autos.streamed.rows import RowStream, cut, one_by_one
 from autosparse.errors import AutosparseError, CorruptFile
@@ -44,8 +43,8 @@ def everything(shards):
 
 
 def fitted(run, digits, shards, backbone="linear", **options):
-    folder = shards[0].path.parent
-    return fit_scorer(run, backbone, ["context"], datasets={"digits": digits}, rows_in=folder, **OPTIONS, **options)
+    where = shards[0].path.parent
+    return fit_scorer(run, backbone, ["context"], datasets={"digits": digits}, rows_in=where, **OPTIONS, **options)
 
 
 def stream(shards, mapped=one_by_one, most=10**9):
@@ -156,7 +155,7 @@ def test_values_that_are_not_those_written_are_noticed(run, digits, tmp_path):
     shards = write_rows([run], {"digits": digits}, ("log_param",), how, tmp_path)
     table = pq.read_table(shards[0].path)
     mixed = table.set_column(6, "log_param", [table.column("log_param").to_numpy()[::-1].copy()])
-    pq.write_table(mixed, shards[0].path, row_group_size=GROUP_ROWS)
+    pq.write_table(mixed, shards[0].path, row_group_size=folder.GROUP_ROWS)
     with pytest.raises(CorruptFile, match=r"rows-000-0000-0000.parquet does not hold the values that were written"):
         fit_scorer(run, "linear", ["log_param"], datasets={"digits": digits}, rows_in=tmp_path, **OPTIONS)
 

@@ -7,7 +7,6 @@ through the object store, of which the dataset fills at most IN_STORE ahead of w
 import logging
 import queue
 import threading
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from torch import Tensor
 from autosparse.errors import AutosparseError, WorkFailed
 from autosparse.runner.driver.session import worker_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.shards.stream import PATIENCE, RESTARTS
+from autosparse.runner.shards.stream import PATIENCE
 
 ERROR = "error"
 """The column of a batch that says what went wrong, as bytes."""
@@ -30,7 +29,8 @@ END = object()
 class RayMapped:
     """Work on items in Ray tasks of one CPU each. Ray must be connected.
 
-    :param patience: seconds without any rows after which the work is given up.
+    :param patience: seconds without any rows after which the work is given up. Ray begins an item anew, without end, if
+        its worker dies.
     """
 
     def __init__(self, settings: Settings, patience: float = PATIENCE):
@@ -58,24 +58,17 @@ class RayMapped:
         options = context.execution_options
         options.preserve_order = True
         options.resource_limits = options.resource_limits.copy(object_store_memory=IN_STORE)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with ray.data.DataContext.current(context):
-                numbers = ray.data.from_items([{"item": i} for i in range(len(items))], override_num_blocks=len(items))
-                done = numbers.map_batches(
-                    _do,
-                    fn_kwargs={"work": work, "items": ray.put(list(items))},
-                    batch_size=1,
-                    compute=ray.data.TaskPoolStrategy(size=min(self.workers, len(items))),
-                    num_cpus=1,
-                    ray_remote_args_fn=_retries,
-                )
-                batches = iter(done.iter_torch_batches(batch_size=None))
+        with ray.data.DataContext.current(context):
+            numbers = ray.data.from_items([{"item": i} for i in range(len(items))], override_num_blocks=len(items))
+            done = numbers.map_batches(
+                _do,
+                fn_kwargs={"work": work, "items": ray.put(list(items))},
+                batch_size=1,
+                compute=ray.data.TaskPoolStrategy(size=min(self.workers, len(items))),
+                num_cpus=1,
+            )
+            batches = iter(done.iter_torch_batches(batch_size=None))
         yield from batches
-
-
-def _retries() -> dict[str, Any]:
-    return {"max_retries": RESTARTS}
 
 
 def _do(batch: dict[str, np.ndarray], work: Callable[[Any], dict[str, np.ndarray]], items: Any) -> dict[str, Any]:
@@ -85,7 +78,7 @@ def _do(batch: dict[str, np.ndarray], work: Callable[[Any], dict[str, np.ndarray
     except AutosparseError as known:
         error = str(known)
     except Exception as unknown:
-        error = f"rows of states: {type(unknown).__name__}: {unknown}"
+        error = f"rows of states: {type(unknown).__name__}: {(str(unknown).splitlines() or [''])[0]}"
     return {ERROR: np.frombuffer(error.encode(), np.uint8)}
 
 
