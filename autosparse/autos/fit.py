@@ -1,7 +1,9 @@
 """Fitting a scorer: regression of the survival score on the initial features."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,12 +18,16 @@ from autosparse.autos.diagnostics import (
     sampled_densities,
     warnings_of,
 )
+from autosparse.autos.epoch import Epoch
 from autosparse.autos.features import Standardisation, check_inputs, rounds_for
-from autosparse.autos.regression import State, Training
+from autosparse.autos.regression import OnEpoch, State, Training
 from autosparse.autos.rows import Rows, at_initialisation, joined
 from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.autos.scorer import Scorer
-from autosparse.autos.states import in_states
+from autosparse.autos.states import STATES, in_states, states_of
+from autosparse.autos.streamed import write_rows
+from autosparse.autos.streamed.rows import Mapped, RowStream, one_by_one
+from autosparse.autos.streamed.streamable import require_streamable
 from autosparse.criteria.briefly import Steps
 from autosparse.criteria.by_features import InRounds
 from autosparse.data.split import Dataset
@@ -37,22 +43,6 @@ MOST_ROWS = 20_000_000
 """The most rows of states that a fit reads: a large network has hundreds of millions, and a sample says as much."""
 ASKED_OF_COSTLY = 4096
 """Rows that a figure of the report is measured on if rows are costly: enough for two digits of an R^2."""
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """A fit after one of its epochs."""
-
-    number: int
-    """From 1."""
-    loss: float
-    """Mean over the epoch's steps."""
-    scorer: Scorer
-    """Trained up to here; without report and provenance."""
-    held_out_r2: Callable[[], float]
-    """Measures it when called."""
-    state: Callable[[], State]
-    """For ``resume`` of :func:`fit_scorer`."""
 
 
 def fit_scorer(
@@ -75,6 +65,8 @@ def fit_scorer(
     datasets: Mapping[str, Dataset] | None = None,
     dagger: Dagger | None = None,
     execution: Execution | None = None,
+    rows_in: str | Path | None = None,
+    mapped: Mapped = one_by_one,
 ) -> Scorer:
     """Fit AutoS on one or more survival datasets, by squared error.
 
@@ -108,6 +100,11 @@ def fit_scorer(
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
     :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
     :param execution: of the trainings that ``dagger`` needs.
+    :param rows_in: a folder for the rows of all weights in all states, as Parquet; written where missing
+        (:func:`autosparse.autos.streamed.write_rows`), then streamed, so that memory bounds their number no more. A
+        hash of seed, run, state, layer and position holds rows out. Backbones that learn in memory, such as ``trees``,
+        take a stratified sample of ``rows``, or of 20 million; their ``train_r2`` is that of any train rows.
+    :param mapped: does what is to be done with each of these files; by default, one after the other in this process.
     :raises AutosparseError: if survival datasets hold gradients of both modes, or a network of an IRP run cannot be
         rebuilt.
     :raises NonFiniteLoss: if the fit diverges.
@@ -127,18 +124,30 @@ def fit_scorer(
     how, datasets = rounds_for(inputs, rounds, steps, examples, step_lr, step_batch_size), datasets or {}
     if dagger and how is None:
         raise AutosparseError("dagger is for a scorer that prunes in rounds: give rounds, or other inputs")
+    fingerprints = [survival.fingerprint for survival in survivals]
     provenance = {
         "seed": seed,
         "gradient_mode": modes[0],
         "survival": [survival.provenance for survival in survivals],
-        "survival_fingerprints": [survival.fingerprint for survival in survivals],
+        "survival_fingerprints": fingerprints,
         "code_version": __version__,
     }
+    if rows_in is not None:
+        require_streamable(backbone, how is not None, rows, dagger is not None)
     learn = _Learn(backbone, inputs, training, how, rows, seed, device, provenance)
+    if rows_in is not None and how is not None:
+        shards = write_rows(survivals, datasets, inputs, how, rows_in, device, fingerprints)
+        stream = RowStream(shards, inputs, seed, HELD_OUT, rows or MOST_ROWS, device, mapped)
+        scorer = learn.streamed(stream, on_epoch, resume)
+        densities = densities_in_rounds(scorer, survivals[0], datasets, stream.device)
+        scorer.report = _with_warnings({**scorer.report, **_of_layers(densities)})
+        return scorer
     if how is None:
         data = joined([at_initialisation(survival, inputs) for survival in survivals])
     else:
         most = (MOST_ROWS if rows is None else rows) // len(survivals) + FEWEST
+        if rows is None:
+            _tell_of_sample(survivals, most)
         data = joined([in_states(survival, datasets, inputs, how, most, device) for survival in survivals])
     added: dict[str, Any] = {}
     if dagger:
@@ -206,15 +215,39 @@ class _Learn:
         def held_out_r2() -> float:
             return r_squared(scorer.predict(split.features(self.inputs, split.asked)), target[split.asked])
 
-        def report_epoch(number: int, loss: float, state: Callable[[], State]) -> None:
+        told = self._told(scorer, held_out_r2, on_epoch)
+        network.fit(standardisation(used), target[split.used], self.training, self.seed, told, resume)
+        self._finish(scorer, {"rows": len(target)})
+        return scorer, split
+
+    def streamed(
+        self, rows: RowStream, on_epoch: Callable[[Epoch], None] | None = None, resume: State | None = None
+    ) -> Scorer:
+        """The scorer, with the figures of its report that rows give."""
+        network = build_backbone(self.backbone, len(self.inputs), self.seed).to(self.device)
+        scorer = Scorer(self.backbone, self.inputs, rows.standardisation, network, self.how)
+        share = min(HELD_OUT, ASKED_OF_COSTLY / rows.rows) if network.costly else HELD_OUT
+        held_out, train = (0.0, share), (HELD_OUT, HELD_OUT + share)
+        told = self._told(scorer, lambda: rows.r_squared(scorer.predict, [held_out])[0], on_epoch)
+        used = network.fit_streamed(rows, self.training, self.seed, told, resume)
+        self._finish(scorer, {"rows": rows.rows, "streamed": True})
+        on_held_out, on_train = rows.r_squared(scorer.predict, [held_out, train])
+        scorer.report = {"rows_used": used, "train_r2": on_train, "held_out_r2": on_held_out}
+        return scorer
+
+    def _told(
+        self, scorer: Scorer, held_out_r2: Callable[[], float], on_epoch: Callable[[Epoch], None] | None
+    ) -> OnEpoch:
+        def tell(number: int, loss: float, state: Callable[[], State]) -> None:
             if on_epoch:
                 on_epoch(Epoch(number, loss, scorer, held_out_r2, state))
 
-        network.fit(standardisation(used), target[split.used], self.training, self.seed, report_epoch, resume)
-        network.eval()
-        settings = asdict(self.training) if network.by_gradient else {}
-        scorer.provenance = {**settings, "rows": len(target), **self.provenance}
-        return scorer, split
+        return tell
+
+    def _finish(self, scorer: Scorer, about: dict[str, Any]) -> None:
+        scorer.network.eval()
+        settings = asdict(self.training) if scorer.network.by_gradient else {}
+        scorer.provenance = {**settings, **about, **self.provenance}
 
     def _split(self, data: Rows, most_asked: int | None) -> _Split:
         columns, target = [column.to(self.device) for column in data.columns], data.target.to(self.device)
@@ -236,9 +269,33 @@ def _report(scorer: Scorer, split: _Split, densities: dict[str, float]) -> dict[
     report: dict[str, Any] = {
         "train_r2": r2(split.used[: len(split.asked)]),
         "held_out_r2": r2(split.asked),
-        "layer_density_at_95": densities,
-        "collapsed_layers": [name for name, density in densities.items() if density == 0],
+        **_of_layers(densities),
     }
     if scorer.in_rounds is None:
         report["binned_mean_r2"] = binned_mean_r_squared(split.on_cpu(split.train), split.on_cpu(split.asked))
+    return _with_warnings(report)
+
+
+def _of_layers(densities: dict[str, float]) -> dict[str, Any]:
+    collapsed = [name for name, density in densities.items() if density == 0]
+    return {"layer_density_at_95": densities, "collapsed_layers": collapsed}
+
+
+def _with_warnings(report: dict[str, Any]) -> dict[str, Any]:
     return {**report, "warnings": warnings_of(report)}
+
+
+def _tell_of_sample(survivals: Sequence[Survival], most: int) -> None:
+    """Say so if ``most`` rows of each IRP run are fewer than there are; see :func:`in_states`."""
+    total, taken = 0, 0.0
+    for survival in survivals:
+        kept = [survival.masks(i).kept for i in states_of(survival)]
+        total += sum(kept)
+        taken += sum(min(count, most / min(STATES, survival.iterations)) for count in kept)
+    if taken < total:
+        logging.getLogger(__name__).warning(
+            "of %d rows of weights in states of IRP, the fit takes a random sample of about %d: --rows-in FOLDER "
+            "(in Python rows_in) streams all of them",
+            total,
+            round(taken),
+        )

@@ -1,8 +1,9 @@
 """Training a network to predict the survival score: mean squared error, Adam (AutoSparse Appendix B.2, B.3)."""
 
 import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,17 +66,37 @@ def train_regression(
     """
     batch_size = min(training.batch_size, len(target))
     steps = len(target) // batch_size
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
+        kept = order[: steps * batch_size]
+        shuffled = features.index_select(0, kept), target.index_select(0, kept)
+        return zip(*(part.split(batch_size) for part in shuffled), strict=True)
+
+    train_in_batches(network, batches, steps, target.device, training, on_epoch, resume)
+
+
+def train_in_batches(
+    network: nn.Module,
+    batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
+    steps: int,
+    device: torch.device,
+    training: Training,
+    on_epoch: OnEpoch | None = None,
+    resume: State | None = None,
+) -> None:
+    """The training of :func:`train_regression` on the (features, target) that ``batches`` yields for each epoch.
+
+    :param steps: how many batches an epoch takes; there are at least as many.
+    """
     optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=training.epochs * steps)
     if resume:
         _restore(resume, network, optimizer, schedule)
     for epoch in range(resume.epoch + 1 if resume else 1, training.epochs + 1):
         network.train()  # `on_epoch` may have put it in evaluation mode
-        order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
-        total = torch.zeros((), device=target.device)
-        kept = order[: steps * batch_size]
-        shuffled = features.index_select(0, kept), target.index_select(0, kept)
-        for x, y in zip(*(part.split(batch_size) for part in shuffled), strict=True):
+        total = torch.zeros((), device=device)
+        for x, y in itertools.islice(batches(epoch), steps):
             loss = F.mse_loss(network(x), y)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -31,6 +31,12 @@ def stratified_sample(stratum: Tensor, rows: int | None, draws: torch.Generator)
     total = len(stratum)
     if rows is None or rows >= total:
         return torch.arange(total)
+    return systematic(stratum, rows, draws)
+
+
+def systematic(stratum: Tensor, rows: int, draws: torch.Generator) -> Tensor:
+    """Positions of ``rows`` of the n given, at most n, as :func:`stratified_sample` takes them."""
+    total = len(stratum)
     shuffled = torch.randperm(total, generator=draws)
     ordered = shuffled[stratum[shuffled].argsort(stable=True)]
     start = torch.rand((), generator=draws, dtype=torch.float64)

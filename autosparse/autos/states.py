@@ -45,6 +45,11 @@ class Visit:
         return self.survived.float() / self.remaining
 
 
+def states_of(survival: Survival) -> range:
+    """The iterations after which the network is visited, from 0, the dense network, on."""
+    return range(0, survival.iterations, -(-survival.iterations // STATES))
+
+
 def visits(
     survival: Survival,
     datasets: Mapping[str, Dataset],
@@ -52,12 +57,14 @@ def visits(
     how: InRounds,
     share: Callable[[Masks], float],
     device: torch.device | str = "cpu",
+    wanted: Callable[[int], bool] = lambda iteration: True,
 ) -> Iterator[Visit]:
     """Each layer in each state: the network after iterations 0, 2, ... of 20, rebuilt from the survival data.
 
     :param datasets: by name; that of the IRP run must be there.
     :param how: the steps and examples of the features.
     :param share: takes the masks of a state and returns the share of the weights left to sample at random.
+    :param wanted: takes the iteration of a state and returns whether to visit it; the others stay as they are.
     :raises AutosparseError: if the network cannot be rebuilt, or its data are not at hand.
     """
     dataset = dataset_of_survival(survival, datasets).to(device)
@@ -68,7 +75,7 @@ def visits(
     features = [find_feature(name) for name in inputs]
     reads_units = any(feature.reads_units for feature in features)
     draws = generator(seed, "states")
-    for i in range(0, total, -(-total // STATES)):
+    for i in states_of(survival):
         masks = survival.masks(i)
         sampled = share(masks)
         on_device = Masks({name: mask.to(device) for name, mask in masks.items()})
@@ -76,6 +83,10 @@ def visits(
         with full_float32(), drawing, in_mode(model, survival.gradient_mode), masked(model, on_device):
             examples = first_examples(batches, how.examples)
             state = State(model, on_device, examples, steps=how.steps, pieces=pieces, reads_units=reads_units)
+            if not wanted(i):
+                if how.steps.count:
+                    _ = state.stepped  # takes its batches, so that the next state takes those that it always does
+                continue
             for name, mask in masks.items():
                 rows = mask.flatten().nonzero().squeeze(1)
                 if sampled < 1:

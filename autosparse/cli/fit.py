@@ -59,6 +59,15 @@ def fit(
         int | None,
         typer.Option(help="Images for gradients and activations in a round [default: all]", show_default=False),
     ] = None,
+    rows_in: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the rows of every weight in every state, as Parquet: written where missing, then streamed "
+            "by Ray Data, so that they need not fit in memory. Needs rounds [default: in memory, of more than 20 "
+            "million a sample]",
+            show_default=False,
+        ),
+    ] = None,
     dagger: Annotated[
         int,
         typer.Option(help="How often to add rows from networks that the scorer pruned itself; needs rounds."),
@@ -75,6 +84,8 @@ def fit(
     tracking_uri: common.TrackingUri = None,
     data_root: common.DataRoot = None,
     download: common.Download = False,
+    address: common.Address = None,
+    workers: common.Workers = None,
     as_json: common.Json = False,
 ) -> None:
     """Fit AutoS: learn which weights survive, from their values and gradients at initialisation or other features."""
@@ -84,6 +95,7 @@ def fit(
     from autosparse.irp import find_datasets
     from autosparse.runner.driver.fit_folders import fit_on_folders
     from autosparse.runner.screen.console import Screen
+    from autosparse.runner.settings import Settings
 
     names = [name.strip() for name in inputs.split(",")]
     spec = parse_fit(
@@ -101,7 +113,10 @@ def fit(
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)
     screen = Screen()
-    scorer, record = fit_on_folders(paths, spec, storage, tracking_uri, experiment, screen, device, data_root, download)
+    scorer, record = fit_on_folders(
+        paths, spec, storage, tracking_uri, experiment, screen, device, data_root, download,
+        rows_in, Settings(address=address, workers=workers),
+    )  # fmt: skip
     export(scorer, out, ("scorer.json", "scorer.safetensors"))
     report = record["result"]["report"]
     for warning in report["warnings"]:

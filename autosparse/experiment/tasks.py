@@ -232,11 +232,13 @@ class ScorerTask(Task):
     """Id of the sweep, whose winner has its own ``irp`` and ``fit``."""
     dataset: DatasetName | None = None
     """The data set of the IRP runs, if the fit rebuilds the states of their networks."""
+    streamed: bool = False
+    """Whether the fit streams the rows of all weights in all states, of which a hash holds some out."""
 
     @classmethod
-    def on(cls, irp: tuple[str, ...], fit: FitSpec, dataset: str | None) -> "ScorerTask":
+    def on(cls, irp: tuple[str, ...], fit: FitSpec, dataset: str | None, streamed: bool = False) -> "ScorerTask":
         """A fit on IRP runs of ``dataset``, which the task names only if the fit rebuilds their networks' states."""
-        return cls(irp=irp, fit=fit, dataset=dataset if fit.in_rounds else None)
+        return cls(irp=irp, fit=fit, dataset=dataset if fit.in_rounds else None, streamed=streamed)
 
     @property
     def inputs(self) -> tuple[str, ...]:

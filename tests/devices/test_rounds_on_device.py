@@ -58,6 +58,22 @@ def test_a_fit_and_its_masks_are_those_of_the_cpu(device, survival, backbone, mo
     assert same > 0.95 * on_cpu.kept
 
 
+@pytest.mark.parametrize(("backbone", "options"), [("linear", {}), ("mlp", {"epochs": 1}), ("trees", {"rows": 3000})])
+def test_a_streamed_fit_there_is_that_of_the_cpu(device, survival, backbone, options, monkeypatch, tmp_path):
+    monkeypatch.setattr("autosparse.autos.backbones.trees.TREES", 4)
+    digits, inputs, given = load_dataset("digits"), ("log_param", "layer_density"), {"rounds": 2, **options}
+    expected, found = (
+        fit_scorer(
+            survival, backbone, inputs, device=where, datasets={"digits": digits.to(where)},
+            rows_in=tmp_path / where, **given,
+        )
+        for where in ("cpu", HERE)
+    )  # fmt: skip
+    assert next(iter(found.network.state_dict().values())).device.type == torch.device(HERE).type
+    assert found.report["rows_used"] == expected.report["rows_used"]
+    assert found.report["held_out_r2"] == pytest.approx(expected.report["held_out_r2"], abs=0.02)
+
+
 def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(device, survival):
     digits = load_dataset("digits")
     made = {"criterion": "magnitude", "options": {}, "final_density": 0.2, "schedule": "geometric"}

@@ -1,5 +1,6 @@
 """Backbones of the AutoS scorer by name. A new one is one new file here whose class carries ``@backbone``."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import fields
 from typing import ClassVar, TypeVar
@@ -7,7 +8,8 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from autosparse.autos.regression import OnEpoch, State, Training, train_regression
+from autosparse.autos.regression import OnEpoch, State, Training, train_in_batches, train_regression
+from autosparse.autos.streamed.rows import RowStream
 from autosparse.devices import host
 from autosparse.errors import AutosparseError
 from autosparse.models import kaiming_normal_
@@ -45,6 +47,29 @@ class Backbone(nn.Module):
     ) -> None:
         """Learn ``target`` (rows,) from ``features`` (rows, inputs), both float32 and on the backbone's device."""
         train_regression(self, features, target, training, seed, on_epoch, resume)
+
+    @classmethod
+    def streams(cls) -> bool:
+        """Whether it learns from rows that are never all in memory; if not, it takes a sample of them."""
+        return cls.fit is Backbone.fit or cls.fit_streamed is not Backbone.fit_streamed
+
+    def fit_streamed(
+        self,
+        rows: RowStream,
+        training: Training,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        resume: State | None = None,
+    ) -> int:
+        """Learn from the train rows of a stream, on the backbone's device; return from how many."""
+        if not self.streams():
+            features, target = rows.sample()
+            self.fit(features, target, training, seed, on_epoch, resume)
+            return len(target)
+        size = min(training.batch_size, rows.count)
+        batches = functools.partial(rows.batches, size=size)
+        train_in_batches(self, batches, rows.count // size, rows.device, training, on_epoch, resume)
+        return rows.count
 
 
 BACKBONES: Registry[type[Backbone]] = Registry("backbone", __name__)

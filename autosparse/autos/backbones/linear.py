@@ -1,10 +1,12 @@
 """A weighted sum of the features: as few numbers as a scorer can have, and a formula by itself."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, backbone
 from autosparse.autos.regression import OnEpoch, State, Training
+from autosparse.autos.streamed.rows import RowStream
 
 RIDGE = 1e-6
 """Penalty per row on the coefficients of standardised features: it matters only if features repeat each other."""
@@ -44,6 +46,23 @@ class Linear(Backbone):
         gram = x.T @ x + RIDGE * len(x) * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
         self.coefficients.copy_(torch.linalg.solve(gram, x.T @ y))
         self.intercept.copy_(centre - mean @ self.coefficients)
+
+    def fit_streamed(
+        self,
+        rows: RowStream,
+        training: Training,
+        seed: int,
+        on_epoch: OnEpoch | None = None,
+        resume: State | None = None,
+    ) -> int:
+        """Solve the normal equations of all train rows, of which it needs the moments alone: no further pass."""
+        moments, std = rows.moments, np.array([*rows.standardisation.std, 1.0])
+        varies = ~moments.constant
+        gram = np.where(np.outer(varies, varies), moments.scatter / np.outer(std, std), 0.0)
+        gram[:-1, :-1] += RIDGE * moments.count * np.eye(len(std) - 1)
+        self.coefficients.copy_(torch.from_numpy(np.linalg.solve(gram[:-1, :-1], gram[:-1, -1])))
+        self.intercept.fill_(moments.mean[-1])
+        return moments.count
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, inputs) -> (rows,) float32: each row's sum in one order, whatever rows are around it."""

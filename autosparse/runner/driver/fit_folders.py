@@ -1,30 +1,37 @@
 """Fit a scorer in this process on survival datasets from any folders; record and track it like any fit."""
 
+import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import cast
 
 import torch
 from mlflow import MlflowClient
 
+from autosparse.autos.streamed.folder import require_ours
+from autosparse.autos.streamed.streamable import require_streamable
 from autosparse.data import load_dataset
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.environment import describe_device, describe_environment
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.record import Record
+from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import FitSpec, ScorerTask
-from autosparse.files import content_id
+from autosparse.files import content_id, require_writable
 from autosparse.irp import Survival, load_survival
 from autosparse.runner.driver.changed import told
+from autosparse.runner.driver.session import ray_session
 from autosparse.runner.driver.stopping import interruptible
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Event
+from autosparse.runner.settings import Settings
 from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
+from autosparse.runner.work.progress import Progress
+from autosparse.storage import Folder
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 
@@ -39,6 +46,8 @@ def fit_on_folders(
     device: str = "auto",
     data_root: Path | None = None,
     download: bool = False,
+    rows_in: Path | None = None,
+    settings: Settings | None = None,
 ) -> tuple[Path, Record]:
     """Fit, record and track; a fit on the same data with the same settings is reused.
 
@@ -46,12 +55,17 @@ def fit_on_folders(
 
     :param device: see :func:`autosparse.runner.work.gpu_check.device_named`.
     :param data_root, download: see :func:`autosparse.data.load_dataset`; for a scorer that prunes in rounds.
+    :param rows_in: a folder for the rows of all weights in all states, which Ray Data streams; None: in memory.
+    :param settings: of Ray, for ``rows_in``.
     """
+    if rows_in is not None:
+        require_streamable(spec.backbone, spec.in_rounds, spec.rows, spec.dagger is not None)
+        require_ours(rows_in)
     device = device_named(device)
     survivals = [load_survival(folder) for folder in folders]
     dataset = data_of(survivals, data_root, download).to(device) if spec.in_rounds else None
     irp = tuple(content_id(survival.fingerprint) for survival in survivals)
-    task = ScorerTask.on(irp, spec, dataset.name if dataset else None)
+    task = ScorerTask.on(irp, spec, dataset.name if dataset else None, rows_in is not None)
     seen: dict[str, Path] = {}
     for folder, task_id in zip(folders, task.irp, strict=True):
         if task_id in seen:
@@ -63,7 +77,31 @@ def fit_on_folders(
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        return _fit(task, survivals, dataset, store, connect(tracking_uri), experiment, screen, device)
+        work = functools.partial(_run, rows_in=rows_in, settings=settings or Settings())
+        return _fit(task, survivals, dataset, store, connect(tracking_uri), experiment, screen, device, work)
+
+
+def _run(
+    task: ScorerTask,
+    survivals: list[Survival],
+    store: Store,
+    device: str,
+    progress: Progress,
+    dataset: Dataset | None,
+    rows_in: Path | None,
+    settings: Settings,
+) -> Json:
+    """Fit in memory, or stream the rows."""
+    if rows_in is None:
+        return run_fit(task, survivals, store, device, progress, dataset)
+    with ray_session(settings):
+        from autosparse.runner.driver.shared import require_shared  # here: Ray reads its variables when it is imported
+        from autosparse.runner.shards.mapped import RayMapped
+
+        require_writable(rows_in)
+        require_shared(Folder(rows_in.absolute()), "--rows-in")
+        mapped = RayMapped(settings)
+        return run_fit(task, survivals, store, device, progress, dataset, rows_in=rows_in, mapped=mapped)
 
 
 def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:
@@ -88,11 +126,12 @@ def _fit(
     experiment: str,
     screen: Screen,
     device: str,
+    work: Callable[..., Json],
 ) -> tuple[Path, Record]:
     planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
     tracker = Tracker(client, experiment, store)
     try:
-        return _fitted(planned, survivals, dataset, store, tracker, screen, device)
+        return _fitted(planned, survivals, dataset, store, tracker, screen, device, work)
     finally:
         screen.guard(tracker.end_untold)
 
@@ -105,6 +144,7 @@ def _fitted(
     tracker: Tracker,
     screen: Screen,
     device: str,
+    work: Callable[..., Json],
 ) -> tuple[Path, Record]:
     task = planned.task
     if store.record(task) is None:
@@ -113,7 +153,7 @@ def _fitted(
             set_aside(task, store)
         with screen.stage("fitting the scorer", [task]) as tally:
             started = time.perf_counter()
-            result = run_fit(task, survivals, store, device, lambda news: tally.advance(cast(Event, news)), dataset)
+            result = work(task, survivals, store, device, lambda news: tally.advance(cast(Event, news)), dataset)
             tally.advance({"task_ids": [task.id]})
         kind = torch.device(device).type
         timing = {"seconds": time.perf_counter() - started, "device": kind}

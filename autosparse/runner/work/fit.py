@@ -1,12 +1,14 @@
 """Fit a scorer, and refine it."""
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pyarrow.parquet as pq
 
 from autosparse.autos import fit_scorer
-from autosparse.autos.fit import Epoch
+from autosparse.autos.epoch import Epoch
 from autosparse.autos.regression import State
+from autosparse.autos.streamed.rows import Mapped, one_by_one
 from autosparse.data.split import Dataset
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
@@ -35,6 +37,8 @@ def run_fit(
     resume: State | None = None,
     execution: Execution | None = None,
     share: float = 1.0,
+    rows_in: Path | None = None,
+    mapped: Mapped = one_by_one,
 ) -> Json:
     """Fit a scorer, and refine it if the task says so; write its folder, with a sample of predictions for reports.
 
@@ -43,6 +47,7 @@ def run_fit(
     :param dataset: the data set of the IRP runs, for a scorer that prunes in rounds.
     :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
     :param share: the share of the device that this process may use.
+    :param rows_in, mapped: see :func:`autosparse.autos.fit_scorer`; for a task that is ``streamed``.
     """
 
     def after_epoch(epoch: Epoch) -> None:
@@ -59,6 +64,8 @@ def run_fit(
         resume=resume,
         datasets=datasets,
         execution=execution,
+        rows_in=rows_in,
+        mapped=mapped,
     )
     if task.fit.refine is not None:
         assert dataset is not None

@@ -1,0 +1,139 @@
+"""What is done with files of rows, wherever it is done: statistics, rows to learn from, samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from threadpoolctl import threadpool_limits
+
+from autosparse.autos.sampling import systematic
+from autosparse.autos.streamed.folder import AGAIN, StateShard, described_rows, digested
+from autosparse.autos.streamed.moments import Moments
+from autosparse.errors import CorruptFile
+from autosparse.irp import digests
+from autosparse.irp.digests import Digests
+from autosparse.seeds import derive_seed, generator
+
+Columns = dict[str, np.ndarray]
+
+
+def uniform(seed: int, shard: StateShard, position: np.ndarray) -> np.ndarray:
+    """A number in [0, 1) for each row, float64, that depends on seed, run, state, layer and position alone.
+
+    It decides what a row is used for, in whatever order and company rows are read. Hashed by the finaliser of
+    SplitMix64 (Steele et al. 2014).
+    """
+    salt = derive_seed(seed, "held out", shard.fingerprint, shard.iteration, shard.layer)
+    with np.errstate(over="ignore"):
+        salted = _mixed(np.array([salt], np.uint64)) + position.astype(np.uint64)
+        return (_mixed(salted) >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _mixed(values: np.ndarray) -> np.ndarray:
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return np.asarray(values ^ (values >> np.uint64(31)))
+
+
+def read_groups(shard: StateShard, groups: Sequence[int], columns: Sequence[str]) -> Columns:
+    """The columns of some row groups of a shard, in order.
+
+    :raises CorruptFile: naming the file, if it is gone, truncated or damaged.
+    """
+    try:
+        with pq.ParquetFile(shard.path, page_checksum_verification=True) as file:
+            table = file.read_row_groups(list(groups), columns=list(columns), use_threads=False)
+            return {name: table.column(name).to_numpy() for name in columns}
+    except FileNotFoundError as error:
+        raise CorruptFile(f"{shard.path} is not there: every node must see it") from error
+    except (pa.ArrowException, OSError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CorruptFile(f"{shard.path} is truncated or damaged: {reason}; {AGAIN}") from error
+
+
+@dataclass(frozen=True)
+class SumRows:
+    """The :class:`Moments` of a shard's rows from ``low`` on; on the way, every value is checked."""
+
+    inputs: tuple[str, ...]
+    seed: int
+    low: float
+
+    def __call__(self, shard: StateShard) -> Columns:
+        """Packed."""
+        found, read = Moments.of(np.zeros((0, len(self.inputs) + 1))), Digests(digested(self.inputs))
+        with threadpool_limits(1):  # the same sums whatever the number of threads
+            for group in range(shard.groups):
+                rows = read_groups(shard, [group], digested(self.inputs))
+                read.update(rows)
+                values = np.stack([rows[name] for name in (*self.inputs, "target")], 1)
+                if not np.isfinite(values).all():
+                    raise CorruptFile(f"{shard.path} holds values that are not finite; {AGAIN}")
+                found = found.plus(Moments.of(values[uniform(self.seed, shard, rows["position"]) >= self.low]))
+        if (described_rows(shard.path) or {}).get(digests.KEY) != read.by_column:
+            raise CorruptFile(f"{shard.path} does not hold the values that were written; {AGAIN}")
+        return found.packed
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """Row groups that are read together."""
+
+    number: int
+    groups: tuple[tuple[StateShard, int], ...]
+
+
+@dataclass(frozen=True)
+class ReadRows:
+    """The rows of pieces whose :func:`uniform` number is in one of ``parts``."""
+
+    inputs: tuple[str, ...]
+    seed: int
+    parts: tuple[tuple[float, float], ...]
+    epoch: int | None = None
+    """If given, the rows of each piece are shuffled, anew in each epoch."""
+
+    def __call__(self, pieces: Pieces) -> Columns:
+        """``features`` (n, inputs) and ``target`` (n,), float32; ``part`` (n,) int64, an index."""
+        found = [self._read(shard, group) for shard, group in pieces.groups]
+        rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        if self.epoch is None:
+            return rows
+        draws = np.random.default_rng(derive_seed(self.seed, "order of rows", self.epoch, pieces.number))
+        order = draws.permutation(len(rows["target"]))
+        return {name: column[order] for name, column in rows.items()}
+
+    def _read(self, shard: StateShard, group: int) -> Columns:
+        rows = read_groups(shard, [group], ("position", "target", *self.inputs))
+        number = uniform(self.seed, shard, rows["position"])
+        part = np.full(len(number), -1, np.int64)
+        for index, (low, high) in enumerate(self.parts):
+            part[(number >= low) & (number < high)] = index
+        picked = part >= 0
+        features = np.stack([rows[name][picked] for name in self.inputs], 1)
+        return {"features": features, "target": rows["target"][picked], "part": part[picked]}
+
+
+@dataclass(frozen=True)
+class SampleRows:
+    """A share of a shard's rows from ``low`` on, with as large a share of each survival count."""
+
+    inputs: tuple[str, ...]
+    seed: int
+    low: float
+    share: float
+
+    def __call__(self, shard: StateShard) -> Columns:
+        """``features`` (n, inputs) and ``target`` (n,), float32."""
+        rows = read_groups(shard, range(shard.groups), ("position", "survived", "target", *self.inputs))
+        train = np.flatnonzero(uniform(self.seed, shard, rows["position"]) >= self.low)
+        draws = generator(self.seed, "sample", shard.fingerprint, shard.iteration, shard.layer)
+        survived = torch.from_numpy(rows["survived"][train]).long()
+        count = min(len(train), int(len(train) * self.share + torch.rand((), generator=draws)))  # rounded at random
+        picked = train[systematic(survived, count, draws).numpy()] if count else train[:0]
+        features = np.stack([rows[name][picked] for name in self.inputs], 1)
+        return {"features": features, "target": rows["target"][picked]}

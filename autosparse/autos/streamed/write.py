@@ -1,0 +1,113 @@
+"""Write rows of states as they are visited: a file for each IRP run, state and layer, then the manifest."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from autosparse.autos.states import Visit, visits
+from autosparse.autos.streamed.folder import (
+    GROUP_ROWS,
+    KEY,
+    MANIFEST,
+    StateShard,
+    columns_of,
+    digested,
+    key_of,
+    manifest_of,
+    require_key,
+    require_ours,
+    shards_of,
+    whole_shard,
+)
+from autosparse.criteria.by_features import InRounds
+from autosparse.data.split import Dataset
+from autosparse.errors import CorruptFile
+from autosparse.files import canonical_json, write_atomic, write_record
+from autosparse.irp import digests
+from autosparse.irp.digests import Digests
+from autosparse.irp.survival import Survival
+
+
+def write_rows(
+    survivals: Sequence[Survival],
+    datasets: Mapping[str, Dataset],
+    inputs: Sequence[str],
+    how: InRounds,
+    folder: str | Path,
+    device: torch.device | str = "cpu",
+    fingerprints: Sequence[str] | None = None,
+) -> list[StateShard]:
+    """The rows of all weights in all visited states of IRP runs, as Parquet in ``folder``; what is there is not redone.
+
+    Columns: ``layer`` (dictionary string), ``position`` (int64, flat index in the layer), ``run`` (int32, place in
+    ``survivals``), ``iteration`` (int32, of the state), ``survived`` (int32, of the iterations after it), ``target``
+    (float32, their share), and the inputs by name (float32). Each file appears whole or not at all; its metadata say
+    what made it, with a digest of each column. ``rows.json`` comes last. At no time is more than one layer's rows in
+    memory.
+
+    :param fingerprints: of the survival datasets, if they are known.
+    :raises AutosparseError: if the folder holds rows of something else, or a network cannot be rebuilt.
+    :raises CorruptFile: if a file there is truncated.
+    """
+    folder = Path(folder).absolute()
+    require_ours(folder)
+    schema = columns_of(inputs)
+    fingerprints = fingerprints or [survival.fingerprint for survival in survivals]
+    key, shards = key_of(fingerprints, inputs, how), shards_of(folder, survivals, fingerprints)
+    manifest = manifest_of(folder)
+    if manifest is not None:
+        require_key(manifest["key"], key, folder)
+    found = {shard.path.name: whole_shard(shard, key) for shard in shards}
+    for run, survival in enumerate(survivals):
+        missing = {
+            (shard.iteration, shard.layer): shard
+            for shard in shards
+            if shard.run == run and found[shard.path.name] is None
+        }
+        states = {iteration for iteration, _ in missing}
+        if not states:
+            continue
+        for visit in visits(survival, datasets, inputs, how, lambda masks: 1.0, device, states.__contains__):
+            if (shard := missing.get((visit.iteration, visit.layer))) is not None:
+                found[shard.path.name] = _write(shard, visit, inputs, schema, key)
+    content = {"key": key, "rows": sum(shard.rows for shard in shards), "shards": found}
+    if manifest is None:
+        for left in folder.glob(".rows-*.tmp"):
+            left.unlink()  # of a process that was killed while it wrote
+        write_record(folder / MANIFEST, content)
+    elif manifest != content:
+        raise CorruptFile(f"{folder / MANIFEST} lists other files than are there: delete the folder to make it again")
+    return shards
+
+
+def _write(
+    shard: StateShard, visit: Visit, inputs: Sequence[str], schema: pa.Schema, key: dict[str, Any]
+) -> dict[str, str]:
+    """Write one file; the digests of its columns."""
+    rows = len(visit.rows)
+    layer = pa.DictionaryArray.from_arrays(np.zeros(rows, np.int32), pa.array([shard.layer], pa.string()))
+    columns = {
+        "position": visit.rows.numpy(),
+        "run": np.full(rows, shard.run, np.int32),
+        "iteration": np.full(rows, shard.iteration, np.int32),
+        "survived": visit.survived.int().numpy(),
+        "target": visit.target.numpy(),
+        **{name: column.numpy() for name, column in zip(inputs, visit.columns, strict=True)},
+    }
+    found = Digests(digested(inputs))
+    found.update(columns)
+    described = {
+        "key": key, "run": shard.run, "iteration": shard.iteration, "layer": shard.layer,
+        digests.KEY: found.by_column,
+    }  # fmt: skip
+    table = pa.table([layer, *columns.values()], schema=schema.with_metadata({KEY: canonical_json(described)}))
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=GROUP_ROWS, write_page_checksum=True, write_statistics=False)
+    write_atomic(shard.path, sink.getvalue())
+    return found.by_column
