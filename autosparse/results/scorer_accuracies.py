@@ -21,7 +21,7 @@ class Accuracy(NamedTuple):
 
     mean: float
     metric: str
-    """The name of this figure of a scorer, ``accuracy_at_SPARSITY/MODEL/DATASET``: MLflow's pages cut the end off."""
+    """The name of this figure of a scorer, ``SPARSITY accuracy/MODEL/DATASET``: MLflow's pages cut the end off."""
     dataset: str
     digest: str
     """The data's fingerprint; empty if it is not known."""
@@ -40,7 +40,7 @@ def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
             place = f"{group.model}/{group.dataset}/{group.sparsity:g}"
             told = ", ".join(filter(None, (group.note, group.name)))
             digest = dict(group.training).get(DATA, "")
-            metric = f"accuracy_at_{group.sparsity:g}/{metric_name(group.model)}/{metric_name(group.dataset)}"
+            metric = f"{group.sparsity:g} accuracy/{metric_name(group.model)}/{metric_name(group.dataset)}"
             mean = Accuracy(statistics.fmean(values.values()), metric, group.dataset, digest)
             found.setdefault(place, {})[told] = mean
     named = {}

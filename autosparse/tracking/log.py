@@ -56,6 +56,8 @@ class Tracker:
         self.client, self.experiment, self.store = client, experiment, store
         self.source = ""
         """The experiment file, once :meth:`describe` has told it."""
+        self.naming_data = threading.Lock()
+        """Held while data sets are written: MLflow refuses one that two threads write for the first time."""
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
             self.models = ScorerModels(client, self.experiment_id)
@@ -287,7 +289,8 @@ class Tracker:
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         if data:
-            if_known(lambda: self.client.log_inputs(run_id, data))
+            with self.naming_data:
+                if_known(lambda: self.client.log_inputs(run_id, data))
         if task.kind in WITH_FILES and not failed:
             folder = self._log_files(run_id, task)
             if model is not None:

@@ -78,7 +78,7 @@ def test_the_parent_shows_the_leaderboard_below_the_description(tracker):
 
 def test_a_scorers_model_has_the_mean_accuracy_of_its_networks_on_the_data(tracker):
     write_leaderboard(tracker)
-    assert figures(tracker) == [("accuracy_at_0.9/lenet-300-100/digits", 95.5, "digits", "d" * 16)]
+    assert figures(tracker) == [("0.9 accuracy/lenet-300-100/digits", 95.5, "digits", "d" * 16)]
 
 
 def test_without_news_nothing_is_written_and_a_repeated_writing_doubles_nothing(tracker, monkeypatch):

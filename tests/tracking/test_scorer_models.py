@@ -82,6 +82,18 @@ def test_an_irp_run_names_its_images_by_their_fingerprint(client, store):
     assert [(tag.key, tag.value) for tag in held.tags] == [("mlflow.data.context", "training")]
 
 
+def test_one_thread_at_a_time_writes_data_sets_because_mlflow_refuses_one_that_two_threads_make(
+    client, store, monkeypatch
+):
+    tracker, held, log_inputs = Tracker(client, "exp", store), [], client.log_inputs
+    monkeypatch.setattr(
+        client, "log_inputs", lambda *given: held.append(tracker.naming_data.locked()) or log_inputs(*given)
+    )
+    tracker.log(RUN)
+    tracker.log(SCORER)
+    assert held == [True, True]
+
+
 @pytest.mark.parametrize("killed_in", ["log_batch", "log_inputs", "log_model_artifacts", "set_terminated"])
 def test_writing_that_was_killed_and_repeated_leaves_one_model_and_one_of_each_figure(
     client, store, monkeypatch, killed_in
