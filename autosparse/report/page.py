@@ -103,7 +103,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
     frontiers = frontiers_of(cells, irp, [fit.run for fit in fits], sweeps)
     gallery = Gallery()
     page = (
-        _environment()
+        environment()
         .get_template("page.html.j2")
         .render(
             experiment=experiment,
@@ -150,20 +150,21 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
     }
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """The environment of the templates."""
+    made = Environment(
         loader=PackageLoader(__package__),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote, "sort_key": sort_key}
+    made.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote, "sort_key": sort_key}
     tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
-    environment.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
-    environment.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
-    environment.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
-    return environment
+    made.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
+    made.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
+    made.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
+    return made
 
 
 def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Table | None:

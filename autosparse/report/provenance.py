@@ -30,6 +30,15 @@ def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
     return {name: _tally(found[name]) for name in sorted(found, key=rank)}
 
 
+def facts_of(runs: Iterable[Run]) -> dict[str, set[str]]:
+    """The different commits, machines, versions and data fingerprints of the runs, by what they are."""
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for name, value in _facts(run):
+            found.setdefault(name, set()).add(value)
+    return found
+
+
 def run_pages(client: MlflowClient, experiment: str) -> str:
     """What the addresses of the experiment's runs in a browser start with; the rest is a run's id.
 

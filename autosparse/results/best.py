@@ -37,7 +37,18 @@ def best(
     for group in group_by or ():
         if group not in GROUPS:
             raise UnknownName("group", group, GROUPS)
-    found = groups_of(finished_cells(client, experiment))
+    return best_of(groups_of(finished_cells(client, experiment)), experiment, metric, sparsity, group_by, top)
+
+
+def best_of(
+    found: Sequence[Group],
+    experiment: str,
+    metric: str = "test_accuracy",
+    sparsity: float | None = None,
+    group_by: Sequence[str] | None = None,
+    top: int | None = None,
+) -> list[dict[str, Any]]:
+    """:func:`best` of the groups of an experiment's cells; the name of the experiment is for errors."""
     groups = [g for g in found if sparsity is None or math.isclose(g.sparsity, sparsity, abs_tol=1e-9)]
     if not groups:
         raise none_found(experiment, sparsity, (group.sparsity for group in found))

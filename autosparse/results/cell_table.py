@@ -16,6 +16,7 @@ from mlflow.entities import RunTag, ViewType
 
 from autosparse.results.runs import Run, one_per_task, runs_of
 from autosparse.tracking.client import find_experiment, tracking_errors
+from autosparse.tracking.described import SHOWN
 from autosparse.tracking.log import FINISHED, Tracker
 from autosparse.tracking.search import parent_run
 
@@ -32,7 +33,7 @@ MOST = 1 << 30
 """Most bytes of a table that are read: half a million cells. A larger one is not ours."""
 VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
 """The table has deleted runs, too, because they may be restored."""
-LEFT_OUT = ("mask_sketch",)
+LEFT_OUT = ("mask_sketch", *SHOWN)
 """Long tags that no query needs."""
 
 

@@ -23,9 +23,9 @@ from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import Group, groups_of
 from autosparse.results.runs import Run, finished_runs
+from autosparse.results.scorer_accuracies import accuracies, scorer_of
 from autosparse.results.winners import contests
 from autosparse.tracking.client import tracking_errors
-from autosparse.tracking.entries import metric_name
 from autosparse.tracking.texts import names_in
 
 NAME, CHAMPION = "autos", "champion"
@@ -54,7 +54,8 @@ def promote(
     groups = groups_of(finished_cells(client, experiment))
     chosen = label or _best(groups, experiment, sparsity, metric, by_id)
     run = scorers[chosen]
-    accuracy = _accuracies([group for group in groups if by_id.get(_scorer_of(group)) == chosen])
+    ours = accuracies([group for group in groups if by_id.get(scorer_of(group)) == chosen])
+    accuracy = {place: found.mean for place, found in ours.items()}
     with tracking_errors(client.tracking_uri):
         version = _registered(client, run) or _register(client, experiment, run, accuracy)
         client.set_registered_model_alias(NAME, CHAMPION, version)
@@ -95,32 +96,12 @@ def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: 
     won: dict[str, list[float]] = {}
     for contest in contests(groups, metric, experiment, sparsity, scorers_only=True):
         best = contest.ranked(metric)[0]
-        if _scorer_of(best) in by_id:
-            won.setdefault(by_id[_scorer_of(best)], []).append(statistics.fmean(best.values(metric).values()))
+        if scorer_of(best) in by_id:
+            won.setdefault(by_id[scorer_of(best)], []).append(statistics.fmean(best.values(metric).values()))
     if not won:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
     sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
     return max(won, key=lambda name: (len(won[name]), sign * statistics.fmean(won[name])))
-
-
-def _scorer_of(group: Group) -> str:
-    """The task id of the scorer that pruned the group; empty for other methods."""
-    return dict(group.method).get("scorer", "")
-
-
-def _accuracies(groups: list[Group]) -> dict[str, float]:
-    """Mean test accuracies by place, never over networks that differ in more than their seed."""
-    found: dict[str, dict[str, float]] = {}
-    for group in groups:
-        if values := group.values("test_accuracy"):
-            place = f"{group.model}/{group.dataset}/{group.sparsity:g}"
-            told = ", ".join(filter(None, (group.note, group.name)))
-            found.setdefault(place, {})[told] = statistics.fmean(values.values())
-    return {
-        place if len(means) == 1 else f"{place}/{metric_name(told)}": mean
-        for place, means in sorted(found.items())
-        for told, mean in means.items()
-    }
 
 
 def _registered(client: MlflowClient, run: Run) -> str | None:

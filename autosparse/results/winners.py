@@ -90,21 +90,30 @@ def compare(
         significant``; ``difference`` is ``a - b``.
     :raises AutosparseError: if the two have no cell in common.
     """
-    found = _across(client, a, b, metric) if experiment is None else _within(client, a, b, experiment, metric)
     rows = []
-    for place, settings, method, one, other in found:
+    for place, settings, method, one, other in pairs(client, a, b, experiment, metric):
         mine, theirs = one.values(metric), other.values(metric)
         difference = paired(mine, theirs)
         if difference is not None:
             means = {"a": statistics.fmean(mine.values()), "b": statistics.fmean(theirs.values())}
             rows.append({**_placed(place, settings), "method": method, **means, **difference.row})
     if not rows:
-        raise AutosparseError(f"{a!r} and {b!r} have no cell of the same model, dataset, sparsity and seed in common")
+        raise nothing_common(a, b)
     return rows
+
+
+def nothing_common(a: str, b: str) -> AutosparseError:
+    """The error for two experiments or methods that have no cell in common."""
+    return AutosparseError(f"{a!r} and {b!r} have no cell of the same model, dataset, sparsity and seed in common")
 
 
 Pair = tuple[Place, str, str, Group, Group]
 """Place, settings, method, and the two groups that are compared."""
+
+
+def pairs(client: MlflowClient, a: str, b: str, experiment: str | None, metric: str) -> Iterator[Pair]:
+    """The groups of cells that :func:`compare` compares; two may have no seed in common."""
+    return _across(client, a, b, metric) if experiment is None else _within(client, a, b, experiment, metric)
 
 
 def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]:

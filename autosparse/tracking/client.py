@@ -11,6 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from autosparse.errors import AutosparseError, Unreachable, safe_uri
+from autosparse.tracking.described import KIND, TRAINING
 from autosparse.tracking.schema import bring_up_to_date
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -106,17 +107,22 @@ def _database_error(error: BaseException) -> BaseException:
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """Id of the MLflow experiment ``name``, which is made if it is new; a local store has its artifacts beside it."""
+    """Id of the MLflow experiment ``name``, which is made if it is new; a local store has its artifacts beside it.
+
+    MLflow's pages open it on its runs, unless somebody has chosen another kind for it.
+    """
     found = client.get_experiment_by_name(name)
     if found is not None:
         if found.lifecycle_stage != "active":
             raise AutosparseError(f"MLflow experiment {name!r} was deleted: restore it, or rename the experiment")
+        if KIND not in found.tags:
+            client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
         return str(found.experiment_id)
     location = None
     database = sqlite_path(client.tracking_uri)
     if database:
         location = (database.absolute().parent / "mlartifacts" / name).as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    return str(client.create_experiment(name, artifact_location=location, tags={KIND: TRAINING}))
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:

@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
@@ -16,10 +17,13 @@ from autosparse.experiment.planned import Planned
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Store
-from autosparse.experiment.tasks import Task
+from autosparse.experiment.tasks import ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
+from autosparse.tracking.described import shown_tags, source_tags
 from autosparse.tracking.entries import MADE, ended, metrics_of, param_names, params_of, run_name, tag_texts
+from autosparse.tracking.inputs import inputs_of
 from autosparse.tracking.known import FAILED, FINISHED, Known, of_another, told_already
+from autosparse.tracking.scorer_models import ScorerModels, if_known, of_model
 from autosparse.tracking.search import SUMMARY, WHOLE, all_runs, has_summary, parent_run
 from autosparse.tracking.trials import log_trials
 
@@ -50,8 +54,13 @@ class Tracker:
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store):
         self.client, self.experiment, self.store = client, experiment, store
+        self.source = ""
+        """The experiment file, once :meth:`describe` has told it."""
+        self.naming_data = threading.Lock()
+        """Held while data sets are written: MLflow refuses one that two threads write for the first time."""
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
+            self.models = ScorerModels(client, self.experiment_id)
             self.parent = self._parent()
             self.known: dict[str, Known] = {}
             self.renewed = 0
@@ -71,6 +80,8 @@ class Tracker:
         if other is not None and other.run_id != found.run_id:
             found, double = (found, other) if found.status == FINISHED != other.status else (other, found)
             self.client.delete_run(double.run_id)
+            if ScorerTask.kind in (found.kind, double.kind):
+                self.models.drop(task_id, but=found.run_id)
         self.known[task_id] = found
 
     def _once(self, names: Iterable[str]) -> frozenset[str]:
@@ -87,8 +98,10 @@ class Tracker:
                     self._drop(known.run_id, task_id, known.kind)
 
     def _drop(self, run_id: str, task_id: str, kind: str) -> None:
-        """Delete a run; if it is a sweep's, also the runs of its trials."""
+        """Delete a run; if it is a sweep's, also the runs of its trials, and if it is a scorer's, also its model."""
         self.client.delete_run(run_id)
+        if kind == ScorerTask.kind:
+            self.models.drop(task_id)
         if kind == SweepTask.kind:
             for trial in all_runs(self.client, self.experiment_id, f"tags.sweep_id = '{task_id}'"):
                 if trial.info.run_id != run_id:
@@ -101,7 +114,8 @@ class Tracker:
         """
         found = parent_run(self.client, self.experiment_id)
         if found is None:
-            found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags={"kind": WHOLE})
+            tags = {"kind": WHOLE, **source_tags(self.source)}
+            found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags=tags)
         return str(found.info.run_id)
 
     def end_untold(self) -> None:
@@ -123,7 +137,9 @@ class Tracker:
     def describe(self, summary: Json, status: str) -> None:
         """Write the summary of the whole experiment, and its status, to the parent run."""
         shown = ("preset", "source", "command", "file", "description")
-        tags = [RunTag(name, str(summary[name])[:5000]) for name in shown if summary.get(name)]
+        self.source = str(summary.get("file") or "")
+        told = {name: str(summary[name])[:5000] for name in shown if summary.get(name)} | source_tags(self.source)
+        tags = [RunTag(name, value) for name, value in told.items()]
         with tracking_errors(self.client.tracking_uri):
             self.parent = self._parent()
             self.client.log_batch(self.parent, tags=tags)
@@ -225,12 +241,17 @@ class Tracker:
         known = self.known.get(planned.task.id, Known())
         if known.status != FINISHED or known.label != planned.label:
             return False
+        if isinstance(planned.task, ScorerTask):
+            with tracking_errors(self.client.tracking_uri):
+                if not self.models.has(known.run_id, planned.label):
+                    return False
         made = self.store.made(planned.task)
         return made is None or (known.made == made.fingerprint and param_names(planned.task) <= known.params)
 
     def _create(self, planned: Planned[Task], record: Record) -> str:
         """Make a run that began when the task did, not when it is written."""
         tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent, **tag_texts(planned, record)}
+        tags |= shown_tags(planned, record, self.source)
         begun = ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
         run = self.client.create_run(self.experiment_id, begun, tags, run_name(planned))
         return str(run.info.run_id)
@@ -253,25 +274,44 @@ class Tracker:
             }
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
+        task = planned.task
+        metrics = [] if failed or renewed else metrics_of(task, record["result"], ended(record))
+        data = [] if failed else inputs_of(task, record, self.store, self._label_of)
+        model = None
+        if isinstance(task, ScorerTask) and not failed:
+            shown = {MADE: fingerprint(record), **shown_tags(planned, record, self.source)}
+            model = self.models.begin(run_id, planned, shown, params)
+            metrics = of_model(metrics_of(task, record["result"], ended(record)), model, data)  # twice the same is once
         self.client.log_batch(
             run_id,
-            metrics=[] if failed or renewed else metrics_of(planned.task, record["result"], ended(record)),
+            metrics=metrics,
             params=[Param(name, value) for name, value in params.items()],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
-        if planned.task.kind in WITH_FILES and not failed:
-            self._log_files(run_id, planned.task)
-        if isinstance(planned.task, SweepTask) and not failed:
-            log_trials(self.client, self.experiment_id, run_id, planned.task.id, record["result"], ended(record))
+        if data:
+            with self.naming_data:
+                if_known(lambda: self.client.log_inputs(run_id, data))
+        if task.kind in WITH_FILES and not failed:
+            folder = self._log_files(run_id, task)
+            if model is not None:
+                self.models.end(model, run_id, folder / "scorer")
+        if isinstance(task, SweepTask) and not failed:
+            told = source_tags(self.source, str(record["environment"].get("git_commit", "")))
+            log_trials(self.client, self.experiment_id, run_id, task.id, record["result"], ended(record), told)
         status = FAILED if failed else FINISHED
         self.client.set_terminated(run_id, status=status)
         self.renewed += renewed
         made, names = fingerprint(record), self._once(params)
         self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind, made, names)
 
-    def _log_files(self, run_id: str, task: Task) -> None:
+    def _label_of(self, task_id: str) -> str:
+        """What the experiment calls a task that MLflow has; empty if it has none."""
+        return self.known.get(task_id, Known()).label
+
+    def _log_files(self, run_id: str, task: Task) -> Path:
         """Log the sample that reports draw, and the scorer itself; a survival dataset stays where it is."""
         folder = self.store.fetched(task.kind, task.id)
         self.client.log_artifact(run_id, str(folder / "sample.parquet"))
         if (folder / "scorer").is_dir():
             self.client.log_artifacts(run_id, str(folder / "scorer"), "scorer")
+        return folder

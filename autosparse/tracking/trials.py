@@ -1,9 +1,12 @@
 """Write the trials of a sweep as child runs of the sweep's run in MLflow."""
 
+from collections.abc import Mapping
+
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
 from autosparse.experiment.record import Json
+from autosparse.tracking.described import NOTE
 from autosparse.tracking.search import all_runs
 
 TRIAL = "trial"
@@ -12,12 +15,21 @@ WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
 """Tags that say where a trial was done; older records lack them."""
 
 
-def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str, result: Json, ended: int) -> None:
+def log_trials(
+    client: MlflowClient,
+    experiment_id: str,
+    parent: str,
+    sweep: str,
+    result: Json,
+    ended: int,
+    source: Mapping[str, str] | None = None,
+) -> None:
     """Write each trial of a finished sweep that is not there yet.
 
     :param parent: the sweep's run.
     :param sweep: the sweep's task id.
     :param ended: time at which the sweep ended, in ms.
+    :param source: tags that say where the sweep comes from.
     """
     runs = all_runs(client, experiment_id, f"tags.sweep_id = '{sweep}' and tags.kind = '{TRIAL}'")
     known = {run.data.tags["trial_id"]: run.info for run in runs}
@@ -26,7 +38,8 @@ def log_trials(client: MlflowClient, experiment_id: str, parent: str, sweep: str
         begun = known.get(trial_id)
         if begun and begun.status != "RUNNING":
             continue
-        tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent}
+        tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent, **(source or {})}
+        tags[NOTE] = f"A trial of a sweep: {', '.join(f'{name} {value}' for name, value in row['fit'].items())}."[:5000]
         tags |= {"trial_status": row["status"], "scorer_id": row["id"]}
         tags |= {name: row[name][-5000:] for name in ("error", "traceback") if row.get(name)}
         tags |= {name: row[name] for name in WHERE if row.get(name)}

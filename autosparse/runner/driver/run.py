@@ -17,6 +17,7 @@ from autosparse.experiment.stages import NAMED
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
 from autosparse.results.cell_table import write_cell_table
+from autosparse.results.leaderboard import write_leaderboard
 from autosparse.runner.driver.outcome import Outcome, outcome_of, ready, unfinished
 from autosparse.runner.driver.rehearsal import rehearse
 from autosparse.runner.driver.session import idle_gpus, ray_session
@@ -115,6 +116,7 @@ def _finish(
     outcome, status = outcome_of(asked, todo, store, plan)
     finish(tracker, plan, _summary(plan, store, tracker), status, screen.warn)
     screen.guard(lambda: write_cell_table(tracker))
+    screen.guard(lambda: write_leaderboard(tracker))
     return outcome
 
 

@@ -1,0 +1,199 @@
+"""What the page of a comparison shows: differences paired by seed, what sets the two apart, and what only one has."""
+
+import statistics
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from mlflow import MlflowClient
+
+from autosparse.errors import AutosparseError
+from autosparse.report.collect import METRIC
+from autosparse.report.provenance import facts_of
+from autosparse.results.cell_table import finished_cells
+from autosparse.results.groups import Group, groups_of
+from autosparse.results.significance import LEVEL, Difference, holm, paired
+from autosparse.results.winners import Place, nothing_common, pairs
+
+SHOWN = 6
+"""Most values of one side that are shown of what sets the two apart."""
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One method at one sparsity of one network and data set, in A and in B."""
+
+    place: Place
+    settings: str
+    """What sets the two apart in how they were made, or which way of training it is; mostly empty."""
+    method: str
+    """Empty if A and B are methods themselves."""
+    a: Group
+    b: Group
+    difference: Difference
+    """``A - B``; its p is without correction."""
+    p: float | None = None
+    """With Holm's correction for the number of tests on the page; None if one seed is all that they have in common."""
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Mean accuracies of A and B over the seeds that both have, so that they differ by the difference."""
+        a, b, seeds = self.a.values(METRIC), self.b.values(METRIC), self.seeds
+        return statistics.fmean(a[seed] for seed in seeds), statistics.fmean(b[seed] for seed in seeds)
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that both have."""
+        return sorted(self.a.values(METRIC).keys() & self.b.values(METRIC).keys())
+
+    @property
+    def by_seed(self) -> dict[int, float]:
+        """``A - B`` of each seed."""
+        a, b = self.a.values(METRIC), self.b.values(METRIC)
+        return {seed: a[seed] - b[seed] for seed in self.seeds}
+
+    @property
+    def significant(self) -> bool:
+        """Whether it is significant after the correction."""
+        return self.p is not None and self.p < 1 - LEVEL
+
+    @property
+    def better(self) -> str:
+        """``A`` or ``B`` if that one is significantly better, else empty."""
+        return "" if not self.significant else "A" if self.difference.difference > 0 else "B"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Something in which A and B are not the same."""
+
+    what: str
+    a: str
+    b: str
+    where: str
+    """How many of the comparisons it concerns."""
+
+
+@dataclass(frozen=True)
+class Alone:
+    """Cells that only one of the two has."""
+
+    network: str
+    sparsities: tuple[float, ...]
+    method: str
+    a: tuple[int, ...]
+    """Seeds that only A has."""
+    b: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two experiments, or two methods of one."""
+
+    a: str
+    b: str
+    experiment: str | None
+    """The experiment that has both methods; None if A and B are experiments."""
+    pairs: list[Pair]
+    apart: list[Apart]
+    alone: list[Alone]
+
+    @property
+    def networks(self) -> dict[str, list[Pair]]:
+        """The pairs by ``MODEL on DATASET``."""
+        found: dict[str, list[Pair]] = {}
+        for pair in self.pairs:
+            found.setdefault(f"{pair.place[0]} on {pair.place[1]}", []).append(pair)
+        return found
+
+    @property
+    def tests(self) -> int:
+        """Number of tests that the p-values are corrected for."""
+        return sum(pair.p is not None for pair in self.pairs)
+
+    @property
+    def settings(self) -> str:
+        """What sets the two apart in all pairs alike; empty if it is not the same in all."""
+        told = {pair.settings for pair in self.pairs}
+        return next(iter(told)) if len(told) == 1 else ""
+
+    def better(self, side: str) -> int:
+        """Number of pairs in which ``A`` or ``B`` is significantly better."""
+        return sum(pair.better == side for pair in self.pairs)
+
+
+def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None = None) -> Comparison:
+    """Compare the test accuracies of two experiments, or of two methods of ``experiment``.
+
+    Which cells are compared with which is decided by :func:`autosparse.results.winners.compare`.
+
+    :raises AutosparseError: if both are the same, or one is not known, or they have no cell in common.
+    """
+    if a == b:
+        raise AutosparseError(f"{a!r} is named twice: name what to compare it with")
+    found = []
+    for place, settings, method, one, other in pairs(client, a, b, experiment, METRIC):
+        difference = paired(one.values(METRIC), other.values(METRIC))
+        if difference is not None:
+            found.append(Pair(place, settings, method, one, other, difference))
+    if not found:
+        raise nothing_common(a, b)
+    corrected = iter(holm([pair.difference.p for pair in found if pair.difference.p is not None]))
+    tested = [pair if pair.difference.p is None else replace(pair, p=next(corrected)) for pair in found]
+    return Comparison(a, b, experiment, tested, list(_apart(tested)), _alone(client, a, b, experiment, tested))
+
+
+def _apart(found: Sequence[Pair]) -> Iterator[Apart]:
+    """Settings in which cells differ that are compared with each other; then versions, machines and data."""
+    told: dict[tuple[str, str, str], int] = {}
+    for pair in found:
+        a, b = (dict(group.training + group.method) for group in (pair.a, pair.b))
+        for key in sorted(a.keys() | b.keys()):
+            if a.get(key) != b.get(key):
+                entry = key, a.get(key, "none"), b.get(key, "none")
+                told[entry] = told.get(entry, 0) + 1
+    for (key, one, other), count in told.items():
+        yield Apart(key, one, other, "all" if count == len(found) else f"{count} of {len(found)}")
+    facts = [facts_of(run for pair in found for run in side(pair).runs.values()) for side in (_a, _b)]
+    for name in dict.fromkeys([*facts[0], *facts[1]]):
+        ours, theirs = (of.get(name, set()) for of in facts)
+        if ours != theirs:
+            yield Apart(name, _listed(ours), _listed(theirs), "–")
+
+
+def _a(pair: Pair) -> Group:
+    return pair.a
+
+
+def _b(pair: Pair) -> Group:
+    return pair.b
+
+
+def _listed(values: Iterable[str]) -> str:
+    values = sorted(values)
+    more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
+    return (", ".join(values[:SHOWN]) or "none") + more
+
+
+def _alone(client: MlflowClient, a: str, b: str, experiment: str | None, found: Sequence[Pair]) -> list[Alone]:
+    """Seeds of each place and method that only one has; of a method of one experiment, of each place."""
+    if experiment is None:
+        cells = [finished_cells(client, name) for name in (a, b)]
+        groups = groups_of(cells[0], cells[1]), groups_of(cells[1], cells[0])
+    else:
+        every = groups_of(finished_cells(client, experiment))
+        groups = [group for group in every if group.name == a], [group for group in every if group.name == b]
+    seeds: list[dict[tuple[Place, str], set[int]]] = [{}, {}]
+    for held, side in zip(seeds, groups, strict=True):
+        for group in side:
+            key = group.place, group.name if experiment is None else ""
+            held.setdefault(key, set()).update(group.values(METRIC))
+    matched: dict[tuple[Place, str], set[int]] = {}
+    for pair in found:
+        matched.setdefault((pair.place, pair.method), set()).update(pair.seeds)
+    alone: dict[tuple[str, str, tuple[int, ...], tuple[int, ...]], list[float]] = {}
+    for place, method in sorted(seeds[0].keys() | seeds[1].keys()):
+        key = place, method
+        ours, theirs = (tuple(sorted(held.get(key, set()) - matched.get(key, set()))) for held in seeds)
+        if ours or theirs:
+            alone.setdefault((f"{place[0]} on {place[1]}", method, ours, theirs), []).append(place[2])
+    return [Alone(network, tuple(at), method, *only) for (network, method, *only), at in alone.items()]

@@ -1,0 +1,133 @@
+"""The leaderboard of an experiment in MLflow's pages: a Markdown table in the parent run's description."""
+
+import re
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from mlflow.entities import RunTag
+
+from autosparse.files import content_id
+from autosparse.results.best import GROUPS, best_of
+from autosparse.results.cell_table import finished_cells
+from autosparse.results.groups import groups_of
+from autosparse.results.scorer_accuracies import write_accuracies
+from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.described import NOTE
+from autosparse.tracking.log import FINISHED, Tracker
+
+HEADING = "## Leaderboard"
+"""What the leaderboard's part of the description begins with; it ends at the next such heading."""
+MOST = 4900
+"""Most characters of a description; older servers take 5000."""
+OF = "leaderboard_of"
+"""Tag of the parent run: a fingerprint of the runs that its leaderboard and the scorers' figures were made from."""
+METRIC = "test_accuracy"
+Rows = Sequence[dict[str, Any]]
+"""As :func:`autosparse.results.best.best` returns them."""
+
+
+def write_leaderboard(tracker: Tracker) -> bool:
+    """Bring the parent's leaderboard and the figures of the scorers' models up to date; return whether there was news.
+
+    What somebody has written before the leaderboard, or after it under another heading, stays.
+    """
+    finished = {
+        task_id: (known.made, known.label, known.run_id)
+        for task_id, known in tracker.known.items()
+        if known.status == FINISHED and known.kind in ("cell", "scorer")
+    }
+    made_from = content_id(sorted(finished.items()))
+    with tracking_errors(tracker.client.tracking_uri):
+        tags = tracker.client.get_run(tracker.parent).data.tags
+        if not finished or tags.get(OF) == made_from:
+            return False
+        groups = groups_of(finished_cells(tracker.client, tracker.experiment))
+        write_accuracies(tracker, groups)
+        measured = [group for group in groups if group.values(METRIC)]
+        note = tags.get(NOTE, tags.get("description", ""))
+        if measured:
+            rows = best_of(measured, tracker.experiment, METRIC, group_by=GROUPS)
+            note = with_leaderboard(note, rows, tracker.experiment)
+        tracker.client.log_batch(tracker.parent, tags=[RunTag(NOTE, note), RunTag(OF, made_from)])
+    return True
+
+
+def with_leaderboard(note: str, rows: Rows, experiment: str) -> str:
+    """A description with the leaderboard in place of an earlier one, or at its end."""
+    before, found, rest = f"\n{note}".partition(f"\n{HEADING}")
+    after = re.search(r"\n#{1,2} .*", rest, re.DOTALL) if found else None
+    parts = [before.strip(), "", after[0].strip() if after else ""]
+    room = max(MOST - sum(map(len, parts)) - 4, 500)
+    parts[1] = leaderboard(rows, experiment, room)
+    return "\n\n".join(filter(None, parts))
+
+
+def leaderboard(rows: Rows, experiment: str, room: int = MOST) -> str:
+    """Test accuracy as Markdown: one table a network and data set, methods as rows, sparsities as columns.
+
+    Methods are in the order of their means at the highest sparsity; the best pruned one of each column is bold.
+
+    :param room: most characters; what does not fit is left out, the worst methods first, and counted.
+    """
+    tables: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        tables.setdefault((row["model"], row["dataset"]), []).append(row)
+    lines = {place: _lines(of_place) for place, of_place in sorted(tables.items())}
+    most = max(len(body) - 2 for body in lines.values())
+    text = ""
+    for shown in range(most, 0, -1):
+        text = "\n\n".join([_head(experiment), *(_table(place, body, shown) for place, body in lines.items())])
+        if len(text) <= room:
+            return text
+    return f"{_head(experiment)}\n\nIt is too large for this page." if len(text) > room else text
+
+
+def _head(experiment: str) -> str:
+    return (
+        f"{HEADING}\n\nTest accuracy in %: mean ± standard deviation over seeds (in brackets their number). "
+        f"`autosparse best --experiment {shlex.quote(experiment)} --winners` says which leads are significant."
+    )
+
+
+def _table(place: tuple[str, str], lines: Sequence[str], shown: int) -> str:
+    left = len(lines) - 2 - shown
+    more = [f"\nand {left} more"] if left > 0 else []
+    return "\n".join([f"**{_text(place[0])} on {_text(place[1])}**\n", *lines[: 2 + shown], *more])
+
+
+def _lines(rows: Rows) -> list[str]:
+    """The lines of a table: its titles, the rule below them, and the methods."""
+    sparsities = sorted({row["sparsity"] for row in rows})
+    methods: dict[str, dict[float, dict[str, Any]]] = {}
+    for row in rows:
+        name = f"{row['method']} ({row['settings']})" if row["settings"] else row["method"]
+        methods.setdefault(name, {})[row["sparsity"]] = row
+    best = {sparsity: max(of[sparsity]["mean"] for of in methods.values() if sparsity in of) for sparsity in sparsities}
+    top = sparsities[-1]
+    ranked = sorted(methods, key=lambda name: (0 not in methods[name], -_mean(methods[name].get(top)), name))
+    body = [
+        _line([_text(name), *(_cell(methods[name].get(s), s > 0 and best[s]) for s in sparsities)]) for name in ranked
+    ]
+    titles = ["method", *(f"{100 * sparsity:.6g} %" if sparsity else "dense" for sparsity in sparsities)]
+    return [_line(titles), _line(["---", *["---:"] * len(sparsities)]), *body]
+
+
+def _mean(row: dict[str, Any] | None) -> float:
+    return float("-inf") if row is None else float(row["mean"])
+
+
+def _cell(row: dict[str, Any] | None, best: float | bool) -> str:
+    if row is None:
+        return ""
+    mean = f"{row['mean']:.2f}" + ("" if row["std"] is None else f" ± {row['std']:.2f}")
+    return f"**{mean}** ({row['n']})" if row["mean"] == best and best is not False else f"{mean} ({row['n']})"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _text(name: str) -> str:
+    """A name as Markdown shows it."""
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", name)
