@@ -17,6 +17,7 @@ from autosparse.errors import AutosparseError, DataError
 from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.masks import Masks
 from autosparse.models import build_model, find_model
+from autosparse.models.arguments import bare_name
 from autosparse.models.logits import has_logits
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training import Execution, Recipe, Trainer, train
@@ -65,7 +66,7 @@ def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
     :raises AutosparseError: if that fails or the outputs are no logits, in one line with the place in the user's code.
     """
     factory = find_model(name)
-    source, colon, _ = name.partition(":")
+    source, colon, _ = bare_name(name).partition(":")
     ours = not colon and is_ours(factory)
     whose, classes = named(f"model {name!r}", factory), dataset.num_classes
     try:
