@@ -1,9 +1,5 @@
 """The wheel: what is in it, and that it works from an empty folder without the checkout."""
 
-import os
-import subprocess
-import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,28 +12,10 @@ SHIPPED = "autosparse/experiment/shipped/"
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    """The built wheel, unpacked."""
-    folder = tmp_path_factory.mktemp("wheel")
-    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
-    subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
-    (file,) = folder.glob("*.whl")
-    unpacked = folder / "unpacked"
-    zipfile.ZipFile(file).extractall(unpacked)
-    return unpacked
-
-
 @pytest.fixture
-def autosparse(wheel, tmp_path):
+def autosparse(installed, tmp_path):
     """Call the wheel's ``autosparse`` in an empty folder."""
-    environment = {**os.environ, "PYTHONPATH": str(wheel), "COLUMNS": "160"}
-
-    def call(*arguments):
-        run = [sys.executable, "-P", "-c", "from autosparse.cli import main; main()", *arguments]
-        return subprocess.run(run, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
-
-    return call
+    return lambda *arguments: installed(tmp_path, *arguments)
 
 
 def test_it_has_every_experiment_file_and_nothing_else_of_their_folder(wheel):

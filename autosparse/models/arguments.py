@@ -64,7 +64,8 @@ def name_from(mapping: Mapping[str, Any]) -> str:
     """
     name = mapping.get("name")
     if not isinstance(name, str) or not name:
-        raise AutosparseError(f"a model with arguments is written {{name: resnet20, width: 32}}, got {dict(mapping)!r}")
+        got = dict(mapping)
+        raise AutosparseError(f"a model with arguments is written {{name: resnet20, width: 32}}, got {got!r}")
     if "(" in name:
         raise AutosparseError(f"model {name!r}: write all arguments in its name, or all as keys beside `name:`")
     return written_name(name, {key: value for key, value in mapping.items() if key != "name"})
@@ -74,8 +75,9 @@ def name_from(mapping: Mapping[str, Any]) -> str:
 def _parsed(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     bare, _, inside = name.partition("(")
     try:
-        call = ast.parse(f"f({inside}", mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or call.args or not inside.endswith(")"):
+        call: Any = ast.parse(f"f({inside}", mode="eval").body
+        alone = isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and not call.args
+        if not alone or not inside.endswith(")"):
             raise ValueError
         pairs = [(str(k.arg), ast.literal_eval(_Words().visit(k.value))) for k in call.keywords if k.arg]
         if len(dict(pairs)) < len(call.keywords) or not all(_holds(value) for _, value in pairs):
@@ -107,7 +109,7 @@ def _holds(value: Any) -> bool:
 
 
 def literal(value: Any) -> str:
-    """A value of an argument as Python writes it, but texts in double quotes, so that it fits between a shell's single ones."""
+    """A value as Python writes it, but texts in double quotes: they fit between the single ones of a shell."""
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(literal, value))}]"
     if isinstance(value, str):

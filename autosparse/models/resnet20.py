@@ -27,7 +27,7 @@ class BasicBlock(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """Three stages of blocks, each with twice the filters; 3 blocks from 16 filters: 272,474 parameters for CIFAR-10."""
+    """Three stages of ``blocks`` blocks, from ``width`` filters that double; by default 272,474 parameters."""
 
     def __init__(self, num_classes: int, input_shape: tuple[int, ...], width: int = 16, blocks: int = 3):
         super().__init__()

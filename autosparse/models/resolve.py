@@ -21,7 +21,7 @@ from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
 from autosparse.models.signature import check_arguments, not_default, of_class, taking
 from autosparse.plugins import withheld
-from autosparse.users_code import described, is_ours
+from autosparse.users_code import described, is_ours, named
 
 FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """The form ``package.module:factory``."""
@@ -85,7 +85,7 @@ def _from_torchvision(name: str, arguments: Arguments) -> ModelFactory:
         options = {"aux_logits": False, "init_weights": False}
     if arguments:
         made = inspect.signature(models.get_model_builder(name), eval_str=True).return_annotation
-        check_arguments(f"model 'torchvision:{name}'", of_class(made), arguments, options)
+        check_arguments(f"torchvision:{name}", of_class(made), arguments, options)
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         model: nn.Module = models.get_model(
@@ -108,7 +108,7 @@ def _from_timm(name: str, arguments: Arguments) -> ModelFactory:
         if nearest_name(name, known) is None:  # there are a thousand to choose from
             raise AutosparseError(f"unknown timm model {name!r}: timm.list_models() lists them")
         raise UnknownName("timm model", name, known)
-    check_arguments(f"model 'timm:{name}'", None, arguments)  # timm itself tells, when it builds
+    check_arguments(f"timm:{name}", None, arguments)  # timm itself tells, when it builds
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         if len(input_shape) != 3:
@@ -160,9 +160,11 @@ def _tried(name: str, factory: ModelFactory) -> ModelFactory:
             model = _giving_logits(factory(num_classes, input_shape), input_shape)
             shape = _output_shape(model, input_shape)
         except Exception as error:  # whatever a network from elsewhere raises
-            raise AutosparseError(f"model {name!r} does not take {wanted}: {described(error)}") from error
+            whose = named(f"model {name!r}", factory)
+            raise AutosparseError(f"{whose} does not take {wanted}: {described(error)}") from error
         if shape != (2, num_classes):
-            raise AutosparseError(f"model {name!r} gives {shape} for a batch of 2 {wanted}, not (2, {num_classes})")
+            whose = named(f"model {name!r}", factory)
+            raise AutosparseError(f"{whose} gives {shape} for a batch of 2 {wanted}, not (2, {num_classes})")
         return model
 
     return build

@@ -21,7 +21,6 @@ GIVEN = {
     **dict.fromkeys(("weights", "pretrained"), UNTRAINED),
 }
 """Arguments that autosparse gives, and why nobody else does."""
-CURE = ", or let its factory have it after the input shape"
 
 
 def taking(name: str, factory: ModelFactory, arguments: Arguments) -> ModelFactory:
@@ -34,7 +33,7 @@ def taking(name: str, factory: ModelFactory, arguments: Arguments) -> ModelFacto
         return factory
     every = _parameters(factory)
     given = [parameter.name for parameter in every[:2]] if every else []
-    check_arguments(named(f"model {name!r}", factory), further(factory), arguments, given, "" if is_ours(factory) else CURE)
+    check_arguments(name, further(factory), arguments, given, factory)
 
     @functools.wraps(factory)
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
@@ -44,30 +43,43 @@ def taking(name: str, factory: ModelFactory, arguments: Arguments) -> ModelFacto
 
 
 def check_arguments(
-    whose: str, known: Parameters | None, arguments: Arguments, given: Collection[str] = (), cure: str = ""
+    name: str,
+    known: Parameters | None,
+    arguments: Arguments,
+    given: Collection[str] = (),
+    factory: ModelFactory | None = None,
 ) -> None:
     """Raise if a network does not take the arguments, or not with their values.
 
-    :param whose: the network, for errors: ``model 'resnet20'``.
+    :param name: the network's bare one, for errors.
     :param known: what it takes; None: that cannot be told.
     :param given: names that autosparse gives, besides those of :data:`GIVEN` that the network does not take itself.
-    :param cure: what to do, besides leaving it out, about an argument of a network that takes none.
+    :param factory: whose place in the user's code errors tell; None: it is nobody's here.
     """
-    for name, value in arguments.items():
-        if name in given or (name in GIVEN and name not in (known or ())):
-            raise AutosparseError(f"{whose}: {name!r} is not an argument to set, {GIVEN.get(name, DATA)}: leave it out")
-        if known is None:
-            continue
-        if not known:
-            raise AutosparseError(f"{whose} takes no arguments: leave out {name!r}{cure}")
-        if name not in known:
-            raise AutosparseError(f"{whose} has no argument {name!r}; it takes {', '.join(known)}")
-        annotation = known[name].annotation
-        if not fits(value, annotation):
-            raise AutosparseError(f"{whose}: {name!r} must be {wording(annotation)}, got {value!r}")
-    for name, parameter in (known or {}).items():
-        if parameter.default is inspect.Parameter.empty and name not in arguments:
-            raise AutosparseError(f"{whose} needs the argument {name!r}, too")
+    theirs = factory is not None and not is_ours(factory)
+    cure = ", or let its factory have it after the input shape" if theirs else ""
+    try:
+        for key, value in arguments.items():
+            if key in given or (key in GIVEN and key not in (known or ())):
+                raise AutosparseError(f": {key!r} is not an argument to set, {GIVEN.get(key, DATA)}: leave it out")
+            if known is not None:
+                _check_value(key, value, known, cure)
+        for key, parameter in (known or {}).items():
+            if parameter.default is inspect.Parameter.empty and key not in arguments:
+                raise AutosparseError(f" needs the argument {key!r}, too")
+    except AutosparseError as error:
+        whose = f"model {name!r}" if factory is None else named(f"model {name!r}", factory)
+        raise AutosparseError(f"{whose}{error}") from error
+
+
+def _check_value(key: str, value: Any, known: Parameters, cure: str) -> None:
+    if not known:
+        raise AutosparseError(f" takes no arguments: leave out {key!r}{cure}")
+    if key not in known:
+        raise AutosparseError(f" has no argument {key!r}; it takes {', '.join(known)}")
+    annotation = known[key].annotation
+    if not fits(value, annotation):
+        raise AutosparseError(f": {key!r} must be {wording(annotation)}, got {value!r}")
 
 
 def further(factory: ModelFactory) -> Parameters | None:

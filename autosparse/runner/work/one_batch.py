@@ -58,6 +58,15 @@ def batch_of(dataset: Dataset, name: str) -> Batch:
     return x.cpu(), y.cpu()
 
 
+def doubt_about(dataset: Dataset, name: str) -> str | None:
+    """What is odd about a data set of the user's, though not wrong: labels that seem to start at 1; else None."""
+    source = source_of(name)
+    if is_ours(source.load) or not isinstance(dataset.train, Split) or not int(dataset.train.labels.min()):
+        return None
+    whose = named(f"dataset {name!r}", source.load)
+    return f"{whose} has no training image of class 0 of its {dataset.num_classes} classes: do its labels start at 1?"
+
+
 def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
     """Build a network; the user's own also does a step forward and back on the batch, as in training.
 
