@@ -8,10 +8,11 @@ import os
 import sys
 from pathlib import Path
 
-import mlflow  # noqa: F401  (so that the forks have it)
 import torch
 
 import autosparse
+import autosparse.runner.experiment  # so that the forks have it
+import autosparse.tracking.log
 from autosparse.cli import main
 
 

@@ -20,7 +20,7 @@ IN_CODE = {
     "the model does not take the images": (
         {"my_model.py": {"math.prod(input_shape)": "784"}},
         r"model 'my_model:tiny' \(my_model\.py:4\) does not take inputs of shape \(1, 4, 4\) and 3 classes: "
-        r"RuntimeError: mat1 and mat2 shapes cannot be multiplied.*",
+        r"RuntimeError: .*mat1 and mat2 shapes cannot be multiplied.*",
     ),
     "the model has no forward": (
         {"my_model.py": {"return nn.Sequential(\n": "return nn.Module()\n    nn.Sequential(\n"}},
@@ -80,6 +80,8 @@ IN_FILE_TOLD = [
 ]
 """Mistakes in the experiment file, which are told all at once."""
 
+pytestmark = pytest.mark.timeout(1200)  # a dozen processes, maybe beside other tests
+
 
 def mistaken(begun, place, changes, empty_store):
     """A copy of the newcomer's folder with a mistake."""
@@ -116,12 +118,11 @@ def test_mistakes_in_the_experiment_file_are_told_all_at_once_with_their_keys(to
     status, lines = told["file"]
     assert status == 2
     assert len(lines) == len(IN_FILE_TOLD), lines
-    for line, expected in zip(lines, IN_FILE_TOLD, strict=True):
-        assert re.fullmatch(rf"error: mine\.yaml: {expected}", line), line
+    for expected in IN_FILE_TOLD:
+        assert any(re.fullmatch(rf"error: mine\.yaml: {expected}", line) for line in lines), (expected, lines)
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1200)
 @pytest.mark.parametrize("mistake", IN_CODE)
 def test_the_command_itself_says_the_same_and_shows_the_traceback_on_demand(
     begun, installed, tmp_path, empty_store, mistake
