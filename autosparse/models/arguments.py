@@ -60,7 +60,7 @@ def written_name(bare: str, arguments: Mapping[str, Any]) -> str:
 def name_from(mapping: Mapping[str, Any]) -> str:
     """The name of a model that an experiment file writes as ``{name: resnet20, width: 32}``.
 
-    :raises AutosparseError: if it has no ``name``, or one with arguments of its own.
+    :raises AutosparseError: if it has no ``name``, or one that has arguments already.
     """
     name = mapping.get("name")
     if not isinstance(name, str) or not name:

@@ -1,5 +1,7 @@
 """ResNet-18 and ResNet-50 (He et al. 2016): torchvision's, with its ImageNet stem or the one used for small images."""
 
+from typing import Any
+
 from torch import nn
 
 from autosparse.allowed import AtLeastOne
@@ -45,11 +47,11 @@ def resnet50_imagenet(num_classes: int, input_shape: tuple[int, ...], width: AtL
     return _imagenet_stem(_resnet("resnet50", num_classes, width), input_shape[0])
 
 
-def _resnet(name: str, num_classes: int, width: int) -> nn.Module:
+def _resnet(name: str, num_classes: int, width: int) -> Any:
     """Torchvision's network; with another width than its own, all but the stem's convolution are made anew."""
     from torchvision.models import get_model  # here: torchvision takes seconds to import
 
-    model: nn.Module = get_model(name, num_classes=num_classes)
+    model = get_model(name, num_classes=num_classes)
     if width == WIDTH:
         return model
     block, stages = type(model.layer1[0]), [model.layer1, model.layer2, model.layer3, model.layer4]
@@ -61,12 +63,12 @@ def _resnet(name: str, num_classes: int, width: int) -> nn.Module:
     return model
 
 
-def _small_stem(model: nn.Module, channels: int) -> nn.Module:
+def _small_stem(model: Any, channels: int) -> nn.Module:
     model.conv1 = nn.Conv2d(channels, model.bn1.num_features, kernel_size=3, stride=1, padding=1, bias=False)
     model.maxpool = nn.Identity()
     return model
 
 
-def _imagenet_stem(model: nn.Module, channels: int) -> nn.Module:
+def _imagenet_stem(model: Any, channels: int) -> nn.Module:
     model.conv1 = nn.Conv2d(channels, model.bn1.num_features, kernel_size=7, stride=2, padding=3, bias=False)
     return model
