@@ -91,8 +91,11 @@ def empty_store(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
-    """The built wheel, unpacked."""
+    """The built wheel, unpacked; beside it, ``commit.txt`` has the commit of the checkout."""
+    from autosparse.experiment.commit import checked_out
+
     folder = tmp_path_factory.mktemp("wheel")
+    (folder / "commit.txt").write_text(checked_out() or "")
     build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
     subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
     (file,) = folder.glob("*.whl")

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from autosparse.experiment.commit import checked_out
-
 ROOT = Path(__file__).parents[1]
 SHIPPED = "autosparse/experiment/shipped/"
 
@@ -33,8 +31,8 @@ def test_its_experiments_are_listed(autosparse):
     assert "lenet-mnist" in autosparse("list", "experiments").stdout
 
 
-def test_it_tells_the_commit_that_it_was_built_from(autosparse):
-    commit = checked_out()
-    if commit is None:
+def test_it_tells_the_commit_that_it_was_built_from(wheel, autosparse):
+    commit = (wheel.parent / "commit.txt").read_text()
+    if not commit:
         pytest.skip("these tests do not lie in a checkout")
     assert f"(git {commit})" in autosparse("--version").stdout

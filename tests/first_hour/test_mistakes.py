@@ -74,7 +74,7 @@ IN_FILE_TOLD = [
     r"irp\.snip\.recipe\.batchsize: unknown key; did you mean 'batch_size'\?",
     r"irp\.snip\.final_density: input should be less than or equal to 1, got 2: 0\.02\?",
     r"grid\[0\]\.models\[1\]: model 'my_model:tiny' \(my_model\.py:4\) has no argument 'widht'; it takes width",
-    r"grid\[0\]\.methods\[1\]\.criterion: unknown method 'smalest': did you mean 'smallest'\?",
+    r"grid\[0\]\.methods\[1\]\.criterion: unknown criterion 'smalest': did you mean 'smallest'\?",
     r"grid\[0\]\.sparsities\[1\]: input should be less than 1, got 95: 0\.95\?",
     r"grid\[0\]\.recipe\.batchsize: unknown key; did you mean 'batch_size'\?",
 ]
