@@ -48,7 +48,8 @@ def test_before_the_run_its_plan_names_the_code_that_it_would_import(installed, 
 
 def test_the_run_tries_the_newcomers_code_and_then_does_it_all(run):
     assert f"trying criterion 'smallest' on one batch of mine with {NARROW}" in run.stderr
-    assert "autosparse report mine" in run.stdout + run.stderr
+    assert all(f"{name} on mine: test accuracy in %" in run.stdout for name in ("my_model:tiny", NARROW))
+    assert "scorers in" in run.stderr
 
 
 def test_the_same_command_finds_everything_done(run, installed, folder):
