@@ -4,7 +4,12 @@ import contextlib
 import logging
 import os
 import shutil
+import subprocess
+import sys
+import sysconfig
 import tempfile
+import venv
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,6 +50,8 @@ def pytest_unconfigure():
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items):
     for item in items:
+        if "wheel" in item.fixturenames:  # in one process, which builds it once
+            item.add_marker(pytest.mark.xdist_group("wheel"))
         if "ray_running" in item.fixturenames:  # in two processes, each of which starts one Ray
             item.add_marker(pytest.mark.xdist_group("ray-cli" if item.path.parent.name == "cli" else "ray"))
 
@@ -80,6 +87,47 @@ def empty_store(tmp_path_factory):
         return f"sqlite:///{shutil.copy(made, folder / 'mlflow.db')}"
 
     return copied
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory):
+    """The built wheel, unpacked; beside it, ``commit.txt`` has the commit of the checkout."""
+    from autosparse.experiment.commit import checked_out
+
+    folder = tmp_path_factory.mktemp("wheel")
+    (folder / "commit.txt").write_text(checked_out() or "")
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(folder)]
+    subprocess.run(build, cwd=REPOSITORY, check=True, capture_output=True)
+    (file,) = folder.glob("*.whl")
+    zipfile.ZipFile(file).extractall(folder / "unpacked")
+    return folder / "unpacked"
+
+
+@pytest.fixture(scope="session")
+def installed(wheel, tmp_path_factory):
+    """Calls ``autosparse``, or with ``python=`` a script, in a folder and an environment that has the wheel.
+
+    ``given=`` is what it reads from stdin.
+    Its other packages are those of this environment; the checkout is not on its path.
+    """
+    folder = tmp_path_factory.mktemp("environment")
+    venv.create(folder, with_pip=False, symlinks=True)
+    (site,) = folder.glob("lib/python*/site-packages")
+    places = dict.fromkeys([str(wheel), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")])
+    (site / "packages.pth").write_text("\n".join(places) + "\n")
+    command = folder / "bin" / "autosparse"
+    command.write_text(f"#!{folder}/bin/python\nfrom autosparse.cli import main\nmain()\n")
+    command.chmod(0o755)
+    alone = {"COLUMNS": "160", "OMP_NUM_THREADS": "1", "PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
+
+    def call(cwd, *arguments, python=None, given=None):
+        environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        run = [command, *arguments] if python is None else [folder / "bin" / "python", "-P", "-c", python, *arguments]
+        return subprocess.run(
+            run, cwd=cwd, env=environment | alone, input=given, capture_output=True, text=True, check=False
+        )
+
+    return call
 
 
 @pytest.fixture(scope="session")

@@ -35,24 +35,32 @@ def show(
         import_plugins(plugins)
     rows = _LISTINGS[what]()
     common.listing(rows if as_json else [_SHOWN.get(what, dict)(row) for row in rows], "", as_json)
-    if what == "experiments" and not as_json:
-        typer.echo("`autosparse run FILE` takes each of them", err=True)
+    if what in _HINTS and not as_json:
+        typer.echo(_HINTS[what], err=True)
 
 
 def _models() -> Rows:
     from autosparse.models import MODELS
+    from autosparse.models.signature import defaults_of
     from autosparse.registry import first_line
 
-    ours = [{"name": name, "summary": first_line(MODELS[name])} for name in MODELS]
-    return [
-        *ours,
-        {"name": "torchvision:NAME", "summary": "Any classification network of torchvision.models, untrained."},
-        {"name": "timm:NAME", "summary": "Any network of timm, untrained, if the extra timm is installed."},
-        {
-            "name": "package.module:factory",
-            "summary": "Your own (num_classes, input_shape) -> nn.Module, beside the experiment file or installed.",
-        },
-    ]
+    known = {name: (first_line(MODELS[name]), defaults_of(MODELS[name])) for name in MODELS}
+    elsewhere = {
+        "torchvision:NAME": "Any classification network of torchvision.models, untrained.",
+        "timm:NAME": "Any network of timm, untrained, if the extra timm is installed.",
+        "package.module:factory": "Your own (num_classes, input_shape) -> nn.Module, beside the experiment file or "
+        "installed; what else it takes are arguments.",
+    }
+    listed = {**known, **{name: (summary, {}) for name, summary in elsewhere.items()}}
+    return [{"name": name, "summary": summary, "arguments": found} for name, (summary, found) in listed.items()]
+
+
+def _shown_model(row: dict[str, Any]) -> dict[str, Any]:
+    """The row for the terminal, its arguments as a name may have them."""
+    from autosparse.models.arguments import literal
+
+    found = ", ".join(f"{name}={literal(default)}" for name, default in row["arguments"].items())
+    return {"name": row["name"], "summary": row["summary"] + (f"\narguments: {found}" if found else "")}
 
 
 def _datasets() -> Rows:
@@ -128,7 +136,13 @@ _LISTINGS: dict[str, Callable[[], Rows]] = dict(
     zip(WHAT, (_models, _datasets, _criteria, _features, _experiments), strict=True)
 )
 _SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
+    "models": _shown_model,
     "criteria": _shown_criterion,
     "experiments": _shown_experiment,
 }
 """What of a row a terminal shows, where that is not all."""
+_HINTS = {
+    "models": "arguments go in parentheses, 'resnet20(width=32)', or in a file as {name: resnet20, width: 32}",
+    "experiments": "`autosparse run FILE` takes each of them",
+}
+"""What a terminal says on stderr after a listing."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, GetJsonSchemaHandler
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -13,7 +13,8 @@ from autosparse.criteria import CRITERIA
 from autosparse.criteria.options import check_values
 from autosparse.data import DATASETS, check_dataset_name
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.models import MODELS, find_model
+from autosparse.models import MODELS, checked_name
+from autosparse.models.arguments import name_from
 from autosparse.registry import Registry
 
 DENSE, BRANCH = "dense", "irp"
@@ -29,11 +30,6 @@ class Strict(BaseModel):
 def values_of(spec: Strict, of: type[Strict]) -> dict[str, Any]:
     """The values of ``spec`` in the fields of ``of``, a class that has some of its fields."""
     return {name: getattr(spec, name) for name in of.model_fields}
-
-
-def _known_model(name: str) -> str:
-    find_model(name)
-    return name
 
 
 def _known_dataset(name: str) -> str:
@@ -71,11 +67,14 @@ class Named(AfterValidator):
     known: Callable[[], Iterable[str]] = tuple
     closed: bool = False
     """Whether there are no other names; else a plugin may bring some, or a name may have parts."""
+    or_mapping: JsonSchemaValue | None = None
+    """The schema of a mapping that a file may have in place of a name."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
         """The schema of a string that is one of the names or, unless they are all, maybe another."""
         offered = {"enum": sorted(self.known())}
-        return {**handler(schema), **offered} if self.closed else {"anyOf": [offered, handler(schema)]}
+        found = {**handler(schema), **offered} if self.closed else {"anyOf": [offered, handler(schema)]}
+        return {"anyOf": [found, self.or_mapping]} if self.or_mapping else found
 
 
 def one_of(kind: str, known: Any) -> Named:
@@ -89,7 +88,23 @@ def one_of(kind: str, known: Any) -> Named:
     return Named(check, lambda: known, closed=not isinstance(known, Registry))
 
 
-ModelName = Annotated[str, Named(_known_model, lambda: MODELS)]
+def _in_full(model: Any) -> Any:
+    return name_from(model) if isinstance(model, dict) else model
+
+
+WITH_ARGUMENTS: JsonSchemaValue = {
+    "type": "object",
+    "properties": {
+        "name": {
+            "description": "The model; every other key is one of its arguments, which `autosparse list models` shows.",
+            "type": "string",
+        }
+    },
+    "required": ["name"],
+    "additionalProperties": {"type": ["number", "string", "boolean", "null", "array"]},
+}
+ModelName = Annotated[str, BeforeValidator(_in_full), Named(checked_name, lambda: MODELS, or_mapping=WITH_ARGUMENTS)]
+"""The name of a network, with its arguments in parentheses: ``resnet20(width=32)``; files may write a mapping."""
 DatasetName = Annotated[str, Named(_known_dataset, lambda: (name for name in DATASETS if not DATASETS[name].argument))]
 MethodName = Annotated[str, Named(_known_method, lambda: [DENSE, BRANCH, *CRITERIA])]
 """A criterion, ``dense``, or ``irp``."""

@@ -141,7 +141,7 @@ class GridSpec(Strict):
     published: tuple[Published, ...] = ()
     """What papers print for the grid, which then has one model and one data set."""
     models: Annotated[tuple[ModelName, ...], Field(min_length=1), DISTINCT]
-    """Networks; `autosparse list models`."""
+    """Networks; `autosparse list models`. One with arguments is {name: resnet20, width: 32} or "resnet20(width=32)"."""
     datasets: Annotated[tuple[DatasetName, ...], Field(min_length=1), DISTINCT]
     """Data sets; `autosparse list datasets`."""
     methods: Annotated[tuple[MethodSpec, ...], Field(min_length=1)]

@@ -25,6 +25,7 @@ from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.models import MODELS
+from autosparse.models.arguments import bare_name
 from autosparse.users_code import is_users
 
 OURS = __name__.partition(".")[0]
@@ -53,11 +54,12 @@ class Function:
 def functions_of(task: Task) -> Iterator[Function]:
     """The user's own functions that a task calls, without those that its inputs call."""
     if isinstance(task, Cell | IrpTask):
-        source, colon, _ = task.model.partition(":")
+        model = bare_name(task.model)
+        source, colon, _ = model.partition(":")
         if not colon:
-            source = MODELS[task.model].__module__
+            source = MODELS[model].__module__
         if source != "torchvision":
-            yield from _own("model", task.model, source)
+            yield from _own("model", model, source)
         if task.criterion not in (DENSE, BRANCH):
             yield from _own("criterion", task.criterion, CRITERIA[task.criterion].function.__module__)
     if (dataset := dataset_of(task)) is not None:

@@ -74,7 +74,7 @@ class IrpFields(Strict):
     """What IRP runs that differ in their seed share."""
 
     model: ModelName
-    """The network that is trained, pruned and rewound."""
+    """The network that is trained, pruned and rewound; with arguments, {name: resnet20, width: 32}."""
     dataset: DatasetName
     """The data that it is trained and scored on."""
     criterion: IrpCriterion = "snip"

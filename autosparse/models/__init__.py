@@ -5,10 +5,10 @@ from torch import nn
 
 from autosparse.devices import host
 from autosparse.models.registration import MODELS, ModelFactory, register_model
-from autosparse.models.resolve import find_model
+from autosparse.models.resolve import checked_name, find_model
 from autosparse.seeds import derive_seed, drawing_from, generator
 
-__all__ = ["MODELS", "ModelFactory", "build_model", "find_model", "kaiming_normal_", "register_model"]
+__all__ = ["MODELS", "ModelFactory", "build_model", "checked_name", "find_model", "kaiming_normal_", "register_model"]
 
 
 def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed: int = 0) -> nn.Module:
@@ -18,11 +18,11 @@ def build_model(name: str, num_classes: int, input_shape: tuple[int, ...], seed:
     identity, and other weights as their own layer's constructor draws them. The same seed gives the same weights on
     every machine. Torch's generators, those of GPUs too, are left as they were.
 
-    :param name: a registered model, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory`` (see
-        :func:`find_model`).
+    :param name: a registered model, ``torchvision:NAME``, ``timm:NAME`` or ``package.module:factory``, each with
+        arguments in parentheses if it takes some, ``resnet20(width=32)`` (see :func:`find_model`).
     :param input_shape: shape of one example, e.g. ``(1, 28, 28)``.
-    :raises AutosparseError: for an unknown name (with the nearest known one), or an input shape that the network does
-        not take.
+    :raises AutosparseError: for an unknown name (with the nearest known one), or for an argument or an input shape that
+        the network does not take.
     """
     factory = find_model(name)
     with host(), drawing_from(derive_seed(seed, "construction"), torch.device("cpu")):

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from autosparse.allowed import Positive
 from autosparse.models import register_model
 
 STAGES = (
@@ -17,14 +18,17 @@ STAGES = (
 
 
 @register_model("mobilenet_v2", min_side=1)
-def mobilenet_v2(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+def mobilenet_v2(num_classes: int, input_shape: tuple[int, ...], width: Positive = 1.0) -> nn.Module:
     """MobileNetV2 for small images (first two strides 1); 2,236,682 parameters for CIFAR-10.
 
     A 32 x 32 image reaches the classifier as 4 x 4. There is no dropout, so nothing in the network is random. The
     ImageNet original is ``torchvision:mobilenet_v2``.
+
+    :param width: the paper's width multiplier of all channels.
     """
     from torchvision.models import MobileNetV2  # here: torchvision takes seconds to import
 
-    model = MobileNetV2(num_classes, inverted_residual_setting=STAGES, dropout=0.0)
-    model.features[0][0] = nn.Conv2d(input_shape[0], 32, kernel_size=3, stride=1, padding=1, bias=False)
+    model = MobileNetV2(num_classes, width, STAGES, dropout=0.0)
+    stem = model.features[0][0].out_channels
+    model.features[0][0] = nn.Conv2d(input_shape[0], stem, kernel_size=3, stride=1, padding=1, bias=False)
     return model

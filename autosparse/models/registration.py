@@ -2,20 +2,21 @@
 
 import functools
 from collections.abc import Callable
+from typing import Any
 
 from torch import nn
 
 from autosparse.errors import AutosparseError
 from autosparse.registry import Registry
 
-ModelFactory = Callable[[int, tuple[int, ...]], nn.Module]
-"""``(num_classes, input_shape) -> module`` with logits of shape (batch, num_classes)."""
+ModelFactory = Callable[..., nn.Module]
+"""``(num_classes, input_shape, **arguments) -> module`` with logits of shape (batch, num_classes)."""
 
 
 def not_imported(name: str) -> ModelFactory:
     """A stand-in for a network whose code is not imported here: it has a name but cannot be built."""
 
-    def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+    def build(num_classes: int, input_shape: tuple[int, ...], **arguments: Any) -> nn.Module:
         raise AutosparseError(f"model {name!r} is code that is not imported here; run the experiment without --dry-run")
 
     return build
@@ -29,17 +30,23 @@ def register_model(
 ) -> Callable[[ModelFactory], ModelFactory]:
     """Decorator: make a factory known under the name that users type.
 
+    What its signature has after the number of classes and the input shape are arguments that users may set:
+    ``resnet20(width=32)``.
+
     :param min_side: the smallest height and width, in pixels, of the images (channels, height, width) that the network
         takes; the factory refuses all other shapes. None: it takes every shape.
     :param multiple_of: the number that must divide height and width, in pixels.
     """
 
     def decorate(factory: ModelFactory) -> ModelFactory:
+        if "(" in name:
+            raise AutosparseError(f"model {name!r}: parentheses hold arguments: give it a name without them")
+
         @functools.wraps(factory)
-        def checked(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
+        def checked(num_classes: int, input_shape: tuple[int, ...], **arguments: Any) -> nn.Module:
             if min_side is not None:
                 _check_images(name, input_shape, min_side, multiple_of)
-            return factory(num_classes, input_shape)
+            return factory(num_classes, input_shape, **arguments)
 
         MODELS.register(name, checked)
         return checked

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from autosparse.allowed import AtLeastOne
 from autosparse.models import register_model
 
 
@@ -26,18 +27,18 @@ class BasicBlock(nn.Module):
 
 
 class ResNet20(nn.Module):
-    """Three stages of three blocks with 16, 32 and 64 filters; 272,474 parameters for CIFAR-10."""
+    """Three stages of ``blocks`` blocks, from ``width`` filters that double; by default 272,474 parameters."""
 
-    def __init__(self, num_classes: int, input_shape: tuple[int, ...]):
+    def __init__(self, num_classes: int, input_shape: tuple[int, ...], width: int = 16, blocks: int = 3):
         super().__init__()
-        self.conv = nn.Conv2d(input_shape[0], 16, kernel_size=3, padding=1, bias=False)
-        self.bn = nn.BatchNorm2d(16)
-        blocks, channels = [], 16
-        for filters in (16, 32, 64):
-            for index in range(3):
-                blocks.append(BasicBlock(channels, filters, stride=2 if filters > 16 and index == 0 else 1))
+        self.conv = nn.Conv2d(input_shape[0], width, kernel_size=3, padding=1, bias=False)
+        self.bn = nn.BatchNorm2d(width)
+        layers, channels = [], width
+        for filters in (width, 2 * width, 4 * width):
+            for index in range(blocks):
+                layers.append(BasicBlock(channels, filters, stride=2 if filters > width and index == 0 else 1))
                 channels = filters
-        self.blocks = nn.Sequential(*blocks)
+        self.blocks = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
 
@@ -48,6 +49,12 @@ class ResNet20(nn.Module):
 
 
 @register_model("resnet20", min_side=1)
-def resnet20(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """ResNet-20 for small images (16-32-64 filters, 1x1 shortcuts); 272,474 parameters for CIFAR-10."""
-    return ResNet20(num_classes, input_shape)
+def resnet20(
+    num_classes: int, input_shape: tuple[int, ...], width: AtLeastOne = 16, blocks: AtLeastOne = 3
+) -> nn.Module:
+    """ResNet-20 for small images (16-32-64 filters, 1x1 shortcuts); 272,474 parameters for CIFAR-10.
+
+    :param width: filters of the first stage.
+    :param blocks: blocks in each stage, of two convolutions; 5 make ResNet-32, 9 ResNet-56.
+    """
+    return ResNet20(num_classes, input_shape, width, blocks)

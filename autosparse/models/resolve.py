@@ -1,11 +1,14 @@
 """From the name that a user types to the factory: ours, torchvision's, timm's, or the user's own.
 
-A network from elsewhere does not say what inputs it takes, so its factory tries it on two blank examples.
+Arguments in the name, such as ``resnet20(width=32)``, are checked against the factory's signature. A network from
+elsewhere does not say what inputs it takes, so its factory tries it on two blank examples.
 """
 
 import functools
 import importlib
+import inspect
 import re
+from copy import deepcopy
 from types import ModuleType
 from typing import Any
 
@@ -13,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.errors import AutosparseError, UnknownName, nearest_name
+from autosparse.models.arguments import Arguments, parse_name, written_name
 from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
+from autosparse.models.signature import check_arguments, not_default, of_class, taking
 from autosparse.plugins import withheld
-from autosparse.users_code import described
+from autosparse.users_code import described, is_ours, named
 
 FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """The form ``package.module:factory``."""
@@ -31,25 +36,45 @@ def find_model(name: str) -> ModelFactory:
     ``(num_classes, input_shape) -> nn.Module``; within :func:`autosparse.plugins.withholding` it is not imported, and
     only the form of its name is checked.
 
-    :raises AutosparseError: with the nearest known name, or with the reason why the import failed.
+    Each may have arguments in parentheses, ``resnet20(width=32)``: further keywords of the factory, or of the function
+    of torchvision or timm. The factory that is returned has them bound.
+
+    :raises AutosparseError: with the nearest known name, with the reason why the import failed, or if the factory does
+        not take the arguments.
     """
-    source, colon, member = name.partition(":")
+    bare, arguments = parse_name(name)
+    source, colon, member = bare.partition(":")
     if not colon:
-        return MODELS[name]
+        return taking(bare, MODELS[bare], arguments)
     if source == "torchvision":
-        return _tried(name, _from_torchvision(member))
+        return _tried(name, _from_torchvision(member, arguments))
     if source == "timm":
-        return _tried(name, _from_timm(member))
+        return _tried(name, _from_timm(member, arguments))
     record = withheld()
     if record is None:
-        return _tried(name, _imported(name, source, member))
-    if not FACTORY.fullmatch(name):
+        return _tried(name, taking(bare, _imported(bare, source, member), arguments))
+    if not FACTORY.fullmatch(bare):
         raise AutosparseError(f"model {name!r} is not of the form package.module:factory")
-    record.factories.add(name)
+    record.factories.add(bare)
     return not_imported(name)
 
 
-def _from_torchvision(name: str) -> ModelFactory:
+def checked_name(name: str) -> str:
+    """The one name of a network, after the checks of :func:`find_model`, for records and tables.
+
+    Arguments stand in alphabetical order. Those that a network of ours has by default are left out:
+    ``resnet20(width=16)`` is ``resnet20``.
+    """
+    factory = find_model(name)
+    if "(" not in name:
+        return name
+    bare, arguments = parse_name(name)
+    if ":" not in bare and is_ours(factory):
+        arguments = not_default(factory, arguments)
+    return written_name(bare, arguments)
+
+
+def _from_torchvision(name: str, arguments: Arguments) -> ModelFactory:
     from torchvision import models  # here: torchvision takes seconds to import
 
     known = models.list_models(module=models)
@@ -58,15 +83,20 @@ def _from_torchvision(name: str) -> ModelFactory:
     options: dict[str, Any] = {}
     if name in ("googlenet", "inception_v3"):  # one output, not three
         options = {"aux_logits": False, "init_weights": False}
+    if arguments:
+        made = inspect.signature(models.get_model_builder(name), eval_str=True).return_annotation
+        check_arguments(f"torchvision:{name}", of_class(made), arguments, options)
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-        model: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **options)
+        model: nn.Module = models.get_model(
+            name, weights=None, num_classes=num_classes, **options, **deepcopy(arguments)
+        )
         return model
 
     return build
 
 
-def _from_timm(name: str) -> ModelFactory:
+def _from_timm(name: str, arguments: Arguments) -> ModelFactory:
     try:
         import timm
     except ImportError as error:
@@ -78,6 +108,7 @@ def _from_timm(name: str) -> ModelFactory:
         if nearest_name(name, known) is None:  # there are a thousand to choose from
             raise AutosparseError(f"unknown timm model {name!r}: timm.list_models() lists them")
         raise UnknownName("timm model", name, known)
+    check_arguments(f"timm:{name}", None, arguments)  # timm itself tells, when it builds
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         if len(input_shape) != 3:
@@ -85,7 +116,7 @@ def _from_timm(name: str) -> ModelFactory:
         fixed_size = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
         options: dict[str, Any] = {"img_size": input_shape[1:]} if fixed_size else {}
         model: nn.Module = timm.create_model(
-            name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0], **options
+            name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0], **options, **deepcopy(arguments)
         )
         return model
 
@@ -129,9 +160,11 @@ def _tried(name: str, factory: ModelFactory) -> ModelFactory:
             model = _giving_logits(factory(num_classes, input_shape), input_shape)
             shape = _output_shape(model, input_shape)
         except Exception as error:  # whatever a network from elsewhere raises
-            raise AutosparseError(f"model {name!r} does not take {wanted}: {described(error)}") from error
+            whose = named(f"model {name!r}", factory)
+            raise AutosparseError(f"{whose} does not take {wanted}: {described(error)}") from error
         if shape != (2, num_classes):
-            raise AutosparseError(f"model {name!r} gives {shape} for a batch of 2 {wanted}, not (2, {num_classes})")
+            whose = named(f"model {name!r}", factory)
+            raise AutosparseError(f"{whose} gives {shape} for a batch of 2 {wanted}, not (2, {num_classes})")
         return model
 
     return build

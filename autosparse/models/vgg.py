@@ -14,19 +14,29 @@ from collections import OrderedDict
 
 from torch import nn
 
+from autosparse.allowed import AtLeastOne
 from autosparse.models import register_model
+
+WIDTH = 64
+"""Channels of the first convolutions."""
 
 
 @register_model("vgg16", min_side=16)
-def vgg16(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """VGG-16 with BatchNorm and a global-average head; 14,728,266 parameters for CIFAR-10."""
-    return _average_head("D", num_classes, input_shape[0])
+def vgg16(num_classes: int, input_shape: tuple[int, ...], width: AtLeastOne = WIDTH) -> nn.Module:
+    """VGG-16 with BatchNorm and a global-average head; 14,728,266 parameters for CIFAR-10.
+
+    :param width: channels of the first convolutions, 64 in the paper; all others scale with it.
+    """
+    return _average_head("D", num_classes, input_shape[0], width)
 
 
 @register_model("vgg19", min_side=16)
-def vgg19(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """VGG-19 with BatchNorm and a global-average head; 20,040,522 parameters for CIFAR-10."""
-    return _average_head("E", num_classes, input_shape[0])
+def vgg19(num_classes: int, input_shape: tuple[int, ...], width: AtLeastOne = WIDTH) -> nn.Module:
+    """VGG-19 with BatchNorm and a global-average head; 20,040,522 parameters for CIFAR-10.
+
+    :param width: channels of the first convolutions, 64 in the paper; all others scale with it.
+    """
+    return _average_head("E", num_classes, input_shape[0], width)
 
 
 @register_model("vgg16-4096", min_side=32)
@@ -41,12 +51,12 @@ def vgg19_4096(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
     return _wide_head("E", num_classes, input_shape[0])
 
 
-def _average_head(letter: str, num_classes: int, channels: int) -> nn.Module:
+def _average_head(letter: str, num_classes: int, channels: int, width: int) -> nn.Module:
     layers = {
-        "features": _features(letter, channels)[:-1],  # without the fifth max-pooling
+        "features": _features(letter, channels, width)[:-1],  # without the fifth max-pooling
         "avgpool": nn.AdaptiveAvgPool2d(1),
         "flatten": nn.Flatten(),
-        "classifier": nn.Linear(512, num_classes),
+        "classifier": nn.Linear(8 * width, num_classes),
     }
     return nn.Sequential(OrderedDict(layers))
 
@@ -58,10 +68,11 @@ def _wide_head(letter: str, num_classes: int, channels: int) -> nn.Module:
     return model
 
 
-def _features(letter: str, channels: int) -> nn.Sequential:
+def _features(letter: str, channels: int, width: int = WIDTH) -> nn.Sequential:
     """The convolutions of configuration ``letter`` in Table 1 of the VGG paper (D: 16 layers, E: 19)."""
     from torchvision.models.vgg import cfgs, make_layers  # here: torchvision takes seconds to import
 
-    layers: nn.Sequential = make_layers(cfgs[letter], batch_norm=True)
-    layers[0] = nn.Conv2d(channels, 64, kernel_size=3, padding=1)
+    scaled = [size if size == "M" else int(size) * width // WIDTH for size in cfgs[letter]]
+    layers: nn.Sequential = make_layers(scaled, batch_norm=True)
+    layers[0] = nn.Conv2d(channels, width, kernel_size=3, padding=1)
     return layers

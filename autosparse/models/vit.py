@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autosparse.allowed import AtLeastOne
+from autosparse.errors import AutosparseError
 from autosparse.models import register_model
 
 PATCH = 4
@@ -79,9 +81,24 @@ def positions_of(rows: int, columns: int, width: int) -> Tensor:
 
 
 @register_model("vit-tiny", min_side=PATCH, multiple_of=PATCH)
-def vit_tiny(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-    """ViT-Tiny on patches of 4 x 4 (width 192, 12 layers, 3 heads of 64); 5,350,090 parameters for CIFAR-10."""
-    return VisionTransformer(num_classes, input_shape, WIDTH, depth=12, heads=3)
+def vit_tiny(
+    num_classes: int,
+    input_shape: tuple[int, ...],
+    width: AtLeastOne = WIDTH,
+    depth: AtLeastOne = 12,
+    heads: AtLeastOne = 3,
+) -> nn.Module:
+    """ViT-Tiny on patches of 4 x 4 (width 192, 12 layers, 3 heads of 64); 5,350,090 parameters for CIFAR-10.
+
+    :param width: features of each patch; a multiple of the heads, and of 4 from 8 on, which its positions need.
+    :param depth: layers of attention.
+    :param heads: heads of each layer.
+    """
+    if width % heads or width % 4 or width < 8:
+        raise AutosparseError(
+            f"model 'vit-tiny': width {width} with {heads} heads: give a width from 8 on that 4 and the heads divide"
+        )
+    return VisionTransformer(num_classes, input_shape, width, depth, heads)
 
 
 @register_model("vit-tiny-12-heads", min_side=PATCH, multiple_of=PATCH)

@@ -123,11 +123,16 @@ def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[st
         "scorer": run.tags["label"],
         "git_commit": run.tags.get("git_commit", ""),
         **{name: f"{run.metrics[name]:.6g}" for name in ("train_r2", "held_out_r2") if name in run.metrics},
-        **{f"accuracy/{place}": f"{value:.4f}" for place, value in accuracy.items()},
+        **{f"accuracy/{_tag(place)}": f"{value:.4f}" for place, value in accuracy.items()},
         **{f"fitted_on.{name}": value for name, value in lineage.items()},
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
     return str(client.create_model_version(NAME, source, run.run_id, tags=tags).version)
+
+
+def _tag(place: str) -> str:
+    """A place in characters that MLflow accepts in the names of tags, which those of a model's arguments are not."""
+    return "/".join(map(metric_name, place.split("/")))
 
 
 def _describe(client: MlflowClient, run: Run) -> None:

@@ -19,7 +19,7 @@ GOOD = {
     "irp": {"run": {"model": "lenet-300-100", "dataset": "digits", "recipe": "fast"}},
     "scorers": {"learned": {"irp": "run"}},
     "grid": {
-        "models": ["my_module:factory"],
+        "models": ["my_module:factory", {"name": "resnet20", "width": 32, "layers": [1, 2]}, "resnet20(width=8)"],
         "datasets": ["subset:100:mnist"],
         "methods": ["snip", {"criterion": "irp", "irp": "run", "levels": 3}],
         "sparsities": [0.9],
@@ -58,6 +58,9 @@ def test_it_takes_short_forms_and_names_of_code():
         (("grid", "sparsitys"), [0.9]),
         (("grid", "sparsities"), [95]),
         (("grid", "sparsities"), "0.9"),
+        (("grid", "models"), [{"width": 32}]),
+        (("grid", "models"), [{"name": "resnet20", "width": {"first": 32}}]),
+        (("irp", "run", "model"), {"name": 3}),
         (("grid", "seeds"), []),
         (("grid", "seeds"), [0.5]),
         (("grid", "recipe", "epoch"), 3),
@@ -88,6 +91,8 @@ def test_it_refuses_a_file_without_a_required_key():
 
 
 def test_it_offers_names_to_complete_and_takes_others():
-    offered, other = SCHEMA["$defs"]["GridSpec"]["properties"]["models"]["items"]["anyOf"]
+    name, mapping = SCHEMA["$defs"]["GridSpec"]["properties"]["models"]["items"]["anyOf"]
+    offered, other = name["anyOf"]
     assert "lenet-300-100" in offered["enum"]
     assert other == {"type": "string"}
+    assert mapping["required"] == ["name"]

@@ -57,6 +57,11 @@ def test_known_names_are_told():
     assert "lenet-300-100" in find_keys("grid.models")[0].known
 
 
+def test_a_model_may_be_a_name_or_a_mapping_with_one():
+    assert find_keys("grid.models")[0].type == "list of names or mappings"
+    assert [key.name for key in find_keys("irp.snip.model")[0].inner] == ["name"]
+
+
 def test_an_unknown_key_is_refused_with_the_nearest():
     with pytest.raises(UnknownName, match="did you mean 'milestones'"):
         find_keys("milestone")

@@ -89,3 +89,11 @@ def test_the_logits_of_an_output_are_taken(monkeypatch):
 @pytest.fixture(autouse=True)
 def user_models_are_importable(monkeypatch):
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
+
+
+def test_arguments_of_timm_are_passed_on_but_not_those_that_the_data_set_gives(timm):
+    build_model("timm:convnext_atto(drop_rate=0.1)", 5, (1, 8, 8))
+    assert timm == [("convnext_atto", False, 5, 1, {"drop_rate": 0.1})]
+    for name, reason in (("in_chans", "comes from the data set"), ("pretrained", "networks start untrained")):
+        with pytest.raises(AutosparseError, match=rf"'{name}' is not an argument to set, \D*{reason}: leave it out$"):
+            find_model(f"timm:convnext_atto({name}=3)")

@@ -29,3 +29,18 @@ def no_module(num_classes, input_shape):
 
 def no_arguments():
     return nn.Flatten()
+
+
+def sized(num_classes, input_shape, width: int, *, bias: bool = False):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(width, bias=bias), nn.LazyLinear(num_classes))
+
+
+def with_options(num_classes, input_shape, **options):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(options.get("width", 2)), nn.LazyLinear(num_classes))
+
+
+def changing(num_classes, input_shape, hidden):
+    layers = [nn.Flatten()]
+    while hidden:
+        layers.append(nn.LazyLinear(hidden.pop()))
+    return nn.Sequential(*layers, nn.LazyLinear(num_classes))

@@ -186,6 +186,24 @@ def test_labels_outside_the_classes_are_told(theirs):
         theirs(code, data="theirs")
 
 
+@pytest.mark.parametrize("added", [0, 1])
+def test_labels_that_seem_to_start_at_1_are_doubted_but_taken(theirs, added):
+    code = f"""
+    from autosparse.data.split import make_dataset
+
+    @register_dataset("theirs")
+    def theirs(root, argument, download):
+        images, labels = torch.zeros(30, 1, 8, 8, dtype=torch.uint8), torch.arange(30) % 3 + {added}
+        return make_dataset("theirs", (images, labels), (images, labels))
+    """
+    screen = mock.Mock()
+    theirs(code, screen, data="theirs")
+    said = [call.args[0] for call in screen.warn.call_args_list]
+    place = "dataset 'theirs' (their_code.py:11)"
+    doubt = f"{place} has no training image of class 0 of its 4 classes: do its labels start at 1?"
+    assert said == [doubt] * added
+
+
 def test_a_loader_that_fails_is_told_with_its_line(theirs):
     code = """
     @register_dataset("theirs")

@@ -98,7 +98,9 @@ def test_a_dry_run_says_nothing_of_code_where_none_is_named(trace):
     [
         ({"model": "../evil"}, "unknown model '../evil'"),
         ({"model": "'evil models:factory'"}, "not of the form package.module:factory"),
-        ({"model": "'os:system(1)'"}, "not of the form package.module:factory"),
+        ({"model": "'os:system(1)'"}, "write its arguments as in resnet20(width=32)"),
+        ({"model": "'os:system(a=open(1))'"}, "write its arguments as in resnet20(width=32)"),
+        ({"model": "'evil models:factory(a=1)'"}, "not of the form package.module:factory"),
         ({"dataset": "../evil"}, "unknown dataset '../evil'"),
         ({"criterion": "a/b"}, "unknown criterion 'a/b'"),
         ({"criterion": "grasp"}, "unknown option of 'grasp': 'sharpness'"),

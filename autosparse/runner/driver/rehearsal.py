@@ -9,7 +9,7 @@ from autosparse.experiment.planned import Planned
 from autosparse.experiment.tasks import Cell, IrpTask, Task
 from autosparse.files import canonical_json
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.work.one_batch import batch_of, try_criterion, try_model
+from autosparse.runner.work.one_batch import batch_of, doubt_about, try_criterion, try_model
 from autosparse.users_code import is_ours
 
 
@@ -30,6 +30,8 @@ def rehearse(todo: Sequence[Planned[Task]], datasets: Mapping[str, Dataset], scr
     for (model, dataset), those in tasks.items():
         if dataset not in batches:
             batches[dataset] = batch_of(datasets[dataset], dataset)
+            if doubt := doubt_about(datasets[dataset], dataset):
+                screen.warn(doubt)
         try_model(model, datasets[dataset], batches[dataset])
         for task in those:
             key = canonical_json([task.model, task.criterion, task.options])

@@ -17,6 +17,7 @@ from autosparse.errors import AutosparseError, DataError
 from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.masks import Masks
 from autosparse.models import build_model, find_model
+from autosparse.models.arguments import bare_name
 from autosparse.models.logits import has_logits
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training import Execution, Recipe, Trainer, train
@@ -57,6 +58,15 @@ def batch_of(dataset: Dataset, name: str) -> Batch:
     return x.cpu(), y.cpu()
 
 
+def doubt_about(dataset: Dataset, name: str) -> str | None:
+    """What is odd about a data set of the user's, though not wrong: labels that seem to start at 1; else None."""
+    source = source_of(name)
+    if is_ours(source.load) or not isinstance(dataset.train, Split) or not int(dataset.train.labels.min()):
+        return None
+    whose = named(f"dataset {name!r}", source.load)
+    return f"{whose} has no training image of class 0 of its {dataset.num_classes} classes: do its labels start at 1?"
+
+
 def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
     """Build a network; the user's own also does a step forward and back on the batch, as in training.
 
@@ -65,7 +75,7 @@ def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
     :raises AutosparseError: if that fails or the outputs are no logits, in one line with the place in the user's code.
     """
     factory = find_model(name)
-    source, colon, _ = name.partition(":")
+    source, colon, _ = bare_name(name).partition(":")
     ours = not colon and is_ours(factory)
     whose, classes = named(f"model {name!r}", factory), dataset.num_classes
     try:

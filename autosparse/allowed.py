@@ -1,0 +1,89 @@
+"""What values an argument may take, read off a function's signature: options of criteria, arguments of models."""
+
+import math
+import numbers
+import types
+from dataclasses import dataclass
+from typing import Annotated, Any, Union, get_args, get_origin
+
+
+@dataclass(frozen=True)
+class Within:
+    """Numbers from ``low`` to ``high``; an open end is excluded."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    open_high: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        above = value > self.low if self.open_low else value >= self.low
+        return above and (value < self.high if self.open_high else value <= self.high)
+
+    def __str__(self) -> str:
+        if self.high == math.inf:
+            return f"{'greater than' if self.open_low else 'at least'} {self.low:g}"
+        return f"in {'(' if self.open_low else '['}{self.low:g}, {self.high:g}{')' if self.open_high else ']'}"
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """One of ``names``; ``why`` says why no other."""
+
+    names: tuple[str, ...]
+    why: str = ""
+
+    def __contains__(self, value: str) -> bool:
+        return value in self.names
+
+    def __str__(self) -> str:
+        return " or ".join(map(repr, self.names)) + (f" ({self.why})" if self.why else "")
+
+
+AtLeastOne = Annotated[int, Within(1)]
+Count = Annotated[int, Within(0)]
+Positive = Annotated[float, Within(0, open_low=True)]
+
+KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def fits(value: Any, annotation: Any) -> bool:
+    """Whether a value is of the type, and in the range, that an annotation gives; of one that is not known, yes."""
+    if _is_union(annotation):
+        return any(fits(value, member) for member in get_args(annotation))
+    if get_origin(annotation) is Annotated:
+        kind, *ranges = get_args(annotation)
+        return fits(value, kind) and all(value in allowed for allowed in ranges)
+    if (item := _item(annotation)) is not None:
+        return isinstance(value, list | tuple) and all(fits(one, item) for one in value)
+    if annotation is type(None):
+        return value is None
+    if annotation is float:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    if annotation is int:
+        return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    return not isinstance(annotation, type) or annotation not in KINDS or isinstance(value, annotation)
+
+
+def wording(annotation: Any) -> str:
+    """What :func:`fits` asks for, in words that follow "must be"."""
+    if _is_union(annotation):
+        return " or ".join(wording(member) for member in get_args(annotation) if member is not type(None))
+    if get_origin(annotation) is Annotated:
+        kind, *ranges = get_args(annotation)
+        return " ".join(map(str, ranges)) if kind is str else " ".join(map(str, (KINDS[kind], *ranges)))
+    if (item := _item(annotation)) is not None:
+        return f"a list, each item {wording(item)}"
+    return KINDS.get(annotation, str(annotation))
+
+
+def _is_union(annotation: Any) -> bool:
+    return get_origin(annotation) in (Union, types.UnionType)
+
+
+def _item(annotation: Any) -> Any:
+    """The type of the items of ``list[X]`` or ``tuple[X, ...]``; None for everything else."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is list or (get_origin(annotation) is tuple and arguments[1:] == (...,)):
+        return arguments[0]
+    return None
