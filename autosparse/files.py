@@ -138,26 +138,38 @@ def atomic_folder(path: Path, ours: Collection[str] = ()) -> Iterator[Path]:
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         temporary.mkdir()
     try:
-        try:
+        with refusing_full(path):
             yield temporary
-        except OSError as error:
-            full = [number for number in FULL if number == error.errno or os.strerror(number) in str(error)]
-            if full:  # shutil.Error has the text, but no number
-                with refusing_unwritable(path):
-                    raise OSError(full[0], os.strerror(full[0])) from error
-            raise
-        with refusing_unwritable(path):
-            for entry in (*temporary.rglob("*"), temporary):
-                if entry.is_dir():
-                    sync_folder(entry)
-                elif entry.is_file():
-                    with entry.open("rb") as handle:
-                        os.fsync(handle.fileno())
-            require_replaceable(path, ours)  # hours may have passed
-            _put(temporary, path)
-            sync_folder(path.parent)
+        put_folder(temporary, path, ours)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def refusing_full(path: Path) -> Iterator[None]:
+    """Turn a full disk within the block into one clear line that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        full = [number for number in FULL if number == error.errno or os.strerror(number) in str(error)]
+        if full:  # shutil.Error has the text, but no number
+            with refusing_unwritable(path):
+                raise OSError(full[0], os.strerror(full[0])) from error
+        raise
+
+
+def put_folder(made: Path, path: Path, ours: Collection[str] = ()) -> None:
+    """Sync the folder ``made`` and let it take the place of ``path``, which may hold files named by ``ours``."""
+    with refusing_unwritable(path):
+        for entry in (*made.rglob("*"), made):
+            if entry.is_dir():
+                sync_folder(entry)
+            elif entry.is_file():
+                with entry.open("rb") as handle:
+                    os.fsync(handle.fileno())
+        require_replaceable(path, ours)  # hours may have passed
+        _put(made, path)
+        sync_folder(path.parent)
 
 
 def _put(temporary: Path, path: Path) -> None:

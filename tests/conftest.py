@@ -8,6 +8,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 import venv
 import zipfile
 from dataclasses import replace
@@ -133,8 +134,17 @@ def installed(wheel, tmp_path_factory):
 @pytest.fixture(scope="session")
 def s3():
     """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
     from pyarrow.fs import S3FileSystem
+
+    put, one = S3Response.put_object, threading.Lock()
+
+    def put_object(response):
+        with one:  # as in S3, nothing comes between the look at a condition and the write
+            return put(response)
+
+    S3Response.put_object = put_object
 
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
@@ -150,6 +160,7 @@ def s3():
 
     yield bucket
     server.stop()
+    S3Response.put_object = put
 
 
 @pytest.fixture(scope="session")

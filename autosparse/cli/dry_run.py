@@ -13,9 +13,15 @@ from autosparse.cli import common
 
 
 def show_plan(
-    plan: Any, storage: str, data_root: Path | None, as_json: bool, tflops: float, download: bool = False
+    plan: Any,
+    storage: str,
+    data_root: Path | None,
+    as_json: bool,
+    tflops: float,
+    download: bool = False,
+    gpus_per_job: float = 0.0,
 ) -> int:
-    """Print how many tasks each stage has, how many are done and left, and what all of them cost.
+    """Print how many tasks each stage has, how many are done and left, what all of them cost, and what a job asks for.
 
     The exit code that it returns is 1 if data are absent that what is left needs, and that are not to be fetched.
     """
@@ -28,16 +34,23 @@ def show_plan(
     finished = store.finished(p.task for p in plan)
     left = [p.task for p in plan if p.task.id not in finished]
     counts = {stage.plural: _counted(planned, finished) for stage, planned in plan.stages.items()}
+    streamed, cpus = _most_cpus(left, gpus_per_job)
     missing = {} if download else _absent(left, data_root)
     if changed := changed_records(left, store):
         typer.echo(told(changed.values()), err=True)
     if as_json:
         listed = {stage.plural: _listed(planned, finished) for stage, planned in plan.stages.items()}
-        about = {"gpu_hours": hours, "tflops": tflops, "tasks": listed, "absent_data": missing}
+        about = {"gpu_hours": hours, "tflops": tflops, "cpus_per_job": cpus, "tasks": listed, "absent_data": missing}
         trust = {"not_imported": code.code, "taken_on_trust": sorted(code.trusted)}
         common.emit({"experiment": plan.name, **counts, **about, **trust})
         return 1 if missing else 0
     _print_plan(plan.name, counts, hours, tflops)
+    if cpus > 1:
+        typer.echo(
+            f"{', '.join(streamed)}: images stream from files, so a job asks Ray for up to {cpus} CPUs, as its node "
+            "has room for them: one, and one per process that decodes (AUTOSPARSE_LOADER_WORKERS)",
+            err=True,
+        )
     if code.code:
         names = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
         typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{names}", err=True)
@@ -53,6 +66,17 @@ def _counted(planned: Sequence[Any], finished: Collection[str]) -> dict[str, int
 
 def _listed(planned: Sequence[Any], finished: Collection[str]) -> list[dict[str, Any]]:
     return [{"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned]
+
+
+def _most_cpus(tasks: Iterable[Any], gpus_per_job: float) -> tuple[list[str], int]:
+    """The streamed data sets of these tasks, and the most CPUs that one of their jobs asks for."""
+    from autosparse.data import source_of
+    from autosparse.experiment.plan import dataset_of
+    from autosparse.runner.jobs.loaders import most_loaders
+
+    names = {name for task in tasks if (name := dataset_of(task)) is not None}
+    streamed = sorted(name for name in names if source_of(name).streamed)
+    return streamed, 1 + (most_loaders(gpus_per_job) if streamed else 0)
 
 
 def _absent(tasks: Iterable[Any], data_root: Path | None) -> dict[str, str]:

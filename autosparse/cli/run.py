@@ -81,7 +81,7 @@ def run(
     if dry_run:
         with withholding():
             plan = planned(file, preset, changes or [], quiet=as_json)
-            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download))
+            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
     if only == "report":
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect

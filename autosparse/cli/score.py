@@ -24,12 +24,16 @@ def score(
     scorer: Annotated[
         str, typer.Option(help="Folder of the scorer (`autosparse fit --out`), or models:/autos@champion.")
     ],
-    out: Annotated[Path, typer.Option(help="Folder of the scores.")],
+    out: Annotated[str, typer.Option(help="Folder of the scores; with --features also s3:// or gs://.")],
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
     seed: Annotated[int, typer.Option(help="Seed of the network's initialisation.")] = 0,
     features: Annotated[
-        Path | None, typer.Option(help="Feature or survival shards to score instead of a model.", show_default=False)
+        str | None,
+        typer.Option(
+            help="Folder (or s3://, gs://) of feature or survival shards to score instead of a model.",
+            show_default=False,
+        ),
     ] = None,
     sparsity: Annotated[
         float | None,
@@ -48,7 +52,8 @@ def score(
 ) -> None:
     """Score every prunable weight, and write Parquet with columns layer, position, score.
 
-    With --features, score networks of any size: one file of scores per shard, in the shard's order.
+    With --features, score networks of any size: one file of scores per shard, in the shard's order. What was stopped
+    goes on where it was if the same command is given again.
     """
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError
@@ -56,22 +61,27 @@ def score(
     from autosparse.runner.driver.stopping import interruptible
     from autosparse.runner.settings import Settings
     from autosparse.runner.work.score import SCORES, score_network
+    from autosparse.storage import Folder, place_at
 
     if features is None and sparsity is not None:
         raise AutosparseError("--sparsity goes with --features; a model is pruned by `autosparse run` or asp.prune")
-    require_writable(out.absolute().parent)
+    folder = Path(out)
+    if isinstance(place_at(out), Folder):
+        require_writable(folder.absolute().parent)
+    elif features is None:
+        raise AutosparseError(f"--out {out} goes with --features; the scores of a model go to a folder")
     loaded = common.find_scorer(scorer, tracking_uri)
     if features is not None:
         settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
         return _score_features(loaded, features, out, settings, sparsity, exact, as_json)
-    require_replaceable(out, SCORES)
+    require_replaceable(folder, SCORES)
     data = load_dataset(dataset, data_root, download=download)
     with interruptible(STOPPED):
-        rows = score_network(loaded, model, data, seed, out, exact)
+        rows = score_network(loaded, model, data, seed, folder, exact)
     certificate = loaded.verdict.certificate if loaded.verdict else None
     if as_json:
         agreement = {"certificate": asdict(certificate)} if certificate else {}
-        common.emit({"folder": str(out), "rows": rows, **agreement})
+        common.emit({"folder": out, "rows": rows, **agreement})
     else:
         typer.echo(f"{out}: {rows} scores")
         if certificate:
@@ -80,8 +90,8 @@ def score(
 
 def _score_features(
     scorer: "Scorer",
-    features: Path,
-    out: Path,
+    features: str,
+    out: str,
     settings: "Settings",
     sparsity: float | None,
     exact: bool,
@@ -95,7 +105,7 @@ def _score_features(
 
         scored = score_shards(scorer, features, out, settings, sparsity, exact)
     if as_json:
-        common.emit({"folder": str(out), **asdict(scored)})
+        common.emit({"folder": out, **asdict(scored)})
     else:
         kept = "" if scored.kept is None else f", {scored.kept} weights kept"
         typer.echo(f"{out}: {scored.rows} scores in {scored.shards} shards{kept}")

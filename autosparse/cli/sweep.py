@@ -55,7 +55,7 @@ def sweep(
                 raise UnknownName("sweep", asked, labels)
         plan = plan.only_sweeps(name or labels)
         if dry_run:
-            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download))
+            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
     where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
     settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed, rehearsal=rehearsal)
     code = execute(plan, settings, quiet=True)

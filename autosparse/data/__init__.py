@@ -28,6 +28,8 @@ class Source:
     """Raises if the argument is not well formed, without reading any file."""
     locate: Callable[[Path, str], object] | None = None
     """Raises if its files are not under a data root, without reading them; None: that cannot be told."""
+    streamed: bool = False
+    """Whether the images stay in their files, and processes of each job decode them."""
     imported: bool = True
     """False: a placeholder for the data set of a plugin that is withheld; nothing else is known of it."""
 
@@ -56,16 +58,18 @@ def register_dataset(
     argument: str | None = None,
     check: Callable[[str], None] | None = None,
     locate: Callable[[Path, str], object] | None = None,
+    streamed: bool = False,
 ) -> Callable[[DatasetLoader], DatasetLoader]:
     """Decorator: make a loader known under the name that users type.
 
     :param argument: what follows ``NAME:``, as listings show it (``PATH``); None: the name stands alone.
     :param check: raises if the argument that a user wrote is not well formed.
     :param locate: ``(data_root, argument)``, raises :class:`DataError` if the files are not there.
+    :param streamed: whether processes of each job decode the images, see :class:`autosparse.data.stream.StreamedSplit`.
     """
 
     def decorate(loader: DatasetLoader) -> DatasetLoader:
-        DATASETS.register(name, Source(name, loader, argument, check, locate))
+        DATASETS.register(name, Source(name, loader, argument, check, locate, streamed))
         return loader
 
     return decorate

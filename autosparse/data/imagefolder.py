@@ -23,7 +23,7 @@ Found = list[tuple[str, int]]
 """Paths below the folder of a split, sorted, and the files' sizes in bytes."""
 
 
-@register_dataset("imagefolder", argument="PATH", locate=find_folder)
+@register_dataset("imagefolder", argument="PATH", locate=find_folder, streamed=True)
 def imagefolder(root: Path, argument: str, download: bool) -> Dataset:
     """imagefolder:PATH, train/CLASS/* and val/CLASS/* (or validation, test) of any images; streamed, 224x224."""
     return read_imagefolder(f"imagefolder:{argument}", find_folder(root, argument))
@@ -39,7 +39,7 @@ def _imagenet_folder(root: Path, _: str = "") -> Path:
     return folder
 
 
-@register_dataset("imagenet", locate=_imagenet_folder)
+@register_dataset("imagenet", locate=_imagenet_folder, streamed=True)
 def imagenet(root: Path, argument: str, download: bool) -> Dataset:
     """ImageNet (ILSVRC 2012), 1000 classes, from imagenet/train/WNID/* and imagenet/val/WNID/*; streamed, 224x224."""
     folder = _imagenet_folder(root)

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from autosparse.irp.survival import mode_in
+from autosparse.storage import Place, place_at
 
 Shapes = dict[str, tuple[int, ...]]
 """Weight name -> shape, in the order of the model."""
@@ -23,20 +23,31 @@ SHARD_ROWS = 1 << 23
 class Shard:
     """One file, and which rows of the network it holds."""
 
-    path: Path
+    folder: str
+    """A path, or an address in an object store."""
+    name: str
     start: int
     rows: int
 
-    def as_in(self, folder: str | Path, kind: str) -> "Shard":
+    def __str__(self) -> str:
+        return f"{self.place}/{self.name}"
+
+    @property
+    def place(self) -> Place:
+        """Where the file lies."""
+        return place_at(self.folder)
+
+    def as_in(self, folder: str, kind: str) -> "Shard":
         """The same rows in the file of another kind, ``KIND-NUMBER.parquet``."""
-        return replace(self, path=Path(folder) / f"{kind}-{self.path.name.rpartition('-')[2]}")
+        return replace(self, folder=folder, name=f"{kind}-{self.name.rpartition('-')[2]}")
 
 
 @dataclass(frozen=True)
 class Shards:
     """The description of a folder of shards."""
 
-    folder: Path
+    folder: str
+    """Where they lie, for people."""
     shapes: Shapes
     columns: tuple[str, ...]
     """Those besides ``layer`` and ``position``."""

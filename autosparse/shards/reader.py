@@ -4,6 +4,8 @@ import json
 import math
 import platform
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.irp.digests import KEY, Digests
+from autosparse.files import content_id
+from autosparse.irp.digests import KEY, Digests, join
 from autosparse.irp.parquet import KEY as SURVIVAL
 from autosparse.irp.parquet import check_description, first_missing
 from autosparse.seeds import derive_seed
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes, Shard, Shards, pieces
 from autosparse.shards.writer import KEYS
+from autosparse.storage import Place, place_at
 
+PART = "part-*.parquet"
+FOOTER, MAGIC = 1 << 16, b"PAR1"
+"""Bytes within which a footer mostly lies, and those at its end."""
 AGAIN = "make the shards again"
 IN_ORDER = np.arange(ROWS_AT_ONCE)
 
@@ -26,36 +33,63 @@ IN_ORDER = np.arange(ROWS_AT_ONCE)
 def open_features(folder: str | Path) -> Shards:
     """Describe a folder of feature shards, or of survival shards, which hold the same features.
 
-    Only the files' footers are read. Raises :class:`CorruptFile` naming a file that is truncated, missing, foreign,
+    Only the files' footers are read.
+
+    :param folder: a folder, or an address in an object store.
+
+    Raises :class:`CorruptFile` naming a file that is truncated, missing, foreign,
     or of another network.
     """
-    folder = Path(folder)
-    paths = sorted(folder.glob("part-*.parquet"))
-    if not paths:
+    place = place_at(folder)
+    names = [name for name in place.names() if fnmatchcase(name, PART)]
+    if not names:
         raise AutosparseError(
-            f"no features in {folder}: it holds no part-*.parquet; write some with autosparse.shards.save_features, "
+            f"no features in {place}: it holds no {PART}; write some with autosparse.shards.save_features, "
             "or give a survival dataset (`autosparse irp`)"
         )
-    read = [_describe(path) for path in paths]
-    first = read[0][0]
-    for path, (described, _, columns) in zip(paths, read, strict=True):
-        if any(described[key] != first[key] for key in ("shapes", "provenance", "shards")) or columns != read[0][2]:
-            raise CorruptFile(f"{path} belongs to another network than {paths[0].name}; keep one per folder")
-    missing = first_missing({described["shard"] for described, _, _ in read}, first["shards"])
-    if missing is not None or len(paths) != first["shards"]:
-        name = paths[-1].name if missing is None else f"part-{missing:05d}.parquet"
+    first, _, columns = _describe(place, names[0])
+    read = list(place.each(lambda name: _footer(place, name), names))
+    for name, footer in zip(names, read, strict=True):
+        if footer.network != read[0].network:
+            raise CorruptFile(f"{place}/{name} belongs to another network than {names[0]}; keep one per folder")
+    missing = first_missing({footer.number for footer in read}, first["shards"])
+    if missing is not None or len(names) != first["shards"]:
+        name = names[-1] if missing is None else f"part-{missing:05d}.parquet"
         raise CorruptFile(
-            f"{folder} is not whole: {name} is {'one too many' if missing is None else 'missing'}; {AGAIN}"
+            f"{place} is not whole: {name} is {'one too many' if missing is None else 'missing'}; {AGAIN}"
         )
     shapes = {name: tuple(shape) for name, shape in first["shapes"]}
     files, start = [], 0
-    for path, (_, rows, _) in zip(paths, read, strict=True):
-        files.append(Shard(path, start, rows))
-        start += rows
+    for name, footer in zip(names, read, strict=True):
+        files.append(Shard(place.address, name, start, footer.rows))
+        start += footer.rows
     if start != sum(map(math.prod, shapes.values())):
-        raise CorruptFile(f"{folder} holds {start} rows for the weights {dict(shapes)}; {AGAIN}")
-    bound = all(described.get(KEY, {}).keys() >= set(columns) for described, _, columns in read)
-    return Shards(folder, shapes, read[0][2], first["provenance"], tuple(files), bound)
+        raise CorruptFile(f"{place} holds {start} rows for the weights {dict(shapes)}; {AGAIN}")
+    bound = all(footer.bound for footer in read)
+    return Shards(str(place), shapes, columns, first["provenance"], tuple(files), bound)
+
+
+@dataclass(frozen=True)
+class _Footer:
+    """What is kept of each of many shards."""
+
+    network: str
+    """Names all that the shards of one network have in common."""
+    number: int
+    rows: int
+    bound: bool
+
+
+def _footer(place: Place, name: str) -> _Footer:
+    described, rows, columns = _describe(place, name)
+    network = content_id([described["shapes"], described["provenance"], described["shards"], columns])
+    return _Footer(network, described["shard"], rows, described.get(KEY, {}).keys() >= set(columns))
+
+
+def source_digest(shard: Shard, columns: Sequence[str]) -> str | None:
+    """The digest of ``columns`` as they were written, see :attr:`Digests.together`; None if the shard has none."""
+    written = _describe(shard.place, shard.name)[0].get(KEY, {})
+    return join({name: written[name] for name in columns}) if written.keys() >= set(columns) else None
 
 
 def require_inputs(shards: Shards, inputs: Sequence[str]) -> None:
@@ -63,7 +97,7 @@ def require_inputs(shards: Shards, inputs: Sequence[str]) -> None:
     for name in inputs:
         if name not in shards.columns:
             raise AutosparseError(
-                f"the scorer reads {', '.join(inputs)}, but {shards.files[0].path} has no float32 column {name!r} "
+                f"the scorer reads {', '.join(inputs)}, but {shards.files[0]} has no float32 column {name!r} "
                 f"(it has {', '.join(shards.columns) or 'none'}); fit a scorer with other --inputs"
             )
 
@@ -85,11 +119,11 @@ def read_rows(
         chunk = {name: batch.column(name).to_numpy() for name in columns}
         digests.update(chunk)
         yield chunk
-    written = _describe(shard.path)[0].get(KEY, {})
+    written = _describe(shard.place, shard.name)[0].get(KEY, {})
     for name, digest in digests.by_column.items():
         if written.get(name, digest) != digest:
             raise CorruptFile(
-                f"{shard.path}: the values of {name!r} are not those that were written, or not in their order; {AGAIN}"
+                f"{shard}: the values of {name!r} are not those that were written, or not in their order; {AGAIN}"
             )
 
 
@@ -99,21 +133,38 @@ def read_column(shard: Shard, column: str) -> Iterator[np.ndarray]:
         yield batch.column(column).to_numpy(zero_copy_only=False)
 
 
-def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    left, texts = shard.rows, [name for name in columns if name == "layer"]
+def read_description(scores: Shard) -> dict[str, Any]:
+    """What the metadata of a shard of scores say of it.
+
+    :raises FileNotFoundError: if there is none.
+    :raises CorruptFile: if it is damaged.
+    """
     try:
-        with pq.ParquetFile(shard.path, page_checksum_verification=True, read_dictionary=texts) as file:
+        held = _metadata(scores.place, scores.name).metadata or {}
+        content: dict[str, Any] = json.loads(held[KEYS["scores"]])
+    except FileNotFoundError:
+        raise
+    except (pa.ArrowException, OSError, KeyError, ValueError, RecursionError) as error:
+        raise CorruptFile(f"{scores} is truncated or no shard of scores: {error}") from error
+    return content
+
+
+def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    left = shard.rows
+    how = {"page_checksum_verification": True, "read_dictionary": [name for name in columns if name == "layer"]}
+    try:
+        with shard.place.bring(shard.name) as source, pq.ParquetFile(source, **how) as file:
             for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
                 left -= len(batch)
                 if left < 0 or any(column.null_count for column in batch.columns):
-                    raise CorruptFile(f"{shard.path} has a row too many or without a value; {AGAIN}")
+                    raise CorruptFile(f"{shard} has a row too many or without a value; {AGAIN}")
                 yield batch
     except (FileNotFoundError, PermissionError) as error:
-        raise _inaccessible(shard.path, error) from error
+        raise _inaccessible(str(shard), error) from error
     except (pa.ArrowException, OSError) as error:
-        raise CorruptFile(f"{shard.path} is truncated or damaged: {error}; {AGAIN}") from error
+        raise CorruptFile(f"{shard} is truncated or damaged: {error}; {AGAIN}") from error
     if left:
-        raise CorruptFile(f"{shard.path} holds {shard.rows - left} rows, not {shard.rows}; {AGAIN}")
+        raise CorruptFile(f"{shard} holds {shard.rows - left} rows, not {shard.rows}; {AGAIN}")
 
 
 def read_sample(shards: Shards, columns: Sequence[str], most: int) -> dict[str, np.ndarray]:
@@ -142,22 +193,24 @@ def _check(batch: pa.RecordBatch, shapes: Shapes, rows: range, shard: Shard) -> 
         starts = positions[here] - IN_ORDER[: here.stop - here.start]
         if (starts != part.start).any() or (indices[here] != codes.get(name, -1)).any():
             raise CorruptFile(
-                f"{shard.path} does not hold its rows in the order of layers and positions "
+                f"{shard} does not hold its rows in the order of layers and positions "
                 f"({name!r} from {part.start} on); {AGAIN}"
             )
 
 
-def _inaccessible(path: Path, error: OSError) -> AutosparseError:
+def _inaccessible(path: str, error: OSError) -> AutosparseError:
     reason = "not there" if isinstance(error, FileNotFoundError) else "not readable"
     return AutosparseError(
-        f"{path} is {reason} on {platform.node()}: every node must see it; put the shards on a folder that all share"
+        f"{path} is {reason} on {platform.node()}: every node must see it; put the shards on a folder that all share, "
+        "or on s3://"
     )
 
 
-def _describe(path: Path) -> tuple[dict[str, Any], int, tuple[str, ...]]:
+def _describe(place: Place, name: str) -> tuple[dict[str, Any], int, tuple[str, ...]]:
     """A shard's description, its number of rows, and its float32 columns."""
+    path = f"{place}/{name}"
     try:
-        metadata = pq.read_metadata(path)
+        metadata = _metadata(place, name)
         schema = metadata.schema.to_arrow_schema()
     except (FileNotFoundError, PermissionError) as error:
         raise _inaccessible(path, error) from error
@@ -176,3 +229,12 @@ def _describe(path: Path) -> tuple[dict[str, Any], int, tuple[str, ...]]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{path} has damaged metadata; {AGAIN}") from error
     return content, metadata.num_rows, tuple(field.name for field in schema if field.type == pa.float32())
+
+
+def _metadata(place: Place, name: str) -> pq.FileMetaData:
+    """The footer, without the rows before it."""
+    end = place.read_end(name, FOOTER)
+    needed = int.from_bytes(end[-8:-4], "little") + 8
+    if needed > len(end) == FOOTER and end.endswith(MAGIC):
+        end = place.read_end(name, needed)
+    return pq.read_metadata(pa.BufferReader(end))

@@ -2,10 +2,11 @@
 
 float32 is mapped to uint32 in the same order. Counting the upper 16 bits of all scores finds the bin of the k-th
 highest and how many are needed from it; counting the lower 16 bits of that bin's scores then finds its value. Counts
-add up over shards, so that each can be counted anywhere.
+add up over shards, so that each can be counted anywhere, and only their sum is held. If some of the scores that equal
+the k-th highest must go, a third pass counts them per shard: a number each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,30 @@ BINS = 1 << 16
 
 @dataclass(frozen=True)
 class Cut:
-    """Where the scores are cut: those above stay, and of those that equal it as many as :attr:`ties` says."""
+    """Where the scores are cut: those above stay, and the first :attr:`kept` of those that equal it."""
 
     bits: int
     """Ordered bits of the k-th highest score."""
-    ties: tuple[int, ...]
-    """Per shard in order: how many of its scores that equal the k-th highest stay, its first ones."""
+    kept: int
+    equal: int
+    """How many scores equal it."""
+
+    def share(self, equal: Sequence[int]) -> tuple[int, ...]:
+        """Per shard in order, how many of its scores that equal the cut stay, its first ones.
+
+        :param equal: per shard in order, how many there are.
+        """
+        counts = np.asarray(equal, np.int64)
+        before = counts.cumsum() - counts
+        return tuple(map(int, (self.kept - before).clip(0, counts)))
+
+
+def add_up(counts: Iterable[np.ndarray]) -> np.ndarray:
+    """The sum of counts, int64 (BINS,), in whatever order they come; one at a time is held."""
+    total = np.zeros(BINS, np.int64)
+    for each in counts:
+        total += each
+    return total
 
 
 def ordered_bits(scores: np.ndarray) -> np.ndarray:
@@ -57,17 +76,14 @@ def find_bin(counts: np.ndarray, k: int) -> tuple[int, int]:
     return len(counts) - 1 - place, k - int(from_top[place - 1] if place else 0)
 
 
-def make_cut(high: int, lows: Sequence[np.ndarray], needed: int) -> Cut:
+def make_cut(high: int, low: np.ndarray, needed: int) -> Cut:
     """The cut that keeps ``needed`` of the scores whose upper half is ``high``, and all of those above.
 
-    :param lows: per shard in order, what :func:`count_low` gives.
+    :param low: what :func:`count_low` gives, summed over all shards.
     :param needed: from :func:`find_bin`; 0 keeps none of that bin, which must then hold the highest score.
     """
-    low, ties = find_bin(np.sum(lows, axis=0), max(needed, 1))
-    equal = np.array([counts[low] for counts in lows])
-    before = equal.cumsum() - equal
-    kept = (ties * (needed > 0) - before).clip(0, equal)
-    return Cut(high << 16 | low, tuple(map(int, kept)))
+    place, kept = find_bin(low, max(needed, 1))
+    return Cut(high << 16 | place, kept if needed else 0, int(low[place]))
 
 
 def keep_above(bits: np.ndarray, cut: int, ties: int) -> np.ndarray:

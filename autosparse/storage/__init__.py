@@ -27,7 +27,7 @@ def place_at(where: str | Path | Place) -> Place:
         return _bucket(f"{found['scheme']}://{found['rest'].rstrip('/')}")
     scheme, colon, _ = str(where).partition("://")
     if colon:
-        raise AutosparseError(f"--storage takes a folder, s3://bucket/prefix or gs://bucket/prefix, not {scheme}://")
+        raise AutosparseError(f"give a folder, s3://bucket/prefix or gs://bucket/prefix, not {scheme}://")
     return Folder(where)
 
 

@@ -6,17 +6,18 @@ import functools
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 import tenacity
 from pyarrow import ArrowException
 from pyarrow import fs as filesystems
 
 from autosparse.errors import AutosparseError, CannotWrite, Unreachable
-from autosparse.files import FULL, atomic_folder, content_id, require_writable
+from autosparse.files import FULL, atomic_folder, content_id, make_folder, refusing_unwritable, require_writable
 from autosparse.storage.place import Place
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|
 """In the errors of an object store after which the same request may succeed a moment later."""
 PATIENCE = 60.0
 """Seconds for which such a request is retried."""
+PIECE = 1 << 22
+"""Bytes of a large file that are in memory at a time."""
 AT_ONCE = 32
 """Requests for small files to have under way: each takes tens of milliseconds, whatever its size."""
 LOCAL = filesystems.LocalFileSystem()
@@ -66,7 +69,7 @@ class Bucket(Place):
                 content: bytes = file.read()
                 return content
 
-        return self._asked(read)
+        return self.asked(read)
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
         """See :meth:`Place.read_part`."""
@@ -76,7 +79,43 @@ class Bucket(Place):
                 part: bytes = file.read_at(length, start)
                 return part
 
-        return self._asked(read)
+        return self.asked(read)
+
+    def read_end(self, name: str, length: int) -> bytes:
+        """See :meth:`Place.read_end`."""
+
+        def read() -> bytes:
+            with self.filesystem.open_input_file(name) as file:
+                size = file.size()
+                part: bytes = file.read_at(min(length, size), max(size - length, 0))
+                return part
+
+        return self.asked(read)
+
+    @contextlib.contextmanager
+    def bring(self, name: str) -> Iterator[IO[bytes]]:
+        """See :meth:`Place.bring`: a copy without a name, which ends with the process."""
+        _make(self.local)
+        with tempfile.TemporaryFile(dir=self.local) as copy:
+
+            def fill() -> None:
+                copy.seek(0)
+                copy.truncate()
+                with self.filesystem.open_input_stream(name) as stream:
+                    shutil.copyfileobj(stream, copy, PIECE)
+
+            self.asked(fill)
+            copy.seek(0)
+            yield copy
+
+    @contextlib.contextmanager
+    def made(self, name: str) -> Iterator[Path]:
+        """See :meth:`Place.made`."""
+        _make(self.local)
+        with tempfile.TemporaryDirectory(prefix=".made-", dir=self.local) as folder:
+            path = Path(folder) / PurePosixPath(name).name
+            yield path
+            self.asked(lambda: filesystems.copy_files(str(path), name, LOCAL, self.filesystem))
 
     def write(self, name: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
@@ -88,14 +127,14 @@ class Bucket(Place):
                 file.write(data)
 
         try:
-            self._asked(put, patience)
+            self.asked(put, patience)
         except FileNotFoundError as error:
             raise AutosparseError(f"cannot write {self}/{name}: {_reason(error)}; make the bucket first") from error
 
     def remove(self, name: str) -> None:
         """See :meth:`Place.remove`."""
         with contextlib.suppress(FileNotFoundError):
-            self._asked(lambda: self.filesystem.delete_file(name))
+            self.asked(lambda: self.filesystem.delete_file(name))
 
     def move(self, name: str, to: str) -> None:
         """See :meth:`Place.move`; file by file, not atomic."""
@@ -105,7 +144,7 @@ class Bucket(Place):
         replaced = self._listed(to).keys() - set(paths)
         for path in paths:
             copy = functools.partial(self.filesystem.copy_file, f"{name}/{path}", f"{to}/{path}")
-            self._asked(copy)
+            self.asked(copy)
         for path in (*(f"{name}/{path}" for path in paths), *(f"{to}/{path}" for path in replaced)):
             self.remove(path)
         self.forget(name)
@@ -125,7 +164,7 @@ class Bucket(Place):
     def clear(self) -> None:
         """See :meth:`Place.clear`."""
         with contextlib.suppress(FileNotFoundError):  # raised for a prefix within another, despite missing_dir_ok
-            self._asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
+            self.asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
         shutil.rmtree(self.local, ignore_errors=True)
 
     def drop_if_empty(self) -> None:
@@ -134,8 +173,8 @@ class Bucket(Place):
     def send(self, name: str) -> None:
         """Replace what is under ``name`` by the folder ``local / name``; not atomic, but the record comes last."""
         folder = self.local / name
-        self._asked(lambda: self.filesystem.delete_dir_contents(name, missing_dir_ok=True))
-        self._asked(lambda: filesystems.copy_files(str(folder), name, LOCAL, self.filesystem))
+        self.asked(lambda: self.filesystem.delete_dir_contents(name, missing_dir_ok=True))
+        self.asked(lambda: filesystems.copy_files(str(folder), name, LOCAL, self.filesystem))
         for path, (_, modified) in self._listed(name).items():
             os.utime(folder / path, (modified, modified))  # so that `fetch` finds it unchanged
 
@@ -165,7 +204,7 @@ class Bucket(Place):
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             copy = functools.partial(filesystems.copy_files, f"{name}/{path}", str(target), self.filesystem, LOCAL)
-            self._asked(copy)
+            self.asked(copy)
             os.utime(target, (modified, modified))
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
@@ -180,7 +219,7 @@ class Bucket(Place):
         """
         selector = filesystems.FileSelector(name, recursive=deep, allow_not_found=True)
         found = {}
-        for info in self._asked(lambda: self.filesystem.get_file_info(selector)):
+        for info in self.asked(lambda: self.filesystem.get_file_info(selector)):
             path = info.path.removeprefix(f"{name}/") if name else info.path
             if info.is_file:
                 if path.startswith("/") or ".." in path.split("/") or str(PurePosixPath(path)) != path:
@@ -188,10 +227,10 @@ class Bucket(Place):
                 found[path] = (info.size, int(info.mtime_ns // 1_000_000_000))
         return found
 
-    def _asked(self, request: Callable[[], R], patience: float = PATIENCE) -> R:
+    def asked(self, request: Callable[[], R], patience: float = PATIENCE) -> R:
         """The store's answer; an error that may pass is retried.
 
-        :raises FileNotFoundError: as the request does.
+        :raises FileNotFoundError, FileExistsError: as the request does.
         :raises AutosparseError: if there is no answer; :class:`Unreachable` if there may be one later.
         """
         retrying = tenacity.Retrying(
@@ -202,7 +241,7 @@ class Bucket(Place):
         )
         try:
             return retrying(request)
-        except FileNotFoundError:
+        except (FileNotFoundError, FileExistsError):
             raise
         except (OSError, ArrowException) as error:
             if isinstance(error, OSError) and error.errno in FULL:
@@ -214,6 +253,11 @@ class Bucket(Place):
                 f"{self} does not answer: {_reason(error)}; check the address, and the credentials and region that "
                 "the environment gives"
             ) from error
+
+
+def _make(folder: Path) -> None:
+    with refusing_unwritable(folder):
+        make_folder(folder)
 
 
 def cache_folder() -> Path:

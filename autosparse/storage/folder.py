@@ -52,6 +52,23 @@ class Folder(Place):
             file.seek(start)
             return file.read(length)
 
+    def read_end(self, name: str, length: int) -> bytes:
+        """See :meth:`Place.read_end`."""
+        with (self.path / name).open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(max(size - length, 0))
+            return file.read(length)
+
+    @contextlib.contextmanager
+    def bring(self, name: str) -> Iterator[Path]:
+        """See :meth:`Place.bring`: the file itself."""
+        yield self.path / name
+
+    @contextlib.contextmanager
+    def made(self, name: str) -> Iterator[Path]:
+        """See :meth:`Place.made`: the place itself, where the block has to write the file whole or not at all."""
+        yield self.path / name
+
     def write(self, name: str, data: bytes) -> None:
         """See :meth:`Place.write`."""
         write_atomic(self.path / name, data)

@@ -1,8 +1,9 @@
 """The protocol of a place for finished work: files that are whole or absent, by name."""
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import IO, Protocol, Self, TypeVar
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -35,6 +36,21 @@ class Place(Protocol):
 
         :raises FileNotFoundError: if there is none.
         """
+
+    def read_end(self, name: str, length: int) -> bytes:
+        """The last ``length`` bytes of a file, or as many as there are.
+
+        :raises FileNotFoundError: if there is none.
+        """
+
+    def bring(self, name: str) -> AbstractContextManager[Path | IO[bytes]]:
+        """A file of any size on this machine, to be read while the block runs.
+
+        :raises FileNotFoundError: if there is none.
+        """
+
+    def made(self, name: str) -> AbstractContextManager[Path]:
+        """A path of this machine to write a file of any size to; it is stored as ``name`` if the block ends well."""
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file; a reader sees the old one or the whole new one."""

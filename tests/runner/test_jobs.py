@@ -93,10 +93,15 @@ def plan(streamed):
 
 @pytest.mark.slow
 def test_a_streamed_cell_on_ray_equals_the_same_cell_here(plan, streamed, tmp_path, empty_store, monkeypatch):
+    from autosparse.runner.jobs import stage
+
+    asked, ask = [], stage.tune.with_resources
+    monkeypatch.setattr(stage.tune, "with_resources", lambda job, of: asked.append(of) or ask(job, of))
     monkeypatch.setenv("AUTOSPARSE_LOADER_WORKERS", "2")
     settings = Settings(tmp_path / "results", empty_store(tmp_path))
     outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (1, [])
+    assert asked == [{"cpu": 2, "gpu": 0}], "one for the job, and for one loader: the session has two"
     store = Store(settings.storage)
     there = store.record(plan.cells[0].task)["result"]
     dataset = load_dataset(streamed)

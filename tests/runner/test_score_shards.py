@@ -135,7 +135,7 @@ def dying(folder, times, number=1):
     """Work that kills its process the first ``times`` times that it is given one shard."""
 
     def work(shard, beat):
-        if shard.path.name == f"part-{number:05d}.parquet":
+        if shard.name == f"part-{number:05d}.parquet":
             tries = len(list(Path(folder).glob("try-*")))
             if tries < times:
                 (Path(folder) / f"try-{tries}").touch()
@@ -148,9 +148,9 @@ def dying(folder, times, number=1):
 def test_where_ray_data_gives_up_it_is_asked_again_for_what_is_missing(stream, features, tmp_path, monkeypatch):
     watched, asked = stream.ShardStream._watched, []
 
-    def give_up_after_a_shard(self, results, shards):
+    def give_up_after_a_shard(self, results, shards, signs):
         asked.append(0)
-        for row in watched(self, results, shards):
+        for row in watched(self, results, shards, signs):
             yield row
             asked[-1] += 1
             if len(asked) == 1:
@@ -158,26 +158,26 @@ def test_where_ray_data_gives_up_it_is_asked_again_for_what_is_missing(stream, f
 
     monkeypatch.setattr(stream.ShardStream, "_watched", give_up_after_a_shard)
     files = open_features(features).files
-    counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 0), files)
-    assert [int(n[0]) for n in counts] == [shard.rows for shard in files]
+    counts = dict(stream.ShardStream(settings()).map(dying(tmp_path, 0), files))
+    assert [int(counts[number][0]) for number in range(len(files))] == [shard.rows for shard in files]
     assert asked == [1, len(files) - 1]
 
 
 def test_a_shard_that_failed_is_named_also_where_ray_data_gives_up(stream, features, tmp_path, monkeypatch):
     watched = stream.ShardStream._watched
 
-    def give_up_at_the_end(self, results, shards):
-        yield from watched(self, results, shards)
+    def give_up_at_the_end(self, results, shards, signs):
+        yield from watched(self, results, shards, signs)
         raise stream.stream._GaveUp("the actor is unavailable")
 
     def work(shard, beat):
-        if shard.path.name == "part-00002.parquet":
-            raise CorruptFile(f"{shard.path} is damaged")
+        if shard.name == "part-00002.parquet":
+            raise CorruptFile(f"{shard} is damaged")
         return np.array([1])
 
     monkeypatch.setattr(stream.ShardStream, "_watched", give_up_at_the_end)
     with pytest.raises(WorkFailed, match=r"part-00002.parquet is damaged"):
-        stream.ShardStream(settings(), tmp_path).map(work, open_features(features).files)
+        list(stream.ShardStream(settings()).map(work, open_features(features).files))
 
 
 def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(stream, features, tmp_path, monkeypatch):
@@ -190,7 +190,7 @@ def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(strea
     for costly in (True, False):
         scorer.network.costly = costly
         work(shard, lambda: beats.append(0))
-        found.append(pq.read_table(shard.as_in(tmp_path, "scores").path)["score"].to_numpy())
+        found.append(pq.read_table(tmp_path / shard.as_in("", "scores").name)["score"].to_numpy())
         assert len(beats) == 6, "for 6,001 rows"
         work.__dict__.pop("_ask")
         beats[:] = [0] * 5
@@ -201,15 +201,15 @@ def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(strea
 @pytest.mark.slow
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
-    counts = stream.ShardStream(settings(), tmp_path).map(dying(tmp_path, 1), files, actors=True)
-    assert [int(count[0]) for count in counts] == [shard.rows for shard in files]
+    counts = dict(stream.ShardStream(settings()).map(dying(tmp_path, 1), files, actors=True))
+    assert [int(counts[number][0]) for number in range(len(files))] == [shard.rows for shard in files]
 
 
 @pytest.mark.slow
 def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path):
-    pool = stream.ShardStream(settings(), tmp_path)
+    pool = stream.ShardStream(settings())
     with pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):
-        pool.map(dying(tmp_path, 1000), open_features(features).files)
+        list(pool.map(dying(tmp_path, 1000), open_features(features).files))
     assert len(list(tmp_path.glob("try-*"))) == 3
 
 
@@ -219,22 +219,22 @@ def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stre
     import ray
 
     def work(shard, beat):
-        time.sleep(3600 if slow and shard.path.name == "part-00002.parquet" else 0)
+        time.sleep(3600 if slow and shard.name == "part-00002.parquet" else 0)
         return np.array([1])
 
     files, slow = open_features(features).files, False
-    pool = stream.ShardStream(settings(), tmp_path)
-    pool.map(work, files)  # now there are processes
+    pool = stream.ShardStream(settings())
+    list(pool.map(work, files))  # now there are processes
     pool.patience, slow = 5, True
     with pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"):
-        pool.map(work, files)
+        list(pool.map(work, files))
     deadline = time.monotonic() + 60
     while ray.available_resources().get("CPU") != 2 and time.monotonic() < deadline:
         time.sleep(0.2)
     assert ray.available_resources()["CPU"] == 2
 
 
-def test_a_shard_damaged_inside_is_named_and_nothing_is_left(stream, network, tmp_path):
+def test_a_shard_damaged_inside_is_named_and_has_no_scores(stream, network, tmp_path):
     folder = save_features(*network, tmp_path / "features", shard_rows=6001)
     path = folder / "part-00002.parquet"
     content = bytearray(path.read_bytes())
@@ -242,7 +242,8 @@ def test_a_shard_damaged_inside_is_named_and_nothing_is_left(stream, network, tm
     path.write_bytes(bytes(content))
     with pytest.raises(AutosparseError, match=r"part-00002\.parquet is truncated or damaged"):
         stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", settings(), 0.9)
-    assert [path.name for path in tmp_path.iterdir()] == ["features"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out.work", "features"]
+    assert not (tmp_path / ".out.work" / "scores-00002.parquet").exists()
 
 
 def test_scores_that_are_nan_are_refused_with_the_shard(ray_running, features, tmp_path):

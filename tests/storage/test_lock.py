@@ -1,7 +1,9 @@
 """One driver at a time in an object store: a lease, watched for signs of life."""
 
+import json
 import os
 import signal
+import sys
 import threading
 import time
 
@@ -9,15 +11,43 @@ import pytest
 from builders import a_cell
 
 from autosparse.errors import AutosparseError, Interrupted
-from autosparse.storage import lock, place_at
-from autosparse.storage.lock import LEASE, one_driver
+from autosparse.storage import lease, lock, place_at
+from autosparse.storage.conditional import ConditionalWrites
+from autosparse.storage.lease import LEASE, Lease
+from autosparse.storage.lock import one_driver
+
+
+def refuse(self, put):
+    conditions = {"If-None-Match", "If-Match"} & set(self.headers.keys())
+    return (501, {}, "<Error><Code>NotImplemented</Code></Error>") if conditions else put(self)
+
+
+def ignore(self, put):
+    self.headers = {name: value for name, value in self.headers.items() if name not in ("If-None-Match", "If-Match")}
+    return put(self)
+
+
+STORES = {"conditional": None, "refusing": refuse, "ignoring": ignore, "without boto3": None}
+
+
+@pytest.fixture(params=STORES)
+def kind(request):
+    return request.param
 
 
 @pytest.fixture
-def bucket(s3, monkeypatch, request):
-    monkeypatch.setattr(lock, "BEAT", 0.2)
-    monkeypatch.setattr(lock, "SILENCE", 1.0)
-    monkeypatch.setattr(lock, "SETTLED", 0.1)
+def bucket(s3, monkeypatch, request, kind):
+    """A bucket in a store that honours conditions, refuses them, or ignores them; or boto3 is not installed."""
+    from moto.s3.responses import S3Response
+
+    monkeypatch.setattr(lease, "BEAT", 0.2)
+    monkeypatch.setattr(lease, "SILENCE", 1.0)
+    monkeypatch.setattr(lease, "SETTLED", 0.1)
+    if answer := STORES[kind]:
+        put = S3Response.put_object
+        monkeypatch.setattr(S3Response, "put_object", lambda self: answer(self, put))
+    if kind == "without boto3":
+        monkeypatch.setitem(sys.modules, "boto3", None)
     return place_at(s3(f"driver-{abs(hash(request.node.name)) % 10**12}"))
 
 
@@ -35,6 +65,14 @@ def test_a_second_driver_is_refused_while_the_first_lives_and_let_in_after_it(bu
     assert bucket.names() == []
     with one_driver(bucket):
         assert bucket.names() == [LEASE]
+
+
+def test_a_lease_is_kept_by_conditional_writes_where_the_store_honours_them(bucket, kind):
+    held = Lease(bucket)
+    held.take()
+    assert held.keep()
+    assert (held.writes is not None) == (kind == "conditional")
+    assert json.loads(bucket.read(LEASE))["token"] == held.token
 
 
 def test_the_lease_of_a_driver_that_was_killed_is_taken_over_when_it_has_been_silent(bucket):
@@ -84,6 +122,86 @@ def test_a_driver_that_was_taken_for_dead_leaves_mlflow_to_its_successor(bucket,
     client = connect(settings.tracking_uri)
     (parent,) = all_runs(client, client.get_experiment_by_name("exp").experiment_id)
     assert parent.info.status == "RUNNING", "and nothing else was written"
+
+
+@pytest.fixture
+def at_once(monkeypatch):
+    """Runs several drivers, all of which find the place free before any of them writes; returns how many work."""
+    wait = Lease._wait_for_silence
+
+    def run(bucket, drivers):
+        gate, decided, worked = threading.Barrier(drivers), threading.Barrier(drivers), []
+
+        def wait_for_all(self):
+            wait(self)
+            gate.wait(60)
+
+        def drive():
+            try:
+                with one_driver(bucket):
+                    worked.append(1)
+                    decided.wait(60)
+            except AutosparseError:
+                decided.wait(60)
+
+        monkeypatch.setattr(Lease, "_wait_for_silence", wait_for_all)
+        threads = [threading.Thread(target=drive) for _ in range(drivers)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(worked)
+
+    return run
+
+
+@pytest.mark.parametrize("kind", ["conditional"], indirect=True)
+@pytest.mark.parametrize("old", [None, b'{"token": "dead", "host": "gone", "pid": 1}', b"\x80\x04pickle"])
+def test_of_drivers_that_start_at_the_same_instant_one_works_each_time(bucket, monkeypatch, at_once, old):
+    monkeypatch.setattr(lease, "SETTLED", 0)  # no luck
+    monkeypatch.setattr(lease, "SILENCE", 0.2)
+    for _ in range(5):
+        if old:
+            bucket.write(LEASE, old)
+        assert at_once(bucket, 3) == 1
+
+
+@pytest.mark.parametrize("kind", ["conditional"], indirect=True)
+def test_a_lease_that_somebody_removed_is_written_again(bucket):
+    held = Lease(bucket)
+    held.take()
+    bucket.remove(LEASE)
+    assert held.keep()
+    assert held.keep()
+    assert json.loads(bucket.read(LEASE))["token"] == held.token
+
+
+@pytest.mark.parametrize("kind", ["conditional"], indirect=True)
+def test_a_driver_that_has_a_successor_does_not_write_over_its_lease(bucket):
+    held = Lease(bucket)
+    held.take()
+    bucket.write(LEASE, successor := b'{"token": "successor", "host": "there", "pid": 1}')
+    assert not held.keep()
+    held.end()
+    assert bucket.read(LEASE) == successor
+
+
+@pytest.mark.parametrize("kind", ["conditional"], indirect=True)
+def test_a_write_whose_answer_was_lost_is_known_again(bucket):
+    writes = ConditionalWrites.to(bucket)
+    first = writes.write("a", b"1", None)
+    assert (writes.write("a", b"1", None), writes.write("a", b"2", None)) == (first, None)
+    assert (bucket.read("a"), writes.read("a"), writes.read("b")) == (b"1", (b"1", first), (b"", None))
+
+
+@pytest.mark.parametrize("kind", ["conditional"], indirect=True)
+def test_a_store_that_is_away_is_asked_again(bucket, monkeypatch):
+    from moto.s3.responses import S3Response
+
+    put, answers = S3Response.put_object, [(409, {}, "<Error><Code>ConditionalRequestConflict</Code></Error>")]
+    monkeypatch.setattr(S3Response, "put_object", lambda self: answers.pop() if answers else put(self))
+    assert ConditionalWrites.to(bucket).write("a", b"1", None)
+    assert (bucket.read("a"), answers) == (b"1", [])
 
 
 def test_of_two_drivers_that_start_at_once_one_works(bucket):

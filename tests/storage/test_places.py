@@ -4,6 +4,7 @@ import fcntl
 import os
 import threading
 import time
+from pathlib import Path
 
 import boto3
 import pytest
@@ -38,6 +39,30 @@ def test_what_is_written_is_read_listed_and_removed(place):
         place.read("a.json")
     place.within("deep").clear()
     assert place.names(deep=True) == []
+
+
+def test_a_file_of_any_size_is_brought_and_made(place):
+    content = os.urandom(200_000)
+    with place.made("big") as path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    with place.bring("big") as brought:
+        assert (brought.read_bytes() if isinstance(brought, Path) else brought.read()) == content
+    assert (place.read_end("big", 9), place.read_end("big", 10**6)) == (content[-9:], content)
+    with pytest.raises(FileNotFoundError):
+        place.read_end("absent", 9)
+    assert place.names() == ["big"]
+
+
+def test_what_failed_while_it_was_made_for_a_bucket_is_not_stored(s3, tmp_path):
+    bucket = Bucket(s3("unmade"), local=tmp_path)
+    with pytest.raises(ZeroDivisionError), bucket.made("big") as path:
+        path.write_bytes(b"half")
+        raise ZeroDivisionError
+    assert bucket.names() == []
+    with pytest.raises(FileNotFoundError), bucket.bring("big"):
+        pass
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_stamp_stays_until_the_file_is_another(place):
@@ -209,7 +234,7 @@ def test_a_server_that_is_away_is_waited_for_and_told_of_in_the_end(s3, tmp_path
     assert len(asked) > 1
     back.clear()
     with pytest.raises(Unreachable, match="does not answer"):
-        bucket._asked(lambda: bucket.filesystem.open_input_file("a"), patience=0)
+        bucket.asked(lambda: bucket.filesystem.open_input_file("a"), patience=0)
 
 
 def test_a_disk_of_this_machine_that_is_full_is_not_taken_for_the_store(s3, tmp_path):
@@ -217,7 +242,7 @@ def test_a_disk_of_this_machine_that_is_full_is_not_taken_for_the_store(s3, tmp_
         raise OSError(28, "No space left on device")
 
     with pytest.raises(CannotWrite, match="No space left on device; make room"):
-        Bucket(s3("full"), local=tmp_path)._asked(full, patience=0)
+        Bucket(s3("full"), local=tmp_path).asked(full, patience=0)
 
 
 def test_the_cache_is_where_the_user_says_else_in_the_users_cache_folder(tmp_path, monkeypatch):

@@ -4,9 +4,11 @@ import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
+from autosparse.data.split import Dataset
+from autosparse.data.stream import StreamedSplit
 from autosparse.errors import AutosparseError, CannotWrite, Interrupted, Unreachable, WorkersDied
 from autosparse.experiment.environment import describe_environment
 from autosparse.experiment.plan import Plan
@@ -25,6 +27,7 @@ from autosparse.runner.driver.settle import Settled, settle, superseded
 from autosparse.runner.driver.stopping import stoppable
 from autosparse.runner.driver.summary import summarise
 from autosparse.runner.jobs.cost import Costs, extent_of
+from autosparse.runner.jobs.loaders import most_loaders
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Event, Tally
 from autosparse.runner.settings import Settings
@@ -124,6 +127,12 @@ def _summary(plan: Plan, store: Store, tracker: Tracker) -> Json:
     return {**summarise(plan, store), "others": tracker.others(plan)}
 
 
+def _cpus(datasets: Iterable[Dataset], settings: Settings) -> int:
+    """CPUs that a job can use."""
+    streamed = [split for data in datasets for split in (data.train, data.test) if isinstance(split, StreamedSplit)]
+    return 1 + max((most_loaders(settings.gpus_per_job, split.workers) for split in streamed), default=0)
+
+
 def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:
     return {stage.name: planned for stage, planned in plan.stages.items()}
 
@@ -140,7 +149,7 @@ def _do(
     datasets = settled.datasets
     environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
     screen.say("starting Ray")
-    with ray_session(settings):
+    with ray_session(settings, _cpus(datasets.values(), settings)):
         from autosparse.runner.driver.shared import require_shared
         from autosparse.runner.jobs.arrays import to_arrays  # here: Ray takes seconds to import
         from autosparse.runner.jobs.stage import run_stage

@@ -34,8 +34,11 @@ STARTS_LATE = "timed out during startup"
 
 
 @contextlib.contextmanager
-def ray_session(settings: Settings) -> Iterator[None]:
-    """Connect to Ray for the length of the block; a session that already runs in this process is used as it is."""
+def ray_session(settings: Settings, cpus: int = 1) -> Iterator[None]:
+    """Connect to Ray for the length of the block; a session that already runs in this process is used as it is.
+
+    :param cpus: those that a job can use; a local Ray then has that many for each of ``settings.workers``, or all.
+    """
     address = settings.address or os.environ.get("RAY_ADDRESS")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -51,7 +54,7 @@ def ray_session(settings: Settings) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    local = {} if address else {"include_dashboard": False, "num_cpus": settings.workers}
+    local = {} if address else {"include_dashboard": False, "num_cpus": _local_cpus(settings.workers, cpus)}
     try:
         with warnings.catch_warnings(), signals_kept():
             warnings.simplefilter("ignore")
@@ -106,28 +109,36 @@ NODES_WITHIN = 300.0
 """Seconds to wait for a cluster that has no suitable node yet: nodes may be starting."""
 
 
-def worker_count(settings: Settings) -> int:
-    """Number of jobs that the connected cluster runs at a time."""
+def _local_cpus(workers: int | None, cpus: int) -> int | None:
+    return workers and max(workers, min(workers * cpus, len(os.sched_getaffinity(0))))
+
+
+def worker_count(settings: Settings, cpus: int = 1) -> int:
+    """Number of jobs, each with so many CPUs, that the connected cluster runs at a time."""
     import ray
 
     patience = NODES_WITHIN if settings.address or os.environ.get("RAY_ADDRESS") else 0.0
     deadline = time.monotonic() + patience
-    while (most := _jobs_at_a_time(resources := ray.cluster_resources(), settings)) < 1:
+    while (most := _jobs_at_a_time(resources := ray.cluster_resources(), settings, cpus)) < 1:
         if time.monotonic() < deadline:
             time.sleep(1)
             continue
+        each = f"{cpus} CPU{'s' * (cpus > 1)} and {settings.gpus_per_job:g} GPUs"
         raise AutosparseError(
             f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
-            f"of 1 CPU and {settings.gpus_per_job:g} GPUs; see --gpus-per-job, and --workers for a cluster that grows"
+            f"of {each}; see --gpus-per-job, and --workers for a cluster that grows"
         )
     return min(most, settings.workers or most)
 
 
-def job_count(settings: Settings) -> int:
-    """Number of jobs to keep in flight: on a cluster, as many as were asked for, because waiting jobs make its
-    autoscaler add nodes; else :func:`worker_count`."""
+def job_count(settings: Settings, cpus: int = 1) -> int:
+    """Number of jobs, each with so many CPUs, to keep in flight.
+
+    On a cluster, as many as were asked for, because waiting jobs make its autoscaler add nodes; else
+    :func:`worker_count`.
+    """
     on_cluster = settings.address or os.environ.get("RAY_ADDRESS")
-    return settings.workers if on_cluster and settings.workers else worker_count(settings)
+    return settings.workers if on_cluster and settings.workers else worker_count(settings, cpus)
 
 
 def idle_gpus(settings: Settings) -> int:
@@ -137,15 +148,15 @@ def idle_gpus(settings: Settings) -> int:
     return 0 if settings.gpus_per_job else int(ray.cluster_resources().get("GPU", 0))
 
 
-def _jobs_at_a_time(resources: Mapping[str, float], settings: Settings) -> int:
-    most = int(resources.get("CPU", 0))
+def _jobs_at_a_time(resources: Mapping[str, float], settings: Settings, cpus: int) -> int:
+    most = int(resources.get("CPU", 0)) // cpus
     if settings.gpus_per_job:
-        most = min(most, _jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
+        most = min(most, jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
     return most
 
 
-def _jobs_on(gpus: int, share: float) -> int:
-    """Number of jobs that fit. A share comes from one GPU: at 0.4, two jobs fit on each, and none spans two."""
+def jobs_on(gpus: int, share: float) -> int:
+    """Number of jobs that so many GPUs have room for. A share comes from one GPU: at 0.4, two fit on each."""
     if share > 1 and share % 1:
         raise AutosparseError(f"--gpus-per-job {share:g} is neither a share of one GPU nor a whole number of them")
     return gpus // int(share) if share >= 1 else gpus * int(1 / share + 1e-9)

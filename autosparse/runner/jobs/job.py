@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from ray import get_gpu_ids, get_runtime_context, tune
+from threadpoolctl import threadpool_limits
 
 from autosparse.data.split import Dataset
 from autosparse.devices import DeviceLost
@@ -53,6 +54,7 @@ def run_job(config: dict[str, Any], given: GivenJobs) -> None:
 
 def _do_job(job: int, given: GivenJobs) -> None:
     torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
+    threadpool_limits(1)  # Ray lets libraries use all CPUs of a job, but those beside the first are its loaders'
     device = "cuda" if get_gpu_ids() else "cpu"
     store = given.store()
     environment = {**given.environment, **describe_device(device), **here()}

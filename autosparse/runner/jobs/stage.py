@@ -20,6 +20,7 @@ from autosparse.runner.jobs.deaths import first_error, worker_deaths
 from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.jobs.hang import Hangs
 from autosparse.runner.jobs.job import run_job
+from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.jobs.tune_quiet import fit
@@ -93,10 +94,13 @@ def run_stage(
     :raises WorkFailed: if a worker could not write to the storage.
     """
     known = store.failures(tasks)
+    names = {dataset_of(task) for task in tasks}
+    used = {name: data for name, data in datasets.items() if name in names}
+    datasets, cpus = with_loaders(used, settings)
     hangs = Hangs(Signs(tasks, cost, settings.patience), on_event)
 
     def run(jobs: Sequence[Sequence[Task]], deaths: int) -> tune.ResultGrid | None:
-        return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, hangs, plugins, deaths)
+        return _run_jobs(jobs, store, known, datasets, environment, settings, on_event, hangs, plugins, deaths, cpus)
 
     def still(tasks: Sequence[Task]) -> list[Task]:
         finished, failures = store.finished_now(tasks), store.failures(tasks)
@@ -109,7 +113,7 @@ def run_stage(
     left, alone = list(tasks), False
     while left:
         before = _reached(left, store)
-        jobs = [[task] for task in left] if alone else pack(left, job_count(settings), cost)
+        jobs = [[task] for task in left] if alone else pack(left, job_count(settings, cpus), cost)
         grid = run(jobs, DEATHS_ALONE if alone else DEATHS)
         left = still(left)
         if _reached(left, store) == before:
@@ -173,10 +177,12 @@ def _run_jobs(
     hangs: Hangs,
     plugins: Plugins,
     deaths: int,
+    cpus: int,
 ) -> tune.ResultGrid | None:
     """Run ``jobs`` on Tune. A task has finished if its record says so, whatever Tune says.
 
     :param failures: from before the stage; they do not keep a task from being tried again.
+    :param cpus: of each job.
     """
     tasks = [task for job in jobs for task in job]
     given = GivenJobs(
@@ -194,7 +200,7 @@ def _run_jobs(
     stop = _Stop()
     scratch = store.root / "tune" / secrets.token_hex(4)
     trainable = tune.with_resources(
-        tune.with_parameters(run_job, given=given), {"cpu": 1, "gpu": settings.gpus_per_job}
+        tune.with_parameters(run_job, given=given), {"cpu": cpus, "gpu": settings.gpus_per_job}
     )
     tuner = functools.partial(
         tune.Tuner,
@@ -202,7 +208,7 @@ def _run_jobs(
         param_space={"job": tune.grid_search(list(range(len(jobs))))},
         tune_config=tune.TuneConfig(
             reuse_actors=True,
-            max_concurrent_trials=job_count(settings),
+            max_concurrent_trials=job_count(settings, cpus),
             trial_dirname_creator=lambda trial: _name(trial.config["job"]),
         ),
         run_config=tune.RunConfig(

@@ -10,6 +10,7 @@ import torch
 from ray import get_gpu_ids, tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
+from threadpoolctl import threadpool_limits
 
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
 from autosparse.experiment.environment import describe_device
@@ -26,6 +27,7 @@ from autosparse.runner.jobs.deaths import first_error, worker_deaths
 from autosparse.runner.jobs.given import GivenSweep
 from autosparse.runner.jobs.hang import Hangs
 from autosparse.runner.jobs.job import here
+from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.jobs.tune_quiet import fit
@@ -62,6 +64,8 @@ def run_sweep(
     :raises WorkFailed: if none ended well.
     """
     name = dataset_of(sweep)
+    used = {name: datasets[name]} if name else {}
+    used, cpus = with_loaders(used, settings)
     given = GivenSweep(
         storage=store.place.address,
         identity=store.identity,
@@ -70,17 +74,17 @@ def run_sweep(
         plugins=plugins,
         retries=settings.retries,
         sweep=sweep.spec,
-        dataset=datasets[name] if name else None,
+        dataset=used[name] if name else None,
     )
     data = datasets[name].fields["fingerprint"] if name else None
     if data:
         keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
-    resources = {"cpu": 1, "gpu": settings.gpus_per_job}
+    resources = {"cpu": cpus, "gpu": settings.gpus_per_job}
     trainable = tune.with_resources(tune.with_parameters(_trainable, given=given), resources)
     hangs = Hangs(Signs((), ALIKE, settings.patience), on_event)
     search = functools.partial(_search, trainable, seen, hangs, max(DEATHS, settings.retries))
-    grid = search(job_count(settings))
+    grid = search(job_count(settings, cpus))
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
         grid = search(1)
@@ -213,6 +217,7 @@ class _Halt(tune.Stopper):
 def _trainable(config: dict[str, Any], given: GivenSweep) -> None:
     """Run one trial in its worker."""
     torch.set_num_threads(1)
+    threadpool_limits(1)  # as in a job
     device = "cuda" if get_gpu_ids() else "cpu"
     store, sweep = given.store(), SweepTask.model_validate(given.sweep, strict=False)
     dataset = from_arrays(given.dataset).to(device) if given.dataset else None

@@ -1,7 +1,8 @@
 """Do one shard in a worker process, or report its error; give it up if workers die of it. Imports little."""
 
+import time
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,35 @@ from autosparse.shards import Shard
 
 ATTEMPTS = 3
 """How often a shard is begun before it is given up."""
+BETWEEN = 1.0
+"""Least seconds between two signs of life of a worker."""
 
-STOPPED, FAILED = "stopped, because another shard failed", ".failed"
+STOPPED = "stopped, because another shard failed"
 
 Beat = Callable[[], None]
 Work = Callable[[Shard, Beat], np.ndarray]
 """Does one shard, calls the beat now and then, and returns int64 counts."""
 
 
+@dataclass(frozen=True)
+class Signs:
+    """A worker's way to tell the board of one stream."""
+
+    board: Any
+    """The handle of a :class:`autosparse.runner.shards.board.Board`."""
+    run: str
+
+    def tell(self, what: str, *given: Any) -> Any:
+        """Call the board, and wait for its answer."""
+        import ray
+
+        return ray.get(getattr(self.board, what).remote(self.run, *given))
+
+
 class Actor:
     """Does shards in a Ray process that keeps what they share: a scorer."""
 
-    def __init__(self, work: Work, signs: str):
+    def __init__(self, work: Work, signs: Signs):
         self.work, self.signs = work, signs
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, list[Any]]:
@@ -30,38 +48,38 @@ class Actor:
         return do_row(batch, self.work, self.signs)
 
 
-def do_row(batch: dict[str, np.ndarray], work: Work, signs: str) -> dict[str, list[Any]]:
+def do_row(batch: dict[str, np.ndarray], work: Work, signs: Signs) -> dict[str, list[Any]]:
     """Turn a row with a shard into a row with its counts, or with what went wrong."""
-    number, shard = int(batch["number"][0]), Shard(Path(batch["path"][0]), *map(int, batch["rows"][0]))
+    folder, name = (str(batch[key][0]) for key in ("folder", "name"))
+    number, shard = int(batch["number"][0]), Shard(folder, name, *map(int, batch["rows"][0]))
     counts, error = b"", ""
     try:
-        counts = _attempt(shard, work, Path(signs) / f".attempts-{number:05d}").tobytes()
+        counts = _attempt(shard, work, signs, number).tobytes()
     except AutosparseError as known:
         error = str(known)
     except Exception as unknown:
-        error = f"{shard.path}: {type(unknown).__name__}: {unknown}"
+        error = f"{shard}: {type(unknown).__name__}: {unknown}"
     if error:
-        (Path(signs) / FAILED).touch()
+        signs.tell("fail")
     return {"number": [number], "counts": [counts], "error": [error]}
 
 
-def _attempt(shard: Shard, work: Work, sign: Path) -> np.ndarray:
-    """Do a shard. ``sign`` outlives this process: its bytes count attempts, its time is the last sign of life."""
-    begun = sign.read_bytes() if sign.exists() else b""
-    if len(begun) == ATTEMPTS:
+def _attempt(shard: Shard, work: Work, signs: Signs, number: int) -> np.ndarray:
+    if signs.tell("begin", number) >= ATTEMPTS:
         raise WorkFailed(
-            f"{shard.path}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
+            f"{shard}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
             "see Ray's logs, and try fewer --workers"
         )
-    failed = sign.with_name(FAILED)
+    last = -BETWEEN
 
     def beat() -> None:
-        if failed.exists():
-            raise WorkFailed(STOPPED)
-        sign.touch()
+        nonlocal last
+        if time.monotonic() - last >= BETWEEN:
+            if signs.tell("beat", number):
+                raise WorkFailed(STOPPED)
+            last = time.monotonic()
 
     beat()
-    sign.write_bytes(begun + b".")
     counts = work(shard, beat)
-    sign.unlink()
+    signs.tell("done", number)
     return counts

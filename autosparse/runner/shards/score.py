@@ -14,21 +14,26 @@ from autosparse.autos.predict import needs_surface, not_kept, tabulate
 from autosparse.autos.scorer import Scorer, require_one_shot
 from autosparse.criteria.autos import SPARSITIES, mode_for
 from autosparse.errors import WorkFailed
-from autosparse.files import atomic_folder, content_id, write_record
+from autosparse.files import content_id, pack_record
 from autosparse.masks import Masks, keep_count
 from autosparse.runner.driver.shared import require_shared
 from autosparse.runner.settings import Settings
+from autosparse.runner.shards.judge import judge_id
+from autosparse.runner.shards.out import MANIFEST, MASKS, kept_until_whole
 from autosparse.runner.shards.stream import PATIENCE, ShardStream
-from autosparse.runner.shards.work import CountLow, MaskShard, ScoreShard
+from autosparse.runner.shards.work import JUDGE, CountEqual, CountLow, MaskShard, ScoreShard
 from autosparse.shards import Shard, Shards, open_features, require_inputs
 from autosparse.shards.layout import pieces
 from autosparse.shards.reader import read_column, read_sample
-from autosparse.shards.sharded_topk import find_bin, make_cut
-from autosparse.storage import Folder
+from autosparse.shards.sharded_topk import Cut, add_up, find_bin, make_cut
+from autosparse.storage import Place, place_at
+from autosparse.storage.lease import LEASE
+from autosparse.storage.lock import LOCK
+from autosparse.version import __version__
 
 logger = logging.getLogger(__name__)
 
-OURS = ("scores-*.parquet", "masks-*.parquet", "masks.safetensors", "scores.json", ".*.parquet.*.tmp")
+KINDS = ("scores", "masks")
 SILENCE = 60.0
 """Seconds without a surface after which the user is told."""
 SAMPLE = 1 << 24
@@ -66,88 +71,113 @@ def score_shards(
 ) -> Scored:
     """Score every weight, and prune at ``sparsity``; ``out`` appears whole or not at all. Ray must be connected.
 
+    What was stopped or failed goes on if it is called again: shards of scores that are whole, and of the same features
+    and the same scorer, to the bit, are not scored again. See :mod:`autosparse.runner.shards.out` for where they wait.
+
     Writes for each shard ``scores-*.parquet`` (``score``, float32, in the shard's order) and, with a sparsity,
     ``masks-*.parquet`` (``keep``, bool), and ``masks.safetensors`` if the network is small enough. Scores and masks
     equal those of ``asp.prune(model, "autos", sparsity, ...)``, with one exception: for more than 2^24 weights, a
     scorer's surface is fitted to a sample of them.
 
-    :param features: a folder by :func:`autosparse.shards.save_features`, or a survival dataset; all workers see it.
+    :param features: a folder by :func:`autosparse.shards.save_features`, or a survival dataset; a folder that all
+        workers see, or ``s3://`` or ``gs://``.
+    :param out: also a folder that all workers see, or an address.
     :param patience: seconds without any progress after which the work is given up.
     :raises WorkFailed: if a shard is damaged, kills its worker three times, or takes too long; it names the shard.
     """
     require_one_shot(scorer)
-    shards = open_features(Path(features).absolute())
+    shards = open_features(features)
     require_inputs(shards, scorer.inputs)
     mode_for(scorer, shards.gradient_mode, f"gradient_mode of {shards.folder}")
     if not shards.bound:
         logger.warning(UNBOUND, shards.folder)
     k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
-    with atomic_folder(Path(out).absolute(), ours=OURS) as temporary:
-        require_shared(Folder(temporary), "--out")
-        stream = ShardStream(settings, temporary, patience)
+    with kept_until_whole(place_at(out)) as place:
+        require_shared(place, "--out")
+        stream = ShardStream(settings, patience)
         judge, certificate = ray.put(scorer), None
+        named = judge_id(scorer)
         if not exact and needs_surface(scorer, shards.rows):
             near = SPARSITIES if sparsity is None else (sparsity,)
-            judge, certificate = _tabulated(judge, shards, near, settings.gpus_per_job)
-        work = ScoreShard(judge, scorer.inputs, shards.shapes, str(temporary), described)
+            judge, certificate, named = _tabulated(judge, shards, near, settings.gpus_per_job)
+        on = "cuda" if settings.gpus_per_job else "cpu"
+        named = content_id([named, on, torch.__version__, __version__])
+        work = ScoreShard(judge, scorer.inputs, shards.shapes, place.address, {**described, JUDGE: named})
         actors = settings.gpus_per_job > 0 or shards.rows >= MANY
-        counts = stream.map(work, shards.files, actors)
-        kept = None if k is None else _prune(stream, shards, counts, k, temporary)
-        for left in temporary.glob(".*.parquet.*.tmp"):
-            left.unlink()  # left by a worker that died while it wrote
+        counts = add_up(each for _, each in stream.map(work, shards.files, actors))
+        kept = None if k is None else _prune(stream, shards, counts, k, place)
         result = Scored(shards.rows, len(shards.files), kept, certificate)
-        write_record(temporary / "scores.json", {**asdict(result), **described, "sparsity": sparsity})
+        kinds = KINDS[:1] if kept is None else KINDS
+        made = {shard.as_in("", kind).name for shard in shards.files for kind in kinds}
+        if kept is not None and shards.rows <= FITS:
+            made.add(MASKS)
+        for left in set(place.names()) - made - {LOCK, LEASE}:
+            place.remove(left)  # by a worker that died while it wrote, or by an earlier call with other arguments
+        place.write(MANIFEST, pack_record({**asdict(result), **described, "sparsity": sparsity}))
     return result
 
 
 def _tabulated(
     scorer: ray.ObjectRef, shards: Shards, sparsities: Sequence[float], gpus: float
-) -> tuple[ray.ObjectRef, dict[str, Any] | None]:
-    """The surface and its certificate; or, with a warning, the scorer and None if the surface does not match it."""
+) -> tuple[ray.ObjectRef, dict[str, Any] | None, str]:
+    """The surface, its certificate and its name; with a warning, the scorer and None if the surface does not match."""
     judge, certified = _fit_surface.options(num_gpus=gpus).remote(scorer, shards, sparsities)
     if not ray.wait([certified], timeout=SILENCE)[0]:
         logger.warning(
             "no surface of the scorer after %.0f s: it is being fitted, or waits for a CPU: see `ray status`", SILENCE
         )
     try:
-        certificate = ray.get(certified)
+        certificate, named = ray.get(certified)
     except ray.exceptions.RayTaskError as error:
         raise WorkFailed(str(error.cause)) from error
     except ray.exceptions.RayError as error:
         raise WorkFailed(f"Ray gave up tabulating the scorer: {str(error).strip().splitlines()[0]}") from error
     if isinstance(certificate, str):
         logger.warning("%s: scoring %d weights one by one", certificate, shards.rows)
-        return judge, None
-    return judge, certificate
+        return judge, None, named
+    return judge, certificate, named
 
 
 @ray.remote(num_cpus=1, num_returns=2, max_retries=2)
-def _fit_surface(scorer: Scorer, shards: Shards, sparsities: Sequence[float]) -> tuple[Any, dict[str, Any] | str]:
-    """The surface with its certificate, or the scorer with a reason; on one thread, as in ``asp.prune``."""
+def _fit_surface(
+    scorer: Scorer, shards: Shards, sparsities: Sequence[float]
+) -> tuple[Any, tuple[dict[str, Any] | str, str]]:
+    """The surface with its certificate, or the scorer with a reason; and its name. On one thread, like ``prune``."""
     torch.set_num_threads(1)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     sample = read_sample(shards, scorer.inputs, SAMPLE)
     features = {name: torch.from_numpy(column).to(device) for name, column in sample.items()}
     verdict = tabulate(scorer, features, sparsities)
-    if verdict.promise_kept and verdict.certificate:
-        return verdict.table, asdict(verdict.certificate)
-    return scorer, not_kept(scorer, verdict)
+    if verdict.promise_kept and verdict.certificate and verdict.table is not None:
+        return verdict.table, (asdict(verdict.certificate), judge_id(verdict.table))
+    return scorer, (not_kept(scorer, verdict), judge_id(scorer))
 
 
-def _prune(stream: ShardStream, shards: Shards, counts: list[np.ndarray], k: int, folder: Path) -> int:
+def _prune(stream: ShardStream, shards: Shards, counts: np.ndarray, k: int, place: Place) -> int:
     """Write masks that keep the ``k`` highest scores, with ties broken by position; return how many they keep."""
-    scored = [shard.as_in(folder, "scores") for shard in shards.files]
-    high, needed = find_bin(np.sum(counts, axis=0), max(k, 1))
-    cut = make_cut(high, stream.map(CountLow(high), scored), needed if k else 0)
-    ties = {shard.path.name: count for shard, count in zip(scored, cut.ties, strict=True)}
+    scored = [shard.as_in(place.address, "scores") for shard in shards.files]
+    high, needed = find_bin(counts, max(k, 1))
+    cut = make_cut(high, add_up(each for _, each in stream.map(CountLow(high), scored)), needed if k else 0)
+    ties = {shard.name: count for shard, count in zip(scored, _ties(stream, cut, scored), strict=True)}
     description = {"kept": k, "shards": len(scored), "scores": content_id(ties)}
-    kept = sum(int(n[0]) for n in stream.map(MaskShard(cut.bits, ties, str(folder), description), scored))
+    kept = sum(int(n[0]) for _, n in stream.map(MaskShard(cut.bits, ties, place.address, description), scored))
     if kept != k:
-        raise WorkFailed(f"{kept} weights were kept instead of {k}: the scores in {folder} changed under way")
+        raise WorkFailed(f"{kept} weights were kept instead of {k}: the scores in {place} changed under way")
     if shards.rows <= FITS:
-        _join_masks(shards, [shard.as_in(folder, "masks") for shard in shards.files]).save(folder / "masks.safetensors")
+        with place.made(MASKS) as path:
+            _join_masks(shards, [shard.as_in(place.address, "masks") for shard in shards.files]).save(path)
     return kept
+
+
+def _ties(stream: ShardStream, cut: Cut, scored: Sequence[Shard]) -> Sequence[int]:
+    """Of how many scores at most that equal the cut each shard keeps the first."""
+    if cut.kept in (0, cut.equal):  # none, or all
+        return [cut.kept] * len(scored)
+    equal = [0] * len(scored)
+    for number, count in stream.map(CountEqual(cut.bits), scored):
+        equal[number] = int(count[0])
+    return cut.share(equal)
 
 
 def _join_masks(shards: Shards, files: Sequence[Shard]) -> Masks:

@@ -3,12 +3,18 @@
 The unit of work is a shard. A row of the dataset is a file's name; the actor reads, computes and writes by itself,
 chunk by chunk. So rows keep their order, memory is bounded whatever the size of a shard, no data pass through the
 object store, and a shard's result is written whole or not at all. Nothing else needs a CPU, so the pool may hold all.
+
+Ray Data starts the workers and begins again what died with one of them. Three things it leaves to us. It ends with
+the first error of a task, and its error does not name the row; so a worker returns its error as a row. Ray does not
+count the attempts that a lack of memory ended, and bounds them per task or actor rather than per shard; so a shard
+counts its own. Neither has a limit for work that hangs; so workers give signs of life. Both are told to a board, see
+:class:`autosparse.runner.shards.board.Board`.
 """
 
 import contextlib
+import secrets
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +24,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from autosparse.errors import WorkFailed
 from autosparse.runner.driver.session import worker_count
 from autosparse.runner.settings import Settings
-from autosparse.runner.shards.actor import FAILED, STOPPED, Actor, Work, do_row
+from autosparse.runner.shards.actor import STOPPED, Actor, Signs, Work, do_row
+from autosparse.runner.shards.board import Board
 from autosparse.shards import Shard
 
 PATIENCE = 900.0
@@ -34,7 +41,7 @@ class _Coordinator:
     """Runs the datasets in a separate process: all that it started ends with it."""
 
     def run(
-        self, work: Work, rows: list[dict[str, Any]], signs: str, workers: int, actors: bool, gpus: float
+        self, work: Work, rows: list[dict[str, Any]], signs: Signs, workers: int, actors: bool, gpus: float
     ) -> Iterator[dict[str, Any]]:
         import ray.data  # here: it takes seconds
 
@@ -63,6 +70,10 @@ class _Coordinator:
 
 COORDINATORS: dict[str, Any] = {}
 """The coordinator of each connection to Ray, kept because its start takes seconds."""
+BOARDS: dict[str, Any] = {}
+
+
+_Board = ray.remote(num_cpus=0, max_restarts=0)(Board)
 
 
 class _GaveUp(WorkFailed):
@@ -70,17 +81,13 @@ class _GaveUp(WorkFailed):
 
 
 class ShardStream:
-    """Does work on shards with :meth:`map`; an error stops all that is under way.
+    """Does work on shards with :meth:`map`; an error stops all that is under way."""
 
-    :param signs: a folder that all workers see, for their signs of life.
-    """
+    def __init__(self, settings: Settings, patience: float = PATIENCE):
+        self.patience, self.workers, self.gpus = patience, worker_count(settings), settings.gpus_per_job
 
-    def __init__(self, settings: Settings, signs: Path, patience: float = PATIENCE):
-        self.signs, self.patience = signs, patience
-        self.workers, self.gpus = worker_count(settings), settings.gpus_per_job
-
-    def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> list[np.ndarray]:
-        """The counts of each shard, in the order of ``shards``.
+    def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+        """Yield the index of each of ``shards`` with its counts, in the order in which they are done.
 
         :param actors: use actors, which keep ``work`` and have the GPUs that the settings give each job; otherwise
             tasks, which start sooner because Ray keeps their processes.
@@ -88,58 +95,55 @@ class ShardStream:
             ``patience`` seconds; it names the shard.
         """
         rows = [
-            {"number": number, "path": str(shard.path), "rows": [shard.start, shard.rows]}
+            {"number": number, "folder": shard.folder, "name": shard.name, "rows": [shard.start, shard.rows]}
             for number, shard in enumerate(shards)
         ]
-        found: dict[int, np.ndarray] = {}
-        for left in reversed(range(ROUNDS)):
-            (self.signs / FAILED).unlink(missing_ok=True)
-            try:
-                self._go_on(work, [row for row in rows if row["number"] not in found], actors, shards, found)
-                break
-            except _GaveUp:
-                if not left:
-                    raise
-        if len(found) < len(shards):
-            missing = next(shard.path for number, shard in enumerate(shards) if number not in found)
+        signs, done = Signs(_beside_driver(_Board, BOARDS), secrets.token_hex(8)), set[int]()
+        try:
+            for left in reversed(range(ROUNDS)):
+                signs.tell("open")
+                try:
+                    for number, counts in self._go_on(
+                        work, [row for row in rows if row["number"] not in done], actors, shards, signs
+                    ):
+                        done.add(number)
+                        yield number, counts
+                    break
+                except _GaveUp:
+                    if not left:
+                        raise
+        finally:
+            with contextlib.suppress(ray.exceptions.RayError):
+                signs.tell("close")
+        if len(done) < len(shards):
+            missing = next(shard for number, shard in enumerate(shards) if number not in done)
             raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
-        return [found[number] for number in range(len(shards))]
 
     def _go_on(
-        self,
-        work: Work,
-        rows: list[dict[str, Any]],
-        actors: bool,
-        shards: Sequence[Shard],
-        found: dict[int, np.ndarray],
-    ) -> None:
-        """Do ``rows``, and put their counts into ``found``."""
-        context = ray.get_runtime_context()
-        job = context.get_job_id()
-        if job not in COORDINATORS:  # on the driver's node, so that the death of another does not end it
-            beside = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=True)
-            COORDINATORS[job] = _Coordinator.options(scheduling_strategy=beside).remote()  # type: ignore[attr-defined]
-        results = (
-            COORDINATORS[job]
-            .run.options(num_returns="streaming")
-            .remote(work, rows, str(self.signs), self.workers, actors, self.gpus if actors else 0)
+        self, work: Work, rows: list[dict[str, Any]], actors: bool, shards: Sequence[Shard], signs: Signs
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """Do ``rows``."""
+        coordinator = _beside_driver(_Coordinator, COORDINATORS)
+        results = coordinator.run.options(num_returns="streaming").remote(
+            work, rows, signs, self.workers, actors, self.gpus if actors else 0
         )
         errors: list[str] = []
         try:
-            for row in self._watched(results, shards):  # even after an error, until no worker writes any more
+            for row in self._watched(results, shards, signs):  # even after an error, until no worker writes any more
                 if row["error"]:
                     errors.append(row["error"])
                 else:
-                    found[row["number"]] = np.frombuffer(row["counts"], np.int64)
+                    yield row["number"], np.frombuffer(row["counts"], np.int64)
         except BaseException as error:  # Ctrl-C, too
-            ray.kill(COORDINATORS.pop(job))
+            ray.kill(coordinator)
+            del COORDINATORS[_job()]
             if not isinstance(error, _GaveUp) or not set(errors) - {STOPPED}:
                 raise
         if errors:
             raise WorkFailed(next((error for error in errors if error != STOPPED), STOPPED))
 
-    def _watched(self, results: Any, shards: Sequence[Shard]) -> Iterator[dict[str, Any]]:
-        seen, moved = self._last_signs(), time.monotonic()
+    def _watched(self, results: Any, shards: Sequence[Shard], signs: Signs) -> Iterator[dict[str, Any]]:
+        seen, moved = signs.tell("signs"), time.monotonic()
         while True:
             ready, _ = ray.wait([results], timeout=1.0)
             if ready:
@@ -149,23 +153,31 @@ class ShardStream:
                     return
                 except ray.exceptions.RayError as error:
                     reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-                    raise _GaveUp(f"Ray gave up{self._under_way(shards)}: {reason}") from error
+                    raise _GaveUp(f"Ray gave up{_under_way(seen, shards)}: {reason}") from error
                 moved = time.monotonic()
-            elif (signs := self._last_signs()) != seen:
-                seen, moved = signs, time.monotonic()
+            elif (now := signs.tell("signs")) != seen:
+                seen, moved = now, time.monotonic()
             elif time.monotonic() - moved > self.patience:
                 raise WorkFailed(
-                    f"nothing moved for {self.patience:.0f} s{self._under_way(shards)}: is the storage slow, or does "
+                    f"nothing moved for {self.patience:.0f} s{_under_way(seen, shards)}: is the storage slow, or does "
                     "other work hold the CPUs (or GPUs) that the workers need?"
                 )
 
-    def _last_signs(self) -> dict[str, float]:
-        found = {}
-        for path in self.signs.glob(".attempts-*"):
-            with contextlib.suppress(FileNotFoundError):  # its shard is done
-                found[path.name] = path.stat().st_mtime
-        return found
 
-    def _under_way(self, shards: Sequence[Shard]) -> str:
-        begun = [shards[int(name.rpartition("-")[2])].path for name in sorted(self._last_signs())]
-        return f" at {', '.join(map(str, begun))}" if begun else " before the first shard was begun"
+def _under_way(signs: dict[int, int], shards: Sequence[Shard]) -> str:
+    begun = [str(shards[number]) for number in sorted(signs)]
+    return f" at {', '.join(begun)}" if begun else " before the first shard was begun"
+
+
+def _beside_driver(kind: Any, kept: dict[str, Any]) -> Any:
+    """An actor on the driver's node, so that the death of another does not end it; one per connection to Ray."""
+    job = _job()
+    if job not in kept:
+        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        kept[job] = kind.options(scheduling_strategy=beside).remote()
+    return kept[job]
+
+
+def _job() -> str:
+    job: str = ray.get_runtime_context().get_job_id()
+    return job

@@ -1,5 +1,6 @@
 """What actors do with shards: score features, count scores, make masks."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +14,17 @@ from torch import Tensor
 
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.table import Table
-from autosparse.errors import WorkFailed
-from autosparse.irp.digests import Digests
+from autosparse.errors import CorruptFile, WorkFailed
+from autosparse.files import canonical_json
+from autosparse.irp.digests import KEY, Digests
 from autosparse.runner.shards.actor import Beat
 from autosparse.shards import Shard, ShardWriter, read_rows
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes
-from autosparse.shards.reader import read_column
+from autosparse.shards.reader import read_column, read_description, source_digest
 from autosparse.shards.sharded_topk import BINS, count_high, count_low, keep_above, ordered_bits
 
+JUDGE, SOURCE = "judge", "source_digest"
+"""Keys of the description of a shard of scores: what names the scorer, and the features that were read."""
 COSTLY = 1 << 10
 """A multiple of the rows that networks take at a time, so that it does not change the scores."""
 
@@ -37,19 +41,22 @@ class ScoreShard:
     description: dict[str, Any]
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
-        """Write ``scores-*.parquet``; return the counts of the scores' upper halves."""
+        """Write ``scores-*.parquet``, unless it is there and whole; return the counts of the scores' upper halves."""
         torch.set_num_threads(1)
+        target = shard.as_in(self.folder, "scores")
+        described = {**self.description, "source": shard.name, "start": shard.start}
+        digest = source_digest(shard, self.inputs) if JUDGE in described else None
+        if digest and (held := count_held(target, {**described, SOURCE: digest}, beat)) is not None:
+            return held
         counts = np.zeros(BINS, np.int64)
-        path = shard.as_in(self.folder, "scores").path
-        described = {**self.description, "source": shard.path.name, "start": shard.start}
         described["node"] = ray.get_runtime_context().get_node_id()
-        digests = Digests(self.inputs)
-        with ShardWriter(path, "scores", {"score": pa.float32()}, described) as writer:
+        digests, columns = Digests(self.inputs), {"score": pa.float32()}
+        with target.place.made(target.name) as path, ShardWriter(path, "scores", columns, described) as writer:
             for rows in read_rows(shard, self.shapes, self.inputs, digests):
                 scores = self._scores(rows, beat)
                 counts += count_high(_bits(scores, shard))
                 writer.append({"score": scores})
-            described["source_digest"] = digests.together  # of what was read, not what the shard says of itself
+            described[SOURCE] = digests.together  # of what was read, not what the shard says of itself
         return counts
 
     def _scores(self, rows: dict[str, np.ndarray], beat: Beat) -> np.ndarray:
@@ -95,6 +102,21 @@ class CountLow:
 
 
 @dataclass(frozen=True)
+class CountEqual:
+    """Counts the scores that equal the cut."""
+
+    cut: int
+
+    def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
+        """How many of one shard of scores do, of shape (1,)."""
+        equal = 0
+        for scores in read_column(shard, "score"):
+            equal += int((_bits(scores, shard) == self.cut).sum())
+            beat()
+        return np.array([equal], np.int64)
+
+
+@dataclass(frozen=True)
 class MaskShard:
     """Turns scores into masks."""
 
@@ -106,9 +128,10 @@ class MaskShard:
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
         """Write ``masks-*.parquet``, a bit per weight; return how many are kept, of shape (1,)."""
-        left, kept = self.ties[shard.path.name], 0
-        path = shard.as_in(self.folder, "masks").path
-        with ShardWriter(path, "masks", {"keep": pa.bool_()}, {**self.description, "start": shard.start}) as writer:
+        left, kept = self.ties[shard.name], 0
+        target, described = shard.as_in(self.folder, "masks"), {**self.description, "start": shard.start}
+        columns = {"keep": pa.bool_()}
+        with target.place.made(target.name) as path, ShardWriter(path, "masks", columns, described) as writer:
             for scores in read_column(shard, "score"):
                 bits = ordered_bits(scores)
                 keep = keep_above(bits, self.cut, left)
@@ -119,7 +142,27 @@ class MaskShard:
         return np.array([kept], np.int64)
 
 
+def count_held(scores: Shard, described: dict[str, Any], beat: Beat) -> np.ndarray | None:
+    """The counts of a shard of scores that is already there; None if it is not, or is damaged, or of something else.
+
+    :param described: what its description must say; its values must be those that it was written with.
+    """
+    try:
+        says = read_description(scores)
+        as_read = json.loads(canonical_json(described))  # a tuple is a list there
+        if any(says.get(key) != value for key, value in as_read.items()):
+            return None
+        counts, digests = np.zeros(BINS, np.int64), Digests(("score",))
+        for chunk in read_column(scores, "score"):
+            counts += count_high(_bits(chunk, scores))
+            digests.update({"score": chunk})
+            beat()
+    except (CorruptFile, FileNotFoundError):
+        return None
+    return counts if digests.by_column == says.get(KEY) else None
+
+
 def _bits(scores: np.ndarray, shard: Shard) -> np.ndarray:
     if len(scores) and np.isnan(scores.max()):
-        raise WorkFailed(f"{shard.path}: its scores contain NaN, so nothing can be ranked; check the features")
+        raise WorkFailed(f"{shard}: its scores contain NaN, so nothing can be ranked; check the features")
     return ordered_bits(scores)
