@@ -26,6 +26,7 @@ from autosparse.results.runs import Run, finished_runs
 from autosparse.results.scorer_accuracies import accuracies, scorer_of
 from autosparse.results.winners import contests
 from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.entries import metric_name
 from autosparse.tracking.texts import names_in
 
 NAME, CHAMPION = "autos", "champion"
