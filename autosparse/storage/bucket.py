@@ -12,7 +12,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Self, TypeVar
 
-import tenacity
 from pyarrow import ArrowException
 from pyarrow import fs as filesystems
 
@@ -233,6 +232,8 @@ class Bucket(Place):
         :raises FileNotFoundError, FileExistsError: as the request does.
         :raises AutosparseError: if there is no answer; :class:`Unreachable` if there may be one later.
         """
+        import tenacity  # here: shards in folders are read where it is not installed
+
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(_may_pass),
             stop=tenacity.stop_after_delay(patience),

@@ -11,8 +11,8 @@ from autosparse.report.page import render
 from autosparse.report.published import published_tables
 from autosparse.results.best import best
 from autosparse.results.groups import groups_of
-from autosparse.results.model_registry import _accuracies
 from autosparse.results.runs import finished_runs
+from autosparse.results.scorer_accuracies import accuracies
 from autosparse.results.winners import compare, winners
 
 Told = set[tuple[int, float]]
@@ -87,7 +87,8 @@ def test_data_that_changed_under_their_name_are_averaged_nowhere(client: MlflowC
     assert {section.settings["dataset_fingerprint"] for section in sections_of(client, "exp")} == {"0a1b", "9f8e"}
     page = render(client, "exp").page
     assert all(f"({note})" in page for note in told)
-    assert set(_accuracies(groups_of(finished_runs(client, "exp", "cell"))).values()) == {86.5, 11.0}
+    found = accuracies(groups_of(finished_runs(client, "exp", "cell")))
+    assert {each.mean for each in found.values()} == {86.5, 11.0}
 
 
 @pytest.mark.parametrize("tag", ["code_fingerprint", "criterion_code_fingerprint"])

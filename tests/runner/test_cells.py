@@ -96,7 +96,7 @@ def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
         ("force", {"rounds": 5}, 3 * 512 + 2 * 88),  # a batch in each, in turn
         ("grasp", {}, 2 * 600),
         ("early", {"rounds": 2, "steps": 3, "batch_size": 10}, 2 * 3 * 10),
-        ("formula", {"expression": "log_grad + activation", "rounds": 3, "examples": 50}, 3 * 2 * 50),
+        ("formula", {"expression": "log_grad + activation", "rounds": 3, "examples": 50}, 3 * 50),
         ("lth", {"rounds": 2}, 2 * 2 * 1437),
     ],
 )

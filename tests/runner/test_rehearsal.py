@@ -233,7 +233,7 @@ def test_a_run_tries_the_user_s_code_before_it_starts_ray(theirs, tmp_path, monk
     stand_ins = {"connect": None, "Tracker": mock.MagicMock(), "settle": settled}
     for name, value in stand_ins.items():
         monkeypatch.setattr(f"{run.__name__}.{name}", lambda *_, value=value: value)
-    monkeypatch.setattr(run, "ray_session", lambda settings: pytest.fail("Ray was started"))
+    monkeypatch.setattr(run, "ray_session", lambda *_: pytest.fail("Ray was started"))
     settings = Settings(tmp_path / "results", rehearsal=True)
     with pytest.raises(AutosparseError, match=r"model 'theirs' .* cannot be built"):
         run.run_plan(plan, settings, Screen(Console(quiet=True)))
