@@ -46,7 +46,9 @@ class LivePage:
     files: dict[str, File] = field(default_factory=dict)
     """What can be had now, by address: ``/``, ``/version`` and ``/figures/NAME``. Replaced whole, so that any thread
     may read it at any time."""
+    _progress: Progress = field(init=False)
     _version: str = ""
+    _drawn: dict[str, File] = field(default_factory=dict)
     _seen: list[Any] = field(default_factory=list)
 
     def look(self, draw: bool = True) -> None:
@@ -55,35 +57,36 @@ class LivePage:
         :param draw: whether to draw; without, the page stays as it is, and its browsers are told how far things are.
         :raises AutosparseError: if MLflow does not answer, or has no such experiment.
         """
-        progress = progress_of(self.client, self.experiment)
+        self._progress = progress = progress_of(self.client, self.experiment)
         news = [progress.status, *((stage.total, stage.done, stage.failed) for stage in progress.stages)]
         if draw and news != self._seen:
             version = uuid4().hex
-            report = render(self.client, self.experiment, self._live(progress, version))
+            report = render(self.client, self.experiment, self._live(version))
             pictures = {
                 f"/{name}": File(PICTURES[name.rpartition(".")[2]], data) for name, data in report.figures.files.items()
             }
             self._version, self._seen = version, news
-            self.files = {"/": File(HTML, report.page.encode()), **pictures}
-        self._tell(progress)
+            self._drawn = {"/": File(HTML, report.page.encode()), **pictures}
+        self._tell()
 
     def tell_absence(self, error: Unreachable) -> None:
-        """Tell the browsers that MLflow does not answer for the moment."""
-        self._tell(None, str(error))
+        """Tell the browsers that MLflow does not answer for the moment, and how far the experiment was."""
+        self._tell(str(error))
 
-    def _tell(self, progress: Progress | None, problem: str = "") -> None:
-        live = self._live(progress, self._version, problem)
+    def _tell(self, problem: str = "") -> None:
+        live = self._live(self._version, problem)
         shown = environment().get_template("progress.html.j2").render(live=live)
         told = json.dumps({"version": self._version, "progress": shown})
-        self.files = {**self.files, "/version": File(DATA, told.encode())}
+        self.files = {**self._drawn, "/version": File(DATA, told.encode())}
 
-    def _live(self, progress: Progress | None, version: str, problem: str = "") -> dict[str, Any]:
+    def _live(self, version: str, problem: str = "") -> dict[str, Any]:
         """What the templates show of it."""
+        progress = self._progress
         return {
             "version": version,
             "every": round(self.every * 1000),
-            "status": progress.said if progress else "",
-            "stages": [(TITLES[stage.name], stage) for stage in progress.stages if stage.total] if progress else [],
+            "status": progress.said,
+            "stages": [(TITLES[stage.name], stage) for stage in progress.stages if stage.total],
             "duration": duration,
             "problem": problem,
         }

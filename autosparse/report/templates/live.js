@@ -7,7 +7,8 @@
   const parts = (body) => [...body.children].filter((child) => child.localName !== "script");
   const sources = new Map(parts(document.body).map((part) => [part, part.outerHTML])); // before page.js changes them
   const live = () => document.getElementById("live");
-  let told = "";
+  const SILENCE = "<p class='gone'>Nothing is heard of <code>autosparse watch</code>: this is how far it was. Start it again.</p>";
+  let told = live().innerHTML; // how far the experiment is
 
   // Headings and what a reader may have changed, each by its title and its number below it.
   function named() {
@@ -108,9 +109,9 @@
     return answer;
   }
 
-  function show(progress) {
-    if (progress !== told) live().innerHTML = progress;
-    told = progress;
+  function show(text) {
+    if (text !== live().told) live().innerHTML = text;
+    live().told = text;
   }
 
   async function look() {
@@ -118,9 +119,10 @@
       try {
         const { version, progress } = await (await ask("version")).json();
         if (version !== live().dataset.version) update(await (await ask("./")).text());
-        show(progress);
+        told = progress;
+        show(told);
       } catch {
-        show("<p class='gone'>Nothing is heard of <code>autosparse watch</code>: this is how far it was. Start it again.</p>");
+        show(SILENCE + told);
       }
     }
     setTimeout(look, Number(live().dataset.every));
