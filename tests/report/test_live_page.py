@@ -6,7 +6,9 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from live_runs import LiveRuns
@@ -130,30 +132,29 @@ def test_a_port_that_is_taken_is_one_clear_line(client, grid):
 
 
 def test_a_server_that_is_away_is_told_to_the_browser_until_it_is_back(client, grid, monkeypatch):
-    seen, opened = [], []
+    looks, shown, opened, pages = [], [], [], []
     real = module.progress_of
 
     def look(*asked):
-        seen.append(len(seen))
-        if len(seen) == 2:
+        looks.append(asked)
+        if len(looks) == 2:
             raise Unreachable("MLflow <there> does not answer")
         return real(*asked)
 
     def sleep(seconds):
-        seen.append(told(pages[0])["progress"])
-        if len(seen) > 5:
+        shown.append(told(pages[0])["progress"])
+        if len(shown) == 3:
             raise KeyboardInterrupt
 
-    pages = []
     monkeypatch.setattr(module, "progress_of", look)
     monkeypatch.setattr(module, "LivePage", lambda *given: pages.append(LivePage(*given)) or pages[0])
-    monkeypatch.setattr(watch_web.time, "sleep", sleep)
+    monkeypatch.setattr(watch_web, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
     monkeypatch.setattr(watch_web.webbrowser, "open", opened.append)
     with pytest.raises(KeyboardInterrupt):
         watch_web.serve(client, "exp", 5, 0, open_it=True)
-    away = [text for text in seen if isinstance(text, str)]
-    assert ["does not answer" in text for text in away] == [False, True, False]
-    assert "&lt;there&gt;" in away[1]
+    assert ["does not answer" in text for text in shown] == [False, True, False]
+    assert all("2 of 4 done" in text for text in shown)
+    assert "&lt;there&gt;" in shown[1]
     assert opened[0].startswith("http://127.0.0.1:")
 
 
