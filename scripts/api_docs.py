@@ -5,10 +5,14 @@ python scripts/api_docs.py                  # writes site/autosparse.html, and a
 """
 
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 
+from jinja2 import pass_context
+from jinja2.runtime import Context
 from pdoc import doc, render
+from pdoc.render_helpers import to_markdown_with_context
 
 import autosparse
 from autosparse.files import write_atomic
@@ -36,6 +40,7 @@ PAGES = {
     "Questions and answers": "FAQ.md",
     "What has changed": "CHANGELOG.md",
 }
+FIELD = re.compile(r"(?m)^(:(?:param|raises) [^:\n]+:) +")
 
 
 def public(name: str) -> doc.Module:
@@ -47,6 +52,15 @@ def public(name: str) -> doc.Module:
     if module is autosparse:
         vars(shown)["results"] = importlib.import_module("autosparse.results.frame").results  # asp.results calls it
     return doc.Module(shown)
+
+
+@pass_context
+def to_markdown(context: Context, docstring: str) -> str:
+    """pdoc's Markdown of a docstring, in which the text of a field begins a line.
+
+    On the line of its name, pdoc would take all up to the text's last colon for the name.
+    """
+    return to_markdown_with_context(context, FIELD.sub(r"\1\n    ", docstring))
 
 
 def write_docs(site: Path) -> list[Path]:
@@ -61,6 +75,7 @@ def write_docs(site: Path) -> list[Path]:
         template_directory=Path(__file__).parent / "docs",
     )
     render.env.globals["pages"] = PAGES
+    render.env.filters["to_markdown"] = to_markdown
     files = {name.replace(".", "/") + ".html": render.html_module(module, modules) for name, module in modules.items()}
     files |= {"index.html": render.html_index(modules), "search.js": render.search_index(modules)}
     for name, text in files.items():

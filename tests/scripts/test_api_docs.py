@@ -30,6 +30,23 @@ class Ids(HTMLParser):
             self.links.add(told["href"])
 
 
+class Names(HTMLParser):
+    """The names of parameters, which are bold."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.names, self.bold = set(), False
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.bold = tag == "strong"
+
+    def handle_data(self, data):
+        if self.bold:
+            self.names.add(data)
+        self.bold = False
+
+
 @cache
 def page_at(path: Path) -> Ids:
     return Ids(path.read_text())
@@ -60,6 +77,8 @@ def test_fields_and_roles_of_docstrings_are_rendered(site):
     for page in site.rglob("*.html"):
         left = re.findall(r":(?:param|raises|func|class|meth|mod|attr|data)[ :`][^<]{0,40}", _prose(page))
         assert left == [], page
+    train = Names((site / "autosparse.html").read_text().partition('<section id="train">')[2]).names
+    assert "stop" in train, "its text has a colon in its first line"
 
 
 def test_links_lead_to_pages_and_sections_that_exist(site, made):
