@@ -56,7 +56,7 @@ def watch(
     if web:
         from autosparse.cli.watch_web import serve
 
-        serve(client, name, every, port or 0, open_it)
+        serve(client, name, every, PATIENCE, port or 0, open_it)
         return
     progress = progress_of(client, name)
     if as_json:

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from autosparse.cli import watch
 from autosparse.errors import Unreachable
 
 if TYPE_CHECKING:
@@ -16,10 +15,13 @@ READ = 3
 """Looks after which a page that nobody has asked for is no longer drawn anew."""
 
 
-def serve(client: "MlflowClient", name: str, every: float, port: int, open_it: bool) -> None:
+def serve(
+    client: "MlflowClient", name: str, every: float, patience: float, port: int = 0, open_it: bool = False
+) -> None:
     """Serve the page until Ctrl-C; it is drawn anew if MLflow has news, and if a browser asks for it.
 
     :param every: seconds between two looks at MLflow, at least. Drawing takes at most half of the time.
+    :param patience: seconds without an answer from MLflow after which to give up.
     :param port: 0 for a free one.
     :raises AutosparseError: if the port cannot be had, or MLflow does not answer for long.
     """
@@ -40,7 +42,7 @@ def serve(client: "MlflowClient", name: str, every: float, port: int, open_it: b
             try:
                 page.look(draw=begun - server.asked < READ * max(pause, 5.0))
             except Unreachable as error:  # for a moment: the experiment goes on
-                if time.monotonic() - answered > watch.PATIENCE:
+                if time.monotonic() - answered > patience:
                     raise
                 page.tell_absence(error)
             else:
