@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 PLAYWRIGHT_VERSION := 1.65.2
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test suite test-all test-cluster test-browser chaos mutants lint bench bench-quick gpu-check format lock clean
+.PHONY: help setup demo test suite test-all test-cluster test-browser chaos mutants docs lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -65,6 +65,9 @@ chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELI
 mutants: setup  ## change the code in small ways, and see which changes the tests notice; writes tests/MUTANTS.md
 	@$(BIN)/python scripts/mutants.py $(if $(ALL),--all) $(if $(ONLY),--only $(ONLY))
 
+docs: setup  ## the API reference from the docstrings; writes site/autosparse.html
+	@$(BIN)/python scripts/api_docs.py
+
 bench: setup  ## every speed claim beside what it is compared with
 	@$(BIN)/python scripts/bench.py
 
@@ -84,4 +87,4 @@ lock: setup  ## pin the newest versions that pyproject.toml allows
 	$(BIN)/python scripts/cluster_versions.py
 
 clean:  ## remove .venv and what runs left here
-	rm -rf .venv results report mlflow.db* mlartifacts
+	rm -rf .venv results report site mlflow.db* mlartifacts

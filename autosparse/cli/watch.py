@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 600.0
 """Seconds without an answer after which watching ends."""
-SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
-"""Explanations of statuses whose MLflow name says too little."""
 
 
 def register(app: typer.Typer) -> None:
@@ -30,10 +28,24 @@ def watch(
     name: Annotated[str, typer.Argument(help=f"The experiment: {common.NAMED}.")],
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
     every: Annotated[float, typer.Option(help="Seconds between two looks.", min=0.1)] = 5.0,
+    web: Annotated[
+        bool, typer.Option("--web", help="Serve the page of `autosparse report` to this machine, live, until Ctrl-C.")
+    ] = False,
+    port: Annotated[
+        int | None,
+        typer.Option(
+            help="With --web, the port on 127.0.0.1 [default: a free one]", min=1, max=65535, show_default=False
+        ),
+    ] = None,
+    open_it: Annotated[bool, typer.Option("--open", help="With --web, open the page in the browser.")] = False,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
     """Follow an experiment that runs anywhere, until it ends; Ctrl-C stops the watching alone."""
+    if web and (once or as_json):
+        raise typer.BadParameter("--web goes on until Ctrl-C: leave out --once and --json")
+    if (port or open_it) and not web:
+        raise typer.BadParameter("--port and --open are for the page: add --web")
     from rich.console import Group
     from rich.live import Live
     from rich.text import Text
@@ -41,6 +53,11 @@ def watch(
     from autosparse.results.progress import progress_of
 
     client, name = common.client_and_name(name, tracking_uri)
+    if web:
+        from autosparse.cli.watch_web import serve
+
+        serve(client, name, every, PATIENCE, port or 0, open_it)
+        return
     progress = progress_of(client, name)
     if as_json:
         common.emit(asdict(progress))
@@ -81,4 +98,4 @@ def drawn(name: str, progress: "Progress") -> "Table":
         for stage in progress.stages
         if stage.total
     ]
-    return stage_table(lines, f"{name}: {SAID.get(progress.status, progress.status)}")
+    return stage_table(lines, f"{name}: {progress.said}")

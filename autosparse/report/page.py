@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow import MlflowClient
@@ -87,8 +88,11 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     return Path(folder) / PAGE
 
 
-def render(client: MlflowClient, experiment: str) -> Report:
-    """The page of :func:`write_report`, its tables and figures."""
+def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None = None) -> Report:
+    """The page of :func:`write_report`, its tables and figures.
+
+    :param live: how far the experiment is, for a page that keeps itself up to date (``live.html.j2``).
+    """
     cells, irp = finished_runs(client, experiment, "cell"), in_order(finished_runs(client, experiment, "irp"))
     parent, told = told_of(client, experiment)
     summary = {**UNTOLD, **told}
@@ -125,6 +129,7 @@ def render(client: MlflowClient, experiment: str) -> Report:
             tracking_uri=safe_uri(client.tracking_uri),
             run_pages=run_pages(client, experiment),
             version=__version__,
+            live=live,
             **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
         )
     )

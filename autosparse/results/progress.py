@@ -12,6 +12,8 @@ from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
+SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
+"""Explanations of statuses whose MLflow name says too little."""
 RECENT = 50
 """Number of finished runs from which the rate is estimated."""
 
@@ -41,6 +43,11 @@ class Progress:
     def over(self) -> bool:
         """Whether nothing more will come by itself."""
         return self.status != "RUNNING"
+
+    @property
+    def said(self) -> str:
+        """The status as users are told it."""
+        return SAID.get(self.status, self.status)
 
 
 def progress_of(client: MlflowClient, experiment: str) -> Progress:

@@ -81,9 +81,7 @@ function makePlot(box) {
     show((from + step + points.length) % points.length);
     pinned = true;
   });
-  document.addEventListener("click", (event) => {
-    if (!box.contains(event.target) && !tip.contains(event.target)) hide();
-  });
+  tip.addEventListener("leave", hide);
 }
 
 function aboutRun([text, run]) {
@@ -141,9 +139,19 @@ function makeFilter(table) {
   table.parentElement.before(element("p", { className: "filter" }, field, count));
 }
 
-document.querySelectorAll(".plot").forEach(makePlot);
-document.querySelectorAll(".scroll > table:not(.square)").forEach((table) => {
-  const rows = table.tBodies[0].rows.length;
-  if (rows > 1) makeSortable(table);
-  if (rows > 5) makeFilter(table);
+function enliven(part) {
+  part.querySelectorAll(".plot").forEach(makePlot);
+  part.querySelectorAll(".scroll > table:not(.square)").forEach((table) => {
+    const rows = table.tBodies[0].rows.length;
+    if (rows > 1) makeSortable(table);
+    if (rows > 5) makeFilter(table);
+  });
+}
+
+document.addEventListener("click", (event) => {
+  document.querySelectorAll(".tip:not([hidden])").forEach((tip) => {
+    const figure = [tip, tip.previousElementSibling];
+    if (!figure.some((one) => one.contains(event.target))) tip.dispatchEvent(new Event("leave"));
+  });
 });
+enliven(document.body);
