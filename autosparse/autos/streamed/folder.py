@@ -34,7 +34,7 @@ class StateShard:
     run: int
     """Number of the IRP run in the fit, from 0."""
     fingerprint: str
-    """Of the run's survival dataset."""
+    """The fingerprint of the run's survival dataset."""
     iteration: int
     layer: str
     rows: int

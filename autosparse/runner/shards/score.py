@@ -171,7 +171,7 @@ def _prune(stream: ShardStream, shards: Shards, counts: np.ndarray, k: int, plac
 
 
 def _ties(stream: ShardStream, cut: Cut, scored: Sequence[Shard]) -> Sequence[int]:
-    """Of how many scores at most that equal the cut each shard keeps the first."""
+    """The most scores equal to the cut that each shard keeps; it keeps the first of them."""
     if cut.kept in (0, cut.equal):  # none, or all
         return [cut.kept] * len(scored)
     equal = [0] * len(scored)
