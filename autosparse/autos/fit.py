@@ -101,8 +101,8 @@ def fit_scorer(
     :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
     :param execution: of the trainings that ``dagger`` needs.
     :param rows_in: a folder for the rows of all weights in all states, as Parquet; written where missing
-        (:func:`autosparse.autos.streamed.write_rows`), then streamed, so that memory bounds their number no more. A
-        hash of seed, run, state, layer and position holds rows out. Backbones that learn in memory, such as ``trees``,
+        (:func:`autosparse.autos.streamed.write_rows`), then streamed, so that they need not fit in memory. A hash of
+        seed, run, state, layer and position holds rows out. Backbones that learn in memory, such as ``trees``,
         take a stratified sample of ``rows``, or of 20 million; their ``train_r2`` is that of any train rows.
     :param mapped: does what is to be done with each of these files; by default, one after the other in this process.
     :raises AutosparseError: if survival datasets hold gradients of both modes, or a network of an IRP run cannot be

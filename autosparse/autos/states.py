@@ -71,7 +71,7 @@ def visits(
     model = rebuilt(survival, dataset, device)
     seed, total = int(survival.provenance["seed"]), survival.iterations
     batches = scoring_batches_of(survival, dataset)
-    pieces = in_pieces(batches, how.steps.batch_size)
+    pieces, examples = in_pieces(batches, how.steps.batch_size), first_examples(batches, how.examples)
     features = [find_feature(name) for name in inputs]
     reads_units = any(feature.reads_units for feature in features)
     draws = generator(seed, "states")
@@ -81,7 +81,6 @@ def visits(
         on_device = Masks({name: mask.to(device) for name, mask in masks.items()})
         drawing = drawing_from(derive_seed(seed, "state", i), torch.device(device))
         with full_float32(), drawing, in_mode(model, survival.gradient_mode), masked(model, on_device):
-            examples = first_examples(batches, how.examples)
             state = State(model, on_device, examples, steps=how.steps, pieces=pieces, reads_units=reads_units)
             if not wanted(i):
                 if how.steps.count:

@@ -16,7 +16,7 @@ from autosparse.errors import AutosparseError
 Arguments = dict[str, Any]
 """Numbers, texts, true or false, None, and lists of these, by name."""
 LARGEST, LONGEST = 2**63, 500
-"""Whole numbers are smaller, and names have no more characters: MLflow and files must hold them."""
+"""The bound on whole numbers, and the most characters of a name, so that files and MLflow can hold them."""
 JSON = {"true": True, "false": False, "null": None}
 """Words of YAML and JSON that mean the same as Python's."""
 

@@ -98,6 +98,11 @@ class Comparison:
     alone: list[Alone]
 
     @property
+    def name(self) -> str:
+        """What a row is called that compares the two methods themselves."""
+        return f"{self.a} − {self.b}"
+
+    @property
     def networks(self) -> dict[str, list[Pair]]:
         """The pairs by ``MODEL on DATASET``."""
         found: dict[str, list[Pair]] = {}
@@ -153,19 +158,12 @@ def _apart(found: Sequence[Pair]) -> Iterator[Apart]:
                 told[entry] = told.get(entry, 0) + 1
     for (key, one, other), count in told.items():
         yield Apart(key, one, other, "all" if count == len(found) else f"{count} of {len(found)}")
-    facts = [facts_of(run for pair in found for run in side(pair).runs.values()) for side in (_a, _b)]
+    sides = [pair.a for pair in found], [pair.b for pair in found]
+    facts = [facts_of(run for group in side for run in group.runs.values()) for side in sides]
     for name in dict.fromkeys([*facts[0], *facts[1]]):
         ours, theirs = (of.get(name, set()) for of in facts)
         if ours != theirs:
             yield Apart(name, _listed(ours), _listed(theirs), "–")
-
-
-def _a(pair: Pair) -> Group:
-    return pair.a
-
-
-def _b(pair: Pair) -> Group:
-    return pair.b
 
 
 def _listed(values: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""The figure of a comparison: each difference with its interval, beside the line at which there is none."""
+"""The figure of a comparison: each difference with its interval, and a line at zero."""
 
 from collections.abc import Sequence
 
@@ -56,5 +56,5 @@ def differences_figure(found: Sequence[Pair], comparison: Comparison) -> Figure:
 
 
 def _label(pair: Pair, comparison: Comparison) -> str:
-    name = pair.method or f"{comparison.a} − {comparison.b}"
+    name = pair.method or comparison.name
     return f"{name if len(name) <= LONGEST else name[: LONGEST - 1] + '…'}  {percent(pair.place[2])}"

@@ -103,7 +103,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _host(given: str) -> str:
-    """The name in a Host header, without its port; empty if there is none, or if it is malformed."""
+    """The name in a Host header, without its port; empty if the header is missing or malformed."""
     try:
         return urlsplit(f"//{given}").hostname or ""
     except ValueError:

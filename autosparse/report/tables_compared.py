@@ -16,7 +16,7 @@ def difference_table(title: str, found: Sequence[Pair], comparison: Comparison) 
 
 def name_of(pair: Pair, comparison: Comparison) -> str:
     """The method, with what sets the two apart, unless that is the same in all pairs."""
-    method = pair.method or f"{comparison.a} − {comparison.b}"
+    method = pair.method or comparison.name
     return f"{method} ({pair.settings})" if pair.settings and not comparison.settings else method
 
 
@@ -50,7 +50,7 @@ def alone_table(comparison: Comparison) -> Table | None:
     """Cells that only one of the two has; None if both have the same."""
     rows = [
         Row(
-            each.method or f"{comparison.a} − {comparison.b}",
+            each.method or comparison.name,
             [Cell(each.network), Cell(", ".join(map(percent, each.sparsities))), _seeds(each.a), _seeds(each.b)],
         )
         for each in comparison.alone

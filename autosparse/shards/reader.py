@@ -36,9 +36,7 @@ def open_features(folder: str | Path) -> Shards:
     Only the files' footers are read.
 
     :param folder: a folder, or an address in an object store.
-
-    Raises :class:`CorruptFile` naming a file that is truncated, missing, foreign,
-    or of another network.
+    :raises CorruptFile: naming a file that is truncated, missing, foreign, or of another network.
     """
     place = place_at(folder)
     names = [name for name in place.names() if fnmatchcase(name, PART)]

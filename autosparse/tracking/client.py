@@ -109,7 +109,7 @@ def _database_error(error: BaseException) -> BaseException:
 def open_experiment(client: MlflowClient, name: str) -> str:
     """Id of the MLflow experiment ``name``, which is made if it is new; a local store has its artifacts beside it.
 
-    MLflow's pages open it on its runs, unless somebody has chosen another kind for it.
+    It is tagged as one of model training, whose pages show runs before traces, unless somebody has chosen another kind.
     """
     found = client.get_experiment_by_name(name)
     if found is not None:

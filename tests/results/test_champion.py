@@ -7,23 +7,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from builders import plan_from
+from finished import finished
 from typer.testing import CliRunner
 
 from autosparse.autos import load_scorer
 from autosparse.cli import app
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.masks import Masks
 from autosparse.results import model_registry
 from autosparse.results.model_registry import load_registered, promote
-from autosparse.runner.work.cells import run_cell
-from autosparse.runner.work.do import do
 from autosparse.runner.work.prune import masks_of
-from autosparse.tracking.client import connect
-from autosparse.tracking.log import Tracker
 
 CONTENT = {
     "name": "exp",
@@ -45,25 +39,13 @@ CONTENT = {
         "recipe": {"epochs": 1},
     },
 }
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2"}}
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, empty_store):
     """A small experiment, done in this process, in MLflow."""
-    folder, digits = tmp_path_factory.mktemp("registry"), load_dataset("digits")
-    store, plan = Store(folder / "results"), plan_from(**CONTENT)
-    store.prepare()
-    for planned in plan:
-        task = planned.task
-        if isinstance(task, Cell):
-            result = run_cell(task, store, digits, "cpu")
-        else:
-            result = do(task, store, digits, "cpu", lambda numbers: None)
-        store.finish(task, result, ENVIRONMENT)
-    client = connect(empty_store(folder))
-    Tracker(client, "exp", store).sync(plan)
-    return client, store, plan
+    folder = tmp_path_factory.mktemp("registry")
+    return finished(CONTENT, folder, empty_store(folder))
 
 
 def test_the_best_scorer_becomes_the_champion_and_prunes(done):

@@ -1,22 +1,16 @@
 """Networks with arguments go through everything: IRP, a scorer, cells, MLflow, queries, the report, the registry."""
 
 import pytest
-from builders import plan_from
+from finished import finished
 
 from autosparse.autos.rebuild import rebuilt
 from autosparse.data import load_dataset
-from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.irp import load_survival
 from autosparse.masks import prunable
 from autosparse.report.page import write_report
 from autosparse.results.best import best
 from autosparse.results.frame import frame
 from autosparse.results.model_registry import promote
-from autosparse.runner.work.cells import run_cell
-from autosparse.runner.work.do import do
-from autosparse.tracking.client import connect
-from autosparse.tracking.log import Tracker
 
 NARROW, WIDE = "lenet-300-100(hidden=[8])", "lenet-300-100(hidden=[16])"
 WEIGHTS = {NARROW: 64 * 8 + 8 * 10, WIDE: 64 * 16 + 16 * 10}
@@ -45,19 +39,8 @@ CONTENT = {
 @pytest.fixture(scope="module")
 def done(tmp_path_factory, empty_store):
     """The experiment, done in this process, in MLflow."""
-    folder, digits = tmp_path_factory.mktemp("widths"), load_dataset("digits")
-    store, plan = Store(folder / "results"), plan_from(**CONTENT)
-    store.prepare()
-    for planned in plan:
-        task = planned.task
-        if isinstance(task, Cell):
-            result = run_cell(task, store, digits, "cpu")
-        else:
-            result = do(task, store, digits, "cpu", lambda numbers: None)
-        store.finish(task, result, {"git_commit": "abc", "host": "here", "versions": {}})
-    client = connect(empty_store(folder))
-    Tracker(client, "widths", store).sync(plan)
-    return client, store, plan
+    folder = tmp_path_factory.mktemp("widths")
+    return finished(CONTENT, folder, empty_store(folder))
 
 
 def test_each_width_is_trained_and_recorded_under_its_name(done):

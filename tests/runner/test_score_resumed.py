@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from shard_network import shard_network
 
 import autosparse as asp
 from autosparse.autos import Scorer
@@ -25,10 +26,7 @@ SCORES = b"autosparse.scores"
 
 @pytest.fixture(scope="module")
 def network():
-    """A model of 41,800 weights and batches for it."""
-    draws = torch.Generator().manual_seed(0)
-    model = asp.build_model("lenet-300-100", num_classes=10, input_shape=(1, 6, 6), seed=0)
-    return model, [(torch.randn(16, 1, 6, 6, generator=draws), torch.randint(10, (16,), generator=draws))]
+    return shard_network()
 
 
 @pytest.fixture(scope="module")

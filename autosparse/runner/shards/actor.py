@@ -67,7 +67,7 @@ def do_row(batch: dict[str, np.ndarray], work: Work, signs: Signs) -> dict[str, 
 def _attempt(shard: Shard, work: Work, signs: Signs, number: int) -> np.ndarray:
     if signs.tell("begin", number) >= ATTEMPTS:
         raise WorkFailed(
-            f"{shard}: the worker died {ATTEMPTS} times on this shard, perhaps for want of memory; "
+            f"{shard}: the worker died {ATTEMPTS} times on this shard, perhaps because memory ran out; "
             "see Ray's logs, and try fewer --workers"
         )
     last = -BETWEEN

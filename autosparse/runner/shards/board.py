@@ -6,8 +6,8 @@ from collections import Counter
 class Board:
     """Lives in a process of its own, so that it outlives the workers, and needs no folder that all of them see.
 
-    ``run`` names a stream. Ray's own counts do not replace it: Ray may begin a task again without counting that, as
-    often as it likes, if its worker was ended for want of memory, and does not tell the task how often it was begun.
+    ``run`` names a stream. Ray's own counts do not replace it. If a worker was ended because memory ran out, Ray may
+    begin its task again without counting that, as often as it likes. It does not tell the task how often it was begun.
     """
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from fake_runs import FakeRuns
+from window import assert_nothing_is_wider
 
 from autosparse.report.page_compared import write_comparison
 from autosparse.tracking.client import connect
@@ -56,13 +57,7 @@ def test_differences_sort_by_size_and_rows_filter_by_words(opened):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window(opened, width):
     window = opened(width)
-    for closed in window.query_selector_all("details:not([open]) > summary"):
-        closed.click()
-    assert window.evaluate("document.documentElement.scrollWidth") == width
-    wide = """() => [...document.querySelectorAll("body *")]
-        .filter((one) => !one.closest(".scroll, .plot") && one.getBoundingClientRect().right > innerWidth)
-        .map((one) => one.outerHTML)"""
-    assert window.evaluate(wide) == []
+    assert_nothing_is_wider(window, width)
 
 
 def test_in_the_dark_the_ground_is_dark_and_the_figures_texts_are_light(opened):

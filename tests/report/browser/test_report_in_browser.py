@@ -4,6 +4,7 @@ import re
 
 import pytest
 from whole_page import METHODS, SERVER, accuracy_of
+from window import assert_nothing_is_wider
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -112,13 +113,7 @@ def test_words_filter_rows(opened):
 @pytest.mark.parametrize("width", [390, 1280])
 def test_nothing_is_wider_than_the_window(opened, width):
     window = opened(width)
-    for closed in window.query_selector_all("details:not([open]) > summary"):
-        closed.click()
-    assert window.evaluate("document.documentElement.scrollWidth") == width
-    wide = """() => [...document.querySelectorAll("body *")]
-        .filter((one) => !one.closest(".scroll, .plot") && one.getBoundingClientRect().right > innerWidth)
-        .map((one) => one.outerHTML)"""
-    assert window.evaluate(wide) == []
+    assert_nothing_is_wider(window, width)
     window.click(ACCURACY, position={"x": 0.9 * min(width, 1000) - 20, "y": 150})
     assert window.evaluate("document.documentElement.scrollWidth") == width
 

@@ -1,0 +1,13 @@
+"""Checks of a window of the browser that hold for every page."""
+
+WIDE = """() => [...document.querySelectorAll("body *")]
+    .filter((one) => !one.closest(".scroll, .plot") && one.getBoundingClientRect().right > innerWidth)
+    .map((one) => one.outerHTML)"""
+
+
+def assert_nothing_is_wider(window, width):
+    """Open all that is folded; nothing is wider than the window, but what scrolls by itself."""
+    for closed in window.query_selector_all("details:not([open]) > summary"):
+        closed.click()
+    assert window.evaluate("document.documentElement.scrollWidth") == width
+    assert window.evaluate(WIDE) == []
