@@ -1,4 +1,4 @@
-"""What is done with files of rows, wherever it is done: statistics, rows to learn from, samples."""
+"""Work on files of rows, in this process or in a worker: statistics, rows to learn from, samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
