@@ -3,6 +3,7 @@
 A version holds a folder that :func:`autosparse.autos.load_scorer` reads: safetensors and JSON, never a pickle.
 """
 
+import json
 import re
 import statistics
 import tempfile
@@ -16,6 +17,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 from mlflow.models.signature import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
+from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName, safe_uri
@@ -27,6 +29,7 @@ from autosparse.results.scorer_accuracies import accuracies, scorer_of
 from autosparse.results.winners import contests
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.entries import metric_name
+from autosparse.tracking.scorer_models import models_of
 from autosparse.tracking.texts import names_in
 
 NAME, CHAMPION = "autos", "champion"
@@ -60,6 +63,7 @@ def promote(
     with tracking_errors(client.tracking_uri):
         version = _registered(client, run) or _register(client, experiment, run, accuracy)
         client.set_registered_model_alias(NAME, CHAMPION, version)
+        _link(client, run, version)
     return {"name": NAME, "version": int(version), "alias": CHAMPION, "scorer": chosen, "accuracy": accuracy}
 
 
@@ -129,6 +133,15 @@ def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[st
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
     return str(client.create_model_version(NAME, source, run.run_id, tags=tags).version)
+
+
+def _link(client: MlflowClient, run: Run, version: str) -> None:
+    """Name the version on the logged model of its scorer, so that MLflow's pages lead from one to the other."""
+    held = {"name": NAME, "version": version}
+    for model in models_of(client, client.get_run(run.run_id).info.experiment_id, run.tags["task_id"]) or []:
+        versions = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
+        if model.source_run_id == run.run_id and held not in versions:
+            client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*versions, held])})
 
 
 def _tag(place: str) -> str:

@@ -18,6 +18,7 @@ from autosparse.masks import Masks
 from autosparse.results import model_registry
 from autosparse.results.model_registry import load_registered, promote
 from autosparse.runner.work.prune import masks_of
+from autosparse.tracking.scorer_models import models_of
 
 CONTENT = {
     "name": "exp",
@@ -82,6 +83,17 @@ def test_another_scorer_can_be_promoted_and_both_stay(done):
     assert "accuracy/lenet-300-100/digits/0.9" in version.tags
     assert version.tags["fitted_on.irp"]
     assert load_registered(client, f"models:/autos/{first['version']}").backbone == "mlp"
+
+
+def test_the_logged_model_of_a_promoted_scorer_names_its_version_once(done):
+    client, _, plan = done
+    versions = {label: promote(client, "exp", label=label)["version"] for label in ("trained", "table", "trained")}
+    tasks = {planned.label: planned.task.id for planned in plan.scorers}
+    experiment = client.get_experiment_by_name("exp").experiment_id
+    for label, version in versions.items():
+        (model,) = models_of(client, experiment, tasks[label])
+        assert json.loads(model.tags["mlflow.modelVersions"]) == [{"name": "autos", "version": str(version)}]
+        assert model.source_run_id == client.get_model_version("autos", str(version)).run_id
 
 
 def test_a_pickle_in_the_place_of_a_scorer_is_refused(done, tmp_path: Path):
