@@ -51,6 +51,13 @@ def test_fewer_rows_are_a_sample_of_them_the_same_each_time(run, digits):
     assert pairs.issuperset(zip(some.columns[0].tolist(), some.target.tolist(), strict=True))
 
 
+def test_a_sample_has_as_many_rows_however_many_states_there_are(run, digits):
+    longer = Survival(
+        run.param, run.grad, {n: c * 3 for n, c in run.survived.items()}, run.provenance | {"iterations": 12}
+    )
+    assert len(rows(longer, digits, most=4000)) == pytest.approx(4000, rel=0.1)  # of 6 states, not of 10
+
+
 def test_at_most_ten_states_are_looked_at(run, digits):
     longer = Survival(
         run.param, run.grad, {n: c * 7 for n, c in run.survived.items()}, run.provenance | {"iterations": 25}
