@@ -82,6 +82,7 @@ def test_the_network_is_left_as_it_was_and_needs_no_particular_place(run, digits
         ),
         ({"model": "no_such_package.nets:make"}, "network 'no_such_package.nets:make' again: model 'no_such_package"),
         ({"model": "lenet-5"}, "network 'lenet-5' again"),
+        ({"model": "LeNet300100"}, "set survival.provenance['model'] to the name that build_model takes"),
     ],
 )
 def test_what_cannot_be_made_again_is_told_in_one_line(run, digits, changed, said):
