@@ -73,8 +73,11 @@ def parse(text: str, find: Callable[[str], Any]) -> Expression:
     return Expression(text, tree, names)
 
 
-def _depth(node: ast.AST) -> int:
-    return 1 + max(map(_depth, ast.iter_child_nodes(node)), default=0)
+def _depth(tree: ast.AST) -> int:
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _names(node: ast.expr, find: Callable[[str], Any]) -> list[str]:
