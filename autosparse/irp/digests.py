@@ -33,4 +33,9 @@ class Digests:
     @property
     def together(self) -> str:
         """64 hex digits that name the content of all columns."""
-        return hashlib.sha256(canonical_json(self.by_column).encode()).hexdigest()
+        return join(self.by_column)
+
+
+def join(by_column: Mapping[str, str]) -> str:
+    """One digest of the digests of columns, in 64 hex digits."""
+    return hashlib.sha256(canonical_json(dict(by_column)).encode()).hexdigest()
