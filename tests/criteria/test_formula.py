@@ -156,7 +156,7 @@ def test_what_cannot_score_is_refused_in_one_line(options, said):
     assert said in str(refused.value)
 
 
-@pytest.mark.parametrize("text", ["a" + " + 1" * 500, "a" + " ** 1" * 400, "-" * 500 + "a"])
+@pytest.mark.parametrize("text", ["a" + " + 1" * 500, "a" + " ** 1" * 400, "-" * 500 + "a"], ids=["+", "**", "-"])
 def test_what_python_could_not_evaluate_is_refused_when_it_is_read(text):
     with pytest.raises(AutosparseError, match="nests, or adds up, more than 300 terms"):
         parse(text, find)
