@@ -1,4 +1,4 @@
-"""g, as it is, its size, and how much it varies from batch to batch."""
+"""g, as it is."""
 
 from torch import Tensor
 
@@ -10,15 +10,3 @@ from autosparse.criteria.features.state import State
 def grad(state: State, name: str) -> Tensor:
     """g, the gradient of the mean loss over the data, on the network as masked so far."""
     return state.grad[name]
-
-
-@feature("log_grad", needs=("data",))
-def log_grad(state: State, name: str) -> Tensor:
-    """log|g|, relative to the root mean square over the network."""
-    return state.log("grad", state.grad, name)
-
-
-@feature("fisher", needs=("data",))
-def fisher(state: State, name: str) -> Tensor:
-    """log of the root mean square, over the batches, of the gradient on each batch by itself."""
-    return state.log("fisher", state.batch_gradients, name)

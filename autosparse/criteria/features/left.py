@@ -1,22 +1,9 @@
-"""How much is left: of the network, of the layer, and of the weights at the units that a weight connects."""
+"""How many weights are left at the units that a weight connects, within its layer."""
 
-import torch
 from torch import Tensor
 
 from autosparse.criteria.features import feature
 from autosparse.criteria.features.state import State
-
-
-@feature("density")
-def density(state: State, name: str) -> Tensor:
-    """log of the share of all weights that is left."""
-    return torch.tensor(state.masks.density).log()
-
-
-@feature("layer_density")
-def layer_density(state: State, name: str) -> Tensor:
-    """log of the share of the layer that is left."""
-    return state.masks[name].float().mean().log()
 
 
 @feature("input_left")

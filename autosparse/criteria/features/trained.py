@@ -1,4 +1,4 @@
-"""What a few steps of training make of a weight, before it is set back."""
+"""What a weight has become after a few steps of training, before it is set back."""
 
 from torch import Tensor
 
@@ -28,15 +28,3 @@ def trained_product(state: State, name: str) -> Tensor:
 def rewound_product(state: State, name: str) -> Tensor:
     """log|theta_0 g_k|: the weight as it was, with the gradient after the steps."""
     return state.log("rewound_product", state.rewound_product, name)
-
-
-@feature("moved", needs=("data", "steps"))
-def moved(state: State, name: str) -> Tensor:
-    """log|theta_k - theta_0|."""
-    return state.log("moved", state.movement, name)
-
-
-@feature("grown", needs=("data", "steps"))
-def grown(state: State, name: str) -> Tensor:
-    """(theta_k - theta_0) sign(theta_0), signed: positive if the steps make the weight larger."""
-    return state.signed_log("moved", state.movement, name) * state.theta[name].sign()

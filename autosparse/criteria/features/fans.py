@@ -1,4 +1,4 @@
-"""Where in the network a layer is, and how many weights its units have."""
+"""How many weights the units of a layer have."""
 
 import math
 
@@ -7,12 +7,6 @@ from torch import Tensor
 
 from autosparse.criteria.features import feature
 from autosparse.criteria.features.state import State
-
-
-@feature("depth")
-def depth(state: State, name: str) -> Tensor:
-    """The number of the layer among those with weights, from 0 for the first to 1 for the last."""
-    return torch.tensor(state.names.index(name) / max(1, len(state.names) - 1))
 
 
 @feature("fan_in")
