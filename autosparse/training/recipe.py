@@ -111,7 +111,7 @@ class Recipe:
             raise AutosparseError(
                 f"recipe: milestones are of schedule {MULTI_STEP}, not of {self.schedule}: set milestones: []"
             )
-        if not 0 <= self.warmup < self.epochs and self.warmup:
+        if not 0 <= self.warmup < self.epochs:
             raise AutosparseError(f"recipe: warmup must be from 0 to below the {self.epochs} epochs, got {self.warmup}")
         if self.warmup and self.schedule == NO_WARMUP_IN:
             raise AutosparseError(f"recipe: {NO_WARMUP_IN} warms up by itself: leave warmup out")
