@@ -37,7 +37,7 @@ def _read_split(folder: Path, names: tuple[str, ...], shape: torch.Size | None =
 
     :param shape: what each image must have; None: the first one's.
     """
-    files = next(filter(None, (sorted(folder.rglob(f"{name}-*.parquet")) for name in names)), [])
+    files: list[Path] = next(filter(None, (sorted(folder.rglob(f"{name}-*.parquet")) for name in names)), [])
     if not files:
         raise DataError(
             f"{folder} has no {' or '.join(f'{name}-*.parquet' for name in names)}: not the Hugging Face layout"

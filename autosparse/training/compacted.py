@@ -81,7 +81,8 @@ def stand_in_for(
 
     If it asks and there is none, a warning says why.
     """
-    small, way = None, execution.compact
+    small = None
+    way = execution.compact
     on_cpu = dataset.train.device.type == "cpu"  # on a GPU launches, not FLOPs, cost the time of small networks
     if masks is not None and (way == "on" or (way == "auto" and on_cpu and masks.density <= DENSE)):
         sparse = execution.precision_on(dataset.train.device) == "float32"
