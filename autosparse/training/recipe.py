@@ -93,8 +93,8 @@ class Recipe:
 
     def _refuse_wrong_types(self) -> None:
         """Raise if a value is not of its declared type; a list of milestones becomes a tuple."""
-        for name, declared in DECLARED.items():
-            value = getattr(self, name)
+        for name in (field.name for field in fields(self)):
+            value, declared = getattr(self, name), DECLARED[name]
             if not fits(value, declared) and not (isinstance(value, float) and fits(0.0, declared)):  # NaN, infinity
                 raise AutosparseError(f"recipe: {name} must be {wording(declared)}, got {value!r}")
         object.__setattr__(self, "milestones", tuple(self.milestones))
@@ -174,5 +174,5 @@ class Recipe:
         return replace(self, lr=self.lr_in(self.epochs), milestones=(), warmup=0, epochs=epochs)
 
 
-DECLARED = {name: declared for name, declared in get_type_hints(Recipe).items() if name in Recipe.__dataclass_fields__}
+DECLARED = get_type_hints(Recipe)
 """The declared type of each field."""
