@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autosparse.errors import AutosparseError
+from autosparse.runner.environment_seconds import checkpoint_every
 from autosparse.runner.jobs.signs import patience
-from autosparse.runner.work.checkpoint_every import checkpoint_every
 from autosparse.training import Execution
 
 

@@ -62,34 +62,22 @@ class Bucket(Place):
 
     def read(self, name: str) -> bytes:
         """See :meth:`Place.read`."""
-
-        def read() -> bytes:
-            with self.filesystem.open_input_file(name) as file:
-                content: bytes = file.read()
-                return content
-
-        return self.asked(read)
+        return self._read(name, lambda file: file.read())
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
         """See :meth:`Place.read_part`."""
-
-        def read() -> bytes:
-            with self.filesystem.open_input_file(name) as file:
-                part: bytes = file.read_at(length, start)
-                return part
-
-        return self.asked(read)
+        return self._read(name, lambda file: file.read_at(length, start))
 
     def read_end(self, name: str, length: int) -> bytes:
         """See :meth:`Place.read_end`."""
+        return self._read(name, lambda file: file.read_at(length, max(file.size() - length, 0)))
 
-        def read() -> bytes:
+    def _read(self, name: str, part: Callable[[Any], bytes]) -> bytes:
+        def request() -> bytes:
             with self.filesystem.open_input_file(name) as file:
-                size = file.size()
-                part: bytes = file.read_at(min(length, size), max(size - length, 0))
-                return part
+                return part(file)
 
-        return self.asked(read)
+        return self.asked(request)
 
     @contextlib.contextmanager
     def bring(self, name: str) -> Iterator[IO[bytes]]:

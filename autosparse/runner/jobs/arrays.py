@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import is_dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -22,14 +22,12 @@ class Arrays(NamedTuple):
 
 def to_arrays(dataset: Dataset) -> Arrays:
     """Take a data set apart for the object store."""
-    apart: Arrays = _apart(dataset)
-    return apart
+    return cast(Arrays, _apart(dataset))
 
 
 def from_arrays(arrays: Arrays) -> Dataset:
     """Put a data set together again; its tensors share the object store's memory, so nothing may write to them."""
-    dataset: Dataset = _together(arrays)
-    return dataset
+    return cast(Dataset, _together(arrays))
 
 
 def _apart(value: Any) -> Any:

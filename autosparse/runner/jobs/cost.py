@@ -85,14 +85,14 @@ class Costs:
     def __call__(self, task: Task) -> float:
         """FLOPs of an IRP run or a cell; a small constant for other tasks."""
         if isinstance(task, IrpTask):
-            return FIXED + task.iterations * (self._training(task) + self._scoring(task, task.options))
+            return FIXED + task.iterations * (self._training(task) + self._scoring(task))
         if not isinstance(task, Cell):
             return FIXED
         if task.criterion in (DENSE, BRANCH):
             return FIXED + self._training(task)
         trains = "training" in CRITERIA[task.criterion].needs
         rounds = _rounds(task.criterion, task.options) if trains else 0
-        return FIXED + (1 + rounds) * self._training(task) + self._scoring(task, task.options)
+        return FIXED + (1 + rounds) * self._training(task) + self._scoring(task)
 
     def behind(self, task: Task, share: float) -> float:
         """FLOPs done of a task; scoring and the trainings that the method needs come before a cell's last training."""
@@ -104,8 +104,8 @@ class Costs:
         examples = BACKWARD * dataset.train + dataset.test
         return self._forward(task.model, task.dataset) * examples * task.recipe.epochs
 
-    def _scoring(self, task: IrpTask | Cell, options: Options) -> float:
-        rounds = _rounds(task.criterion, options)
+    def _scoring(self, task: IrpTask | Cell) -> float:
+        rounds = _rounds(task.criterion, task.options)
         examples = rounds * BATCH if rounds else min(task.score_examples or math.inf, self.datasets[task.dataset].train)
         return BACKWARD * examples * self._forward(task.model, task.dataset)
 

@@ -61,9 +61,8 @@ class Hangs(tune.Callback):
         self.where.pop(trial.trial_id, None)
         self._hush(trial.trial_id)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when it gives a trial up."""
-        self._hush(trial.trial_id)
+    on_trial_error = on_trial_complete
+    """Called by Tune when it gives a trial up."""
 
     def _hush(self, trial_id: str) -> None:
         if name := self.told.pop(trial_id, ""):
