@@ -1,7 +1,6 @@
 """What a run says at its end: what is done, what is not and why, and what a user should know of the results."""
 
 from collections import Counter
-from typing import Any
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
@@ -27,7 +26,8 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
             example = next(p for p, r in left if r == reason)
             screen.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
     for planned in plan.scorers:
-        for warning in _warnings(store.record(planned.task)):
+        record = store.record(planned.task)
+        for warning in record["result"]["report"]["warnings"] if record else ():
             screen.warn(f"scorer {planned.label}: {warning}")
     for model, rest in left_out_of(plan, store).items():
         screen.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
@@ -66,8 +66,3 @@ def saved_by_compact(plan: Plan, store: Store) -> str | None:
     if trained >= dense:
         return None
     return f"compact training computed {100 * trained / dense:.2g} % of the FLOPs that dense training takes"
-
-
-def _warnings(record: Any) -> list[str]:
-    """The warnings of a scorer's fit; none if it has not finished."""
-    return list(record["result"]["report"]["warnings"]) if record else []

@@ -64,11 +64,11 @@ class Alike:
     """All tasks cost the same."""
 
     def __call__(self, task: Task) -> float:
-        """1."""
+        """1, whatever the task."""
         return 1.0
 
     def behind(self, task: Task, share: float) -> float:
-        """The share."""
+        """``share``, whatever the task."""
         return share
 
 
