@@ -57,7 +57,7 @@ class Bucket(Place):
         """Raise now if nothing could be written later, here or to the cache."""
         require_writable(self.local)
         name = f".probe-{os.urandom(4).hex()}"
-        self._put(name, b"", patience=0)
+        self.write(name, b"", patience=0)
         self.remove(name)
 
     def read(self, name: str) -> bytes:
@@ -104,11 +104,9 @@ class Bucket(Place):
             yield path
             self.asked(lambda: filesystems.copy_files(str(path), name, LOCAL, self.filesystem))
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
         """See :meth:`Place.write`."""
-        self._put(name, data)
 
-    def _put(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
         def put() -> None:
             with self.filesystem.open_output_stream(name) as file:
                 file.write(data)

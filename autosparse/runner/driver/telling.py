@@ -4,8 +4,8 @@ from collections import Counter
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.runner.driver.outcome import Outcome
+from autosparse.runner.driver.summary import first_finished
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.weights import LeftOut
@@ -43,13 +43,8 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
 
 def left_out_of(plan: Plan, store: Store) -> dict[str, LeftOut]:
     """The weights that no mask covers, for each model that has any, from its first finished IRP run or cell."""
-    found: dict[str, LeftOut] = {}
-    tasks: list[IrpTask | Cell] = [*(p.task for p in plan.irp), *(p.task for p in plan.cells)]
-    there = store.there(tasks)
-    for task in tasks:
-        if task.model not in found and task.id in there and (record := store.record(task)):
-            found[task.model] = LeftOut.of(record["result"])
-    return {model: rest for model, rest in found.items() if rest}
+    found = first_finished([*(p.task for p in plan.irp), *(p.task for p in plan.cells)], store)
+    return {model: rest for model, record in found.items() if (rest := LeftOut.of(record["result"]))}
 
 
 def saved_by_compact(plan: Plan, store: Store) -> str | None:

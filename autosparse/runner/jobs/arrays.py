@@ -2,7 +2,7 @@
 
 import warnings
 from dataclasses import is_dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,12 +22,12 @@ class Arrays(NamedTuple):
 
 def to_arrays(dataset: Dataset) -> Arrays:
     """Take a data set apart for the object store."""
-    return cast(Arrays, _apart(dataset))
+    return _apart(dataset)
 
 
 def from_arrays(arrays: Arrays) -> Dataset:
     """Put a data set together again; its tensors share the object store's memory, so nothing may write to them."""
-    return cast(Dataset, _together(arrays))
+    return _together(arrays)
 
 
 def _apart(value: Any) -> Any:

@@ -1,11 +1,10 @@
 """Estimate roughly what a task will cost in FLOPs, so that jobs can be cut to end together."""
 
 import functools
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
@@ -120,12 +119,6 @@ class Costs:
 
 def _rounds(criterion: str, options: Options) -> int:
     """Number of rounds that the criterion has with these options; 0 if it has none."""
-    found = [options.get(name, default) for name, default in _round_options(CRITERIA[criterion].function)]
+    parameters = CRITERIA[criterion].parameters
+    found = [options.get(name, parameters[name].default) for name in ROUNDS if name in parameters]
     return int(found[0]) if found and isinstance(found[0], int) else 0
-
-
-@functools.cache
-def _round_options(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
-    """The options in ROUNDS that a criterion has, and their defaults."""
-    parameters = inspect.signature(function).parameters
-    return tuple((name, parameters[name].default) for name in ROUNDS if name in parameters)

@@ -88,13 +88,13 @@ def run_irp(
 def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Reached | None:
     """The state that an earlier process reached; None if its data, initial network, values or code were different."""
     found = states.newest()
-    if found is None or found.tensors.keys() != set(weights):
+    if found is None:
         return None
-    if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
-        return None
-    if not alike(found.content.get("initial_network", {}), origin["initial_network"]):
-        return None
-    then = {"kind": origin["kind"], "spec": origin["spec"], **found.content}  # version 0.1.0 kept neither
-    if any(differences(resolved_of(then), origin["resolved"])) or found.content.get("code", {}) != origin["code"]:
-        return None
-    return Reached(found.tensors, found.content["accuracy"])
+    then = {"kind": origin["kind"], "spec": origin["spec"], "code": {}, **found.content}  # version 0.1.0 kept none
+    same = (
+        found.tensors.keys() == set(weights)
+        and all(then.get(name) == origin[name] for name in ("dataset_fingerprint", "code"))
+        and alike(then.get("initial_network", {}), origin["initial_network"])
+        and not any(differences(resolved_of(then), origin["resolved"]))
+    )
+    return Reached(found.tensors, found.content["accuracy"]) if same else None
