@@ -9,7 +9,7 @@ from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.experiment.tasks import IrpTask, Task
 from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays
@@ -128,8 +128,7 @@ def _fail_killers(
 
 def _reached(tasks: Sequence[Task], store: Store) -> dict[str, int]:
     """Number of steps that are kept of each task, by task id."""
-    cells = {task.id for task in tasks if isinstance(task, Cell)}
-    found = {task_id: step for task_id, step in _steps(store).items() if task_id in cells} if cells else {}
+    found = _steps(store)
     return {task.id: _step(task, store) if isinstance(task, IrpTask) else found.get(task.id, 0) for task in tasks}
 
 

@@ -73,9 +73,9 @@ class Trial:
 
     @property
     def reached(self) -> int:
-        """The epoch after which it can go on."""
-        found = self.checkpoints.newest()
-        return found.step if found else 0
+        """The epochs, and then the generations of a refinement, after which it can go on."""
+        kept = self.checkpoints.newest(), self.store.states(self.task).newest()
+        return sum(found.step for found in kept if found)
 
     @property
     def value(self) -> float | None:
