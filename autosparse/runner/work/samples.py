@@ -73,7 +73,8 @@ def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dat
         on_device = {name: column.to(device) for name, column in inputs.items()}
         predicted = scorer.predict(on_device) if len(visit.rows) else visit.target
         values = {**inputs, "survival": visit.target, "predicted": predicted}
-        layer, state = [visit.layer] * len(visit.rows), pa.array([visit.iteration] * len(visit.rows), pa.int32())
+        layer = pa.array([visit.layer] * len(visit.rows), pa.string())  # typed, since a layer may have no rows left
+        state = pa.array([visit.iteration] * len(visit.rows), pa.int32())
         columns = {name: value.cpu().numpy() for name, value in values.items()}
         tables.append(pa.table({"layer": layer, "position": visit.rows.numpy(), "state": state, **columns}))
     return pa.concat_tables(tables)
