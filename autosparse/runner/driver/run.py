@@ -86,7 +86,9 @@ def _run(
         settled = settle(plan, asked, finished, store, tracker, settings, screen)
         ids = {p.task.id for p in settled.todo}
         for name, planned in stages.items():
-            screen.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
+            left_alone = [p.task.id for p in planned if p.task.id not in ids]
+            found = sum(task_id in finished for task_id in left_alone)
+            screen.expect(name, len(planned), found, len(left_alone) - found)
         if settled.todo:
             if settings.rehearsal:
                 rehearse(settled.todo, settled.datasets, screen)
