@@ -85,13 +85,13 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = (str(_database_error(error)).strip() or type(error).__name__).splitlines()[0]
+        reason = safe_uri((str(_database_error(error)).strip() or type(error).__name__).splitlines()[0])
         if OUT_OF_DATE in reason:
-            raise AutosparseError(f"MLflow at {safe_uri(where)}: {safe_uri(reason)}") from error  # it says what to do
+            raise AutosparseError(f"MLflow at {safe_uri(where)}: {reason}") from error  # it says what to do
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
         cure = "start it" if sqlite_path(where) is None else "see that its folder has room and can be written"
         raise Unreachable(
-            f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; {cure}, or choose another with "
+            f"MLflow at {safe_uri(where)} does not answer: {reason}; {cure}, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
         ) from error
 
