@@ -11,7 +11,7 @@ from autosparse.runner.settings import Settings
 from autosparse.weights import LeftOut
 
 LOOKED_AT = 500
-"""Cells, of a large grid, whose records tell what compact training saved."""
+"""About how many records of a large grid are read to tell what compact training saved."""
 MANY = 10_000
 """Above so many records in files of their own, gathering pays."""
 
