@@ -22,9 +22,10 @@ def heed_signals() -> None:
     """Restore the default handlers of SIGINT and SIGTERM if this process inherited that it ignores them."""
     if threading.current_thread() is not threading.main_thread():
         return
-    for number, default in zip(SIGNALS, (signal.default_int_handler, signal.SIG_DFL), strict=True):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, default)
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
