@@ -27,7 +27,8 @@ class Sample:
     position: np.ndarray
     """(n,) int, flat positions in the layer's weight."""
     columns: dict[str, np.ndarray]
-    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp`` or ``predicted``, ``untrained``."""
+    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, where the network allows them, or
+    ``predicted``, ``untrained``."""
 
     def __len__(self) -> int:
         return len(self.layer)
