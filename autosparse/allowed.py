@@ -7,8 +7,16 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 
+class Allowed:
+    """A note in an annotation that says which values it takes: ``in`` tells, and ``str`` is its wording after "must
+    be". Notes of other packages are passed over."""
+
+    def __contains__(self, value: Any) -> bool:
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
-class Within:
+class Within(Allowed):
     """Numbers from ``low`` to ``high``; an open end is excluded."""
 
     low: float = -math.inf
@@ -27,7 +35,7 @@ class Within:
 
 
 @dataclass(frozen=True)
-class OneOf:
+class OneOf(Allowed):
     """One of ``names``; ``why`` says why no other."""
 
     names: tuple[str, ...]
@@ -84,10 +92,10 @@ def wording(annotation: Any) -> str:
     return KINDS.get(annotation, str(annotation))
 
 
-def _ranged(annotation: Any) -> tuple[Any, list[Within | OneOf]]:
+def _ranged(annotation: Any) -> tuple[Any, list[Allowed]]:
     """The type that is annotated, and the ranges; other packages may have added notes of their own."""
     kind, *notes = get_args(annotation)
-    return kind, [note for note in notes if isinstance(note, Within | OneOf)]
+    return kind, [note for note in notes if isinstance(note, Allowed)]
 
 
 def _is_union(annotation: Any) -> bool:
