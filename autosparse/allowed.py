@@ -1,14 +1,22 @@
-"""What values an argument may take, read off a function's signature: options of criteria, arguments of models."""
+"""What values an argument may take, read off a declaration: options of criteria, arguments of models, recipes."""
 
 import math
 import numbers
 import types
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+
+class Allowed:
+    """A note in an annotation that says which values it takes: ``in`` tells, and ``str`` is its wording after "must
+    be". Notes of other packages are passed over."""
+
+    def __contains__(self, value: Any) -> bool:
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Within:
+class Within(Allowed):
     """Numbers from ``low`` to ``high``; an open end is excluded."""
 
     low: float = -math.inf
@@ -27,7 +35,7 @@ class Within:
 
 
 @dataclass(frozen=True)
-class OneOf:
+class OneOf(Allowed):
     """One of ``names``; ``why`` says why no other."""
 
     names: tuple[str, ...]
@@ -48,12 +56,17 @@ KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true 
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is of the type, and in the range, that an annotation gives; of one that is not known, yes."""
+    """Whether a value is of the type, and in the range, that an annotation gives; of one that is not known, yes.
+
+    A ``Literal`` takes any value of its types: which names there are says another check better.
+    """
     if _is_union(annotation):
         return any(fits(value, member) for member in get_args(annotation))
     if get_origin(annotation) is Annotated:
-        kind, *ranges = get_args(annotation)
+        kind, ranges = _ranged(annotation)
         return fits(value, kind) and all(value in allowed for allowed in ranges)
+    if get_origin(annotation) is Literal:
+        return type(value) in set(map(type, get_args(annotation)))
     if (item := _item(annotation)) is not None:
         return isinstance(value, list | tuple) and all(fits(one, item) for one in value)
     if annotation is type(None):
@@ -70,11 +83,19 @@ def wording(annotation: Any) -> str:
     if _is_union(annotation):
         return " or ".join(wording(member) for member in get_args(annotation) if member is not type(None))
     if get_origin(annotation) is Annotated:
-        kind, *ranges = get_args(annotation)
-        return " ".join(map(str, ranges)) if kind is str else " ".join(map(str, (KINDS[kind], *ranges)))
+        kind, ranges = _ranged(annotation)
+        return " ".join(map(str, ranges if kind is str and ranges else (wording(kind), *ranges)))
+    if get_origin(annotation) is Literal:
+        return " or ".join(map(repr, get_args(annotation)))
     if (item := _item(annotation)) is not None:
         return f"a list, each item {wording(item)}"
     return KINDS.get(annotation, str(annotation))
+
+
+def _ranged(annotation: Any) -> tuple[Any, list[Allowed]]:
+    """The type that is annotated, and the ranges; other packages may have added notes of their own."""
+    kind, *notes = get_args(annotation)
+    return kind, [note for note in notes if isinstance(note, Allowed)]
 
 
 def _is_union(annotation: Any) -> bool:

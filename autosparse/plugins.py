@@ -108,12 +108,13 @@ def load_plugins(modules: Iterable[str], folder: str | None = None) -> None:
 
 
 def _require_own(name: str, folder: str) -> None:
-    """Raise if ``name`` is a file in the folder, but an installed module has been imported."""
-    own = Path(folder, *name.split("."))
+    """Raise if ``name`` is a file or a package in the folder, but an installed module has been imported."""
+    path = Path(folder, *name.split("."))
+    own = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
     found = getattr(sys.modules[name], "__file__", None) or "Python"
     elsewhere = not Path(found).is_relative_to(folder)
-    if elsewhere and own.with_suffix(".py").is_file() and (found == "Python" or _is_installed(Path(found))):
-        raise AutosparseError(f"plugin {name!r}: {own.with_suffix('.py')} is hidden by a module of {found}: rename it")
+    if own and elsewhere and (found == "Python" or _is_installed(Path(found))):
+        raise AutosparseError(f"plugin {name!r}: {own} is hidden by a module of {found}: rename it")
 
 
 def _is_installed(file: Path) -> bool:

@@ -2,7 +2,9 @@
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
+from types import ModuleType
 from typing import Generic, TypeVar
 
 from autosparse.errors import UnknownName
@@ -21,13 +23,20 @@ class Registry(Generic[T]):
         """:param stand_in: makes a placeholder for a member whose plugin is withheld; see ``plugins.trusted``."""
         self.kind, self.package, self._stand_in = kind, package, stand_in
         self._members: dict[str, T] = {}
+        self._modules: dict[str, ModuleType | None] = {}
         self._loaded = False
 
-    def register(self, name: str, member: T) -> None:
-        """Add ``member`` under ``name``; the same name twice is a programming error."""
-        if name in self._members:
+    def register(self, name: str, member: T, code: object = None) -> None:
+        """Add ``member`` under ``name``; the same name twice is a programming error.
+
+        :param code: the function or class behind it. If its module is imported anew, as after an import that failed
+            half-way, the new member takes the place of the old.
+        """
+        module, before = sys.modules.get(getattr(code, "__module__", "")), self._modules.get(name)
+        anew = module is not before and getattr(module, "__name__", "") == getattr(before, "__name__", None)
+        if name in self._members and not anew:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
-        self._members[name] = member
+        self._members[name], self._modules[name] = member, module
 
     def __getitem__(self, name: str) -> T:
         self._load()

@@ -1,6 +1,6 @@
 """Which parameters of a network are weights that may be pruned, and which are left out."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,13 +93,7 @@ class LeftOut:
 
 def left_out(model: nn.Module) -> LeftOut:
     """The parameters that pruning leaves whole, vectors aside: embeddings, recurrent layers, Bilinear, bare ones."""
-    found = dict(_left_out(model))
+    covered = {id(weight) for weight in prunable(model).values()}
+    found = {name: p.numel() for name, p in model.named_parameters() if p.dim() > 1 and id(p) not in covered}
     every = sum(parameter.numel() for parameter in model.parameters())
     return LeftOut(tuple(found), sum(found.values()) / every) if found else LeftOut()
-
-
-def _left_out(model: nn.Module) -> Iterator[tuple[str, int]]:
-    covered = {id(weight) for weight in prunable(model).values()}
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1 and id(parameter) not in covered:
-            yield name, parameter.numel()

@@ -66,8 +66,10 @@ def main() -> None:
     given = parsed()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that a part that runs is ended too
     chosen = [part for part in PARTS if part.name == "machine" or not given.parts or part.name in given.parts]
+    about = {"device": given.device, "data_root": given.data_root, "limit_s": given.limit_s}
+    about |= {"utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit()}
     content = {
-        "about": {"device": given.device, "data_root": given.data_root, "limit_s": given.limit_s, **today()},
+        "about": about,
         "status": "running",
         "parts": {part.name: {"status": "not run", "about": part.what} for part in chosen},
     }
@@ -136,11 +138,6 @@ def summary(result: Result) -> list[str]:
     fine = f"{count} of {len(result.get('entries', ()))} entries are ok"
     lines = [f"  {result['status']}{reason}; {fine}; {result.get('seconds', 0):.0f} s"]
     return lines + [f"  ! {problem}" for problem in result["problems"]]
-
-
-def today() -> Result:
-    """The time, and the commit of the code."""
-    return {"utc": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "commit": commit()}
 
 
 def commit() -> str | None:

@@ -54,9 +54,11 @@ def test_a_module_of_python_comes_before_one_of_the_folder(folder):
     assert sys.path[-1] == str(folder)
 
 
-def test_a_plugin_that_an_installed_module_hides_is_refused(folder):
-    (folder / "json.py").write_text("")
-    with pytest.raises(AutosparseError, match=r"plugin 'json': .*/json.py is hidden by .*: rename it"):
+@pytest.mark.parametrize("own", ["json.py", "json/__init__.py"])
+def test_a_plugin_that_an_installed_module_hides_is_refused(folder, own):
+    (folder / own).parent.mkdir(exist_ok=True)
+    (folder / own).write_text("")
+    with pytest.raises(AutosparseError, match=rf"plugin 'json': .*/{own} is hidden by .*: rename it"):
         load_plugins(["json"], str(folder))
 
 

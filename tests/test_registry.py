@@ -74,6 +74,23 @@ def test_a_module_that_cannot_be_imported_is_reported_at_every_use(package):
             registry["cat"]
 
 
+def test_a_module_that_failed_half_way_registers_the_same_name_again(package):
+    broken = "def cat(): ...\nANIMALS.register('cat', {}, cat)"
+    package.add("broken", f"{broken.format(1)}\nraise ImportError('no such library')")
+    registry = package.registry()
+    for _ in range(2):
+        with pytest.raises(ImportError, match="no such library"):
+            registry["cat"]
+    package.add("broken", broken.format(2))
+    assert registry["cat"] == 2
+
+
+def test_one_module_that_registers_a_name_twice_is_refused(package):
+    package.add("cats", "def cat(): ...\nANIMALS.register('cat', 1, cat)\nANIMALS.register('cat', 2, cat)")
+    with pytest.raises(ValueError, match="animal 'cat' is registered twice"):
+        package.registry()["cat"]
+
+
 def test_first_line_of_a_docstring():
     def member():
         """One line.

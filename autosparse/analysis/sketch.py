@@ -38,7 +38,7 @@ def mask_sketch(masks: Masks) -> str:
 def estimated_iou(a: str, b: str) -> float:
     """The :func:`~autosparse.analysis.iou` of two masks from their sketches.
 
-    Exact if both keep at most ``SIZE`` weights, else an estimate with standard error
+    Exact if both keep fewer than ``SIZE`` weights, else an estimate with standard error
     ``sqrt(IoU (1 - IoU) / SIZE)``, at any sparsity: the first ``SIZE`` weights of the union are a random sample of it.
 
     :raises AutosparseError: if the sketches are of different networks.

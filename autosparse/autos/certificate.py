@@ -60,7 +60,8 @@ def certify(
     """
     draws, total = generator(seed, "certificate"), len(scores)
     order = scores.argsort(descending=True)
-    edges = sorted({0, total, *keep, *(_clipped(k * (1 + s * d), total) for k in keep for d in NEAR for s in (-1, 1))})
+    ends = [round(kept * (1 + way * share)) for kept in keep for share in NEAR for way in (-1, 1)]
+    edges = sorted({0, total, *keep, *(min(total, end) for end in ends)})
     ranks, weight = [], []
     for low, high in itertools.pairwise(edges):
         size = min(high - low, per_stratum * (WIDE if high - low > high / 2 else 1))
@@ -78,10 +79,6 @@ def certify(
         spearman=_spearman(exact[stratified:], approximate[stratified:]),
         iou={str(k): _iou(exact[:stratified], torch.cat(ranks), torch.cat(weight), k) for k in keep},
     )
-
-
-def _clipped(rank: float, total: int) -> int:
-    return max(0, min(total, round(rank)))
 
 
 def _iou(exact: Tensor, ranks: Tensor, weight: Tensor, kept: int) -> float:

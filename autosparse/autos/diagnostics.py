@@ -36,10 +36,7 @@ def binned_mean_r_squared(
     columns, target = train
     bins = int(max(2, min(most, (len(target) / rows_per_bin) ** (1 / len(columns)))))
     share = torch.arange(1, bins, dtype=torch.float64) / bins
-    edges = []
-    for column in columns:
-        ordered = column.sort().values
-        edges.append(ordered[(share * len(ordered)).long()])
+    edges = [column.sort().values[(share * len(column)).long()] for column in columns]
 
     def cell(values: list[Tensor]) -> Tensor:
         index = torch.zeros(len(values[0]), dtype=torch.int64)
@@ -96,6 +93,13 @@ def densities_in_rounds(
     batches = scoring_batches_of(survival, dataset)
     masks = prune(rebuilt(survival, dataset, device), "autos", sparsity, batches, scorer=scorer)
     return masks.density_by_layer()
+
+
+def report_of(figures: Mapping[str, Any], densities: Mapping[str, float], **more: Any) -> dict[str, Any]:
+    """The report of a fit: ``figures``, the layers' ``densities``, those that collapse, ``more``, and the warnings."""
+    collapsed = [name for name, density in densities.items() if density == 0]
+    report = {**figures, "layer_density_at_95": densities, "collapsed_layers": collapsed, **more}
+    return {**report, "warnings": warnings_of(report)}
 
 
 def warnings_of(report: Mapping[str, Any]) -> list[str]:

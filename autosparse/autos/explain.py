@@ -1,41 +1,25 @@
 """Samples of what a scorer reads and predicts while it prunes."""
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from autosparse.autos.scorer import Scorer
-from autosparse.criteria.by_features import InRounds
 from autosparse.seeds import generator
 
 PER_CALL = 2000
 """Rows kept of each call, which is one layer in one round."""
 
 
-@dataclass
 class Listening:
     """Wraps a scorer and keeps a sample of the rows that it scores; the criterion ``autos`` takes it as a scorer."""
 
-    scorer: Scorer
-    seen: list[dict[str, Tensor]] = field(default_factory=list)
-    said: list[Tensor] = field(default_factory=list)
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Those of the scorer."""
-        return self.scorer.inputs
-
-    @property
-    def in_rounds(self) -> InRounds | None:
-        """That of the scorer."""
-        return self.scorer.in_rounds
-
-    @property
-    def gradient_mode(self) -> str:
-        """That of the scorer."""
-        return self.scorer.gradient_mode
+    def __init__(self, scorer: Scorer):
+        self.scorer, self.inputs = scorer, scorer.inputs
+        self.in_rounds, self.gradient_mode = scorer.in_rounds, scorer.gradient_mode
+        self.seen: list[dict[str, Tensor]] = []
+        self.said: list[Tensor] = []
 
     def predict(self, features: dict[str, Tensor]) -> Tensor:
         """The scorer's predictions."""

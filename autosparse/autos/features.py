@@ -24,20 +24,16 @@ def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
     names = tuple(name for given in inputs for name in SETS.get(given, (given,)))
     for name in names:
         if name not in INPUTS:
-            _require_known(name)
+            try:
+                find_feature(name)
+            except UnknownName as error:
+                raise UnknownName("scorer input", name, [*error.known, *SETS]) from None
     if not names or len(set(names)) != len(names):
         raise AutosparseError(
             "scorer inputs must be param, grad or both, or features from `autosparse list features`, each once; got "
             f"{list(names)}"
         )
     return names
-
-
-def _require_known(name: str) -> None:
-    try:
-        find_feature(name)
-    except UnknownName as error:
-        raise UnknownName("scorer input", name, [*error.known, *SETS]) from None
 
 
 ROUNDS, STEPS = 10, 10

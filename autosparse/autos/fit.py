@@ -15,8 +15,8 @@ from autosparse.autos.diagnostics import (
     binned_mean_r_squared,
     densities_in_rounds,
     r_squared,
+    report_of,
     sampled_densities,
-    warnings_of,
 )
 from autosparse.autos.epoch import Epoch
 from autosparse.autos.features import Standardisation, check_inputs, rounds_for
@@ -24,7 +24,7 @@ from autosparse.autos.regression import OnEpoch, State, Training
 from autosparse.autos.rows import Rows, at_initialisation, joined
 from autosparse.autos.sampling import FEWEST, stratified_sample
 from autosparse.autos.scorer import Scorer
-from autosparse.autos.states import STATES, in_states, states_of
+from autosparse.autos.states import in_states, states_of
 from autosparse.autos.streamed import write_rows
 from autosparse.autos.streamed.rows import Mapped, RowStream, one_by_one
 from autosparse.autos.streamed.streamable import require_streamable
@@ -89,8 +89,9 @@ def fit_scorer(
     :param inputs: ``param``, ``grad``, or both (the ablation of AutoSparse Table 2 and Appendix D.1); or features, see
         ``autosparse list features``, the sets ``context`` and ``prospect``, and names of criteria.
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
-    :param rows: fit on this many of the train rows, drawn by layer and survival count. None: on all of them, or on
-        about 20 million if there are more from states. The rows held out stay the same.
+    :param rows: fit on this many of the train rows, drawn by layer and survival count; the rows held out stay the same.
+        Of rows from states it takes about as many, a tenth of which is held out. None: all, or about 20 million of
+        those from states.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit to continue from; the scorer is the same, to the bit.
     :param rounds: rounds in which the scorer prunes; None: 10, or one shot with the paper's inputs.
@@ -140,7 +141,7 @@ def fit_scorer(
         stream = RowStream(shards, inputs, seed, HELD_OUT, rows or MOST_ROWS, device, mapped)
         scorer = learn.streamed(stream, on_epoch, resume)
         densities = densities_in_rounds(scorer, survivals[0], datasets, stream.device)
-        scorer.report = _with_warnings({**scorer.report, **_of_layers(densities)})
+        scorer.report = report_of(scorer.report, densities)
         return scorer
     if how is None:
         data = joined([at_initialisation(survival, inputs) for survival in survivals])
@@ -163,7 +164,7 @@ def fit_scorer(
         densities = sampled_densities(scorer, survivals[0], per_layer=per_layer, device=split.target.device)
     else:
         densities = densities_in_rounds(scorer, survivals[0], datasets, split.target.device)
-    scorer.report = {"rows_used": len(split.used), **_report(scorer, split, densities), **added}
+    scorer.report = {**_report(scorer, split, densities), **added}
     return scorer
 
 
@@ -266,23 +267,12 @@ def _report(scorer: Scorer, split: _Split, densities: dict[str, float]) -> dict[
     def r2(rows: Tensor) -> float:
         return r_squared(scorer.predict(split.features(scorer.inputs, rows)), split.target[rows])
 
-    report: dict[str, Any] = {
-        "train_r2": r2(split.used[: len(split.asked)]),
-        "held_out_r2": r2(split.asked),
-        **_of_layers(densities),
-    }
-    if scorer.in_rounds is None:
-        report["binned_mean_r2"] = binned_mean_r_squared(split.on_cpu(split.train), split.on_cpu(split.asked))
-    return _with_warnings(report)
-
-
-def _of_layers(densities: dict[str, float]) -> dict[str, Any]:
-    collapsed = [name for name, density in densities.items() if density == 0]
-    return {"layer_density_at_95": densities, "collapsed_layers": collapsed}
-
-
-def _with_warnings(report: dict[str, Any]) -> dict[str, Any]:
-    return {**report, "warnings": warnings_of(report)}
+    train_r2, held_out_r2 = r2(split.used[: len(split.asked)]), r2(split.asked)
+    figures = {"rows_used": len(split.used), "train_r2": train_r2, "held_out_r2": held_out_r2}
+    if scorer.in_rounds is not None:
+        return report_of(figures, densities)
+    binned = binned_mean_r_squared(split.on_cpu(split.train), split.on_cpu(split.asked))
+    return report_of(figures, densities, binned_mean_r2=binned)
 
 
 def _tell_of_sample(survivals: Sequence[Survival], most: int) -> None:
@@ -291,7 +281,7 @@ def _tell_of_sample(survivals: Sequence[Survival], most: int) -> None:
     for survival in survivals:
         kept = [survival.masks(i).kept for i in states_of(survival)]
         total += sum(kept)
-        taken += sum(min(count, most / min(STATES, survival.iterations)) for count in kept)
+        taken += sum(min(count, most / len(states_of(survival))) for count in kept)
     if taken < total:
         logging.getLogger(__name__).warning(
             "of %d rows of weights in states of IRP, the fit takes a random sample of about %d: --rows-in FOLDER "

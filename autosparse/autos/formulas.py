@@ -12,6 +12,7 @@ from torch import Tensor
 from autosparse.autos.diagnostics import r_squared
 from autosparse.criteria.expression import parse
 from autosparse.criteria.features.find import find_feature
+from autosparse.errors import AutosparseError
 from autosparse.seeds import generator
 
 RAW = ("param", "grad")
@@ -36,6 +37,7 @@ def formulas(columns: Mapping[str, Tensor], predicted: Tensor, most: int = MOST_
     Terms are chosen by orthogonal matching pursuit (Pati et al. 1993), by scikit-learn, on half of the rows.
 
     :param columns: the inputs, (n,) each.
+    :raises AutosparseError: if the predictions, or all terms, are the same for all rows.
     """
     from sklearn.linear_model import OrthogonalMatchingPursuit  # here: scikit-learn takes seconds to import
     from threadpoolctl import threadpool_limits
@@ -46,6 +48,11 @@ def formulas(columns: Mapping[str, Tensor], predicted: Tensor, most: int = MOST_
         term = parse(text, find_feature)(values)
         if bool(term.isfinite().all()) and float(term.std()) > 0:
             terms[text] = term
+    if not terms or bool(target.min() == target.max()):
+        raise AutosparseError(
+            f"no formula of {', '.join(columns)}: the {'scores' if terms else 'inputs'} are the same for all weights; "
+            "fit the scorer on more rows, or with other inputs"
+        )
     order = torch.randperm(len(target), generator=generator(seed, "formula rows"))
     fitted, held_out = order.chunk(2)
     matrix = torch.stack(list(terms.values()), 1)

@@ -12,12 +12,12 @@ from autosparse.autos.backbones import Backbone
 from autosparse.autos.certificate import Certificate, certify
 from autosparse.autos.surface import Surface
 from autosparse.autos.table import Table
-from autosparse.criteria.autos import SPARSITIES
+from autosparse.criteria.autos import SPARSITIES, PredictsSurvival
 from autosparse.masks import keep_count
 
 
-class Asked(Protocol):
-    """What this module needs of a scorer."""
+class Asked(PredictsSurvival, Protocol):
+    """What this module needs of a scorer besides what the criterion does."""
 
     @property
     def network(self) -> Backbone:
@@ -27,15 +27,8 @@ class Asked(Protocol):
     def backbone(self) -> str:
         """The regressor's name."""
 
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """Which features it reads."""
-
-    def predict(self, features: dict[str, Tensor]) -> Tensor:
-        """Features of some weights, (n,) each -> predicted survival scores (n,)."""
-
     def predictor(self, device: torch.device) -> Callable[[Sequence[Tensor]], Tensor]:
-        """The same for columns in the order of ``inputs``, on ``device``."""
+        """:meth:`predict` for columns in the order of ``inputs``, on ``device``."""
 
 
 PROMISE = 0.99
@@ -92,8 +85,8 @@ def tabulate(
     scorer: Asked, features: dict[str, Tensor], sparsities: Sequence[float], budgets: Sequence[int] = BUDGETS
 ) -> Verdict:
     """Scores by a surface, and the surface: refined until it keeps the promise or the last budget is spent."""
-    columns = [features[name] for name in scorer.inputs]
-    keep, compared = _counts(len(columns[0]), sparsities), 0
+    columns, compared = [features[name] for name in scorer.inputs], 0
+    keep = [max(1, keep_count(len(columns[0]), sparsity)) for sparsity in sparsities]
     evaluate = scorer.predictor(columns[0].device)
     surface = Surface(evaluate, columns, keep)
     for budget in (budget for budget in budgets if 2 * budget < len(columns[0])):
@@ -114,7 +107,3 @@ def not_kept(scorer: Asked, verdict: Verdict) -> str:
         f"a surface of {verdict.evaluations} evaluations agrees with the {scorer.backbone} scorer to an IoU of "
         f"{worst:.3f} only"
     )
-
-
-def _counts(total: int, sparsities: Sequence[float]) -> list[int]:
-    return [max(1, keep_count(total, sparsity)) for sparsity in sparsities]

@@ -40,7 +40,8 @@ def rebuilt(survival: Survival, dataset: Dataset, device: torch.device | str = "
     try:
         model = build_model(name, dataset.num_classes, dataset.input_shape, seed)
     except AutosparseError as error:
-        raise AutosparseError(f"{whose}: {error}") from error
+        cure = "after a run from Python, set survival.provenance['model'] to the name that build_model takes"
+        raise AutosparseError(f"{whose}: {error}; {cure}") from error
     weights = prunable(model)
     if {layer: w.shape for layer, w in weights.items()} != {layer: p.shape for layer, p in survival.param.items()}:
         raise AutosparseError(f"{whose}, but what is made under this name now has other weights: run IRP again")

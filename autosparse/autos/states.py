@@ -107,7 +107,7 @@ def in_states(
 
     :param most: about how many rows; None: all.
     """
-    states = min(STATES, survival.iterations)
+    states = len(states_of(survival))
     layers = {name: number for number, name in enumerate(survival.param)}
 
     def share(masks: Masks) -> float:

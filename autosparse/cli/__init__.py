@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from collections.abc import Callable
 
 import typer
 
@@ -48,29 +49,30 @@ def options(
     """Take the options of every command; :func:`main` accepts ``--debug`` anywhere on the line."""
 
 
-for module in (
-    demo,
-    init,
-    irp,
-    fit,
-    score,
-    prune,
-    run,
-    sweep,
-    watch,
-    best,
-    compare,
-    promote,
-    report,
-    explain,
-    card,
-    listings,
-    keys,
-    schema,
-    storage,
-    doctor,
-):
-    module.register(app)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "demo": demo.demo,
+    "init": init.init,
+    "irp": irp.irp,
+    "fit": fit.fit,
+    "score": score.score,
+    "prune": prune.prune,
+    "run": run.run,
+    "sweep": sweep.sweep,
+    "watch": watch.watch,
+    "best": best.best,
+    "compare": compare.compare,
+    "promote": promote.promote,
+    "report": report.report,
+    "explain": explain.explain,
+    "card": card.card,
+    "list": listings.show,
+    "help": keys.explain_key,
+    "schema": schema.schema,
+    "doctor": doctor.doctor,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+app.add_typer(storage.app, name="storage")
 
 
 def main() -> None:

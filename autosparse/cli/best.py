@@ -1,6 +1,6 @@
 """``autosparse best``: which method wins, according to MLflow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,11 +10,6 @@ from autosparse.errors import AutosparseError
 
 if TYPE_CHECKING:
     from autosparse.results.frontier import Point
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("best")(best)
 
 
 def best(
@@ -62,9 +57,11 @@ def best(
     from autosparse.results.frontier import frontier as ask_frontier
     from autosparse.results.winners import winners as ask_winners
 
-    if frontier or cost:
-        beside = {"--winners": winners, "--scorers": scorers, "--sweep": sweep, "--group-by": group_by}
-        _refuse(frontier, [name for name, given in beside.items() if given])
+    if cost and not frontier:
+        raise AutosparseError("--cost says what --frontier counts: add --frontier")
+    beside = {"--winners": winners, "--scorers": scorers, "--sweep": sweep, "--group-by": group_by}
+    if frontier and (given := [name for name, value in beside.items() if value]):
+        raise AutosparseError(f"{given[0]} does not go with --frontier: ask for one after the other")
     client, experiment = common.client_and_name(experiment, tracking_uri)
     if frontier:
         points = ask_frontier(client, experiment, cost or "seconds", metric, sparsity)
@@ -80,26 +77,12 @@ def best(
     if winners or scorers:
         rows = ask_winners(client, experiment, metric, sparsity, scorers)
         title = f"{experiment}: {metric} ± half of its 95% interval (seeds); lead over the next, paired by seed"
-        if as_json or as_csv:
-            common.listing(rows[:top], title, as_json, as_csv)
-        else:
-            common.listing_with_notes([_shown(row) for row in rows[:top]], title)
+        common.listing_with_notes(rows[:top], title, as_json, as_csv, _shown)
         return
     groups = None if group_by is None else [group.strip() for group in group_by.split(",")]
     rows = ask(client, experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
-    if as_json or as_csv:
-        common.listing(shown, f"{experiment}: {metric}", as_json, as_csv)
-    else:
-        common.listing_with_notes(shown, f"{experiment}: {metric}")
-
-
-def _refuse(frontier: bool, beside: Sequence[str]) -> None:
-    """What does not go with a frontier, or says nothing without one."""
-    if not frontier:
-        raise AutosparseError("--cost says what --frontier counts: add --frontier")
-    if beside:
-        raise AutosparseError(f"{beside[0]} does not go with --frontier: ask for one after the other")
+    common.listing_with_notes(shown, f"{experiment}: {metric}", as_json, as_csv)
 
 
 def _print_frontier(points: "list[Point]", title: str, as_json: bool, as_csv: bool) -> None:
@@ -120,7 +103,7 @@ def _trial(row: dict[str, Any]) -> dict[str, Any]:
     return {name: digits.get(name, value) for name, value in row.items() if name != "metric"}
 
 
-def _shown(row: dict[str, Any]) -> dict[str, str]:
+def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     """The row for the terminal, in few columns."""
     lead = "" if row["lead"] is None else common.plus_minus(row["lead"], row["lead_half_width"])
     return {

@@ -1,19 +1,11 @@
 """``autosparse card DIR``: the README.md of a scorer or of survival data, as the Hugging Face Hub shows it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from autosparse.cli import common
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("card")(card)
 
 
 def card(
@@ -37,32 +29,25 @@ def _made(folder: Path, experiment: str | None, tracking_uri: str | None) -> tup
     """Where the card belongs, and the card."""
     from autosparse.autos import load_scorer
     from autosparse.autos.scorer import CONFIG
+    from autosparse.errors import AutosparseError
     from autosparse.report.card_scorer import scorer_card
     from autosparse.report.card_survival import survival_card
+    from autosparse.results.named import experiment_called
     from autosparse.results.of_scorer import measured_with
+    from autosparse.tracking.client import connect
 
     place = folder / "scorer" if (folder / "scorer" / CONFIG).is_file() else folder
     name = folder.resolve().name
     if not (place / CONFIG).is_file():
         return folder, survival_card(folder, name)
     scorer = load_scorer(place)
-    client = _store(tracking_uri, required=experiment is not None or tracking_uri is not None)
-    if client is None:
+    try:
+        client = connect(tracking_uri, must_exist=True)
+    except AutosparseError:
+        if experiment is not None or tracking_uri is not None:
+            raise
         typer.echo("no MLflow store here: the card has only the figures of the fit", err=True)
         return place, scorer_card(scorer, name)
     if experiment is not None:
-        experiment = common.client_and_name(experiment, tracking_uri)[1]
+        experiment = experiment_called(client, experiment)
     return place, scorer_card(scorer, name, measured_with(client, place, experiment))
-
-
-def _store(tracking_uri: str | None, required: bool) -> "MlflowClient | None":
-    """The MLflow store, or None if it does not exist and is not required."""
-    from autosparse.errors import AutosparseError
-    from autosparse.tracking.client import connect
-
-    try:
-        return connect(tracking_uri, must_exist=True)
-    except AutosparseError:
-        if required:
-            raise
-        return None

@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -144,23 +144,30 @@ def listing(rows: Sequence[Mapping[str, Any]], title: str, as_json: bool = False
     out().print(table)
 
 
-def with_notes(rows: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The rows with a number for their settings, which may be long, and a line for each number."""
-    known = list(dict.fromkeys(row["settings"] for row in rows if row["settings"]))
+def listing_with_notes(
+    rows: Sequence[Mapping[str, Any]],
+    title: str,
+    as_json: bool = False,
+    as_csv: bool = False,
+    brief: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict,
+) -> None:
+    """Print rows as JSON, as CSV, or as a table that names long settings by numbers, which are explained below it.
+
+    :param brief: makes the table's row of a row; the only network of all is in the title.
+    """
+    if as_json or as_csv:
+        listing(rows, title, as_json, as_csv)
+        return
+    rows = [brief(row) for row in rows]
+    known = dict.fromkeys(row["settings"] for row in rows if row["settings"])
     numbers = {settings: str(number) for number, settings in enumerate(known, 1)}
-    numbered = [{**row, "settings": numbers.get(row["settings"], "")} for row in rows]
-    return numbered, [f"settings {number}: {settings}" for settings, number in numbers.items()]
-
-
-def listing_with_notes(rows: Sequence[dict[str, Any]], title: str) -> None:
-    """Print a table, and below it what its numbered settings are; the only network of all rows is in the title."""
-    shown, notes = with_notes(rows)
+    shown = [{**row, "settings": numbers.get(row["settings"], "")} for row in rows]
     if len(networks := {row.get("network") for row in rows}) == 1 and (network := networks.pop()):
         shown = [{key: value for key, value in row.items() if key != "network"} for row in shown]
         title = f"{network}. {title}"
     listing(shown, title)
-    for note in notes:
-        typer.echo(note)
+    for settings, number in numbers.items():
+        typer.echo(f"settings {number}: {settings}")
 
 
 def _cell(column: str, value: Any) -> str:

@@ -1,15 +1,11 @@
 """``autosparse compare A B``: two experiments, or two methods of one, paired by seed."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import typer
 
 from autosparse.cli import common
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("compare")(compare)
 
 
 def compare(
@@ -35,13 +31,10 @@ def compare(
         experiment = first
     rows = ask(client, a, b, experiment, metric)
     title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
-    if as_json or as_csv:
-        common.listing(rows, title, as_json, as_csv)
-    else:
-        common.listing_with_notes([_shown(row) for row in rows], title)
+    common.listing_with_notes(rows, title, as_json, as_csv, _shown)
 
 
-def _shown(row: dict[str, Any]) -> dict[str, str]:
+def _shown(row: Mapping[str, Any]) -> dict[str, str]:
     """The row for the terminal, in few columns."""
     difference = common.plus_minus(row["difference"], row["half_width"])
     return {

@@ -10,11 +10,6 @@ from autosparse.cli import common
 from autosparse.cli.run import execute
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("demo")(demo)
-
-
 def demo(
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,
@@ -51,12 +46,11 @@ def print_next(page: Path, uri: str, name: str) -> None:
     """Say where the report is and what to try next."""
     from autosparse.errors import safe_uri
 
-    console = common.out()
     autosparse = common.command("autosparse")
-    console.print(f"\nReport: {page}\n\nTry next:")
+    typer.echo(f"\nReport: {page}\n\nTry next:")
     if "://" in uri and not uri.startswith("http"):
-        console.print(f"  {common.command('mlflow')} ui --backend-store-uri {shlex.quote(safe_uri(uri))}")
+        typer.echo(f"  {common.command('mlflow')} ui --backend-store-uri {shlex.quote(safe_uri(uri))}")
     else:
-        console.print(f"  open {safe_uri(uri)} in a browser")
-    console.print(f"  {autosparse} best --experiment {name} --sparsity 0.95")
-    console.print(f"  {autosparse} run lenet-mnist   # needs MNIST: --data-root FOLDER, or --download")
+        typer.echo(f"  open {safe_uri(uri)} in a browser")
+    typer.echo(f"  {autosparse} best --experiment {name} --sparsity 0.95")
+    typer.echo(f"  {autosparse} run lenet-mnist   # needs MNIST: --data-root FOLDER, or --download")

@@ -7,11 +7,6 @@ import typer
 from autosparse.cli import common
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("doctor")(doctor)
-
-
 def doctor(
     tracking_uri: common.TrackingUri = None,
     data_root: common.DataRoot = None,

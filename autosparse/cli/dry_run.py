@@ -3,7 +3,7 @@
 Nothing that a file names is imported.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +25,22 @@ def show_plan(
 
     The exit code that it returns is 1 if data are absent that what is left needs, and that are not to be fetched.
     """
+    from autosparse.data import missing_data, source_of
+    from autosparse.experiment.plan import dataset_of
     from autosparse.experiment.store import Store
     from autosparse.experiment.superseded import changed_records
     from autosparse.plugins import Withheld, withheld
     from autosparse.runner.driver.changed import told
+    from autosparse.runner.jobs.loaders import most_loaders
 
     hours, store, code = estimate(plan, data_root, tflops), Store(storage), withheld() or Withheld()
     finished = store.finished(p.task for p in plan)
     left = [p.task for p in plan if p.task.id not in finished]
     counts = {stage.plural: _counted(planned, finished) for stage, planned in plan.stages.items()}
-    streamed, cpus = _most_cpus(left, gpus_per_job)
-    missing = {} if download else _absent(left, data_root)
+    names = sorted({name for task in left if (name := dataset_of(task)) is not None})
+    streamed = [name for name in names if source_of(name).streamed]
+    cpus = 1 + (most_loaders(gpus_per_job) if streamed else 0)
+    missing = {name: reason for name in names if not download and (reason := missing_data(name, data_root))}
     if changed := changed_records(left, store):
         typer.echo(told(changed.values()), err=True)
     if as_json:
@@ -52,8 +57,8 @@ def show_plan(
             err=True,
         )
     if code.code:
-        names = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
-        typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{names}", err=True)
+        trusted = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
+        typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{trusted}", err=True)
     for reason in missing.values():
         typer.echo(f"absent data: {reason}", err=True)
     return 1 if missing else 0
@@ -66,26 +71,6 @@ def _counted(planned: Sequence[Any], finished: Collection[str]) -> dict[str, int
 
 def _listed(planned: Sequence[Any], finished: Collection[str]) -> list[dict[str, Any]]:
     return [{"id": p.task.id, "label": p.label, "done": p.task.id in finished, "spec": p.task.spec} for p in planned]
-
-
-def _most_cpus(tasks: Iterable[Any], gpus_per_job: float) -> tuple[list[str], int]:
-    """The streamed data sets of these tasks, and the most CPUs that one of their jobs asks for."""
-    from autosparse.data import source_of
-    from autosparse.experiment.plan import dataset_of
-    from autosparse.runner.jobs.loaders import most_loaders
-
-    names = {name for task in tasks if (name := dataset_of(task)) is not None}
-    streamed = sorted(name for name in names if source_of(name).streamed)
-    return streamed, 1 + (most_loaders(gpus_per_job) if streamed else 0)
-
-
-def _absent(tasks: Iterable[Any], data_root: Path | None) -> dict[str, str]:
-    """The data sets of these tasks whose files are not there, each with a line that says so."""
-    from autosparse.data import missing_data
-    from autosparse.experiment.plan import dataset_of
-
-    names = sorted({name for task in tasks if (name := dataset_of(task)) is not None})
-    return {name: reason for name in names if (reason := missing_data(name, data_root))}
 
 
 def _print_plan(name: str, counts: dict[str, dict[str, int]], hours: dict[str, float | None], tflops: float) -> None:

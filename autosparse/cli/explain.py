@@ -9,11 +9,6 @@ from autosparse.cli import common
 from autosparse.cli.irp import parse_seeds
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("explain")(explain)
-
-
 def explain(
     scorer: Annotated[str, typer.Argument(help="Folder of the scorer, or models:/autos@champion.")],
     out: Annotated[Path, typer.Option(help="Folder of the explanation.")],

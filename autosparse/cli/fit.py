@@ -9,11 +9,6 @@ from autosparse.cli import common
 from autosparse.cli.irp import export
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("fit")(fit)
-
-
 def fit(
     folders: Annotated[
         list[Path], typer.Argument(help="Survival datasets, or folders of them (`autosparse irp --out`).")

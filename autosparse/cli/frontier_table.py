@@ -4,9 +4,9 @@ from collections import Counter
 from typing import Any
 
 from autosparse.cli import common
+from autosparse.report.tables import cost_text
+from autosparse.report.tables_frontier import mark
 from autosparse.results.frontier import Point
-
-STAR, THERE = " ★", " ☆"
 
 
 def table_rows(points: list[Point]) -> list[dict[str, Any]]:
@@ -29,7 +29,7 @@ def table_rows(points: list[Point]) -> list[dict[str, Any]]:
             "once": _cost(point, point.once) if point.once != 0 else "",
             "together": _cost(point, point.together, point.pareto_together, point.pareto_together_at_sparsity)
             if point.once != 0
-            else _star(point.pareto_together, point.pareto_together_at_sparsity).strip(),
+            else mark(point.pareto_together, point.pareto_together_at_sparsity).strip(),
         }
         for point in points
     ]
@@ -41,10 +41,4 @@ def unknown_costs(points: list[Point]) -> list[str]:
 
 
 def _cost(point: Point, cost: float | None, best: bool = False, best_there: bool = False) -> str:
-    from autosparse.report.tables import cost_text
-
-    return "?" if cost is None else cost_text(cost, point.unit) + _star(best, best_there)
-
-
-def _star(best: bool, best_there: bool) -> str:
-    return STAR if best else THERE if best_there else ""
+    return "?" if cost is None else cost_text(cost, point.unit) + mark(best, best_there)

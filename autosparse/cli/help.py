@@ -11,11 +11,6 @@ if TYPE_CHECKING:
     from autosparse.experiment.keys import Key
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("help")(explain_key)
-
-
 def explain_key(
     context: typer.Context,
     key: Annotated[

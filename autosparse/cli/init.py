@@ -8,11 +8,6 @@ import typer
 from autosparse.cli.run import complete_file
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("init")(init)
-
-
 def init(
     name: Annotated[str, typer.Argument(help="Name of the experiment; the file is NAME.yaml, here.")],
     source: Annotated[

@@ -2,16 +2,11 @@
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from autosparse.cli import common
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("irp")(irp)
 
 
 def irp(
@@ -88,9 +83,8 @@ def irp(
         if record is not None:
             folder = out / f"seed-{planned.task.seed}"
             export(store.fetched("irp", planned.task.id) / "survival", folder, SHARDS)
-            rows.append(
-                {"seed": planned.task.seed, "id": planned.task.id, "folder": str(folder), **_shown(record["result"])}
-            )
+            shown = {name: record["result"][name] for name in ("accuracy", "kept", "total", "seconds")}
+            rows.append({"seed": planned.task.seed, "id": planned.task.id, "folder": str(folder), **shown})
     for failed, reason in outcome.failed:
         screen.warn(f"{failed.label} ({failed.task.id}) failed: {reason}")
     for left, reason in outcome.to_do:
@@ -103,10 +97,6 @@ def irp(
                 f"{row['folder']}: {row['kept']} of {row['total']} weights left, accuracy {row['accuracy'][-1]:.2f} %"
             )
     raise typer.Exit(0 if outcome.whole else 1)
-
-
-def _shown(result: dict[str, Any]) -> dict[str, Any]:
-    return {name: result[name] for name in ("accuracy", "kept", "total", "seconds")}
 
 
 def parse_seeds(text: str) -> list[int]:

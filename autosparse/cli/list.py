@@ -11,11 +11,6 @@ Rows = list[dict[str, Any]]
 WHAT = ("models", "datasets", "criteria", "features", "experiments")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("list")(show)
-
-
 def show(
     what: Annotated[str, typer.Argument(help="What to list.", **common.among(*WHAT))],
     plugins: Annotated[

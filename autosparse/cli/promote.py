@@ -7,11 +7,6 @@ import typer
 from autosparse.cli import common
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("promote")(promote)
-
-
 def promote(
     experiment: common.ExperimentName,
     sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", callback=common.share)] = None,

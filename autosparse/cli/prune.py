@@ -8,11 +8,6 @@ import typer
 from autosparse.cli import common
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("prune")(prune)
-
-
 def prune(
     out: Annotated[Path, typer.Option(help="File of the masks (safetensors).")],
     sparsity: Annotated[

@@ -12,11 +12,6 @@ ALONE, COMPARED = Path("report"), Path("comparison")
 """Folders for the pages, unless told otherwise."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("report")(report)
-
-
 def report(
     name: Annotated[str | None, typer.Argument(help=f"The experiment: {common.NAMED}.", show_default=False)] = None,
     compare: Annotated[

@@ -12,11 +12,6 @@ ONLY = ("irp", "sweeps", "scorers", "grid", "report")
 """Stages of an experiment."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("run")(run)
-
-
 def complete_file(incomplete: str) -> list[str]:
     """The experiments that a shell offers: files here, and names."""
     from autosparse.experiment.files import local_files, shipped_files
@@ -86,8 +81,12 @@ def run(
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect
 
-        name = planned(file, preset, changes or []).name
-        typer.echo(str(write_report(connect(tracking_uri, must_exist=True), name, Path("report") / name)))
+        name = planned(file, preset, changes or [], quiet=as_json).name
+        page = str(write_report(connect(tracking_uri, must_exist=True), name, Path("report") / name))
+        if as_json:
+            common.emit({"experiment": name, "page": page})
+        else:
+            typer.echo(page)
     else:
         from autosparse.runner.experiment import run as run_experiment
 

@@ -6,11 +6,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("schema")(schema)
-
-
 def schema(
     out: Annotated[Path | None, typer.Option(help="Write it to this file instead.", show_default=False)] = None,
 ) -> None:

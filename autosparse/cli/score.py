@@ -2,22 +2,13 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from autosparse.cli import common
 
-if TYPE_CHECKING:
-    from autosparse.autos import Scorer
-    from autosparse.runner.settings import Settings
-
 STOPPED = "interrupted: run the same command again"
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("score")(score)
 
 
 def score(
@@ -72,8 +63,19 @@ def score(
         raise AutosparseError(f"--out {out} goes with --features; the scores of a model go to a folder")
     loaded = common.find_scorer(scorer, tracking_uri)
     if features is not None:
+        from autosparse.runner.driver.session import ray_session
+
         settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
-        return _score_features(loaded, features, out, settings, sparsity, exact, as_json)
+        with interruptible(STOPPED), ray_session(settings):
+            from autosparse.runner.shards.score import score_shards  # here: Ray reads its variables when it is imported
+
+            scored = score_shards(loaded, features, out, settings, sparsity, exact)
+        if as_json:
+            common.emit({"folder": out, **asdict(scored)})
+        else:
+            kept = "" if scored.kept is None else f", {scored.kept} weights kept"
+            typer.echo(f"{out}: {scored.rows} scores in {scored.shards} shards{kept}")
+        return
     require_replaceable(folder, SCORES)
     data = load_dataset(dataset, data_root, download=download)
     with interruptible(STOPPED):
@@ -86,26 +88,3 @@ def score(
         typer.echo(f"{out}: {rows} scores")
         if certificate:
             typer.echo(certificate.text)
-
-
-def _score_features(
-    scorer: "Scorer",
-    features: str,
-    out: str,
-    settings: "Settings",
-    sparsity: float | None,
-    exact: bool,
-    as_json: bool,
-) -> None:
-    from autosparse.runner.driver.session import ray_session
-    from autosparse.runner.driver.stopping import interruptible
-
-    with interruptible(STOPPED), ray_session(settings):
-        from autosparse.runner.shards.score import score_shards  # here: Ray reads its variables when it is imported
-
-        scored = score_shards(scorer, features, out, settings, sparsity, exact)
-    if as_json:
-        common.emit({"folder": out, **asdict(scored)})
-    else:
-        kept = "" if scored.kept is None else f", {scored.kept} weights kept"
-        typer.echo(f"{out}: {scored.rows} scores in {scored.shards} shards{kept}")

@@ -7,11 +7,6 @@ from autosparse.cli import common
 app = typer.Typer(no_args_is_help=True, help="Gather the records of many finished cells in a few files, or undo that.")
 
 
-def register(parent: typer.Typer) -> None:
-    """Add the commands."""
-    parent.add_typer(app, name="storage")
-
-
 @app.command()
 def gather(storage: common.Storage = common.STORAGE) -> None:
     """Move the records of finished cells into a few large files, which are read faster, by this version or later."""

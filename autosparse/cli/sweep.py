@@ -1,5 +1,6 @@
 """``autosparse sweep FILE``: search for the settings of a fit."""
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -7,11 +8,6 @@ import typer
 from autosparse.cli import common
 from autosparse.cli.dry_run import show_plan
 from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, execute, planned
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("sweep")(sweep)
 
 
 def sweep(
@@ -68,14 +64,16 @@ def sweep(
         common.emit(found)
     else:
         for label, result in found.items():
-            common.listing([_shown(row, result["metric"]) for row in result["trials"]], f"{plan.name}: {label}")
+            names = dict.fromkeys(name for row in result["trials"] for name in row["values"])
+            common.listing([_shown(row, names, result["metric"]) for row in result["trials"]], f"{plan.name}: {label}")
             typer.echo(f"best: {_settings(result['best']['values'])} -> scorer {result['best']['id']}", err=True)
     raise typer.Exit(code)
 
 
-def _shown(row: dict[str, Any], metric: str) -> dict[str, Any]:
+def _shown(row: dict[str, Any], names: Iterable[str], metric: str) -> dict[str, Any]:
+    """The row for the terminal, with every setting in which trials differ: one that it does not name it has, too."""
     value = None if row["value"] is None else f"{row['value']:.4f}"
-    values = {name: common.plain(value) for name, value in row["values"].items()}
+    values = {name: common.plain(row["fit"].get(name)) for name in names}
     return {**values, metric: value, "epochs": row["epochs"], "status": row["status"], "scorer": row["id"]}
 
 

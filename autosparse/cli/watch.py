@@ -19,11 +19,6 @@ PATIENCE = 600.0
 """Seconds without an answer after which watching ends."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command."""
-    app.command("watch")(watch)
-
-
 def watch(
     name: Annotated[str, typer.Argument(help=f"The experiment: {common.NAMED}.")],
     once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,

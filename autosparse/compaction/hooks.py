@@ -9,14 +9,9 @@ def hook_on(model: nn.Module) -> str | None:
     Ask the model itself: a deep copy of it has lost the hooks of its parameters.
     """
     for name, module in model.named_modules():
-        if _has_hooks(module):
+        if any((module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)):
             return f"a hook watches {name!r}" if name else "a hook watches it"
     for name, parameter in model.named_parameters():
         if parameter._backward_hooks or getattr(parameter, "_post_accumulate_grad_hooks", None):
             return f"a hook watches the gradient of {name!r}"
     return None
-
-
-def _has_hooks(module: nn.Module) -> bool:
-    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
-    return any(hooks)

@@ -45,7 +45,8 @@ class Maker:
         if self.have[node] == want:
             return self.nodes[node]
         name = f"autosparse_carry_{len(self.modules)}"
-        self.modules[name] = Carry(self.have[node], want).to(self._device())
+        device = next((p.device for p in self.traced.model.parameters()), torch.device("cpu"))
+        self.modules[name] = Carry(self.have[node], want).to(device)
         return self.graph.call_module(name, (self.nodes[node],))
 
     def join(self, node: fx.Node) -> None:
@@ -110,9 +111,6 @@ class Maker:
         assert isinstance(layer, nn.Linear)
         self.modules[target] = SparseLinear(layer, kept)
         self.places[f"{target}.weight"] = self.places[f"{target}.weight"][kept]
-
-    def _device(self) -> torch.device:
-        return next((p.device for p in self.traced.model.parameters()), torch.device("cpu"))
 
 
 def rows_of(full: Tensor, rows: Sequence[int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -126,7 +127,8 @@ def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
             for source in rule.sources:
                 make.join(source)
         rule.build(make)
-    tensors = {str(n.target): _attribute(found.model, str(n.target)) for n in found.graph.nodes if n.op == "get_attr"}
+    read = [str(node.target) for node in found.graph.nodes if node.op == "get_attr"]
+    tensors = {name: operator.attrgetter(name)(found.model) for name in read}
     network = fx.GraphModule({**make.modules, **tensors}, make.graph, type(found.model).__name__)
     _set_modes(network, found.model)
     return Compact(
@@ -164,11 +166,6 @@ def _part(mask: Tensor, places: Tensor | None) -> Tensor:
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers by name; a shared one is there under each of its names."""
     return dict([*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)])
-
-
-def _attribute(model: nn.Module, name: str) -> object:
-    owner, _, attribute = name.rpartition(".")
-    return getattr(model.get_submodule(owner), attribute)
 
 
 def _parameters(network: nn.Module) -> int:

@@ -34,16 +34,13 @@ class SplitLinear(nn.Linear):
         :return: a layer (live columns -> live rows), and (1, constant rows).
         """
         rows, columns = self.live
-        still = self._still(constant)
+        still = self.bias.unsqueeze(0)
+        if constant is not None:
+            still = F.linear(constant, self.weight[:, columns:], self.bias)
         plain = nn.Linear(1, 1, device="meta")
         plain.weight, plain.bias = nn.Parameter(self.weight[:rows, :columns].clone()), nn.Parameter(still[0, :rows])
         plain.out_features, plain.in_features = rows, columns
         return plain, still[:, rows:].clone()
-
-    def _still(self, constant: Tensor | None) -> Tensor:
-        if constant is None:
-            return self.bias.unsqueeze(0)
-        return F.linear(constant, self.weight[:, self.live[1] :], self.bias)
 
     def forward(self, x: Tensor, constant: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Compute both: (batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows).

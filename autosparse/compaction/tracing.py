@@ -77,7 +77,8 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
             with torch.no_grad():
                 run.run(example)
         except Exception as error:  # whatever a forward raises on symbols
-            raise NotFollowed(f"its forward cannot be traced ({_first_line(error)})") from error
+            reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            raise NotFollowed(f"its forward cannot be traced ({reason})") from error
         draws = _states(example.device) != before
     if decides_at_random:
         raise NotFollowed("its forward draws at random outside of the graph")
@@ -121,7 +122,3 @@ def _kept_python_generators() -> Iterator[None]:
     finally:
         random.setstate(pythons)
         numpy.random.set_state(numpys)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -147,7 +147,7 @@ def criterion(
             raise ValueError(f"criterion {name!r} already has an option 'mode': leave mode= out of @criterion")
         default = TRAIN if mode is None and not takes_mode and READS.intersection(needs) else mode
         found = Criterion(name, function, frozenset(needs), paper, changes_weights, revision, mode=default)
-        CRITERIA.register(name, found)
+        CRITERIA.register(name, found, function)
         return function
 
     return decorate

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.by_features import InRounds, Judge, Permutation, prune_by_features
+from autosparse.criteria.by_features import InRounds, exchanged, prune_by_features
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
 from autosparse.criteria.mode import EVAL, Mode, in_mode
 from autosparse.criteria.options import AtLeastOne, Count, Sparsity
@@ -85,21 +85,21 @@ def autos(
         )
     if permute is not None and permute not in scorer.inputs:
         raise UnknownName("input of this scorer to permute", permute, scorer.inputs)
+    draws = generator(seed, "permute", permute)
     mode = mode_for(scorer, mode)
     how = _rounds(scorer, rounds, steps, revive)
     if how is not None:
         if near is None:
             raise AutosparseError("this scorer prunes in rounds: give near, the sparsity to prune to, or call prune()")
-        order = None if permute is None else Permutation(permute, generator(seed, "permute", permute))
         with in_mode(model, mode):
             return prune_by_features(
-                model, batches, loss, near, scorer.inputs, _judge_by(scorer), how, "this scorer", order
-            )
-    weights = prunable_or_fail(model) if "grad" in scorer.inputs else prunable(model)
+                model, batches, loss, near, scorer.inputs, lambda name, i, columns: scorer.predict(columns), how,
+                "this scorer", permute, draws,
+            )  # fmt: skip
+    weights = prunable(model) or prunable_or_fail(model)  # which says that there are none
     features = survival_features(model, batches, loss, scorer.inputs, mode)
     if permute is not None:
-        draws = generator(seed, "permute", permute)
-        features[permute] = features[permute][torch.randperm(len(features[permute]), generator=draws)]
+        features[permute] = exchanged(features[permute], draws)
     scores = scorer.predict_all(features, SPARSITIES if near is None else (near,), exact)
     pieces = scores.split([weight.numel() for weight in weights.values()])
     return {name: piece.view_as(weight) for (name, weight), piece in zip(weights.items(), pieces, strict=True)}
@@ -118,10 +118,6 @@ def _rounds(scorer: PredictsSurvival, rounds: int | None, steps: int | None, rev
         steps=replace(made_for.steps, count=count),
         revive=made_for.revive if revive is None else revive,
     )
-
-
-def _judge_by(scorer: PredictsSurvival) -> Judge:
-    return lambda name, i, columns: scorer.predict(columns)
 
 
 def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mode") -> str:

@@ -33,20 +33,9 @@ class InRounds:
     """Whether a pruned weight may come back."""
 
 
-@dataclass(frozen=True)
-class Permutation:
-    """A feature whose values are exchanged at random between all weights that are left, in each round."""
-
-    feature: str
-    draws: torch.Generator
-    """On the CPU."""
-
-    def of(self, columns: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Exchange the values of all layers' weights at random; they are (n,) for each layer."""
-        joined = torch.cat(list(columns.values()))
-        order = torch.randperm(len(joined), generator=self.draws).to(joined.device)
-        pieces = joined[order].split([len(column) for column in columns.values()])
-        return dict(zip(columns, pieces, strict=True))
+def exchanged(values: Tensor, draws: torch.Generator) -> Tensor:
+    """The values (n,) in a random order, which the CPU generator ``draws`` gives."""
+    return values[torch.randperm(len(values), generator=draws).to(values.device)]
 
 
 def in_rounds_from(values: Mapping[str, Any]) -> InRounds:
@@ -68,7 +57,8 @@ def prune_by_features(
     judge: Judge,
     how: InRounds,
     whose: str,
-    permuted: Permutation | None = None,
+    permute: str | None = None,
+    draws: torch.Generator | None = None,
     on_round: Callable[[Masks], None] | None = None,
 ) -> Scores:
     """Score what is left by its features and prune a little, in ``how.rounds`` rounds; the schedule is geometric.
@@ -78,7 +68,8 @@ def prune_by_features(
 
     :param features: names, see :func:`autosparse.criteria.features.find.find_feature`.
     :param whose: who reads the features, for messages.
-    :param permuted: a feature whose values are exchanged, so that they say nothing.
+    :param permute: a feature whose values are :func:`exchanged` by ``draws`` between all weights that are left, in each
+        round, so that they say nothing.
     :param on_round: called before each round with the masks so far.
     :return: the last round's scores of what stays, -inf elsewhere.
     :raises AutosparseError: if a feature needs data or steps that are not given, or steps are given that none needs.
@@ -112,13 +103,14 @@ def prune_by_features(
             computed = found[feature].compute(state, name).to(device)
             return computed.expand(masks[name].shape)[judged[name]]
 
-        exchanged = {}
-        if permuted:
-            exchanged = permuted.of({name: values(permuted.feature, name) for name in masks})
+        permuted: dict[str, Tensor] = {}
+        if permute is not None and draws is not None:
+            parts = [values(permute, name) for name in masks]
+            joined = exchanged(torch.cat(parts), draws)
+            permuted = dict(zip(masks, joined.split([len(part) for part in parts]), strict=True))
         scores = {}
         for name, mask in masks.items():
-            given = {permuted.feature: exchanged[name]} if permuted else {}
-            columns = {n: given[n] if n in given else values(n, name) for n in found}
+            columns = {n: permuted[name] if n == permute else values(n, name) for n in found}
             result = judge(name, i + 1, columns)
             zeros = torch.zeros(mask.shape, dtype=result.dtype, device=device)
             # what is not judged scores 0: its features need not be finite, and it does not come back

@@ -32,7 +32,9 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
     "tanh": torch.tanh,
 }
 LONGEST = 10_000
-"""The most characters that an expression may have, since it is read by recursion."""
+"""The most characters that an expression may have."""
+DEEPEST = 300
+"""The most levels of its tree: Python allows about a thousand calls within each other, and each level takes two."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,8 @@ def parse(text: str, find: Callable[[str], Any]) -> Expression:
         raise AutosparseError(f"the expression has {len(text)} characters; at most {LONGEST} are read")
     try:
         tree = ast.parse(text.strip(), mode="eval").body
+        if _depth(tree) > DEEPEST:
+            raise RecursionError(f"it nests, or adds up, more than {DEEPEST} terms")
         names = frozenset(_names(tree, find))
     except (SyntaxError, ValueError, OverflowError, RecursionError, MemoryError) as error:
         if isinstance(error, AutosparseError):
@@ -67,6 +71,13 @@ def parse(text: str, find: Callable[[str], Any]) -> Expression:
     if not names:
         raise AutosparseError(f"expression {text!r} names no feature, so all weights would score the same")
     return Expression(text, tree, names)
+
+
+def _depth(tree: ast.AST) -> int:
+    depth, level = 0, [tree]
+    while level:
+        depth, level = depth + 1, [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
 
 
 def _names(node: ast.expr, find: Callable[[str], Any]) -> list[str]:

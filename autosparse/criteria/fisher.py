@@ -1,12 +1,12 @@
 """Curvature times weight squared: the loss that a weight's removal costs to second order."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.by_features import first_examples
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
 from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.options import AtLeastOne, Count, OneOf, Positive
@@ -73,7 +73,12 @@ def fisher(
                 return {name: g.square() for name, g in mean_gradient(model, [piece], tempered).items()}
             return hutchinson_diagonal(model, weights, piece, tempered, probes, draws)
 
-        curvature = mean_score(curvature_on, _pieces(kept, examples, batch_size))
+        pieces = (
+            piece
+            for x, y in first_examples(kept, examples)
+            for piece in zip(x.split(batch_size), y.split(batch_size), strict=True)
+        )
+        curvature = mean_score(curvature_on, pieces)
     return {name: weights[name].detach().square() * h / 2 for name, h in curvature.items()}
 
 
@@ -107,16 +112,6 @@ def hutchinson_diagonal(
 
 def _signs(weight: Tensor, draws: torch.Generator) -> Tensor:
     return (2 * torch.randint(2, weight.shape, generator=draws) - 1).to(weight)
-
-
-def _pieces(batches: list[tuple[Tensor, Tensor]], examples: int | None, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first ``examples`` in pieces of at most ``size``; the last piece of a batch may be smaller."""
-    left = sum(len(x) for x, _ in batches) if examples is None else examples
-    for x, y in batches:
-        taken = min(left, len(x))
-        left -= taken
-        if taken:
-            yield from zip(x[:taken].split(size), y[:taken].split(size), strict=True)
 
 
 @torch.no_grad()

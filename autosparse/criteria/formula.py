@@ -4,6 +4,7 @@ from typing import Annotated
 
 from torch import Tensor, nn
 
+from autosparse.allowed import Allowed
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.briefly import Steps
 from autosparse.criteria.by_features import InRounds, prune_by_features
@@ -15,7 +16,7 @@ from autosparse.errors import AutosparseError
 from autosparse.masks import Scores
 
 
-class _Readable:
+class _Readable(Allowed):
     """Texts that parse as an expression of features; for any other, the error says what is wrong with it."""
 
     def __contains__(self, value: str) -> bool:

@@ -88,8 +88,6 @@ class _Units(TorchFunctionMode):
 def _active(name: str, x: Tensor, *bounds: Any, **given: Any) -> Tensor:
     if name in ABOVE:
         return x > 0
-    low, high = (0.0, 6.0) if name == "relu6" else (-1.0, 1.0)
-    if name != "relu6":
-        low, high = [*bounds[:2], low, high][:2] if len(bounds) > 1 else (low, high)
-        low, high = given.get("min_val", low), given.get("max_val", high)
+    given = {"min_val": -1.0, "max_val": 1.0, **dict(zip(("min_val", "max_val"), bounds, strict=False)), **given}
+    low, high = (0.0, 6.0) if name == "relu6" else (given["min_val"], given["max_val"])
     return torch.logical_and(x > low, x < high)

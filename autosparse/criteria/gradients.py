@@ -1,7 +1,8 @@
 """Gradients over several batches, taken without changing the model."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +25,8 @@ def untouched_buffers(model: nn.Module) -> Iterator[None]:
                 buffer.copy_(value)
 
 
-@contextlib.contextmanager
-def twice_differentiable() -> Iterator[None]:
-    """Compute attention within the block by the math kernel, since the fused ones have no second derivative."""
-    with sdpa_kernel(SDPBackend.MATH):
-        yield
+twice_differentiable = functools.partial(sdpa_kernel, SDPBackend.MATH)
+"""Compute attention within the block by the math kernel, since the fused ones have no second derivative."""
 
 
 def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -45,7 +43,17 @@ def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def mean_gradient(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, Tensor]:
-    """Gradient of the mean loss over all examples of all batches, per prunable weight.
+    """Gradient of the mean loss over all examples of all batches, per prunable weight; see :func:`mean_derivative`."""
+    weights = list(prunable_or_fail(model).values())
+    return mean_derivative(
+        model, batches, lambda x, y: torch.autograd.grad(loss(model(x), y), weights, materialize_grads=True)
+    )
+
+
+def mean_derivative(
+    model: nn.Module, batches: Batches, derivative: Callable[[Tensor, Tensor], Sequence[Tensor]]
+) -> dict[str, Tensor]:
+    """Mean of ``derivative(x, y)``, a tensor per prunable weight, over all examples of all batches.
 
     Batches count by their size and are summed in float64, so that neither the cut into batches nor their order matters,
     except for BatchNorm in training mode, whose statistics are the batch's. The result is float32 or float64. The model
@@ -56,9 +64,8 @@ def mean_gradient(model: nn.Module, batches: Batches, loss: Loss) -> dict[str, T
     examples = 0
     with untouched_buffers(model):
         for x, y in batches:
-            gradients = torch.autograd.grad(loss(model(x), y), list(weights.values()), materialize_grads=True)
-            for total, gradient in zip(totals, gradients, strict=True):
-                total.add_(gradient, alpha=len(x))
+            for total, part in zip(totals, derivative(x, y), strict=True):
+                total.add_(part, alpha=len(x))
             examples += len(x)
     if examples == 0:
         raise AutosparseError(f"{NO_BATCHES}: nothing to score on")

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
+from autosparse.criteria.gradients import mean_derivative, mean_gradient, prunable_or_fail, twice_differentiable
 from autosparse.criteria.options import Positive
 from autosparse.masks import Scores
 from autosparse.seeds import kept_generators
@@ -34,23 +34,14 @@ def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive 
         return loss(logits / temperature, y)
 
     weights = prunable_or_fail(model)
-    device = next(iter(weights.values())).device
-    with kept_generators(device):  # dropout is the same in both passes
+    parameters = list(weights.values())
+    with kept_generators(parameters[0].device):  # dropout is the same in both passes
         gradient = mean_gradient(model, batches, tempered)
-    products = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
-    examples = 0
-    with untouched_buffers(model):
-        for x, y in batches:
-            flow = torch.autograd.grad(
-                tempered(model(x), y), list(weights.values()), create_graph=True, materialize_grads=True
-            )
-            along = torch.stack([(first * g).sum() for first, g in zip(flow, gradient.values(), strict=True)]).sum()
-            for total, product in zip(
-                products, torch.autograd.grad(along, list(weights.values()), materialize_grads=True), strict=True
-            ):
-                total.add_(product, alpha=len(x))
-            examples += len(x)
-    return {
-        name: weight.detach() * (total / examples).to(torch.promote_types(weight.dtype, torch.float32))
-        for (name, weight), total in zip(weights.items(), products, strict=True)
-    }
+
+    def product(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        flow = torch.autograd.grad(tempered(model(x), y), parameters, create_graph=True, materialize_grads=True)
+        along = torch.stack([(first * g).sum() for first, g in zip(flow, gradient.values(), strict=True)]).sum()
+        return torch.autograd.grad(along, parameters, materialize_grads=True)
+
+    products = mean_derivative(model, batches, product)
+    return {name: weight.detach() * products[name] for name, weight in weights.items()}

@@ -20,7 +20,7 @@ def random_structured(
     are float32 of the weight's shape, uniform in [0, 1) per channel, -inf where pruned. Needs no data.
     """
     groups = channel_groups(model)
-    scores = [torch.rand(group.size, generator=generator(seed, "random-structured", group.rows[0])) for group in groups]
+    draws = [generator(seed, "random-structured", group.rows[0]) for group in groups]
     device = next(model.parameters()).device
-    scores = [score.to(device) for score in scores]
+    scores = [torch.rand(g.size, generator=draw).to(device) for g, draw in zip(groups, draws, strict=True)]
     return weight_scores(model, groups, scores, select_channels(groups, scores, sparsity))

@@ -56,15 +56,11 @@ def rounds_of(
         with masked(model, masks):
             scores = score_round(i, masks)
         require_finite(scores, f"scores of round {i + 1}")
-        refuse_zeros(_ranked(scores, None if revive else masks), f"the {masks.kept} weights left of {masks.total}")
-        masks = Masks.from_scores(scores, sparsity, within=None if revive else masks)
+        within = None if revive else masks
+        ranked = (score if revive else score[masks[name].to(score.device)] for name, score in scores.items())
+        refuse_zeros(ranked, f"the {masks.kept} weights left of {masks.total}")
+        masks = Masks.from_scores(scores, sparsity, within)
         yield masks, scores
-
-
-def _ranked(scores: Scores, within: Masks | None) -> Iterator[Tensor]:
-    """The scores that a round ranks, layer by layer: those of the weights that ``within`` keeps; None: all."""
-    for name, score in scores.items():
-        yield score if within is None else score[within[name].to(score.device)]
 
 
 @contextlib.contextmanager

@@ -69,7 +69,7 @@ def register_dataset(
     """
 
     def decorate(loader: DatasetLoader) -> DatasetLoader:
-        DATASETS.register(name, Source(name, loader, argument, check, locate, streamed))
+        DATASETS.register(name, Source(name, loader, argument, check, locate, streamed), loader)
         return loader
 
     return decorate

@@ -23,5 +23,5 @@ def fetching(title: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).partition("\n")[0] or type(error).__name__
         raise DataError(f"cannot fetch {title}: {reason}; put its files in {folder} yourself") from error

@@ -104,5 +104,8 @@ def _images(split: Path, class_name: str) -> Found:
         for name in names:
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 path = os.path.join(base, name)  # noqa: PTH118  # pathlib is slow for a million files
-                found.append((os.path.relpath(path, split), os.path.getsize(path)))  # noqa: PTH202
+                try:
+                    found.append((os.path.relpath(path, split), os.path.getsize(path)))  # noqa: PTH202
+                except OSError as error:
+                    raise DataError(f"{path} cannot be read: {error.strerror}; mend or remove it") from error
     return sorted(found)

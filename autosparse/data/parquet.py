@@ -23,14 +23,21 @@ TEST_SPLITS = ("test", "validation", "valid")
 
 @register_dataset("parquet", argument="PATH", locate=find_folder)
 def parquet(root: Path, argument: str, download: bool) -> Dataset:
-    """parquet:PATH, a folder of train-*.parquet and test-*.parquet with encoded images and labels."""
+    """parquet:PATH, a folder of train-*.parquet and test-*.parquet with encoded images and labels.
+
+    If there is no test-*.parquet, validation-*.parquet takes its place, else valid-*.parquet.
+    """
     folder = find_folder(root, argument)
     train = _read_split(folder, ("train",))
     return make_dataset(f"parquet:{argument}", train, _read_split(folder, TEST_SPLITS, train[0].shape[1:]))
 
 
 def _read_split(folder: Path, names: tuple[str, ...], shape: torch.Size | None = None) -> tuple[Tensor, Tensor]:
-    files = sorted(path for name in names for path in folder.rglob(f"{name}-*.parquet"))
+    """Images uint8 (n, channels, height, width) and labels int64 (n,), from the files of the first name that has any.
+
+    :param shape: what each image must have; None: the first one's.
+    """
+    files: list[Path] = next(filter(None, (sorted(folder.rglob(f"{name}-*.parquet")) for name in names)), [])
     if not files:
         raise DataError(
             f"{folder} has no {' or '.join(f'{name}-*.parquet' for name in names)}: not the Hugging Face layout"

@@ -200,12 +200,12 @@ def make_dataset(
     :param num_classes: None: one more than the highest label.
     """
     mean, std = channel_statistics(train[0])
+    splits = Split(*train, mean, std), Split(*test, mean, std)
     num_classes = num_classes or int(max(train[1].max(), test[1].max())) + 1
     digest = hashlib.sha256()
     for tensor in (*train, *test):
         digest.update(tensor.contiguous().numpy().data)
-    fingerprint = digest.hexdigest()[:16]
-    return Dataset(name, Split(*train, mean, std), Split(*test, mean, std), num_classes, fingerprint)
+    return Dataset(name, *splits, num_classes, digest.hexdigest()[:16])
 
 
 def channel_statistics(images: Tensor) -> tuple[Tensor, Tensor]:

@@ -116,7 +116,10 @@ def loosen(store: Store, ids: Collection[str] | None = None) -> int:
     :param ids: those of the cells; None: all. The caller holds :meth:`Store.one_driver`.
     """
     segments = store.segments
-    if segments is None or not (wanted := _wanted(segments, ids)):
+    if segments is None:
+        return 0
+    wanted = set(segments.look()) if ids is None else segments.known().keys() & set(ids)
+    if not wanted:
         return 0
     cells = store.place.within(FOLDERS[Cell.kind])
     there = set(cells.names())
@@ -133,10 +136,6 @@ def loosen(store: Store, ids: Collection[str] | None = None) -> int:
     for task_id in wanted:
         store.board.wrote(FOLDERS[Cell.kind], task_id)
     return len(wanted)
-
-
-def _wanted(segments: Segments, ids: Collection[str] | None) -> set[str]:
-    return set(segments.look()) if ids is None else segments.known().keys() & set(ids)
 
 
 def _write_all(cells: Place, lines: dict[str, bytes]) -> None:

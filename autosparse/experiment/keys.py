@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from autosparse.errors import UnknownName
@@ -64,10 +64,8 @@ def find_keys(asked: str) -> list[Key]:
 
 
 def _merged(keys: Sequence[Key]) -> Key:
-    first = keys[0]
     paths = tuple(path for key in keys for path in key.paths)
-    meaning = " / ".join(dict.fromkeys(key.meaning for key in keys))
-    return Key(paths, first.type, first.default, meaning, first.known, first.inner)
+    return replace(keys[0], paths=paths, meaning=" / ".join(dict.fromkeys(key.meaning for key in keys)))
 
 
 def _ends(path: Sequence[str], parts: Sequence[str]) -> bool:

@@ -1,7 +1,8 @@
 """Reading an experiment file, with errors that name the file, the key and the reason."""
 
+import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +24,7 @@ from autosparse.experiment.schema import (
     SweepSpec,
 )
 from autosparse.experiment.space import Asha, Downstream
-from autosparse.experiment.tasks import FitSpec
+from autosparse.experiment.tasks import DaggerSpec, FitSpec, RefineSpec
 from autosparse.plugins import load_plugins
 from autosparse.training import Recipe
 
@@ -81,19 +82,15 @@ def parse_loaded(
 ) -> Loaded:
     """Check the content of a file in ``folder`` as :func:`load_experiment` does; ``source`` names it in errors."""
     content = _written_out(content)
-    try:
+    with _named(source):
         presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
         parsed = [parse_change(change) for change in changes]
         chosen, name = choose(content, preset, parsed)
         differing = [*changes_of(content, name), *(f"{path} = {value}" for path, value in parsed)]
-    except AutosparseError as error:
-        raise AutosparseError(f"{source}: {error}") from error
     paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source, folder)
-    for grid in paper.grid:
-        try:
+    with _named(source):
+        for grid in paper.grid:
             grid.check_published()
-        except AutosparseError as error:
-            raise AutosparseError(f"{source}: {error}") from error
     experiment = parse_experiment(chosen, source if name is None else f"{source} ({name})", folder)
     return Loaded(
         experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing), folder, source, tuple(changes)
@@ -104,14 +101,9 @@ def parse_experiment(content: dict[str, Any], source: str, folder: str | None = 
     """Check the content of an experiment file in ``folder``; ``source`` names it in errors."""
     plugins = content.get("plugins")
     named = [name for name in plugins if isinstance(name, str)] if isinstance(plugins, list) else []
-    try:
+    with _named(source):
         load_plugins(named, folder)  # before the check, which must know their names
-    except AutosparseError as error:
-        raise AutosparseError(f"{source}: {error}") from error
-    try:
         content = with_recipes(content)
-    except AutosparseError as error:
-        raise AutosparseError(f"{source}: {error}") from error
     try:
         text = json.dumps(_written_out(content), allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
@@ -128,6 +120,15 @@ def parse_fit(content: dict[str, Any], source: str) -> FitSpec:
     except ValueError as error:
         raise AutosparseError(f"{source}: {error}: every number must be finite") from error
     return _validated(FitSpec, text, source)
+
+
+@contextlib.contextmanager
+def _named(source: str) -> Iterator[None]:
+    """Begin the message of an error with what it is about."""
+    try:
+        yield
+    except AutosparseError as error:
+        raise AutosparseError(f"{source}: {error}") from error
 
 
 def _validated(model: type[M], text: str, source: str) -> M:
@@ -206,8 +207,8 @@ def _cure(mistake: Any) -> str:
 
 SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
     "irp": (IrpSpec,),
-    "sweeps": (SweepSpec, Asha, Downstream),
-    "scorers": (ScorerSpec,),
+    "sweeps": (SweepSpec, Asha, Downstream, DaggerSpec, RefineSpec),
+    "scorers": (ScorerSpec, DaggerSpec, RefineSpec),
     "grid": (GridSpec, MethodSpec, Published),
     "concordance": (ConcordanceSpec,),
 }

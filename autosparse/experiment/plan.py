@@ -78,7 +78,7 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, folder: s
     Raises :class:`AutosparseError` if the grids hold more than ``MAX_CELLS`` cells.
     """
     size = sum(
-        len(g.models) * len(g.datasets) * sum(len(m.levels or g.sparsities) for m in g.methods) * len(g.seeds)
+        len(g.models) * len(g.datasets) * sum(len(_points(g, m, experiment.irp)) for m in g.methods) * len(g.seeds)
         for g in experiment.grid
     )
     if size > MAX_CELLS:

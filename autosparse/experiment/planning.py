@@ -1,7 +1,6 @@
 """The plan of a file that was read: its tasks, and what its parent run in MLflow says of the file and the command."""
 
 import shlex
-from typing import Any
 
 from autosparse.experiment.load import Loaded
 from autosparse.experiment.plan import Plan, make_plan
@@ -9,7 +8,20 @@ from autosparse.experiment.plan import Plan, make_plan
 
 def plan_of(loaded: Loaded) -> Plan:
     """Expand what :func:`autosparse.experiment.load.load_experiment` returned."""
-    return make_plan(loaded.experiment, loaded.paper, loaded.folder, **_about(loaded))
+    parts = ["autosparse", "run", loaded.file, *(["--preset", loaded.preset] if loaded.preset else [])]
+    parts += [part for change in loaded.asked for part in ("--set", change)]
+    experiment = loaded.experiment
+    return make_plan(
+        experiment,
+        loaded.paper,
+        loaded.folder,
+        preset=loaded.preset,
+        file=loaded.file,
+        command=shlex.join(parts),
+        description=experiment.description,
+        notes=list(experiment.notes),
+        changes=list(loaded.changes),
+    )
 
 
 def scale_of(loaded: Loaded) -> str | None:
@@ -18,17 +30,3 @@ def scale_of(loaded: Loaded) -> str | None:
         return None
     others = ", ".join(name for name in loaded.presets if name != loaded.preset)
     return f"preset {loaded.preset} (there are also: {others})"
-
-
-def _about(loaded: Loaded) -> dict[str, Any]:
-    parts = ["autosparse", "run", loaded.file, *(["--preset", loaded.preset] if loaded.preset else [])]
-    parts += [part for change in loaded.asked for part in ("--set", change)]
-    experiment = loaded.experiment
-    return {
-        "preset": loaded.preset,
-        "file": loaded.file,
-        "command": shlex.join(parts),
-        "description": experiment.description,
-        "notes": list(experiment.notes),
-        "changes": list(loaded.changes),
-    }

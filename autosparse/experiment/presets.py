@@ -55,33 +55,24 @@ def choose(content: Content, preset: str | None, changes: Sequence[tuple[str, An
     if PAPER in presets:
         raise AutosparseError(f"presets.{PAPER}: the file without presets is {PAPER!r}; put its values there")
     chosen = preset or (DEFAULT if DEFAULT in presets else PAPER)
+    if chosen not in (PAPER, *presets):
+        raise UnknownName("preset", chosen, [PAPER, *presets])
     if chosen != PAPER:
-        if chosen not in presets:
-            raise UnknownName("preset", chosen, [PAPER, *presets])
-        sets = _dropped(content, presets[chosen], chosen)
-        content = _set(content, [*sets, *changes], f"presets.{chosen}")
-    else:
-        content = _set(content, changes, "--set")
+        changes = [*_dropped(content, presets[chosen], chosen), *changes]
+    content = _set(content, changes, "--set" if chosen == PAPER else f"presets.{chosen}")
     content["name"] = f"{content.get('name', '')}-{chosen}"
     return content, chosen
 
 
 def changes_of(content: Content, preset: str | None) -> Iterator[str]:
-    """What a preset drops and sets, a line each."""
+    """What a preset of :func:`choose` drops and sets, a line each."""
     chosen = (content.get("presets") or {}).get(preset, {})
     yield from (f"without {path}" for path in chosen.get("drop", []))
-    yield from (f"{path} = {value}" for path, value in _sets(content, chosen).items())
-
-
-def _sets(content: Content, preset: Content) -> dict[str, Any]:
-    """What a preset sets: its base's values in the sections that the file has, then its own."""
-    base = BASES.get(preset.get("base", ""), {})
-    applicable = {path: value for path, value in base.items() if content.get(path.partition(".")[0])}
-    return {**applicable, **preset.get("set", {})}
+    yield from (f"{path} = {value}" for path, value in _dropped(deepcopy(content), chosen, str(preset)))
 
 
 def _dropped(content: Content, preset: Content, name: str) -> list[tuple[str, Any]]:
-    """Check a preset and drop what it drops; returns what it sets."""
+    """Check a preset and drop what it drops; return what it sets: its base's values in the sections left, its own."""
     if unknown := set(preset) - {"base", "drop", "set"}:
         raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["base", "drop", "set"])
     if "base" in preset and preset["base"] not in BASES:
@@ -93,7 +84,9 @@ def _dropped(content: Content, preset: Content, name: str) -> list[tuple[str, An
     places = {(id(holder), key): (holder, key) for path in drop for holder, key in _places(content, str(path))}
     for holder, key in sorted(places.values(), key=lambda place: str(place[1]).zfill(9), reverse=True):
         del holder[key]
-    return [(str(path), value) for path, value in _sets(content, preset).items()]
+    base = BASES.get(preset.get("base", ""), {})
+    applicable = {path: value for path, value in base.items() if content.get(path.partition(".")[0])}
+    return [(str(path), value) for path, value in {**applicable, **changes}.items()]
 
 
 def _set(content: Content, changes: Sequence[tuple[str, Any]], whose: str) -> Content:
@@ -171,13 +164,15 @@ def _keys(holder: Any, part: str, path: str, new: bool = False) -> Iterator[Any]
 
 
 def _number(items: Sequence[Any], part: str, path: str) -> int:
-    named = {
-        str(item.get("name", item.get("criterion"))): number
-        for number, item in enumerate(items)
-        if isinstance(item, dict) and ("name" in item or "criterion" in item)
-    }
+    named: dict[str, list[int]] = {}
+    for number, item in enumerate(items):
+        if isinstance(item, dict) and ("name" in item or "criterion" in item):
+            named.setdefault(str(item.get("name", item.get("criterion"))), []).append(number)
+    if len(several := named.get(part, [])) > 1:
+        numbers = " or ".join(map(str, several))
+        raise AutosparseError(f"{path!r}: several items are called {part!r}: give a number, {numbers}, or name them")
     if part in named:
-        return named[part]
+        return named[part][0]
     if part.isdecimal() and int(part) < len(items):
         return int(part)
     if any(isinstance(item, dict) and part in item for item in items):

@@ -7,7 +7,7 @@ from typing import Any
 from autosparse.experiment.fields import DENSE
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec, Stated
+from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec
 from autosparse.experiment.tasks import Cell
 
 NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
@@ -56,7 +56,7 @@ def compared(
             for sparsity, value in zip(sparsities, values, strict=True):
                 if value is None:
                     continue
-                mean, spread = _stated(value)
+                mean, spread = value if isinstance(value, tuple) else (float(value), None)
                 yield Comparison(
                     published.source,
                     theirs.models[0],
@@ -80,10 +80,6 @@ def _counterpart(grid: GridSpec, experiment: Experiment, paper: Experiment) -> G
     if named:
         return named[0]
     return paper.grid[experiment.grid.index(grid)] if len(experiment.grid) == len(paper.grid) else None
-
-
-def _stated(value: Stated) -> tuple[float, float | None]:
-    return value if isinstance(value, tuple) else (float(value or 0), None)
 
 
 def _differences(

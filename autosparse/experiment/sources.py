@@ -23,6 +23,7 @@ from autosparse.criteria import CRITERIA
 from autosparse.data import source_of
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.plan import dataset_of
+from autosparse.experiment.space import Downstream, SweepTask
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task
 from autosparse.models import MODELS
 from autosparse.models.arguments import bare_name
@@ -53,20 +54,31 @@ class Function:
 
 def functions_of(task: Task) -> Iterator[Function]:
     """The user's own functions that a task calls, without those that its inputs call."""
-    if isinstance(task, Cell | IrpTask):
-        model = bare_name(task.model)
+    network = task.downstream if isinstance(task, SweepTask) else task
+    if isinstance(network, Cell | IrpTask | Downstream):
+        model = bare_name(network.model)
         source, colon, _ = model.partition(":")
         if not colon:
             source = MODELS[model].__module__
         if source != "torchvision":
             yield from _own("model", model, source)
-        if task.criterion not in (DENSE, BRANCH):
-            yield from _own("criterion", task.criterion, CRITERIA[task.criterion].function.__module__)
+    if isinstance(task, Cell | IrpTask) and task.criterion not in (DENSE, BRANCH):
+        yield from _own("criterion", task.criterion, CRITERIA[task.criterion].function.__module__)
     if (dataset := dataset_of(task)) is not None:
         loader = source_of(dataset)
         yield from _own("dataset", loader.name, loader.load.__module__)
+    for backbone in _backbones(task):
+        yield from _own("backbone", backbone, BACKBONES[backbone].__module__)
+
+
+def _backbones(task: Task) -> Iterator[str]:
+    """The backbones that a task fits, each once."""
     if isinstance(task, ScorerTask) and task.sweep is None:
-        yield from _own("backbone", task.fit.backbone, BACKBONES[task.fit.backbone].__module__)
+        yield task.fit.backbone
+    if isinstance(task, SweepTask):
+        given = [point.get("backbone", task.fit.backbone) for point in task.points]
+        drawn = task.space.get("backbone", {"choice": (task.fit.backbone,)})["choice"] if task.space else ()
+        yield from sorted({str(name) for name in (*given, *drawn)})
 
 
 def _own(role: str, name: str, module: str) -> Iterator[Function]:
@@ -180,12 +192,10 @@ def _bare(node: Any) -> Any:
     if not isinstance(node, ast.AST):
         return node if isinstance(node, str | int | None) else repr(node)
     fields = {name: value for name, value in ast.iter_fields(node) if name not in ("ctx", "kind", "type_comment")}
-    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(node):
+    if (
+        isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        and ast.get_docstring(node, clean=False) is not None
+    ):
         fields["body"] = node.body[1:]
     kept = {name: _bare(value) for name, value in fields.items() if value is not None and value != []}
     return [type(node).__name__, kept]
-
-
-def _has_docstring(node: Any) -> bool:
-    first = node.body[0] if node.body else None
-    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)

@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable
 
 from autosparse.experiment.gathering import loosen
 from autosparse.experiment.lineage import Changed
+from autosparse.experiment.record import Record
+from autosparse.experiment.sources import code_of
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import FOLDERS, SUPERSEDED, WITH_FILES, Store
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask, Task
@@ -27,7 +29,7 @@ def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
 def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
     """Move the record of a task, and its files, to ``superseded/``; do nothing if there is none.
 
-    For a sweep, also move those of its trials, unless they still stand for their tasks.
+    For a sweep, also move those of its trials, unless they still stand for their tasks and are of today's code.
 
     :param others: ids of tasks that are about to be set aside, too; what is built on another comes first.
     """
@@ -39,7 +41,8 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
     if isinstance(task, SweepTask):
         for trial in found["result"].get("trials", ()):
             fit = ScorerTask.on(task.irp, FitSpec.model_validate(trial["fit"], strict=False), task.dataset)
-            if store.record(fit) is None or not set(others).isdisjoint(task.irp):
+            held = store.record(fit)
+            if held is None or _of_other_code(fit, held) or not set(others).isdisjoint(task.irp):
                 set_aside(fit, store)
     name = f"{FOLDERS[task.kind]}/{task.id}"
     aside = f"{SUPERSEDED}/{name}-{found['ended_ms']}"
@@ -48,3 +51,9 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
         store.place.move(name, aside)
     store.place.remove(f"{name}.json")  # last: until then all of this can be repeated
     store.forget(task)
+
+
+def _of_other_code(task: Task, record: Record) -> bool:
+    """Whether the user's code has changed since the record; what it does not name has not been there or not counted."""
+    now = code_of(task)
+    return any(now.get(key, digest) != digest for key, digest in record.get("code", {}).items())

@@ -188,10 +188,9 @@ class FitSpec(Strict):
     @model_validator(mode="after")
     def _training_applies(self) -> Self:
         check_training(self.backbone, Training(self.epochs, self.batch_size, self.lr), len(self.inputs))
-        if self.dagger is not None and not self.in_rounds:
-            raise AutosparseError("dagger: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
-        if self.refine is not None and not self.in_rounds:
-            raise AutosparseError("refine: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
+        for name in ("dagger", "refine"):
+            if getattr(self, name) is not None and not self.in_rounds:
+                raise AutosparseError(f"{name}: is for a scorer that prunes in rounds: give `rounds:` or other inputs")
         for name in self.refine.start if self.refine else ():
             if name not in self.inputs:
                 raise UnknownName("input to start from", name, self.inputs)

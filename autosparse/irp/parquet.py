@@ -80,11 +80,11 @@ def load_survival(folder: str | Path) -> Survival:
     described = [read_metadata(path) for path in paths]
     for content in described:
         content.pop(digests.KEY, None)  # of the shard; the fingerprint is of all values
-    shards = {content.pop("shard"): path for path, content in zip(paths, described, strict=True)}
+    shards = {content.pop("shard") for content in described}
     for path, content in zip(paths, described, strict=True):
         if content != described[0]:
             raise CorruptFile(f"{path} belongs to another survival dataset than {paths[0].name}; keep one per folder")
-    if (missing := first_missing(set(shards), described[0]["shards"])) is not None:
+    if (missing := first_missing(shards, described[0]["shards"])) is not None:
         raise CorruptFile(f"{folder} is incomplete: shard part-{missing:05d}.parquet is missing")
     tables = []
     for path in paths:

@@ -31,7 +31,7 @@ def parse_name(name: str) -> tuple[str, Arguments]:
     if len(name) > LONGEST:
         raise AutosparseError(f"model {name[:40]!r}...: with its arguments, it has more than {LONGEST} characters")
     bare, arguments = _parsed(name)
-    return bare, {key: _thawed(value) for key, value in arguments}
+    return bare, {key: in_lists(value) for key, value in arguments}
 
 
 def bare_name(name: str) -> str:
@@ -121,6 +121,6 @@ def _frozen(value: Any) -> Any:
     return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
 
 
-def _thawed(value: Any) -> Any:
-    """A value whose lists are new, so that no factory changes another's."""
-    return list(map(_thawed, value)) if isinstance(value, tuple) else value
+def in_lists(value: Any) -> Any:
+    """A value with new lists for its tuples and lists, so that no factory changes another's."""
+    return list(map(in_lists, value)) if isinstance(value, list | tuple) else value

@@ -48,7 +48,7 @@ def register_model(
                 _check_images(name, input_shape, min_side, multiple_of)
             return factory(num_classes, input_shape, **arguments)
 
-        MODELS.register(name, checked)
+        MODELS.register(name, checked, factory)
         return checked
 
     return decorate

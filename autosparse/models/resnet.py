@@ -17,7 +17,7 @@ def resnet18(num_classes: int, input_shape: tuple[int, ...], width: AtLeastOne =
 
     :param width: channels of the first stage; each has twice those of the one before.
     """
-    return _small_stem(_resnet("resnet18", num_classes, width), input_shape[0])
+    return _resnet("resnet18", num_classes, input_shape[0], width)
 
 
 @register_model("resnet50", min_side=1)
@@ -26,7 +26,7 @@ def resnet50(num_classes: int, input_shape: tuple[int, ...], width: AtLeastOne =
 
     :param width: channels of the first stage; each has twice those of the one before.
     """
-    return _small_stem(_resnet("resnet50", num_classes, width), input_shape[0])
+    return _resnet("resnet50", num_classes, input_shape[0], width)
 
 
 @register_model("resnet18-imagenet", min_side=1)
@@ -35,7 +35,7 @@ def resnet18_imagenet(num_classes: int, input_shape: tuple[int, ...], width: AtL
 
     :param width: channels of the first stage; each has twice those of the one before.
     """
-    return _imagenet_stem(_resnet("resnet18", num_classes, width), input_shape[0])
+    return _resnet("resnet18", num_classes, input_shape[0], width, imagenet=True)
 
 
 @register_model("resnet50-imagenet", min_side=1)
@@ -44,31 +44,24 @@ def resnet50_imagenet(num_classes: int, input_shape: tuple[int, ...], width: AtL
 
     :param width: channels of the first stage; each has twice those of the one before.
     """
-    return _imagenet_stem(_resnet("resnet50", num_classes, width), input_shape[0])
+    return _resnet("resnet50", num_classes, input_shape[0], width, imagenet=True)
 
 
-def _resnet(name: str, num_classes: int, width: int) -> Any:
-    """Torchvision's network; with another width than its own, all but the stem's convolution are made anew."""
+def _resnet(name: str, num_classes: int, channels: int, width: int, imagenet: bool = False) -> nn.Module:
+    """Torchvision's network with either stem; with another width than its own, all layers are made anew."""
     from torchvision.models import get_model  # here: torchvision takes seconds to import
 
-    model = get_model(name, num_classes=num_classes)
-    if width == WIDTH:
-        return model
-    block, stages = type(model.layer1[0]), [model.layer1, model.layer2, model.layer3, model.layer4]
-    model.inplanes, model.bn1 = width, nn.BatchNorm2d(width)
-    for number, stage in enumerate(stages):
-        made = model._make_layer(block, width * 2**number, len(stage), stride=2 if number else 1)
-        setattr(model, f"layer{number + 1}", made)
-    model.fc = nn.Linear(width * 8 * block.expansion, num_classes)
-    return model
-
-
-def _small_stem(model: Any, channels: int) -> nn.Module:
-    model.conv1 = nn.Conv2d(channels, model.bn1.num_features, kernel_size=3, stride=1, padding=1, bias=False)
-    model.maxpool = nn.Identity()
-    return model
-
-
-def _imagenet_stem(model: Any, channels: int) -> nn.Module:
-    model.conv1 = nn.Conv2d(channels, model.bn1.num_features, kernel_size=7, stride=2, padding=3, bias=False)
+    model: Any = get_model(name, num_classes=num_classes)
+    if width != WIDTH:
+        block, stages = type(model.layer1[0]), [model.layer1, model.layer2, model.layer3, model.layer4]
+        model.inplanes, model.bn1 = width, nn.BatchNorm2d(width)
+        for number, stage in enumerate(stages):
+            made = model._make_layer(block, width * 2**number, len(stage), stride=2 if number else 1)
+            setattr(model, f"layer{number + 1}", made)
+        model.fc = nn.Linear(width * 8 * block.expansion, num_classes)
+    if imagenet:
+        model.conv1 = nn.Conv2d(channels, width, kernel_size=7, stride=2, padding=3, bias=False)
+    else:
+        model.conv1 = nn.Conv2d(channels, width, kernel_size=3, stride=1, padding=1, bias=False)
+        model.maxpool = nn.Identity()
     return model

@@ -157,30 +157,22 @@ def _tried(name: str, factory: ModelFactory) -> ModelFactory:
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
         wanted = f"inputs of shape {tuple(input_shape)} and {num_classes} classes"
         try:
-            model = _giving_logits(factory(num_classes, input_shape), input_shape)
-            shape = _output_shape(model, input_shape)
+            model = factory(num_classes, input_shape)
+            if not isinstance(model, nn.Module):
+                raise TypeError(f"the factory returned a {type(model).__name__}, not an nn.Module")
+            output = _output(model, input_shape)
         except Exception as error:  # whatever a network from elsewhere raises
             whose = named(f"model {name!r}", factory)
             raise AutosparseError(f"{whose} does not take {wanted}: {described(error)}") from error
+        if has_logits(output):
+            model, output = Logits(model), output.logits
+        shape = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
         if shape != (2, num_classes):
             whose = named(f"model {name!r}", factory)
             raise AutosparseError(f"{whose} gives {shape} for a batch of 2 {wanted}, not (2, {num_classes})")
         return model
 
     return build
-
-
-def _giving_logits(model: nn.Module, input_shape: tuple[int, ...]) -> nn.Module:
-    """``model`` or, if its output holds ``logits``, a wrapper that returns them."""
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"the factory returned a {type(model).__name__}, not an nn.Module")
-    return Logits(model) if has_logits(_output(model, input_shape)) else model
-
-
-def _output_shape(model: nn.Module, input_shape: tuple[int, ...]) -> tuple[int, ...] | str:
-    """The shape of the network's output for two blank examples, or its type if it is not a tensor."""
-    output = _output(model, input_shape)
-    return tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
 
 
 @torch.no_grad()

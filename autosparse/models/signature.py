@@ -10,7 +10,7 @@ from torch import nn
 
 from autosparse.allowed import fits, wording
 from autosparse.errors import AutosparseError
-from autosparse.models.arguments import Arguments
+from autosparse.models.arguments import Arguments, in_lists
 from autosparse.models.registration import ModelFactory
 from autosparse.users_code import is_ours, named
 
@@ -97,7 +97,7 @@ def further(factory: ModelFactory) -> Parameters | None:
 def defaults_of(factory: ModelFactory) -> Arguments:
     """The arguments of a factory with their defaults, lists for tuples; None for one that has no default."""
     known = further(factory) or {}
-    return {name: None if p.default is inspect.Parameter.empty else _plain(p.default) for name, p in known.items()}
+    return {name: None if p.default is inspect.Parameter.empty else in_lists(p.default) for name, p in known.items()}
 
 
 def not_default(factory: ModelFactory, arguments: Arguments) -> Arguments:
@@ -127,7 +127,3 @@ def _parameters(function: Any) -> list[inspect.Parameter] | None:
         except Exception:  # an annotation in quotes may be any text
             continue
     return None
-
-
-def _plain(value: Any) -> Any:
-    return list(map(_plain, value)) if isinstance(value, list | tuple) else value

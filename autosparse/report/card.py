@@ -42,7 +42,7 @@ def write_card(folder: Path, card: str, force: bool = False) -> Path:
 def is_untouched(text: str) -> bool:
     """Whether a text is a card as :func:`assemble` made it."""
     found = MARK.search(text)
-    return bool(found) and found[1] == _digest(text[: found.start()])  # type: ignore[index, union-attr]
+    return found is not None and found[1] == _digest(text[: found.start()])
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

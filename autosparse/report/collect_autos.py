@@ -27,7 +27,8 @@ class Sample:
     position: np.ndarray
     """(n,) int, flat positions in the layer's weight."""
     columns: dict[str, np.ndarray]
-    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp`` or ``predicted``, ``untrained``."""
+    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, where the network allows them, or
+    ``predicted``, ``untrained``."""
 
     def __len__(self) -> int:
         return len(self.layer)
@@ -80,10 +81,7 @@ class Fit:
     @property
     def refined(self) -> str:
         """How its coefficients were refined; empty if they were not."""
-        found = {
-            name.removeprefix("fit.refine."): value for name, value in self.run.params.items() if "refine." in name
-        }
-        if not found:
+        if not (found := self._settings("fit.refine.")):
             return ""
         reached = self.run.metrics.get("validation_accuracy")
         told = "" if reached is None else f"; their mean at last pruned to {reached:.2f} % on validation images"
@@ -92,10 +90,7 @@ class Fit:
     @property
     def dagger(self) -> str:
         """What it learned from networks that it had pruned itself; empty if it did not."""
-        found = {
-            name.removeprefix("fit.dagger."): value for name, value in self.run.params.items() if "dagger." in name
-        }
-        if not found:
+        if not (found := self._settings("fit.dagger.")):
             return ""
         return (
             f"{found['passes']} passes, {found['networks']} networks each, trained for {found['epochs']} epochs a state"
@@ -106,10 +101,9 @@ class Fit:
         """Whether the fit came near what the data allow; see :mod:`autosparse.autos.diagnostics`."""
         return self.run.tags.get("trusted") != "False"
 
-
-def irp_runs_of(client: MlflowClient, runs: list[Run]) -> list[IrpRun]:
-    """IRP runs with accuracy and sample; slow if the artifacts are far away."""
-    return [_irp_run(client, run) for run in runs]
+    def _settings(self, prefix: str) -> dict[str, str]:
+        params = self.run.params.items()
+        return {name.removeprefix(prefix): value for name, value in params if name.startswith(prefix)}
 
 
 def fits_of(client: MlflowClient, experiment: str, irp: list[Run]) -> list[Fit]:
@@ -127,7 +121,8 @@ def in_order(runs: list[Run]) -> list[Run]:
     return sorted(runs, key=lambda run: (natural(run.name), run.tags.get("task_id", run.run_id)))
 
 
-def _irp_run(client: MlflowClient, run: Run) -> IrpRun:
+def irp_run(client: MlflowClient, run: Run) -> IrpRun:
+    """An IRP run with accuracy and sample; slow if the artifacts are far away."""
     with tracking_errors(client.tracking_uri):
         history = client.get_metric_history(run.run_id, "accuracy")
     steps = {metric.step: metric.value for metric in history}

@@ -161,7 +161,7 @@ def _apart(found: Sequence[Pair]) -> Iterator[Apart]:
     sides = [pair.a for pair in found], [pair.b for pair in found]
     facts = [facts_of(run for group in side for run in group.runs.values()) for side in sides]
     for name in dict.fromkeys([*facts[0], *facts[1]]):
-        ours, theirs = (of.get(name, set()) for of in facts)
+        ours, theirs = (set(of.get(name, ())) for of in facts)
         if ours != theirs:
             yield Apart(name, _listed(ours), _listed(theirs), "–")
 

@@ -20,7 +20,10 @@ from autosparse.report.tables_size import size_table
 FOLDER = "tables"
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
-MARKS = {"±": r"$\pm$", "–": "--", "✕": r"$\times$"}
+LATEX |= {"<": "$<$", ">": "$>$", "|": r"\textbar{}"}
+"""Characters that LaTeX takes for something else; the last three are others in its usual font."""
+MARKS = {"±": r"$\pm$", "–": "--", "−": "$-$", "✕": r"$\times$", "★": r"$\star$", "☆": r"$\circ$"}
+"""Characters of our tables that LaTeX does not know without a package."""
 
 
 def markdown(table: Table) -> str:

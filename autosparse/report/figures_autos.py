@@ -12,24 +12,29 @@ from autosparse.report.tips import tell
 JITTER = 0.35
 """Jitter, as a share of the distance between two survival scores: enough to see how many points share a score."""
 
+DRAWN = {
+    "param": ("(a) initial weight", r"$\theta_0$"),
+    "snip": ("(b) SNIP", "SNIP score / largest"),
+    "grasp": ("(b) GraSP", "GraSP score / largest absolute"),
+}
+"""Titles and labels of what survival is drawn against, by column; a network may not allow SNIP or GraSP."""
+
 
 def survival_figure(irp: IrpRun, sample: Sample) -> Figure:
     """Survival score against theta_0, SNIP and GraSP score of the weights at initialisation (AutoSparse Figure 1)."""
     figure = Figure(figsize=(9.2, 4.0), layout="constrained")
-    panels = figure.subplots(1, 3, sharey=True)
+    drawn = {name: texts for name, texts in DRAWN.items() if name in sample.columns}
+    panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
     survival = _jittered(sample.columns["survival"], irp.iterations)
-    values = (sample.columns["param"], _normalised(sample.columns["snip"]), _normalised(sample.columns["grasp"]))
-    labels = (r"$\theta_0$", "SNIP score / largest", "GraSP score / largest absolute")
-    for axes, x, label in zip(panels, values, labels, strict=True):
+    for axes, (name, (title, label)) in zip(panels, drawn.items(), strict=True):
+        x = sample.columns[name] if name == "param" else _normalised(sample.columns[name])
         _cloud(axes, sample, x, survival)
         _mean_line(axes, x, sample)
         axes.set_xlabel(label, parse_math=True)
-    spread_axis(panels[1], values[1])
-    spread_axis(panels[2], values[2])
+        axes.set_title(title)
+        if name != "param":
+            spread_axis(axes, x)
     panels[0].set_ylabel("survival score")
-    panels[0].set_title("(a) initial weight")
-    panels[1].set_title("(b) SNIP")
-    panels[2].set_title("(b) GraSP")
     _legend(figure, sample)
     return figure
 

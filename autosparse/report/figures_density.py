@@ -134,7 +134,7 @@ def _densities(method: Method, layers: list[str], sparsities: list[float]) -> tu
 
 
 def _norm(values: list[tuple[np.ndarray, np.ndarray]]) -> LogNorm:
-    every = np.concatenate([density[density > 0] for density, _ in values] or [np.ones(1)])
+    every = np.concatenate([density[density > 0] for density, _ in values])
     lowest = float(np.clip(every.min(initial=0.1), FAINTEST, 0.1))
     return LogNorm(10 ** np.floor(np.log10(lowest)), 1.0, clip=True)
 

@@ -1,6 +1,7 @@
 """The figures of a report: each drawn once, shown in the page, and kept as a file."""
 
 import base64
+import functools
 import re
 from collections.abc import Callable
 
@@ -15,20 +16,11 @@ PLOT = Markup('<div class="plot" tabindex="0"><div class="canvas">{}</div>{}</di
 TIPS = Markup('<script type="application/json">{}</script>')
 
 
-class Drawing:
-    """Draws a figure when it is called, and keeps it, because only a drawn figure knows where its points are."""
-
-    def __init__(self, draw: Callable[[], Figure]) -> None:
-        self._draw = draw
-
-    def __call__(self) -> Figure:
-        """The figure."""
-        self.figure = self._draw()
-        return self.figure
-
-
 class Gallery:
-    """Draws figures when the page asks for them."""
+    """Draws figures when the page asks for them.
+
+    Each is drawn once, and asked again where its points are: only a drawn figure knows.
+    """
 
     def __init__(self) -> None:
         self.files: dict[str, bytes] = {}
@@ -36,18 +28,18 @@ class Gallery:
 
     def svg(self, draw: Callable[[], Figure], name: str) -> Markup:
         """A plot with an ``<svg>``. Matplotlib has escaped the texts in it, so the page must not do so again."""
-        title, drawing = f"figure {len(self.files) + 1} {name}", Drawing(draw)
-        text = draw_svg(drawing, title)
+        title, drawn = f"figure {len(self.files) + 1} {name}", functools.cache(draw)
+        text = draw_svg(drawn, title)
         self._keep(name, "svg", text.encode())
-        return _plot(Markup(inlined(text, title)), drawing.figure)
+        return _plot(Markup(inlined(text, title)), drawn())
 
     def png(self, draw: Callable[[], Figure], name: str, told: str) -> Markup:
         """A plot with an ``<img>``, for clouds of points that would make a heavy SVG; ``told`` describes it."""
-        drawing = Drawing(draw)
-        data = draw_png(drawing)
+        drawn = functools.cache(draw)
+        data = draw_png(drawn)
         self._keep(name, "png", data)
         address = "data:image/png;base64," + base64.b64encode(data).decode()
-        return _plot(Markup('<img src="{}" alt="{}">').format(address, told), drawing.figure)
+        return _plot(Markup('<img src="{}" alt="{}">').format(address, told), drawn())
 
     def _keep(self, name: str, ending: str, data: bytes) -> None:
         self.files[f"{FOLDER}/{len(self.files) + 1:02d}-{slug(name)}.{ending}"] = data

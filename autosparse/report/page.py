@@ -15,7 +15,7 @@ from autosparse.analysis.sketch import LARGEST_ERROR, SIZE
 from autosparse.errors import safe_uri
 from autosparse.experiment.stages import NAMED
 from autosparse.report.collect import make_sections
-from autosparse.report.collect_autos import fits_of, in_order, irp_runs_of
+from autosparse.report.collect_autos import fits_of, in_order, irp_run
 from autosparse.report.collect_frontier import frontiers_of
 from autosparse.report.curves import has_curves
 from autosparse.report.export import table_files, tables_of
@@ -99,7 +99,7 @@ def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None
     sections = make_sections(cells, summary["layers"])
     fits = fits_of(client, experiment, irp)
     runs = [*cells, *irp, *(fit.run for fit in fits)]
-    compared = irp_runs_of(client, irp[:IRP_COMPARED])
+    compared = [irp_run(client, run) for run in irp[:IRP_COMPARED]]
     published, concordant = published_tables(summary, cells), concordant_pairs(summary)
     concordances = concordance_tables(compared)
     sweeps = finished_runs(client, experiment, "sweep")

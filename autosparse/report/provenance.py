@@ -18,10 +18,7 @@ SHOWN = ("git_commit", "host", "device", "device_name", "precision")
 
 def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
     """Commits, machines, versions and data fingerprints of the runs, with the number of runs of each if they differ."""
-    found: dict[str, Counter[str]] = {}
-    for run in runs:
-        for name, value in _facts(run):
-            found.setdefault(name, Counter())[value] += 1
+    found = facts_of(runs)
     places = [name.replace("_", " ") for name in SHOWN]
 
     def rank(name: str) -> tuple[int, bool, object]:
@@ -30,12 +27,12 @@ def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
     return {name: _tally(found[name]) for name in sorted(found, key=rank)}
 
 
-def facts_of(runs: Iterable[Run]) -> dict[str, set[str]]:
-    """The different commits, machines, versions and data fingerprints of the runs, by what they are."""
-    found: dict[str, set[str]] = {}
+def facts_of(runs: Iterable[Run]) -> dict[str, Counter[str]]:
+    """The commits, machines, versions and data fingerprints of the runs, and how many runs have each."""
+    found: dict[str, Counter[str]] = {}
     for run in runs:
         for name, value in _facts(run):
-            found.setdefault(name, set()).add(value)
+            found.setdefault(name, Counter())[value] += 1
     return found
 
 

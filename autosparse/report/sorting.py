@@ -1,5 +1,6 @@
 """The number by which a table is sorted where a cell shows a text: ``3 min 20 s`` as 200, ``266 k`` as 266000."""
 
+import contextlib
 import re
 
 from autosparse.report.tables import UNITS
@@ -10,7 +11,8 @@ SECONDS = {"s": 1, "min": 60, "h": 3600}
 
 def sort_key(text: str) -> float | None:
     """The number that a text starts with, times its unit; None for a text without one, and for a plain number."""
-    if _is_plain(text):
+    with contextlib.suppress(ValueError):
+        float(text)
         return None
     times = re.findall(rf"({NUMBER}) (s|min|h)\b", text) if re.match(rf"{NUMBER} (?:s|min|h)\b", text) else []
     if times:
@@ -24,11 +26,3 @@ def sort_key(text: str) -> float | None:
 
 def _value(number: str) -> float:
     return float(number.replace(",", ""))
-
-
-def _is_plain(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -1,11 +1,10 @@
 """The look of figures: palette, markers, axes of density, and the two formats of the page."""
 
-import contextlib
 import io
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
@@ -122,7 +121,7 @@ def draw_svg(draw: Callable[[], Figure], name: str) -> str:
     """The figure as an SVG file, the same each time."""
     text = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-    with _style({"svg.hashsalt": name}):
+    with matplotlib.rc_context({**RC, "svg.hashsalt": name}):
         draw().savefig(text, format="svg", metadata=nothing)
     return text.getvalue()
 
@@ -141,7 +140,7 @@ def inlined(svg: str, name: str) -> str:
 
 def draw_png(draw: Callable[[], Figure]) -> bytes:
     """The figure as a small PNG."""
-    with _style({"figure.dpi": 150}):
+    with matplotlib.rc_context({**RC, "figure.dpi": 150}):
         canvas = FigureCanvasAgg(draw())
         canvas.draw()  # savefig() would draw twice
     return _small_png(Image.fromarray(np.asarray(canvas.buffer_rgba())))
@@ -157,12 +156,6 @@ def _small_png(image: Image.Image) -> bytes:
     data = io.BytesIO()
     small.save(data, "png", optimize=True)
     return data.getvalue()
-
-
-@contextlib.contextmanager
-def _style(extra: dict[str, object]) -> Iterator[None]:
-    with matplotlib.rc_context({**RC, **extra}):
-        yield
 
 
 def layer_colors(count: int) -> list[str]:

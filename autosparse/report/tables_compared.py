@@ -1,5 +1,6 @@
 """The tables of a comparison."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from autosparse.report.compared import Comparison, Pair
@@ -64,13 +65,10 @@ def _seeds(seeds: Sequence[int]) -> Cell:
 
 
 def _spans(seeds: Iterable[int]) -> Iterator[str]:
-    """``0–4, 7``."""
-    start = last = None
-    for seed in (*sorted(seeds), None):
-        if start is not None and last is not None and seed != last + 1:
-            yield str(start) if start == last else f"{start}–{last}"
-            start = seed
-        start, last = seed if start is None else start, seed
+    """``0–4, 7``, of ascending seeds."""
+    for _, run in itertools.groupby(enumerate(seeds), lambda placed: placed[1] - placed[0]):
+        first, *rest = (seed for _, seed in run)
+        yield f"{first}–{rest[-1]}" if rest else str(first)
 
 
 def compared_tables(comparison: Comparison) -> Iterator[Table]:

@@ -88,6 +88,6 @@ def _hours(runs: Sequence[Run], device: str) -> str:
     mine = [run for run in runs if run.tags.get("device") == device]
     if devices - {"cpu", "cuda"} or any(device == "cuda" and "gpus_per_job" not in run.tags for run in mine):
         return NOT_KNOWN
-    share = {"cpu": lambda run: 1.0, "cuda": lambda run: float(run.tags["gpus_per_job"])}[device]
-    hours = sum(run.metrics.get("seconds", 0.0) * share(run) for run in mine) / 3600
+    shares = (float(run.tags["gpus_per_job"]) if device == "cuda" else 1.0 for run in mine)
+    hours = sum(run.metrics.get("seconds", 0.0) * share for run, share in zip(mine, shares, strict=True)) / 3600
     return "< 0.01" if 0 < hours < 0.01 else "0" if not hours else f"{hours:,.2f}"

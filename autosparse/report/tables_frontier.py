@@ -37,15 +37,16 @@ def _cost(point: Point) -> Cell:
     """The cost of one cell; below it what was spent once, and both together."""
     if point.cost is None:
         return NOTHING
-    text = cost_text(point.cost, point.unit) + _mark(point.pareto, point.pareto_at_sparsity)
+    text = cost_text(point.cost, point.unit) + mark(point.pareto, point.pareto_at_sparsity)
     if point.once is None:
         return Cell(text, ("spent once: not known",))
-    together = _mark(point.pareto_together, point.pareto_together_at_sparsity)
+    together = mark(point.pareto_together, point.pareto_together_at_sparsity)
     if not point.once:
-        return Cell(text, (f"together{together}",) if together != _mark(point.pareto, point.pareto_at_sparsity) else ())
+        return Cell(text, (f"together{together}",) if together != mark(point.pareto, point.pareto_at_sparsity) else ())
     once, both = (cost_text(cost, point.unit) for cost in (point.once, point.cost + point.once))
     return Cell(text, (f"once {once}, together {both}{together}",))
 
 
-def _mark(best: bool, best_there: bool) -> str:
+def mark(best: bool, best_there: bool) -> str:
+    """A star for a point in the Pareto set, an empty one for one in the set of its sparsity alone."""
     return STAR if best else THERE if best_there else ""

@@ -56,13 +56,11 @@ def best_of(
     if metric not in metrics:
         raise UnknownName("metric", metric, metrics)
     sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
-    rows = _rows(groups, metric, _default_groups(groups) if group_by is None else group_by)
+    if group_by is None:
+        several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]
+        group_by = ["method", "sparsity", *several]
+    rows = _rows(groups, metric, group_by)
     return sorted(rows, key=lambda row: sign * row["mean"])[:top]
-
-
-def _default_groups(groups: Sequence[Group]) -> list[str]:
-    several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]
-    return ["method", "sparsity", *several]
 
 
 def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list[dict[str, Any]]:
@@ -70,9 +68,10 @@ def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list
     found: dict[tuple[Any, ...], dict[Settings, list[float]]] = {}
     for group in groups:
         if values := group.values(metric).values():
-            told = group.training if group.dataset in data else _without_data(group.training)
+            told = tuple(pair for pair in group.training if pair[0] != DATA or group.dataset in data)
             told += group.method if "method" in group_by else ()
-            variants = found.setdefault(tuple(_value(group, name) for name in group_by), {})
+            key = tuple(group.label if name == "method" else getattr(group, name) for name in group_by)
+            variants = found.setdefault(key, {})
             variants.setdefault(told, []).extend(values)
     return [
         {**dict(zip(group_by, key, strict=True)), "settings": settings, "metric": metric, **_summary(values)}
@@ -88,14 +87,6 @@ def _changed_data(groups: Sequence[Group]) -> set[str]:
     return {name for name in names if names.count(name) > 1}
 
 
-def _without_data(training: Settings) -> Settings:
-    return tuple(pair for pair in training if pair[0] != DATA)
-
-
 def _summary(values: list[float]) -> dict[str, Any]:
     std = statistics.stdev(values) if len(values) > 1 else None
     return {"n": len(values), "mean": statistics.fmean(values), "std": std}
-
-
-def _value(group: Group, name: str) -> Any:
-    return group.label if name == "method" else getattr(group, name)

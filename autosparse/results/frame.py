@@ -27,6 +27,7 @@ def results(experiment: str, tracking_uri: str | None = None) -> "pd.DataFrame":
 def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
     """One row per cell, ordered by its place; columns ``method, model, dataset, sparsity, seed, run_id``, each metric.
 
+    ``sparsity`` is what was asked for, also where a metric of that name tells what share of the weights was removed.
     If the experiment was edited, ``method`` names the variants of a method as reports do. ``training`` tells ways of
     training apart, and is empty if there is only one.
 
@@ -39,7 +40,7 @@ def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
             **dict(zip(PLACE, (group.name, *group.place, seed), strict=True)),
             "training": group.note,
             "run_id": run.run_id,
-            **run.metrics,
+            **{name: value for name, value in run.metrics.items() if name not in PLACE},
         }
         for group in groups_of(finished_cells(client, experiment))
         for seed, run in group.runs.items()

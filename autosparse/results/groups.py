@@ -18,6 +18,7 @@ import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from typing import TypeVar
 
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
@@ -34,6 +35,7 @@ NEWER = {
 }
 """Fields of a recipe that version 0.1.0 did not have, and their defaults; MLflow holds no None."""
 
+Key = TypeVar("Key")
 Settings = tuple[tuple[str, str], ...]
 """Sorted pairs of a param, or whatever else tells groups apart, and its value."""
 
@@ -106,21 +108,14 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
         training = tuple(sorted((*told, *used.items())))
         place = tags.get("model", ""), tags.get("dataset", ""), float(tags["sparsity"])
         found[*place, tags["method"], method, training][int(tags.get("seed", -number))] = run
-    names, notes = _names(found), _notes(found)
-    return [
-        Group(
-            model,
-            dataset,
-            sparsity,
-            label,
-            names[model, dataset, training, label][method],
-            method,
-            training,
-            notes[model, dataset][training],
-            dict(sorted(runs.items())),
-        )
-        for (model, dataset, sparsity, label, method, training), runs in found.items()
-    ]
+    methods = _apart_by(((model, data, training, label), method) for model, data, _, label, method, training in found)
+    trainings = _apart_by(((model, data), training) for model, data, *_, training in found)
+    groups = []
+    for (model, data, sparsity, label, method, training), runs in found.items():
+        note = methods[model, data, training, label][method]
+        name, how = f"{label} ({note})" if note else label, trainings[model, data][training]
+        groups.append(Group(model, data, sparsity, label, name, method, training, how, dict(sorted(runs.items()))))
+    return groups
 
 
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
@@ -185,26 +180,11 @@ def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     }
 
 
-Found = Mapping[tuple[str, str, float, str, Settings, Settings], Mapping[int, Run]]
-
-
-def _names(found: Found) -> dict[tuple[str, str, Settings, str], dict[Settings, str]]:
-    """The name of each method among those with its label and training."""
-    names: dict[tuple[str, str, Settings, str], dict[Settings, str]] = defaultdict(dict)
-    for model, dataset, _, label, method, training in found:
-        names[model, dataset, training, label][method] = ""
-    for (*_, label), methods in names.items():
-        for method, note in zip(list(methods), apart([dict(method) for method in methods]), strict=True):
-            methods[method] = f"{label} ({note})" if note else label
-    return names
-
-
-def _notes(found: Found) -> dict[tuple[str, str], dict[Settings, str]]:
-    """What sets each way of training apart from the others of a model and data set."""
-    notes: dict[tuple[str, str], dict[Settings, str]] = defaultdict(dict)
-    for model, dataset, _, _, _, training in found:
-        notes[model, dataset][training] = ""
-    for trainings in notes.values():
-        told = apart([dict(training) for training in trainings])
-        trainings.update(zip(list(trainings), told, strict=True))
-    return notes
+def _apart_by(pairs: Iterable[tuple[Key, Settings]]) -> dict[Key, dict[Settings, str]]:
+    """What sets each of the settings that have a key apart from the others of that key."""
+    told: dict[Key, dict[Settings, str]] = defaultdict(dict)
+    for key, settings in pairs:
+        told[key][settings] = ""
+    for notes in told.values():
+        notes.update(zip(list(notes), apart([dict(settings) for settings in notes]), strict=True))
+    return told

@@ -103,12 +103,11 @@ def _lines(rows: Rows) -> list[str]:
     for row in rows:
         name = f"{row['method']} ({row['settings']})" if row["settings"] else row["method"]
         methods.setdefault(name, {})[row["sparsity"]] = row
-    best = {sparsity: max(of[sparsity]["mean"] for of in methods.values() if sparsity in of) for sparsity in sparsities}
+    pruned = [sparsity for sparsity in sparsities if sparsity > 0]
+    best = {sparsity: max(of[sparsity]["mean"] for of in methods.values() if sparsity in of) for sparsity in pruned}
     top = sparsities[-1]
     ranked = sorted(methods, key=lambda name: (0 not in methods[name], -_mean(methods[name].get(top)), name))
-    body = [
-        _line([_text(name), *(_cell(methods[name].get(s), s > 0 and best[s]) for s in sparsities)]) for name in ranked
-    ]
+    body = [_line([_text(name), *(_cell(methods[name].get(s), best.get(s)) for s in sparsities)]) for name in ranked]
     titles = ["method", *(f"{100 * sparsity:.6g} %" if sparsity else "dense" for sparsity in sparsities)]
     return [_line(titles), _line(["---", *["---:"] * len(sparsities)]), *body]
 
@@ -117,11 +116,12 @@ def _mean(row: dict[str, Any] | None) -> float:
     return float("-inf") if row is None else float(row["mean"])
 
 
-def _cell(row: dict[str, Any] | None, best: float | bool) -> str:
+def _cell(row: dict[str, Any] | None, best: float | None) -> str:
+    """A mean with its spread and number of seeds, bold if it is the best of its column; None: none of it competes."""
     if row is None:
         return ""
     mean = f"{row['mean']:.2f}" + ("" if row["std"] is None else f" ± {row['std']:.2f}")
-    return f"**{mean}** ({row['n']})" if row["mean"] == best and best is not False else f"{mean} ({row['n']})"
+    return f"**{mean}** ({row['n']})" if row["mean"] == best else f"{mean} ({row['n']})"
 
 
 def _line(cells: Iterable[str]) -> str:

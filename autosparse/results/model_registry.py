@@ -122,14 +122,13 @@ def _registered(client: MlflowClient, run: Run) -> str | None:
 
 def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float]) -> str:
     _describe(client, run)
-    lineage = {name: run.params[name] for name in ("irp",) if name in run.params}
     tags = {
         "experiment": experiment,
         "scorer": run.tags["label"],
         "git_commit": run.tags.get("git_commit", ""),
         **{name: f"{run.metrics[name]:.6g}" for name in ("train_r2", "held_out_r2") if name in run.metrics},
         **{f"accuracy/{_tag(place)}": f"{value:.4f}" for place, value in accuracy.items()},
-        **{f"fitted_on.{name}": value for name, value in lineage.items()},
+        **({"fitted_on.irp": run.params["irp"]} if "irp" in run.params else {}),
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
     return str(client.create_model_version(NAME, source, run.run_id, tags=tags).version)

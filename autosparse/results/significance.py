@@ -11,14 +11,7 @@ LEVEL = 0.95
 
 def half_width(values: Sequence[float]) -> float | None:
     """Half of the mean's confidence interval by Student's t; None for fewer than two values."""
-    if len(values) < 2:
-        return None
-    if statistics.stdev(values) == 0:  # SciPy warns if all values are equal
-        return 0.0
-    from scipy.stats import ttest_1samp
-
-    low, high = ttest_1samp(values, 0).confidence_interval(LEVEL)
-    return float(high - low) / 2
+    return _tested(values)[0]
 
 
 @dataclass(frozen=True)
@@ -45,17 +38,21 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     if not differences:
         return None
-    mean, half = statistics.fmean(differences), half_width(differences)
-    p = None if half is None else _p_value(differences)
-    return Difference(len(differences), mean, half, p, p is not None and p < 1 - LEVEL)
+    half, p = _tested(differences)
+    return Difference(len(differences), statistics.fmean(differences), half, p, p is not None and p < 1 - LEVEL)
 
 
-def _p_value(differences: Sequence[float]) -> float:
-    if statistics.stdev(differences) == 0:
-        return 1.0 if differences[0] == 0 else 0.0
+def _tested(values: Sequence[float]) -> tuple[float | None, float | None]:
+    """Half of the mean's confidence interval, and the p-value of its being 0; None for fewer than two values."""
+    if len(values) < 2:
+        return None, None
+    if statistics.stdev(values) == 0:  # SciPy warns if all values are equal
+        return 0.0, 1.0 if values[0] == 0 else 0.0
     from scipy.stats import ttest_1samp
 
-    return float(ttest_1samp(differences, 0).pvalue)
+    found = ttest_1samp(values, 0)
+    low, high = found.confidence_interval(LEVEL)
+    return float(high - low) / 2, float(found.pvalue)
 
 
 def holm(p: Sequence[float]) -> list[float]:

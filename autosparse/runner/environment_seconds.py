@@ -1,8 +1,18 @@
-"""Seconds that an environment variable sets."""
+"""Seconds that an environment variable sets, such as how often a cell that is in training is kept."""
 
 import os
 
 from autosparse.errors import AutosparseError
+
+VARIABLE = "AUTOSPARSE_CHECKPOINT_EVERY"
+"""Environment variable: least seconds between checkpoints of a cell; 0: one after each epoch; inf: none."""
+EVERY = 300.0
+"""Seconds if the variable is not set, so that short cells write none."""
+
+
+def checkpoint_every() -> float:
+    """The least seconds between checkpoints that the environment sets, or the default."""
+    return seconds_from(VARIABLE, EVERY, "inf for no checkpoints")
 
 
 def seconds_from(variable: str, default: float, otherwise: str) -> float:

@@ -19,6 +19,8 @@ OUT_OF_MEMORY = "running low on memory"
 """Ray's text for an actor that it killed itself. Tune hands on only the text."""
 KILLED = "killed by `ray.kill`"
 """Ray's text for an actor that we killed."""
+MARKS = "autosparse-pulse-"
+"""Prefix of the keys of marks."""
 
 _actor_task_failed = RayActorManager._actor_task_failed
 
@@ -68,17 +70,16 @@ def kill_starting_actor(actor: str) -> None:
     ray._private.worker.global_worker.core_worker.kill_actor(ray.ActorID(bytes.fromhex(actor)), True)
 
 
-def put_mark(key: str, mark: str) -> None:
-    """Note ``mark`` in the key-value store of Ray's head."""
-    _internal_kv_put(key, mark)
+def put_mark(trial: str, mark: str) -> None:
+    """Note a trial's ``mark`` in the key-value store of Ray's head."""
+    _internal_kv_put(MARKS + trial, mark)
 
 
-def mark_at(key: str) -> bytes | None:
-    """The mark at ``key``; None if there is none."""
-    found: bytes | None = _internal_kv_get(key)
-    return found
+def mark_at(trial: str) -> bytes | None:
+    """The mark of a trial; None if there is none."""
+    return _internal_kv_get(MARKS + trial)
 
 
-def remove_mark(key: str) -> None:
-    """Remove the mark at ``key``."""
-    _internal_kv_del(key)
+def remove_mark(trial: str) -> None:
+    """Remove the mark of a trial."""
+    _internal_kv_del(MARKS + trial)

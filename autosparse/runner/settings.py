@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autosparse.errors import AutosparseError
+from autosparse.runner.environment_seconds import checkpoint_every
 from autosparse.runner.jobs.signs import patience
-from autosparse.runner.work.checkpoint_every import checkpoint_every
 from autosparse.training import Execution
 
 
@@ -40,7 +40,8 @@ class Settings:
     """Least seconds between the checkpoints of a cell."""
 
     def __post_init__(self) -> None:
-        for name, least in (("workers", 1), ("retries", 0), ("gpus_per_job", 0)):
+        for name, kind, least in (("workers", int, 1), ("retries", int, 0), ("gpus_per_job", int | float, 0)):
             value = getattr(self, name)
-            if value is not None and not (isinstance(value, int | float) and value >= least):
-                raise AutosparseError(f"{name} must be a number of at least {least}, got {value!r}")
+            if value is not None and not (isinstance(value, kind) and value >= least):
+                what = "a whole number" if kind is int else "a number"
+                raise AutosparseError(f"{name} must be {what} of at least {least}, got {value!r}")

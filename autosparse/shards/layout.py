@@ -13,6 +13,8 @@ from autosparse.storage import Place, place_at
 Shapes = dict[str, tuple[int, ...]]
 """Weight name -> shape, in the order of the model."""
 
+PARTS = "part-*.parquet"
+"""Names of the files with features."""
 ROWS_AT_ONCE = 1 << 18
 """Rows of a row group, and rows that are read, scored and written at a time."""
 SHARD_ROWS = 1 << 23

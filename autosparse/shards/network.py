@@ -16,11 +16,10 @@ from autosparse.devices import full_float32
 from autosparse.errors import UnknownName
 from autosparse.files import atomic_folder
 from autosparse.seeds import derive_seed, drawing_from
-from autosparse.shards.layout import SHARD_ROWS, Shapes, chunks, count_rows, pieces, split_rows
+from autosparse.shards.layout import PARTS, SHARD_ROWS, Shapes, chunks, count_rows, pieces, split_rows
 from autosparse.shards.writer import ShardWriter
 
 FEATURES = {"param": pa.float32(), "grad": pa.float32()}
-PARTS = ("part-*.parquet",)
 
 
 def save_features(
@@ -49,7 +48,7 @@ def save_features(
         columns = {"param": weights, "grad": mean_gradient(model, batches, loss)}
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
     shards = split_rows(count_rows(shapes), shard_rows)
-    with atomic_folder(Path(folder), ours=PARTS) as temporary:
+    with atomic_folder(Path(folder), ours=(PARTS,)) as temporary:
         for number, rows in enumerate(shards):
             description = describe(shapes, {**(provenance or {}), "gradient_mode": mode}, number, len(shards))
             with ShardWriter(part(temporary, number), "features", FEATURES, description, rows.start, shapes) as writer:

@@ -1,7 +1,6 @@
 """Reading shards: a folder's description, and the rows of one file in order. Errors name the file."""
 
 import json
-import math
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,11 +18,10 @@ from autosparse.irp.digests import KEY, Digests, join
 from autosparse.irp.parquet import KEY as SURVIVAL
 from autosparse.irp.parquet import check_description, first_missing
 from autosparse.seeds import derive_seed
-from autosparse.shards.layout import ROWS_AT_ONCE, Shapes, Shard, Shards, pieces
+from autosparse.shards.layout import PARTS, ROWS_AT_ONCE, Shapes, Shard, Shards, count_rows, pieces
 from autosparse.shards.writer import KEYS
 from autosparse.storage import Place, place_at
 
-PART = "part-*.parquet"
 FOOTER, MAGIC = 1 << 16, b"PAR1"
 """Bytes within which a footer mostly lies, and those at its end."""
 AGAIN = "make the shards again"
@@ -39,10 +37,10 @@ def open_features(folder: str | Path) -> Shards:
     :raises CorruptFile: naming a file that is truncated, missing, foreign, or of another network.
     """
     place = place_at(folder)
-    names = [name for name in place.names() if fnmatchcase(name, PART)]
+    names = [name for name in place.names() if fnmatchcase(name, PARTS)]
     if not names:
         raise AutosparseError(
-            f"no features in {place}: it holds no {PART}; write some with autosparse.shards.save_features, "
+            f"no features in {place}: it holds no {PARTS}; write some with autosparse.shards.save_features, "
             "or give a survival dataset (`autosparse irp`)"
         )
     first, _, columns = _describe(place, names[0])
@@ -61,7 +59,7 @@ def open_features(folder: str | Path) -> Shards:
     for name, footer in zip(names, read, strict=True):
         files.append(Shard(place.address, name, start, footer.rows))
         start += footer.rows
-    if start != sum(map(math.prod, shapes.values())):
+    if start != count_rows(shapes):
         raise CorruptFile(f"{place} holds {start} rows for the weights {dict(shapes)}; {AGAIN}")
     bound = all(footer.bound for footer in read)
     return Shards(str(place), shapes, columns, first["provenance"], tuple(files), bound)

@@ -11,8 +11,8 @@ import torch
 from autosparse.criteria.mode import TRAIN
 from autosparse.files import atomic_folder
 from autosparse.seeds import generator
-from autosparse.shards.layout import SHARD_ROWS, Shapes, chunks, count_rows, split_rows
-from autosparse.shards.network import FEATURES, PARTS, describe, part
+from autosparse.shards.layout import PARTS, SHARD_ROWS, Shapes, chunks, count_rows, split_rows
+from autosparse.shards.network import FEATURES, describe, part
 from autosparse.shards.writer import ShardWriter
 
 
@@ -31,7 +31,7 @@ def save_synthetic_features(
     scorer that learned in the other mode refuses them.
     """
     shards = split_rows(count_rows(shapes), shard_rows)
-    with atomic_folder(Path(folder), ours=PARTS) as temporary:
+    with atomic_folder(Path(folder), ours=(PARTS,)) as temporary:
         write = partial(_write, temporary, shapes, seed, mode, shards)
         # forked processes could inherit locks of torch's and Arrow's threads
         with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:

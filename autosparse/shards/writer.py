@@ -62,7 +62,7 @@ class ShardWriter:
         values = [np.ascontiguousarray(columns[name]) for name in self.columns]
         self.digests.update(dict(zip(self.columns, values, strict=True)))
         rows = range(self.row, self.row + len(values[0]))
-        where = _coordinates(self.shapes, rows) if self.shapes else []
+        where = label_rows(self.shapes, rows) if self.shapes else []
         with refusing_unwritable(self.path):
             self.writer.write_table(pa.table([*where, *values], schema=self.schema))
         self.row = rows.stop
@@ -87,6 +87,7 @@ class ShardWriter:
             self.temporary.unlink(missing_ok=True)
 
 
-def _coordinates(shapes: Shapes, rows: range) -> list[pa.Array | np.ndarray]:
+def label_rows(shapes: Shapes, rows: range) -> list[pa.Array | np.ndarray]:
+    """The columns ``layer`` and ``position`` of ``rows``."""
     layers, positions = coordinates(shapes, rows)
     return [pa.DictionaryArray.from_arrays(layers, pa.array(list(shapes), pa.string())), positions]

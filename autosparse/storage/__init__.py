@@ -11,8 +11,8 @@ from autosparse.storage.place import Place
 
 __all__ = ["Bucket", "Folder", "Place", "place_at"]
 
-ADDRESS = re.compile(r"(?P<scheme>s3|gs):/{1,2}(?P<rest>[^/].*)")
-"""One slash or two: ``Path`` merges them."""
+ADDRESS = re.compile(r"(s3|gs):/{1,2}([^/][^?]*?)/*(\?.*)?")
+"""One slash or two: ``Path`` merges them. The prefix may end with slashes, which name the same place."""
 
 
 def place_at(where: str | Path | Place) -> Place:
@@ -24,7 +24,8 @@ def place_at(where: str | Path | Place) -> Place:
         return where
     found = ADDRESS.fullmatch(str(where))
     if found:
-        return _bucket(f"{found['scheme']}://{found['rest'].rstrip('/')}")
+        scheme, prefix, query = found.groups(default="")
+        return _bucket(f"{scheme}://{prefix}{query}")
     scheme, colon, _ = str(where).partition("://")
     if colon:
         raise AutosparseError(f"give a folder, s3://bucket/prefix or gs://bucket/prefix, not {scheme}://")

@@ -57,39 +57,27 @@ class Bucket(Place):
         """Raise now if nothing could be written later, here or to the cache."""
         require_writable(self.local)
         name = f".probe-{os.urandom(4).hex()}"
-        self._put(name, b"", patience=0)
+        self.write(name, b"", patience=0)
         self.remove(name)
 
     def read(self, name: str) -> bytes:
         """See :meth:`Place.read`."""
-
-        def read() -> bytes:
-            with self.filesystem.open_input_file(name) as file:
-                content: bytes = file.read()
-                return content
-
-        return self.asked(read)
+        return self._read(name, lambda file: file.read())
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
         """See :meth:`Place.read_part`."""
-
-        def read() -> bytes:
-            with self.filesystem.open_input_file(name) as file:
-                part: bytes = file.read_at(length, start)
-                return part
-
-        return self.asked(read)
+        return self._read(name, lambda file: file.read_at(length, start))
 
     def read_end(self, name: str, length: int) -> bytes:
         """See :meth:`Place.read_end`."""
+        return self._read(name, lambda file: file.read_at(length, max(file.size() - length, 0)))
 
-        def read() -> bytes:
+    def _read(self, name: str, part: Callable[[Any], bytes]) -> bytes:
+        def request() -> bytes:
             with self.filesystem.open_input_file(name) as file:
-                size = file.size()
-                part: bytes = file.read_at(min(length, size), max(size - length, 0))
-                return part
+                return part(file)
 
-        return self.asked(read)
+        return self.asked(request)
 
     @contextlib.contextmanager
     def bring(self, name: str) -> Iterator[IO[bytes]]:
@@ -116,11 +104,9 @@ class Bucket(Place):
             yield path
             self.asked(lambda: filesystems.copy_files(str(path), name, LOCAL, self.filesystem))
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
         """See :meth:`Place.write`."""
-        self._put(name, data)
 
-    def _put(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
         def put() -> None:
             with self.filesystem.open_output_stream(name) as file:
                 file.write(data)

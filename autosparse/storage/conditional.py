@@ -88,8 +88,7 @@ class ConditionalWrites:
 
         def put() -> str | None:
             with self._told():
-                written: str = self.client.put_object(**self._object(name), Body=data, **condition)["ETag"]
-                return written
+                return self.client.put_object(**self._object(name), Body=data, **condition)["ETag"]
 
         try:
             return self.bucket.asked(put)
@@ -133,5 +132,4 @@ def _region(filesystem: Any) -> str | None:
     """The region that pyarrow found the bucket in."""
     while isinstance(filesystem, SubTreeFileSystem):
         filesystem = filesystem.base_fs
-    region: str | None = getattr(filesystem, "region", None)
-    return region
+    return getattr(filesystem, "region", None)

@@ -69,8 +69,7 @@ def _keep_beating(held: Lease, over: threading.Event, lost: threading.Event) -> 
         with contextlib.suppress(AutosparseError):  # the next beat may get through
             if not held.keep():
                 lost.set()
-                if callable(
-                    signal.getsignal(signal.SIGTERM)
-                ):  # a handler stops it cleanly; without one it continues, and does work twice
+                # a handler stops this driver cleanly; without one it continues, and does work twice
+                if callable(signal.getsignal(signal.SIGTERM)):
                     os.kill(os.getpid(), signal.SIGTERM)
                 return

@@ -8,7 +8,6 @@ import socket
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from autosparse.errors import AutosparseError, Unreachable, safe_uri
 from autosparse.tracking.described import KIND, TRAINING
@@ -65,10 +64,11 @@ PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 
 def _knock(uri: str) -> None:
     """Raise OSError if no database listens; MLflow itself would try for minutes."""
-    dialect, _, rest = uri.partition("://")
-    usual, parts = PORTS.get(dialect.partition("+")[0]), urlsplit(f"//{rest.rpartition('@')[2]}")  # no password in it
-    if usual and parts.hostname:
-        socket.create_connection((parts.hostname, parts.port or usual), timeout=10).close()
+    from sqlalchemy import make_url  # here: it is MLflow's, and only databases need it
+
+    usual = PORTS.get(uri.partition("://")[0].partition("+")[0])
+    if usual and (url := make_url(uri)).host:
+        socket.create_connection((url.host, url.port or usual), timeout=10).close()
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -85,13 +85,13 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = (str(_database_error(error)).strip() or type(error).__name__).splitlines()[0]
+        reason = safe_uri((str(_database_error(error)).strip() or type(error).__name__).splitlines()[0])
         if OUT_OF_DATE in reason:
-            raise AutosparseError(f"MLflow at {safe_uri(where)}: {safe_uri(reason)}") from error  # it says what to do
+            raise AutosparseError(f"MLflow at {safe_uri(where)}: {reason}") from error  # it says what to do
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
         cure = "start it" if sqlite_path(where) is None else "see that its folder has room and can be written"
         raise Unreachable(
-            f"MLflow at {safe_uri(where)} does not answer: {safe_uri(reason)}; {cure}, or choose another with "
+            f"MLflow at {safe_uri(where)} does not answer: {reason}; {cure}, or choose another with "
             "--tracking-uri; finished work is safe in the results folder and is logged by the next run"
         ) from error
 

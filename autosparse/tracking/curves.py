@@ -21,5 +21,4 @@ def pack(history: Mapping[str, Sequence[float]]) -> str:
 
 def unpack(text: str) -> Curves:
     """The history that :func:`pack` was given, thinned and rounded."""
-    curves: Curves = json.loads(text)
-    return curves
+    return json.loads(text)

@@ -35,12 +35,8 @@ def run_name(planned: Planned[Task]) -> str:
 
 def tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
     """The tags of a task's run: what it is, with which data and code, and where it was done."""
-    return {name: str(value) for name, value in _tags(planned, record).items()}
-
-
-def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
     task, environment = planned.task, record["environment"]
-    tags = {
+    tags: dict[str, Any] = {
         "kind": task.kind,
         f"{task.kind}_id": task.id,
         "label": planned.label,
@@ -70,7 +66,7 @@ def _tags(planned: Planned[Task], record: Record) -> dict[str, Any]:
         case ScorerTask() if "result" in record:
             warnings = record["result"]["report"]["warnings"]
             tags |= {"trusted": not warnings, **({"warning": "; ".join(warnings)} if warnings else {})}
-    return tags
+    return {name: str(value) for name, value in tags.items()}
 
 
 def params_of(task: Task, record: Record) -> dict[str, str]:

@@ -40,5 +40,4 @@ def _same(written: str, value: str) -> bool:
 
 def told_already(run: Any, record: Record) -> bool:
     """Whether a failed run already reports this failure, not an earlier one."""
-    told = run.info.status == FAILED and run.data.tags.get("failed_ms") == str(ended(record))
-    return bool("error" in record and told)
+    return "error" in record and run.info.status == FAILED and run.data.tags.get("failed_ms") == str(ended(record))

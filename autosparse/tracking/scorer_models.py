@@ -104,9 +104,8 @@ class ScorerModels:
     def drop(self, task_id: str, but: str | None = None) -> None:
         """Delete the models of a scorer whose run is deleted, ``but`` for that of another run of it."""
         for model in models_of(self.client, self.experiment_id, task_id) or []:
-            if model.source_run_id == but:
-                continue
-            self.client.delete_logged_model(model.model_id)
+            if model.source_run_id != but:
+                self.client.delete_logged_model(model.model_id)
 
 
 def name_of(label: str) -> str:

@@ -82,21 +82,17 @@ def stand_in_for(
     If it asks and there is none, a warning says why.
     """
     small = None
-    if masks is not None and _is_wanted(masks, dataset.train.device, execution):
+    way = execution.compact
+    on_cpu = dataset.train.device.type == "cpu"  # on a GPU launches, not FLOPs, cost the time of small networks
+    if masks is not None and (way == "on" or (way == "auto" and on_cpu and masks.density <= DENSE)):
         sparse = execution.precision_on(dataset.train.device) == "float32"
         found = compact(model, masks, dataset.input_shape, sparse)
         reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
             _warn_once(f"{type(model).__name__} is trained whole, not compact: {reason}")
-        elif execution.compact == "on" or found.flops_left <= WORTH:
+        elif way == "on" or found.flops_left <= WORTH:
             small = found
     return StandIn(model, masks, recipe, small)
-
-
-def _is_wanted(masks: Masks, device: torch.device, execution: Execution) -> bool:
-    if execution.compact == "auto":  # on a GPU launches, not FLOPs, cost the time of small networks
-        return device.type == "cpu" and masks.density <= DENSE
-    return execution.compact == "on"
 
 
 @functools.cache

@@ -67,7 +67,7 @@ class GraphedStep:
             except DeviceLost:
                 raise
             except RuntimeError as error:
-                reason = str(error).splitlines()[0]
+                reason, _, _ = str(error).partition("\n")
                 logging.getLogger(__name__).warning("no CUDA graph of this training, which goes on without: %s", reason)
         with torch.no_grad():
             for tensor, value in zip(tensors, saved, strict=True):

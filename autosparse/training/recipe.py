@@ -3,16 +3,16 @@
 import functools
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_type_hints
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from autosparse.allowed import fits, wording
 from autosparse.data.augment import AUGMENTATIONS
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.loss import Loss
-from autosparse.training.field_types import check_types
 from autosparse.training.learning_rate import BY_STEP, MULTI_STEP, SCHEDULES, warming_up
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
@@ -71,7 +71,7 @@ class Recipe:
     """Highest L2 norm of the gradient over all parameters but pruned weights, above 0; None: no limit."""
 
     def __post_init__(self) -> None:
-        check_types(self, "recipe")
+        self._refuse_wrong_types()
         for kind, value, known in (
             ("optimizer", self.optimizer, OPTIMIZERS),
             ("augmentation", self.augmentation, AUGMENTATIONS),
@@ -91,6 +91,14 @@ class Recipe:
             object.__setattr__(self, name, abs(getattr(self, name)))  # -0.0 equals 0.0: one id for both
         self._refuse_contradictions()
 
+    def _refuse_wrong_types(self) -> None:
+        """Raise if a value is not of its declared type; a list of milestones becomes a tuple."""
+        for name in (field.name for field in fields(self)):
+            value, declared = getattr(self, name), DECLARED[name]
+            if not fits(value, declared) and not (isinstance(value, float) and fits(0.0, declared)):  # NaN, infinity
+                raise AutosparseError(f"recipe: {name} must be {wording(declared)}, got {value!r}")
+        object.__setattr__(self, "milestones", tuple(self.milestones))
+
     def _refuse_contradictions(self) -> None:
         """Raise if a field is set that the optimiser or the schedule does not read."""
         default = {field.name: field.default for field in fields(self)}
@@ -103,7 +111,7 @@ class Recipe:
             raise AutosparseError(
                 f"recipe: milestones are of schedule {MULTI_STEP}, not of {self.schedule}: set milestones: []"
             )
-        if not 0 <= self.warmup < self.epochs and self.warmup:
+        if not 0 <= self.warmup < self.epochs:
             raise AutosparseError(f"recipe: warmup must be from 0 to below the {self.epochs} epochs, got {self.warmup}")
         if self.warmup and self.schedule == NO_WARMUP_IN:
             raise AutosparseError(f"recipe: {NO_WARMUP_IN} warms up by itself: leave warmup out")
@@ -164,3 +172,7 @@ class Recipe:
                 "take `retrain: rewind-lr`, or schedule multi-step"
             )
         return replace(self, lr=self.lr_in(self.epochs), milestones=(), warmup=0, epochs=epochs)
+
+
+DECLARED = get_type_hints(Recipe)
+"""The declared type of each field."""

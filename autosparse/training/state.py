@@ -4,9 +4,9 @@ Nothing about randomness is among it: data order, augmentation, dropout and the 
 (seed, purpose, epoch or step).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +18,6 @@ from autosparse.training.optimizer_state import on_host
 
 MODEL, OPTIMIZER, REST, LAST, EVER = "model", "optimizer", "rest", "last", "ever"
 """Parts of :attr:`State.tensors`: see there."""
-
-
-class Take(Protocol):
-    """Returns the state of a training as it is now; to be called before the training goes on."""
-
-    def __call__(self) -> "State":
-        """The state."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +100,10 @@ class State:
                 **{name: list(values) for name, values in self.content["masks_changed"].items()},
             )
         return found
+
+
+Take = Callable[[], State]
+"""Returns the state of a training as it is now; to be called before the training goes on."""
 
 
 def _values(model: nn.Module) -> dict[str, Tensor]:

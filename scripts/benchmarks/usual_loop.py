@@ -85,7 +85,7 @@ def optimizer_of(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """The recipe's optimiser as PyTorch makes it: not fused."""
     if recipe.optimizer == "adam":
         return torch.optim.Adam(model.parameters(), recipe.lr, weight_decay=recipe.weight_decay)
-    momentum = 0.9 if recipe.optimizer == "momentum" else 0.0
+    momentum = recipe.momentum if recipe.optimizer == "momentum" else 0.0
     return torch.optim.SGD(model.parameters(), recipe.lr, momentum=momentum, weight_decay=recipe.weight_decay)
 
 

@@ -39,10 +39,9 @@ def read(path: Path = FOUND) -> Results:
     return results
 
 
-def reasons(path: Path = REASONS) -> dict[tuple[str, str, str], str]:
+def reasons() -> dict[tuple[str, str, str], str]:
     """Why mutants survive, by file, original line and changed line, but not by line number, which moves."""
-    entries = yaml.safe_load(path.read_text()) if path.is_file() else None
-    return {(entry["file"], entry["was"], entry["now"]): entry["why"] for entry in entries or ()}
+    return {(entry["file"], entry["was"], entry["now"]): entry["why"] for entry in yaml.safe_load(REASONS.read_text())}
 
 
 def noticed(results: dict[str, Any]) -> float:

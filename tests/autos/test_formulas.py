@@ -6,6 +6,7 @@ import torch
 from autosparse.autos.formulas import best_shape, formulas, library
 from autosparse.criteria.expression import parse
 from autosparse.criteria.features.find import find_feature
+from autosparse.errors import AutosparseError
 
 
 @pytest.fixture
@@ -40,6 +41,13 @@ def test_each_is_an_expression_of_the_inputs(columns):
         assert parsed.names <= set(columns)
         assert parsed({name: own.double() for name, own in columns.items()}).shape == (4000,)
         assert found.terms <= 6
+
+
+def test_what_is_the_same_for_all_weights_has_no_formula(columns):
+    with pytest.raises(AutosparseError, match="no formula of log_param, activation, synflow: the scores are the same"):
+        formulas(columns, torch.full((4000,), 0.1))
+    with pytest.raises(AutosparseError, match="no formula of density: the inputs are the same for all weights; fit"):
+        formulas({"density": torch.full((4000,), -0.1)}, columns["synflow"])
 
 
 def test_every_term_can_be_read():

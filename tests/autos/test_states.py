@@ -51,6 +51,13 @@ def test_fewer_rows_are_a_sample_of_them_the_same_each_time(run, digits):
     assert pairs.issuperset(zip(some.columns[0].tolist(), some.target.tolist(), strict=True))
 
 
+def test_a_sample_has_as_many_rows_however_many_states_there_are(run, digits):
+    longer = Survival(
+        run.param, run.grad, {n: c * 3 for n, c in run.survived.items()}, run.provenance | {"iterations": 12}
+    )
+    assert len(rows(longer, digits, most=4000)) == pytest.approx(4000, rel=0.1)  # of 6 states, not of 10
+
+
 def test_at_most_ten_states_are_looked_at(run, digits):
     longer = Survival(
         run.param, run.grad, {n: c * 7 for n, c in run.survived.items()}, run.provenance | {"iterations": 25}
@@ -75,6 +82,7 @@ def test_the_network_is_left_as_it_was_and_needs_no_particular_place(run, digits
         ),
         ({"model": "no_such_package.nets:make"}, "network 'no_such_package.nets:make' again: model 'no_such_package"),
         ({"model": "lenet-5"}, "network 'lenet-5' again"),
+        ({"model": "LeNet300100"}, "set survival.provenance['model'] to the name that build_model takes"),
     ],
 )
 def test_what_cannot_be_made_again_is_told_in_one_line(run, digits, changed, said):

@@ -1,11 +1,12 @@
 """Messages that say what was probably meant, and tables that cut nothing."""
 
 import re
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from autosparse.cli import app, common
+from autosparse.cli import app, common, demo
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import load_experiment
 
@@ -101,3 +102,8 @@ def test_the_only_network_is_told_in_the_title_and_several_in_a_column(capsys):
     assert capsys.readouterr().out.splitlines()[0].strip() == "a on digits. Title"
     common.listing_with_notes(rows, "Title")
     assert "network" in capsys.readouterr().out
+
+
+def test_the_place_of_the_demos_report_is_told_with_its_brackets(capsys):
+    demo.print_next(Path("runs[old]") / "index.html", "http://localhost:5000", "demo")
+    assert "Report: runs[old]/index.html" in capsys.readouterr().out

@@ -5,6 +5,7 @@ import torch
 from small_nets import data, make
 
 from autosparse.criteria import score
+from autosparse.errors import AutosparseError
 from autosparse.masks import prunable
 
 
@@ -44,3 +45,9 @@ def test_gradients_are_taken_only_for_a_scorer_that_reads_them():
     scorer = Asked("param", "grad")
     score(make("linear"), "autos", data(batches=1), scorer=scorer)
     assert scorer.asked[0][0] == ["grad", "param"]
+
+
+@pytest.mark.parametrize("inputs", [("param",), ("param", "grad")])
+def test_a_network_without_weights_to_score_is_refused_in_one_line(inputs):
+    with pytest.raises(AutosparseError, match="the model has no prunable weights to score"):
+        score(torch.nn.Flatten(), "autos", data(batches=1), scorer=Asked(*inputs))

@@ -156,6 +156,21 @@ def test_what_cannot_score_is_refused_in_one_line(options, said):
     assert said in str(refused.value)
 
 
+@pytest.mark.parametrize("text", ["a" + " + 1" * 500, "a" + " ** 1" * 400, "-" * 500 + "a"], ids=["+", "**", "-"])
+def test_what_python_could_not_evaluate_is_refused_when_it_is_read(text):
+    with pytest.raises(AutosparseError, match="nests, or adds up, more than 300 terms"):
+        parse(text, find)
+
+
+def test_long_sums_are_evaluated_deep_within_other_calls():
+    parsed = parse("a" + " + 1" * 290, find)
+
+    def within(calls):
+        return within(calls - 1) if calls else parsed({"a": torch.zeros(1)})
+
+    assert within(150).item() == 290
+
+
 def test_a_file_with_an_unknown_name_is_refused_before_anything_runs():
     method = {"criterion": "formula", "options": {"expression": "log_parm"}}
     grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": [method], "sparsities": [0.5], "seeds": [0]}

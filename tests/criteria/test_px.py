@@ -12,6 +12,7 @@ from small_nets import data, highest, make
 from torch import nn
 
 from autosparse.criteria import prune, score
+from autosparse.criteria.gates import Gates
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, prunable
 
@@ -109,6 +110,16 @@ def test_relu_like_units_are_linear_once_their_gates_are_held(unit):
     plain = nn.Sequential(model[0], nn.ReLU(), model[2])
     scores, expected = (score(net, "px", [(x, torch.zeros(7))], **ONE_ROUND) for net in (model, plain))
     assert all(torch.equal(scores[name], expected[name]) for name in scores)
+
+
+@pytest.mark.parametrize(
+    "bounds", [((-2.0,), {}), ((-2.0, 1.0), {}), ((), {"min_val": -2.0}), ((-2.0,), {"max_val": 1})]
+)
+def test_the_bounds_of_hardtanh_may_be_given_by_position_and_by_name(bounds):
+    gates, x = Gates(), torch.tensor([-3.0, -1.5, 0.5, 1.5])
+    with gates.recording():
+        F.hardtanh_(x, *bounds[0], **bounds[1])
+    assert gates.active[0].tolist() == [False, True, True, False]
 
 
 @pytest.mark.parametrize("net", ["attention", "transformer"])

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from autosparse.data import load_dataset
+from autosparse.data.folders import fetching
 from autosparse.errors import DataError
 
 FILES = {
@@ -59,3 +60,11 @@ def test_failed_download_says_what_to_put_where(tmp_path, monkeypatch):
         DataError, match=r"cannot fetch FashionMNIST: .*; put its files in .*/FashionMNIST/raw yourself"
     ):
         load_dataset("fashion-mnist", tmp_path, download=True)
+
+
+def test_a_download_that_fails_without_a_word_is_told_by_its_kind(tmp_path):
+    with (
+        pytest.raises(DataError, match="cannot fetch FashionMNIST: TimeoutError; put its files in "),
+        fetching("FashionMNIST", tmp_path),
+    ):
+        raise TimeoutError

@@ -91,6 +91,12 @@ def test_class_without_images_is_named(folder):
         load(folder)
 
 
+def test_a_link_to_nowhere_is_named(folder):
+    (folder / "train" / "ant" / "1.png").symlink_to(folder / "nowhere.png")
+    with pytest.raises(DataError, match=r"train/ant/1\.png cannot be read: No such file or directory; mend or remove"):
+        load(folder)
+
+
 def test_test_class_unknown_to_train_is_named(folder):
     save(folder / "val" / "emu" / "0.png", pixels(0))
     with pytest.raises(DataError, match=r"val/emu is a class that .*/train does not have"):

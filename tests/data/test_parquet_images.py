@@ -74,6 +74,12 @@ def test_names_of_the_test_split(tmp_path, split):
     assert load(tmp_path).test.labels.tolist() == [1]
 
 
+def test_validation_images_are_no_part_of_the_test_split(tmp_path):
+    for label, split in enumerate(["train", "test", "validation"]):
+        write(tmp_path / f"{split}-0.parquet", [png(colour(0))], [label])
+    assert load(tmp_path).test.labels.tolist() == [1]
+
+
 def test_files_may_lie_in_a_sub_folder(tmp_path):
     for split in ("train", "test"):
         write(tmp_path / "data" / f"{split}-0.parquet", [png(colour(0))], [3])

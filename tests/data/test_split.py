@@ -100,6 +100,12 @@ def test_split_without_images_is_refused():
         Split(torch.empty(0, 1, 2, 2), torch.empty(0), torch.zeros(1), torch.ones(1))
 
 
+def test_a_data_set_without_images_is_refused_in_one_line():
+    nothing = torch.empty(0, 1, 2, 2, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
+    with pytest.raises(DataError, match="a split needs one label per image, at least one; got 0 and 0"):
+        make_dataset("empty", nothing, nothing)
+
+
 @given(st.integers(0, 1000), st.integers(1, 4))
 def test_channel_statistics_equal_those_of_float64(seed, channels):
     images = random_images(seed, (5, channels, 3, 2))

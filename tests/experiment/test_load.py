@@ -91,6 +91,8 @@ def test_a_good_file_is_read_with_numbers_as_people_write_them(tmp_path):
         ("{irp: snip}", "{irp: snip, backbone: mpl}", "scorers.mine.backbone", "did you mean 'mlp'"),
         ("{irp: snip}", "{irp: snip, rows: 50}", "scorers.mine.rows", "greater than or equal to 1000"),
         ("{irp: snip}", "{irp: snip, inputs: [grads]}", "scorers.mine.inputs", "did you mean 'grad'"),
+        ("{irp: snip}", "{irp: snip, refine: {generation: 3}}", "scorers.mine.refine", "did you mean 'generations'"),
+        ("{irp: snip}", "{irp: snip, dagger: {passed: 3}}", "scorers.mine.dagger", "did you mean 'passes'"),
         ("{irp: snip}", "{irp: snip, backbone: conditional-mean, epochs: 3}", "scorers.mine", "leave out epochs"),
         ("lr: 1e-3", "lr: -1.0", "grid[0].recipe", "greater than 0"),
         ("lr: 1e-3", "lr: fast", "grid[0].recipe.lr", "valid number"),

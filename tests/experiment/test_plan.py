@@ -103,8 +103,16 @@ def test_a_task_is_rebuilt_from_its_spec():
 
 def test_a_grid_too_large_to_be_meant_is_refused_before_it_is_expanded(monkeypatch):
     monkeypatch.setattr(plan_module, "MAX_CELLS", 10)
-    with pytest.raises(AutosparseError, match="18 cells"):
+    with pytest.raises(AutosparseError, match="15 cells"):
         plan_from(grid=grid())
+
+
+def test_dense_counts_as_one_cell_a_seed_however_many_sparsities_the_grid_has(monkeypatch):
+    monkeypatch.setattr("autosparse.experiment.plan.MAX_CELLS", 8)
+    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "sparsities": [0.5, 0.9, 0.95], "seeds": [0, 1]}
+    assert len(plan_from(grid={**grid, "methods": ["dense", "snip"]}).cells) == 8
+    with pytest.raises(AutosparseError, match="has 12 cells, more than 8"):
+        plan_from(grid={**grid, "methods": ["grasp", "snip"]})
 
 
 def test_ten_million_cells_by_mistake_are_refused_at_once():

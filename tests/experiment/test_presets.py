@@ -41,6 +41,22 @@ def test_an_item_that_two_paths_lead_to_is_dropped_once():
     assert content["irp"] == {}
 
 
+def test_a_criterion_that_two_methods_have_is_refused_as_the_name_of_one():
+    methods = [{"criterion": "snip"}, {"criterion": "snip", "ablation": "shuffle"}, {"criterion": "grasp"}]
+    content = {"grid": [{"methods": methods}]}
+    with pytest.raises(AutosparseError, match=r"several items are called 'snip': give a number, 0 or 1, or name them"):
+        set_value(content, "grid.0.methods.snip.options", {})
+    set_value(content, "grid.0.methods.grasp.ablation", "invert")
+    assert methods[2]["ablation"] == "invert"
+
+
+def test_what_a_base_sets_in_a_section_that_the_preset_drops_is_no_change():
+    file = {"name": "x", "irp": {"a": {"epochs": 1}}, "grid": [{}], "presets": {"small": {"base": "digits"}}}
+    assert "grid.*.seeds = [0]" in changes_of(file, "small")
+    file["presets"]["small"]["drop"] = ["grid"]
+    assert {change.partition(".")[0] for change in changes_of(file, "small")} == {"without grid", "irp"}
+
+
 def test_values_that_are_set_in_several_places_are_not_one_object():
     content = {"grid": [{}, {}]}
     set_value(content, "grid.*.seeds", [0])

@@ -1,12 +1,14 @@
 """Fingerprints of the user's own code: what counts, and what does not."""
 
 import sys
+from collections import ChainMap
 
 import pytest
 
+from autosparse.autos.backbones import BACKBONES
 from autosparse.experiment.sources import code_of, functions_of, look_again, source_fingerprint
 from autosparse.experiment.space import Downstream, SweepTask
-from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
+from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
 
 FILES = {
     "own_pack/__init__.py": "",
@@ -116,3 +118,19 @@ def test_ours_have_none():
     ):
         assert code_of(task) == {}
         assert list(functions_of(task)) == []
+
+
+def test_a_sweep_calls_its_backbones_and_the_network_that_it_trains(folder, monkeypatch):
+    mine = type("Mine", (), {"__module__": "own_pack.nets"})
+    monkeypatch.setattr("autosparse.experiment.sources.BACKBONES", ChainMap({"mine": mine}, BACKBONES))
+    network = Downstream(model="lenet-300-100", dataset="digits", sparsity=0.5)
+    task = SweepTask(irp=("ab",), points=({"lr": 0.1},), downstream=network)
+    theirs = {"downstream": network.model_copy(update={"model": "own_pack.nets:f"})}
+    rates = {"space": {"lr": {"uniform": (0.1, 0.2)}}, "fit": FitSpec().model_copy(update={"backbone": "mine"})}
+    for changes, called in (
+        (theirs, ["model own_pack.nets:f"]),
+        ({"points": ({"backbone": "mine"}, {"lr": 0.1})}, ["backbone mine"]),
+        (theirs | {"space": {"backbone": {"choice": ("mlp", "mine")}}}, ["model own_pack.nets:f", "backbone mine"]),
+        (rates | {"points": ()}, ["backbone mine"]),
+    ):
+        assert [function.key for function in functions_of(task.model_copy(update=changes))] == called

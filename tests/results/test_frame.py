@@ -1,5 +1,7 @@
 """Cells as a DataFrame: one row each, with what they are and all that was measured."""
 
+from dataclasses import replace
+
 import pytest
 
 from autosparse.results import frame as module
@@ -39,3 +41,11 @@ def test_what_was_trained_otherwise_is_told_apart(cells):
 
 def test_an_experiment_without_cells_has_an_empty_table(cells):
     assert frame(None, "x").empty
+
+
+def test_the_sparsity_and_the_seed_of_a_cell_are_those_that_were_asked_for(cells):
+    run = cell("snip-structured", 0.9, 3, 80.0)
+    cells.append(replace(run, metrics={**run.metrics, "sparsity": 0.8765, "seed": 3.0, "kept": 12.0}))
+    table = frame(None, "x")
+    assert table[["sparsity", "seed", "kept"]].values.tolist() == [[0.9, 3, 12.0]]
+    assert table.seed.dtype == "int64"

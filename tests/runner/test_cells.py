@@ -9,13 +9,13 @@ import torch
 
 from autosparse.criteria import CRITERIA
 from autosparse.data import load_dataset
+from autosparse.devices import DeviceLost
 from autosparse.errors import NonFiniteLoss
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.work import cells as module
 from autosparse.runner.work import train_cells
 from autosparse.runner.work.cells import run_cells
-from autosparse.runner.work.gpu_check import DeviceLost
 from autosparse.training import Recipe
 
 RECIPE = Recipe(epochs=2, lr=2e-3, batch_size=256)

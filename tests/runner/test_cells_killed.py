@@ -11,8 +11,8 @@ import torch
 
 from autosparse.errors import NonFiniteLoss, Unreachable
 from autosparse.experiment.store import Store
+from autosparse.runner.environment_seconds import EVERY
 from autosparse.runner.work import cell_states, cells, train_cells
-from autosparse.runner.work.checkpoint_every import EVERY
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, History
 from tests.runner.killed_cells import (

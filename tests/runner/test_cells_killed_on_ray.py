@@ -6,7 +6,7 @@ from builders import plan_from
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import IrpTask
+from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
@@ -62,16 +62,19 @@ def test_what_a_worker_left_that_died_after_writing_a_record_is_removed(ray_runn
     assert store.steps() == {}
 
 
-def test_epochs_that_are_kept_count_as_progress(ray_running, tmp_path):
+def test_epochs_iterations_and_generations_that_are_kept_count_as_progress(ray_running, tmp_path):
     from autosparse.runner.jobs.stage import _reached
 
     store = Store(tmp_path)
     one, other = (planned.task for planned in plan(methods=["snip"], sparsities=[0.5, 0.9]).cells)
     irp = IrpTask(model="lenet-300-100", dataset="digits")
-    assert _reached([one, other, irp], store) == {one.id: 0, other.id: 0, irp.id: 0}
+    scorer = ScorerTask.on((irp.id,), FitSpec(), None)
+    tasks = [one, other, irp, scorer]
+    assert _reached(tasks, store) == dict.fromkeys((task.id for task in tasks), 0)
     store.states(one, "mark").save(3, {}, {})
     store.states(irp).save(2, {}, {})
-    assert _reached([one, other, irp], store) == {one.id: 3, other.id: 0, irp.id: 2}
+    store.states(scorer).save(4, {}, {})
+    assert _reached(tasks, store) == {one.id: 3, other.id: 0, irp.id: 2, scorer.id: 4}
 
 
 def test_the_environment_sets_how_often_cells_are_kept(monkeypatch):

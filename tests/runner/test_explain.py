@@ -7,13 +7,14 @@ import torch
 
 from autosparse.autos import fit_scorer
 from autosparse.autos.explain import Listening
+from autosparse.autos.formulas import Formula
 from autosparse.criteria import prune
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp import Survival
 from autosparse.models import build_model
 from autosparse.runner.driver import explain as module
-from autosparse.runner.driver.explain import FORMULA, PERMUTED, WHOLE, Where, explain
+from autosparse.runner.driver.explain import FORMULA, PERMUTED, WHOLE, Explanation, Where, explain
 from autosparse.training import Recipe
 
 WHERE = Where("lenet-300-100", "digits", 0.8, (0, 1), Recipe(epochs=1), 300)
@@ -98,6 +99,12 @@ def test_the_shape_of_the_papers_curve_is_told(survival, digits, tmp_path):
     assert set(shape) == {"linear", "logarithm", "root", "square"}
     assert 0.2 < max(shape.values()) <= 1
     assert {row["input"] for row in found.rows} == {"param", "grad"}
+
+
+@pytest.mark.parametrize("r2", [-0.1, float("nan")])
+def test_a_scorer_that_no_formula_comes_near_has_the_longest(r2):
+    found = Explanation(WHERE, "0" * 64, [Formula("param", 1, r2 - 1), Formula("param + grad", 2, r2)])
+    assert found.formula.terms == 2
 
 
 def test_rows_are_those_that_it_was_asked_about(in_rounds, digits):

@@ -10,6 +10,7 @@ from builders import plan_from
 from PIL import Image
 
 from autosparse.data import load_dataset
+from autosparse.devices import DeviceLost
 from autosparse.errors import CannotWrite, CorruptFile, Unreachable
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask
@@ -20,7 +21,6 @@ from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import cells
 from autosparse.runner.work.cells import run_cell
-from autosparse.runner.work.gpu_check import DeviceLost
 from autosparse.seeds import generator
 from autosparse.training import Execution, Recipe
 

@@ -99,7 +99,10 @@ def test_what_waits_for_a_stage_that_was_not_asked_for_has_not_failed(plan, stor
 def test_what_waits_for_a_failure_is_no_failure_but_needs_it_tried_again(plan, store, settings, idle):
     finish(store, plan.cells[0])
     store.fail(plan.irp[0].task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    outcome = run_plan(plan, settings, Screen())
+    screen, expected = Screen(), []
+    screen.expect = lambda *counts: expected.append(counts)
+    outcome = run_plan(plan, settings, screen)
+    assert {("irp", 1, 0, 1), ("grid", 2, 1, 0)} <= set(expected), "what failed is not shown as found finished"
     assert told(outcome.failed) == {"snip": "it diverged"}
     assert told(outcome.to_do) == {
         "mine": "waits for irp snip, which failed: run again with --retry-failed",

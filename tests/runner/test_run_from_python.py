@@ -89,7 +89,9 @@ def test_what_is_not_done_is_in_the_summary_with_its_reason(folder, asked):
     [
         ({"experiment": 3}, "an experiment is a path, a name, or what load_experiment returned, not a int"),
         ({"experiment": "mine.yaml", "only": "gird"}, "did you mean 'grid'"),
-        ({"experiment": "mine.yaml", "workers": 0}, "workers must be a number of at least 1, got 0"),
+        ({"experiment": "mine.yaml", "workers": 0}, "workers must be a whole number of at least 1, got 0"),
+        ({"experiment": "mine.yaml", "workers": 1.5}, "workers must be a whole number of at least 1, got 1.5"),
+        ({"experiment": "mine.yaml", "retries": 0.5}, "retries must be a whole number of at least 0, got 0.5"),
         ({"experiment": "mine.yaml", "gpus_per_job": "1"}, "gpus_per_job must be a number of at least 0, got '1'"),
         ({"experiment": "mine.yaml", "precision": "half"}, "unknown precision 'half'"),
         ({"experiment": "mine.yaml", "set": {"grid.*.seeds": {1}}}, "set: Object of type set is not JSON"),

@@ -236,7 +236,7 @@ def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_comman
     from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
     def away(self, iteration, trials, trial, **info):
-        with self._telling():
+        with self._keeping_error():
             raise Unreachable("s3://bucket/x does not answer")
 
     plan = plan_of("away", points=[{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}], epochs=2)

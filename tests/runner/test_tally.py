@@ -132,6 +132,11 @@ def test_a_failure_is_out_of_the_way_but_tells_nothing_of_the_pace():
     assert stage.hear(11, task_ids=[1], running=[2]).seconds_left == pytest.approx(11)
 
 
+def test_what_failed_in_an_earlier_run_counts_as_failed_not_as_done():
+    line = Tally("grid", 10, 6, failed_before=3).line
+    assert (line.done, line.failed, line.to_do) == (6, 3, 1)
+
+
 def test_a_task_in_this_process_needs_no_name():
     tally = Tally("scorers", 1, clock=iter([0.0, 4.0, 4.0]).__next__)
     tally.start([cell(0)], ALIKE)

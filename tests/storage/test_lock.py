@@ -67,6 +67,13 @@ def test_a_second_driver_is_refused_while_the_first_lives_and_let_in_after_it(bu
         assert bucket.names() == [LEASE]
 
 
+def test_an_address_that_ends_with_a_slash_is_the_same_place(bucket):
+    slashed = place_at(bucket.address.replace("?", "/?"))
+    with one_driver(slashed), pytest.raises(AutosparseError, match="another autosparse"):
+        one_driver(bucket).__enter__()
+    assert bucket.names() == []
+
+
 def test_a_lease_is_kept_by_conditional_writes_where_the_store_honours_them(bucket, kind):
     held = Lease(bucket)
     held.take()

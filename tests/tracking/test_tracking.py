@@ -322,11 +322,6 @@ def test_a_server_that_is_away_is_not_asked_for_each_task(client, store, plan, m
     assert told.value.left == plan.cells
 
 
-def test_a_database_that_is_not_there_is_told_of_at_once():
-    with pytest.raises(AutosparseError, match=r"at postgresql://\*\*\*@127.0.0.1:9/mlflow does not answer: .*refused"):
-        connect("postgresql://me:secret@127.0.0.1:9/mlflow")
-
-
 def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(client, store, plan):
     longer = [
         Planned(p.task.model_copy(update={"recipe": Recipe(epochs=20)}), p.label)

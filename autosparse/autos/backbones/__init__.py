@@ -81,7 +81,7 @@ def backbone(name: str) -> Callable[[B], B]:
     """Decorator: make a backbone known under the name that users type."""
 
     def decorate(member: B) -> B:
-        BACKBONES.register(name, member)
+        BACKBONES.register(name, member, member)
         return member
 
     return decorate

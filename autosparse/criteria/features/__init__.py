@@ -47,7 +47,7 @@ def feature(name: str, *, needs: Iterable[str] = (), reads_units: bool = False) 
     """
 
     def decorate(compute: Compute) -> Compute:
-        FEATURES.register(name, Feature(name, compute, frozenset(needs), reads_units))
+        FEATURES.register(name, Feature(name, compute, frozenset(needs), reads_units), compute)
         return compute
 
     return decorate

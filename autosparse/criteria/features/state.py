@@ -53,8 +53,9 @@ class Stepped:
 class State:
     """Quantities of a network as masked so far; each is computed once, at its first use.
 
-    The pruned weights must be 0 (:func:`autosparse.criteria.rounds.masked`) until the last use. Each quantity is a dict
-    by the names of prunable weights, whose tensors have the weights' shapes unless it says otherwise.
+    The pruned weights must be 0 (:func:`autosparse.criteria.rounds.masked`) until the last use. The model stays in its
+    mode for gradients and activations. Each quantity is a dict by the names of prunable weights, whose tensors have the
+    weights' shapes unless it says otherwise.
     """
 
     def __init__(
@@ -63,7 +64,6 @@ class State:
         masks: Masks,
         batches: Batches | None = None,
         loss: Loss = F.cross_entropy,
-        mode: str | None = None,
         steps: Steps | None = None,
         pieces: Iterator[tuple[Tensor, Tensor]] | None = None,
         unmasked: Mapping[str, Tensor] | None = None,
@@ -71,14 +71,13 @@ class State:
     ):
         """
         :param batches: the data for gradients and activations; iterated several times.
-        :param mode: the network's mode, ``train`` or ``eval``, for gradients and activations; None: as it is.
         :param steps: how :attr:`stepped` is trained.
         :param pieces: the batches of the steps.
         :param unmasked: the weights before masking, if pruned ones may come back: :attr:`theta` then holds them, and
             :attr:`left` has zeros; None: both hold the weights as they are.
         :param reads_units: whether :attr:`units` will be asked for: :attr:`grad` is then taken in the same pass.
         """
-        self.model, self.masks, self.loss, self.mode = model, masks, loss, mode
+        self.model, self.masks, self.loss = model, masks, loss
         self.steps, self._pieces, self._batches = steps, pieces, batches
         self.left = {name: weight.detach() for name, weight in prunable(model).items()}
         self.theta = self.left if unmasked is None else dict(unmasked)
@@ -104,7 +103,7 @@ class State:
         """The gradient of the mean loss over all batches."""
         if self.reads_units:
             return self._units_and_gradient[1]
-        with full_float32(), in_mode(self.model, self.mode):
+        with full_float32():
             return mean_gradient(self.model, self.batches, self.loss)
 
     @cached_property
@@ -117,7 +116,7 @@ class State:
         """Root of the mean, over the batches, of each batch's squared gradient."""
         squares = {name: torch.zeros_like(theta, dtype=torch.float64) for name, theta in self.theta.items()}
         batches = list(self.batches)
-        with full_float32(), in_mode(self.model, self.mode):
+        with full_float32():
             for batch in batches:
                 for name, g in mean_gradient(self.model, [batch], self.loss).items():
                     squares[name] += g.double().square()
@@ -126,9 +125,9 @@ class State:
     def scores(self, criterion: str) -> dict[str, Tensor]:
         """The scores of a criterion on the network as masked so far; remembered."""
         if criterion not in self._scores:
-            mode = self.mode or (TRAIN if self.model.training else EVAL)
+            mode = TRAIN if self.model.training else EVAL
             options = {"mode": mode} if "mode" in CRITERIA[criterion].options else {}
-            self._scores[criterion] = score(self.model, criterion, self.batches, self.loss, **options)
+            self._scores[criterion] = score(self.model, criterion, self._batches, self.loss, **options)
         return self._scores[criterion]
 
     @cached_property
@@ -145,7 +144,7 @@ class State:
 
     @cached_property
     def _units_and_gradient(self) -> tuple[Units, dict[str, Tensor]]:
-        with full_float32(), in_mode(self.model, self.mode):
+        with full_float32():
             return units_of(self.model, self.batches, self.loss)
 
     @cached_property
@@ -167,8 +166,7 @@ class State:
     def _stepped(self, steps: Steps, pieces: Iterator[tuple[Tensor, Tensor]], most: float = math.inf) -> Stepped:
         with full_float32(), briefly_trained(self.model, self.masks, pieces, steps, self.loss, most):
             theta = {name: weight.detach().clone() for name, weight in prunable(self.model).items()}
-            with in_mode(self.model, self.mode):
-                return Stepped(theta, mean_gradient(self.model, self.batches, self.loss))
+            return Stepped(theta, mean_gradient(self.model, self.batches, self.loss))
 
     @property
     def rewound_product(self) -> dict[str, Tensor]:

@@ -84,13 +84,10 @@ def of_other_data(found: Tasks, store: Store, loaded: Mapping[str, Dataset]) -> 
     """
     for name, planned in _grouped((dataset_of(p.task), p) for p in found).items():
         by_data = _grouped((made.data if (made := store.made(p.task)) else None, p) for p in planned)
-        others = {data: tasks for data, tasks in by_data.items() if data and data != _fingerprint(loaded.get(name))}
+        here = loaded[name].fingerprint if name in loaded else ""
+        others = {data: tasks for data, tasks in by_data.items() if data and data != here}
         if len(others) > (0 if name in loaded else 1):
             yield name, others
-
-
-def _fingerprint(dataset: Dataset | None) -> str:
-    return dataset.fingerprint if dataset else ""
 
 
 def refused_data(name: str, others: ByData, here: str) -> DataError:

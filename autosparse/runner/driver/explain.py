@@ -62,7 +62,8 @@ class Explanation:
     @property
     def formula(self) -> Formula:
         """The formula that stands for the scorer."""
-        return next(formula for formula in self.formulas if formula.r2 >= NEARLY * self.formulas[-1].r2)
+        longest = self.formulas[-1]
+        return next((formula for formula in self.formulas if formula.r2 >= NEARLY * longest.r2), longest)
 
     def by_seed(self, what: str) -> dict[int, float]:
         """Accuracies with one change, by seed."""

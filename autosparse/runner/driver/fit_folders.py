@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from mlflow import MlflowClient
 
 from autosparse.autos.streamed.folder import require_ours
 from autosparse.autos.streamed.streamable import require_streamable
@@ -30,7 +29,6 @@ from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
-from autosparse.runner.work.progress import Progress
 from autosparse.storage import Folder
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
@@ -77,31 +75,16 @@ def fit_on_folders(
     store = Store(storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        work = functools.partial(_run, rows_in=rows_in, settings=settings or Settings())
-        return _fit(task, survivals, dataset, store, connect(tracking_uri), experiment, screen, device, work)
-
-
-def _run(
-    task: ScorerTask,
-    survivals: list[Survival],
-    store: Store,
-    device: str,
-    progress: Progress,
-    dataset: Dataset | None,
-    rows_in: Path | None,
-    settings: Settings,
-) -> Json:
-    """Fit in memory, or stream the rows."""
-    if rows_in is None:
-        return run_fit(task, survivals, store, device, progress, dataset)
-    with ray_session(settings):
-        from autosparse.runner.driver.shared import require_shared  # here: Ray reads its variables when it is imported
-        from autosparse.runner.shards.mapped import RayMapped
-
-        require_writable(rows_in)
-        require_shared(Folder(rows_in.absolute()), "--rows-in")
-        mapped = RayMapped(settings)
-        return run_fit(task, survivals, store, device, progress, dataset, rows_in=rows_in, mapped=mapped)
+        tracker = Tracker(connect(tracking_uri), experiment, store)
+        try:
+            if store.record(task) is None:
+                _fit(task, survivals, dataset, store, screen, device, rows_in, settings or Settings())
+            tracker.log(Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})"))
+            record = store.record(task)
+            assert record is not None
+            return store.fetched("scorer", task.id) / "scorer", record
+        finally:
+            screen.guard(tracker.end_untold)
 
 
 def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:
@@ -122,44 +105,33 @@ def _fit(
     survivals: list[Survival],
     dataset: Dataset | None,
     store: Store,
-    client: MlflowClient,
-    experiment: str,
     screen: Screen,
     device: str,
-    work: Callable[..., Json],
-) -> tuple[Path, Record]:
-    planned = Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})")
-    tracker = Tracker(client, experiment, store)
-    try:
-        return _fitted(planned, survivals, dataset, store, tracker, screen, device, work)
-    finally:
-        screen.guard(tracker.end_untold)
+    rows_in: Path | None,
+    settings: Settings,
+) -> None:
+    """Fit in memory, or stream the rows; record the scorer."""
+    if changed := changed_records([task], store):
+        screen.say(told(changed.values()))
+        set_aside(task, store)
+    with screen.stage("fitting the scorer", [task]) as tally:
+        started = time.perf_counter()
+        work = functools.partial(
+            run_fit, task, survivals, store, device, lambda news: tally.advance(cast(Event, news)), dataset
+        )
+        result = work() if rows_in is None else _streamed(work, rows_in, settings)
+        tally.advance({"task_ids": [task.id]})
+    kind = torch.device(device).type
+    timing = {"seconds": time.perf_counter() - started, "device": kind}
+    whole = {} if kind == "cpu" else {"gpus_per_job": 1.0}
+    store.finish(task, {**result, **timing}, {**describe_environment(), **describe_device(device), **whole})
 
 
-def _fitted(
-    planned: Planned[ScorerTask],
-    survivals: list[Survival],
-    dataset: Dataset | None,
-    store: Store,
-    tracker: Tracker,
-    screen: Screen,
-    device: str,
-    work: Callable[..., Json],
-) -> tuple[Path, Record]:
-    task = planned.task
-    if store.record(task) is None:
-        if changed := changed_records([task], store):
-            screen.say(told(changed.values()))
-            set_aside(task, store)
-        with screen.stage("fitting the scorer", [task]) as tally:
-            started = time.perf_counter()
-            result = work(task, survivals, store, device, lambda news: tally.advance(cast(Event, news)), dataset)
-            tally.advance({"task_ids": [task.id]})
-        kind = torch.device(device).type
-        timing = {"seconds": time.perf_counter() - started, "device": kind}
-        whole = {} if kind == "cpu" else {"gpus_per_job": 1.0}
-        store.finish(task, {**result, **timing}, {**describe_environment(), **describe_device(device), **whole})
-    tracker.log(planned)
-    record = store.record(task)
-    assert record is not None
-    return store.fetched("scorer", task.id) / "scorer", record
+def _streamed(work: Callable[..., Json], rows_in: Path, settings: Settings) -> Json:
+    with ray_session(settings):
+        from autosparse.runner.driver.shared import require_shared  # here: Ray reads its variables when it is imported
+        from autosparse.runner.shards.mapped import RayMapped
+
+        require_writable(rows_in)
+        require_shared(Folder(rows_in.absolute()), "--rows-in")
+        return work(rows_in=rows_in, mapped=RayMapped(settings))

@@ -53,7 +53,7 @@ def run_plan(
     """
     store = store or Store(settings.storage)
     store.prepare()
-    stages = {name: planned for name, planned in _stages(plan).items() if name in only}
+    stages = {stage.name: planned for stage, planned in plan.stages.items() if stage.name in only}
     asked = [p for planned in stages.values() for p in planned]
     with store.one_driver() as lost, stoppable():
         try:
@@ -86,7 +86,9 @@ def _run(
         settled = settle(plan, asked, finished, store, tracker, settings, screen)
         ids = {p.task.id for p in settled.todo}
         for name, planned in stages.items():
-            screen.expect(name, len(planned), sum(p.task.id not in ids for p in planned))
+            left_alone = [p.task.id for p in planned if p.task.id not in ids]
+            found = sum(task_id in finished for task_id in left_alone)
+            screen.expect(name, len(planned), found, len(left_alone) - found)
         if settled.todo:
             if settings.rehearsal:
                 rehearse(settled.todo, settled.datasets, screen)
@@ -131,10 +133,6 @@ def _cpus(datasets: Iterable[Dataset], settings: Settings) -> int:
     """CPUs that a job can use."""
     streamed = [split for data in datasets for split in (data.train, data.test) if isinstance(split, StreamedSplit)]
     return 1 + max((most_loaders(settings.gpus_per_job, split.workers) for split in streamed), default=0)
-
-
-def _stages(plan: Plan) -> dict[str, Sequence[Planned[Task]]]:
-    return {stage.name: planned for stage, planned in plan.stages.items()}
 
 
 def _do(

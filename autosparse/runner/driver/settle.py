@@ -114,7 +114,7 @@ def _of_other_data(
     while True:
         gone = with_dependents(gone, [*found, *asked])
         settled.pending = with_dependents(settled.pending | gone, asked)
-        needed = _names([p for p in asked if p.task.id in settled.pending])
+        needed = {name for p in asked if p.task.id in settled.pending and (name := dataset_of(p.task))}
         _load(needed, optional, settings, screen, settled)
         others = of_other_data([p for p in found if p.task.id not in gone], store, settled.datasets)
         before = len(gone)
@@ -130,10 +130,6 @@ def _of_other_data(
                 screen.warn(str(refused_data(name, by_data, here)))
         if len(gone) == before:
             return gone
-
-
-def _names(planned: Tasks) -> set[str]:
-    return {name for p in planned if (name := dataset_of(p.task))}
 
 
 def _load(

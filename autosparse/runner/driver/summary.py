@@ -1,14 +1,16 @@
 """Summarise an experiment as a whole: where it comes from, and what it is compared with."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from autosparse.analysis import survival_concordance
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.publication import Concordance
+from autosparse.experiment.record import Record
 from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.irp import Survival, load_survival
 
 
@@ -22,7 +24,10 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     load = functools.lru_cache(maxsize=4)(lambda task_id: load_survival(store.fetched("irp", task_id) / "survival"))
     return {
         **plan.about,
-        "layers": _layers(plan, store),
+        "layers": {  # in network order
+            model: list(record["result"]["density_by_layer"])
+            for model, record in first_finished([planned.task for planned in plan.cells], store).items()
+        },
         "tasks": {stage.plural: len(planned) for stage, planned in plan.stages.items()},
         "comparisons": [asdict(comparison) for comparison in plan.comparisons],
         "concordances": [
@@ -32,15 +37,14 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
     }
 
 
-def _layers(plan: Plan, store: Store) -> dict[str, list[str]]:
-    """The layers of each model in network order, from the model's first finished cell."""
-    layers: dict[str, list[str]] = {}
-    there = store.there(planned.task for planned in plan.cells)
-    for planned in plan.cells:
-        model = planned.task.model
-        if model not in layers and planned.task.id in there and (record := store.record(planned.task)):
-            layers[model] = list(record["result"]["density_by_layer"])
-    return layers
+def first_finished(tasks: Sequence[IrpTask | Cell], store: Store) -> dict[str, Record]:
+    """The record of each model's first finished task."""
+    found: dict[str, Record] = {}
+    there = store.there(tasks)
+    for task in tasks:
+        if task.model not in found and task.id in there and (record := store.record(task)):
+            found[task.model] = record
+    return found
 
 
 def _measured(pair: Concordance, load: Callable[[str], Survival]) -> float:

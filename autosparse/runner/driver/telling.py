@@ -1,18 +1,17 @@
 """What a run says at its end: what is done, what is not and why, and what a user should know of the results."""
 
 from collections import Counter
-from typing import Any
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.runner.driver.outcome import Outcome
+from autosparse.runner.driver.summary import first_finished
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.weights import LeftOut
 
 LOOKED_AT = 500
-"""Cells, of a large grid, whose records tell what compact training saved."""
+"""About how many records of a large grid are read to tell what compact training saved."""
 MANY = 10_000
 """Above so many records in files of their own, gathering pays."""
 
@@ -27,7 +26,8 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
             example = next(p for p, r in left if r == reason)
             screen.warn(f"{count} {word}, such as {example.label} ({example.task.kind} {example.task.id}): {reason}")
     for planned in plan.scorers:
-        for warning in _warnings(store.record(planned.task)):
+        record = store.record(planned.task)
+        for warning in record["result"]["report"]["warnings"] if record else ():
             screen.warn(f"scorer {planned.label}: {warning}")
     for model, rest in left_out_of(plan, store).items():
         screen.say(f"{model}: never pruned, and not counted in its sparsity: {rest}")
@@ -43,13 +43,8 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
 
 def left_out_of(plan: Plan, store: Store) -> dict[str, LeftOut]:
     """The weights that no mask covers, for each model that has any, from its first finished IRP run or cell."""
-    found: dict[str, LeftOut] = {}
-    tasks: list[IrpTask | Cell] = [*(p.task for p in plan.irp), *(p.task for p in plan.cells)]
-    there = store.there(tasks)
-    for task in tasks:
-        if task.model not in found and task.id in there and (record := store.record(task)):
-            found[task.model] = LeftOut.of(record["result"])
-    return {model: rest for model, rest in found.items() if rest}
+    found = first_finished([*(p.task for p in plan.irp), *(p.task for p in plan.cells)], store)
+    return {model: rest for model, record in found.items() if (rest := LeftOut.of(record["result"]))}
 
 
 def saved_by_compact(plan: Plan, store: Store) -> str | None:
@@ -66,8 +61,3 @@ def saved_by_compact(plan: Plan, store: Store) -> str | None:
     if trained >= dense:
         return None
     return f"compact training computed {100 * trained / dense:.2g} % of the FLOPs that dense training takes"
-
-
-def _warnings(record: Any) -> list[str]:
-    """The warnings of a scorer's fit; none if it has not finished."""
-    return list(record["result"]["report"]["warnings"]) if record else []

@@ -22,14 +22,12 @@ class Arrays(NamedTuple):
 
 def to_arrays(dataset: Dataset) -> Arrays:
     """Take a data set apart for the object store."""
-    apart: Arrays = _apart(dataset)
-    return apart
+    return _apart(dataset)
 
 
 def from_arrays(arrays: Arrays) -> Dataset:
     """Put a data set together again; its tensors share the object store's memory, so nothing may write to them."""
-    dataset: Dataset = _together(arrays)
-    return dataset
+    return _together(arrays)
 
 
 def _apart(value: Any) -> Any:

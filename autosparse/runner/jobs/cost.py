@@ -1,11 +1,10 @@
 """Estimate roughly what a task will cost in FLOPs, so that jobs can be cut to end together."""
 
 import functools
-import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
@@ -64,11 +63,11 @@ class Alike:
     """All tasks cost the same."""
 
     def __call__(self, task: Task) -> float:
-        """1."""
+        """1, whatever the task."""
         return 1.0
 
     def behind(self, task: Task, share: float) -> float:
-        """The share."""
+        """``share``, whatever the task."""
         return share
 
 
@@ -85,14 +84,14 @@ class Costs:
     def __call__(self, task: Task) -> float:
         """FLOPs of an IRP run or a cell; a small constant for other tasks."""
         if isinstance(task, IrpTask):
-            return FIXED + task.iterations * (self._training(task) + self._scoring(task, task.options))
+            return FIXED + task.iterations * (self._training(task) + self._scoring(task))
         if not isinstance(task, Cell):
             return FIXED
         if task.criterion in (DENSE, BRANCH):
             return FIXED + self._training(task)
         trains = "training" in CRITERIA[task.criterion].needs
         rounds = _rounds(task.criterion, task.options) if trains else 0
-        return FIXED + (1 + rounds) * self._training(task) + self._scoring(task, task.options)
+        return FIXED + (1 + rounds) * self._training(task) + self._scoring(task)
 
     def behind(self, task: Task, share: float) -> float:
         """FLOPs done of a task; scoring and the trainings that the method needs come before a cell's last training."""
@@ -104,8 +103,8 @@ class Costs:
         examples = BACKWARD * dataset.train + dataset.test
         return self._forward(task.model, task.dataset) * examples * task.recipe.epochs
 
-    def _scoring(self, task: IrpTask | Cell, options: Options) -> float:
-        rounds = _rounds(task.criterion, options)
+    def _scoring(self, task: IrpTask | Cell) -> float:
+        rounds = _rounds(task.criterion, task.options)
         examples = rounds * BATCH if rounds else min(task.score_examples or math.inf, self.datasets[task.dataset].train)
         return BACKWARD * examples * self._forward(task.model, task.dataset)
 
@@ -120,12 +119,6 @@ class Costs:
 
 def _rounds(criterion: str, options: Options) -> int:
     """Number of rounds that the criterion has with these options; 0 if it has none."""
-    found = [options.get(name, default) for name, default in _round_options(CRITERIA[criterion].function)]
+    parameters = CRITERIA[criterion].parameters
+    found = [options.get(name, parameters[name].default) for name in ROUNDS if name in parameters]
     return int(found[0]) if found and isinstance(found[0], int) else 0
-
-
-@functools.cache
-def _round_options(function: Callable[..., Any]) -> tuple[tuple[str, Any], ...]:
-    """The options in ROUNDS that a criterion has, and their defaults."""
-    parameters = inspect.signature(function).parameters
-    return tuple((name, parameters[name].default) for name in ROUNDS if name in parameters)

@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from ray import tune
 
+from autosparse.devices import DeviceLost
 from autosparse.runner import ray_private
 from autosparse.runner.jobs.signs import VARIABLE
-from autosparse.runner.work.gpu_check import DeviceLost
 
 LOST = f"{DeviceLost.__name__}: "
 """How the traceback of a process that lost its device ends."""

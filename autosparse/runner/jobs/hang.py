@@ -9,7 +9,6 @@ import ray
 from ray import tune
 
 from autosparse.runner import ray_private
-from autosparse.runner.jobs import pulse
 from autosparse.runner.jobs.signs import VARIABLE, Signs
 from autosparse.runner.screen.stage_table import duration
 from autosparse.runner.screen.tally import Event
@@ -61,9 +60,8 @@ class Hangs(tune.Callback):
         self.where.pop(trial.trial_id, None)
         self._hush(trial.trial_id)
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when it gives a trial up."""
-        self._hush(trial.trial_id)
+    on_trial_error = on_trial_complete
+    """Called by Tune when it gives a trial up."""
 
     def _hush(self, trial_id: str) -> None:
         if name := self.told.pop(trial_id, ""):
@@ -110,7 +108,7 @@ class Hangs(tune.Callback):
 
     def _has_moved(self, trial_id: str) -> bool:
         try:
-            mark = pulse.seen(trial_id)
+            mark = ray_private.mark_at(trial_id)
         except Exception:  # that Ray does not answer says nothing about the worker
             return True
         moved = mark != self.marks.get(trial_id)
@@ -133,7 +131,7 @@ class Hangs(tune.Callback):
         """Called by Tune at the end."""
         with contextlib.suppress(Exception):  # if Ray has gone, so have the marks
             for trial in trials:
-                pulse.forget(trial.trial_id)
+                ray_private.remove_mark(trial.trial_id)
 
 
 def _starting() -> dict[str, int]:

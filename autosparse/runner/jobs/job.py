@@ -11,7 +11,6 @@ from ray import get_gpu_ids, get_runtime_context, tune
 from threadpoolctl import threadpool_limits
 
 from autosparse.data.split import Dataset
-from autosparse.devices import DeviceLost
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, NonFiniteLoss, Unreachable
 from autosparse.experiment.environment import describe_device
 from autosparse.experiment.plan import dataset_of
@@ -25,7 +24,7 @@ from autosparse.runner.jobs.given import GivenJobs
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.do import do, inputs_whole
-from autosparse.runner.work.gpu_check import require_device
+from autosparse.runner.work.train_cells import attempt
 from autosparse.training import Execution
 from autosparse.users_code import place_of_error
 
@@ -101,11 +100,24 @@ def _outcomes(
     checkpoint_every: float | None = None,
 ) -> Iterator[Sequence[Outcome]]:
     """Yield the results of a job's tasks as they come. A failure concerns its task alone, and may be tried again."""
+
+    def at(cells: Sequence[Cell], share: float | None) -> None:
+        reports.progress(cells, {} if share is None else {"share": share})
+
+    def tried(tasks: Sequence[Task], together: int | None) -> Iterator[Sequence[Outcome]]:
+        if cells := [task for task in tasks if isinstance(task, Cell)]:
+            how: dict[str, Any] = {"on_progress": at, "share": gpu_share, "checkpoint_every": checkpoint_every}
+            yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution, **how)
+        for task in tasks:
+            if isinstance(task, IrpTask | ScorerTask):
+                dataset = datasets[task.dataset] if task.dataset else None
+                reports.progress([task], {})
+                tell = partial(reports.progress, [task])
+                yield [(task, attempt(do, task, store, dataset, device, tell, execution, gpu_share))]
+
     for left in range(retries, -1, -1):
         again: list[Task] = []
-        for done in _tried(
-            tasks, store, datasets, device, execution, reports, gpu_share, checkpoint_every, left < retries
-        ):
+        for done in tried(tasks, None if left == retries else 1):  # alone, if not for the first time
             passing = [task for task, outcome in done if left and may_pass(outcome, device)]
             again += passing
             yield [(task, outcome) for task, outcome in done if task not in passing]
@@ -121,58 +133,13 @@ def may_pass(outcome: Json | Exception, device: str) -> bool:
     return isinstance(outcome, Exception) and not isinstance(outcome, AutosparseError)
 
 
-def _tried(
-    tasks: Sequence[Task],
-    store: Store,
-    datasets: dict[str, Dataset],
-    device: str,
-    execution: Execution,
-    reports: Reports,
-    gpu_share: float,
-    checkpoint_every: float | None,
-    alone: bool,
-) -> Iterator[Sequence[Outcome]]:
-
-    def at(cells: Sequence[Cell], share: float | None) -> None:
-        reports.progress(cells, {} if share is None else {"share": share})
-
-    cells = [task for task in tasks if isinstance(task, Cell)]
-    if cells:
-        together = 1 if alone else None
-        data = datasets[cells[0].dataset]
-        yield from run_cells(
-            cells,
-            store,
-            data,
-            device,
-            together,
-            execution,
-            on_progress=at,
-            share=gpu_share,
-            checkpoint_every=checkpoint_every,
-        )
-    for task in tasks:
-        if isinstance(task, IrpTask | ScorerTask):
-            dataset = datasets[task.dataset] if task.dataset else None
-            reports.progress([task], {})
-            try:
-                yield [
-                    (task, do(task, store, dataset, device, partial(reports.progress, [task]), execution, gpu_share))
-                ]
-            except DeviceLost:
-                raise
-            except Exception as error:
-                require_device()
-                yield [(task, error)]
-
-
 def _record(task: Task, outcome: Json | Exception, store: Store, environment: Json) -> Json | Exception:
     """Record the outcome of a task, and return it: it becomes an error if the result cannot be recorded.
 
     That a cell went on in this process belongs to where it ran, not to its result.
     """
     if not isinstance(outcome, Exception):
-        where = {name: outcome[name] for name in ("resumed_from",) if name in outcome}
+        where = {name: value for name, value in outcome.items() if name == "resumed_from"}
         outcome = {name: value for name, value in outcome.items() if name not in where}
         try:
             store.finish(task, outcome, environment | where)

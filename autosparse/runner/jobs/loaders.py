@@ -37,7 +37,7 @@ def most_loaders(gpus_per_job: float, asked: int | None = None) -> int:
 def loaders_per_job(asked: int | None, settings: Settings, nodes: Sequence[Node]) -> int:
     """Processes of each job; with one CPU more than that, a job fits on each of ``nodes`` that has the GPUs for it.
 
-    :param asked: what the user wants, of which a node may have too few CPUs; None: a job's share of a node's CPUs.
+    :param asked: what the user wants, for which a node may have too few CPUs; None: a job's share of a node's CPUs.
     """
     most = most_loaders(settings.gpus_per_job, asked)
     able = [(node, jobs_on(node.gpus, settings.gpus_per_job) if settings.gpus_per_job else 1) for node in nodes]

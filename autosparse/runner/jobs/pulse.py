@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 from ray import tune
 
-from autosparse.runner.ray_private import mark_at, put_mark, remove_mark
+from autosparse.runner.ray_private import put_mark
 
 EVERY = 5.0
 """Seconds between two looks."""
@@ -26,26 +26,12 @@ def pulse() -> Iterator[None]:
     if trial is None:
         yield
         return
-    beating = threading.Thread(target=_beat, args=(_key(trial), _clock(), over), daemon=True)
+    beating = threading.Thread(target=_beat, args=(trial, _clock(), over), daemon=True)
     beating.start()
     try:
         yield
     finally:
         over.set()
-
-
-def seen(trial: str) -> bytes | None:
-    """The present mark of a trial."""
-    return mark_at(_key(trial))
-
-
-def forget(trial: str) -> None:
-    """Remove the mark of a trial."""
-    remove_mark(_key(trial))
-
-
-def _key(trial: str) -> str:
-    return f"autosparse-pulse-{trial}"
 
 
 def _clock() -> Callable[[], float]:
@@ -56,10 +42,10 @@ def _clock() -> Callable[[], float]:
     return lambda: time.clock_gettime(clock)
 
 
-def _beat(key: str, clock: Callable[[], float], over: threading.Event) -> None:
+def _beat(trial: str, clock: Callable[[], float], over: threading.Event) -> None:
     last = clock()
     while not over.wait(EVERY):
         if (now := clock()) - last >= LEAST:
             with contextlib.suppress(Exception):  # if Ray is away, the driver cannot look either
-                put_mark(key, repr(now))
+                put_mark(trial, repr(now))
             last = now

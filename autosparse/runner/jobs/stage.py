@@ -1,7 +1,5 @@
 """One stage of an experiment on Ray Tune: jobs of tasks of one kind, run side by side."""
 
-import functools
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
@@ -11,7 +9,7 @@ from autosparse.errors import Unreachable, WorkFailed
 from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, IrpTask, Task
+from autosparse.experiment.tasks import IrpTask, Task
 from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.driver.session import job_count
 from autosparse.runner.jobs.arrays import Arrays
@@ -23,7 +21,7 @@ from autosparse.runner.jobs.job import run_job
 from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import fit
+from autosparse.runner.jobs.tune_quiet import Halt, fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 
@@ -52,24 +50,8 @@ class _Events(tune.Callback):
         """Called by Tune when a job's worker has died and another will take the job over."""
         self.handler({"trial_id": trial.trial_id, "running": []})
 
-    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Called by Tune when it gives a job up."""
-        self.handler({"trial_id": trial.trial_id, "running": []})
-
-
-class _Stop(tune.Stopper):
-    """Ends the stage at the first report that asks for it."""
-
-    reason: str = ""
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Called by Tune for each report."""
-        self.reason = self.reason or result.get("stop", "")
-        return bool(self.reason)
-
-    def stop_all(self) -> bool:
-        """Asked by Tune now and then."""
-        return bool(self.reason)
+    on_trial_error = on_trial_recover
+    """Called by Tune when it gives a job up."""
 
 
 def run_stage(
@@ -146,8 +128,7 @@ def _fail_killers(
 
 def _reached(tasks: Sequence[Task], store: Store) -> dict[str, int]:
     """Number of steps that are kept of each task, by task id."""
-    cells = {task.id for task in tasks if isinstance(task, Cell)}
-    found = {task_id: step for task_id, step in _steps(store).items() if task_id in cells} if cells else {}
+    found = _steps(store)
     return {task.id: _step(task, store) if isinstance(task, IrpTask) else found.get(task.id, 0) for task in tasks}
 
 
@@ -197,32 +178,16 @@ def _run_jobs(
         datasets={name: datasets[name] for task in tasks if (name := dataset_of(task))},
         failures={task.id: failures[task.id] for task in tasks if task.id in failures},
     )
-    stop = _Stop()
-    scratch = store.root / "tune" / secrets.token_hex(4)
-    trainable = tune.with_resources(
-        tune.with_parameters(run_job, given=given), {"cpu": cpus, "gpu": settings.gpus_per_job}
+    choosing = tune.TuneConfig(
+        reuse_actors=True,
+        max_concurrent_trials=job_count(settings, cpus),
+        trial_dirname_creator=lambda trial: _name(trial.config["job"]),
     )
-    tuner = functools.partial(
-        tune.Tuner,
-        trainable,
-        param_space={"job": tune.grid_search(list(range(len(jobs))))},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True,
-            max_concurrent_trials=job_count(settings, cpus),
-            trial_dirname_creator=lambda trial: _name(trial.config["job"]),
-        ),
-        run_config=tune.RunConfig(
-            name=scratch.name,
-            storage_path=str(scratch.parent),
-            verbose=0,
-            callbacks=[_Events(on_event), hangs],
-            stop=stop,
-            failure_config=tune.FailureConfig(max_failures=deaths),
-        ),
-    )
-    grid = fit(tuner, scratch)
-    if stop.reason:
-        raise WorkFailed(f"{stop.reason}; then run the same command to go on")
+    space, resources = {"job": tune.grid_search(list(range(len(jobs))))}, {"cpu": cpus, "gpu": settings.gpus_per_job}
+    halt = Halt()
+    grid = fit(run_job, given, resources, space, choosing, [_Events(on_event), hangs], halt, deaths, store.root)
+    if halt.reason:
+        raise WorkFailed(f"{halt.reason}; then run the same command to go on")
     return grid
 
 

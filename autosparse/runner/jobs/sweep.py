@@ -2,7 +2,6 @@
 
 import contextlib
 import functools
-import secrets
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -30,7 +29,7 @@ from autosparse.runner.jobs.job import here
 from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import fit
+from autosparse.runner.jobs.tune_quiet import Halt, fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import sweep_trial as one
@@ -81,9 +80,8 @@ def run_sweep(
         keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
     resources = {"cpu": cpus, "gpu": settings.gpus_per_job}
-    trainable = tune.with_resources(tune.with_parameters(_trainable, given=given), resources)
     hangs = Hangs(Signs((), ALIKE, settings.patience), on_event)
-    search = functools.partial(_search, trainable, seen, hangs, max(DEATHS, settings.retries))
+    search = functools.partial(_search, given, resources, seen, hangs, max(DEATHS, settings.retries))
     grid = search(job_count(settings, cpus))
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
@@ -107,31 +105,19 @@ def run_sweep(
     finish_sweep(sweep, trials, store, environment, data)
 
 
-def _search(trainable: Any, seen: "_Seen", hangs: Hangs, failures: int, workers: int) -> tune.ResultGrid:
+def _search(
+    given: GivenSweep, resources: dict[str, float], seen: "_Seen", hangs: Hangs, failures: int, workers: int
+) -> tune.ResultGrid:
     """Have Tune try the candidates, each from where it is; trials that are over report their history again.
 
     :param failures: how often Tune restarts a trial.
     :raises Unreachable: if the storage was away as a trial began or ended.
     """
     seen.task_ids.clear()
-    scratch = seen.store.root / "tune" / secrets.token_hex(4)
-    tuner = functools.partial(
-        tune.Tuner,
-        trainable,
-        param_space=_space(seen.sweep),
-        tune_config=_choosing(seen, workers),
-        run_config=tune.RunConfig(
-            name=scratch.name,
-            storage_path=str(scratch.parent),
-            verbose=0,
-            callbacks=[seen, hangs],
-            stop=_Halt(seen),
-            failure_config=tune.FailureConfig(max_failures=failures),
-        ),
-    )
-    grid = fit(tuner, scratch)
-    if seen.error:
-        raise seen.error
+    space, choosing = _space(seen.sweep), _choosing(seen, workers)
+    grid = fit(_trainable, given, resources, space, choosing, [seen, hangs], seen.halt, failures, seen.store.root)
+    if seen.halt.reason:
+        raise seen.halt.reason
     if grid is None:
         raise WorkersDied("Ray Tune gave up waiting for a node that had died; run again to go on")
     return grid
@@ -146,8 +132,8 @@ class _Seen(tune.Callback):
         self.task_ids: dict[str, str] = {}
         """Task ids by Tune's names of the trials; several trials may have the same candidate."""
         self.over: set[str] = set()
-        self.error: AutosparseError | None = None
-        """The storage's error. It is not raised here: Tune would blame the trial for what a callback raises."""
+        self.halt = Halt()
+        """Its reason is the storage's error, which is not raised here: Tune would blame the trial for it."""
 
     @property
     def trials(self) -> list[Trial]:
@@ -167,7 +153,7 @@ class _Seen(tune.Callback):
         try:
             yield
         except AutosparseError as error:
-            self.error = self.error or error
+            self.halt.reason = self.halt.reason or error
 
     def _known(self, trial: Any) -> Trial:
         known = Trial(self.store, self.sweep, values_of(trial.config))
@@ -183,7 +169,7 @@ class _Seen(tune.Callback):
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Called by Tune when a trial has ended or was stopped."""
-        if self.error:
+        if self.halt.reason:
             return  # the error stopped the trial
         with self._keeping_error():
             known = self._known(trial)
@@ -194,24 +180,6 @@ class _Seen(tune.Callback):
             if self.sweep.downstream and known.value is not None:
                 event["accuracy"] = known.value
             self.on_event(event)
-
-
-class _Halt(tune.Stopper):
-    """Ends the search if the storage is away."""
-
-    def __init__(self, seen: _Seen):
-        self.seen = seen
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # as in the callback
-
-    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        """Asked by Tune at each report."""
-        return False
-
-    def stop_all(self) -> bool:
-        """Asked by Tune now and then."""
-        return self.seen.error is not None
 
 
 def _trainable(config: dict[str, Any], given: GivenSweep) -> None:

@@ -4,10 +4,12 @@ out of its logs; and read none of its pickles."""
 import contextlib
 import io
 import logging
+import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ray import tune
 
@@ -32,17 +34,59 @@ def silenced() -> Iterator[None]:
         sys.stdout.flush()
 
 
-def fit(tuner: Callable[[], tune.Tuner], scratch: Path) -> tune.ResultGrid | None:
-    """Make a tuner and ``fit()`` it, silenced; then remove ``scratch``, where it writes.
+class Halt(tune.Stopper):
+    """Ends all trials once it has a reason: what a report says under ``stop``, or what the driver gives it."""
+
+    reason: Any = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Tune saves it for a restore, which we never do
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Called by Tune for each report."""
+        self.reason = self.reason or result.get("stop")
+        return bool(self.reason)
+
+    def stop_all(self) -> bool:
+        """Asked by Tune now and then."""
+        return bool(self.reason)
+
+
+def fit(
+    work: Callable[..., None],
+    given: Any,
+    resources: dict[str, float],
+    space: dict[str, Any],
+    choosing: tune.TuneConfig,
+    callbacks: Sequence[tune.Callback],
+    halt: Halt,
+    failures: int,
+    root: Path,
+) -> tune.ResultGrid | None:
+    """Have Tune call ``work(config, given=given)`` for each trial, silenced; then remove the folder where it wrote.
+
+    :param space, choosing: what the configurations are drawn from, and how.
+    :param failures: how often Tune restarts a trial.
+    :param root: the folder in which Tune's own is made.
 
     Returns None if Tune gave up waiting for the resources of a node that had died: ``RayActorManager.next`` calls
     itself a thousand deep while Ray says both that they are there and that they are not. Records say what is done.
     """
+    scratch = root / "tune" / secrets.token_hex(4)
+    trainable = tune.with_resources(tune.with_parameters(work, given=given), resources)
+    how = tune.RunConfig(
+        name=scratch.name,
+        storage_path=str(scratch.parent),
+        verbose=0,
+        callbacks=list(callbacks),
+        stop=halt,
+        failure_config=tune.FailureConfig(max_failures=failures),
+    )
     try:
         with silenced():
             with refusing_unwritable(scratch):
-                made = tuner()
-            return made.fit()
+                tuner = tune.Tuner(trainable, param_space=space, tune_config=choosing, run_config=how)
+            return tuner.fit()
     except RecursionError:
         return None
     finally:

@@ -51,10 +51,13 @@ class Screen:
                 self.warn(str(error))
             self._warned = True
 
-    def expect(self, name: str, total: int, found: int) -> None:
-        """Give a coming stage a row in the table: ``total`` tasks, ``found`` of them found finished."""
+    def expect(self, name: str, total: int, found: int, failed: int = 0) -> None:
+        """Give a coming stage a row in the table: ``total`` tasks, of which ``found`` are finished.
+
+        :param failed: how many of them an earlier run marked as failed, and this one leaves alone.
+        """
         if total:
-            self._tallies[name] = Tally(name, total, found)
+            self._tallies[name] = Tally(name, total, found, failed)
 
     @contextlib.contextmanager
     def stage(self, title: str, tasks: Sequence[Task], weights: Weights = ALIKE) -> Iterator[Tally]:
@@ -74,7 +77,7 @@ class Screen:
                 yield tally
         finally:
             tally.stop()
-        failed = tally.line.failed
+        failed = tally.line.failed - tally.failed_before
         self.say(f"{title}: done in {time.monotonic() - started:.0f} s{f', {failed} failed' if failed else ''}")
 
     @property

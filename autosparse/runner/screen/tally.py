@@ -64,11 +64,19 @@ class _Job:
 class Tally:
     """Counts of one stage. One thread takes in events, another reads the counts."""
 
-    def __init__(self, name: str, total: int, found: int = 0, clock: Callable[[], float] = time.monotonic):
+    def __init__(
+        self,
+        name: str,
+        total: int,
+        found: int = 0,
+        failed_before: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ):
         """
-        :param total: number of the stage's tasks, including the ``found`` ones, which were found finished.
+        :param total: number of the stage's tasks, including the ``found`` ones, which were found finished, and those
+            that ``failed_before`` and are left alone.
         """
-        self.name, self.total, self.found = name, total, found
+        self.name, self.total, self.found, self.failed_before = name, total, found, failed_before
         self._clock, self._lock = clock, threading.Lock()
         self._tasks: dict[str, Task] = {}
         self._weights: Weights = ALIKE
@@ -141,7 +149,7 @@ class Tally:
         with self._lock:
             now = self._clock()
             running = sum(len(job.running) for job in self._jobs.values())
-            done, failed = self.found + len(self._done), len(self._failed)
+            done, failed = self.found + len(self._done), self.failed_before + len(self._failed)
             seconds = None if self._started is None else (self._ended or now) - self._started
             left = None if self._started is None or self._ended is not None else self._seconds_left(now)
             latest = self._latest

@@ -136,7 +136,7 @@ class ShardStream:
                     yield row["number"], np.frombuffer(row["counts"], np.int64)
         except BaseException as error:  # Ctrl-C, too
             ray.kill(coordinator)
-            del COORDINATORS[_job()]
+            del COORDINATORS[ray.get_runtime_context().get_job_id()]
             if not isinstance(error, _GaveUp) or not set(errors) - {STOPPED}:
                 raise
         if errors:
@@ -171,13 +171,8 @@ def _under_way(signs: dict[int, int], shards: Sequence[Shard]) -> str:
 
 def _beside_driver(kind: Any, kept: dict[str, Any]) -> Any:
     """An actor on the driver's node, so that the death of another does not end it; one per connection to Ray."""
-    job = _job()
+    job = ray.get_runtime_context().get_job_id()
     if job not in kept:
         beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
         kept[job] = kind.options(scheduling_strategy=beside).remote()
     return kept[job]
-
-
-def _job() -> str:
-    job: str = ray.get_runtime_context().get_job_id()
-    return job

@@ -73,8 +73,7 @@ class ScoreShard:
 
     @cached_property
     def _held(self) -> Table | Scorer:
-        judge: Table | Scorer = ray.get(self.judge)
-        return judge
+        return ray.get(self.judge)
 
     @cached_property
     def _ask(self) -> Callable[[list[Tensor]], Tensor]:

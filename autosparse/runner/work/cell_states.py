@@ -24,7 +24,7 @@ from autosparse.masks import Masks
 from autosparse.models import build_model
 from autosparse.runner.work.network_sketch import Sketch, alike, sketch_of
 from autosparse.runner.work.pruned import Pruned
-from autosparse.storage.checkpoints import Checkpoint, Checkpoints
+from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, Recipe, State, Trainer
 from autosparse.version import __version__
 
@@ -88,7 +88,7 @@ class CellStates:
             criterion knows by what rule.
         :raises Unreachable: if the storage does not answer.
         """
-        found = self._newest(cell) if cell.id in self._there else None
+        found = self.store.states(cell, self._mark(cell)).newest() if cell.id in self._there else None
         if found is None:
             return None
         content, model = found.content, self._initial(cell)
@@ -120,9 +120,6 @@ class CellStates:
         """Remove the checkpoints of a cell, so that it begins anew."""
         if cell.id in self._there:
             self.store.states(cell).clear()
-
-    def _newest(self, cell: Cell) -> Checkpoint | None:
-        return self.store.states(cell, self._mark(cell)).newest()
 
     def _of(self, cell: Cell) -> tuple[Checkpoints, Sketch]:
         if cell.id not in self._known:

@@ -5,8 +5,6 @@ import torch
 from autosparse.devices import DeviceLost, backend, synchronize
 from autosparse.errors import AutosparseError
 
-__all__ = ["DeviceLost", "device_named", "require_device"]
-
 
 def device_named(name: str) -> str:
     """The device that users call ``name``; ``auto`` is the first GPU, or the CPU if there is none.

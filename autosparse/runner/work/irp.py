@@ -1,5 +1,6 @@
 """Do an IRP run; each iteration is kept, so that an interrupted run goes on."""
 
+import logging
 from collections.abc import Collection
 from typing import Any, cast
 
@@ -18,10 +19,13 @@ from autosparse.models import build_model
 from autosparse.runner.work.network_sketch import alike, sketch_of
 from autosparse.runner.work.progress import ANYTHING, Progress
 from autosparse.runner.work.samples import survival_sample
+from autosparse.runner.work.train_cells import attempt
 from autosparse.seeds import generator
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 from autosparse.weights import left_out, prunable
+
+logger = logging.getLogger(__name__)
 
 
 def run_irp(
@@ -34,6 +38,7 @@ def run_irp(
 ) -> Json:
     """Do iterative rewind pruning; write a survival dataset, and a sample of it for reports.
 
+    If one of the saliencies that reports draw beside it cannot be computed, a warning says so, and the sample lacks it.
     Each iteration is kept, so that an interrupted run goes on after its last iteration.
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
@@ -66,7 +71,14 @@ def run_irp(
     )
     survival.provenance["model"] = task.model
     batches = list(dataset.scoring_batches(generator(task.seed, "score", 0), limit=task.score_examples))
-    saliency = {name: score(model, name, batches) for name in ("snip", "grasp")}
+    saliency = {}
+    for name in ("snip", "grasp"):
+        found = attempt(score, model, name, batches)  # the network, or the memory, may not allow it
+        if isinstance(found, Exception):
+            reason, _, _ = str(found).partition("\n")
+            logger.warning("reports of IRP run %s will not show scores of %r: %s", task.id, name, reason)
+        else:
+            saliency[name] = found
     folder = store.files_path("irp", task.id)
     with atomic_folder(folder, ours=ANYTHING) as temporary:
         save_survival(survival, temporary / "survival")
@@ -88,13 +100,13 @@ def run_irp(
 def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Reached | None:
     """The state that an earlier process reached; None if its data, initial network, values or code were different."""
     found = states.newest()
-    if found is None or found.tensors.keys() != set(weights):
+    if found is None:
         return None
-    if found.content.get("dataset_fingerprint") != origin["dataset_fingerprint"]:
-        return None
-    if not alike(found.content.get("initial_network", {}), origin["initial_network"]):
-        return None
-    then = {"kind": origin["kind"], "spec": origin["spec"], **found.content}  # version 0.1.0 kept neither
-    if any(differences(resolved_of(then), origin["resolved"])) or found.content.get("code", {}) != origin["code"]:
-        return None
-    return Reached(found.tensors, found.content["accuracy"])
+    then = {"kind": origin["kind"], "spec": origin["spec"], "code": {}, **found.content}  # version 0.1.0 kept none
+    same = (
+        found.tensors.keys() == set(weights)
+        and all(then.get(name) == origin[name] for name in ("dataset_fingerprint", "code"))
+        and alike(then.get("initial_network", {}), origin["initial_network"])
+        and not any(differences(resolved_of(then), origin["resolved"]))
+    )
+    return Reached(found.tensors, found.content["accuracy"]) if same else None

@@ -19,6 +19,7 @@ from autosparse.masks import Masks
 from autosparse.models import build_model, find_model
 from autosparse.models.arguments import bare_name
 from autosparse.models.logits import has_logits
+from autosparse.runner.jobs.cost import ROUNDS
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training import Execution, Recipe, Trainer, train
 from autosparse.users_code import described, is_ours, named, place_of_error
@@ -27,8 +28,6 @@ SIZE = 8
 """Images of the batch."""
 INSTALLED = ("torchvision", "timm")
 """Where models come from that are tried on blank examples when they are built."""
-REPEATED = ("rounds", "iterations", "steps")
-"""Options that say how often a criterion does the same; once is enough here."""
 DEBUG = "--debug shows the traceback, --no-rehearsal skips this trial"
 
 
@@ -143,7 +142,7 @@ def _check_logits(logits: Any, wanted: tuple[int, int], whose: str) -> None:
 def _once(name: str, options: Mapping[str, Any]) -> dict[str, int]:
     """Options that make the criterion go round once, where 1 is a value that they can have."""
     parameters, found = CRITERIA[name].parameters, {}
-    for option in REPEATED:
+    for option in ROUNDS:
         if option in parameters and type(options.get(option, parameters[option].default)) is int:
             try:
                 check_values(name, {option: 1}, parameters)

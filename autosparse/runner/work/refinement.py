@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from autosparse.autos import Scorer, fit_scorer
-from autosparse.autos.diagnostics import densities_in_rounds, warnings_of
+from autosparse.autos.diagnostics import densities_in_rounds, report_of
 from autosparse.autos.rebuild import recipe_of
 from autosparse.autos.refine import Generation, Refinement, refine, with_coefficients
 from autosparse.criteria.features.find import find_feature
@@ -86,17 +86,12 @@ def run_refinement(
         on_generation=keep, known=[candidate.values for candidate in done],
     )  # fmt: skip
     densities = densities_in_rounds(refined, survival, {dataset.name: dataset}, torch.device(device))
-    report = {
-        **scorer.report,
-        "layer_density_at_95": densities,
-        "collapsed_layers": [name for name, density in densities.items() if density == 0],
-        "refined": {
-            "validation_accuracy": [candidate.accuracy for candidate in done],
-            "images": done[-1].images,
-            "start": scorer.network.state_dict()["coefficients"].tolist(),
-        },
+    search = {
+        "validation_accuracy": [candidate.accuracy for candidate in done],
+        "images": done[-1].images,
+        "start": scorer.network.state_dict()["coefficients"].tolist(),
     }
-    refined.report = {**report, "warnings": warnings_of(report)}
+    refined.report = report_of(scorer.report, densities, refined=search)
     return refined
 
 

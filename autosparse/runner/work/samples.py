@@ -69,21 +69,12 @@ def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dat
     )
     tables = []
     for visit in found:
-        columns = {name: column.to(device) for name, column in zip(scorer.inputs, visit.columns, strict=True)}
-        predicted = scorer.predict(columns) if len(visit.rows) else visit.target
-        values = {
-            **dict(zip(scorer.inputs, visit.columns, strict=True)),
-            "survival": visit.target,
-            "predicted": predicted,
-        }
-        tables.append(
-            pa.table(
-                {
-                    "layer": [visit.layer] * len(visit.rows),
-                    "position": visit.rows.numpy(),
-                    "state": pa.array([visit.iteration] * len(visit.rows), pa.int32()),
-                    **{name: value.cpu().numpy() for name, value in values.items()},
-                },
-            )
-        )
+        inputs = dict(zip(scorer.inputs, visit.columns, strict=True))
+        on_device = {name: column.to(device) for name, column in inputs.items()}
+        predicted = scorer.predict(on_device) if len(visit.rows) else visit.target
+        values = {**inputs, "survival": visit.target, "predicted": predicted}
+        layer = pa.array([visit.layer] * len(visit.rows), pa.string())  # typed, since a layer may have no rows left
+        state = pa.array([visit.iteration] * len(visit.rows), pa.int32())
+        columns = {name: value.cpu().numpy() for name, value in values.items()}
+        tables.append(pa.table({"layer": layer, "position": visit.rows.numpy(), "state": state, **columns}))
     return pa.concat_tables(tables)

@@ -4,7 +4,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -17,6 +16,8 @@ from autosparse.files import atomic_folder, canonical_json
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.models import build_model
 from autosparse.seeds import generator
+from autosparse.shards.layout import count_rows
+from autosparse.shards.writer import label_rows
 
 SCORES = ("scores.parquet",)
 
@@ -34,11 +35,8 @@ def score_network(
     model = build_model(model_name, dataset.num_classes, dataset.input_shape, seed)
     batches = list(dataset.scoring_batches(generator(seed, "score"), limit=SCORE_EXAMPLES))
     scores = score(model, "autos", batches, scorer=scorer, exact=exact)
-    sizes = [s.numel() for s in scores.values()]
-    layer = pa.DictionaryArray.from_arrays(
-        np.repeat(np.arange(len(sizes), dtype=np.int32), sizes), pa.array(list(scores), pa.string())
-    )
-    position = np.concatenate([np.arange(size, dtype=np.int64) for size in sizes])
+    shapes = {name: tuple(s.shape) for name, s in scores.items()}
+    layer, position = label_rows(shapes, range(count_rows(shapes)))
     values = torch.cat([s.flatten() for s in scores.values()]).numpy()
     provenance: dict[str, Any] = {
         "model": model_name,

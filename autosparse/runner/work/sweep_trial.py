@@ -1,6 +1,7 @@
 """One trial of a sweep: a fit that keeps its state, so that it can go on later. No Ray here."""
 
 import contextlib
+import itertools
 import math
 import statistics
 import time
@@ -72,9 +73,9 @@ class Trial:
 
     @property
     def reached(self) -> int:
-        """The epoch after which it can go on."""
-        found = self.checkpoints.newest()
-        return found.step if found else 0
+        """The epochs, and then the generations of a refinement, after which it can go on."""
+        kept = self.checkpoints.newest(), self.store.states(self.task).newest()
+        return sum(found.step for found in kept if found)
 
     @property
     def value(self) -> float | None:
@@ -87,9 +88,10 @@ class Trial:
         """Its row in the sweep's record."""
         fit = self.task.fit.model_dump(mode="json")
         last = self.history[-1] if self.history else {}
-        origin = {"id": self.task.id, "values": {name: fit.get(name) for name in self.values}, "fit": fit}
         return {
-            **origin,
+            "id": self.task.id,
+            "values": {name: fit.get(name) for name in self.values},
+            "fit": fit,
             "status": self.status,
             "value": self.value,
             "epochs": int(last.get("epoch", 0)),
@@ -240,15 +242,13 @@ def _require_finite(numbers: Numbers) -> None:
 
 def milestones(sweep: SweepTask, fit: FitSpec) -> set[int]:
     """Epochs after which networks are trained to test the scorer: those where ASHA may stop it, and the last."""
-    return set(_rungs(sweep, fit.epochs)) | {fit.epochs}
-
-
-def _rungs(sweep: SweepTask, epochs: int) -> Iterator[int]:
+    found = {fit.epochs}
     if sweep.asha:
         rung = float(sweep.asha.grace)
-        while rung < epochs:
-            yield int(-(-rung // 1))
+        while rung < fit.epochs:
+            found.add(math.ceil(rung))
             rung *= sweep.asha.reduction
+    return found
 
 
 def _where(dataset: Dataset | None, device: str, environment: Json, execution: Execution) -> Json:
@@ -278,11 +278,10 @@ def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: s
     packs = run_cells(
         cells, trial.store, dataset, device, execution=execution, scorer_of=lambda _: scorer, share=trial.share
     )
-    for done in packs:
-        for _, result in done:
-            if isinstance(result, Exception):
-                raise result
-            accuracies.append(result["test_accuracy"])
+    for _, result in itertools.chain.from_iterable(packs):
+        if isinstance(result, Exception):
+            raise result
+        accuracies.append(result["test_accuracy"])
     return {"test_accuracy": statistics.fmean(accuracies)}
 
 

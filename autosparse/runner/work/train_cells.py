@@ -52,7 +52,16 @@ def alike_groups(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
 def train_group(group: Sequence[Pruned], dataset: Dataset, tell: Tell, states: CellStates | None) -> list[Done]:
     """Train, together if there are several, and measure."""
     started, size = clock(), len(group)
-    outcomes = _train(group, dataset, tell, functools.partial(_kept, states, lambda: (clock() - started) / size))
+
+    def keep(members: Sequence[Pruned], epoch: int, takes: Sequence[Take | None]) -> None:
+        """Keep the states of members after an epoch, if it is time, and unless that was the last one."""
+        if states is not None and epoch < members[0].recipe.epochs and states.due(members):
+            spent = (clock() - started) / size
+            for pruned, take in zip(members, takes, strict=True):
+                if take is not None:
+                    states.save(pruned, take, spent)
+
+    outcomes = _train(group, dataset, tell, keep)
     seconds = (clock() - started) / size
     for pruned, outcome in zip(group, outcomes, strict=True):
         if states is not None and isinstance(outcome, NonFiniteLoss):
@@ -61,24 +70,6 @@ def train_group(group: Sequence[Pruned], dataset: Dataset, tell: Tell, states: C
         (p.cell, o if isinstance(o, Exception) else attempt(_result, p, o, dataset, p.seconds_train + seconds, size))
         for p, o in zip(group, outcomes, strict=True)
     ]
-
-
-def _kept(
-    states: CellStates | None,
-    seconds: Callable[[], float],
-    group: Sequence[Pruned],
-    epoch: int,
-    takes: Sequence[Take | None],
-) -> None:
-    """Keep the states of a group after an epoch, if it is time, and unless that was the last one.
-
-    :param seconds: returns how long each member has been trained.
-    """
-    if states is not None and epoch < group[0].recipe.epochs and states.due(group):
-        spent = seconds()
-        for pruned, take in zip(group, takes, strict=True):
-            if take is not None:
-                states.save(pruned, take, spent)
 
 
 def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell, keep: Keep) -> Sequence[History | Exception]:

@@ -1,7 +1,5 @@
 """The origin of the trials of an unfinished sweep: if it has changed, their state is of no use."""
 
-import contextlib
-
 from autosparse.errors import CorruptFile
 from autosparse.experiment.before_resolved import filled
 from autosparse.experiment.lineage import fingerprint, inputs_of
@@ -30,16 +28,12 @@ def keep_for(data: str, sweep: SweepTask, store: Store) -> None:
     :param data: fingerprint of the data set on which networks are trained to compare the trials.
     """
     place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}")
-    with contextlib.suppress(FileNotFoundError):  # earlier versions did not write it
-        if _fingerprint_in(place.read(DATA)) == data:
+    try:
+        if unpack_record(place.read(DATA), DATA).get("fingerprint") == data:
             return
         place.clear()
-    place.write(DATA, pack_record({"fingerprint": data}))
-
-
-def _fingerprint_in(content: bytes) -> str | None:
-    """The fingerprint in the content of ``data.json``; None if it is damaged, so that it matches no data."""
-    try:
-        return unpack_record(content, DATA).get("fingerprint")
+    except FileNotFoundError:
+        pass  # earlier versions did not write it
     except CorruptFile:
-        return None
+        place.clear()
+    place.write(DATA, pack_record({"fingerprint": data}))

@@ -12,6 +12,7 @@ from torch import nn
 from autosparse.criteria import prune, score
 from autosparse.criteria.briefly import Steps, in_pieces
 from autosparse.criteria.features import FEATURES
+from autosparse.criteria.features.find import find_feature
 from autosparse.criteria.features.layout import layouts
 from autosparse.criteria.features.state import LEAST, State
 from autosparse.criteria.features.units import units_of
@@ -204,6 +205,7 @@ def test_features_that_need_no_data_ask_for_none_and_others_say_what_is_missing(
     for name in FEATURES:
         if not FEATURES[name].needs:
             FEATURES[name].compute(bare, "0.weight")
+    assert find_feature("magnitude").compute(bare, "0.weight").shape == model[0].weight.shape
     with pytest.raises(AutosparseError, match="pass batches"):
         FEATURES["grad"].compute(bare, "0.weight")
     with pytest.raises(AutosparseError, match="say how many steps"):

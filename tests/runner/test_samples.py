@@ -1,0 +1,61 @@
+"""Samples of weights for reports."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pyarrow.parquet as pq
+import torch
+
+from autosparse.autos import fit_scorer
+from autosparse.data import load_dataset
+from autosparse.experiment.store import Store
+from autosparse.experiment.tasks import IrpTask
+from autosparse.irp import Survival
+from autosparse.masks import prunable
+from autosparse.models import build_model
+from autosparse.report.collect_autos import Sample
+from autosparse.report.figures_autos import survival_figure
+from autosparse.runner.work import irp
+from autosparse.runner.work.samples import states_sample
+from autosparse.training import Recipe
+
+
+def test_a_layer_that_has_collapsed_has_no_rows_in_later_states():
+    digits, draws = load_dataset("digits"), torch.Generator().manual_seed(0)
+    model = build_model("lenet-300-100", 10, (1, 8, 8), 3)
+    weights = {name: weight.detach() for name, weight in prunable(model).items()}
+    grad = {name: torch.randn(w.shape, generator=draws) for name, w in weights.items()}
+    survived = {name: torch.randint(1, 5, w.shape, generator=draws).int() for name, w in weights.items()}
+    gone = list(weights)[-1]
+    survived[gone].fill_(1)
+    about = {
+        "iterations": 4, "model": "lenet-300-100", "dataset": "digits", "seed": 3, "score_examples": 200,
+        "dataset_fingerprint": digits.fingerprint, "gradient_mode": "eval",
+    }  # fmt: skip
+    survival, datasets = Survival(weights, grad, survived, about), {"digits": digits}
+    scorer = fit_scorer(survival, "linear", ("log_param", "density"), rounds=2, datasets=datasets)
+    rows = states_sample(scorer, survival, datasets, "cpu").to_pandas()
+    assert set(rows.state[rows.layer == gone]) == {0, 1}
+    assert set(rows.state) == {0, 1, 2, 3}
+
+
+def test_an_irp_run_ends_well_though_a_saliency_for_reports_cannot_be_computed(tmp_path, tiny_digits, monkeypatch):
+    def score(model, name, batches):
+        if name == "grasp":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(model, name, batches)
+
+    whole, store = irp.score, Store(tmp_path)
+    monkeypatch.setattr(irp, "score", score)
+    task = IrpTask(model="lenet-300-100", dataset="digits", iterations=2, recipe=Recipe(epochs=1))
+    result = irp.run_irp(task, store, tiny_digits, "cpu", lambda _: None)
+    assert len(result["accuracy"]) == 2
+    rows = pq.read_table(store.files_path("irp", task.id) / "sample.parquet")
+    assert rows.column_names == ["layer", "position", "param", "grad", "survival", "snip"]
+
+
+def test_the_figure_of_survival_leaves_out_a_saliency_that_the_sample_lacks():
+    columns = {name: np.linspace(0, 1, 50) for name in ("param", "grad", "survival", "snip")}
+    sample = Sample(["fc.weight"], np.zeros(50, int), np.arange(50), columns)
+    figure = survival_figure(SimpleNamespace(iterations=4), sample)
+    assert [axes.get_title() for axes in figure.axes] == ["(a) initial weight", "(b) SNIP"]
