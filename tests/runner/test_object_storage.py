@@ -16,7 +16,7 @@ from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.do import do
 from autosparse.runner.work.fit import survivals_of
-from autosparse.storage import lock
+from autosparse.storage import lease
 from autosparse.tracking.client import connect
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.slow]
@@ -40,7 +40,7 @@ OF_CHANCE = ("seconds", "seconds_score", "seconds_train", "trained_together")
 
 @pytest.fixture
 def settings(s3, tmp_path, empty_store, monkeypatch):
-    monkeypatch.setattr(lock, "SETTLED", 0.1)
+    monkeypatch.setattr(lease, "SETTLED", 0.1)
     return Settings(s3("objects"), empty_store(tmp_path), workers=2)
 
 
