@@ -45,15 +45,18 @@ class Node:
         os.kill(self.raylet, signal.SIGKILL)
 
 
+def quiet(folder: Path) -> dict[str, str]:
+    """The variables of this process, for a Ray with its files in ``folder``, without a token and without reports."""
+    without = {name: value for name, value in os.environ.items() if name not in ("RAY_ADDRESS", "RAY_AUTH_TOKEN")}
+    return without | {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(folder)}
+
+
 class LocalCluster:
     """Starts a cluster, adds nodes and kills them; a context manager."""
 
     def __init__(self, nodes: int = 2, cpus: int = 1, **environment: str):
         self.folder = Path(tempfile.mkdtemp(prefix="asp-", dir="/tmp"))  # short: the paths of sockets are bounded
-        quiet = {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0", "RAY_TMPDIR": str(self.folder)}
-        self.environment = {**os.environ, **quiet, **environment}
-        for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN"):
-            self.environment.pop(name, None)
+        self.environment = {**quiet(self.folder), **environment}
         self.log = (self.folder / "cluster.log").open("w")
         self.holder = subprocess.Popen(
             [sys.executable, __file__, str(cpus)],
