@@ -9,7 +9,7 @@ import gzip
 import itertools
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,9 +84,13 @@ def _table(client: MlflowClient, experiment_id: str) -> pa.Table:
     parts = [table_of([])]
     for view in VIEWS:
         runs = newest_first(client, experiment_id, "cell", view=view)
-        batches = iter(lambda runs=runs: list(itertools.islice(runs, BATCH)), [])
-        parts += [table_of(map(_shortened, batch[::-1])) for batch in batches][::-1]
+        parts += [table_of(map(_shortened, batch[::-1])) for batch in _batches(runs)][::-1]
     return pa.concat_tables(parts, promote_options="default")
+
+
+def _batches(runs: Iterator[Run]) -> Iterator[list[Run]]:
+    while batch := list(itertools.islice(runs, BATCH)):
+        yield batch
 
 
 def _shortened(run: Run) -> Run:

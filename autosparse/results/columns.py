@@ -27,8 +27,10 @@ BATCH = 10_000
 class Source(Protocol):
     """Runs that can be asked for by column and by number."""
 
-    names: Sequence[str]
-    """The names of the columns, in the order in which runs first have them."""
+    @property
+    def names(self) -> Sequence[str]:
+        """The names of the columns, in the order in which runs first have them."""
+        ...
 
     def __len__(self) -> int: ...
 
@@ -117,8 +119,8 @@ class Tabled:
                 for held, value in zip(of_kind[f"{kind}{dot}"], found, strict=True):
                     if value is not None:
                         held[name] = value
-        run_id, name, start, end = (values[name] for name in FIXED)
-        return [Run(*of_run) for of_run in zip(run_id, name, *of_kind.values(), start, end, strict=True)]
+        run_ids, names, starts, ends = (values[name] for name in FIXED)
+        return [Run(*of_run) for of_run in zip(run_ids, names, *of_kind.values(), starts, ends, strict=True)]
 
 
 def table_of(runs: Iterable[Run]) -> Any:

@@ -109,7 +109,8 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
     """
     cells, beside = Cells.of(cells), Cells.of(beside)
     alike, kinds = cells.alike(OF_GROUP, NOT_SETTING)
-    known = {tag: _only(tag, [*kinds, *beside.alike(OF_GROUP, NOT_SETTING)[1]]) for tag in USED}
+    of_both = [*kinds, *beside.alike(OF_GROUP, NOT_SETTING)[1]]
+    known = {tag: _only(tag, of_both) for tag in USED}
     numbers: dict[Key, int] = {}
     of_kind = [numbers.setdefault(_key(run, known), len(numbers)) for run in kinds]
     found = dict(zip(numbers, _by_seed(cells, np.array(of_kind, np.int64)[alike], len(numbers)), strict=True))
@@ -153,7 +154,7 @@ def _by_seed(cells: Cells, groups: np.ndarray, count: int) -> list[Runs]:
     lacking = np.flatnonzero([text is None for text in texts])
     unseeded = np.flatnonzero(np.isin(codes, lacking))
     codes[unseeded] = np.arange(len(texts), len(texts) + len(unseeded))
-    seeds = np.array([*(int(text or 0) for text in texts), *(-unseeded - 1).tolist()], object)
+    seeds = np.array([*(0 if text is None else int(text) for text in texts), *(-unseeded - 1).tolist()], object)
     known, ranks = np.unique(seeds, return_inverse=True)  # of Python's integers: a seed may have any number of digits
     keys = groups * max(len(known), 1) + ranks[codes]
     order = np.argsort(keys, kind="stable")
