@@ -86,9 +86,9 @@ class Listed:
 
 
 class Tabled:
-    """A source that has an Arrow table, or a Parquet file of which it decodes the columns that are asked for.
+    """A source that has a Parquet file, of which it decodes, and keeps, the columns that are asked for.
 
-    :param file: has ``schema_arrow``, ``metadata.num_rows`` and ``read(columns)``, as a ``ParquetFile``.
+    :param file: a ``pyarrow.parquet.ParquetFile``.
     """
 
     def __init__(self, file: Any):
