@@ -52,9 +52,8 @@ def best_of(
     groups = [g for g in found if sparsity is None or math.isclose(g.sparsity, sparsity, abs_tol=1e-9)]
     if not groups:
         raise none_found(experiment, sparsity, (group.sparsity for group in found))
-    metrics = {name for group in groups for run in group.runs.values() for name in run.metrics}
-    if metric not in metrics:
-        raise UnknownName("metric", metric, metrics)
+    if not any(group.values(metric) for group in groups):
+        raise UnknownName("metric", metric, {name for group in groups for name in group.metrics})
     sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
     if group_by is None:
         several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]

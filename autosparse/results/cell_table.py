@@ -1,26 +1,35 @@
-"""Keep an experiment's finished cells in one artifact of its parent run, so that reading thousands takes a second.
+"""Keep an experiment's finished cells in one artifact of its parent run, so that asking a million takes seconds.
 
-MLflow returns a cell as some sixty objects; a file of all cells is read at once. MLflow is asked only which cells have
-finished since the file was written, and which were deleted. A finished run that was changed by hand, or purged for
-good, is seen as it was until the next table is written.
+MLflow returns a cell as some sixty objects; the file has columns, of which a question needs few. MLflow is asked only
+which cells have finished since the file was written, and which were deleted. A finished run that was changed by hand,
+or purged for good, is seen as it was until the next table is written.
 """
 
 import gzip
+import itertools
 import json
 import tempfile
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 from mlflow import MlflowClient
 from mlflow.entities import RunTag, ViewType
 
-from autosparse.results.runs import Run, one_per_task, runs_of
+from autosparse.results.cell_file import read_cells, write_cells
+from autosparse.results.cells import Cells
+from autosparse.results.columns import BATCH, table_of
+from autosparse.results.runs import Run, newest_first, runs_of
+from autosparse.tracking import curves
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.described import SHOWN
 from autosparse.tracking.log import FINISHED, Tracker
 from autosparse.tracking.search import parent_run
 
-ARTIFACT = "cells.json.gz"
+ARTIFACT = "cells.parquet"
+OLDER = "cells.json.gz"
+"""The artifact of earlier versions, with an object for each run."""
 COUNT = "cells_in_table"
 """Tag of a parent run that has a table: the number of cells in it."""
 WORTH = 1000
@@ -30,27 +39,26 @@ MARGIN = 60_000
 FINISHED_COUNT = "cells_finished"
 """Tag of the parent run: the least number of finished cells."""
 MOST = 1 << 30
-"""Most bytes of a table that are read: half a million cells. A larger one is not ours."""
+"""Most bytes of an older table that are read: half a million cells. A larger one is not ours."""
 VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
 """The table has deleted runs, too, because they may be restored."""
-LEFT_OUT = ("mask_sketch", *SHOWN)
+LEFT_OUT = ("mask_sketch", curves.TAG, *SHOWN)
 """Long tags that no query needs."""
 
 
-def finished_cells(client: MlflowClient, experiment: str) -> list[Run]:
+def finished_cells(client: MlflowClient, experiment: str) -> Cells:
     """The same as ``finished_runs(client, experiment, "cell")``, but maybe without the tags in ``LEFT_OUT``."""
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
         known, count = _read(client, experiment_id)
         if not known:
-            return one_per_task(runs_of(client, experiment_id, "cell"))
-        since = max(run.end for run in known) - MARGIN
-        news = {run.run_id: run for run in runs_of(client, experiment_id, "cell", since)}
+            return Cells.of(runs_of(client, experiment_id, "cell")).one_per_task()
+        news = {run.run_id: run for run in runs_of(client, experiment_id, "cell", known.last_end - MARGIN)}
         gone = {run.run_id for run in runs_of(client, experiment_id, "cell", view=ViewType.DELETED_ONLY)}
-        runs = [run for run in known if run.run_id not in news.keys() | gone] + list(news.values())
-        if len(one_per_task(runs)) + len(gone) < count:
-            return one_per_task(runs_of(client, experiment_id, "cell"))
-    return one_per_task(sorted(runs, key=lambda run: run.start))
+        found = known.without(news.keys() | gone).joined(news.values()).by_start().one_per_task()
+        if len(found) + len(gone) < count:
+            return Cells.of(runs_of(client, experiment_id, "cell")).one_per_task()
+    return found
 
 
 def write_cell_table(tracker: Tracker) -> bool:
@@ -63,31 +71,52 @@ def write_cell_table(tracker: Tracker) -> bool:
             if COUNT in tags and tags.get(FINISHED_COUNT) != count:
                 client.log_batch(tracker.parent, tags=[RunTag(FINISHED_COUNT, count)])
             return False
-        runs = [run for view in VIEWS for run in runs_of(client, tracker.experiment_id, "cell", view=view)]
-        rows = [
-            {**asdict(run), "tags": {name: value for name, value in run.tags.items() if name not in LEFT_OUT}}
-            for run in runs
-        ]
+        cells = _table(client, tracker.experiment_id)
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / ARTIFACT
-            file.write_bytes(gzip.compress(json.dumps(rows).encode(), compresslevel=6))
-            client.log_artifact(tracker.parent, str(file))
-        client.log_batch(tracker.parent, tags=[RunTag(COUNT, str(len(rows))), RunTag(FINISHED_COUNT, count)])
+            write_cells(cells, Path(folder) / ARTIFACT)
+            client.log_artifact(tracker.parent, str(Path(folder) / ARTIFACT))
+        client.log_batch(tracker.parent, tags=[RunTag(COUNT, str(len(cells))), RunTag(FINISHED_COUNT, count)])
     return True
 
 
-def _read(client: MlflowClient, experiment_id: str) -> tuple[list[Run], int]:
-    """The runs in the table, none if it is missing or being written; and how many cells had finished."""
+def _table(client: MlflowClient, experiment_id: str) -> pa.Table:
+    """All finished cells, those that were deleted last, each oldest first; of the runs, only a batch is kept."""
+    parts = [table_of([])]
+    for view in VIEWS:
+        runs = newest_first(client, experiment_id, "cell", view=view)
+        parts += [table_of(map(_shortened, batch[::-1])) for batch in _batches(runs)][::-1]
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def _batches(runs: Iterator[Run]) -> Iterator[list[Run]]:
+    while batch := list(itertools.islice(runs, BATCH)):
+        yield batch
+
+
+def _shortened(run: Run) -> Run:
+    return replace(run, tags={name: value for name, value in run.tags.items() if name not in LEFT_OUT})
+
+
+def _read(client: MlflowClient, experiment_id: str) -> tuple[Cells, int]:
+    """The cells in the table, none if it is missing or being written; and how many cells had finished."""
     parent = parent_run(client, experiment_id)
-    if parent is None or COUNT not in parent.data.tags:
-        return [], 0
-    try:
-        with (
-            tempfile.TemporaryDirectory() as folder,
-            gzip.open(client.download_artifacts(parent.info.run_id, ARTIFACT, folder)) as file,
-        ):
-            content = file.read(MOST + 1)
-        runs = [Run(**row) for row in json.loads(content)] if len(content) <= MOST else []
-        return runs, int(parent.data.tags.get(FINISHED_COUNT, 0))
-    except Exception:  # whatever is wrong with the file, MLflow has the runs themselves
-        return [], 0
+    if parent is not None and COUNT in parent.data.tags:
+        for artifact, read in READ_BY.items():
+            try:
+                with tempfile.TemporaryDirectory() as folder:
+                    found = read(Path(client.download_artifacts(parent.info.run_id, artifact, folder)))
+                return found, int(parent.data.tags.get(FINISHED_COUNT, 0))
+            except Exception:  # whatever is wrong with the file, MLflow has the runs themselves
+                continue
+    return Cells.of([]), 0
+
+
+def _older(path: Path) -> Cells:
+    """The cells in a table of an earlier version; none if it is too large."""
+    with gzip.open(path) as file:
+        content = file.read(MOST + 1)
+    return Cells.of(Run(**row) for row in json.loads(content)) if len(content) <= MOST else Cells.of([])
+
+
+READ_BY: dict[str, Callable[[Path], Cells]] = {ARTIFACT: lambda path: Cells([read_cells(path)]), OLDER: _older}
+"""What reads each artifact; the first that can be read counts."""

@@ -1,7 +1,8 @@
 """The finished cells of an experiment as a pandas DataFrame."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mlflow import MlflowClient
 
 from autosparse.results.cell_table import finished_cells
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PLACE = ("method", "model", "dataset", "sparsity", "seed")
+TOLD = (*PLACE[:-1], "training")
+"""Columns with one value for each group of cells."""
 
 
 def results(experiment: str, tracking_uri: str | None = None) -> "pd.DataFrame":
@@ -35,15 +38,15 @@ def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
     """
     import pandas as pd
 
-    rows = [
-        {
-            **dict(zip(PLACE, (group.name, *group.place, seed), strict=True)),
-            "training": group.note,
-            "run_id": run.run_id,
-            **{name: value for name, value in run.metrics.items() if name not in PLACE},
-        }
-        for group in groups_of(finished_cells(client, experiment))
-        for seed, run in group.runs.items()
-    ]
-    found = pd.DataFrame(rows, columns=None if rows else [*PLACE, "training", "run_id"])
+    groups = groups_of(finished_cells(client, experiment))
+    columns: dict[str, Any] = {name: [] for name in (*PLACE, "training", "run_id")}
+    for group in groups:
+        columns["seed"] += group.runs.seeds
+        for name, value in zip(TOLD, (group.name, *group.place, group.note), strict=True):
+            columns[name] += [value] * len(group.runs)
+    if groups:
+        cells, at = groups[0].runs.cells, np.concatenate([group.runs.at for group in groups])
+        columns["run_id"] = cells.run_ids(at)
+        columns |= {name: cells.metric(name).values[at] for name in cells.metrics(at) if name not in PLACE}
+    found = pd.DataFrame(columns)
     return found.sort_values(list(PLACE), ignore_index=True)

@@ -20,9 +20,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import TypeVar
 
+import numpy as np
+
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
 from autosparse.experiment.before_resolved import IRP, OPTIONS, RECIPE, REVISION
+from autosparse.results.cells import Cells, Runs
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
 from autosparse.training import Recipe
@@ -35,9 +38,11 @@ NEWER = {
 }
 """Fields of a recipe that version 0.1.0 did not have, and their defaults; MLflow holds no None."""
 
-Key = TypeVar("Key")
+K = TypeVar("K")
 Settings = tuple[tuple[str, str], ...]
 """Sorted pairs of a param, or whatever else tells groups apart, and its value."""
+Key = tuple[str, str, float, str, Settings, Settings]
+"""Model, data set, sparsity, label, method and training: what the cells of a group share."""
 
 NOT_SETTING = frozenset({"model", "dataset", "sparsity", "level", "seed"})
 """Params that place and seed already cover. A branch's level is its sparsity."""
@@ -48,6 +53,8 @@ OF_CRITERION = ("criterion_revision", "options.", "scorer", "irp")
 DATA = "dataset_fingerprint"
 USED = {DATA: ("dataset",), CODE: ("model", "dataset"), OF_METHOD_CODE: ("method",)}
 """Tags with a fingerprint of what a cell was made from, and the tags that name what that is."""
+OF_GROUP = ("model", "dataset", "method", "sparsity", *USED)
+"""The tags on which a cell's group depends, beside its params."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,7 @@ class Group:
     """How the cells were trained, and on which data."""
     note: str
     """What sets the training apart from others of the same model and data set; empty if there is one."""
-    runs: Mapping[int, Run] = field(repr=False)
+    runs: Runs = field(repr=False)
     """The runs by seed, ascending; the last one if several have the same seed."""
 
     @property
@@ -77,7 +84,12 @@ class Group:
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric of the runs that have it, by seed."""
-        return {seed: run.metrics[metric] for seed, run in self.runs.items() if metric in run.metrics}
+        return self.runs.metric(metric)
+
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics that any of the runs has."""
+        return self.runs.metrics
 
 
 def none_found(experiment: str, sparsity: float | None, there: Iterable[float]) -> AutosparseError:
@@ -97,25 +109,53 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
     :param beside: cells of another experiment that they will be compared with. A cell of either without a fingerprint
         of its data counts as done on the same data.
     """
-    cells = list(cells)
-    known = {tag: _only(tag, [*cells, *beside]) for tag in USED}
-    found: dict[tuple[str, str, float, str, Settings, Settings], dict[int, Run]] = defaultdict(dict)
-    for number, run in enumerate(cells, 1):
-        tags = run.tags
-        told, method = _settings(tuple(sorted(item for item in run.params.items() if item[0] not in NOT_SETTING)))
-        used = {tag: value for tag in USED if (value := tags.get(tag) or known[tag].get(_of(tag, run)))}
-        method = tuple(sorted((*method, *((tag, used.pop(tag)) for tag in (OF_METHOD_CODE,) if tag in used))))
-        training = tuple(sorted((*told, *used.items())))
-        place = tags.get("model", ""), tags.get("dataset", ""), float(tags["sparsity"])
-        found[*place, tags["method"], method, training][int(tags.get("seed", -number))] = run
+    cells, beside = Cells.of(cells), Cells.of(beside)
+    alike, kinds = cells.alike(OF_GROUP, NOT_SETTING)
+    of_both = [*kinds, *beside.alike(OF_GROUP, NOT_SETTING)[1]]
+    known = {tag: _only(tag, of_both) for tag in USED}
+    numbers: dict[Key, int] = {}
+    of_kind = [numbers.setdefault(_key(run, known), len(numbers)) for run in kinds]
+    found = dict(zip(numbers, _by_seed(cells, np.array(of_kind, np.int64)[alike], len(numbers)), strict=True))
     methods = _apart_by(((model, data, training, label), method) for model, data, _, label, method, training in found)
     trainings = _apart_by(((model, data), training) for model, data, *_, training in found)
     groups = []
     for (model, data, sparsity, label, method, training), runs in found.items():
         note = methods[model, data, training, label][method]
         name, how = f"{label} ({note})" if note else label, trainings[model, data][training]
-        groups.append(Group(model, data, sparsity, label, name, method, training, how, dict(sorted(runs.items()))))
+        groups.append(Group(model, data, sparsity, label, name, method, training, how, runs))
     return groups
+
+
+def _key(run: Run, known: Mapping[str, Mapping[tuple[str, ...], str]]) -> Key:
+    """What a run shares with the others of its group.
+
+    :param known: the fingerprint of what has only one.
+    """
+    tags = run.tags
+    told, method = _settings(tuple(sorted(item for item in run.params.items() if item[0] not in NOT_SETTING)))
+    used = {tag: value for tag in USED if (value := tags.get(tag) or known[tag].get(_of(tag, run)))}
+    method = tuple(sorted((*method, *((tag, used.pop(tag)) for tag in (OF_METHOD_CODE,) if tag in used))))
+    training = tuple(sorted((*told, *used.items())))
+    place = tags.get("model", ""), tags.get("dataset", ""), float(tags["sparsity"])
+    return *place, tags["method"], method, training
+
+
+def _by_seed(cells: Cells, groups: np.ndarray, count: int) -> list[Runs]:
+    """The cells of each group by seed; one without a seed has a negative number of its place as its seed.
+
+    :param groups: the number of each cell's group.
+    """
+    codes, texts = cells.tag("seed")
+    lacking = np.flatnonzero([text is None for text in texts])
+    unseeded = np.flatnonzero(np.isin(codes, lacking))
+    codes[unseeded] = np.arange(len(texts), len(texts) + len(unseeded))
+    seeds = np.array([*(0 if text is None else int(text) for text in texts), *(-unseeded - 1).tolist()], object)
+    known, ranks = np.unique(seeds, return_inverse=True)  # of Python's integers: a seed may have any number of digits
+    keys = groups * max(len(known), 1) + ranks[codes]
+    order = np.argsort(keys, kind="stable")
+    order = order[np.append(keys[order][1:] != keys[order][:-1], True)[: len(order)]]
+    parts = np.split(order, np.searchsorted(groups[order], np.arange(1, count)))
+    return [Runs(cells, at, known[ranks[codes[at]]].tolist()) for at in parts[:count]]
 
 
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
@@ -180,9 +220,9 @@ def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:
     }
 
 
-def _apart_by(pairs: Iterable[tuple[Key, Settings]]) -> dict[Key, dict[Settings, str]]:
+def _apart_by(pairs: Iterable[tuple[K, Settings]]) -> dict[K, dict[Settings, str]]:
     """What sets each of the settings that have a key apart from the others of that key."""
-    told: dict[Key, dict[Settings, str]] = defaultdict(dict)
+    told: dict[K, dict[Settings, str]] = defaultdict(dict)
     for key, settings in pairs:
         told[key][settings] = ""
     for notes in told.values():

@@ -1,6 +1,6 @@
 """Finished runs as MLflow has them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mlflow import MlflowClient
@@ -38,20 +38,18 @@ def runs_of(
 
     :param since: only runs that ended at this time or later, in milliseconds since 1970.
     """
+    return list(newest_first(client, experiment_id, kind, since, view))[::-1]
+
+
+def newest_first(
+    client: MlflowClient, experiment_id: str, kind: str, since: int | None = None, view: str = ViewType.ACTIVE_ONLY
+) -> Iterator[Run]:
+    """The runs of :func:`runs_of`, newest first, as MLflow's pages come."""
     asked = f"attributes.status = '{FINISHED}' and tags.kind = '{kind}'"
     asked += f" and attributes.end_time >= {since}" if since is not None else ""
-    return [
-        Run(
-            r.info.run_id,
-            r.info.run_name,
-            r.data.tags,
-            r.data.params,
-            r.data.metrics,
-            r.info.start_time,
-            r.info.end_time,
-        )
-        for r in all_runs(client, experiment_id, asked, view)
-    ][::-1]
+    for run in all_runs(client, experiment_id, asked, view):
+        info, data = run.info, run.data
+        yield Run(info.run_id, info.run_name, data.tags, data.params, data.metrics, info.start_time, info.end_time)
 
 
 def one_per_task(runs: Iterable[Run]) -> list[Run]:

@@ -149,14 +149,13 @@ def _within(client: MlflowClient, a: str, b: str, experiment: str, metric: str) 
 
 def _contests(groups: Iterable[Group], metric: str, experiment: str) -> Contests:
     found: Contests = {}
-    known: set[str] = set()
+    groups = list(groups)
     for group in groups:
-        known |= {name for run in group.runs.values() for name in run.metrics}
         if group.values(metric):
             contest = found.setdefault((group.place, group.training), Contest(group.place, group.note))
             contest.methods[group.name] = group
     if not found:
-        if known:
+        if known := {name for group in groups for name in group.metrics}:
             raise UnknownName("metric", metric, known)
         raise none_found(experiment, None, ())
     return found

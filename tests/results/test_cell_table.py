@@ -1,12 +1,18 @@
 """The table of finished cells: what is asked with it is what MLflow has, and little is asked of MLflow."""
 
+import gzip
+import json
+from dataclasses import asdict
+
 import pytest
 
 from autosparse.experiment.store import Store
+from autosparse.results import cell_file
 from autosparse.results import cell_table as module
 from autosparse.results.best import best
-from autosparse.results.cell_table import ARTIFACT, finished_cells, write_cell_table
-from autosparse.results.runs import finished_runs
+from autosparse.results.cell_table import ARTIFACT, OLDER, finished_cells, write_cell_table
+from autosparse.results.columns import table_of
+from autosparse.results.runs import Run, finished_runs
 from autosparse.tracking.client import connect, open_experiment
 from autosparse.tracking.log import Tracker
 
@@ -57,20 +63,6 @@ def tasks_by_table(client, name):
     return [run.tags["task_id"] for run in found]
 
 
-def test_the_table_spares_asking_for_what_is_in_it(tracker, name, monkeypatch):
-    client, asked, search = tracker.client, [], tracker.client.search_runs
-
-    def search_and_note(*given, **options):
-        page = search(*given, **options)
-        asked.extend(run.info.run_name for run in page if run.data.tags["kind"] == "cell")
-        return page
-
-    monkeypatch.setattr(client, "search_runs", search_and_note)
-    (row,) = best(client, name)
-    assert (row["n"], row["mean"]) == (4, 91.5)
-    assert asked == ["cell 3"], "only what ended within a minute of the last, as clocks differ"
-
-
 def test_cells_that_finish_change_or_go_after_the_table_was_written_are_seen(tracker, name):
     client = tracker.client
     ids = {run.tags["task_id"]: run.run_id for run in finished_cells(client, name)}
@@ -109,18 +101,93 @@ def test_cells_that_ended_before_the_table_was_written_by_a_clock_that_has_been_
     assert tasks_by_table(client, name)[-2:] == ["task-10", "task-11"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\x1f\x8b half"], ids=["empty", "half"])
-def test_a_damaged_table_is_passed_over(tracker, name, content, tmp_path):
-    parent = tracker.client.get_run(tracker.parent)
-    (tmp_path / ARTIFACT).write_bytes(content)
-    tracker.client.log_artifact(tracker.parent, str(tmp_path / ARTIFACT))
-    assert parent.data.tags[module.COUNT] == "4"
-    assert tasks_by_table(tracker.client, name) == ["task-0", "task-1", "task-2", "task-3"]
+@pytest.fixture
+def file(tracker, tmp_path):
+    """The table as a file, and what puts another content in its place."""
+    path = tmp_path / "downloaded" / ARTIFACT
+    path.parent.mkdir()
+    tracker.client.download_artifacts(tracker.parent, ARTIFACT, str(path.parent))
+
+    def put(content, name=ARTIFACT):
+        path.with_name(name).write_bytes(content)
+        tracker.client.log_artifact(tracker.parent, str(path.with_name(name)))
+
+    return path.read_bytes(), put
 
 
-def test_a_table_that_unpacks_to_more_than_a_table_can_be_is_not_read(tracker, name, monkeypatch):
-    monkeypatch.setattr(module, "MOST", 100)
-    asked = []
-    monkeypatch.setattr(module.json, "loads", lambda content: asked.append(content))
+@pytest.fixture
+def asked(tracker, monkeypatch):
+    """The names of the cells that MLflow was asked for."""
+    names, search = [], tracker.client.search_runs
+
+    def search_and_note(*given, **options):
+        page = search(*given, **options)
+        names.extend(run.info.run_name for run in page if run.data.tags["kind"] == "cell")
+        return page
+
+    monkeypatch.setattr(tracker.client, "search_runs", search_and_note)
+    return names
+
+
+def test_the_table_spares_asking_for_what_is_in_it(tracker, name, asked):
+    (row,) = best(tracker.client, name)
+    assert (row["n"], row["mean"]) == (4, 91.5)
+    assert asked == ["cell 3"], "only what ended within a minute of the last, as clocks differ"
+
+
+DAMAGED = {
+    "empty": lambda content: b"",
+    "half": lambda content: content[: len(content) // 2],
+    "without its begin": lambda content: content[8:],
+    "one bit": lambda content: content[:200] + bytes([content[200] ^ 1]) + content[201:],
+    "mixed": lambda content: b"PAR1" + bytes(400) + content[404:],
+    "of another": lambda content: gzip.compress(content),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
+def test_a_damaged_table_is_passed_over(tracker, name, file, asked, damage):
+    content, put = file
+    put(damage(content))
+    assert [run.tags["task_id"] for run in finished_cells(tracker.client, name)] == [f"task-{i}" for i in range(4)]
+    assert asked == ["cell 3", "cell 2", "cell 1", "cell 0"]
+
+
+@pytest.mark.parametrize("limit", ["MOST", "MOST_OF_COLUMN"])
+def test_a_table_that_unpacks_to_more_than_a_table_can_be_is_not_decoded(tracker, name, asked, monkeypatch, limit):
+    monkeypatch.setattr(cell_file, limit, 10)
+    decoded = []
+    monkeypatch.setattr(cell_file, "Tabled", decoded.append)
     assert len(finished_cells(tracker.client, name)) == 4
-    assert not asked
+    assert len(asked) == 4
+    assert not decoded
+
+
+def test_many_rows_in_a_small_file_are_not_decoded(tmp_path, monkeypatch):
+    tags = {"kind": "cell", "method": "snip", "sparsity": "0.9"}
+    cell_file.write_cells(table_of([Run("a", "b", tags, {}, {})] * 50_000), tmp_path / ARTIFACT)
+    monkeypatch.setattr(cell_file, "MOST", 300_000)
+    assert (tmp_path / ARTIFACT).stat().st_size < 30_000
+    with pytest.raises(ValueError, match="unpacks to more than a table of cells can be"):
+        cell_file.read_cells(tmp_path / ARTIFACT)
+
+
+def test_a_table_of_an_earlier_version_is_read(tracker, name, file, asked):
+    runs = list(finished_cells(tracker.client, name))
+    asked.clear()
+    _, put = file
+    put(b"")
+    put(gzip.compress(json.dumps([asdict(run) for run in runs]).encode()), OLDER)
+    assert list(finished_cells(tracker.client, name)) == runs
+    assert asked == ["cell 3"]
+
+
+def test_a_table_of_an_earlier_version_that_is_too_large_is_not_read(tracker, name, file, asked, monkeypatch):
+    _, put = file
+    put(b"")
+    put(gzip.compress(b"[" + b" " * 200 + b"]"), OLDER)
+    monkeypatch.setattr(module, "MOST", 100)
+    read = []
+    monkeypatch.setattr(module.json, "loads", read.append)
+    assert len(finished_cells(tracker.client, name)) == 4
+    assert not read
