@@ -63,6 +63,13 @@ def content_of(cells: int, irp: int, iterations: int) -> Result:
     }
 
 
+def set_pace(path: Path, seconds: str) -> None:
+    """Let cells wait so long from now on; in one step, because workers read the file meanwhile."""
+    fresh = path.with_suffix(".new")
+    fresh.write_text(seconds)
+    fresh.replace(path)
+
+
 class Experiment:
     """The experiment with its nodes, its server and its driver; a context manager."""
 
@@ -71,7 +78,7 @@ class Experiment:
         (folder / "chaos_plugin.py").write_text(PLUGIN)
         sys.path.insert(0, str(folder))
         self.pace = folder / "pace"
-        self.pace.write_text(FAST)
+        set_pace(self.pace, FAST)
         content = content_of(cells, irp, iterations)
         self.file = folder / "chaos.yaml"
         self.file.write_text(json.dumps(content))
@@ -203,11 +210,11 @@ class Experiment:
     def keep_pace(self, share: float) -> None:
         """Slow the cells down if they are ahead of the faults, of which the share ``share`` is injected."""
         ahead = len(self.finished()) > share * len(self.expected)
-        self.pace.write_text(SLOW if ahead else FAST)
+        set_pace(self.pace, SLOW if ahead else FAST)
 
     def go_on_to_the_end(self, tries: int = 20) -> int:
         """Run the same command until it says that all is done; return how often that was."""
-        self.pace.write_text("0")
+        set_pace(self.pace, "0")
         for attempt in range(1, tries + 1):
             if not self.running:
                 self.start()

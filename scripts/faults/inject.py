@@ -10,7 +10,7 @@ from pathlib import Path
 
 from faults.apart import change_data, kill_in_migration
 from faults.damage import Inspector
-from faults.experiment import HALTING, Experiment
+from faults.experiment import HALTING, Experiment, set_pace
 from faults.processes import busy_workers, parent_if_stopped, title_of
 
 WEIGHTS = {
@@ -118,7 +118,7 @@ class Faults:
 
     def _folder_apart(self) -> Path:
         """Hold up the grid for a minute, and return a folder for a run beside it."""
-        self.experiment.pace.write_text(HALTING)
+        set_pace(self.experiment.pace, HALTING)
         return self.experiment.folder / "apart" / str(time.monotonic_ns())
 
     def _kill_in_migration(self) -> int:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from commands import GRID, Work, ended, wait_for
 from elastic_cluster import ElasticCluster
-from faults.experiment import FAST, PLUGIN
+from faults.experiment import FAST, PLUGIN, set_pace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
@@ -39,7 +39,7 @@ class ElasticWork(Work):
     def __init__(self, elastic, folder):
         grid = {**GRID, "methods": ["chaos-random"], "seeds": list(range(SEEDS))}
         super().__init__(folder, {"name": folder.name, "plugins": ["chaos_plugin"], "grid": grid})
-        elastic.pace.write_text(SLOW)
+        set_pace(elastic.pace, SLOW)
 
     def nodes(self):
         """The nodes that have finished a cell."""
@@ -62,7 +62,7 @@ def test_a_cluster_without_a_node_grows_to_its_limit_for_a_grid_and_shrinks_afte
         return len(work.nodes()) == MOST
 
     wait_for(all_have_begun, process, LONG)
-    elastic.pace.write_text(FAST)
+    set_pace(elastic.pace, FAST)
     code, _, err = ended(process, LONG)
     assert code == 0, err
     assert max(seen) == MOST
@@ -79,7 +79,7 @@ def test_nodes_that_are_taken_away_with_notice_and_without_cost_no_cell(elastic,
         node = draws.choice(sorted(elastic.cluster.nodes().keys() & work.nodes() - taken))
         elastic.cluster.take(node, notice)
         taken.add(node)
-    elastic.pace.write_text(FAST)
+    set_pace(elastic.pace, FAST)
     code, _, err = ended(process, LONG)
     assert code == 0, err
     assert len(taken) == 3
