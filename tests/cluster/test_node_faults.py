@@ -75,7 +75,7 @@ def test_a_node_that_dies_in_mid_scoring_costs_no_shard(two_nodes, tmp_path):
         return start(*arguments, "--sparsity", 0.9, "--exact", cluster=two_nodes)
 
     process = score(tmp_path / "out")
-    wait_for(lambda: len(list(tmp_path.glob(".out.*.tmp/scores-*.parquet"))) >= 3, process)
+    wait_for(lambda: len(list((tmp_path / "out").glob("scores-*.parquet"))) >= 3, process)
     two_nodes.replace(1)
     code, _, err = ended(process)
     assert code == 0, err
