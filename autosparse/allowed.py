@@ -8,8 +8,11 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 
 class Allowed:
-    """A note in an annotation that says which values it takes: ``in`` tells, and ``str`` is its wording after "must
-    be". Notes of other packages are passed over."""
+    """Base of the notes in annotations that limit values.
+
+    ``value in note`` says whether a value is allowed. ``str(note)`` words the limit, after "must be". Notes of other
+    packages are ignored.
+    """
 
     def __contains__(self, value: Any) -> bool:
         raise NotImplementedError

@@ -30,6 +30,11 @@ def safe_uri(text: str) -> str:
     return re.sub(r"(?i)([?&][^=&\s]*(?:passw|pwd|secret|token|key)[^=&\s]*=)[^&\s'\"]+", r"\1***", text)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says; its kind if it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 class UnknownName(AutosparseError):
     """A name that no registry knows; the message offers the nearest one."""
 

@@ -71,7 +71,7 @@ def sweep(
 
 
 def _shown(row: dict[str, Any], names: Iterable[str], metric: str) -> dict[str, Any]:
-    """The row for the terminal, with every setting in which trials differ: one that it does not name it has, too."""
+    """The row for the terminal. It has each setting in ``names``, also those that the trial did not choose."""
     value = None if row["value"] is None else f"{row['value']:.4f}"
     values = {name: common.plain(row["fit"].get(name)) for name in names}
     return {**values, metric: value, "epochs": row["epochs"], "status": row["status"], "scorer": row["id"]}

@@ -7,11 +7,13 @@ from typing import Annotated, Any
 from autosparse.allowed import AtLeastOne, Count, OneOf, Positive, Within, fits, wording
 from autosparse.errors import AutosparseError
 
-__all__ = ["AtLeastOne", "Count", "Momentum", "OneOf", "Positive", "Sparsity", "Within", "check_values"]
+__all__ = ["ROUNDS", "AtLeastOne", "Count", "Momentum", "OneOf", "Positive", "Sparsity", "Within", "check_values"]
 
 Momentum = Annotated[float, Within(0, 1, open_high=True)]
 Sparsity = Annotated[float, Within(0, 1, open_high=True)]
 """Share of the weights or channels to prune."""
+ROUNDS = ("rounds", "iterations", "steps")
+"""Options that say how often a criterion goes over a batch, or trains."""
 
 
 def check_values(criterion: str, options: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from autosparse.errors import DataError
+from autosparse.errors import DataError, first_line
 
 
 def find_folder(root: Path, argument: str) -> Path:
@@ -23,5 +23,4 @@ def fetching(title: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise DataError(f"cannot fetch {title}: {reason}; put its files in {folder} yourself") from error
+        raise DataError(f"cannot fetch {title}: {first_line(error)}; put its files in {folder} yourself") from error

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
+from autosparse.errors import first_line
 from autosparse.report.collect import natural
 from autosparse.results.runs import Run, finished_runs
 from autosparse.schedule import density_after
@@ -138,7 +139,7 @@ def _sample(client: MlflowClient, run: Run) -> tuple[Sample | None, str]:
         try:
             table = pq.read_table(client.download_artifacts(run.run_id, "sample.parquet", folder))
         except (MlflowException, OSError, pa.ArrowException) as error:
-            return None, (str(error).strip() or type(error).__name__).splitlines()[0]
+            return None, first_line(error)
     layer = table["layer"].combine_chunks()
     if not pa.types.is_dictionary(layer.type):
         layer = layer.dictionary_encode()

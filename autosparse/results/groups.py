@@ -129,10 +129,11 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
 def _key(run: Run, known: Mapping[str, Mapping[tuple[str, ...], str]]) -> Key:
     """What a run shares with the others of its group.
 
+    :param run: one without the params in ``NOT_SETTING``.
     :param known: the fingerprint of what has only one.
     """
     tags = run.tags
-    told, method = _settings(tuple(sorted(item for item in run.params.items() if item[0] not in NOT_SETTING)))
+    told, method = _settings(tuple(sorted(run.params.items())))
     used = {tag: value for tag in USED if (value := tags.get(tag) or known[tag].get(_of(tag, run)))}
     method = tuple(sorted((*method, *((tag, used.pop(tag)) for tag in (OF_METHOD_CODE,) if tag in used))))
     training = tuple(sorted((*told, *used.items())))

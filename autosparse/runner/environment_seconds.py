@@ -4,15 +4,15 @@ import os
 
 from autosparse.errors import AutosparseError
 
-VARIABLE = "AUTOSPARSE_CHECKPOINT_EVERY"
+CHECKPOINT_VARIABLE = "AUTOSPARSE_CHECKPOINT_EVERY"
 """Environment variable: least seconds between checkpoints of a cell; 0: one after each epoch; inf: none."""
-EVERY = 300.0
+CHECKPOINT_EVERY = 300.0
 """Seconds if the variable is not set, so that short cells write none."""
 
 
 def checkpoint_every() -> float:
     """The least seconds between checkpoints that the environment sets, or the default."""
-    return seconds_from(VARIABLE, EVERY, "inf for no checkpoints")
+    return seconds_from(CHECKPOINT_VARIABLE, CHECKPOINT_EVERY, "inf for no checkpoints")
 
 
 def seconds_from(variable: str, default: float, otherwise: str) -> float:

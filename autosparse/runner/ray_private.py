@@ -76,7 +76,7 @@ def put_mark(trial: str, mark: str) -> None:
 
 
 def mark_at(trial: str) -> bytes | None:
-    """The mark of a trial; None if there is none."""
+    """A trial's mark; None before its first."""
     return _internal_kv_get(MARKS + trial)
 
 

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
-from autosparse.errors import AutosparseError, Unreachable, safe_uri
+from autosparse.errors import AutosparseError, Unreachable, first_line, safe_uri
 from autosparse.tracking.described import KIND, TRAINING
 from autosparse.tracking.schema import bring_up_to_date
 
@@ -85,7 +85,7 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = safe_uri((str(_database_error(error)).strip() or type(error).__name__).splitlines()[0])
+        reason = safe_uri(first_line(_database_error(error)))
         if OUT_OF_DATE in reason:
             raise AutosparseError(f"MLflow at {safe_uri(where)}: {reason}") from error  # it says what to do
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."

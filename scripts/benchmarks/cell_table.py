@@ -1,9 +1,9 @@
 """Ask about a million finished cells that are in the table of their experiment's parent run.
 
 The cells of the table are made up from one that was written as ``autosparse run`` writes it. MLflow itself holds only
-a few of them, because it takes hours to write a million: it is asked for those that are newer than the table and for
-those that were deleted, as in a real experiment, but how long its own search takes in a database of a million runs is
-not measured here; nor is how long it takes to write the table.
+a few of them, because it takes hours to write a million. As in a real experiment, it is asked for those that are newer
+than the table, and for those that were deleted. How long that takes in a database of a million runs is not measured
+here, nor how long it takes to write the table.
 """
 
 import statistics

@@ -11,7 +11,7 @@ import torch
 
 from autosparse.errors import NonFiniteLoss, Unreachable
 from autosparse.experiment.store import Store
-from autosparse.runner.environment_seconds import EVERY
+from autosparse.runner.environment_seconds import CHECKPOINT_EVERY
 from autosparse.runner.work import cell_states, cells, train_cells
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, History
@@ -150,7 +150,7 @@ def test_what_a_criterion_found_is_kept_before_the_training(tmp_path, tiny_digit
 def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path, tiny_digits, monkeypatch):
     saved, now, save = [], [1000.0], Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", lambda self, step, *rest: saved.append(step) or save(self, step, *rest))
-    results([cell()], Store(tmp_path), tiny_digits, every=EVERY)
+    results([cell()], Store(tmp_path), tiny_digits, every=CHECKPOINT_EVERY)
     assert saved == []
     monkeypatch.setattr(cell_states.time, "monotonic", lambda: now[0])
     store, long = Store(tmp_path / "long"), cell(recipe=replace(RECIPE, epochs=10))
@@ -158,7 +158,7 @@ def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path
     def pass_time(running, share):
         now[0] += 0 if share is None else 140
 
-    results([long], store, tiny_digits, every=EVERY, on_progress=pass_time)
+    results([long], store, tiny_digits, every=CHECKPOINT_EVERY, on_progress=pass_time)
     assert saved == [4, 7], "after 420 and 840 seconds; the tenth epoch, after 1260, is the last"
 
 

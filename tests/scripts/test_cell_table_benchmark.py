@@ -1,24 +1,14 @@
 """The benchmark of the table: its made-up cells are asked for together with the real ones that MLflow has."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
 from autosparse.results.best import best
 from autosparse.results.cell_table import finished_cells
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 @pytest.fixture
-def benchmark(monkeypatch):
-    """The module under test, which is found beside its script."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield importlib.import_module("benchmarks.cell_table")
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
-        del sys.modules[name]
+def benchmark(benchmark_module):
+    return benchmark_module("cell_table")
 
 
 def test_made_up_cells_are_like_a_real_one_and_are_found_beside_it(benchmark, tmp_path):

@@ -1,24 +1,14 @@
 """The benchmark of queries: the cells that it copies are asked for like those that a run has written."""
 
-import importlib
-import sys
-from pathlib import Path
-
 import pytest
 
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 @pytest.fixture
-def queries(monkeypatch):
-    """The module under test, which is found beside its script."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield importlib.import_module("benchmarks.queries")
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
-        del sys.modules[name]
+def queries(benchmark_module):
+    return benchmark_module("queries")
 
 
 def test_copied_cells_are_whole_and_differ_in_seed_and_accuracy(queries, tmp_path):

@@ -1,23 +1,15 @@
 """The benchmark of streaming: the baseline in memory reads no more rows than it is credited with."""
 
-import importlib
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
-
 
 @pytest.fixture
-def streaming(monkeypatch):
-    """The module under test, which is found beside its script."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield importlib.import_module("benchmarks.streaming")
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
-        del sys.modules[name]
+def streaming(benchmark_module):
+    return benchmark_module("streaming")
 
 
 @pytest.mark.parametrize(("asked", "read"), [(25, 30), (100, 100), (120, 120), (200, 200)])

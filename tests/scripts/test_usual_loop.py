@@ -1,26 +1,18 @@
 """The baseline's transforms: with and without torchvision they are the same arithmetic."""
 
-import importlib
 import itertools
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
-SCRIPTS = Path(__file__).parents[2] / "scripts"
 MEAN, STD = [0.4, 0.5, 0.6], [0.2, 0.3, 0.25]
 
 
 @pytest.fixture
-def usual_loop(monkeypatch):
-    """The module under test, which is found beside its script."""
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-    yield importlib.import_module("benchmarks.usual_loop")
-    for name in [name for name in sys.modules if name.split(".")[0] == "benchmarks"]:
-        del sys.modules[name]
+def usual_loop(benchmark_module):
+    return benchmark_module("usual_loop")
 
 
 @pytest.fixture

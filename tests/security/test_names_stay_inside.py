@@ -72,7 +72,7 @@ def test_an_id_from_a_record(tmp_path, evil):
     record = pack_record({**told, "result": {"best": {"id": evil}}})
     store.place.write(f"sweeps/{task.sweep}.json", record)
     with pytest.raises(AutosparseError, match="no id of a task"):
-        take_winner(task, store, None, "cpu", lambda _: None)
+        take_winner(task, store, lambda _: {})
 
 
 @pytest.mark.parametrize("layer", ["../../evil", "..", ".", "/etc/evil", "a//b", "a\nb", "", "<script>", "%2e%2e/evil"])

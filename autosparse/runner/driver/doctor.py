@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from autosparse.data import data_root, load_dataset
-from autosparse.errors import AutosparseError, safe_uri
+from autosparse.errors import AutosparseError, first_line, safe_uri
 from autosparse.experiment.environment import PACKAGES, describe_environment
 from autosparse.runner.driver.session import ray_session
 from autosparse.runner.settings import Settings
@@ -75,7 +75,7 @@ def _ray(address: str | None) -> Finding:
             answer = ray.get(ray.remote(platform.node).remote(), timeout=60)
             resources = ray.cluster_resources()
     except Exception as error:
-        return Finding("ray", False, (str(error).strip() or type(error).__name__).splitlines()[0])
+        return Finding("ray", False, first_line(error))
     shown = f"{resources.get('CPU', 0):g} CPUs, {resources.get('GPU', 0):g} GPUs"
     return Finding("ray", True, f"{address or 'a local session'} answers from {answer}: {shown}")
 

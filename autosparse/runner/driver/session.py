@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Iterator, Mapping
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, first_line
 from autosparse.runner.driver.stopping import signals_kept
 from autosparse.runner.settings import Settings
 
@@ -67,7 +67,7 @@ def ray_session(settings: Settings, cpus: int = 1) -> Iterator[None]:
             )
     except Exception as error:  # of any kind: if the machine is too busy, Ray raises a bare Exception
         where = f"the Ray cluster at {address}" if address else "a local Ray"
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         busy = "this machine is very busy: try again, or " if STARTS_LATE in reason else ""
         raise AutosparseError(f"cannot reach or start {where}: {reason}; {busy}see `autosparse doctor`") from error
     from autosparse.runner.ray_private import print_no_deaths

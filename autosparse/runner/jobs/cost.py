@@ -8,6 +8,7 @@ from typing import Protocol
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
+from autosparse.criteria.options import ROUNDS
 from autosparse.data.split import Dataset
 from autosparse.experiment.fields import BRANCH, DENSE, Options
 from autosparse.experiment.tasks import Cell, IrpTask, Task
@@ -17,8 +18,6 @@ BACKWARD = 3
 """A step of training costs as much as three forward passes."""
 FIXED = 1e9
 """FLOPs that every task costs on top, for building the network and writing the record."""
-ROUNDS = ("rounds", "iterations", "steps")
-"""Options that say how often a criterion goes over a batch, or trains."""
 BATCH = 512
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
 from autosparse.plugins import Plugins
-from autosparse.runner.environment_seconds import EVERY
+from autosparse.runner.environment_seconds import CHECKPOINT_EVERY
 from autosparse.runner.jobs.arrays import Arrays
 from autosparse.training import Execution
 
@@ -46,7 +46,7 @@ class GivenJobs(Given):
     """The kind and specification of each job's tasks."""
     datasets: Mapping[str, Arrays] = field(default_factory=dict)
     """The data sets by name."""
-    checkpoint_every: float = EVERY
+    checkpoint_every: float = CHECKPOINT_EVERY
     """Least seconds between the checkpoints of a cell."""
     failures: Mapping[str, Record] = field(default_factory=dict)
     """Failures from before the stage, by task id. They do not keep a job from trying the task again."""

@@ -2,7 +2,7 @@
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
@@ -31,7 +31,7 @@ def do(
         assert dataset is not None
         result = run_irp(task, store, dataset, device, progress, execution)
     elif task.sweep:
-        result = take_winner(task, store, dataset, device, progress, execution, share)
+        result = take_winner(task, store, lambda again: do(again, store, dataset, device, progress, execution, share))
     else:
         result = run_fit(
             task, survivals_of(task.irp, store), store, device, progress, dataset, execution=execution, share=share
@@ -60,15 +60,7 @@ def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
             yield "irp", task.trunk.id
 
 
-def take_winner(
-    task: ScorerTask,
-    store: Store,
-    dataset: Dataset | None,
-    device: str,
-    progress: Progress,
-    execution: Execution | None = None,
-    share: float = 1.0,
-) -> Json:
+def take_winner(task: ScorerTask, store: Store, fit_again: Callable[[ScorerTask], Json]) -> Json:
     """Make the scorer that won a sweep the scorer of ``task``; if it has been damaged since, fit it again."""
     assert task.sweep
     sweep = store.record_of("sweep", task.sweep)
@@ -78,7 +70,7 @@ def take_winner(
     except CorruptFile:
         fit = FitSpec.model_validate(best["fit"], strict=False)
         again = ScorerTask.on(tuple(sweep["spec"]["irp"]), fit, task.dataset)
-        store.finish(again, do(again, store, dataset, device, progress, execution, share), sweep["environment"])
+        store.finish(again, fit_again(again), sweep["environment"])
         winner = store.record_of("scorer", best["id"])
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         shutil.copytree(store.fetched("scorer", best["id"]), temporary, dirs_exist_ok=True)

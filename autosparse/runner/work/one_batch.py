@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from autosparse.criteria import CRITERIA, check_options, unchecked_scores
-from autosparse.criteria.options import check_values
+from autosparse.criteria.options import ROUNDS, check_values
 from autosparse.data import source_of
 from autosparse.data.split import Batch, Dataset, Split
 from autosparse.devices import host
@@ -19,7 +19,6 @@ from autosparse.masks import Masks
 from autosparse.models import build_model, find_model
 from autosparse.models.arguments import bare_name
 from autosparse.models.logits import has_logits
-from autosparse.runner.jobs.cost import ROUNDS
 from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training import Execution, Recipe, Trainer, train
 from autosparse.users_code import described, is_ours, named, place_of_error
