@@ -27,8 +27,8 @@ from output import output
 from autosparse.files import write_atomic
 
 BENCHMARKS = (
-    "training", "compact", "sparse_layers", "scoring", "surface", "convolutions", "fitting", "streaming", "packing",
-    "queries", "cell_table", "nodes", "scale",
+    "training", "compact", "compact_runs", "sparse_layers", "scoring", "surface", "convolutions", "fitting",
+    "streaming", "packing", "queries", "cell_table", "nodes", "scale",
 )  # fmt: skip
 CLEANING = 30.0
 """Seconds for a benchmark to end the servers and clusters that it has started."""
