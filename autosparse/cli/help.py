@@ -28,7 +28,7 @@ def explain_key(
         except UnknownName as error:
             if key not in getattr(context.find_root().command, "commands", ()):
                 raise
-            raise AutosparseError(f"{key} is no key but a command: `autosparse {key} --help`") from error
+            raise AutosparseError(f"{key} is a command, not a key: `autosparse {key} --help`") from error
         if as_json:
             common.emit([_row(one) | {"keys": [_row(inner) for inner in one.inner]} for one in found])
             return

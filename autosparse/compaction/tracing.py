@@ -35,7 +35,7 @@ class Traced:
     """Whether the forward draws at random in training mode."""
 
     def channels(self, node: fx.Node) -> int | None:
-        """How many channels a node's tensor (batch, channels, ...) has; None if it is no such tensor."""
+        """How many channels a node's tensor (batch, channels, ...) has; None if it is not such a tensor."""
         shape = self.shapes.get(node, ())
         return shape[1] if len(shape) > 1 and shape[0] == EXAMPLES else None
 

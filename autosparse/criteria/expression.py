@@ -103,7 +103,7 @@ def _names(node: ast.expr, find: Callable[[str], Any]) -> list[str]:
                 raise AutosparseError(f"{name} takes {expected} value{'s'[: expected - 1]}, got {ast.unparse(node)}")
             return [found for argument in args for found in _names(argument, find)]
     raise AutosparseError(
-        f"{ast.unparse(node)!r} is no arithmetic: use numbers, names of features, + - * / **, parentheses and "
+        f"{ast.unparse(node)!r} is not arithmetic: use numbers, names of features, + - * / **, parentheses and "
         f"{', '.join(FUNCTIONS)}"
     )
 

@@ -23,7 +23,7 @@ def check_returned(scores: Any, model: nn.Module, whose: str, partial: bool = Fa
         if name not in weights:
             nearest = nearest_name(name, weights) if isinstance(name, str) else None
             hint = f"did you mean {nearest!r}?" if nearest else "its keys are those of autosparse.masks.prunable(model)"
-            raise AutosparseError(f"{whose} returned scores of {name!r}, which is no prunable weight: {hint}")
+            raise AutosparseError(f"{whose} returned scores of {name!r}, which is not a prunable weight: {hint}")
         if not isinstance(score, Tensor):
             raise AutosparseError(f"{whose} returned {_kind(score)} for {name!r}, not a tensor")
         if score.shape != weights[name].shape:

@@ -171,7 +171,7 @@ def name_of(kind: str, task_id: str) -> str:
     :raises AutosparseError: for an id that could lead out of the store: some come from records that others wrote.
     """
     if not re.fullmatch(r"[\w-]+", task_id):
-        raise AutosparseError(f"{task_id!r} is no id of a task")
+        raise AutosparseError(f"{task_id!r} is not the id of a task")
     return f"{FOLDERS[kind]}/{task_id}"
 
 

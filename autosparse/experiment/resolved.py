@@ -72,8 +72,8 @@ def resolved_of(record: Mapping[str, Any]) -> dict[str, Any]:
 def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[Difference]:
     """The values that are not what they were.
 
-    A value that only one of the two has is no difference: a new one does what was done before it existed, and one that
-    is gone does not concern today's task.
+    A value that only one of the two has is not a difference: a new one does what was done before it existed, and one
+    that is gone does not concern today's task.
     """
     for name, value in now.items():
         if name not in then:

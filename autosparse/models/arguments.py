@@ -48,7 +48,7 @@ def written_name(bare: str, arguments: Mapping[str, Any]) -> str:
         return bare
     for key, value in arguments.items():
         if not isinstance(key, str) or not key.isidentifier() or keyword.iskeyword(key):
-            raise AutosparseError(f"model {bare!r}: {key!r} is no name of an argument")
+            raise AutosparseError(f"model {bare!r}: {key!r} is not the name of an argument")
         if not _holds(value):
             raise AutosparseError(
                 f"model {bare!r}: argument {key!r} must be a number, a text, true, false, null, or a list of these, "

@@ -29,7 +29,7 @@ def assemble(header: Mapping[str, Any], body: str) -> str:
 def write_card(folder: Path, card: str, force: bool = False) -> Path:
     """Write a card as the folder's ``README.md``, whole or not at all.
 
-    :param force: whether to replace a file that is no card of ours, or that somebody has edited.
+    :param force: whether to replace a file that is not one of our cards, or that somebody has edited.
     :raises AutosparseError: if there is such a file.
     """
     path = folder / FILE

@@ -67,7 +67,7 @@ class PageServer(ThreadingHTTPServer):
         super().server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Do nothing: a browser that goes away in the middle of an answer is no error of ours."""
+        """Do nothing: a browser that goes away in the middle of an answer is not our error."""
 
 
 class _Handler(BaseHTTPRequestHandler):

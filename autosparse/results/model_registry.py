@@ -81,7 +81,9 @@ def fetched(client: MlflowClient, address: str) -> Iterator[Path]:
     """A temporary folder with a registered scorer's two files."""
     found = ADDRESS.fullmatch(address)
     if not found:
-        raise AutosparseError(f"{address!r} is no address of a scorer; write models:/autos@champion or models:/autos/1")
+        raise AutosparseError(
+            f"{address!r} is not the address of a scorer; write models:/autos@champion or models:/autos/1"
+        )
     try:
         if found["alias"]:
             held = client.get_model_version_by_alias(found["name"], found["alias"])

@@ -27,5 +27,5 @@ def seconds_from(variable: str, default: float, otherwise: str) -> float:
     except ValueError:
         seconds = -1.0
     if not seconds >= 0:
-        raise AutosparseError(f"{variable}={given!r} is no number of seconds: set one, or {otherwise}")
+        raise AutosparseError(f"{variable}={given!r} is not a number of seconds: set one, or {otherwise}")
     return seconds

@@ -208,7 +208,7 @@ class Bucket(Place):
             path = info.path.removeprefix(f"{name}/") if name else info.path
             if info.is_file:
                 if path.startswith("/") or ".." in path.split("/") or str(PurePosixPath(path)) != path:
-                    raise AutosparseError(f"{self}/{name} holds {path!r}, which is no name of a file; remove it")
+                    raise AutosparseError(f"{self}/{name} holds {path!r}, which is not the name of a file; remove it")
                 found[path] = (info.size, int(info.mtime_ns // 1_000_000_000))
         return found
 

@@ -32,7 +32,7 @@ def bring_up_to_date(database: Path) -> None:
     An older one is migrated; the old file is kept beside it as ``NAME.REVISION.bak``.
 
     :raises AutosparseError: if a killed migration left it with runs in it, or if a newer MLflow made it.
-    :raises sqlite3.Error: if it is no database, or if the disk is full.
+    :raises sqlite3.Error: if it is not a database, or if the disk is full.
     """
     head = _revisions()[0]
     if _revision_as_it_lies(database) == head:

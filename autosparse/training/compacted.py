@@ -87,7 +87,7 @@ def stand_in_for(
     if masks is not None and (way == "on" or (way == "auto" and on_cpu and masks.density <= DENSE)):
         sparse = execution.precision_on(dataset.train.device) == "float32"
         found = compact(model, masks, dataset.input_shape, sparse)
-        reason = "it draws at random, and would draw otherwise" if found.draws else found.reason
+        reason = "it draws at random, and would draw other numbers" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
             _warn_once(f"{type(model).__name__} is trained whole, not compact: {reason}")
         elif way == "on" or found.flops_left <= WORTH:

@@ -12,7 +12,7 @@ LANES = 16
 """Numbers in a vector register, at most.
 
 The vector kernels of optimisers round the numbers that do not fill a whole register differently from the rest.
-So parameters whose size is no multiple of this are kept apart, and stacked anew in each forward pass.
+So parameters whose size is not a multiple of this are kept apart, and stacked anew in each forward pass.
 """
 
 

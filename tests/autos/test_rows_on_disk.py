@@ -151,7 +151,7 @@ def test_a_truncated_or_exchanged_file_is_named(run, digits, tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(run, digits, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(AutosparseError, match=r"holds 'notes.txt', which is no row of states: name a new folder"):
+    with pytest.raises(AutosparseError, match=r"holds 'notes.txt', which is not a row of states: name a new folder"):
         written(run, digits, tmp_path)
     with pytest.raises(AutosparseError, match=r"notes.txt is a file, but rows of states need a folder"):
         written(run, digits, tmp_path / "notes.txt")

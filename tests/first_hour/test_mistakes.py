@@ -34,7 +34,7 @@ IN_CODE = {
     ),
     "the criterion returns scores of no weight": (
         {"my_method.py": {"{name: -": "{name.removesuffix('.weight'): -"}},
-        r"criterion 'smallest' \(my_method\.py:4\) returned scores of '1', which is no prunable weight: .*1\.weight.*",
+        r"criterion 'smallest' \(my_method\.py:4\) returned scores of '1', which is not a prunable .*1\.weight.*",
     ),
     "the criterion returns nothing": (
         {"my_method.py": {"    return {": "    scores = {"}},

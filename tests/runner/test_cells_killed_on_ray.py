@@ -84,5 +84,5 @@ def test_the_environment_sets_how_often_cells_are_kept(monkeypatch):
         assert Settings().checkpoint_every == seconds
     for given in ("-1", "nan", "often"):
         monkeypatch.setenv("AUTOSPARSE_CHECKPOINT_EVERY", given)
-        with pytest.raises(AutosparseError, match="is no number of seconds"):
+        with pytest.raises(AutosparseError, match="is not a number of seconds"):
             Settings()

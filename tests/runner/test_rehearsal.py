@@ -129,7 +129,7 @@ CASES = {
     "none": ("pass", r"returned None, not a dictionary \{weight name: tensor"),
     "a wrong key": (
         "return {'fc1.wight': torch.ones(1)}",
-        r"'fc1.wight', which is no prunable .*: did you mean 'fc1.weight'",
+        r"'fc1.wight', which is not a prunable .*: did you mean 'fc1.weight'",
     ),
     "a wrong shape": (
         "return {n: w.sum(1) for n, w in weights.items()}",

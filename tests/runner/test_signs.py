@@ -117,7 +117,7 @@ def test_with_a_patience_of_zero_nobody_is_ended(monkeypatch):
 
 def test_a_patience_that_is_no_number_is_told_of_before_anything_starts(monkeypatch):
     monkeypatch.setenv("AUTOSPARSE_PATIENCE", "ten")
-    with pytest.raises(AutosparseError, match="AUTOSPARSE_PATIENCE='ten' is no number of seconds"):
+    with pytest.raises(AutosparseError, match="AUTOSPARSE_PATIENCE='ten' is not a number of seconds"):
         Settings()
     monkeypatch.delenv("AUTOSPARSE_PATIENCE")
     assert Settings().patience == 900

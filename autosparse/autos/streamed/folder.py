@@ -135,7 +135,7 @@ def require_ours(folder: Path) -> None:
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         if not (path.name.startswith(".") or path.name == MANIFEST or path.match(SHARDS)):
             raise AutosparseError(
-                f"{folder} holds {path.name!r}, which is no row of states: name a new folder for them"
+                f"{folder} holds {path.name!r}, which is not a row of states: name a new folder for them"
             )
 
 
