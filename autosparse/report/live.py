@@ -11,7 +11,7 @@ from mlflow import MlflowClient
 from autosparse.errors import Unreachable
 from autosparse.experiment.stages import STAGES
 from autosparse.report.page import environment, render
-from autosparse.report.tables import duration
+from autosparse.report.tables import about
 from autosparse.results.progress import Progress, progress_of
 
 HTML, DATA = "text/html; charset=utf-8", "application/json"
@@ -87,6 +87,6 @@ class LivePage:
             "every": round(self.every * 1000),
             "status": progress.said,
             "stages": [(TITLES[stage.name], stage) for stage in progress.stages if stage.total],
-            "duration": duration,
+            "about": about,
             "problem": problem,
         }

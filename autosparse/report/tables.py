@@ -37,6 +37,14 @@ def duration(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def about(seconds: float) -> str:
+    """A duration that is only guessed, in whole minutes if it is two or more: ``90 s``, ``3 min``, ``5 h 7 min``."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    return f"{minutes} min" if minutes < 60 else duration(seconds)
+
+
 def cost_text(cost: float, unit: str) -> str:
     """Seconds as a duration, images and FLOPs with three digits.
 

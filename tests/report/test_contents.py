@@ -15,7 +15,7 @@ from autosparse.report.curves import curve_of, drawn_sparsities
 from autosparse.report.figures_density import Layout, density_figure
 from autosparse.report.page import render, write_report
 from autosparse.report.table import NOTHING
-from autosparse.report.tables import duration, quantity
+from autosparse.report.tables import about, duration, quantity
 from autosparse.report.tables_changing import changing_table
 from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
@@ -239,3 +239,8 @@ def test_quantities_have_three_digits(value: float, text: str) -> None:
 )
 def test_durations_are_read_at_a_glance(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(12.4, "12 s"), (89, "89 s"), (1021, "17 min"), (18400, "5 h 7 min")])
+def test_what_is_guessed_is_not_said_to_the_second(seconds: float, text: str) -> None:
+    assert about(seconds) == text
