@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,11 @@ class Scorer:
             raise AutosparseError(f"the scorer reads {', '.join(self.inputs)}; {missing[0]!r} is missing")
         columns = [features[name] for name in self.inputs]
         return self.predictor(columns[0].device, prepare=len(columns[0]) >= FEW)(columns)
+
+    def clipped(self, features: Mapping[str, Tensor], deviations: float) -> dict[str, Tensor]:
+        """The features, none further than so many standard deviations from its mean over the rows of the fit."""
+        limits = self.standardisation.limits(deviations)
+        return {name: features[name].clamp(*ends) for name, ends in zip(self.inputs, limits, strict=True)}
 
     def predictor(self, device: torch.device, prepare: bool = True) -> Callable[[Sequence[Tensor]], Tensor]:
         """A function that predicts as :meth:`predict` does, for many calls: one column (n,) per input -> scores (n,).

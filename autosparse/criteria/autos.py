@@ -1,6 +1,6 @@
 """AutoS: the learned scorer as a criterion."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.by_features import InRounds, exchanged, prune_by_features
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
 from autosparse.criteria.mode import EVAL, Mode, in_mode
-from autosparse.criteria.options import AtLeastOne, Count, Sparsity
+from autosparse.criteria.options import AtLeastOne, Count, Positive, Sparsity
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Scores, prunable
 from autosparse.seeds import generator
@@ -37,6 +37,9 @@ class PredictsSurvival(Protocol):
     def predict_all(self, features: dict[str, Tensor], sparsities: Sequence[float], exact: bool) -> Tensor:
         """Features of all weights, each of shape (n,) -> predicted survival scores (n,)."""
 
+    def clipped(self, features: Mapping[str, Tensor], deviations: float) -> dict[str, Tensor]:
+        """The features, none further than so many standard deviations from its mean where the scorer learned."""
+
 
 @criterion("autos", needs=("gradients", "scorer"), paper="Liu et al. 2024, arXiv:2408.14757, Algorithm 1 and eq. 3")
 def autos(
@@ -51,6 +54,7 @@ def autos(
     steps: Count | None = None,
     revive: bool | None = None,
     permute: str | None = None,
+    clip: Positive | None = None,
     seed: int = 0,
 ) -> Scores:
     """AutoS(theta_0, g_0): the weights stay that are predicted to survive iterative pruning longest.
@@ -74,7 +78,10 @@ def autos(
     :param revive: whether what a round prunes may come back; None: the scorer's own choice, or no.
     :param permute: an input whose values are exchanged at random between all weights of the network, in each round. The
         accuracy that this costs says how important the input is.
-    :param seed: of that exchange.
+    :param clip: number of standard deviations; each input further than that from its mean over the rows that the scorer
+        learned from is taken there. So a scorer does not extrapolate to a network that is unlike those. None: inputs
+        are taken as they are.
+    :param seed: of the exchange.
     :raises UnknownName: if the scorer does not read ``permute``.
     :raises AutosparseError: if ``mode`` is not that of a scorer that reads gradients, ``near`` is missing for rounds,
         or features that the scorer reads need data or steps that are not given.
@@ -88,18 +95,23 @@ def autos(
     draws = generator(seed, "permute", permute)
     mode = mode_for(scorer, mode)
     how = _rounds(scorer, rounds, steps, revive)
+
+    def judge(name: str, i: int, columns: dict[str, Tensor]) -> Tensor:
+        return scorer.predict(columns if clip is None else scorer.clipped(columns, clip))
+
     if how is not None:
         if near is None:
             raise AutosparseError("this scorer prunes in rounds: give near, the sparsity to prune to, or call prune()")
         with in_mode(model, mode):
             return prune_by_features(
-                model, batches, loss, near, scorer.inputs, lambda name, i, columns: scorer.predict(columns), how,
-                "this scorer", permute, draws,
-            )  # fmt: skip
+                model, batches, loss, near, scorer.inputs, judge, how, "this scorer", permute, draws
+            )
     weights = prunable(model) or prunable_or_fail(model)  # which says that there are none
     features = survival_features(model, batches, loss, scorer.inputs, mode)
     if permute is not None:
         features[permute] = exchanged(features[permute], draws)
+    if clip is not None:
+        features = scorer.clipped(features, clip)
     scores = scorer.predict_all(features, SPARSITIES if near is None else (near,), exact)
     pieces = scores.split([weight.numel() for weight in weights.values()])
     return {name: piece.view_as(weight) for (name, weight), piece in zip(weights.items(), pieces, strict=True)}

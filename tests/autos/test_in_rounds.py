@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autosparse.autos import fit_scorer, load_scorer
-from autosparse.autos.features import check_inputs, rounds_for
+from autosparse.autos.features import Standardisation, check_inputs, rounds_for
 from autosparse.criteria import prune, score
 from autosparse.criteria.features.sets import CONTEXT, PROSPECT
 from autosparse.errors import AutosparseError, CorruptFile
@@ -180,6 +180,28 @@ def test_what_the_papers_scorer_reads_can_be_permuted_too(run, digits):
     paper = fit_scorer(run, "conditional-mean")
     both = [prune(network(digits), "autos", 0.9, batches(digits), scorer=paper, permute=own) for own in (None, "param")]
     assert sum(int((both[0][name] & both[1][name]).sum()) for name in both[0]) < 0.7 * both[0].kept
+
+
+def test_inputs_further_from_their_means_than_clip_says_are_taken_there(run, digits):
+    """Within the widest limits nothing changes; a limit that all weights lie outside of leaves two values to each."""
+    one = fitted(run, digits, inputs=("log_param", "layer_density"), rounds=3)
+    own = prune(network(digits), "autos", 0.9, batches(digits), scorer=one)
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=one, clip=1e6) == own
+    assert prune(network(digits), "autos", 0.9, batches(digits), scorer=one, clip=0.5) != own
+    given = {"log_param": torch.tensor([-100.0, 0.25, 100.0]), "layer_density": torch.zeros(3)}
+    one.standardisation = Standardisation((0.0, 0.0), (2.0, 1.0))
+    assert one.clipped(given, 3.0)["log_param"].tolist() == [-6.0, 0.25, 6.0]
+    with pytest.raises(AutosparseError, match="option 'clip' of 'autos' must be a number greater than 0, got 0"):
+        prune(network(digits), "autos", 0.9, batches(digits), scorer=one, clip=0)
+
+
+def test_the_papers_scorer_can_be_clipped_too(run, digits):
+    paper = fit_scorer(run, "conditional-mean")
+    given = {"param": torch.linspace(-9, 9, 50), "grad": torch.zeros(50)}
+    ends = paper.clipped(given, 1.0)["param"]
+    assert (float(ends.min()), float(ends.max())) == pytest.approx(paper.standardisation.limits(1.0)[0])
+    whole, clipped = (prune(network(digits), "autos", 0.9, batches(digits), scorer=paper, clip=c) for c in (None, 0.5))
+    assert whole != clipped
 
 
 def test_of_more_states_than_memory_has_room_for_a_sample_is_taken(run, digits, monkeypatch):

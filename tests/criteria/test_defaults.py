@@ -15,7 +15,7 @@ DEFAULTS = {
     "3sp-rescale": {"mode": "train"},
     "autos": {
         "exact": False, "near": None, "mode": None, "rounds": None, "steps": None, "revive": None, "permute": None,
-        "seed": 0,
+        "clip": None, "seed": 0,
     },
     "early": {
         "rounds": 10, "steps": 10, "by": "magnitude", "lr": 0.1, "momentum": 0.9, "batch_size": 128, "mode": "train",

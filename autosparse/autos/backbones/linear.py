@@ -16,7 +16,8 @@ RIDGE = 1e-6
 class Linear(Backbone):
     """Least squares. The features bring the curvature: most of them are logarithms.
 
-    It extrapolates as it interpolates, to networks and densities that it has not seen.
+    It extrapolates as it interpolates, to networks and densities that it has not seen. Option ``clip`` of ``autos``
+    limits that.
     """
 
     chunk = 1 << 21
