@@ -21,7 +21,7 @@ from autosparse.runner.jobs.job import run_job
 from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import Halt, fit
+from autosparse.runner.jobs.tune_quiet import Halt, Resources, fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 
@@ -183,7 +183,8 @@ def _run_jobs(
         max_concurrent_trials=job_count(settings, cpus),
         trial_dirname_creator=lambda trial: _name(trial.config["job"]),
     )
-    space, resources = {"job": tune.grid_search(list(range(len(jobs))))}, {"cpu": cpus, "gpu": settings.gpus_per_job}
+    space = {"job": tune.grid_search(list(range(len(jobs))))}
+    resources = Resources(cpus, settings.gpus_per_job, settings.label_selector)
     halt = Halt()
     grid = fit(run_job, given, resources, space, choosing, [_Events(on_event), hangs], halt, deaths, store.root)
     if halt.reason:
