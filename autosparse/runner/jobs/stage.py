@@ -165,7 +165,7 @@ def _run_jobs(
     :param failures: from before the stage; they do not keep a task from being tried again.
     :param cpus: of each job.
     """
-    tasks = [task for job in jobs for task in job]
+    tasks, at_a_time = [task for job in jobs for task in job], job_count(settings, cpus)
     given = GivenJobs(
         storage=store.place.address,
         identity=store.identity,
@@ -176,11 +176,12 @@ def _run_jobs(
         checkpoint_every=settings.checkpoint_every,
         jobs=[[(task.kind, task.spec) for task in job] for job in jobs],
         datasets={name: datasets[name] for task in tasks if (name := dataset_of(task))},
+        side_by_side=at_a_time,
         failures={task.id: failures[task.id] for task in tasks if task.id in failures},
     )
     choosing = tune.TuneConfig(
         reuse_actors=True,
-        max_concurrent_trials=job_count(settings, cpus),
+        max_concurrent_trials=at_a_time,
         trial_dirname_creator=lambda trial: _name(trial.config["job"]),
     )
     space = {"job": tune.grid_search(list(range(len(jobs))))}
