@@ -73,9 +73,9 @@ class LocalCluster:
             self.close()
             raise
 
-    def add(self) -> Node:
-        """Start one more node, and return it when it has joined."""
-        answer = self._ask("add")
+    def add(self, **labels: str) -> Node:
+        """Start one more node with these labels, and return it when it has joined."""
+        answer = self._ask(f"add {json.dumps(labels)}")
         return Node(str(answer["id"]), int(answer["raylet"]))
 
     @property
@@ -142,7 +142,8 @@ def hold(cpus: int) -> None:
             alive = sum(node["Alive"] for node in cluster.global_state.node_table())
             print(json.dumps({"alive": alive}), file=out, flush=True)
             continue
-        node = cluster.add_node(num_cpus=cpus, object_store_memory=MEMORY, wait=False)
+        labels = json.loads(asked.removeprefix("add "))
+        node = cluster.add_node(num_cpus=cpus, object_store_memory=MEMORY, labels=labels, wait=False)
         found = {"id": node.node_id, "raylet": node.all_processes["raylet"][0].process.pid}
         _await(cluster, found["id"])
         print(json.dumps(found), file=out, flush=True)

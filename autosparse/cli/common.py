@@ -51,6 +51,13 @@ Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one 
 GpusPerJob = Annotated[
     float, typer.Option(help="GPUs that each job takes, or a share of one: at 0.25 four jobs share it.", min=0)
 ]
+LabelSelector = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="KEY=VALUE: jobs go only to nodes with this label of `ray start --labels`; again for more.",
+        show_default=False,
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(help="Precision of training: float32, bfloat16, or auto, which is bfloat16 on GPUs that have it."),

@@ -59,6 +59,7 @@ def run(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    label_selector: common.LabelSelector = None,
     retries: Annotated[int, typer.Option(help="How often to retry a task whose failure may be temporary.", min=0)] = 1,
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Also retry tasks that an earlier run marked as failed.")
@@ -89,6 +90,7 @@ def run(
             typer.echo(page)
     else:
         from autosparse.runner.experiment import run as run_experiment
+        from autosparse.runner.nodes import labels_from
 
         summary = run_experiment(
             file,
@@ -102,6 +104,7 @@ def run(
             address=address,
             workers=workers,
             gpus_per_job=gpus_per_job,
+            label_selector=labels_from(label_selector or ()),
             retries=retries,
             retry_failed=retry_failed,
             redo_changed=redo_changed,

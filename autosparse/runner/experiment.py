@@ -74,6 +74,7 @@ def run(
     address: str | None = None,
     workers: int | None = None,
     gpus_per_job: float = 0.0,
+    label_selector: Mapping[str, str] | None = None,
     retries: int = 1,
     retry_failed: bool = False,
     redo_changed: bool = False,
@@ -104,6 +105,7 @@ def run(
     :param address: of a running Ray cluster; None: ``RAY_ADDRESS``, else a Ray of its own, which ends with the call.
     :param workers: jobs at a time; None: one per CPU.
     :param gpus_per_job: GPUs that each job takes, or a share of one.
+    :param label_selector: labels of the nodes that jobs may go to, ``{"team": "vision"}``; None: any node.
     :param retries: how often to retry a task whose failure may be temporary.
     :param retry_failed: whether to retry tasks that an earlier run marked as failed.
     :param redo_changed: whether to redo results whose data, or your own code behind them, have changed.
@@ -124,6 +126,7 @@ def run(
         address=address,
         workers=workers,
         gpus_per_job=gpus_per_job,
+        label_selector=label_selector or {},
         retries=retries,
         retry_failed=retry_failed,
         execution=Execution(precision, cuda_graphs, compact),

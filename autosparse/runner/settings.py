@@ -1,11 +1,13 @@
 """Settings of where and how work runs. They are part of no id, because they must not change a result."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autosparse.errors import AutosparseError
 from autosparse.runner.environment_seconds import checkpoint_every
 from autosparse.runner.jobs.signs import patience
+from autosparse.runner.nodes import labels_from
 from autosparse.training import Execution
 
 
@@ -25,6 +27,8 @@ class Settings:
     """Jobs at a time; None: as many as the cluster's CPUs (or GPUs) allow."""
     gpus_per_job: float = 0.0
     """A share of one GPU, such as 0.25 for four jobs on it, or a whole number."""
+    label_selector: Mapping[str, str] = field(default_factory=dict)
+    """Labels that a node must have for jobs to go there, as ``ray start --labels`` gave them; none: any node."""
     retries: int = 1
     """How often to retry a task whose failure may be temporary, before it is marked as failed."""
     retry_failed: bool = False
@@ -40,6 +44,7 @@ class Settings:
     """Least seconds between the checkpoints of a cell."""
 
     def __post_init__(self) -> None:
+        labels_from(f"{key}={value}" for key, value in self.label_selector.items())
         for name, kind, least in (("workers", int, 1), ("retries", int, 0), ("gpus_per_job", int | float, 0)):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, kind) and value >= least):

@@ -23,6 +23,7 @@ from autosparse.tracking.described import shown_tags, source_tags
 from autosparse.tracking.entries import MADE, ended, metrics_of, param_names, params_of, run_name, tag_texts
 from autosparse.tracking.inputs import inputs_of
 from autosparse.tracking.known import FAILED, FINISHED, Known, of_another, told_already
+from autosparse.tracking.note import SHARE, WORTH, noted_and_others, write_note
 from autosparse.tracking.scorer_models import ScorerModels, if_known, of_model
 from autosparse.tracking.search import SUMMARY, WHOLE, all_runs, has_summary, parent_run
 from autosparse.tracking.trials import log_trials
@@ -66,16 +67,35 @@ class Tracker:
             self.renewed = 0
             """Number of finished runs that were written again."""
             self._names: dict[frozenset[str], frozenset[str]] = {}
-            for run in all_runs(client, self.experiment_id):
-                if "task_id" in run.data.tags:
-                    self._know(run)
+            self._noted, self._unnoted = 0, 0
+            """Numbers of the finished runs in the parent's note, and of those that came since."""
+            self._start()
+
+    def _start(self) -> None:
+        """Learn what MLflow has: from the parent's note, and from the runs that it lacks."""
+        noted, others = noted_and_others(self.client, self.experiment_id, self.parent)
+        for run in others:
+            self._know(run)
+        news = sum(known.status == FINISHED for known in self.known.values())
+        for task_id, found in noted.items():
+            self._keep(task_id, found)
+        self._noted = len(noted)
+        self._note(news)
+
+    def _note(self, news: int) -> None:
+        """Count new runs, and write another note if they are worth it."""
+        self._unnoted += news
+        if self._unnoted >= max(WORTH, self._noted // SHARE):
+            self._noted, self._unnoted = write_note(self.client, self.parent, self.known), 0
 
     def _know(self, run: Any) -> None:
-        """Remember a task's run. Of two, which a repeated request or another driver left, keep the finished one."""
-        task_id, tags = run.data.tags["task_id"], run.data.tags
-        names = self._once(run.data.params)
-        kind, made = tags.get("kind", ""), tags.get(MADE, "")
-        found = Known(run.info.run_id, run.info.status, tags.get("label", ""), kind, made, names)
+        """Remember a task's run."""
+        tags, info = run.data.tags, run.info
+        about = (tags.get("label", ""), tags.get("kind", ""), tags.get(MADE, ""), self._once(run.data.params))
+        self._keep(tags["task_id"], Known(info.run_id, info.status, *about))
+
+    def _keep(self, task_id: str, found: Known) -> None:
+        """Of two runs of a task, which a repeated request or another driver left, keep the finished one."""
         other = self.known.get(task_id)
         if other is not None and other.run_id != found.run_id:
             found, double = (found, other) if found.status == FINISHED != other.status else (other, found)
@@ -186,6 +206,7 @@ class Tracker:
         writers = WRITERS if self.client.tracking_uri.startswith("http") and len(once) > 1 else 1
         with ThreadPoolExecutor(writers) as pool:
             written = list(pool.map(attempt, once))
+        self._note(written.count(True))
         if errors:
             left = [each for each, news in zip(once, written, strict=True) if news is None]
             raise NotAllWritten(errors[0], left) from errors[0]

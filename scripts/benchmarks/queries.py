@@ -31,7 +31,8 @@ from autosparse.runner.driver.summary import summarise
 from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import FINISHED, Tracker
-from benchmarks.harness import Comparison, Figure, Options, Result, seconds
+from autosparse.tracking.note import NOTED
+from benchmarks.harness import Comparison, Figure, Options, Result, seconds, side_by_side
 
 GRID = {
     "models": ["lenet-300-100"],
@@ -51,11 +52,12 @@ Row = dict[str, Any]
 
 
 def measure(options: Options) -> list[Result]:
-    """The best methods and the winners of ten thousand cells in MLflow, beside a data frame of all runs."""
+    """The best methods and the winners of ten thousand cells in MLflow, beside a data frame of all runs; a start."""
     seeds, repetitions = (10, 2) if options.quick else (100, 3)
     with tempfile.TemporaryDirectory() as scratch:
         client = fill(Path(scratch), GRID, seeds)
-        return [*compared(client, repetitions), small(client, repetitions)]
+        asked = [*compared(client, repetitions), small(client, repetitions)]
+        return [*asked, started(client, Store(Path(scratch) / "results"), repetitions)]
 
 
 def fill(folder: Path, grid: Row, seeds: int) -> MlflowClient:
@@ -169,6 +171,22 @@ def frame(experiment: str) -> Any:
     runs = mlflow.search_runs(experiment_names=[experiment])
     cells = runs[(runs["tags.kind"] == "cell") & (runs["status"] == FINISHED)]
     return cells.groupby(["tags.method", "tags.sparsity"])["metrics.test_accuracy"].agg(["mean", "std"])
+
+
+def started(client: MlflowClient, store: Store, repetitions: int) -> Comparison:
+    """How fast a driver learns what MLflow has: from the note of its parent run, beside all runs."""
+
+    def starts() -> float:
+        return 1 / seconds(lambda: Tracker(client, LARGE, store))
+
+    def without_note() -> float:
+        client.delete_tag(parent, NOTED)
+        return starts()
+
+    tracker = Tracker(client, LARGE, store)
+    parent, count = tracker.parent, len(tracker.known)
+    name = f"starts of a driver with {count:,} cells in MLflow (SQLite)"
+    return side_by_side(name, ("all runs read", without_note), starts, "starts/s", repetitions)
 
 
 def small(client: MlflowClient, repetitions: int) -> Figure:

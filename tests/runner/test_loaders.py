@@ -89,7 +89,7 @@ def test_the_user_may_ask_for_another_number(share, asked, nodes, expected, monk
 
 
 def test_the_splits_start_what_was_asked_of_ray(streamed, monkeypatch):
-    settings, nodes = Settings(gpus_per_job=0.25), lambda: [Node(16, 1)]
+    settings, nodes = Settings(gpus_per_job=0.25), lambda _: [Node(16, 1)]
     data = {name: to_arrays(load_dataset(name)) for name in (streamed, "digits")}
     given, cpus = with_loaders(data, settings, nodes)
     there = from_arrays(given[streamed])
@@ -104,7 +104,7 @@ def test_the_splits_start_what_was_asked_of_ray(streamed, monkeypatch):
 def test_for_data_in_memory_nothing_changes(monkeypatch):
     monkeypatch.setenv(VARIABLE, "8")
     data = {"digits": to_arrays(load_dataset("digits"))}
-    given, cpus = with_loaders(data, Settings(gpus_per_job=0.25), lambda: 1 / 0)
+    given, cpus = with_loaders(data, Settings(gpus_per_job=0.25), lambda _: 1 / 0)
     assert cpus == 1
     assert given["digits"] is data["digits"]
 

@@ -28,6 +28,7 @@ from autosparse.runner.driver.stopping import stoppable
 from autosparse.runner.driver.summary import summarise
 from autosparse.runner.jobs.cost import Costs, extent_of
 from autosparse.runner.jobs.loaders import most_loaders
+from autosparse.runner.nodes import unmet
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Event, Tally
 from autosparse.runner.settings import Settings
@@ -153,7 +154,9 @@ def _do(
         from autosparse.runner.jobs.stage import run_stage
         from autosparse.runner.jobs.sweep import run_sweep
 
-        require_shared(store.place)
+        require_shared(store.place, labels=settings.label_selector)
+        if why := unmet(settings.label_selector):
+            screen.warn(why)
         if count := idle_gpus(settings):
             screen.warn(f"Ray has {count} GPU{'' if count == 1 else 's'}, and no job uses one: see --gpus-per-job")
         arrays = {name: to_arrays(dataset) for name, dataset in datasets.items()}

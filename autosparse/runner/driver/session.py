@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from autosparse.errors import AutosparseError, first_line
 from autosparse.runner.driver.stopping import signals_kept
+from autosparse.runner.nodes import resources, shown
 from autosparse.runner.settings import Settings
 
 QUIET = {
@@ -115,17 +116,17 @@ def _local_cpus(workers: int | None, cpus: int) -> int | None:
 
 def worker_count(settings: Settings, cpus: int = 1) -> int:
     """Number of jobs, each with so many CPUs, that the connected cluster runs at a time."""
-    import ray
-
+    labels = settings.label_selector
     patience = NODES_WITHIN if settings.address or os.environ.get("RAY_ADDRESS") else 0.0
     deadline = time.monotonic() + patience
-    while (most := _jobs_at_a_time(resources := ray.cluster_resources(), settings, cpus)) < 1:
+    while (most := _jobs_at_a_time(there := resources(labels), settings, cpus)) < 1:
         if time.monotonic() < deadline:
             time.sleep(1)
             continue
         each = f"{cpus} CPU{'s' * (cpus > 1)} and {settings.gpus_per_job:g} GPUs"
+        where = f" on nodes with {shown(labels)}" if labels else ""
         raise AutosparseError(
-            f"Ray has {resources.get('CPU', 0):g} CPUs and {resources.get('GPU', 0):g} GPUs: too few for a job "
+            f"Ray has {there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs{where}: too few for a job "
             f"of {each}; see --gpus-per-job, and --workers for a cluster that grows"
         )
     return min(most, settings.workers or most)
@@ -142,16 +143,14 @@ def job_count(settings: Settings, cpus: int = 1) -> int:
 
 
 def idle_gpus(settings: Settings) -> int:
-    """Number of GPUs of the connected cluster if no job asks for one; else 0."""
-    import ray
-
-    return 0 if settings.gpus_per_job else int(ray.cluster_resources().get("GPU", 0))
+    """Number of GPUs of the nodes that jobs may go to if no job asks for one; else 0."""
+    return 0 if settings.gpus_per_job else int(resources(settings.label_selector).get("GPU", 0))
 
 
-def _jobs_at_a_time(resources: Mapping[str, float], settings: Settings, cpus: int) -> int:
-    most = int(resources.get("CPU", 0)) // cpus
+def _jobs_at_a_time(there: Mapping[str, float], settings: Settings, cpus: int) -> int:
+    most = int(there.get("CPU", 0)) // cpus
     if settings.gpus_per_job:
-        most = min(most, jobs_on(int(resources.get("GPU", 0)), settings.gpus_per_job))
+        most = min(most, jobs_on(int(there.get("GPU", 0)), settings.gpus_per_job))
     return most
 
 

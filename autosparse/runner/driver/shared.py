@@ -4,23 +4,26 @@ Jobs check the nodes that join later: :meth:`autosparse.experiment.store.Store.r
 """
 
 import secrets
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from autosparse.errors import AutosparseError
+from autosparse.runner.nodes import alive_nodes
 from autosparse.storage import Folder, Place, place_at
 
 ANSWER_WITHIN = 300.0
 """Seconds that a node has to answer: on a busy machine, a worker process may have to start first."""
 
 
-def require_shared(storage: Place, option: str = "--storage") -> None:
-    """Raise if a node of the connected cluster does not see what the driver writes to ``storage``."""
-    nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) < 2:
+def require_shared(storage: Place, option: str = "--storage", labels: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Raise if a node with all of ``labels`` does not see what the driver writes to ``storage``."""
+    if len(alive_nodes({})) < 2:
         return
+    nodes = alive_nodes(labels)
     name, token = f".probe-{secrets.token_hex(4)}", secrets.token_bytes(16)
     storage.write(name, token)
     try:

@@ -11,6 +11,9 @@ from autosparse.experiment.tasks import Cell, Task
 
 NEWS_EVERY, SHARE_EVERY = 0.5, 2.0
 """Least seconds between reports if tasks began, and if only the share has changed: a report waits for the driver."""
+AT_ONCE = 64
+"""Jobs that report so often. If there are more, each reports less often, so that they are not held up by one another:
+Ray Tune's loop takes some hundred reports a second."""
 
 
 class Reports:
@@ -19,11 +22,13 @@ class Reports:
     News that comes too early for a report goes into the next.
     """
 
-    def __init__(self, found: Sequence[str], failed: Collection[str] = ()):
+    def __init__(self, found: Sequence[str], failed: Collection[str] = (), jobs: int = 1):
         """
         :param found: ids of the job's tasks that need not be done.
         :param failed: ids of those among them that have failed.
+        :param jobs: number of jobs that run side by side.
         """
+        self.slower = max(1.0, jobs / AT_ONCE)
         self.finished, self.failed, self.running = list(found), list(failed), list[str]()
         self.last: Mapping[str, float] = {}
         self.now: Mapping[str, float] = {}
@@ -33,7 +38,7 @@ class Reports:
         """Note which tasks the job is doing; ``numbers`` may have their ``share``, and an ``accuracy`` or ``loss``."""
         news = self.running != [task.id for task in tasks]
         self.running, self.now = [task.id for task in tasks], numbers
-        if time.monotonic() - self.sent > (NEWS_EVERY if news else SHARE_EVERY):
+        if time.monotonic() - self.sent > self.slower * (NEWS_EVERY if news else SHARE_EVERY):
             self.send()
 
     def finish(self, task: Task, outcome: Json | Exception) -> None:

@@ -48,6 +48,8 @@ class GivenJobs(Given):
     """The data sets by name."""
     checkpoint_every: float = CHECKPOINT_EVERY
     """Least seconds between the checkpoints of a cell."""
+    side_by_side: int = 1
+    """Number of jobs that run at a time."""
     failures: Mapping[str, Record] = field(default_factory=dict)
     """Failures from before the stage, by task id. They do not keep a job from trying the task again."""
 

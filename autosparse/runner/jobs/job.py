@@ -66,7 +66,7 @@ def _do_job(job: int, given: GivenJobs) -> None:
     todo = [task for task in tasks if task.id not in finished | failed]
     names = {name for task in todo if (name := dataset_of(task))}
     datasets = {name: from_arrays(given.datasets[name]).to(device) for name in names}
-    reports = Reports([task.id for task in tasks if task not in todo], failed)
+    reports = Reports([task.id for task in tasks if task not in todo], failed, given.side_by_side)
     away: Exception | None = None
     gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
     how = given.execution, given.retries, reports, gpu_share, given.checkpoint_every

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from autosparse.data.stream import MOST_WORKERS, StreamedSplit, workers_from_environment
 from autosparse.runner.driver.session import jobs_on
 from autosparse.runner.jobs.arrays import Arrays
+from autosparse.runner.nodes import alive_nodes
 from autosparse.runner.settings import Settings
 
 UNSEEN = 1
@@ -51,23 +52,21 @@ def loaders_per_job(asked: int | None, settings: Settings, nodes: Sequence[Node]
     return max(0, min(most, min(rooms) - 1))
 
 
-def nodes_of_cluster() -> list[Node]:
-    """The nodes of the connected cluster that are alive."""
-    import ray
-
-    found = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+def nodes_for(settings: Settings) -> list[Node]:
+    """The nodes of the connected cluster that jobs may go to."""
+    found = [node["Resources"] for node in alive_nodes(settings.label_selector)]
     return [Node(int(has.get("CPU", 0)), int(has.get("GPU", 0))) for has in found]
 
 
 def with_loaders(
-    datasets: Mapping[str, Arrays], settings: Settings, nodes: Callable[[], Sequence[Node]] = nodes_of_cluster
+    datasets: Mapping[str, Arrays], settings: Settings, nodes: Callable[[Settings], Sequence[Node]] = nodes_for
 ) -> tuple[dict[str, Arrays], int]:
     """The data sets, the streamed ones with the number of their processes, and the CPUs of each job that uses them."""
     splits = [split for data in datasets.values() for split in _streamed(data)]
     if not splits:
         return dict(datasets), 1
     asked = {split.fields["workers"] for split in splits} - {None}
-    count = loaders_per_job(max(asked) if asked else None, settings, nodes())
+    count = loaders_per_job(max(asked) if asked else None, settings, nodes(settings))
     return {name: _set(data, count) for name, data in datasets.items()}, 1 + count
 
 

@@ -21,7 +21,7 @@ from autosparse.runner.jobs.job import run_job
 from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import Halt, fit
+from autosparse.runner.jobs.tune_quiet import Halt, Resources, fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 
@@ -165,7 +165,7 @@ def _run_jobs(
     :param failures: from before the stage; they do not keep a task from being tried again.
     :param cpus: of each job.
     """
-    tasks = [task for job in jobs for task in job]
+    tasks, at_a_time = [task for job in jobs for task in job], job_count(settings, cpus)
     given = GivenJobs(
         storage=store.place.address,
         identity=store.identity,
@@ -176,14 +176,16 @@ def _run_jobs(
         checkpoint_every=settings.checkpoint_every,
         jobs=[[(task.kind, task.spec) for task in job] for job in jobs],
         datasets={name: datasets[name] for task in tasks if (name := dataset_of(task))},
+        side_by_side=at_a_time,
         failures={task.id: failures[task.id] for task in tasks if task.id in failures},
     )
     choosing = tune.TuneConfig(
         reuse_actors=True,
-        max_concurrent_trials=job_count(settings, cpus),
+        max_concurrent_trials=at_a_time,
         trial_dirname_creator=lambda trial: _name(trial.config["job"]),
     )
-    space, resources = {"job": tune.grid_search(list(range(len(jobs))))}, {"cpu": cpus, "gpu": settings.gpus_per_job}
+    space = {"job": tune.grid_search(list(range(len(jobs))))}
+    resources = Resources(cpus, settings.gpus_per_job, settings.label_selector)
     halt = Halt()
     grid = fit(run_job, given, resources, space, choosing, [_Events(on_event), hangs], halt, deaths, store.root)
     if halt.reason:

@@ -29,7 +29,7 @@ from autosparse.runner.jobs.job import here
 from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import Halt, fit
+from autosparse.runner.jobs.tune_quiet import Halt, Resources, fit
 from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work import sweep_trial as one
@@ -79,7 +79,7 @@ def run_sweep(
     if data:
         keep_for(data, sweep, store)
     seen = _Seen(sweep, store, on_event)
-    resources = {"cpu": cpus, "gpu": settings.gpus_per_job}
+    resources = Resources(cpus, settings.gpus_per_job, settings.label_selector)
     hangs = Hangs(Signs((), ALIKE, settings.patience), on_event)
     search = functools.partial(_search, given, resources, seen, hangs, max(DEATHS, settings.retries))
     grid = search(job_count(settings, cpus))
@@ -106,7 +106,7 @@ def run_sweep(
 
 
 def _search(
-    given: GivenSweep, resources: dict[str, float], seen: "_Seen", hangs: Hangs, failures: int, workers: int
+    given: GivenSweep, resources: Resources, seen: "_Seen", hangs: Hangs, failures: int, workers: int
 ) -> tune.ResultGrid:
     """Have Tune try the candidates, each from where it is; trials that are over report their history again.
 

@@ -7,9 +7,9 @@ import logging
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ray import tune
 
@@ -52,10 +52,25 @@ class Halt(tune.Stopper):
         return bool(self.reason)
 
 
+class Resources(NamedTuple):
+    """What each trial needs."""
+
+    cpus: int
+    gpus: float
+    """A share of one, or a whole number."""
+    labels: Mapping[str, str]
+    """Those of the nodes that it may go to."""
+
+    def request(self) -> tune.PlacementGroupFactory:
+        """The same for Ray."""
+        where = {"bundle_label_selector": [dict(self.labels)]} if self.labels else {}
+        return tune.PlacementGroupFactory([{"CPU": self.cpus, "GPU": self.gpus}], **where)
+
+
 def fit(
     work: Callable[..., None],
     given: Any,
-    resources: dict[str, float],
+    resources: Resources,
     space: dict[str, Any],
     choosing: tune.TuneConfig,
     callbacks: Sequence[tune.Callback],
@@ -73,7 +88,7 @@ def fit(
     itself a thousand deep while Ray says both that they are there and that they are not. Records say what is done.
     """
     scratch = root / "tune" / secrets.token_hex(4)
-    trainable = tune.with_resources(tune.with_parameters(work, given=given), resources)
+    trainable = tune.with_resources(tune.with_parameters(work, given=given), resources.request())
     how = tune.RunConfig(
         name=scratch.name,
         storage_path=str(scratch.parent),

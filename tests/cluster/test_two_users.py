@@ -1,0 +1,87 @@
+"""Two users on one cluster: a driver each, one shared folder with a folder each, one MLflow, and nodes with labels."""
+
+import itertools
+
+import pytest
+from commands import GRID, Work, ended
+from local_mlflow import MlflowServer
+
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
+
+USERS = ("ann", "bob")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head without CPUs and a node of one CPU for each user, with a label that says so."""
+    from local_cluster import LocalCluster
+
+    with LocalCluster(0) as cluster:
+        cluster.nodes = [cluster.add(team=user) for user in USERS]
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """The folder that all nodes see."""
+    return tmp_path_factory.mktemp("shared")
+
+
+@pytest.fixture(scope="module")
+def server(shared):
+    with MlflowServer(shared / "mlflow") as server:
+        yield server
+
+
+class UsersWork(Work):
+    """An experiment of one user; the grids of all users have the same cells."""
+
+    def __init__(self, user, name, shared, server):
+        folder = shared / user
+        super().__init__(folder, {"name": f"{name}-{user}", "grid": GRID}, server.uri, folder / f"results-{name}")
+
+    def nodes(self):
+        """The nodes that did its cells."""
+        return {self.store.record(planned.task)["environment"]["node"] for planned in self.plan.cells}
+
+
+def works(name, shared, server):
+    return [UsersWork(user, name, shared, server) for user in USERS]
+
+
+def test_two_drivers_at_a_time_stay_on_their_own_nodes_and_do_each_cell_once(cluster, shared, server):
+    ann, bob = works("apart", shared, server)
+    started = [
+        work.start("--label-selector", f"team={user}", cluster=cluster)
+        for user, work in zip(USERS, (ann, bob), strict=True)
+    ]
+    for process in started:
+        code, _, err = ended(process)
+        assert code == 0, err
+    for work in (ann, bob):
+        work.assert_each_once()
+    assert [ann.nodes(), bob.nodes()] == [{node.id} for node in cluster.nodes]
+
+
+def test_two_drivers_without_labels_share_the_nodes_and_do_each_cell_once(cluster, shared, server):
+    both = works("together", shared, server)
+    started = [work.start(cluster=cluster) for work in both]
+    for process in started:
+        code, _, err = ended(process)
+        assert code == 0, err
+    for work in both:
+        work.assert_each_once()
+        assert work.nodes() <= {node.id for node in cluster.nodes}
+
+
+def test_a_label_that_no_node_has_is_told_and_its_jobs_run_when_such_a_node_joins(cluster, shared, server):
+    work = UsersWork("eve", "waiting", shared, server)
+    process = work.start("--label-selector", "team=eve", "--workers", "1", cluster=cluster)
+    told = list(itertools.takewhile(lambda line: "no node has the label team=eve" not in line, process.stderr))
+    assert process.poll() is None, told
+    assert not work.finished()
+    node = cluster.add(team="eve")
+    code, _, err = ended(process)
+    assert code == 0, err
+    work.assert_each_once()
+    assert work.nodes() == {node.id}

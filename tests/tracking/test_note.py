@@ -1,0 +1,233 @@
+"""The note of what MLflow has: a start with it knows what a start without it knows, and asks for less."""
+
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from builders import a_cell
+
+from autosparse.experiment.plan import Plan
+from autosparse.experiment.planned import Planned
+from autosparse.experiment.store import Store
+from autosparse.tracking import log
+from autosparse.tracking.client import connect, open_experiment, sqlite_path
+from autosparse.tracking.entries import MADE
+from autosparse.tracking.log import FAILED, Tracker
+from autosparse.tracking.note import ARTIFACT, NOTED, read_note, write_note
+from autosparse.tracking.search import WHOLE, all_runs
+
+ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
+CELLS = 6
+
+
+@pytest.fixture(scope="module")
+def client(tmp_path_factory, empty_store):
+    return connect(empty_store(tmp_path_factory.mktemp("store")))
+
+
+@pytest.fixture
+def name(request):
+    """The name of an experiment for this test alone."""
+    return request.node.name.replace("[", "-").replace("]", "")
+
+
+@pytest.fixture
+def experiment_id(client, name):
+    return open_experiment(client, name)
+
+
+@pytest.fixture
+def noted(client, name, experiment_id, tmp_path):
+    """The tracker of an experiment with finished cells and a note of them."""
+    for seed in range(CELLS):
+        cell(client, experiment_id, seed)
+    tracker = Tracker(client, name, Store(tmp_path / "results"))
+    assert write_note(client, tracker.parent, tracker.known) == CELLS
+    return tracker
+
+
+def cell(client, experiment_id, seed, status="FINISHED", end=None):
+    """One cell of MLflow; returns its run."""
+    tags = {"kind": "cell", "task_id": f"task-{seed}", "label": "snip", MADE: f"made-{seed}"}
+    run_id = client.create_run(experiment_id, tags=tags).info.run_id
+    for param in ("recipe.lr", "recipe.epochs")[: 1 + seed % 2]:
+        client.log_param(run_id, param, "1")
+    if status != "RUNNING":
+        client.set_terminated(run_id, status=status, end_time=end)
+    return run_id
+
+
+def restarted(tracker):
+    return Tracker(tracker.client, tracker.experiment, tracker.store)
+
+
+def without_note(tracker):
+    """What a start without the note knows; the note is away afterwards."""
+    tracker.client.delete_tag(tracker.parent, NOTED)
+    return restarted(tracker).known
+
+
+def forever(tracker, run_id):
+    """Delete a run for good, as `mlflow gc` does."""
+    tracker.client.delete_run(run_id)
+    with closing(sqlite3.connect(sqlite_path(tracker.client.tracking_uri))) as database, database:
+        for table in ("tags", "params", "metrics", "latest_metrics", "runs"):
+            database.execute(f"DELETE FROM {table} WHERE run_uuid = ?", [run_id])
+
+
+def one_of(tracker, seed=2):
+    return tracker.known[f"task-{seed}"].run_id
+
+
+def renamed(tracker):
+    run_id = one_of(tracker)
+    tracker.client.update_run(run_id, status="RUNNING")
+    tracker.client.set_tag(run_id, "label", "grasp")
+    tracker.client.set_terminated(run_id)
+
+
+def swapped(tracker):
+    """Delete one run and restore another, so that there are as many as before."""
+    tracker.client.delete_run(one_of(tracker, 1))
+    cell(tracker.client, tracker.experiment_id, CELLS, end=1000)
+
+
+CHANGES = {
+    "nothing": lambda tracker: None,
+    "a new cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9),
+    "a running cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "RUNNING"),
+    "a failed cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "FAILED"),
+    "a failed cell of a slow clock": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "FAILED", 1000),
+    "a finished cell of a slow clock": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, end=1000),
+    "a cell under way again": lambda tracker: tracker.client.update_run(one_of(tracker), status="RUNNING"),
+    "another label": renamed,
+    "a deleted cell": lambda tracker: tracker.client.delete_run(one_of(tracker)),
+    "a cell that is deleted for good": lambda tracker: forever(tracker, one_of(tracker)),
+    "all cells deleted for good": lambda tracker: [forever(tracker, one_of(tracker, n)) for n in range(CELLS)],
+    "one gone and one come": swapped,
+    "a half-written double": lambda tracker: cell(tracker.client, tracker.experiment_id, 2, "RUNNING"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_start_with_the_note_knows_what_one_without_it_knows(noted, change):
+    CHANGES[change](noted)
+    known = restarted(noted).known
+    assert known == without_note(noted)
+
+
+def test_a_cell_that_was_restored_after_the_note_is_known(noted, name, client):
+    gone = one_of(noted)
+    client.delete_run(gone)
+    again = restarted(noted)
+    write_note(client, again.parent, again.known)
+    assert "task-2" not in again.known
+    client.restore_run(gone)
+    assert restarted(noted).known["task-2"].run_id == gone
+
+
+def test_a_second_finished_run_of_a_noted_task_is_deleted(noted, client, experiment_id):
+    cell(client, experiment_id, 2)
+    assert len(restarted(noted).known) == CELLS
+    runs = [run for run in all_runs(client, experiment_id) if run.data.tags.get("kind") != WHOLE]
+    assert sorted(run.data.tags["task_id"] for run in runs) == [f"task-{seed}" for seed in range(CELLS)]
+
+
+def test_runs_in_the_note_are_not_read_again(noted, client, experiment_id, monkeypatch):
+    cell(client, experiment_id, 9)
+    read, search = [], client.search_runs
+
+    def counted(*args, **kwargs):
+        page = search(*args, **kwargs)
+        read.extend(run.data.tags.get("task_id") for run in page)
+        return page
+
+    monkeypatch.setattr(client, "search_runs", counted)
+    assert len(restarted(noted).known) == CELLS + 1
+    assert sorted(filter(None, read)).count("task-9") == 1
+    assert len([task_id for task_id in read if task_id]) == 2, "the new one, and one that shows how many there are"
+
+
+@pytest.mark.parametrize("left", [0, 0.5, 0.99])
+def test_a_note_that_was_half_written_when_its_driver_was_killed_is_left_aside(noted, client, left):
+    path = note_of(noted)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(left * len(whole))])
+    assert read_note(client, noted.parent) is None
+    assert len(restarted(noted).known) == CELLS
+
+
+def test_a_damaged_value_in_the_note_is_noticed(noted, client):
+    path = note_of(noted)
+    content = bytearray(path.read_bytes())
+    content[60] ^= 1
+    path.write_bytes(content)
+    assert read_note(client, noted.parent) is None
+
+
+def note_of(tracker):
+    (file,) = (f for f in tracker.client.list_artifacts(tracker.parent) if f.path == ARTIFACT)
+    location = tracker.client.get_run(tracker.parent).info.artifact_uri.removeprefix("file://")
+    return Path(location) / file.path
+
+
+@pytest.fixture
+def plan(tmp_path, name):
+    """Eight cells, of which the last has failed."""
+    cells = [Planned(a_cell(seed=seed), "snip") for seed in range(8)]
+    store = Store(tmp_path / "results")
+    for planned in cells[:-1]:
+        store.finish(planned.task, result(), ENVIRONMENT)
+    store.fail(cells[-1].task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    return Plan(name, cells=cells)
+
+
+def result():
+    numbers = {"test_accuracy": 90.0, "best_accuracy": 91.0, "sparsity": 0.9, "kept": 10, "total": 100, "seconds": 1.5}
+    history = {"train_loss": [2.0, 1.0], "test_accuracy": [85.0, 90.0]}
+    layers = {"density_by_layer": {"fc1.weight": 0.1}, "collapsed_layers": []}
+    return {**numbers, "history": history, **layers, "seconds_score": 0.5, "seconds_train": 1.0, "device": "cpu"}
+
+
+@pytest.mark.parametrize("logged", range(1, 9))
+def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, tmp_path, monkeypatch, logged):
+    monkeypatch.setattr(log, "WORTH", 3)
+    store = Store(tmp_path / "results")
+    first = Tracker(client, plan.name, store)
+    for planned in plan.cells[:logged]:  # the spool's batches, of one cell each; then the driver is killed
+        first.log_all([planned])
+    note = read_note(client, first.parent)
+    assert len(note.known if note else ()) == 3 * (min(logged, 7) // 3)
+    second = Tracker(client, plan.name, store)
+    assert {task_id: known.status for task_id, known in second.known.items()} == {
+        planned.task.id: first.known[planned.task.id].status for planned in plan.cells[:logged]
+    }
+    assert second.sync(plan) == len(plan.cells) - logged
+    runs = [run for run in all_runs(client, second.experiment_id) if run.data.tags["kind"] != WHOLE]
+    assert sorted(run.data.tags["task_id"] for run in runs) == sorted(planned.task.id for planned in plan.cells)
+    assert [run.info.status for run in runs].count(FAILED) == 1
+    assert Tracker(client, plan.name, store).sync(plan) == 0
+
+
+def test_an_experiment_from_before_there_were_notes_gets_one_at_the_first_start(
+    client, name, experiment_id, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(log, "WORTH", CELLS)
+    for seed in range(CELLS):
+        cell(client, experiment_id, seed)
+    tracker = Tracker(client, name, Store(tmp_path / "results"))
+    assert read_note(client, tracker.parent).known == tracker.known
+
+
+def test_a_note_that_cannot_be_written_stops_nothing(noted, client, experiment_id, monkeypatch):
+    monkeypatch.setattr(log, "WORTH", 1)
+    monkeypatch.setattr(client, "log_artifact", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
+    cell(client, experiment_id, 9)
+    assert "task-9" in restarted(noted).known
+    assert "task-9" in restarted(noted).known
+
+
+def test_the_note_is_of_the_time_before_it_was_written(noted, client):
+    assert read_note(client, noted.parent).until < time.time() * 1000
