@@ -15,13 +15,13 @@ OPTION = "--label-selector"
 def labels_from(given: Iterable[str]) -> dict[str, str]:
     """The labels that ``KEY=VALUE`` texts name.
 
-    :raises AutosparseError: if one is no label, or if a key has two values.
+    :raises AutosparseError: if one is not a label, or if a key has two values.
     """
     found: dict[str, str] = {}
     for text in given:
         label = LABEL.fullmatch(text)
         if label is None:
-            raise AutosparseError(f"{OPTION} {text!r} is no label: write KEY=VALUE, as in `ray start --labels`")
+            raise AutosparseError(f"{OPTION} {text!r} is not a label: write KEY=VALUE, as in `ray start --labels`")
         if found.setdefault(label["key"], label["value"]) != label["value"]:
             raise AutosparseError(f"{OPTION} gives {label['key']!r} two values: no node has both")
     return found
