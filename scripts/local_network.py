@@ -90,7 +90,7 @@ class Network:
         """End the hosts, and what runs there."""
         assert self.wire.stdin
         self.wire.stdin.close()
-        self.wire.wait(60)
+        self.wire.wait()
 
     def __enter__(self) -> "Network":
         return self

@@ -190,5 +190,6 @@ def main(names: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the caller
+    for number in (signal.SIGINT, signal.SIGTERM):  # they are for the caller, with which stdin ends
+        signal.signal(number, signal.SIG_IGN)
     main(sys.argv[1:])

@@ -11,12 +11,14 @@ from pathlib import Path
 import s3_server
 from commands import wait_for
 from elastic_cluster import RAY
-from local_cluster import MEMORY, START, quiet
+from local_cluster import MEMORY, quiet
 from local_mlflow import MlflowServer
 from local_network import Network
 
 NODES = ("node-1", "node-2")
 RAY_PORT, S3_PORT = 6379, 9000
+SUPERVISED = ("sh", "-c", 'while true; do "$@"; sleep 1; done', "supervisor")
+"""Starts a command again when it has ended, as a supervisor of services does: Ray ends on a node that was cut off."""
 
 
 class Hosts:
@@ -42,19 +44,11 @@ class Hosts:
             self.tracking_uri = stack.enter_context(server).uri
             wait_for(self._stores, self.running["store"])
             self.address = f"{self.network.hosts['driver'].address}:{RAY_PORT}"
-            self._start_ray("driver", "--head", f"--port={RAY_PORT}", "--num-cpus=0", "--include-dashboard=false")
-            self.revive()
+            head = (RAY, "start", "--head", f"--port={RAY_PORT}", "--num-cpus=0", "--include-dashboard=false")
+            self._start_ray("driver", *head)
+            for name in NODES:
+                self._start_ray(name, *SUPERVISED, RAY, "start", f"--address={self.address}", "--num-cpus=1")
             self._stack = stack.pop_all()
-
-    def revive(self):
-        """Start Ray on the nodes where it does not run, as the supervisor of such a host does."""
-        for name in NODES:
-            if not self.runs(name):
-                self._start_ray(name, f"--address={self.address}", "--num-cpus=1")
-
-    def runs(self, name):
-        """Whether what was started on a host runs."""
-        return name in self.running and self.running[name].poll() is None
 
     def bucket(self, name):
         """The address of a prefix in a new bucket."""
@@ -79,10 +73,10 @@ class Hosts:
         with self._log(name).open("wb") as log:
             self.running[name] = subprocess.Popen(command, env=self._environment(name), stdout=log, stderr=log)
 
-    def _start_ray(self, name, *options):
-        options = [*options, f"--node-ip-address={self.network.hosts[name].address}", f"--temp-dir={self.short / name}"]
-        self._start(name, RAY, "start", "--block", f"--object-store-memory={MEMORY}", *options)
-        wait_for(lambda: "Ray runtime started" in self._log(name).read_text(), self.running[name], START)
+    def _start_ray(self, name, *command):
+        own = [f"--node-ip-address={self.network.hosts[name].address}", f"--temp-dir={self.short / name}"]
+        self._start(name, *command, "--block", f"--object-store-memory={MEMORY}", *own)
+        wait_for(lambda: "Ray runtime started" in self._log(name).read_text(), self.running[name])
 
     def _log(self, name):
         return self.folder / f"{name}.log"

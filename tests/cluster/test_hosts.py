@@ -75,7 +75,6 @@ def test_with_200_ms_and_2_percent_loss_between_hosts_results_are_those_of_one_p
 
 @pytest.mark.parametrize("cut", [NODES[0], "mlflow"])
 def test_a_host_that_is_cut_off_for_a_minute_costs_nothing(hosts, tmp_path, monkeypatch, cut):
-    hosts.revive()
     monkeypatch.syspath_prepend(hosts.folder)
     grid = {**GRID, "methods": ["chaos-random"], "seeds": list(range(48))}
     work = HostsWork(tmp_path, hosts, {"name": f"without-{cut}", "plugins": ["chaos_plugin"], "grid": grid})

@@ -1,6 +1,8 @@
 """Hosts that are network namespaces: what is sent takes as long as it should, gets lost, or does not arrive."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -114,25 +116,26 @@ def test_a_host_reaches_nothing_but_the_others(network):
     assert "TimeoutError" in done.stderr
 
 
-@pytest.mark.parametrize("killed", ["the owner", "the wire"])
-def test_hosts_go_with_what_runs_there_even_if_a_process_is_killed(killed):
+@pytest.mark.parametrize("ended", ["the owner", "all that it started", "the wire"])
+def test_hosts_go_with_what_runs_there_however_their_owner_ends(ended):
     from local_network import Network
 
     command = [sys.executable, "-c", OWNER, str(SCRIPTS)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as owner:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as owner:
         namespace, wire = owner.stdout.readline().split()
         inside = ["ip", "netns", "exec", namespace, sys.executable, "-c", "import time; time.sleep(1000)"]
         with subprocess.Popen(inside) as left:
-            if killed == "the owner":
-                owner.kill()
-            else:
-                subprocess.run(["kill", "-9", wire], check=True)
-                owner.kill()
-                wait_until(lambda: not Path(f"/proc/{wire}/cmdline").exists() or not cmdline(wire))
-                with Network("next"):
+            if ended == "all that it started":  # as `timeout` does
+                os.killpg(owner.pid, signal.SIGTERM)
+            if ended == "the wire":
+                os.kill(int(wire), signal.SIGKILL)
+                wait_until(lambda: not cmdline(wire))
+            owner.kill()
+            if ended == "the wire":
+                with Network("next"):  # removes what was left
                     pass
             wait_until(lambda: namespace not in namespaces())
-            assert left.wait() == -9
+            assert left.wait() == -signal.SIGKILL
 
 
 def cmdline(pid):
