@@ -18,7 +18,8 @@ from local_network import Network
 NODES = ("node-1", "node-2")
 RAY_PORT, S3_PORT = 6379, 9000
 SUPERVISED = ("sh", "-c", 'while true; do "$@"; sleep 1; done', "supervisor")
-"""Starts a command again when it has ended, as a supervisor of services does: Ray ends on a node that was cut off."""
+"""Starts a command again when it has ended, as a supervisor of services does: Ray ends on a node that was cut off, and
+after 30 s of a start on a busy machine."""
 
 
 class Hosts:
@@ -44,10 +45,9 @@ class Hosts:
             self.tracking_uri = stack.enter_context(server).uri
             wait_for(self._stores, self.running["store"])
             self.address = f"{self.network.hosts['driver'].address}:{RAY_PORT}"
-            head = (RAY, "start", "--head", f"--port={RAY_PORT}", "--num-cpus=0", "--include-dashboard=false")
-            self._start_ray("driver", *head)
+            self._start_ray("driver", "--head", f"--port={RAY_PORT}", "--num-cpus=0", "--include-dashboard=false")
             for name in NODES:
-                self._start_ray(name, *SUPERVISED, RAY, "start", f"--address={self.address}", "--num-cpus=1")
+                self._start_ray(name, f"--address={self.address}", "--num-cpus=1")
             self._stack = stack.pop_all()
 
     def bucket(self, name):
@@ -73,9 +73,10 @@ class Hosts:
         with self._log(name).open("wb") as log:
             self.running[name] = subprocess.Popen(command, env=self._environment(name), stdout=log, stderr=log)
 
-    def _start_ray(self, name, *command):
+    def _start_ray(self, name, *options):
         own = [f"--node-ip-address={self.network.hosts[name].address}", f"--temp-dir={self.short / name}"]
-        self._start(name, *command, "--block", f"--object-store-memory={MEMORY}", *own)
+        command = (*SUPERVISED, RAY, "start", "--block", f"--object-store-memory={MEMORY}")
+        self._start(name, *command, *own, *options)
         wait_for(lambda: "Ray runtime started" in self._log(name).read_text(), self.running[name])
 
     def _log(self, name):
