@@ -61,10 +61,10 @@ class Network:
         self.delay, self.loss = delay, loss
         return self._tell()
 
-    def cut(self, name: str) -> None:
-        """Cut a host off: what it sends and what is sent to it is lost, without a word."""
+    def cut(self, name: str) -> dict[str, int]:
+        """Cut a host off: what it sends and is sent is lost, without a word; returns what :meth:`set` does."""
         self.away.add(name)
-        self._tell()
+        return self._tell()
 
     def heal(self, name: str) -> dict[str, int]:
         """Let a host that was cut off be reached again; returns what :meth:`set` does."""
