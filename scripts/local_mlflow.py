@@ -1,4 +1,4 @@
-"""An MLflow server on loopback that can be killed and restarted."""
+"""An MLflow server on loopback, or on a host of its own, that can be killed and restarted."""
 
 import os
 import signal
@@ -9,29 +9,38 @@ import time
 import urllib.request
 from pathlib import Path
 
+from local_network import Host
+
 START = 180.0
 """Seconds for the server to answer."""
 
 
 class MlflowServer:
     """One server process with its workers; a context manager. Its artifacts are in ``folder``, as is its store if
-    ``backend`` names no other."""
+    ``backend`` names no other.
 
-    def __init__(self, folder: Path, backend: str | None = None, workers: int = 1):
+    :param host: where it runs; by default, here, for this machine alone.
+    """
+
+    def __init__(self, folder: Path, backend: str | None = None, workers: int = 1, host: Host | None = None):
         folder.mkdir(parents=True, exist_ok=True)
+        self.host, self.address = host, host.address if host else "127.0.0.1"
         self.folder, self.port, self.workers = folder, free_port(), workers
         self.backend = backend or f"sqlite:///{folder / 'server.db'}"
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri = f"http://{self.address}:{self.port}"
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, wait: bool = True) -> None:
         """Start the server; by default, wait until it answers."""
         options = ["--backend-store-uri", self.backend, "--artifacts-destination", str(self.folder / "artifacts")]
-        options += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", str(self.workers)]
+        options += ["--host", self.address, "--port", str(self.port), "--workers", str(self.workers)]
+        if self.host:
+            options += ["--allowed-hosts", f"{self.address}:{self.port}"]
+        command = [sys.executable, "-m", "mlflow", "server", *options]
         off = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *options],
+                self.host.inside(*command) if self.host else command,
                 env={**os.environ, **off},
                 stdout=log,
                 stderr=log,

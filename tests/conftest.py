@@ -1,14 +1,12 @@
 """What all tests share: one thread, real data where it is at hand, one Ray session."""
 
 import contextlib
-import logging
 import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tempfile
-import threading
 import venv
 import zipfile
 from dataclasses import replace
@@ -134,33 +132,10 @@ def installed(wheel, tmp_path_factory):
 @pytest.fixture(scope="session")
 def s3():
     """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
-    from moto.s3.responses import S3Response
-    from moto.server import ThreadedMotoServer
-    from pyarrow.fs import S3FileSystem
+    from s3_server import make_bucket, s3_server
 
-    put, one = S3Response.put_object, threading.Lock()
-
-    def put_object(response):
-        with one:  # as in S3, nothing comes between the look at a condition and the write
-            return put(response)
-
-    S3Response.put_object = put_object
-
-    server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    made = S3FileSystem(
-        endpoint_override=f"{host}:{port}", scheme="http", region="us-east-1", allow_bucket_creation=True
-    )
-
-    def bucket(name):
-        made.create_dir(name)
-        return f"s3://{name}/some/prefix?scheme=http&region=us-east-1&endpoint_override={host}:{port}"
-
-    yield bucket
-    server.stop()
-    S3Response.put_object = put
+    with s3_server() as where:
+        yield lambda name: make_bucket(where, name)
 
 
 @pytest.fixture(scope="session")

@@ -102,6 +102,8 @@ def start(*arguments, cluster=None, environment=None):
     if cluster and arguments[0] in ("run", "score"):
         arguments = (*arguments, "--address", cluster.address)
     command = [sys.executable, "-m", "autosparse", *map(str, arguments)]
+    if hasattr(cluster, "inside"):  # its driver has a host of its own
+        command = cluster.inside(*command)
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
