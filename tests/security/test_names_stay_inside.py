@@ -64,14 +64,14 @@ def test_a_name_on_the_command_line(tmp_path, monkeypatch):
 def test_an_id_from_a_record(tmp_path, evil):
     store = Store(tmp_path / "results")
     for look in (store.fetched, store.files_path, store.record_of):
-        with pytest.raises(AutosparseError, match="no id of a task"):
+        with pytest.raises(AutosparseError, match="not the id of a task"):
             look("scorer", evil)
     sweep = SweepTask(irp=("0123456789abcdef",), points=({"lr": 0.1},))
     task = ScorerTask(sweep=sweep.id)
     told = {"kind": "sweep", "id": task.sweep, "spec": sweep.spec, "ended_ms": 1, "files": {}, "environment": {}}
     record = pack_record({**told, "result": {"best": {"id": evil}}})
     store.place.write(f"sweeps/{task.sweep}.json", record)
-    with pytest.raises(AutosparseError, match="no id of a task"):
+    with pytest.raises(AutosparseError, match="not the id of a task"):
         take_winner(task, store, lambda _: {})
 
 
