@@ -30,7 +30,7 @@ LARGEST = 1 << 16
 AT_ONCE = 64
 """Packets to take from one host before another has its turn."""
 NAME = re.compile(r"asp-(\d+)-\S+")
-"""Of a namespace; with the id of the process that carries its packets."""
+"""The name of a namespace, with the id of the process that carries its packets."""
 
 
 def ip(*arguments: str) -> str:

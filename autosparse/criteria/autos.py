@@ -96,23 +96,22 @@ def autos(
     mode = mode_for(scorer, mode)
     how = _rounds(scorer, rounds, steps, revive)
 
-    def judge(name: str, i: int, columns: dict[str, Tensor]) -> Tensor:
-        return scorer.predict(columns if clip is None else scorer.clipped(columns, clip))
+    def taken(features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return features if clip is None else scorer.clipped(features, clip)
 
     if how is not None:
         if near is None:
             raise AutosparseError("this scorer prunes in rounds: give near, the sparsity to prune to, or call prune()")
         with in_mode(model, mode):
             return prune_by_features(
-                model, batches, loss, near, scorer.inputs, judge, how, "this scorer", permute, draws
-            )
+                model, batches, loss, near, scorer.inputs, lambda name, i, columns: scorer.predict(taken(columns)), how,
+                "this scorer", permute, draws,
+            )  # fmt: skip
     weights = prunable(model) or prunable_or_fail(model)  # which says that there are none
     features = survival_features(model, batches, loss, scorer.inputs, mode)
     if permute is not None:
         features[permute] = exchanged(features[permute], draws)
-    if clip is not None:
-        features = scorer.clipped(features, clip)
-    scores = scorer.predict_all(features, SPARSITIES if near is None else (near,), exact)
+    scores = scorer.predict_all(taken(features), SPARSITIES if near is None else (near,), exact)
     pieces = scores.split([weight.numel() for weight in weights.values()])
     return {name: piece.view_as(weight) for (name, weight), piece in zip(weights.items(), pieces, strict=True)}
 

@@ -95,7 +95,7 @@ class Tracker:
         self._keep(tags["task_id"], Known(info.run_id, info.status, *about))
 
     def _keep(self, task_id: str, found: Known) -> None:
-        """Of two runs of a task, which a repeated request or another driver left, keep the finished one."""
+        """Remember a task's run. If a repeated request or another driver has left two, keep the finished one."""
         other = self.known.get(task_id)
         if other is not None and other.run_id != found.run_id:
             found, double = (found, other) if found.status == FINISHED != other.status else (other, found)

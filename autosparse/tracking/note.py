@@ -65,7 +65,7 @@ def write_note(client: MlflowClient, parent: str, known: Mapping[str, Known]) ->
 
 
 def read_note(client: MlflowClient, parent: str) -> Note | None:
-    """The note of a parent run; None if there is none, or if it is damaged or only half there."""
+    """Read the note of a parent run; None if it has none, or if the note is damaged or incomplete."""
     if NOTED not in client.get_run(parent).data.tags:
         return None
     try:

@@ -1,6 +1,6 @@
 """What a driver of a thousand workers can take, part by part, in cells a second, without the workers.
 
-The code is the driver's own: what handles a report, the tally and its table, Ray Tune's loop with a thousand running
+It runs the driver's own code: what handles a report, the tally and its table, Ray Tune's loop with a thousand running
 trials, records, and MLflow behind the spool. One process stands for the workers, see ``many_workers.py``.
 """
 

@@ -1,4 +1,4 @@
-"""Hosts with addresses of their own: the driver's, with Ray's head, two with a Ray node, MLflow's, an S3 store's."""
+"""Five hosts with addresses of their own: the driver with Ray's head, two Ray nodes, MLflow, and an S3 store."""
 
 import contextlib
 import shutil
