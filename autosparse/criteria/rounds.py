@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -31,7 +32,8 @@ def prune_in_rounds(
     model: nn.Module, sparsities: Sequence[float], score_round: ScoreRound, revive: bool = False
 ) -> Scores:
     """The outcome of :func:`rounds_of`: the last round's scores, ``-inf`` where its masks prune."""
-    *_, (masks, scores) = rounds_of(model, sparsities, score_round, revive)
+    rounds = rounds_of(model, sparsities, score_round, revive)
+    masks, scores = deque(rounds, maxlen=1).pop()  # the others' scores together would take up gigabytes
     return {name: score.masked_fill(~masks[name], -torch.inf) for name, score in scores.items()}
 
 

@@ -40,7 +40,7 @@ from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import Run, finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FAILED
+from autosparse.tracking.known import FAILED
 from autosparse.tracking.search import all_runs
 from autosparse.version import __version__
 

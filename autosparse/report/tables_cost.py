@@ -11,7 +11,7 @@ from autosparse.report.tables import duration, quantity
 from autosparse.results.costs import PASSES
 from autosparse.results.runs import Run
 from autosparse.tracking.client import tracking_errors
-from autosparse.tracking.log import WALL_SECONDS
+from autosparse.tracking.parent import WALL_SECONDS
 
 NOT_KNOWN = NOTHING.text
 

@@ -24,7 +24,8 @@ from autosparse.results.runs import Run, newest_first, runs_of
 from autosparse.tracking import curves
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.described import SHOWN
-from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.known import FINISHED
+from autosparse.tracking.log import Tracker
 from autosparse.tracking.search import parent_run
 
 ARTIFACT = "cells.parquet"
@@ -66,16 +67,16 @@ def write_cell_table(tracker: Tracker) -> bool:
     client = tracker.client
     with tracking_errors(client.tracking_uri):
         finished = [known.kind for known in tracker.known.values() if known.status == FINISHED]
-        count, tags = str(finished.count("cell")), client.get_run(tracker.parent).data.tags
+        count, tags = str(finished.count("cell")), client.get_run(tracker.parent.id).data.tags
         if tracker.renewed < WORTH and 0 <= len(finished) - int(tags.get(COUNT, 0)) < WORTH:
             if COUNT in tags and tags.get(FINISHED_COUNT) != count:
-                client.log_batch(tracker.parent, tags=[RunTag(FINISHED_COUNT, count)])
+                client.log_batch(tracker.parent.id, tags=[RunTag(FINISHED_COUNT, count)])
             return False
         cells = _table(client, tracker.experiment_id)
         with tempfile.TemporaryDirectory() as folder:
             write_cells(cells, Path(folder) / ARTIFACT)
-            client.log_artifact(tracker.parent, str(Path(folder) / ARTIFACT))
-        client.log_batch(tracker.parent, tags=[RunTag(COUNT, str(len(cells))), RunTag(FINISHED_COUNT, count)])
+            client.log_artifact(tracker.parent.id, str(Path(folder) / ARTIFACT))
+        client.log_batch(tracker.parent.id, tags=[RunTag(COUNT, str(len(cells))), RunTag(FINISHED_COUNT, count)])
     return True
 
 

@@ -14,7 +14,8 @@ from autosparse.results.groups import groups_of
 from autosparse.results.scorer_accuracies import write_accuracies
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.described import NOTE
-from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.known import FINISHED
+from autosparse.tracking.log import Tracker
 
 HEADING = "## Leaderboard"
 """What the leaderboard's part of the description begins with; it ends at the next such heading."""
@@ -39,7 +40,7 @@ def write_leaderboard(tracker: Tracker) -> bool:
     }
     made_from = content_id(sorted(finished.items()))
     with tracking_errors(tracker.client.tracking_uri):
-        tags = tracker.client.get_run(tracker.parent).data.tags
+        tags = tracker.client.get_run(tracker.parent.id).data.tags
         if not finished or tags.get(OF) == made_from:
             return False
         groups = groups_of(finished_cells(tracker.client, tracker.experiment))
@@ -49,7 +50,7 @@ def write_leaderboard(tracker: Tracker) -> bool:
         if measured:
             rows = best_of(measured, tracker.experiment, METRIC, group_by=GROUPS)
             note = with_leaderboard(note, rows, tracker.experiment)
-        tracker.client.log_batch(tracker.parent, tags=[RunTag(NOTE, note), RunTag(OF, made_from)])
+        tracker.client.log_batch(tracker.parent.id, tags=[RunTag(NOTE, note), RunTag(OF, made_from)])
     return True
 
 

@@ -9,7 +9,8 @@ from mlflow import MlflowClient
 from autosparse.errors import AutosparseError
 from autosparse.experiment.stages import STAGES
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
+from autosparse.tracking.known import FAILED, FINISHED
+from autosparse.tracking.parent import SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
 SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 from mlflow.entities import ViewType
 
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.log import FINISHED
+from autosparse.tracking.known import FINISHED
 from autosparse.tracking.search import all_runs
 
 

@@ -1,8 +1,8 @@
 """Write records to MLflow: one writer, one run per task, however often it is called."""
 
+import contextlib
 import threading
-import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -14,28 +14,27 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.record import Json, Record
+from autosparse.experiment.record import Record
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import WITH_FILES, Store
-from autosparse.experiment.tasks import ScorerTask, Task
+from autosparse.experiment.tasks import Cell, ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
+from autosparse.tracking.database import Database
 from autosparse.tracking.described import shown_tags, source_tags
-from autosparse.tracking.entries import MADE, ended, metrics_of, param_names, params_of, run_name, tag_texts
+from autosparse.tracking.entries import MADE, ended, param_names, tag_texts
 from autosparse.tracking.inputs import inputs_of
 from autosparse.tracking.known import FAILED, FINISHED, Known, of_another, told_already
+from autosparse.tracking.new_run import FAILURE_TAGS, NewRun, failure_tags, new_run
 from autosparse.tracking.note import SHARE, WORTH, noted_and_others, write_note
+from autosparse.tracking.parent import ParentRun
 from autosparse.tracking.scorer_models import ScorerModels, if_known, of_model
-from autosparse.tracking.search import SUMMARY, WHOLE, all_runs, has_summary, parent_run
+from autosparse.tracking.search import all_runs
 from autosparse.tracking.trials import log_trials
 
-FAILURE_TAGS = {"error", "traceback", "failed_ms"}
-RUNNING, KILLED = "RUNNING", "KILLED"
-SCHEDULED = "SCHEDULED"
-"""The status of an experiment that has work left and no running driver, such as after a run of one stage."""
 WRITERS = 8
 """Number of threads that write to a server; a file takes one at a time."""
-WALL_SECONDS = "wall_seconds/"
-"""Prefix of the parent run's metrics for the wall time of each stage, with a point for each time that it ran."""
+AT_ONCE = 256
+"""Most cells that one transaction writes to a database."""
 
 
 class NotAllWritten(AutosparseError):
@@ -55,14 +54,13 @@ class Tracker:
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store):
         self.client, self.experiment, self.store = client, experiment, store
-        self.source = ""
-        """The experiment file, once :meth:`describe` has told it."""
         self.naming_data = threading.Lock()
         """Held while data sets are written: MLflow refuses one that two threads write for the first time."""
         with tracking_errors(client.tracking_uri):
             self.experiment_id = open_experiment(client, experiment)
             self.models = ScorerModels(client, self.experiment_id)
-            self.parent = self._parent()
+            self.database = Database.of(client)
+            self.parent = ParentRun(client, self.experiment_id, experiment)
             self.known: dict[str, Known] = {}
             self.renewed = 0
             """Number of finished runs that were written again."""
@@ -73,7 +71,7 @@ class Tracker:
 
     def _start(self) -> None:
         """Learn what MLflow has: from the parent's note, and from the runs that it lacks."""
-        noted, others = noted_and_others(self.client, self.experiment_id, self.parent)
+        noted, others = noted_and_others(self.client, self.experiment_id, self.parent.id)
         for run in others:
             self._know(run)
         news = sum(known.status == FINISHED for known in self.known.values())
@@ -86,7 +84,7 @@ class Tracker:
         """Count new runs, and write another note if they are worth it."""
         self._unnoted += news
         if self._unnoted >= max(WORTH, self._noted // SHARE):
-            self._noted, self._unnoted = write_note(self.client, self.parent, self.known), 0
+            self._noted, self._unnoted = write_note(self.client, self.parent.id, self.known), 0
 
     def _know(self, run: Any) -> None:
         """Remember a task's run."""
@@ -127,23 +125,6 @@ class Tracker:
                 if trial.info.run_id != run_id:
                     self.client.delete_run(trial.info.run_id)
 
-    def _parent(self) -> str:
-        """The run that stands for the whole experiment, with the tasks' runs as its children.
-
-        It is made if there is none, or if somebody deleted it.
-        """
-        found = parent_run(self.client, self.experiment_id)
-        if found is None:
-            tags = {"kind": WHOLE, **source_tags(self.source)}
-            found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags=tags)
-        return str(found.info.run_id)
-
-    def end_untold(self) -> None:
-        """End the parent run if nothing describes the experiment as a whole, as with single fits."""
-        with tracking_errors(self.client.tracking_uri):
-            if not has_summary(self.client, self.parent):
-                self.client.set_terminated(self.parent)
-
     def others(self, plan: Plan) -> dict[str, dict[str, int]]:
         """Numbers of runs of tasks outside ``plan``, such as from an earlier file, by kind and status."""
         planned_ids = {planned.task.id for planned in plan.whole or plan}
@@ -154,27 +135,6 @@ class Tracker:
                 counts[known.status] = counts.get(known.status, 0) + 1
         return found
 
-    def describe(self, summary: Json, status: str) -> None:
-        """Write the summary of the whole experiment, and its status, to the parent run."""
-        shown = ("preset", "source", "command", "file", "description")
-        self.source = str(summary.get("file") or "")
-        told = {name: str(summary[name])[:5000] for name in shown if summary.get(name)} | source_tags(self.source)
-        tags = [RunTag(name, value) for name, value in told.items()]
-        with tracking_errors(self.client.tracking_uri):
-            self.parent = self._parent()
-            self.client.log_batch(self.parent, tags=tags)
-            self.client.log_dict(self.parent, summary, SUMMARY)
-            if status == RUNNING:
-                self.client.update_run(self.parent, status=status)
-            else:
-                self.client.set_terminated(self.parent, status=status)
-
-    def spent(self, stage: str, seconds: float) -> None:
-        """Add the wall time of a stage, or of a part of it, to the parent run's history."""
-        with tracking_errors(self.client.tracking_uri):
-            self.parent = self._parent()
-            self.client.log_metric(self.parent, f"{WALL_SECONDS}{stage}", seconds, step=int(time.time()))
-
     def sync(self, plan: Plan) -> int:
         """Write every finished or failed task of ``plan`` that MLflow does not have; return how many."""
         news = [planned for planned in plan if not self._written(planned)]
@@ -184,11 +144,14 @@ class Tracker:
     def log_all(self, planned: Sequence[Planned[Task]]) -> int:
         """:meth:`log` each task, several at a time if the store is a server; return how many had news.
 
-        An error of one task does not stop the others.
+        If the store is a database, its new cells are written together, see :mod:`autosparse.tracking.database`. An
+        error of one task does not stop the others.
 
         :raises NotAllWritten: at the end, if tasks are left.
         """
-        once = {each.task.id: each for each in planned}.values()  # two threads with one task would make two runs
+        tasks = {each.task.id: each for each in planned}  # two threads with one task would make two runs
+        together = self._log_new_cells(tasks)
+        once = [each for task_id, each in tasks.items() if task_id not in together]
         errors: list[AutosparseError] = []
         away = threading.Event()
 
@@ -206,11 +169,39 @@ class Tracker:
         writers = WRITERS if self.client.tracking_uri.startswith("http") and len(once) > 1 else 1
         with ThreadPoolExecutor(writers) as pool:
             written = list(pool.map(attempt, once))
-        self._note(written.count(True))
+        news = written.count(True) + len(together)
+        self._note(news)
         if errors:
-            left = [each for each, news in zip(once, written, strict=True) if news is None]
+            left = [each for each, done in zip(once, written, strict=True) if done is None]
             raise NotAllWritten(errors[0], left) from errors[0]
-        return written.count(True)
+        return news
+
+    def _log_new_cells(self, tasks: Mapping[str, Planned[Task]]) -> set[str]:
+        """Write the cells that have no run yet to the database, if there is one; return the ids of those written.
+
+        If a batch cannot be written, :meth:`log` tries its cells one by one, and reports what is wrong.
+        """
+        written: set[str] = set()
+        cells = [
+            task_id for task_id, each in tasks.items() if isinstance(each.task, Cell) and task_id not in self.known
+        ]
+        if self.database is None:
+            return written
+        for begin in range(0, len(cells), AT_ONCE):
+            batch = [tasks[task_id] for task_id in cells[begin : begin + AT_ONCE]]
+            with contextlib.suppress(AutosparseError), tracking_errors(self.client.tracking_uri):
+                written |= self._insert(self.database, batch)
+        return written
+
+    def _insert(self, database: Database, planned: Sequence[Planned[Task]]) -> set[str]:
+        """Write those of some cells that have a record and no run, in one transaction; return their ids."""
+        others = database.tasks_with_runs(self.experiment_id, [each.task.id for each in planned])
+        found = [(each, self._record(each.task)) for each in planned if each.task.id not in others]
+        new = [(each, record, self._new(each, record)) for each, record in found if record is not None]
+        run_ids = database.add(self.experiment_id, [run for _, _, run in new])
+        for run_id, (each, record, run) in zip(run_ids, new, strict=True):
+            self._keep(each.task.id, self._as_known(run_id, each, record, run))
+        return {each.task.id for each, _, _ in new}
 
     def _answers(self) -> bool:
         try:
@@ -224,7 +215,7 @@ class Tracker:
         task = planned.task
         if self._written(planned):
             return False
-        record = self.store.record(task) or self.store.failure(task)
+        record = self._record(task)
         if record is None:
             return False
         with tracking_errors(self.client.tracking_uri):
@@ -240,17 +231,28 @@ class Tracker:
                 if run.data.metrics:
                     self.client.delete_run(run.info.run_id)  # half-written, perhaps from a record that is lost now
                     run = None
-            params = params_of(task, record)
-            if run is not None and of_another(run, record, params):
+            new = self._new(planned, record)
+            if run is not None and of_another(run, record, new.params):
                 self._drop(str(run.info.run_id), task.id, task.kind)
                 run, finished = None, False
             if run is None:
-                run_id = self._create(planned, record)
+                run_id = str(self.client.create_run(self.experiment_id, new.began, new.tags, new.name).info.run_id)
             else:
                 run_id = str(run.info.run_id)
                 self.client.update_run(run_id, status="RUNNING")
-            self._write(run_id, planned, record, params, fresh=run is None, renewed=finished)
+            self._write(run_id, planned, record, new, fresh=run is None, renewed=finished)
         return True
+
+    def _record(self, task: Task) -> Record | None:
+        """The record of a finished or failed task."""
+        return self.store.record(task) or self.store.failure(task)
+
+    def _new(self, planned: Planned[Task], record: Record) -> NewRun:
+        return new_run(planned, record, self.parent.id, self.parent.source)
+
+    def _as_known(self, run_id: str, planned: Planned[Task], record: Record, new: NewRun) -> Known:
+        made, names = fingerprint(record), self._once(new.params)
+        return Known(run_id, new.status, planned.label, planned.task.kind, made, names)
 
     def _run_of(self, task: Task) -> Any:
         """The task's present run, preferably a finished one; None if there is none, or if it was deleted."""
@@ -269,45 +271,32 @@ class Tracker:
         made = self.store.made(planned.task)
         return made is None or (known.made == made.fingerprint and param_names(planned.task) <= known.params)
 
-    def _create(self, planned: Planned[Task], record: Record) -> str:
-        """Make a run that began when the task did, not when it is written."""
-        tags = {"task_id": planned.task.id, "mlflow.parentRunId": self.parent, **tag_texts(planned, record)}
-        tags |= shown_tags(planned, record, self.source)
-        begun = ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
-        run = self.client.create_run(self.experiment_id, begun, tags, run_name(planned))
-        return str(run.info.run_id)
-
     def _write(
-        self, run_id: str, planned: Planned[Task], record: Record, params: dict[str, str], fresh: bool, renewed: bool
+        self, run_id: str, planned: Planned[Task], record: Record, new: NewRun, fresh: bool, renewed: bool
     ) -> None:
         """Write a run's tags, params, metrics, files and status.
 
+        :param new: the run as it would be if MLflow had none.
         :param fresh: whether the run was just made, and so has its tags.
         :param renewed: whether it had finished, but under another label or, from version 0.1.0, with fewer settings.
         """
-        tags = {} if fresh else tag_texts(planned, record)
         failed = "error" in record
-        if failed:
-            tags |= {
-                "error": record["error"],
-                "traceback": record["traceback"][-5000:],
-                "failed_ms": str(ended(record)),
-            }
+        tags = tag_texts(planned, record) | (failure_tags(record) if failed else {})
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         task = planned.task
-        metrics = [] if failed or renewed else metrics_of(task, record["result"], ended(record))
+        metrics = [] if renewed else new.metrics
         data = [] if failed else inputs_of(task, record, self.store, self._label_of)
         model = None
         if isinstance(task, ScorerTask) and not failed:
-            shown = {MADE: fingerprint(record), **shown_tags(planned, record, self.source)}
-            model = self.models.begin(run_id, planned, shown, params)
-            metrics = of_model(metrics_of(task, record["result"], ended(record)), model, data)  # twice the same is once
+            shown = {MADE: fingerprint(record), **shown_tags(planned, record, self.parent.source)}
+            model = self.models.begin(run_id, planned, shown, new.params)
+            metrics = of_model(new.metrics, model, data)  # twice the same is once
         self.client.log_batch(
             run_id,
             metrics=metrics,
-            params=[Param(name, value) for name, value in params.items()],
-            tags=[RunTag(name, value) for name, value in tags.items()],
+            params=[Param(name, value) for name, value in new.params.items()],
+            tags=[] if fresh else [RunTag(name, value) for name, value in tags.items()],
         )
         if data:
             with self.naming_data:
@@ -317,13 +306,11 @@ class Tracker:
             if model is not None:
                 self.models.end(model, run_id, folder / "scorer")
         if isinstance(task, SweepTask) and not failed:
-            told = source_tags(self.source, str(record["environment"].get("git_commit", "")))
+            told = source_tags(self.parent.source, str(record["environment"].get("git_commit", "")))
             log_trials(self.client, self.experiment_id, run_id, task.id, record["result"], ended(record), told)
-        status = FAILED if failed else FINISHED
-        self.client.set_terminated(run_id, status=status)
+        self.client.set_terminated(run_id, status=new.status)
         self.renewed += renewed
-        made, names = fingerprint(record), self._once(params)
-        self.known[planned.task.id] = Known(run_id, status, planned.label, planned.task.kind, made, names)
+        self.known[planned.task.id] = self._as_known(run_id, planned, record, new)
 
     def _label_of(self, task_id: str) -> str:
         """What the experiment calls a task that MLflow has; empty if it has none."""

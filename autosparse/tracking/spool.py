@@ -132,6 +132,6 @@ def finish(
     )
     try:
         retrying(tracker.sync, plan)
-        retrying(tracker.describe, summary, status)
+        retrying(tracker.parent.describe, summary, status)
     except AutosparseError as error:
         raise AutosparseError(f"{error}\nnothing is lost: run the same command when the server is back") from error

@@ -30,7 +30,8 @@ from autosparse.results.winners import winners
 from autosparse.runner.driver.summary import summarise
 from autosparse.runner.work.cells import run_cell
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.known import FINISHED
+from autosparse.tracking.log import Tracker
 from autosparse.tracking.note import NOTED
 from benchmarks.harness import Comparison, Figure, Options, Result, seconds, side_by_side
 
@@ -74,7 +75,7 @@ def fill(folder: Path, grid: Row, seeds: int) -> MlflowClient:
             multiply(database, seeds)
             tracker = Tracker(client, name, store)
         write_cell_table(tracker)
-        tracker.describe(summarise(plan, store), FINISHED)
+        tracker.parent.describe(summarise(plan, store), FINISHED)
     return client
 
 
@@ -184,7 +185,7 @@ def started(client: MlflowClient, store: Store, repetitions: int) -> Comparison:
         return starts()
 
     tracker = Tracker(client, LARGE, store)
-    parent, count = tracker.parent, len(tracker.known)
+    parent, count = tracker.parent.id, len(tracker.known)
     name = f"starts of a driver with {count:,} cells in MLflow (SQLite)"
     return side_by_side(name, ("all runs read", without_note), starts, "starts/s", repetitions)
 

@@ -12,7 +12,8 @@ from autosparse.data import load_dataset
 from autosparse.experiment.environment import describe_environment
 from autosparse.runner.work.cells import run_cells
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.known import FINISHED
+from autosparse.tracking.log import Tracker
 from autosparse.tracking.spool import Spool, finish
 
 

@@ -1,6 +1,7 @@
 """Iterative criteria against loops written out by hand, and the combinator's promises."""
 
 import itertools
+import weakref
 
 import pytest
 import torch
@@ -106,6 +107,20 @@ def test_without_revival_masks_are_nested_and_with_it_a_pruned_weight_returns():
     assert final == [False, False, False, True, True, False]
     seen, final = rounds_of(True, scores)
     assert final == [True, False, False, False, True, False]
+
+
+def test_no_more_than_two_rounds_scores_are_in_memory_at_a_time():
+    model, made, alive = torch.nn.Linear(6, 1, bias=False), [], []
+
+    def score_round(i, _):
+        alive.append(sum(score() is not None for score in made))
+        scores = torch.arange(6.0)[None] + i
+        made.append(weakref.ref(scores))
+        return {"weight": scores}
+
+    prune_in_rounds(model, geometric_sparsities(0.8, 20), score_round)
+    assert len(alive) == 20
+    assert max(alive) <= 2
 
 
 def masks_along(name, net, **options):

@@ -21,7 +21,8 @@ from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.curves import MOST, pack, unpack
-from autosparse.tracking.log import WALL_SECONDS, Tracker
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.parent import WALL_SECONDS
 from autosparse.tracking.search import SUMMARY, WHOLE
 
 
@@ -168,8 +169,8 @@ def test_the_cost_of_compact_training_stands_beside_the_dense_one(runs: FakeRuns
 def test_the_wall_time_of_a_stage_adds_up_over_resumptions(client: MlflowClient, tmp_path: Path) -> None:
     for seconds in (60.0, 30.0):
         tracker = Tracker(client, "exp", Store(tmp_path))
-        tracker.spent("grid", seconds)
-    assert wall_seconds(client, tracker.parent, ("irp", "grid")) == {"grid": 90.0}
+        tracker.parent.spent("grid", seconds)
+    assert wall_seconds(client, tracker.parent.id, ("irp", "grid")) == {"grid": 90.0}
 
 
 def test_costs_that_runs_do_not_tell_of_are_left_out(runs: FakeRuns, client: MlflowClient) -> None:

@@ -106,11 +106,11 @@ def file(tracker, tmp_path):
     """The table as a file, and what puts another content in its place."""
     path = tmp_path / "downloaded" / ARTIFACT
     path.parent.mkdir()
-    tracker.client.download_artifacts(tracker.parent, ARTIFACT, str(path.parent))
+    tracker.client.download_artifacts(tracker.parent.id, ARTIFACT, str(path.parent))
 
     def put(content, name=ARTIFACT):
         path.with_name(name).write_bytes(content)
-        tracker.client.log_artifact(tracker.parent, str(path.with_name(name)))
+        tracker.client.log_artifact(tracker.parent.id, str(path.with_name(name)))
 
     return path.read_bytes(), put
 

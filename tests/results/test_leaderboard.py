@@ -10,7 +10,8 @@ from autosparse.experiment.tasks import ScorerTask
 from autosparse.results.leaderboard import HEADING, leaderboard, with_leaderboard, write_leaderboard
 from autosparse.tracking.client import connect
 from autosparse.tracking.described import NOTE
-from autosparse.tracking.log import RUNNING, Tracker
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.scorer_models import models_of
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
@@ -51,7 +52,7 @@ def store(tmp_path):
 @pytest.fixture
 def tracker(tmp_path, empty_store, store):
     tracker = Tracker(connect(empty_store(tmp_path)), "exp", store)
-    tracker.describe({"description": "What we try"}, RUNNING)
+    tracker.parent.describe({"description": "What we try"}, RUNNING)
     tracker.sync(PLAN)
     return tracker
 
@@ -60,7 +61,7 @@ PLAN = Plan("exp", scorers=[SCORER], cells=[cell(method, seed) for method in ACC
 
 
 def note_of(tracker):
-    return tracker.client.get_run(tracker.parent).data.tags[NOTE]
+    return tracker.client.get_run(tracker.parent.id).data.tags[NOTE]
 
 
 def figures(tracker):
@@ -83,7 +84,7 @@ def test_a_scorers_model_has_the_mean_accuracy_of_its_networks_on_the_data(track
 
 def test_without_news_nothing_is_written_and_a_repeated_writing_doubles_nothing(tracker, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(tracker.client, "log_batch", _dying_at(tracker.client.log_batch, tracker.parent))
+        patch.setattr(tracker.client, "log_batch", _dying_at(tracker.client.log_batch, tracker.parent.id))
         with pytest.raises(KeyboardInterrupt):
             write_leaderboard(tracker)
     assert len(figures(tracker)) == 1, "killed between the figures and the leaderboard"
@@ -105,7 +106,7 @@ def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stay
     write_leaderboard(tracker)
     before, board = note_of(tracker).split(HEADING)
     mine = f"My view.\n\n{HEADING}{board}\n\n## To do\n\nmore seeds"
-    tracker.client.set_tag(tracker.parent, NOTE, mine)
+    tracker.client.set_tag(tracker.parent.id, NOTE, mine)
     more = cell("autos", 2)
     store.finish(more.task, result(100.0), ENVIRONMENT)
     tracker.log(more)

@@ -89,6 +89,6 @@ def test_a_layers_name_becomes_a_metric_and_no_path(tmp_path, empty_store, layer
     assert tracker.log(Planned(CELL, "snip"))
     [run] = client.search_runs([tracker.experiment_id], "tags.kind = 'cell'")
     assert [value for name, value in run.data.metrics.items() if name.startswith("density/")] == [0.5]
-    tracker.describe({"tasks": {}, "description": layer}, "FINISHED")
+    tracker.parent.describe({"tasks": {}, "description": layer}, "FINISHED")
     assert {path.name for path in tmp_path.iterdir()} == {"results", "mlflow.db", "mlartifacts"}
     assert not list(tmp_path.rglob("*evil*"))

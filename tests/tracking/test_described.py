@@ -9,7 +9,8 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask, ScorerTask
 from autosparse.tracking.client import connect, open_experiment
 from autosparse.tracking.described import KIND, TRAINING, note_of
-from autosparse.tracking.log import RUNNING, Tracker
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.parent import RUNNING
 
 CELL = Planned(a_cell(criterion="grasp", options={"temperature": 200.0}, sparsity=0.985, seed=3), "my-grasp")
 ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": "2.0"}}
@@ -29,7 +30,7 @@ def client(tmp_path, empty_store):
 
 def test_a_run_says_what_it_is_and_where_it_comes_from(client, store):
     tracker = Tracker(client, "exp", store)
-    tracker.describe({"file": "mine.yaml"}, RUNNING)
+    tracker.parent.describe({"file": "mine.yaml"}, RUNNING)
     tracker.log(CELL)
     tags = client.get_run(tracker.known[CELL.task.id].run_id).data.tags
     assert tags["mlflow.note.content"] == (
@@ -42,7 +43,7 @@ def test_a_run_says_what_it_is_and_where_it_comes_from(client, store):
         "mlflow.source.git.commit": "abc",
         "mlflow.source.git.dirty": "true",
     }.items() <= tags.items()
-    assert client.get_run(tracker.parent).data.tags["mlflow.source.name"] == "mine.yaml"
+    assert client.get_run(tracker.parent.id).data.tags["mlflow.source.name"] == "mine.yaml"
 
 
 def test_other_tasks_say_what_they_are():

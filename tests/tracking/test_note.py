@@ -14,7 +14,8 @@ from autosparse.experiment.store import Store
 from autosparse.tracking import log
 from autosparse.tracking.client import connect, open_experiment, sqlite_path
 from autosparse.tracking.entries import MADE
-from autosparse.tracking.log import FAILED, Tracker
+from autosparse.tracking.known import FAILED
+from autosparse.tracking.log import Tracker
 from autosparse.tracking.note import ARTIFACT, NOTED, read_note, write_note
 from autosparse.tracking.search import WHOLE, all_runs
 
@@ -44,7 +45,7 @@ def noted(client, name, experiment_id, tmp_path):
     for seed in range(CELLS):
         cell(client, experiment_id, seed)
     tracker = Tracker(client, name, Store(tmp_path / "results"))
-    assert write_note(client, tracker.parent, tracker.known) == CELLS
+    assert write_note(client, tracker.parent.id, tracker.known) == CELLS
     return tracker
 
 
@@ -65,7 +66,7 @@ def restarted(tracker):
 
 def without_note(tracker):
     """What a start without the note knows; the note is away afterwards."""
-    tracker.client.delete_tag(tracker.parent, NOTED)
+    tracker.client.delete_tag(tracker.parent.id, NOTED)
     return restarted(tracker).known
 
 
@@ -122,7 +123,7 @@ def test_a_cell_that_was_restored_after_the_note_is_known(noted, name, client):
     gone = one_of(noted)
     client.delete_run(gone)
     again = restarted(noted)
-    write_note(client, again.parent, again.known)
+    write_note(client, again.parent.id, again.known)
     assert "task-2" not in again.known
     client.restore_run(gone)
     assert restarted(noted).known["task-2"].run_id == gone
@@ -155,7 +156,7 @@ def test_a_note_that_was_half_written_when_its_driver_was_killed_is_left_aside(n
     path = note_of(noted)
     whole = path.read_bytes()
     path.write_bytes(whole[: int(left * len(whole))])
-    assert read_note(client, noted.parent) is None
+    assert read_note(client, noted.parent.id) is None
     assert len(restarted(noted).known) == CELLS
 
 
@@ -164,12 +165,12 @@ def test_a_damaged_value_in_the_note_is_noticed(noted, client):
     content = bytearray(path.read_bytes())
     content[60] ^= 1
     path.write_bytes(content)
-    assert read_note(client, noted.parent) is None
+    assert read_note(client, noted.parent.id) is None
 
 
 def note_of(tracker):
-    (file,) = (f for f in tracker.client.list_artifacts(tracker.parent) if f.path == ARTIFACT)
-    location = tracker.client.get_run(tracker.parent).info.artifact_uri.removeprefix("file://")
+    (file,) = (f for f in tracker.client.list_artifacts(tracker.parent.id) if f.path == ARTIFACT)
+    location = tracker.client.get_run(tracker.parent.id).info.artifact_uri.removeprefix("file://")
     return Path(location) / file.path
 
 
@@ -198,7 +199,7 @@ def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, t
     first = Tracker(client, plan.name, store)
     for planned in plan.cells[:logged]:  # the spool's batches, of one cell each; then the driver is killed
         first.log_all([planned])
-    note = read_note(client, first.parent)
+    note = read_note(client, first.parent.id)
     assert len(note.known if note else ()) == 3 * (min(logged, 7) // 3)
     second = Tracker(client, plan.name, store)
     assert {task_id: known.status for task_id, known in second.known.items()} == {
@@ -218,7 +219,7 @@ def test_an_experiment_from_before_there_were_notes_gets_one_at_the_first_start(
     for seed in range(CELLS):
         cell(client, experiment_id, seed)
     tracker = Tracker(client, name, Store(tmp_path / "results"))
-    assert read_note(client, tracker.parent).known == tracker.known
+    assert read_note(client, tracker.parent.id).known == tracker.known
 
 
 def test_a_note_that_cannot_be_written_stops_nothing(noted, client, experiment_id, monkeypatch):
@@ -230,4 +231,4 @@ def test_a_note_that_cannot_be_written_stops_nothing(noted, client, experiment_i
 
 
 def test_the_note_is_of_the_time_before_it_was_written(noted, client):
-    assert read_note(client, noted.parent).until < time.time() * 1000
+    assert read_note(client, noted.parent.id).until < time.time() * 1000

@@ -9,7 +9,8 @@ from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import FINISHED, Tracker
+from autosparse.tracking.known import FINISHED
+from autosparse.tracking.log import Tracker
 from autosparse.tracking.scorer_models import models_of
 from autosparse.training import Recipe
 

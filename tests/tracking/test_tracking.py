@@ -13,7 +13,9 @@ from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import connect, safe_uri, tracking_uri
 from autosparse.tracking.curves import unpack
-from autosparse.tracking.log import FINISHED, RUNNING, NotAllWritten, Tracker
+from autosparse.tracking.known import FINISHED
+from autosparse.tracking.log import NotAllWritten, Tracker
+from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.search import WHOLE, all_runs
 from autosparse.training import Recipe
 
@@ -71,6 +73,13 @@ def client(tmp_path, empty_store):
 def runs_of(client):
     runs = all_runs(client, client.get_experiment_by_name("exp").experiment_id)
     return [run for run in runs if run.data.tags["kind"] != WHOLE]
+
+
+def without_database(client, store):
+    """A tracker that writes task by task, as to a server."""
+    tracker = Tracker(client, "exp", store)
+    tracker.database = None
+    return tracker
 
 
 def test_a_cell_becomes_one_run_with_all_that_people_filter_by(client, store, plan):
@@ -194,11 +203,11 @@ def test_a_finished_run_that_was_deleted_is_whole_when_it_is_written_under_a_new
 
 def test_a_parent_run_that_was_deleted_while_the_driver_works_is_made_anew(client, store, plan):
     tracker = Tracker(client, "exp", store)
-    tracker.describe({}, RUNNING)
-    client.delete_run(tracker.parent)
-    tracker.spent("grid", 1.5)
+    tracker.parent.describe({}, RUNNING)
+    client.delete_run(tracker.parent.id)
+    tracker.parent.spent("grid", 1.5)
     tracker.log(plan.cells[0])
-    tracker.describe({"file": "exp.yaml"}, FINISHED)
+    tracker.parent.describe({"file": "exp.yaml"}, FINISHED)
     (parent,) = all_runs(client, tracker.experiment_id, f"tags.kind = '{WHOLE}'")
     assert (parent.info.status, parent.data.metrics) == ("FINISHED", {"wall_seconds/grid": 1.5})
     assert runs_of(client)[0].data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -283,7 +292,7 @@ def test_passwords_in_addresses_are_hidden():
 
 
 def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client, store, plan, monkeypatch):
-    tracker, written = Tracker(client, "exp", store), []
+    tracker, written = without_database(client, store), []
     monkeypatch.setattr(tracker.client._tracking_client, "tracking_uri", "http://server:5000")
     monkeypatch.setattr(tracker, "log", lambda planned: written.append(planned.task.id) or True)
     assert tracker.client.tracking_uri.startswith("http")
@@ -292,7 +301,7 @@ def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client
 
 
 def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, store, plan, monkeypatch):
-    tracker, log = Tracker(client, "exp", store), Tracker.log
+    tracker, log = without_database(client, store), Tracker.log
     refused = plan.cells[0].task.id
 
     def some(self, planned):
@@ -308,7 +317,7 @@ def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, st
 
 
 def test_a_server_that_is_away_is_not_asked_for_each_task(client, store, plan, monkeypatch):
-    tracker, asked = Tracker(client, "exp", store), []
+    tracker, asked = without_database(client, store), []
 
     def away(planned):
         asked.append(planned)

@@ -84,7 +84,7 @@ def fit_on_folders(
             assert record is not None
             return store.fetched("scorer", task.id) / "scorer", record
         finally:
-            screen.guard(tracker.end_untold)
+            screen.guard(tracker.parent.end_untold)
 
 
 def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:

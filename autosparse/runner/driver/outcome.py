@@ -7,7 +7,8 @@ from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
-from autosparse.tracking.log import FAILED, FINISHED, SCHEDULED
+from autosparse.tracking.known import FAILED, FINISHED
+from autosparse.tracking.parent import SCHEDULED
 
 Left = list[tuple[Planned[Task], str]]
 """Tasks that are not done, and why."""

@@ -33,7 +33,9 @@ from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Event, Tally
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
-from autosparse.tracking.log import FAILED, KILLED, RUNNING, Tracker
+from autosparse.tracking.known import FAILED
+from autosparse.tracking.log import Tracker
+from autosparse.tracking.parent import KILLED, RUNNING
 from autosparse.tracking.spool import Spool, finish
 
 
@@ -82,7 +84,7 @@ def _run(
 
     asked = [p for planned in stages.values() for p in planned]
     finished = store.finished(p.task for p in plan)  # the one scan of all records; the store remembers what it saw
-    tracker.describe(_summary(plan, store, tracker), RUNNING)
+    tracker.parent.describe(_summary(plan, store, tracker), RUNNING)
     try:
         settled = settle(plan, asked, finished, store, tracker, settings, screen)
         ids = {p.task.id for p in settled.todo}
@@ -98,15 +100,15 @@ def _run(
             screen.say("nothing is to do, so nothing is tried or started")
     except KeyboardInterrupt:
         guard(lambda: tracker.sync(plan))
-        guard(lambda: tracker.describe(_summary(plan, store, tracker), KILLED))
+        guard(lambda: tracker.parent.describe(_summary(plan, store, tracker), KILLED))
         raise
     except BaseException:
-        guard(lambda: tracker.describe(_summary(plan, store, tracker), FAILED))
+        guard(lambda: tracker.parent.describe(_summary(plan, store, tracker), FAILED))
         raise
     try:
         return _finish(plan, asked, settled.todo, store, tracker, screen)
     except KeyboardInterrupt:
-        guard(lambda: tracker.describe(_summary(plan, store, tracker), KILLED))
+        guard(lambda: tracker.parent.describe(_summary(plan, store, tracker), KILLED))
         raise
 
 
@@ -202,7 +204,7 @@ def _timed(stage: str, tracker: Tracker, screen: Screen) -> Iterator[None]:
         yield
     finally:
         seconds = time.monotonic() - started
-        screen.guard(lambda: tracker.spent(stage, seconds))
+        screen.guard(lambda: tracker.parent.spent(stage, seconds))
 
 
 def _listener(
