@@ -60,7 +60,7 @@ test-browser: setup .browser/installed  ## the report's page in a headless Chrom
 	@touch $@
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
-	@$(BIN)/python scripts/chaos.py
+	@$(BIN)/python scripts/chaos.py $(if $(S3),--s3 --page cluster/RELIABILITY-S3.md)
 
 mutants: setup  ## change the code in small ways, and see which changes the tests notice; writes tests/MUTANTS.md
 	@$(BIN)/python scripts/mutants.py $(if $(ALL),--all) $(if $(ONLY),--only $(ONLY))

@@ -46,7 +46,7 @@ def main() -> None:
     started = time.monotonic()
     irp, iterations = (1, 12) if given.quick else (6, 40)
     with tempfile.TemporaryDirectory(prefix="autosparse-chaos-") as folder:
-        with Experiment(Path(folder), given.cells, irp, iterations) as experiment:
+        with Experiment(Path(folder), given.cells, irp, iterations, given.s3) as experiment:
             inspector = Inspector(experiment)
             hits = Faults(experiment, inspector, given.seed, named(given.only))
             table, end = break_it(hits, given.faults, started + 60 * given.minutes)
@@ -57,6 +57,7 @@ def main() -> None:
         "seed": given.seed,
         "cells": given.cells,
         "asked": given.faults,
+        "storage": "an S3 bucket" if given.s3 else "a folder",
         "seconds": round(time.monotonic() - started),
     }
     result |= {
@@ -82,6 +83,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="of the faults, those with one of these in their names, as in STOP,node"
     )
+    parser.add_argument("--s3", action="store_true", help="keep results in an object store, which at times is silent")
     parser.add_argument("--minutes", type=float, default=ALWAYS, help="inject no more faults after so many")
     parser.add_argument("--out", type=output, default=Path("chaos.json"))
     parser.add_argument("--page", type=output, help="where the table is written as Markdown")
@@ -145,7 +147,7 @@ def mend_it(faults: Faults, table: dict[str, Damage], end: Damage) -> dict[str, 
 def command(given: argparse.Namespace) -> str:
     """The command as it can be typed again."""
     defaults = {**(QUICK if given.quick else WHOLE), "seed": 0, "only": "", "minutes": ALWAYS}
-    parts = ["python", "scripts/chaos.py", *(["--quick"] if given.quick else [])]
+    parts = ["python", "scripts/chaos.py", *(["--quick"] if given.quick else []), *(["--s3"] if given.s3 else [])]
     for name, default in defaults.items():
         if (value := getattr(given, name)) != default:
             parts += [f"--{name}", str(value)]

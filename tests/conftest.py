@@ -132,7 +132,7 @@ def installed(wheel, tmp_path_factory):
 @pytest.fixture(scope="session")
 def s3():
     """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
-    from s3_server import make_bucket, s3_server
+    from local_s3 import make_bucket, s3_server
 
     with s3_server() as where:
         yield lambda name: make_bucket(where, name)

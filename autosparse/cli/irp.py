@@ -33,6 +33,7 @@ def irp(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    label_selector: common.LabelSelector = None,
     redo_changed: common.RedoChanged = False,
     rehearsal: common.Rehearsal = True,
     precision: common.Precision = "auto",
@@ -47,6 +48,7 @@ def irp(
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp.parquet import SHARDS
     from autosparse.runner.driver.run import run_plan
+    from autosparse.runner.nodes import labels_from
     from autosparse.runner.screen.console import Screen
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
@@ -70,6 +72,7 @@ def irp(
         address,
         workers,
         gpus_per_job,
+        labels_from(label_selector or ()),
         retry_failed=True,
         execution=execution,
         redo_changed=redo_changed,

@@ -26,6 +26,7 @@ def sweep(
     address: common.Address = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
+    label_selector: common.LabelSelector = None,
     redo_changed: common.RedoChanged = False,
     rehearsal: common.Rehearsal = True,
     precision: common.Precision = "auto",
@@ -37,6 +38,7 @@ def sweep(
     from autosparse.errors import AutosparseError, UnknownName
     from autosparse.experiment.store import Store
     from autosparse.plugins import withholding
+    from autosparse.runner.nodes import labels_from
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
 
@@ -45,14 +47,15 @@ def sweep(
         plan = planned(file, preset, changes or [], quiet=as_json)
         if not plan.sweeps:
             raise AutosparseError(f"{file} has no `sweeps:`; see `autosparse init NAME --from sweep` for one")
-        labels = {p.label for p in plan.sweeps}
+        there = {p.label for p in plan.sweeps}
         for asked in name or ():
-            if asked not in labels:
-                raise UnknownName("sweep", asked, labels)
-        plan = plan.only_sweeps(name or labels)
+            if asked not in there:
+                raise UnknownName("sweep", asked, there)
+        plan = plan.only_sweeps(name or there)
         if dry_run:
             raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
-    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job)
+    labels = labels_from(label_selector or ())
+    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job, labels)
     settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed, rehearsal=rehearsal)
     code = execute(plan, settings, quiet=True)
     store, found = Store(storage), {}

@@ -13,6 +13,7 @@ from typing import Any
 
 from local_cluster import LocalCluster
 from local_mlflow import MlflowServer
+from local_s3 import NOBODY, S3Server, make_bucket
 
 from autosparse.data import load_dataset
 from autosparse.experiment.load import parse_experiment
@@ -73,8 +74,10 @@ def set_pace(path: Path, seconds: str) -> None:
 class Experiment:
     """The experiment with its nodes, its server and its driver; a context manager."""
 
-    def __init__(self, folder: Path, cells: int, irp: int, iterations: int):
-        self.folder = folder
+    def __init__(self, folder: Path, cells: int, irp: int, iterations: int, on_s3: bool = False):
+        """:param on_s3: whether results are kept in an object store, not in a folder."""
+        self.folder, self.on_s3 = folder, on_s3
+        self.s3: S3Server | None = None
         (folder / "chaos_plugin.py").write_text(PLUGIN)
         sys.path.insert(0, str(folder))
         self.pace = folder / "pace"
@@ -83,17 +86,25 @@ class Experiment:
         self.file = folder / "chaos.yaml"
         self.file.write_text(json.dumps(content))
         self.plan: Plan = make_plan(parse_experiment(content, "chaos"))
-        self.store = Store(folder / "results")
+        self.where = str(folder / "results")
         self.driver: subprocess.Popen[bytes] | None = None
         self.drivers = 0
         """Number of drivers started."""
         self.restarting: threading.Timer | None = None
+        self.away: threading.Timer | None = None
+        """Brings the S3 server back."""
 
     def __enter__(self) -> "Experiment":
         self.expected = dict(self._undisturbed())
         path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         pace = {"AUTOSPARSE_CHAOS_PACE": str(self.pace), "AUTOSPARSE_PATIENCE": PATIENCE}
         with contextlib.ExitStack() as stack:
+            if self.on_s3:
+                pace |= NOBODY | {"AUTOSPARSE_CACHE": str(self.folder / "cache")}
+                os.environ |= NOBODY | {"AUTOSPARSE_CACHE": str(self.folder / "cache-of-chaos")}
+                self.s3 = stack.enter_context(S3Server())
+                self.where = make_bucket(self.s3.where, "chaos")
+            self.store = Store(self.where)
             self.server = MlflowServer(self.folder / "mlflow")
             stack.callback(self.server.kill)
             self.server.start(wait=False)
@@ -108,9 +119,9 @@ class Experiment:
 
     def _stop(self) -> None:
         self.kill_driver()
-        if self.restarting:
-            self.restarting.cancel()
-            self.restarting.join()
+        for timer in filter(None, (self.restarting, self.away)):
+            timer.cancel()
+            timer.join()
 
     def _undisturbed(self) -> Iterator[tuple[str, Result]]:
         """Yield the result of each task in one undisturbed process."""
@@ -128,7 +139,7 @@ class Experiment:
             self.restarting.join()
             self.server.wait()
         command = [sys.executable, "-m", "autosparse", "run", str(self.file), "--json", "--debug"]
-        command += ["--storage", str(self.store.root), "--tracking-uri", self.server.uri]
+        command += ["--storage", self.where, "--tracking-uri", self.server.uri]
         command += ["--address", self.cluster.address]
         self.drivers += 1
         with self.log.open("ab") as log:
@@ -160,6 +171,21 @@ class Experiment:
     def server_away(self) -> bool:
         """Whether the MLflow server is dead or starts again."""
         return self.restarting is not None and self.restarting.is_alive()
+
+    def stop_storage(self, away: float) -> None:
+        """Let the S3 server answer nobody for ``away`` seconds."""
+        assert self.s3
+        self.away = self.s3.away(away)
+
+    @property
+    def storage_away(self) -> bool:
+        """Whether the S3 server answers nobody."""
+        return self.away is not None and self.away.is_alive()
+
+    def truncate(self, name: str, left: float) -> None:
+        """Leave this share of a file in the storage."""
+        data = self.store.place.read(name)
+        self.store.place.write(name, data[: int(left * len(data))])
 
     def finished(self) -> set[str]:
         """The tasks that have a whole record."""
@@ -198,8 +224,13 @@ class Experiment:
                 self.start()
             time.sleep(0.1)
 
-    def _progress(self) -> list[int]:
+    def _progress(self) -> list[int] | list[str]:
         """A value that changes whenever a record or a state is written."""
+        if self.on_s3:
+            time.sleep(0.5)  # a listing is slow
+            return [
+                name for name in self.store.place.names(deep=True) if name.startswith(("cells/", "irp/", "states/"))
+            ]
         folders = [self.store.root / "cells", self.store.root / "irp", *(self.store.root / "states").glob("*")]
         found = []
         for folder in folders:

@@ -24,6 +24,7 @@ WEIGHTS = {
     "SIGSTOP of a worker": 10,
     "kill -9 of a start in its migration": 4,
     "data changed between two runs": 2,
+    "S3 server that does not answer": 15,
 }
 """Relative probability of each fault, when it is possible."""
 
@@ -76,6 +77,8 @@ class Faults:
                     found["truncated checkpoint, its worker killed"] = self._truncate_checkpoint
         if not self.experiment.server_away:
             found["kill -9 of the MLflow server"] = self._kill_server
+        if self.experiment.on_s3 and not self.experiment.storage_away:
+            found["S3 server that does not answer"] = self._stop_storage
         if any(planned.task.id in self.inspector.finished for planned in self.experiment.plan.cells):
             found["truncated record"] = self._truncate_record
         return found
@@ -147,13 +150,16 @@ class Faults:
         self.experiment.kill_server(away=self.dice.uniform(0, 8))
         return 0
 
+    def _stop_storage(self) -> int:
+        self.experiment.stop_storage(away=self.dice.uniform(2, 20))
+        return 0
+
     def _truncate_record(self) -> int:
         """Truncate one record, or ten if the grid is done."""
         experiment = self.experiment
         cells = [cell.task for cell in experiment.plan.cells if cell.task.id in self.inspector.finished]
         for cell in self.dice.sample(cells, min(len(cells), 1 if experiment.running else 10)):
-            path = experiment.store.record_path(cell)
-            path.write_bytes(path.read_bytes()[: self.dice.randrange(path.stat().st_size)])
+            experiment.truncate(f"cells/{cell.id}.json", self.dice.random())
             self.inspector.forgive_record(cell.id)
         return 0
 
@@ -161,8 +167,9 @@ class Faults:
         """Truncate a file of the newest checkpoint, and kill a worker, which may be the run's."""
         with contextlib.suppress(FileNotFoundError, IndexError):  # the run may be done by now
             task = self.dice.choice(sorted(self.experiment.steps()))
-            files = sorted((self.experiment.store.root / "states" / task).glob("[0-9]*.*"))
-            path = files[-self.dice.randrange(1, 3)]
-            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+            files = sorted(
+                name for name in self.experiment.store.place.within(f"states/{task}").names() if name[0].isdigit()
+            )
+            self.experiment.truncate(f"states/{task}/{files[-self.dice.randrange(1, 3)]}", 0.5)
             self.inspector.forgive_checkpoint(task)
         return self._kill_worker()

@@ -99,7 +99,7 @@ class Work:
 def start(*arguments, cluster=None, environment=None):
     """``autosparse ...`` in the background."""
     environment = {**(environment or os.environ), **(cluster.environment if cluster else {})}
-    if cluster and arguments[0] in ("run", "score"):
+    if cluster and arguments[0] in ("run", "score", "irp", "sweep"):
         arguments = (*arguments, "--address", cluster.address)
     command = [sys.executable, "-m", "autosparse", *map(str, arguments)]
     if hasattr(cluster, "inside"):  # its driver has a host of its own

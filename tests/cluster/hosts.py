@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import s3_server
+import local_s3
 from commands import wait_for
 from elastic_cluster import RAY
 from local_cluster import MEMORY, quiet
@@ -40,7 +40,7 @@ class Hosts:
             self.network = stack.enter_context(Network("driver", *NODES, "mlflow", "store"))
             self.network.set(delay, loss)
             self.store = (self.network.hosts["store"].address, S3_PORT)
-            self._start("store", sys.executable, s3_server.__file__, *self.store)
+            self._start("store", sys.executable, local_s3.__file__, *self.store)
             server = MlflowServer(folder / "mlflow", host=self.network.hosts["mlflow"])
             self.tracking_uri = stack.enter_context(server).uri
             wait_for(self._stores, self.running["store"])
@@ -52,7 +52,7 @@ class Hosts:
 
     def bucket(self, name):
         """The address of a prefix in a new bucket."""
-        return s3_server.make_bucket(":".join(map(str, self.store)), name)
+        return local_s3.make_bucket(":".join(map(str, self.store)), name)
 
     def inside(self, *command):
         """The command line that runs ``command`` on the driver's host."""

@@ -11,16 +11,19 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+LONG = pytest.mark.cluster
+
+
 @pytest.mark.parametrize(
-    ("faults", "cells"),
-    [(2, 10), pytest.param(10, 60, marks=pytest.mark.cluster)],
+    ("faults", "cells", "where"),
+    [(2, 10, []), pytest.param(10, 60, [], marks=LONG), pytest.param(6, 20, ["--s3"], marks=LONG)],
 )
 @pytest.mark.timeout(900)
-def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path, faults, cells):
+def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path, faults, cells, where):
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "scripts" / "chaos.py"), "--quick", "--out", str(tmp_path / "chaos.json")]
     ran = subprocess.run(
-        [*command, "--faults", str(faults), "--cells", str(cells)],
+        [*command, "--faults", str(faults), "--cells", str(cells), *where],
         env={**os.environ, "PYTHONPATH": path},
         cwd=tmp_path,
         capture_output=True,

@@ -1,9 +1,10 @@
 """Two users on one cluster: a driver each, one shared folder with a folder each, one MLflow, and nodes with labels."""
 
 import itertools
+import json
 
 import pytest
-from commands import GRID, Work, ended
+from commands import GRID, IRP, Work, ended, start
 from local_mlflow import MlflowServer
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -85,3 +86,17 @@ def test_a_label_that_no_node_has_is_told_and_its_jobs_run_when_such_a_node_join
     assert code == 0, err
     work.assert_each_once()
     assert work.nodes() == {node.id}
+
+
+def test_irp_runs_and_sweeps_go_to_nodes_with_the_label_too(cluster, shared, server):
+    bob, node, folder = USERS[1], cluster.nodes[1].id, shared / "irp-of-bob"
+    sweep = {"irp": "snip", "backbone": "mlp", "epochs": 1, "space": {"batch_size": {"choice": [64, 128]}}, "trials": 2}
+    work = Work(folder, {"name": "sweep-bob", "irp": IRP, "sweeps": {"mine": sweep}}, server.uri)
+    options = ("--storage", str(work.storage), "--tracking-uri", server.uri, "--label-selector", f"team={bob}")
+    small = ("--iterations", "2", "--epochs", "1", "--seeds", "0,1")
+    for command in (("irp", *small, "--out", str(folder / "out")), ("sweep", str(work.file))):
+        code, _, err = ended(start(*command, *options, cluster=cluster))
+        assert code == 0, err
+    assert work.finished() == 2
+    records = [json.loads(path.read_text()) for path in (work.storage / "irp").glob("*.json")]
+    assert [record["environment"]["node"] for record in records] == [node] * 3
