@@ -66,7 +66,8 @@ def settle(
     gone = _of_other_code(found, store, settings, screen)
     gone = _of_other_data(asked, found, gone, store, settings, screen, settled)
     put_aside([p for p in plan if p.task.id in gone], store, tracker, screen)
-    settled.todo = [p for p in asked if p.task.id in todo | gone]
+    todo |= gone
+    settled.todo = [p for p in asked if p.task.id in todo]
     settled.pending -= failed
     return settled
 
