@@ -8,7 +8,7 @@ UV_VERSION := 0.13.8
 PLAYWRIGHT_VERSION := 1.65.2
 unexport PYTHONDONTWRITEBYTECODE  # else every worker process compiles every package anew
 
-.PHONY: help setup demo test suite test-all test-cluster test-browser chaos mutants docs lint bench bench-quick gpu-check format lock clean
+.PHONY: help setup demo test suite test-all test-cluster test-browser chaos soak mutants docs lint bench bench-quick gpu-check format lock clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/' | expand -t 22
@@ -61,6 +61,9 @@ test-browser: setup .browser/installed  ## the report's page in a headless Chrom
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
 	@$(BIN)/python scripts/chaos.py $(if $(S3),--s3 --page cluster/RELIABILITY-S3.md)
+
+soak: setup  ## a grid of two hours, and whether memory, files and threads stay flat; writes soak.json
+	@$(BIN)/python scripts/soak.py
 
 mutants: setup  ## change the code in small ways, and see which changes the tests notice; writes tests/MUTANTS.md
 	@$(BIN)/python scripts/mutants.py $(if $(ALL),--all) $(if $(ONLY),--only $(ONLY))

@@ -132,6 +132,7 @@ def installed(wheel, tmp_path_factory):
 @pytest.fixture(scope="session")
 def s3():
     """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
+    sys.path.append(str(Path(__file__).parents[1] / "scripts"))
     from local_s3 import make_bucket, s3_server
 
     with s3_server() as where:
