@@ -124,7 +124,14 @@ def test_what_cannot_be_done_as_asked_is_refused(part, monkeypatch, capsys, opti
 
 
 @pytest.mark.parametrize(
-    "options", ["", "--quick", "--faults 0 --cells 10", "--quick --seed 3 --only STOP,node --minutes 5.0"]
+    "options",
+    [
+        "",
+        "--quick",
+        "--quick --s3 --faults 3",
+        "--faults 0 --cells 10",
+        "--quick --seed 3 --only STOP,node --minutes 5.0",
+    ],
 )
 def test_the_command_can_be_typed_again(part, monkeypatch, options):
     monkeypatch.setattr(sys, "argv", ["chaos.py", *options.split()])
@@ -137,9 +144,10 @@ def test_the_page_tells_of_local_changes(part):
     machine = dict.fromkeys(("processor", "cores", "system", "python", "torch"), "?") | {"load": 1.0}
     result = {
         "faults": {"Ctrl-C": damage}, "at the end": damage, "finished runs": {"cell": 5, "irp": 1}, "asked": 1,
-        "finished records": 6, "drivers started": 2, "of them after the last fault": 1, "passed": True, "cells": 5,
-        "seconds": 60, "machine": machine, "command": "python scripts/chaos.py",
+        "finished records": 6, "storage": "an S3 bucket", "drivers started": 2, "of them after the last fault": 1,
+        "passed": True, "cells": 5, "seconds": 60, "machine": machine, "command": "python scripts/chaos.py",
     }  # fmt: skip
     page = part("chaos").as_page
+    assert "Results lie in an S3 bucket." in page({**result, "commit": "0123456789abcdef"})
     assert "Commit 0123456789ab. " in page({**result, "commit": "0123456789abcdef"})
     assert "Commit 0123456789ab with local changes. " in page({**result, "commit": "0123456789abcdef+dirty"})
