@@ -7,8 +7,11 @@ BatchNorm is folded into the compact network, and not into the masked one.
 """
 
 import copy
+import multiprocessing
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -19,9 +22,9 @@ from autosparse.compaction import Compact
 from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.seeds import generator
-from autosparse.training import Execution
+from autosparse.training import Execution, Recipe
 from benchmarks.convolutions import RECIPE as CONVOLUTIONS
-from benchmarks.harness import Comparison, Options, Result, one_thread, seconds, side_by_side
+from benchmarks.harness import Comparison, Figure, Options, Result, one_thread, seconds, side_by_side
 from benchmarks.images import cifar, first, mnist
 from benchmarks.training import RECIPE as LINEAR
 
@@ -72,6 +75,11 @@ class Subject:
         return f"{case.network}/{self.data.name}, {case.criterion} {100 * case.sparsity:g} %"
 
     @property
+    def recipe(self) -> Recipe:
+        """One epoch of the network's usual training."""
+        return replace(LINEAR if self.case.linear else CONVOLUTIONS, epochs=1, batch_size=128)
+
+    @property
     def left(self) -> dict[str, float]:
         """Shares of the dense network that are left."""
         parameters, whole = self.small.parameters
@@ -88,6 +96,8 @@ def measure(options: Options) -> Iterator[Result]:
             yield replace(trained(subject, options.device, repetitions), notes=subject.left)
             if case.inference_goal:
                 yield replace(inferred(subject, options.device, repetitions), notes=subject.left)
+            if options.device.type == "cpu" and Path("/proc/self/clear_refs").exists():
+                yield remembered(subject)
 
 
 def made(case: Case, options: Options) -> Subject:
@@ -102,11 +112,10 @@ def made(case: Case, options: Options) -> Subject:
 
 def trained(subject: Subject, device: torch.device, repetitions: int) -> Comparison:
     """Images a second of one epoch, the time in which the compact network is made included."""
-    recipe = replace(LINEAR if subject.case.linear else CONVOLUTIONS, epochs=1, batch_size=128)
 
     def rate(compact: str) -> float:
         own, execution = copy.deepcopy(subject.model), Execution(compact=compact)
-        epoch = lambda: asp.train(own, subject.data, recipe, subject.masks, execution=execution)  # noqa: E731
+        epoch = lambda: asp.train(own, subject.data, subject.recipe, subject.masks, execution=execution)  # noqa: E731
         return len(subject.data.train) / seconds(epoch, device)
 
     return side_by_side(
@@ -117,6 +126,33 @@ def trained(subject: Subject, device: torch.device, repetitions: int) -> Compari
         repetitions,
         subject.case.goal,
     )
+
+
+def remembered(subject: Subject) -> Figure:
+    """Peak of memory of an epoch trained compact, over that of one trained with masks, each in its own process."""
+    peaks = {}
+    for compact in ("off", "on"):
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            peaks[compact] = process.apply(peak, (subject, compact))
+    share = peaks["on"] / peaks["off"]
+    notes = {"MiB, with masks": peaks["off"], "MiB, compact": peaks["on"]}
+    return Figure(f"{subject.title}: peak of memory, of the dense one's", share, "", "at most 1", share <= 1, notes)
+
+
+def peak(subject: Subject, compact: str) -> float:
+    """MiB that an epoch takes at its peak, beyond what was there before it (Linux)."""
+    torch.set_num_threads(1)
+    Path("/proc/self/clear_refs").write_text("5")  # the highest mark begins anew
+    before = resident("VmRSS")
+    asp.train(subject.model, subject.data, subject.recipe, subject.masks, execution=Execution(compact=compact))
+    return resident("VmHWM") - before
+
+
+def resident(what: str) -> float:
+    """A line of this process's memory, in MiB."""
+    found = re.search(rf"{what}:\s*(\d+)", Path("/proc/self/status").read_text())
+    assert found
+    return int(found[1]) / 1024
 
 
 def inferred(subject: Subject, device: torch.device, repetitions: int) -> Comparison:
