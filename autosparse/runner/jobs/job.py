@@ -63,15 +63,16 @@ def _do_job(job: int, given: GivenJobs) -> None:
     finished = store.records(tasks).keys()
     failures = {task.id: store.failure(task) for task in tasks if task.id not in finished}
     failed = {task_id for task_id, failure in failures.items() if failure and failure != given.failures.get(task_id)}
-    todo = [task for task in tasks if task.id not in finished | failed]
+    done = finished | failed
+    todo = [task for task in tasks if task.id not in done]
     names = {name for task in todo if (name := dataset_of(task))}
     datasets = {name: from_arrays(given.datasets[name]).to(device) for name in names}
-    reports = Reports([task.id for task in tasks if task not in todo], failed, given.side_by_side)
+    reports = Reports([task.id for task in tasks if task.id in done], failed, given.side_by_side)
     away: Exception | None = None
     gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
     how = given.execution, given.retries, reports, gpu_share, given.checkpoint_every
-    for done in _outcomes(todo, store, datasets, device, *how):
-        for task, outcome in done:
+    for outcomes in _outcomes(todo, store, datasets, device, *how):
+        for task, outcome in outcomes:
             if isinstance(outcome, CannotWrite):
                 raise outcome
             if isinstance(outcome, Unreachable) or (isinstance(outcome, Exception) and not inputs_whole(task, store)):
