@@ -1,4 +1,4 @@
-"""An S3 server, here or, as a program, in a process of its own: ``python local_s3.py HOST PORT``."""
+"""An S3 server within this process, or in one of its own: ``python local_s3.py HOST PORT``."""
 
 import contextlib
 import logging
@@ -23,7 +23,7 @@ NOBODY = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing", "AW
 
 @contextlib.contextmanager
 def s3_server(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
-    """Serve S3 for the length of the block; where, as ``host:port``."""
+    """Serve S3 for the length of the block, and yield its ``host:port``."""
     put, one = S3Response.put_object, threading.Lock()
 
     def put_object(response: Any) -> Any:
@@ -43,7 +43,7 @@ def s3_server(host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
 
 
 def make_bucket(where: str, name: str) -> str:
-    """Make an empty bucket on the server at ``where``; the address of a prefix in it."""
+    """Make an empty bucket on the server at ``where``; return the address of a prefix in it."""
     made = S3FileSystem(endpoint_override=where, scheme="http", region="us-east-1", allow_bucket_creation=True)
     made.create_dir(name)
     return f"s3://{name}/some/prefix?scheme=http&region=us-east-1&endpoint_override={where}"
@@ -76,7 +76,7 @@ class S3Server:
         self.process.wait()
 
     def away(self, seconds: float) -> threading.Timer:
-        """Answer nobody for so long, as if a network were cut: connections are open, and nothing comes."""
+        """Stop the server for so long, as if the network were cut: connections stay open, and no answer comes."""
         self.process.send_signal(signal.SIGSTOP)
         back = threading.Timer(seconds, self.process.send_signal, [signal.SIGCONT])
         back.start()

@@ -11,7 +11,6 @@ from mlflow import MlflowClient
 from mlflow.entities import Param, RunTag
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.record import Record
@@ -182,13 +181,11 @@ class Tracker:
         If a batch cannot be written, :meth:`log` tries its cells one by one, and reports what is wrong.
         """
         written: set[str] = set()
-        cells = [
-            task_id for task_id, each in tasks.items() if isinstance(each.task, Cell) and task_id not in self.known
-        ]
         if self.database is None:
             return written
+        cells = [each for each in tasks.values() if isinstance(each.task, Cell) and each.task.id not in self.known]
         for begin in range(0, len(cells), AT_ONCE):
-            batch = [tasks[task_id] for task_id in cells[begin : begin + AT_ONCE]]
+            batch = cells[begin : begin + AT_ONCE]
             with contextlib.suppress(AutosparseError), tracking_errors(self.client.tracking_uri):
                 written |= self._insert(self.database, batch)
         return written
@@ -197,11 +194,11 @@ class Tracker:
         """Write those of some cells that have a record and no run, in one transaction; return their ids."""
         others = database.tasks_with_runs(self.experiment_id, [each.task.id for each in planned])
         found = [(each, self._record(each.task)) for each in planned if each.task.id not in others]
-        new = [(each, record, self._new(each, record)) for each, record in found if record is not None]
-        run_ids = database.add(self.experiment_id, [run for _, _, run in new])
-        for run_id, (each, record, run) in zip(run_ids, new, strict=True):
-            self._keep(each.task.id, self._as_known(run_id, each, record, run))
-        return {each.task.id for each, _, _ in new}
+        new = [(each, self._new(each, record)) for each, record in found if record is not None]
+        run_ids = database.add(self.experiment_id, [run for _, run in new])
+        for run_id, (each, run) in zip(run_ids, new, strict=True):
+            self._keep(each.task.id, self._as_known(run_id, each, run))
+        return {each.task.id for each, _ in new}
 
     def _answers(self) -> bool:
         try:
@@ -250,9 +247,9 @@ class Tracker:
     def _new(self, planned: Planned[Task], record: Record) -> NewRun:
         return new_run(planned, record, self.parent.id, self.parent.source)
 
-    def _as_known(self, run_id: str, planned: Planned[Task], record: Record, new: NewRun) -> Known:
-        made, names = fingerprint(record), self._once(new.params)
-        return Known(run_id, new.status, planned.label, planned.task.kind, made, names)
+    def _as_known(self, run_id: str, planned: Planned[Task], new: NewRun) -> Known:
+        names = self._once(new.params)
+        return Known(run_id, new.status, planned.label, planned.task.kind, new.tags[MADE], names)
 
     def _run_of(self, task: Task) -> Any:
         """The task's present run, preferably a finished one; None if there is none, or if it was deleted."""
@@ -281,7 +278,7 @@ class Tracker:
         :param renewed: whether it had finished, but under another label or, from version 0.1.0, with fewer settings.
         """
         failed = "error" in record
-        tags = tag_texts(planned, record) | (failure_tags(record) if failed else {})
+        tags = {} if fresh else tag_texts(planned, record) | (failure_tags(record) if failed else {})
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         task = planned.task
@@ -289,14 +286,14 @@ class Tracker:
         data = [] if failed else inputs_of(task, record, self.store, self._label_of)
         model = None
         if isinstance(task, ScorerTask) and not failed:
-            shown = {MADE: fingerprint(record), **shown_tags(planned, record, self.parent.source)}
+            shown = {MADE: new.tags[MADE], **shown_tags(planned, record, self.parent.source)}
             model = self.models.begin(run_id, planned, shown, new.params)
             metrics = of_model(new.metrics, model, data)  # twice the same is once
         self.client.log_batch(
             run_id,
             metrics=metrics,
             params=[Param(name, value) for name, value in new.params.items()],
-            tags=[] if fresh else [RunTag(name, value) for name, value in tags.items()],
+            tags=[RunTag(name, value) for name, value in tags.items()],
         )
         if data:
             with self.naming_data:
@@ -310,7 +307,7 @@ class Tracker:
             log_trials(self.client, self.experiment_id, run_id, task.id, record["result"], ended(record), told)
         self.client.set_terminated(run_id, status=new.status)
         self.renewed += renewed
-        self.known[planned.task.id] = self._as_known(run_id, planned, record, new)
+        self.known[planned.task.id] = self._as_known(run_id, planned, new)
 
     def _label_of(self, task_id: str) -> str:
         """What the experiment calls a task that MLflow has; empty if it has none."""

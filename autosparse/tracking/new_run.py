@@ -1,4 +1,4 @@
-"""A task's run as MLflow shall have it, before it has it."""
+"""What MLflow is to hold of a task, worked out before anything is written."""
 
 from typing import NamedTuple
 

@@ -18,7 +18,7 @@ WALL_SECONDS = "wall_seconds/"
 
 
 class ParentRun:
-    """Finds the parent run of an experiment, and writes to it; makes it if there is none, or if somebody deleted it."""
+    """The parent run of an experiment: found in MLflow, or made if there is none or somebody has deleted it."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, experiment: str):
         self.client, self.experiment_id, self.experiment = client, experiment_id, experiment

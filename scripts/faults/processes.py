@@ -1,4 +1,4 @@
-"""Processes of Ray's workers (Linux)."""
+"""Processes of Ray's workers, and what is beneath a process (Linux)."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -30,3 +30,18 @@ def parent_if_stopped(pid: int) -> int:
     except OSError:
         return 0
     return int(parent) if state in "Tt" else 0
+
+
+def descendants(root: int) -> list[int]:
+    """The ids of the processes beneath ``root``."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+        except OSError:  # it has ended
+            continue
+        children.setdefault(parent, []).append(int(stat.parent.name))
+    found = list(children.get(root, []))
+    for child in found:
+        found += children.get(child, [])
+    return found

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import yaml
+from faults.processes import descendants
 
 from autosparse.data import load_dataset
 from autosparse.experiment.load import load_experiment
@@ -129,21 +130,6 @@ def wait_for(condition, process=None, within=PATIENCE):
 def workers_of(pid):
     """Process ids of the Ray workers beneath a process, or beneath a raylet."""
     return [child for child in descendants(pid) if "ray::" in command_of(child)]
-
-
-def descendants(root):
-    """Process ids beneath ``root`` (Linux)."""
-    children = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            continue
-        children.setdefault(parent, []).append(int(stat.parent.name))
-    found = list(children.get(root, []))
-    for child in found:
-        found += children.get(child, [])
-    return found
 
 
 def command_of(pid):

@@ -1,4 +1,4 @@
-"""Five hosts with addresses of their own: the driver with Ray's head, two Ray nodes, MLflow, and an S3 store."""
+"""Five hosts, each with its own address: one for driver and Ray's head, two Ray nodes, MLflow, and an S3 store."""
 
 import contextlib
 import shutil

@@ -18,7 +18,7 @@ def soak(monkeypatch):
     """The script."""
     monkeypatch.syspath_prepend(str(SCRIPTS))
     yield importlib.import_module("soak")
-    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "soak")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("benchmarks", "faults", "soak")]:
         del sys.modules[name]
 
 
@@ -68,7 +68,7 @@ def test_a_cell_that_mlflow_lacks_an_exit_code_and_a_kind_that_nobody_saw_are_to
 def test_what_is_beneath_a_process_is_found(soak):
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        assert child.pid in soak.beneath(os.getpid())
+        assert child.pid in soak.descendants(os.getpid())
         (seen,) = (sample for sample in soak.seen(child.pid, 0.0, 0))
         assert seen.kind == "driver"
         assert seen.mib > 1

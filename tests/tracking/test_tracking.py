@@ -11,7 +11,7 @@ from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
-from autosparse.tracking.client import connect, safe_uri, tracking_uri
+from autosparse.tracking.client import connect
 from autosparse.tracking.curves import unpack
 from autosparse.tracking.known import FINISHED
 from autosparse.tracking.log import NotAllWritten, Tracker
@@ -277,18 +277,6 @@ def test_best_says_what_is_unknown(client, store, plan):
 def test_one_seed_has_no_deviation(client, store, plan):
     Tracker(client, "exp", store).log(plan.cells[0])
     assert best(client, "exp")[0]["std"] is None
-
-
-def test_the_default_store_is_sqlite_in_the_working_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert tracking_uri() == f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://server:5000")
-    assert tracking_uri() == "http://server:5000"
-
-
-def test_passwords_in_addresses_are_hidden():
-    assert safe_uri("postgresql://me:secret@db/mlflow") == "postgresql://***@db/mlflow"
 
 
 def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client, store, plan, monkeypatch):
