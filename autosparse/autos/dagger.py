@@ -13,12 +13,12 @@ from autosparse.autos.rows import Rows, joined
 from autosparse.autos.scorer import Scorer
 from autosparse.criteria import CRITERIA, score
 from autosparse.criteria.by_features import prune_by_features
-from autosparse.criteria.mode import in_mode
 from autosparse.criteria.rounds import rewinding
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, keep_count
+from autosparse.mode import in_mode
 from autosparse.models import build_model
 from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, generator

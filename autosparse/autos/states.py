@@ -12,12 +12,12 @@ from autosparse.criteria.briefly import in_pieces
 from autosparse.criteria.by_features import InRounds, first_examples
 from autosparse.criteria.features.find import find_feature
 from autosparse.criteria.features.state import State
-from autosparse.criteria.mode import in_mode
 from autosparse.criteria.rounds import masked
 from autosparse.data.split import Dataset
 from autosparse.devices import full_float32
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks
+from autosparse.mode import in_mode
 from autosparse.seeds import derive_seed, drawing_from, generator
 
 STATES = 10

@@ -20,14 +20,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.criteria.mode import TRAIN, Mode, in_mode
-from autosparse.criteria.options import Sparsity, check_values
+from autosparse.criteria.options import Mode, Sparsity, check_values
 from autosparse.criteria.returned import check_returned
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
 from autosparse.devices import DeviceLost, full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Masks, Scores
+from autosparse.mode import TRAIN, in_mode
 from autosparse.ranking import refuse_zeros, require_finite
 from autosparse.registry import Registry, first_line
 from autosparse.seeds import derive_seed, drawing_from

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.by_features import InRounds, exchanged, prune_by_features
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
-from autosparse.criteria.mode import EVAL, Mode, in_mode
-from autosparse.criteria.options import AtLeastOne, Count, Positive, Sparsity
+from autosparse.criteria.options import AtLeastOne, Count, Mode, Positive, Sparsity
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import Scores, prunable
+from autosparse.mode import EVAL, in_mode
 from autosparse.seeds import generator
 
 SPARSITIES = (0.9, 0.95, 0.98, 0.99)

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss
-from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.rounds import in_turn, rewinding
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
+from autosparse.mode import TRAIN, in_mode
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.by_features import first_examples
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
-from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.options import AtLeastOne, Count, OneOf, Positive
 from autosparse.criteria.per_batch import mean_score
 from autosparse.errors import AutosparseError
 from autosparse.masks import Scores
+from autosparse.mode import TRAIN, in_mode
 from autosparse.seeds import generator
 
 Diagonal = Annotated[str, OneOf(("fisher", "hutchinson"))]

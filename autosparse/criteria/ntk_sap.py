@@ -9,11 +9,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import prunable_or_fail
-from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.options import AtLeastOne, Positive, Sparsity
 from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds, rewinding
 from autosparse.criteria.watch import shape_of_input
 from autosparse.masks import Masks, Scores
+from autosparse.mode import TRAIN, in_mode
 from autosparse.models import kaiming_normal_
 from autosparse.seeds import generator
 

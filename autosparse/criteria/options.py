@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from autosparse.allowed import AtLeastOne, Count, OneOf, Positive, Within, fits, wording
 from autosparse.errors import AutosparseError
+from autosparse.mode import MODES
 
 __all__ = ["ROUNDS", "AtLeastOne", "Count", "Momentum", "OneOf", "Positive", "Sparsity", "Within", "check_values"]
 
@@ -22,3 +23,8 @@ def check_values(criterion: str, options: Mapping[str, Any], parameters: Mapping
         annotation = parameters[option].annotation
         if not fits(value, annotation):
             raise AutosparseError(f"option {option!r} of {criterion!r} must be {wording(annotation)}, got {value!r}")
+
+
+Mode = Annotated[str, OneOf(MODES)]
+"""``train``: BatchNorm normalises by the batch, dropout drops out. ``eval``: BatchNorm takes its running statistics,
+which at initialisation are 0 and 1, so that it does nothing; dropout does nothing either."""

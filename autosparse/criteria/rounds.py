@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches
-from autosparse.criteria.mode import in_mode
 from autosparse.criteria.types import NO_BATCHES
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
+from autosparse.mode import in_mode
 from autosparse.ranking import refuse_zeros, require_finite
 from autosparse.schedule import density_after
 

@@ -5,11 +5,11 @@ from typing import Protocol
 
 from torch import nn
 
-from autosparse.criteria.mode import TRAIN, in_mode
 from autosparse.criteria.rounds import geometric_sparsities, prune_in_rounds, rewinding
 from autosparse.errors import AutosparseError
 from autosparse.mask_change import Change
 from autosparse.masks import Masks, Scores
+from autosparse.mode import TRAIN, in_mode
 
 
 class Training(Protocol):

@@ -19,7 +19,6 @@ from autosparse.autos.refine import Refinement
 from autosparse.autos.regression import Training
 from autosparse.autos.sampling import FEWEST
 from autosparse.criteria.briefly import Steps
-from autosparse.criteria.mode import EVAL, MODES
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.fields import (
     Ablation,
@@ -38,6 +37,7 @@ from autosparse.experiment.fields import (
 )
 from autosparse.files import content_id
 from autosparse.irp.rewind import SCORE_EXAMPLES
+from autosparse.mode import EVAL, MODES
 from autosparse.schedule import SCHEDULES, density_after
 from autosparse.training import Recipe
 

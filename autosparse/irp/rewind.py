@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Criterion, Loss, check_options, score
 from autosparse.criteria.gradients import mean_gradient
-from autosparse.criteria.mode import EVAL, MODES, in_mode
 from autosparse.criteria.rounds import rewinding, rounds_of
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.irp.survival import Survival
 from autosparse.masks import Masks, Scores, prunable
+from autosparse.mode import EVAL, MODES, in_mode
 from autosparse.ranking import require_finite
 from autosparse.schedule import density_after
 from autosparse.seeds import derive_seed, drawing_from, generator

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from autosparse.criteria.mode import TRAIN
 from autosparse.errors import AutosparseError
 from autosparse.files import canonical_json
 from autosparse.masks import Masks
+from autosparse.mode import TRAIN
 from autosparse.notebook import shown
 from autosparse.seeds import generator
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, one_thread
 from autosparse.criteria.gradients import mean_gradient, prunable_or_fail
-from autosparse.criteria.mode import EVAL, MODES, in_mode
 from autosparse.devices import full_float32
 from autosparse.errors import UnknownName
 from autosparse.files import atomic_folder
+from autosparse.mode import EVAL, MODES, in_mode
 from autosparse.seeds import derive_seed, drawing_from
 from autosparse.shards.layout import PARTS, SHARD_ROWS, Shapes, chunks, count_rows, pieces, split_rows
 from autosparse.shards.writer import ShardWriter

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from autosparse.criteria.mode import TRAIN
 from autosparse.files import atomic_folder
+from autosparse.mode import TRAIN
 from autosparse.seeds import generator
 from autosparse.shards.layout import PARTS, SHARD_ROWS, Shapes, chunks, count_rows, split_rows
 from autosparse.shards.network import FEATURES, describe, part

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from autosparse.criteria.mode import EVAL, in_mode
 from autosparse.data.split import Dataset, Examples, fitting_batch
 from autosparse.errors import NonFiniteLoss
+from autosparse.mode import EVAL, in_mode
 from autosparse.notebook import shown
 from autosparse.training.changing import MaskHistory
 from autosparse.training.recipe import Recipe

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from autosparse.criteria.mode import EVAL, in_mode
+from autosparse.mode import EVAL, in_mode
 from autosparse.seeds import kept_generators
 
 

@@ -14,13 +14,13 @@ from autosparse.criteria.briefly import Diverged, Steps, briefly_trained
 from autosparse.criteria.features.layout import Layout, layouts
 from autosparse.criteria.features.units import Units, units_of
 from autosparse.criteria.gradients import mean_gradient
-from autosparse.criteria.mode import EVAL, TRAIN, in_mode
 from autosparse.criteria.synflow import synaptic_flow, without_signs
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import shape_of_input
 from autosparse.devices import full_float32
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
+from autosparse.mode import EVAL, TRAIN, in_mode
 from autosparse.weights import prunable
 
 GROWS = 3.0

@@ -2,17 +2,11 @@
 
 import contextlib
 from collections.abc import Iterator
-from typing import Annotated
 
 from torch import nn
 
-from autosparse.criteria.options import OneOf
-
 TRAIN, EVAL = "train", "eval"
 MODES = (TRAIN, EVAL)
-Mode = Annotated[str, OneOf(MODES)]
-"""``train``: BatchNorm normalises by the batch, dropout drops out. ``eval``: BatchNorm takes its running statistics,
-which at initialisation are 0 and 1, so that it does nothing; dropout does nothing either."""
 
 
 @contextlib.contextmanager
