@@ -52,7 +52,7 @@ test-browser: setup .browser/installed  ## the report's page in a headless Chrom
 	$(BIN)/python -m pytest tests/report/browser
 
 .browser/installed: tests/report/browser/package-lock.json
-	@command -v npm >/dev/null || { echo "error: npm is not here, which brings Chromium: install Node.js 20 or newer" >&2; exit 2; }
+	@command -v npm >/dev/null || { echo "error: npm, which installs Chromium, is missing: install Node.js 20 or newer" >&2; exit 2; }
 	@mkdir -p .browser && cp tests/report/browser/package*.json .browser/
 	@cd .browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@cd .browser && TMPDIR=$$PWD node -e "import('@sparticuz/chromium').then((found) => found.default.executablePath())"
@@ -60,7 +60,8 @@ test-browser: setup .browser/installed  ## the report's page in a headless Chrom
 	@touch $@
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
-	@$(BIN)/python scripts/chaos.py $(if $(S3),--s3 --page cluster/RELIABILITY-S3.md)
+	@$(BIN)/python scripts/chaos.py $(if $(S3),--s3 --page cluster/RELIABILITY-S3.md) \
+		$(if $(HOSTS),--hosts --faults 60 --cells 150 --page cluster/RELIABILITY-HOSTS.md)
 
 soak: setup  ## a grid of two hours, and whether memory, files and threads stay flat; writes soak.json
 	@$(BIN)/python scripts/soak.py

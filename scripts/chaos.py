@@ -25,6 +25,8 @@ from benchmarks.harness import machine
 from faults.damage import Damage, Inspector
 from faults.experiment import SPARSITIES, Experiment
 from faults.inject import WEIGHTS, Faults, named
+from faults.site import SITES
+from local_network import why_no_network
 from output import output
 
 from autosparse.experiment.environment import describe_environment
@@ -46,7 +48,7 @@ def main() -> None:
     started = time.monotonic()
     irp, iterations = (1, 12) if given.quick else (6, 40)
     with tempfile.TemporaryDirectory(prefix="autosparse-chaos-") as folder:
-        with Experiment(Path(folder), given.cells, irp, iterations, given.s3) as experiment:
+        with Experiment(Path(folder), given.cells, irp, iterations, given.site) as experiment:
             inspector = Inspector(experiment)
             hits = Faults(experiment, inspector, given.seed, named(given.only))
             table, end = break_it(hits, given.faults, started + 60 * given.minutes)
@@ -57,7 +59,7 @@ def main() -> None:
         "seed": given.seed,
         "cells": given.cells,
         "asked": given.faults,
-        "storage": "an S3 bucket" if given.s3 else "a folder",
+        "storage": SITES[given.site],
         "seconds": round(time.monotonic() - started),
     }
     result |= {
@@ -83,13 +85,21 @@ def parsed() -> argparse.Namespace:
     parser.add_argument(
         "--only", default="", help="of the faults, those with one of these in their names, as in STOP,node"
     )
-    parser.add_argument("--s3", action="store_true", help="keep results in an object store, which at times is silent")
+    where = parser.add_mutually_exclusive_group()
+    for option, help_text in (
+        ("--s3", "keep results in an object store that at times does not answer"),
+        ("--hosts", "put driver, nodes, MLflow and an object store on hosts of their own, cut off at times (for root)"),
+    ):
+        where.add_argument(option, dest="site", action="store_const", const=option.removeprefix("--"), help=help_text)
+    parser.set_defaults(site="folder")
     parser.add_argument("--minutes", type=float, default=ALWAYS, help="inject no more faults after so many")
     parser.add_argument("--out", type=output, default=Path("chaos.json"))
     parser.add_argument("--page", type=output, help="where the table is written as Markdown")
     given = parser.parse_args()
     if not named(given.only):
         parser.error(f"no fault has {given.only!r} in its name: there are {', '.join(WEIGHTS)}")
+    if given.site == "hosts" and (reason := why_no_network()):
+        parser.error(f"--hosts: {reason}")
     for name, default in (QUICK if given.quick else WHOLE).items():
         if getattr(given, name) is None:
             setattr(given, name, default)
@@ -147,7 +157,11 @@ def mend_it(faults: Faults, table: dict[str, Damage], end: Damage) -> dict[str, 
 def command(given: argparse.Namespace) -> str:
     """The command as it can be typed again."""
     defaults = {**(QUICK if given.quick else WHOLE), "seed": 0, "only": "", "minutes": ALWAYS}
-    parts = ["python", "scripts/chaos.py", *(["--quick"] if given.quick else []), *(["--s3"] if given.s3 else [])]
+    parts = ["python", "scripts/chaos.py"]
+    if given.quick:
+        parts += ["--quick"]
+    if given.site != "folder":
+        parts += [f"--{given.site}"]
     for name, default in defaults.items():
         if (value := getattr(given, name)) != default:
             parts += [f"--{name}", str(value)]
@@ -157,7 +171,8 @@ def command(given: argparse.Namespace) -> str:
 def markdown(result: dict[str, Any]) -> str:
     """The fault table."""
     lines = ["| fault | times injected | lost | doubled | wrong |", "|---|---|---|---|---|"]
-    rows = [*result["faults"].items(), ("found at the end", {**result["at the end"], "injected": ""})]
+    faults = {name: damage for name, damage in result["faults"].items() if damage["injected"]}
+    rows = [*faults.items(), ("found at the end", {**result["at the end"], "injected": ""})]
     for name, damage in rows:
         lines.append(f"| {name} | {damage['injected']} | {damage['lost']} | {damage['doubled']} | {damage['wrong']} |")
     total = {key: sum(row[key] or 0 for _, row in rows) for key in ("injected", "lost", "doubled", "wrong")}

@@ -73,6 +73,10 @@ class LocalCluster:
             self.close()
             raise
 
+    def inside(self, *command: str) -> list[str]:
+        """The command line that runs ``command`` where the driver is, which is this machine."""
+        return list(command)
+
     def add(self, **labels: str) -> Node:
         """Start one more node with these labels, and return it when it has joined."""
         answer = self._ask(f"add {json.dumps(labels)}")

@@ -31,6 +31,10 @@ class Host:
         """The command line that runs ``command`` on this host."""
         return ["ip", "netns", "exec", self.namespace, *command]
 
+    def processes(self) -> list[int]:
+        """The ids of the processes that run there."""
+        return lossy_wire.processes_in(self.namespace)
+
     def kill_all(self) -> None:
         """End every process there, as a power failure would."""
         lossy_wire.kill_all_in(self.namespace)

@@ -75,12 +75,13 @@ class S3Server:
         self.process.kill()
         self.process.wait()
 
-    def away(self, seconds: float) -> threading.Timer:
-        """Stop the server for so long, as if the network were cut: connections stay open, and no answer comes."""
+    def stop(self) -> None:
+        """Let the server be silent, as if the network were cut: connections stay open, and no answer comes."""
         self.process.send_signal(signal.SIGSTOP)
-        back = threading.Timer(seconds, self.process.send_signal, [signal.SIGCONT])
-        back.start()
-        return back
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        self.process.send_signal(signal.SIGCONT)
 
 
 if __name__ == "__main__":

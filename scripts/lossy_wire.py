@@ -51,12 +51,17 @@ def namespaces() -> Iterator[tuple[str, int]]:
             yield found[0], int(found[1])
 
 
+def processes_in(namespace: str) -> list[int]:
+    """The ids of the processes in a namespace."""
+    return [int(pid) for pid in ip("netns", "pids", namespace).split()]
+
+
 def kill_all_in(namespace: str) -> None:
     """End every process in a namespace, as a power failure would."""
-    while found := ip("netns", "pids", namespace).split():
+    while found := processes_in(namespace):
         for pid in found:
             with contextlib.suppress(ProcessLookupError):
-                os.kill(int(pid), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
 
 

@@ -26,7 +26,7 @@ ITERATIONS = 20
 def measure(options: Options) -> Iterator[Result]:
     """Scorer training on tensors beside a data loader, and on 80,000 rows beside all."""
     rows, sample = (266_200, 80_000) if options.quick else (1_000_000, 80_000)
-    repetitions = 2 if options.quick else 5
+    repetitions = 1 if options.quick else 5
     with one_thread():
         data = survival(rows)
         yield epochs(data, options.device, repetitions)

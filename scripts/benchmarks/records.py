@@ -35,13 +35,13 @@ BEFORE = 3
 
 def measure(options: Options) -> Iterator[Result]:
     """Finding what is finished: each record read once or in segments, beside three readings; requests to S3."""
-    loose, gathered = (5_000, 20_000) if options.quick else (100_000, 1_000_000)
+    loose, gathered, objects = (2_000, 20_000, 400) if options.quick else (100_000, 1_000_000, OBJECTS)
     result, environment = template()
     with tempfile.TemporaryDirectory(prefix="autosparse-records-") as scratch:
         yield looks(loose, Path(scratch), result, environment)
     with tempfile.TemporaryDirectory(prefix="autosparse-records-") as scratch:
         yield from in_segments(gathered, Path(scratch), result, environment)
-    yield from requests(result, environment)
+    yield from requests(objects, result, environment)
 
 
 def large_plan(cells: int) -> Plan:
@@ -112,7 +112,7 @@ def _all_found(store: Store, tasks: list[Cell]) -> None:
     assert len(store.finished(tasks)) == len(tasks)
 
 
-def requests(result: Json, environment: Json) -> Iterator[Figure]:
+def requests(count: int, result: Json, environment: Json) -> Iterator[Figure]:
     """Requests that a look at all records takes on an S3 server, before and after they are gathered."""
     server = ThreadedMotoServer("127.0.0.1", port=0, verbose=False)
     server.start()
@@ -122,7 +122,7 @@ def requests(result: Json, environment: Json) -> Iterator[Figure]:
     log.handlers, log.propagate = [counter], False
     try:
         store = Store(_bucket(*server.get_host_and_port()))
-        plan = large_plan(OBJECTS)
+        plan = large_plan(count)
         tasks = [planned.task for planned in plan.cells]
         packed = {cell.id: pack_record(record_of(cell, result, environment)) for cell in tasks}
         for _ in store.place.each(lambda name: store.place.write(f"cells/{name}.json", packed[name]), packed):
@@ -131,7 +131,7 @@ def requests(result: Json, environment: Json) -> Iterator[Figure]:
             counter.kinds.clear()
             _all_found(Store(store.place), tasks)
             notes = dict(counter.kinds)
-            yield Figure(f"{OBJECTS:,} records on S3 in {name}: a look", sum(notes.values()), "requests", notes=notes)
+            yield Figure(f"{count:,} records on S3 in {name}: a look", sum(notes.values()), "requests", notes=notes)
             gather(store)
     finally:
         server.stop()

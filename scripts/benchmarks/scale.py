@@ -45,7 +45,7 @@ def measure(options: Options) -> Iterator[Result]:
     yield Figure("the same: peak of memory", planning["GiB"], "GiB", "below 2", planning["GiB"] < 2)
     yield Figure("the same cells packed into jobs", planning["seconds"]["pack"], "s")
     yield from records.measure(options)
-    count = 200 if options.quick else 1000
+    count = 60 if options.quick else 1000
     with tempfile.TemporaryDirectory(prefix="autosparse-scale-") as scratch:
         folder = Path(scratch)
         plan, store = finished(count, folder / "results")

@@ -23,7 +23,7 @@ from benchmarks.harness import Comparison, Figure, Options, Result, seconds
 from benchmarks.watch import Watch
 
 SPARSITY = 0.95
-FULL, QUICK = 1_000_000_000, 20_000_000
+FULL, QUICK, IN_MEMORY = 1_000_000_000, 10_000_000, 20_000_000
 LAYER = 4_000_000
 """Weights of a synthetic layer."""
 
@@ -43,7 +43,7 @@ def measure(options: Options) -> list[Result]:
                 took = seconds(lambda: score_shards(scorer, features, out, settings, SPARSITY))
         kept, stages = sum_kept(out), watch.stages(out)
         exact = kept == keep_count(rows, SPARSITY)
-        least = min(rows, QUICK)
+        least = min(rows, IN_MEMORY)
         theirs = seconds(lambda: in_memory(scorer, features, layers(rows), least))
     name = f"{rows / 1e6:,.0f} M parameters from disk: scores, threshold, masks"
     notes = {

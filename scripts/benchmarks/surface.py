@@ -6,7 +6,7 @@ every weight takes hours: that is timed on a sample and multiplied up, and the m
 by rank, drawn apart from the certificate's. Timed is the first surface, with its certificate, whether or not it keeps
 the promise; agreement is that of the first and of the last.
 
-With ``--quick``: LeNet-300-100 and an ``mlp`` scorer that is treated as if it were costly, compared on all weights.
+With ``--quick``: LeNet-5 and an ``mlp`` scorer that is treated as if it were costly, compared on all weights.
 Images are those of ``parquet:cifar10-jpeg`` where the data root has them, else the embedded digits.
 """
 
@@ -36,7 +36,7 @@ STRATUM = 400
 
 def measure(options: Options) -> Iterator[Result]:
     """A costly scorer on a whole network: its certified surface beside every weight scored exactly."""
-    model, backbone = ("lenet-300-100", "mlp") if options.quick else ("resnet18", "resnet18")
+    model, backbone = ("lenet-5", "mlp") if options.quick else ("resnet18", "resnet18")
     features = _features(model, options)
     given = None if options.quick else os.environ.get("AUTOSPARSE_SCORER")
     scorer = asp.load_scorer(given) if given else fitted(features, backbone, options.device)

@@ -22,7 +22,7 @@ SPARSITY = 0.95
 
 def measure(options: Options) -> Iterator[Result]:
     """Small networks on MNIST: model-epochs per second beside the usual loop, and together beside one by one."""
-    data, repetitions = mnist(options.data_root), 2 if options.quick else 5
+    data, repetitions = mnist(options.data_root), 1 if options.quick else 5
     yield from beside_the_usual_loop(data, options, repetitions)
     kinds = [("lenet-300-100", asp.load_dataset("digits"), 36), ("lenet-300-100", data, 60), ("lenet-5", data, 6)]
     for name, d, steps in kinds:

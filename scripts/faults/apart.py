@@ -11,12 +11,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from local_cluster import LocalCluster
+from local_hosts import LocalHosts
 from PIL import Image
 
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 
+Cluster = LocalCluster | LocalHosts
 CELL = {"models": ["lenet-300-100"], "methods": ["random"], "sparsities": [0.5], "recipe": {"epochs": 1}}
 ANSWERS = "import sys; from autosparse.tracking.client import connect; connect(sys.argv[1]).search_experiments()"
 """A program that connects to the MLflow store of its argument."""
@@ -26,9 +29,9 @@ IMAGES, CLASSES = 120, 4
 class Apart:
     """An experiment of a few cells in ``folder``, with its own storage and MLflow store."""
 
-    def __init__(self, folder: Path, environment: dict[str, str], dataset: str):
+    def __init__(self, folder: Path, cluster: Cluster, dataset: str):
         folder.mkdir(parents=True)
-        self.folder, self.environment, self.dataset = folder, environment, dataset
+        self.folder, self.cluster, self.dataset = folder, cluster, dataset
         self.uri, self.store = f"sqlite:///{folder / 'mlflow.db'}", Store(folder / "results")
 
     def start(self, seeds: int, *options: str) -> subprocess.Popen[str]:
@@ -39,7 +42,11 @@ class Apart:
         command = [sys.executable, "-m", "autosparse", "run", str(self.folder / "apart.yaml"), "--json"]
         command += ["--storage", str(self.store.root), "--tracking-uri", self.uri, "--data-root", str(self.folder)]
         return subprocess.Popen(
-            [*command, *options], env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            self.cluster.inside(*command, *options),
+            env=self.cluster.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
 
     def run(self, seeds: int, *options: str) -> tuple[int, str]:
@@ -55,24 +62,23 @@ class Apart:
         return [record["result"]["dataset_fingerprint"] if record else None for record in records]
 
 
-def kill_in_migration(folder: Path, environment: dict[str, str], address: str, dice: random.Random) -> int:
+def kill_in_migration(folder: Path, cluster: Cluster, dice: random.Random) -> int:
     """Kill a start while it makes MLflow's tables in SQLite; the next start must make them, and leave nothing else."""
-    apart = Apart(folder, environment, "digits")
-    process = apart.start(1, "--address", address)
+    apart = Apart(folder, cluster, "digits")
+    process = apart.start(1, "--address", cluster.address)
     while not (folder / "mlflow.db").exists() and process.poll() is None:
         time.sleep(0.01)
     time.sleep(dice.uniform(0, 3))
     process.kill()
     process.communicate()
-    answers = subprocess.run([sys.executable, "-c", ANSWERS, apart.uri], env=environment, capture_output=True)
+    answers = subprocess.run([sys.executable, "-c", ANSWERS, apart.uri], env=cluster.environment, capture_output=True)
     left = [path for path in folder.iterdir() if path.name.startswith(".mlflow.db")]
     return int(answers.returncode != 0) + len(left)
 
 
-def change_data(folder: Path, environment: dict[str, str], dice: random.Random) -> int:
+def change_data(folder: Path, cluster: Cluster, dice: random.Random) -> int:
     """Change labels under the same name: a run must refuse them, name the option that helps, and with it redo all."""
-    environment = {name: value for name, value in environment.items() if name != "RAY_ADDRESS"}
-    apart = Apart(folder, environment, "parquet:changing")
+    apart = Apart(folder, cluster, "parquet:changing")
     pixels = np.random.default_rng(dice.randrange(1 << 30)).integers(0, 256, (IMAGES, 8, 8), dtype=np.uint8)
     labels = [index % CLASSES for index in range(IMAGES)]
     _write(folder / "changing", pixels, labels)

@@ -11,16 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from local_cluster import LocalCluster
-from local_mlflow import MlflowServer
-from local_s3 import NOBODY, S3Server, make_bucket
-
 from autosparse.data import load_dataset
 from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.irp import run_irp
+from faults.site import make_site
 
 PLUGIN = '''
 """A small network, and random pruning that takes as long as the file AUTOSPARSE_CHAOS_PACE says."""
@@ -74,10 +71,9 @@ def set_pace(path: Path, seconds: str) -> None:
 class Experiment:
     """The experiment with its nodes, its server and its driver; a context manager."""
 
-    def __init__(self, folder: Path, cells: int, irp: int, iterations: int, on_s3: bool = False):
-        """:param on_s3: whether results are kept in an object store, not in a folder."""
-        self.folder, self.on_s3 = folder, on_s3
-        self.s3: S3Server | None = None
+    def __init__(self, folder: Path, cells: int, irp: int, iterations: int, site: str = "folder"):
+        """:param site: where it runs, one of :data:`faults.site.SITES`."""
+        self.folder, self.kind = folder, site
         (folder / "chaos_plugin.py").write_text(PLUGIN)
         sys.path.insert(0, str(folder))
         self.pace = folder / "pace"
@@ -86,30 +82,20 @@ class Experiment:
         self.file = folder / "chaos.yaml"
         self.file.write_text(json.dumps(content))
         self.plan: Plan = make_plan(parse_experiment(content, "chaos"))
-        self.where = str(folder / "results")
         self.driver: subprocess.Popen[bytes] | None = None
         self.drivers = 0
         """Number of drivers started."""
         self.restarting: threading.Timer | None = None
-        self.away: threading.Timer | None = None
-        """Brings the S3 server back."""
+        self.mending: threading.Timer | None = None
+        """Ends the trouble that there is."""
 
     def __enter__(self) -> "Experiment":
         self.expected = dict(self._undisturbed())
         path = os.pathsep.join([str(self.folder), os.environ.get("PYTHONPATH", "")])
         pace = {"AUTOSPARSE_CHAOS_PACE": str(self.pace), "AUTOSPARSE_PATIENCE": PATIENCE}
         with contextlib.ExitStack() as stack:
-            if self.on_s3:
-                pace |= NOBODY | {"AUTOSPARSE_CACHE": str(self.folder / "cache")}
-                os.environ |= NOBODY | {"AUTOSPARSE_CACHE": str(self.folder / "cache-of-chaos")}
-                self.s3 = stack.enter_context(S3Server())
-                self.where = make_bucket(self.s3.where, "chaos")
-            self.store = Store(self.where)
-            self.server = MlflowServer(self.folder / "mlflow")
-            stack.callback(self.server.kill)
-            self.server.start(wait=False)
-            self.cluster = stack.enter_context(LocalCluster(2, PYTHONPATH=path, **pace))
-            self.server.wait()
+            self.site = stack.enter_context(make_site(self.kind, self.folder, {"PYTHONPATH": path, **pace}))
+            self.cluster, self.server, self.store = self.site.cluster, self.site.server, Store(self.site.results)
             stack.callback(self._stop)
             self._started = stack.pop_all()
         return self
@@ -119,7 +105,7 @@ class Experiment:
 
     def _stop(self) -> None:
         self.kill_driver()
-        for timer in filter(None, (self.restarting, self.away)):
+        for timer in filter(None, (self.restarting, self.mending)):
             timer.cancel()
             timer.join()
 
@@ -139,11 +125,13 @@ class Experiment:
             self.restarting.join()
             self.server.wait()
         command = [sys.executable, "-m", "autosparse", "run", str(self.file), "--json", "--debug"]
-        command += ["--storage", self.where, "--tracking-uri", self.server.uri]
+        command += ["--storage", self.site.results, "--tracking-uri", self.server.uri]
         command += ["--address", self.cluster.address]
         self.drivers += 1
         with self.log.open("ab") as log:
-            self.driver = subprocess.Popen(command, env=self.cluster.environment, stdout=log, stderr=log)
+            self.driver = subprocess.Popen(
+                self.cluster.inside(*command), env=self.cluster.environment, stdout=log, stderr=log
+            )
 
     @property
     def log(self) -> Path:
@@ -172,15 +160,16 @@ class Experiment:
         """Whether the MLflow server is dead or starts again."""
         return self.restarting is not None and self.restarting.is_alive()
 
-    def stop_storage(self, away: float) -> None:
-        """Let the S3 server answer nobody for ``away`` seconds."""
-        assert self.s3
-        self.away = self.s3.away(away)
+    def trouble(self, name: str, seconds: float) -> None:
+        """Begin one of the troubles of the site, and let it end after ``seconds``."""
+        self.site.troubles[name].begin()
+        self.mending = threading.Timer(seconds, self.site.troubles[name].end)
+        self.mending.start()
 
     @property
-    def storage_away(self) -> bool:
-        """Whether the S3 server answers nobody."""
-        return self.away is not None and self.away.is_alive()
+    def troubled(self) -> bool:
+        """Whether a trouble has not ended."""
+        return self.mending is not None and self.mending.is_alive()
 
     def truncate(self, name: str, left: float) -> None:
         """Leave this share of a file in the storage."""
@@ -226,7 +215,7 @@ class Experiment:
 
     def _progress(self) -> list[int] | list[str]:
         """A value that changes whenever a record or a state is written."""
-        if self.on_s3:
+        if self.kind != "folder":
             time.sleep(0.5)  # a listing is slow
             return [
                 name for name in self.store.place.names(deep=True) if name.startswith(("cells/", "irp/", "states/"))
@@ -246,6 +235,8 @@ class Experiment:
     def go_on_to_the_end(self, tries: int = 20) -> int:
         """Run the same command until it says that all is done; return how often that was."""
         set_pace(self.pace, "0")
+        if self.mending:
+            self.mending.join()
         for attempt in range(1, tries + 1):
             if not self.running:
                 self.start()

@@ -6,6 +6,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 
 from faults.apart import change_data, kill_in_migration
@@ -24,7 +25,12 @@ WEIGHTS = {
     "SIGSTOP of a worker": 10,
     "kill -9 of a start in its migration": 4,
     "data changed between two runs": 2,
+    "full disk": 10,
     "S3 server that does not answer": 15,
+    "node 1 cut off": 5,
+    "node 2 cut off": 5,
+    "MLflow server cut off": 5,
+    "S3 server cut off": 5,
 }
 """Relative probability of each fault, when it is possible."""
 
@@ -73,14 +79,14 @@ class Faults:
             if self._busy():
                 found["kill -9 of a worker"] = self._kill_worker
                 found["SIGSTOP of a worker"] = self._stop_worker
-                if self.experiment.steps():
+                if self.experiment.steps() and not self.experiment.troubled:
                     found["truncated checkpoint, its worker killed"] = self._truncate_checkpoint
         if not self.experiment.server_away:
             found["kill -9 of the MLflow server"] = self._kill_server
-        if self.experiment.on_s3 and not self.experiment.storage_away:
-            found["S3 server that does not answer"] = self._stop_storage
-        if any(planned.task.id in self.inspector.finished for planned in self.experiment.plan.cells):
-            found["truncated record"] = self._truncate_record
+        if not self.experiment.troubled:
+            found |= {name: partial(self._trouble, name) for name in self.experiment.site.troubles}
+            if any(planned.task.id in self.inspector.finished for planned in self.experiment.plan.cells):
+                found["truncated record"] = self._truncate_record
         return found
 
     @property
@@ -125,11 +131,10 @@ class Faults:
         return self.experiment.folder / "apart" / str(time.monotonic_ns())
 
     def _kill_in_migration(self) -> int:
-        cluster = self.experiment.cluster
-        return kill_in_migration(self._folder_apart(), cluster.environment, cluster.address, self.dice)
+        return kill_in_migration(self._folder_apart(), self.experiment.cluster, self.dice)
 
     def _change_data(self) -> int:
-        return change_data(self._folder_apart(), self.experiment.cluster.environment, self.dice)
+        return change_data(self._folder_apart(), self.experiment.cluster, self.dice)
 
     def _kill_node(self) -> int:
         self.experiment.cluster.replace(self.dice.randrange(2))
@@ -150,8 +155,8 @@ class Faults:
         self.experiment.kill_server(away=self.dice.uniform(0, 8))
         return 0
 
-    def _stop_storage(self) -> int:
-        self.experiment.stop_storage(away=self.dice.uniform(2, 20))
+    def _trouble(self, name: str) -> int:
+        self.experiment.trouble(name, self.dice.uniform(2, self.experiment.site.troubles[name].longest))
         return 0
 
     def _truncate_record(self) -> int:

@@ -7,19 +7,25 @@ import sys
 from pathlib import Path
 
 import pytest
+from local_network import why_no_network
 
 ROOT = Path(__file__).parents[2]
-
-
 LONG = pytest.mark.cluster
 
 
 @pytest.mark.parametrize(
     ("faults", "cells", "where"),
-    [(2, 10, []), pytest.param(10, 60, [], marks=LONG), pytest.param(6, 20, ["--s3"], marks=LONG)],
+    [
+        (2, 10, []),
+        pytest.param(10, 60, [], marks=LONG),
+        pytest.param(6, 20, ["--s3"], marks=LONG),
+        pytest.param(6, 20, ["--hosts"], marks=LONG),
+    ],
 )
 @pytest.mark.timeout(900)
 def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path, faults, cells, where):
+    if "--hosts" in where and (reason := why_no_network()):
+        pytest.skip(reason)
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "scripts" / "chaos.py"), "--quick", "--out", str(tmp_path / "chaos.json")]
     ran = subprocess.run(

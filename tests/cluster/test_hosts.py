@@ -6,7 +6,7 @@ import time
 import pytest
 from commands import GRID, IRP, Work, ended, wait_for
 from faults.experiment import FAST, PLUGIN, set_pace
-from hosts import NODES, Hosts
+from local_hosts import NODES, LocalHosts
 from local_network import why_no_network
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
@@ -31,7 +31,7 @@ def hosts(tmp_path_factory):
         "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
         "AUTOSPARSE_CHAOS_PACE": str(folder / "pace"),
     }
-    with Hosts(folder, DELAY, LOSS, **variables) as hosts:
+    with LocalHosts(folder, DELAY, LOSS, **variables) as hosts:
         yield hosts
 
 
@@ -40,7 +40,7 @@ class HostsWork(Work):
 
     def __init__(self, folder, hosts, content):
         self.hosts = hosts
-        super().__init__(folder, content, hosts.tracking_uri, hosts.bucket(content["name"]))
+        super().__init__(folder, content, hosts.mlflow.uri, hosts.bucket(content["name"]))
 
     def begin(self):
         """``autosparse run`` with two jobs at a time, in the background."""

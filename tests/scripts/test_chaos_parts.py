@@ -129,6 +129,7 @@ def test_what_cannot_be_done_as_asked_is_refused(part, monkeypatch, capsys, opti
         "",
         "--quick",
         "--quick --s3 --faults 3",
+        "--hosts --faults 40",
         "--faults 0 --cells 10",
         "--quick --seed 3 --only STOP,node --minutes 5.0",
     ],
@@ -136,7 +137,29 @@ def test_what_cannot_be_done_as_asked_is_refused(part, monkeypatch, capsys, opti
 def test_the_command_can_be_typed_again(part, monkeypatch, options):
     monkeypatch.setattr(sys, "argv", ["chaos.py", *options.split()])
     chaos = part("chaos")
+    monkeypatch.setattr(chaos, "why_no_network", str)
     assert chaos.command(chaos.parsed()) == f"python scripts/chaos.py {options}".strip()
+
+
+def test_hosts_are_refused_with_the_reason_if_they_cannot_be_made(part, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["chaos.py", "--hosts"])
+    chaos = part("chaos")
+    monkeypatch.setattr(chaos, "why_no_network", lambda: "network namespaces are for root alone")
+    with pytest.raises(SystemExit, match="2"):
+        chaos.parsed()
+    assert "--hosts: network namespaces are for root alone" in capsys.readouterr().err
+
+
+def test_a_small_disk_is_filled_to_the_last_byte_and_has_room_again(part, tmp_path):
+    site = part("faults.site")
+    with site.small_disk(tmp_path / "disk") as full:
+        if full is None:
+            pytest.skip("mounting a small file system needs a privilege that is not given here")
+        full.begin()
+        with pytest.raises(OSError, match="No space left"), (tmp_path / "disk" / "more").open("wb", 0) as file:
+            file.write(b"x")
+        full.end()
+        (tmp_path / "disk" / "more").write_bytes(b"x")
 
 
 def test_the_page_tells_of_local_changes(part):
