@@ -40,7 +40,7 @@ GIVEN = frozenset({"seed", "scorer", "sparsity", "near", "training"})
 
 @dataclass(frozen=True)
 class Criterion:
-    """A criterion with what its users must know."""
+    """A criterion, and what its users must know about it."""
 
     name: str
     function: Callable[..., Scores]
@@ -49,13 +49,13 @@ class Criterion:
     ``changing masks``.
 
     ``channels``: a model whose channels can be followed; whole ones are pruned (:mod:`autosparse.channels`).
-    ``changing masks``: a training that changes them on its way; the masks that it gives are only those to start from.
+    ``changing masks``: a training that changes the masks; those that the criterion gives are only the first.
     """
     paper: str
     changes_weights: bool = False
     """Whether it leaves the model with the weights from which the pruned network's training starts."""
     revision: int = 1
-    """Counts up when a change of its code gives other scores for the same options; older results are then redone."""
+    """Goes up when a change of its code gives other scores for the same options; older results are then done again."""
     imported: bool = True
     """False: it stands in for a criterion of a plugin that is not imported here; only its name is known."""
     mode: str | None = None
@@ -209,12 +209,12 @@ def unchecked_scores(
     if batches is None and "data" in chosen.needs:
         raise AutosparseError(f"criterion {name!r} needs data: pass batches, an iterable of (x, y)")
     passed = {option: value for option, value in options.items() if option != "mode" or chosen.mode is None}
-    watch = Watch()
+    watch = Watch(() if batches is None else batches)
     device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
     drawing = drawing_from(derive_seed(options.get("seed", 0), "scoring"), device)
     with one_thread(device), full_float32(), drawing, in_mode(model, _mode(chosen, options)):
         try:
-            scores = chosen.function(model, None if batches is None else watch(batches), loss, **passed)
+            scores = chosen.function(model, None if batches is None else watch.passed_on(), loss, **passed)
         except (RuntimeError, ValueError, IndexError) as error:
             if not isinstance(error, AutosparseError | DeviceLost | torch.OutOfMemoryError):
                 watch.explain(model, error)

@@ -78,9 +78,8 @@ def autos(
     :param revive: whether what a round prunes may come back; None: the scorer's own choice, or no.
     :param permute: an input whose values are exchanged at random between all weights of the network, in each round. The
         accuracy that this costs says how important the input is.
-    :param clip: number of standard deviations; each input further than that from its mean over the rows that the scorer
-        learned from is taken there. So a scorer does not extrapolate to a network that is unlike those. None: inputs
-        are taken as they are.
+    :param clip: number of standard deviations. An input further than that from its mean, over the rows that the scorer
+        learned from, is moved to that distance, so that the scorer does not extrapolate. None: inputs stay as they are.
     :param seed: of the exchange.
     :raises UnknownName: if the scorer does not read ``permute``.
     :raises AutosparseError: if ``mode`` is not that of a scorer that reads gradients, ``near`` is missing for rounds,

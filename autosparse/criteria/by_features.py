@@ -39,12 +39,12 @@ def exchanged(values: Tensor, draws: torch.Generator) -> Tensor:
 
 
 def in_rounds_from(values: Mapping[str, Any]) -> InRounds:
-    """Rebuild :class:`InRounds` from its :func:`dataclasses.asdict`; raises KeyError, TypeError or ValueError."""
+    """Rebuild :class:`InRounds` from its :func:`dataclasses.asdict`; raise KeyError, TypeError or ValueError."""
     steps = Steps(**values["steps"])
     how = InRounds(**{**values, "steps": steps})
     counts = (how.rounds, steps.batch_size, 1 if how.examples is None else how.examples)
     if min(counts) < 1 or steps.count < 0 or not isinstance(how.revive, bool):
-        raise ValueError(f"no rounds of pruning: {dict(values)}")
+        raise ValueError(f"these do not describe rounds of pruning: {dict(values)}")
     return how
 
 

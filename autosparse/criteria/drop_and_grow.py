@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from autosparse.criteria.gradients import prunable_or_fail
 from autosparse.criteria.options import OneOf, Within
 from autosparse.criteria.random_erk import filled_up, random_erk
-from autosparse.mask_change import Change, Rule
+from autosparse.mask_change import Change
 from autosparse.masks import Masks, Scores, keep_count, top_k
 from autosparse.seeds import generator
 
@@ -45,22 +45,20 @@ def dropped_and_grown(mask: Tensor, weight: Tensor, growth: Tensor, count: int) 
     return (survives | grows).view_as(mask)
 
 
-def rule_of(alpha: float, last: int, growth: Growth) -> Rule:
-    """A rule that drops the share :func:`drop_fraction` of each layer, rounded down, and grows as many weights."""
+def change_of(alpha: float, every: int, last: int, growth: Growth) -> Change:
+    """The change that drops the share :func:`drop_fraction` of each layer, rounded down, and grows as many weights.
+
+    :param every: number of steps between changes, all of which come before step ``last``.
+    """
 
     def rule(step: int, masks: Masks, weights: Mapping[str, Tensor], gradients: Mapping[str, Tensor]) -> Masks:
-        share = drop_fraction(step, last, alpha)
-        return Masks(
-            {
-                name: dropped_and_grown(
-                    mask, weights[name], growth(step, name, gradients[name]), int(share * int(mask.sum()))
-                )
-                for name, mask in masks.items()
-            },
-            masks.left_out,
-        )
+        share, changed = drop_fraction(step, last, alpha), {}
+        for name, mask in masks.items():
+            count = int(share * int(mask.sum()))
+            changed[name] = dropped_and_grown(mask, weights[name], growth(step, name, gradients[name]), count)
+        return Masks(changed, masks.left_out)
 
-    return rule
+    return Change(rule, every, last - 1)
 
 
 def start_scores(model: nn.Module, sparsity: float, start: str, seed: int) -> Scores:
@@ -86,8 +84,3 @@ def uniform_counts(sizes: dict[str, int], sparsity: float) -> dict[str, int]:
     exact = {name: Fraction(size * budget, total) for name, size in sizes.items()}
     counts = {name: math.floor(value) for name, value in exact.items()}
     return filled_up(counts, exact, budget)
-
-
-def change_of(alpha: float, every: int, last: int, growth: Growth) -> Change:
-    """The change of masks after every ``every`` steps before ``last``."""
-    return Change(rule_of(alpha, last, growth), every, last - 1)

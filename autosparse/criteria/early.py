@@ -1,4 +1,4 @@
-"""Early pruning: rounds of a few steps of training, rewound; the hand-made control of learned scorers."""
+"""Early pruning: rounds of a few steps of training, rewound; a hand-made control for learned scorers."""
 
 from typing import Annotated
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from autosparse.errors import AutosparseError, UnknownName
 
-OPERATORS: dict[type, Callable[..., Any]] = {
+OPERATORS: dict[type, Callable[..., Tensor]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -34,7 +34,7 @@ FUNCTIONS: dict[str, Callable[..., Tensor]] = {
 LONGEST = 10_000
 """The most characters that an expression may have."""
 DEEPEST = 300
-"""The most levels of its tree: Python allows about a thousand calls within each other, and each level takes two."""
+"""The most levels of its tree: Python allows about a thousand nested calls, and a level takes up to two."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Expression:
 
     def __call__(self, values: Mapping[str, Tensor]) -> Tensor:
         """The value if each name stands for its tensor in ``values``; tensors are broadcast."""
-        return _tensor(_value(self.tree, values), values)
+        return _value(self.tree, values)
 
 
 def parse(text: str, find: Callable[[str], Any]) -> Expression:
@@ -108,22 +108,16 @@ def _names(node: ast.expr, find: Callable[[str], Any]) -> list[str]:
     )
 
 
-def _value(node: ast.expr, values: Mapping[str, Tensor]) -> Any:
+def _value(node: ast.expr, values: Mapping[str, Tensor]) -> Tensor:
     match node:
-        case ast.Constant(value=value):
-            return float(value)  # type: ignore[arg-type]
+        case ast.Constant(value=number):  # a tensor, too: its division by 0 gives infinity, not an error
+            return next(iter(values.values())).new_tensor(float(number))  # type: ignore[arg-type]
         case ast.Name(id=name):
             return values[name]
         case ast.UnaryOp(op=op, operand=operand):
             return OPERATORS[type(op)](_value(operand, values))
         case ast.BinOp(left=left, op=op, right=right):
-            both = (_tensor(_value(part, values), values) for part in (left, right))
-            return OPERATORS[type(op)](*both)
+            return OPERATORS[type(op)](_value(left, values), _value(right, values))
         case ast.Call(func=ast.Name(id=name), args=args):
-            return FUNCTIONS[name](*(_tensor(_value(argument, values), values) for argument in args))
+            return FUNCTIONS[name](*(_value(argument, values) for argument in args))
     raise AssertionError(node)
-
-
-def _tensor(value: Any, values: Mapping[str, Tensor]) -> Tensor:
-    """A number as a tensor on the device of the values; division of tensors by 0 gives infinity, not an error."""
-    return value if isinstance(value, Tensor) else next(iter(values.values())).new_tensor(value)

@@ -7,9 +7,8 @@ from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.by_features import first_examples
-from autosparse.criteria.gradients import mean_gradient, prunable_or_fail, twice_differentiable, untouched_buffers
+from autosparse.criteria.gradients import mean_gradient, mean_score, prunable_or_fail, restored, twice_differentiable
 from autosparse.criteria.options import AtLeastOne, Count, OneOf, Positive
-from autosparse.criteria.per_batch import mean_score
 from autosparse.errors import AutosparseError
 from autosparse.masks import Scores
 from autosparse.mode import TRAIN, in_mode
@@ -65,7 +64,7 @@ def fisher(
         return loss(logits / heat, y)
 
     draws = generator(seed, "fisher probes")
-    with untouched_buffers(model):
+    with restored(model.buffers()):
         _warm_up(model, kept, warm_up)
 
         def curvature_on(piece: tuple[Tensor, Tensor]) -> Scores:
@@ -99,19 +98,15 @@ def hutchinson_diagonal(
     x, y = piece
     parameters = list(weights.values())
     totals = [torch.zeros_like(w, dtype=torch.promote_types(w.dtype, torch.float32)) for w in parameters]
-    with untouched_buffers(model), twice_differentiable():
+    with restored(model.buffers()), twice_differentiable():
         gradient = torch.autograd.grad(loss(model(x), y), parameters, create_graph=True, materialize_grads=True)
         for _ in range(probes):
-            signs = [_signs(weight, draws) for weight in parameters]
+            signs = [(2 * torch.randint(2, weight.shape, generator=draws) - 1).to(weight) for weight in parameters]
             along = torch.stack([(g * z).sum() for g, z in zip(gradient, signs, strict=True)]).sum()
             products = torch.autograd.grad(along, parameters, retain_graph=True, materialize_grads=True)
             for total, z, product in zip(totals, signs, products, strict=True):
                 total.add_(z * product)
     return {name: total / probes for name, total in zip(weights, totals, strict=True)}
-
-
-def _signs(weight: Tensor, draws: torch.Generator) -> Tensor:
-    return (2 * torch.randint(2, weight.shape, generator=draws) - 1).to(weight)
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """Which ReLU-like units of a network are active, recorded in one pass and imposed in another."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -29,8 +28,7 @@ class Gates:
     def __init__(self) -> None:
         self.active: list[Tensor] = []
 
-    @contextlib.contextmanager
-    def recording(self) -> Iterator[None]:
+    def recording(self) -> "_Units":
         """Record where units are active within the block; they work as usual."""
         self.active = []
 
@@ -38,21 +36,16 @@ class Gates:
             self.active.append(active)
             return function()
 
-        with _Units(remember):
-            yield
+        return _Units(remember)
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> "_Units":
         """Let units within the block pass on their input where they were active in the recorded pass, else 0."""
         recorded = iter(self.active)
-        with _Units(lambda function, x, _: x * next(recorded)):
-            yield
+        return _Units(lambda function, x, _: x * next(recorded))
 
-    @contextlib.contextmanager
-    def open(self) -> Iterator[None]:
+    def open(self) -> "_Units":
         """Let every unit within the block pass its input on."""
-        with _Units(lambda function, x, _: x):
-            yield
+        return _Units(lambda function, x, _: x)
 
 
 class Kinks(TorchFunctionMode):

@@ -58,8 +58,7 @@ def cubic_sparsity(step: int, last: int, sparsity: float) -> float:
 def smallest_pruned(masks: Masks, weights: Mapping[str, Tensor], sparsity: float) -> Masks:
     """``masks`` without the smallest |weight| of the network, at ``sparsity``; exact, ties by position."""
     found = Masks.from_scores({name: weights[name].abs() for name in masks}, sparsity, within=masks)
-    found.left_out = masks.left_out
-    return found
+    return Masks(found, masks.left_out)
 
 
 def smallest_pruned_by_layer(masks: Masks, weights: Mapping[str, Tensor], sparsity: float) -> Masks:

@@ -1,8 +1,8 @@
-"""Gradients over several batches, taken without changing the model."""
+"""Gradients and scores averaged over several batches, without changing the model."""
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,19 +10,19 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from autosparse.criteria.types import NO_BATCHES, Batches, Loss
 from autosparse.errors import AutosparseError
-from autosparse.masks import prunable
+from autosparse.masks import Scores, prunable
 
 
 @contextlib.contextmanager
-def untouched_buffers(model: nn.Module) -> Iterator[None]:
-    """Restore every buffer (BatchNorm statistics) when the block ends."""
-    saved = [(buffer, buffer.clone()) for buffer in model.buffers()]
+def restored(tensors: Iterable[Tensor]) -> Iterator[None]:
+    """Set parameters and buffers (BatchNorm statistics) back, bit for bit, when the block ends, however it ends."""
+    saved = [(tensor, tensor.detach().clone()) for tensor in tensors]
     try:
         yield
     finally:
         with torch.no_grad():
-            for buffer, value in saved:
-                buffer.copy_(value)
+            for tensor, value in saved:
+                tensor.copy_(value)
 
 
 twice_differentiable = functools.partial(sdpa_kernel, SDPBackend.MATH)
@@ -30,7 +30,7 @@ twice_differentiable = functools.partial(sdpa_kernel, SDPBackend.MATH)
 
 
 def prunable_or_fail(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The prunable weights; raises if there are none or one is frozen."""
+    """Return the prunable weights; raise if there are none, or if one is frozen."""
     weights = prunable(model)
     if not weights:
         raise AutosparseError(
@@ -62,7 +62,7 @@ def mean_derivative(
     weights = prunable_or_fail(model)
     totals = [torch.zeros_like(weight, dtype=torch.float64) for weight in weights.values()]
     examples = 0
-    with untouched_buffers(model):
+    with restored(model.buffers()):
         for x, y in batches:
             for total, part in zip(totals, derivative(x, y), strict=True):
                 total.add_(part, alpha=len(x))
@@ -73,3 +73,17 @@ def mean_derivative(
         name: (total / examples).to(torch.promote_types(weight.dtype, torch.float32))
         for (name, weight), total in zip(weights.items(), totals, strict=True)
     }
+
+
+def mean_score(score_batch: Callable[[tuple[Tensor, Tensor]], Scores], batches: Batches) -> Scores:
+    """Mean of ``score_batch`` over all batches, each counted once, summed in float64; the dtype is the score's own."""
+    totals: dict[str, Tensor] = {}
+    count, dtypes = 0, {}
+    for batch in batches:
+        for name, score in score_batch(batch).items():
+            dtypes[name] = score.dtype
+            totals[name] = totals.get(name, torch.zeros_like(score, dtype=torch.float64)) + score
+        count += 1
+    if count == 0:
+        raise AutosparseError(f"{NO_BATCHES}: nothing to score on")
+    return {name: (total / count).to(dtypes[name]) for name, total in totals.items()}

@@ -3,9 +3,9 @@
 from torch import nn
 
 from autosparse.criteria import Batches, Loss, criterion
+from autosparse.criteria.gradients import mean_score
 from autosparse.criteria.grasp import grasp
 from autosparse.criteria.options import Positive
-from autosparse.criteria.per_batch import mean_score
 from autosparse.masks import Scores
 
 

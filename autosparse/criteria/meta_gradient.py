@@ -76,9 +76,8 @@ def meta_gradient(
 
     velocity: list[Tensor] = []
     for step in range(inner.steps):
-        gradient = torch.autograd.grad(
-            loss_of(current, step), list(current.values()), create_graph=True, materialize_grads=True
-        )
+        value = loss_of(current, step)
+        gradient = torch.autograd.grad(value, list(current.values()), create_graph=True, materialize_grads=True)
         if inner.friction == 0:
             velocity = list(gradient)
         elif step == 0:

@@ -65,7 +65,9 @@ def npb(
     :param input_shape: shape of one example; needed if ``batches`` is None.
     """
     input_shape = shape_of_input("npb", batches, input_shape)
-    _refuse_attention(model)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            raise _no_paths(f" ({name!r})")
     network = path_network(model)
     weights = prunable_or_fail(network)
     counts = erk_counts({name: tuple(weight.shape) for name, weight in weights.items()}, sparsity)
@@ -91,22 +93,16 @@ def npb(
             module.register_forward_pre_hook(prune_layer)
     with torch.no_grad(), _NoAttention():
         network(torch.full((1, *input_shape), ONE_PATH, dtype=torch.float64))
-        for name in [name for name in weights if name not in scores]:
+        for name in weights.keys() - scores.keys():
             dense = torch.ones_like(weights[name])
             keep(name, dense, random_mask(dense > 0, counts[name], generator(seed, "npb", name)))
     return {name: scores[name] for name in weights}
 
 
-def _refuse_attention(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if isinstance(module, nn.MultiheadAttention):
-            raise _no_paths(f" ({name!r})")
-
-
 def _no_paths(where: str = "") -> AutosparseError:
     return AutosparseError(
-        f"criterion 'npb' cannot count paths through attention{where}, whose weights its inputs make: take another "
-        "criterion for this network"
+        f"criterion 'npb' cannot count paths through attention{where}, which computes its weights from its inputs: "
+        "take another criterion for this network"
     )
 
 
@@ -124,6 +120,7 @@ def _swapped(weight: Tensor, groups: int) -> Tensor:
     return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
 
 
+@torch.no_grad()
 def path_network(model: nn.Module) -> nn.Module:
     """A float64 copy of ``model`` on the CPU that counts paths: from inputs of ``ONE_PATH`` to multiples of it.
 
@@ -135,12 +132,10 @@ def path_network(model: nn.Module) -> nn.Module:
         for name, child in parent.named_children():
             if isinstance(child, norms):
                 setattr(parent, name, nn.Identity())
-    weights = prunable(network)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-        for weight in weights.values():
-            weight.fill_(1.0)
+    for parameter in network.parameters():
+        parameter.zero_()
+    for weight in prunable(network).values():
+        weight.fill_(1.0)
     return network
 
 

@@ -6,14 +6,7 @@ from torch import Tensor
 from autosparse.criteria.npb_program import Inputs, weights_per_node
 
 
-def layer_mask(
-    paths: Tensor,
-    groups: int,
-    budget: int,
-    alpha: float,
-    beta: float,
-    draws: torch.Generator,
-) -> Tensor:
+def layer_mask(paths: Tensor, groups: int, budget: int, alpha: float, beta: float, draws: torch.Generator) -> Tensor:
     """Keep exactly ``budget`` weights of a layer: an optimum of its node-path program, drawn among equals.
 
     :param paths: float64 of the weight's shape, (out, in / groups, *kernel): how many paths from the network's input

@@ -25,21 +25,6 @@ class Inputs:
     """Number of all inputs and outputs of the layer, including those that no path reaches."""
 
 
-@dataclass(frozen=True)
-class Program:
-    """What weights add to the objective: at most ``sizes`` of them add ``gains`` each.
-
-    The arrays have shape (3, kinds). Down each column gains fall: a weight that wakes its node, one that opens another
-    kernel, one that fills a kernel up. Each weight adds ``cover`` on top while its group has sleeping outputs.
-    """
-
-    gains: Floats
-    sizes: Ints
-    group: Ints
-    outputs: int
-    cover: float
-
-
 def weights_per_node(inputs: Inputs, budget: int, alpha: float, beta: float) -> Ints:
     """How many of ``budget`` weights each input node gets at the optimum of the layer's objective.
 
@@ -58,36 +43,38 @@ def weights_per_node(inputs: Inputs, budget: int, alpha: float, beta: float) -> 
     key = np.stack([inputs.group, inputs.paths, inputs.room], axis=1)
     _, example, kind, members = np.unique(key, axis=0, return_index=True, return_inverse=True, return_counts=True)
     kinds = replace(inputs, paths=inputs.paths[example], room=inputs.room[example], group=inputs.group[example])
-    weights = greedy(_program(kinds, members, budget, alpha, beta), budget)
+    weights = _greedy(kinds, members, budget, alpha, beta)
     return _evenly(weights, kind.reshape(-1), members)
 
 
-def greedy(program: Program, budget: int) -> Ints:
+def _greedy(kinds: Inputs, members: Ints, budget: int, alpha: float, beta: float) -> Ints:
     """Weights per kind at the optimum, the best gain first; ties go to the kind that comes first.
 
     Exact, because gains fall within each kind and within each group: the objective is concave over nested sets.
+
+    :param kinds: one example of each kind of input.
+    :param members: number of inputs of each kind.
     """
-    kinds = len(program.group)
-    group = np.tile(program.group, 3)
-    order = np.lexsort((-program.gains.ravel(), group))
-    gains, sizes, kind = program.gains.ravel()[order], program.sizes.ravel()[order], np.tile(np.arange(kinds), 3)[order]
-    before = np.cumsum(sizes) - sizes
-    before -= before[np.searchsorted(group[order], group[order])]  # weights of the group that gain more
-    covering = np.clip(program.outputs - before, 0, sizes)
-    gains = np.concatenate([gains + program.cover, gains])
-    sizes = np.concatenate([covering, sizes - covering])
-    best = np.argsort(-gains, kind="stable")
-    return np.bincount(np.tile(kind, 2)[best], _fill(sizes[best], budget), kinds).astype(np.int64)
-
-
-def _program(kinds: Inputs, members: Ints, budget: int, alpha: float, beta: float) -> Program:
-    """The objective times the budget, so that coefficients are near 1 whatever the layer's size."""
+    count = len(members)
     opening, filling = (kinds.outputs - 1) * members, kinds.outputs * (kinds.room - 1) * members
     sizes = np.stack([members, opening, filling])
     richest = np.argsort(-kinds.paths, kind="stable")
     most = _fill(sizes.sum(0)[richest], budget) @ kinds.paths[richest]
+    # the objective times the budget, so that coefficients are near 1 whatever the layer's size
     path, node = (1 - alpha) * kinds.paths * budget / most, alpha * budget / kinds.nodes
-    return Program(np.stack([path + beta + node, path + beta, path]), sizes, kinds.group, kinds.outputs, node)
+    # down each column gains fall: a weight that wakes its node, one that opens another kernel, one that fills it up
+    gains = np.stack([path + beta + node, path + beta, path])
+
+    group = np.tile(kinds.group, 3)
+    order = np.lexsort((-gains.ravel(), group))
+    falling, sizes, kind = gains.ravel()[order], sizes.ravel()[order], np.tile(np.arange(count), 3)[order]
+    before = np.cumsum(sizes) - sizes
+    before -= before[np.searchsorted(group[order], group[order])]  # weights of the group that gain more
+    covering = np.clip(kinds.outputs - before, 0, sizes)  # they add as much again as a node, while outputs sleep
+    gains = np.concatenate([falling + node, falling])
+    sizes = np.concatenate([covering, sizes - covering])
+    best = np.argsort(-gains, kind="stable")
+    return np.bincount(np.tile(kind, 2)[best], _fill(sizes[best], budget), count).astype(np.int64)
 
 
 def _fill(sizes: Ints, total: int) -> Ints:

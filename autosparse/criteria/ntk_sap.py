@@ -97,12 +97,12 @@ def trace_gradient(
 @torch.no_grad()
 def _take_statistics(network: nn.Module, weights: dict[str, Tensor], inputs: Tensor) -> None:
     """Set the running statistics of BatchNorm to those of ``inputs``."""
-    norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
-    momenta = [norm.momentum for norm in norms]
-    for norm in norms:
+    momenta = {module: module.momentum for module in network.modules() if isinstance(module, _BatchNorm)}
+    if not momenta:
+        return
+    for norm in momenta:
         norm.momentum = 1.0
     with in_mode(network, TRAIN):
-        if norms:
-            functional_call(network, weights, (inputs,))
-    for norm, momentum in zip(norms, momenta, strict=True):
+        functional_call(network, weights, (inputs,))
+    for norm, momentum in momenta.items():
         norm.momentum = momentum

@@ -13,6 +13,9 @@ __all__ = ["ROUNDS", "AtLeastOne", "Count", "Momentum", "OneOf", "Positive", "Sp
 Momentum = Annotated[float, Within(0, 1, open_high=True)]
 Sparsity = Annotated[float, Within(0, 1, open_high=True)]
 """Share of the weights or channels to prune."""
+Mode = Annotated[str, OneOf(MODES)]
+"""``train``: BatchNorm normalises by the batch, dropout drops out. ``eval``: BatchNorm takes its running statistics,
+which at initialisation are 0 and 1, so that it does nothing; dropout does nothing either."""
 ROUNDS = ("rounds", "iterations", "steps")
 """Options that say how often a criterion goes over a batch, or trains."""
 
@@ -23,8 +26,3 @@ def check_values(criterion: str, options: Mapping[str, Any], parameters: Mapping
         annotation = parameters[option].annotation
         if not fits(value, annotation):
             raise AutosparseError(f"option {option!r} of {criterion!r} must be {wording(annotation)}, got {value!r}")
-
-
-Mode = Annotated[str, OneOf(MODES)]
-"""``train``: BatchNorm normalises by the batch, dropout drops out. ``eval``: BatchNorm takes its running statistics,
-which at initialisation are 0 and 1, so that it does nothing; dropout does nothing either."""

@@ -45,14 +45,13 @@ def prospr_first_order(
     data, weights = inner.batches(batches), prunable_or_fail(model)
     trained = copy.deepcopy(model)
     optimizer = torch.optim.SGD(trained.parameters(), lr=lr, momentum=momentum)
-    last_loss = None
     for _ in range(steps):
         x, y = next(data)
         optimizer.zero_grad(set_to_none=True)
-        last_loss = loss(trained(x), y)
-        last_loss.backward()
+        value = loss(trained(x), y)
+        value.backward()
         optimizer.step()
-    if last_loss is not None:
-        require_converging(last_loss.detach(), steps - 1, inner)  # once: a loss that is not finite does not recover
+    if steps:
+        require_converging(value.detach(), steps - 1, inner)  # once: a loss that is not finite does not recover
     gradient = mean_gradient(trained, [next(data)], loss)
     return normalised({name: (weights[name].detach() * g).abs() for name, g in gradient.items()})

@@ -50,9 +50,6 @@ def prospr_structured(
         for name in (f"{layer}.weight" for layer in group.columns):
             weight = weights[name].detach()
             masked[name] = (weight.reshape(len(weight), group.size, -1) * gate.view(1, -1, 1)).view(weight.shape)
-    scores = normalised_channels(
-        meta_gradient(
-            model, batches, loss, gates, masked, Inner(steps, lr, momentum, optimizer, first_buffer, new_data)
-        )
-    )
+    inner = Inner(steps, lr, momentum, optimizer, first_buffer, new_data)
+    scores = normalised_channels(meta_gradient(model, batches, loss, gates, masked, inner))
     return weight_scores(model, groups, scores, select_channels(groups, scores, sparsity))

@@ -8,10 +8,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gates import Gates, Kinks
-from autosparse.criteria.gradients import prunable_or_fail, untouched_buffers
+from autosparse.criteria.gradients import prunable_or_fail, restored
 from autosparse.criteria.options import AtLeastOne, Sparsity
 from autosparse.criteria.rounds import geometric_sparsities, in_turn, prune_in_rounds
-from autosparse.criteria.synflow_l2 import with_squares
+from autosparse.criteria.synflow import float64_copy
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
 
@@ -60,9 +60,9 @@ def path_scores(network: nn.Module, masks: Masks, x: Tensor) -> Scores:
     :param x: inputs (n, *shape of one), float64.
     """
     gates = Gates()
-    with torch.no_grad(), untouched_buffers(network), gates.recording():
+    with torch.no_grad(), restored(network.buffers()), gates.recording():
         network(x)
-    active, flowing = _with_ones(network, masks), _without_shifts(with_squares(network))
+    active, flowing = _with_ones(network, masks), _without_shifts(float64_copy(network, Tensor.square_))
     with torch.no_grad(), gates.held():
         of_data = active(x.square())
     weights = prunable(flowing)
@@ -79,10 +79,9 @@ def _with_ones(network: nn.Module, masks: Masks) -> nn.Module:
         for name, weight in prunable(ones).items():
             weight.copy_(masks[name])
         for norm in _norms(ones):
-            if norm.weight is not None:
-                norm.weight.fill_(1.0)
-            if norm.running_var is not None:
-                norm.running_var.fill_(1.0)
+            for scale in (norm.weight, norm.running_var):
+                if scale is not None:
+                    scale.fill_(1.0)
     return ones
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.criteria import Batches
+from autosparse.criteria.gradients import restored
 from autosparse.criteria.types import NO_BATCHES
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks, Scores, prunable
@@ -51,7 +52,7 @@ def rounds_of(
     :param masks: to start from; None: dense.
     :return: each round's new masks and the scores that made them. Between rounds and at the end the model's weights
         are as they were.
-    :raises AutosparseError: if all scores that a round ranks are 0, or one is NaN.
+    :raises AutosparseError: if all scores that a round ranks are 0, or one is not finite.
     """
     masks = masks or Masks.dense(model)
     for i, sparsity in enumerate(sparsities):
@@ -68,14 +69,9 @@ def rounds_of(
 @contextlib.contextmanager
 def masked(model: nn.Module, masks: Masks) -> Iterator[None]:
     """Set the pruned weights of ``model`` to 0 within the block, then back to their values."""
-    saved = weights_of(model)
-    masks.apply_(model)
-    try:
+    with restored(prunable(model).values()):
+        masks.apply_(model)
         yield
-    finally:
-        with torch.no_grad():
-            for name, weight in prunable(model).items():
-                weight.copy_(saved[name])
 
 
 @contextlib.contextmanager
@@ -85,14 +81,10 @@ def rewinding(model: nn.Module) -> Iterator[None]:
     Gradients are dropped and each submodule's mode is restored.
     """
     tensors = [*model.parameters(), *model.buffers()]  # not the state_dict: it lacks non-persistent buffers
-    saved = [tensor.detach().clone() for tensor in tensors]
-    with in_mode(model, None):
+    with in_mode(model, None), restored(tensors):
         try:
             yield
         finally:
-            with torch.no_grad():
-                for tensor, value in zip(tensors, saved, strict=True):
-                    tensor.copy_(value)
             model.zero_grad(set_to_none=True)
 
 

@@ -22,8 +22,5 @@ def counting(model: nn.Module) -> Iterator[Seen]:
         if inputs and isinstance(inputs[0], Tensor):
             seen.count += len(inputs[0])
 
-    handle = model.register_forward_pre_hook(add)
-    try:
+    with model.register_forward_pre_hook(add):
         yield seen
-    finally:
-        handle.remove()

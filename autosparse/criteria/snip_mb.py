@@ -3,7 +3,7 @@
 from torch import nn
 
 from autosparse.criteria import Batches, Loss, criterion
-from autosparse.criteria.per_batch import mean_score
+from autosparse.criteria.gradients import mean_score
 from autosparse.criteria.snip import snip
 from autosparse.masks import Scores
 

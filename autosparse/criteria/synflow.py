@@ -1,9 +1,10 @@
 """SynFlow: iterative synaptic flow, without data."""
 
 import copy
+from collections.abc import Callable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.gradients import prunable_or_fail
@@ -36,7 +37,7 @@ def synflow(
 
     :param input_shape: shape of one example; needed if ``batches`` is None.
     """
-    return prune_by_flow("synflow", without_signs(model), batches, sparsity, rounds, input_shape)
+    return prune_by_flow("synflow", float64_copy(model, Tensor.abs_), batches, sparsity, rounds, input_shape)
 
 
 def prune_by_flow(
@@ -56,18 +57,18 @@ def prune_by_flow(
     return prune_in_rounds(network, geometric_sparsities(sparsity, rounds), lambda *_: synaptic_flow(network, shape))
 
 
-def without_signs(model: nn.Module) -> nn.Module:
-    """A float64 copy with the absolute value of every parameter and buffer."""
-    linear = copy.deepcopy(model).double()
+def float64_copy(model: nn.Module, change_: Callable[[Tensor], Tensor]) -> nn.Module:
+    """A float64 copy, to each parameter and buffer of which ``change_`` has been applied in place."""
+    copied = copy.deepcopy(model).double()
     with torch.no_grad():
-        for tensor in (*linear.parameters(), *linear.buffers()):
+        for tensor in (*copied.parameters(), *copied.buffers()):
             if tensor.is_floating_point():
-                tensor.abs_()
-    return linear
+                change_(tensor)
+    return copied
 
 
 def synaptic_flow(linear: nn.Module, input_shape: tuple[int, ...]) -> Scores:
-    """|theta * dR/dtheta| of every prunable weight of a network :func:`without_signs`, float64."""
+    """|theta * dR/dtheta| of every prunable weight of a :func:`float64_copy`, float64."""
     weights = prunable_or_fail(linear)
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=next(iter(weights.values())).device)
     flow = torch.autograd.grad(linear(ones).sum(), list(weights.values()), materialize_grads=True)

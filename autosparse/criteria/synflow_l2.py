@@ -1,11 +1,10 @@
 """SynFlow-L2: iterative synaptic flow through the squared network, without data."""
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from autosparse.criteria import Batches, Loss, criterion
 from autosparse.criteria.options import AtLeastOne, Sparsity
-from autosparse.criteria.synflow import prune_by_flow, without_signs
+from autosparse.criteria.synflow import float64_copy, prune_by_flow
 from autosparse.masks import Scores
 
 
@@ -36,14 +35,4 @@ def synflow_l2(
 
     :param input_shape: shape of one example; needed if ``batches`` is None.
     """
-    return prune_by_flow("synflow-l2", with_squares(model), batches, sparsity, rounds, input_shape)
-
-
-def with_squares(model: nn.Module) -> nn.Module:
-    """A float64 copy with the square of every parameter and buffer."""
-    squared = without_signs(model)
-    with torch.no_grad():
-        for tensor in (*squared.parameters(), *squared.buffers()):
-            if tensor.is_floating_point():
-                tensor.square_()
-    return squared
+    return prune_by_flow("synflow-l2", float64_copy(model, Tensor.square_), batches, sparsity, rounds, input_shape)

@@ -1,4 +1,4 @@
-"""What iterative references share: networks trained, scored and rewound, round by round."""
+"""What criteria that train networks share: each round trains, scores, prunes and rewinds."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -42,7 +42,7 @@ class Training(Protocol):
 
 
 def checked(training: Training) -> Training:
-    """``training``, set to start at its first step; raises if it is something else."""
+    """Return ``training``, set to start at its first step; raise if it is something else."""
     if not hasattr(training, "go_on"):
         raise AutosparseError(
             f"this criterion trains networks: pass training=autosparse.Trainer(dataset, recipe, seed), not {training!r}"

@@ -14,30 +14,27 @@ TINY = 1e-300
 
 
 class Edges:
-    """A layer as edges between units: channels or features. Several edges may join the same two."""
+    """A layer as edges between units: channels or features. Several edges may join the same two units."""
 
-    def __init__(self, layer: str, weight: Tensor, start: int, inputs: int | None, reads: int, writes: int):
+    def __init__(self, weight: Tensor, start: int, inputs: int | None, reads: int, writes: int):
         """
         :param start: the number of its first weight, counted over the whole network.
         :param inputs: how many units it reads; None: it is a depthwise convolution, which leads each unit to itself.
         :param reads, writes: the numbers of the groups of units that it reads and writes.
         """
-        self.layer, self.start, self.reads, self.writes = layer, start, reads, writes
+        self.start, self.reads, self.writes = start, reads, writes
         self.depthwise = inputs is None
         self.strength = weight.detach().abs().double().cpu().reshape(len(weight), inputs or 1, -1)
         """(outputs, inputs, places): places in a kernel or, behind a flatten, the columns of one channel."""
 
     @cached_property
-    def _ways(self) -> tuple["Ways", "Ways"]:
+    def ways(self) -> dict[bool, "Ways"]:
+        """The ways out of each unit that the layer reads (True: forward) or writes (False: backward)."""
         numbers = self.start + torch.arange(self.strength.numel()).view_as(self.strength)
         back = Ways(self.strength.flatten(1), numbers.flatten(1))
         if self.depthwise:
-            return back, back
-        return back, Ways(self.strength.movedim(1, 0).flatten(1), numbers.movedim(1, 0).flatten(1))
-
-    def ways(self, forward: bool) -> "Ways":
-        """The ways out of each unit that the layer reads (forward) or writes (backward)."""
-        return self._ways[forward]
+            return {True: back, False: back}
+        return {True: Ways(self.strength.movedim(1, 0).flatten(1), numbers.movedim(1, 0).flatten(1)), False: back}
 
     def ends(self, numbers: Tensor, forward: bool) -> Tensor:
         """The unit to which each weight leads."""
@@ -96,7 +93,7 @@ class Walker:
             here = (layer == i).nonzero().squeeze(1)
             if not len(here):
                 continue
-            numbers = self.layers[i].ways(forward).drawn(unit[here], self.random)
+            numbers = self.layers[i].ways[forward].drawn(unit[here], self.random)
             unit[here] = self.layers[i].ends(numbers, forward)
             layer[here] = self._chosen(i, unit[here], forward)
             walks.append(here)
@@ -108,7 +105,7 @@ class Walker:
         onward = self._onward(i, forward)
         if not onward:
             return torch.full_like(units, -1)
-        totals = torch.stack([self.layers[j].ways(forward).totals[units] for j in onward], 1) + TINY
+        totals = torch.stack([self.layers[j].ways[forward].totals[units] for j in onward], 1) + TINY
         chosen = torch.multinomial(totals, 1, generator=self.random).squeeze(1)
         return torch.tensor(onward)[chosen]
 
@@ -125,7 +122,7 @@ class Walker:
     def _starts(self, forward: bool) -> tuple[Tensor, Tensor]:
         """Layer and unit of each start of walks: the units that no layer before writes (or none after reads)."""
         outermost = [i for i in range(len(self.layers)) if not self._onward(i, not forward)]
-        sizes = [len(self.layers[i].ways(forward).totals) for i in outermost]
+        sizes = [len(self.layers[i].ways[forward].totals) for i in outermost]
         layers = [torch.full((size,), i) for i, size in zip(outermost, sizes, strict=True)]
         return torch.cat(layers), torch.cat([torch.arange(size) for size in sizes])
 
@@ -145,4 +142,4 @@ def edges_of(model: nn.Module) -> Iterator[Edges]:
         inputs = None
         if layer in reads:
             inputs = groups[reads[layer]].size or weight.shape[1]  # the group of the network's input has size 0
-        yield Edges(layer, weight, starts[name], inputs, reads.get(layer, writes[layer]), writes[layer])
+        yield Edges(weight, starts[name], inputs, reads.get(layer, writes[layer]), writes[layer])

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from autosparse.criteria.gradients import untouched_buffers
+from autosparse.criteria.gradients import restored
 from autosparse.criteria.types import NO_BATCHES, Batches
 from autosparse.errors import AutosparseError
 
@@ -13,15 +13,16 @@ from autosparse.errors import AutosparseError
 class Watch:
     """Passes batches on, refuses what is not a batch, and remembers the last input."""
 
-    def __init__(self) -> None:
+    def __init__(self, batches: Batches):
+        self.batches = batches
         self.last: Tensor | None = None
 
-    def __call__(self, batches: Batches) -> Batches:
-        """Wrap ``batches``, which can still be iterated as often as before; an iterator refuses a second time."""
-        return _Once(self._passing(batches)) if iter(batches) is batches else _Repeatable(self, batches)
+    def passed_on(self) -> Batches:
+        """The batches, which can be iterated as often as those given; an iterator refuses a second time."""
+        return _Once(iter(self)) if iter(self.batches) is self.batches else self
 
-    def _passing(self, batches: Batches) -> Iterator[tuple[Tensor, Tensor]]:
-        for batch in batches:
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        for batch in self.batches:
             is_pair = isinstance(batch, tuple | list) and len(batch) == 2
             if not (is_pair and all(isinstance(part, Tensor) for part in batch) and len(batch[0]) == len(batch[1])):
                 raise AutosparseError(
@@ -36,7 +37,7 @@ class Watch:
             return
         shape, kind = tuple(self.last.shape), f"{self.last.dtype} on {self.last.device}"
         try:
-            with torch.no_grad(), untouched_buffers(model):
+            with torch.no_grad(), restored(model.buffers()):
                 model(self.last)
         except (RuntimeError, ValueError, IndexError, TypeError) as reason:
             raise AutosparseError(
@@ -66,14 +67,6 @@ class _Once:
             raise
 
 
-class _Repeatable:
-    def __init__(self, watch: Watch, batches: Batches):
-        self.watch, self.batches = watch, batches
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        return self.watch._passing(self.batches)
-
-
 def shape_of_input(criterion: str, batches: Batches | None, given: tuple[int, ...] | None) -> tuple[int, ...]:
     """``given``, else the shape of an example of the first batch."""
     if given is not None:
@@ -82,4 +75,4 @@ def shape_of_input(criterion: str, batches: Batches | None, given: tuple[int, ..
         raise AutosparseError(f"criterion {criterion!r} needs the shape of an input: pass input_shape, or batches")
     for x, _ in batches:
         return tuple(x.shape[1:])
-    raise AutosparseError(f"{NO_BATCHES}: it has no shape of an input")
+    raise AutosparseError(f"{NO_BATCHES}: the shape of an input is not known")

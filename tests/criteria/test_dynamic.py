@@ -10,7 +10,7 @@ from small_nets import PlainTraining, make
 from torch import tensor
 
 from autosparse.criteria import prune, score
-from autosparse.criteria.drop_and_grow import drop_fraction, dropped_and_grown, rule_of, uniform_counts
+from autosparse.criteria.drop_and_grow import change_of, drop_fraction, dropped_and_grown, uniform_counts
 from autosparse.criteria.gmp import cubic_sparsity, smallest_pruned, smallest_pruned_by_layer
 from autosparse.errors import AutosparseError
 from autosparse.mask_change import Change
@@ -97,7 +97,7 @@ def test_the_density_of_each_layer_is_exact_after_each_change(step, alpha, seed)
     masks = Masks({"a": torch.rand(7, 9, generator=draws) < 0.3, "b": torch.rand(4, 7, generator=draws) < 0.5})
     weights = {name: torch.randn(mask.shape, generator=draws) * mask for name, mask in masks.items()}
     gradients = {name: torch.randn(mask.shape, generator=draws) for name, mask in masks.items()}
-    new = rule_of(alpha, 750, lambda step, name, g: g.abs())(step, masks, weights, gradients)
+    new = change_of(alpha, 1, 750, lambda step, name, g: g.abs()).rule(step, masks, weights, gradients)
     assert {n: int(m.sum()) for n, m in new.items()} == {n: int(m.sum()) for n, m in masks.items()}
 
 

@@ -9,9 +9,6 @@ from autosparse.criteria.features.state import State
 from autosparse.errors import AutosparseError
 from autosparse.registry import Registry, first_line
 
-NEEDS = ("data", "steps")
-"""What a feature may need beyond the masked network: batches, and a few steps of training on them."""
-
 Compute = Callable[[State, str], Tensor]
 """``(state, name of a weight) -> values`` that broadcast to the weight's shape: one per weight, unit or layer."""
 
@@ -23,6 +20,7 @@ class Feature:
     name: str
     compute: Compute
     needs: frozenset[str]
+    """What it needs beyond the masked network: ``data``, and ``steps`` of training on them."""
     reads_units: bool = False
     """Whether it reads :attr:`State.units`. Gradients are then taken in the same pass over the data."""
 

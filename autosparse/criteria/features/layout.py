@@ -1,11 +1,15 @@
 """How a weight lies between units: which of its entries read an input, and which an output sums."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from autosparse.weights import TRANSPOSED, prunable
+
+Side = Literal["input", "output"]
+"""The units that a weight reads, or those that it feeds."""
 
 _WITH_WEIGHT = (nn.Linear, nn.modules.conv._ConvNd)
 
@@ -18,57 +22,33 @@ class Layout:
     groups: int = 1
     transposed: bool = False
 
-    @property
-    def inputs(self) -> int:
-        """Number of input units: features or channels."""
-        return self.shape[0] if self.transposed else self.shape[1] * self.groups
+    def units(self, side: Side) -> int:
+        """Number of units on a side: features or channels."""
+        return self.shape[0] if self._on_rows(side) else self.shape[1] * self.groups
 
-    @property
-    def outputs(self) -> int:
-        """Number of output units."""
-        return self.shape[1] * self.groups if self.transposed else self.shape[0]
+    def fan(self, side: Side) -> int:
+        """Number of weights at one unit of a side: the fan-in of an output, the fan-out of an input."""
+        return self.shape.numel() // self.units(side)
 
-    @property
-    def fan_in(self) -> int:
-        """Weights that one output sums."""
-        return self.shape.numel() // self.outputs
-
-    @property
-    def fan_out(self) -> int:
-        """Weights that read one input."""
-        return self.shape.numel() // self.inputs
-
-    def of_inputs(self, values: Tensor) -> Tensor:
-        """Give each weight the value of the input that it reads: (inputs,) -> broadcastable to the weight."""
-        return self._on_rows(values) if self.transposed else self._on_columns(values)
-
-    def of_outputs(self, values: Tensor) -> Tensor:
-        """Give each weight the value of the output that sums it: (outputs,) -> broadcastable to the weight."""
-        return self._on_columns(values) if self.transposed else self._on_rows(values)
-
-    def over_inputs(self, values: Tensor) -> Tensor:
-        """Sum values of the weight's shape over the weights that read each input: (inputs,)."""
-        return self._sum_rows(values) if self.transposed else self._sum_columns(values)
-
-    def over_outputs(self, values: Tensor) -> Tensor:
-        """Sum values of the weight's shape over the weights that each output sums: (outputs,)."""
-        return self._sum_columns(values) if self.transposed else self._sum_rows(values)
-
-    def _on_rows(self, values: Tensor) -> Tensor:
-        return values.view(-1, *[1] * (len(self.shape) - 1))
-
-    def _on_columns(self, values: Tensor) -> Tensor:
+    def spread(self, values: Tensor, side: Side) -> Tensor:
+        """Give each weight the value of its unit on a side: (units,) -> broadcastable to the weight."""
+        if self._on_rows(side):
+            return values.view(-1, *[1] * (len(self.shape) - 1))
         by_group = values.view(self.groups, self.shape[1])
         if self.groups > 1:
             by_group = by_group.repeat_interleave(self.shape[0] // self.groups, 0)
         return by_group.view(*by_group.shape, *[1] * (len(self.shape) - 2))
 
-    def _sum_rows(self, values: Tensor) -> Tensor:
-        return values.flatten(1).sum(1)
-
-    def _sum_columns(self, values: Tensor) -> Tensor:
+    def sums(self, values: Tensor, side: Side) -> Tensor:
+        """Sum values of the weight's shape over the weights at each unit of a side: (units,)."""
+        if self._on_rows(side):
+            return values.flatten(1).sum(1)
         by_group = values.reshape(self.groups, self.shape[0] // self.groups, self.shape[1], -1)
         return by_group.sum((1, 3)).flatten()
+
+    def _on_rows(self, side: Side) -> bool:
+        """Whether the weight's first axis counts the units of a side; its second then counts the others, by group."""
+        return (side == "input") == self.transposed
 
 
 def layouts(model: nn.Module) -> dict[str, Layout]:

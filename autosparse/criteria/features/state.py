@@ -5,7 +5,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -13,8 +12,8 @@ from autosparse.criteria import CRITERIA, score
 from autosparse.criteria.briefly import Diverged, Steps, briefly_trained
 from autosparse.criteria.features.layout import Layout, layouts
 from autosparse.criteria.features.units import Units, units_of
-from autosparse.criteria.gradients import mean_gradient
-from autosparse.criteria.synflow import synaptic_flow, without_signs
+from autosparse.criteria.gradients import mean_gradient, mean_score
+from autosparse.criteria.synflow import float64_copy, synaptic_flow
 from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import shape_of_input
 from autosparse.devices import full_float32
@@ -26,9 +25,9 @@ from autosparse.weights import prunable
 GROWS = 3.0
 """How many times its first value the loss may reach after a few steps."""
 HALVINGS = 10
-"""How often the learning rate of the steps is halved at most, if the loss exceeds that."""
+"""How many times at most the learning rate of the steps is halved if the loss exceeds that."""
 LEAST = 1e-6
-"""Logarithms are of at least this, relative to the root mean square."""
+"""Added to a value, as a share of the root mean square, before its logarithm is taken."""
 
 
 def log_relative(values: Tensor, scale: Tensor) -> Tensor:
@@ -43,11 +42,6 @@ class Stepped:
     theta: dict[str, Tensor]
     grad: dict[str, Tensor]
     """The gradient of the mean loss over all batches, there."""
-
-    @property
-    def product(self) -> dict[str, Tensor]:
-        """theta_k g_k."""
-        return {name: theta * self.grad[name] for name, theta in self.theta.items()}
 
 
 class State:
@@ -82,7 +76,6 @@ class State:
         self.left = {name: weight.detach() for name, weight in prunable(model).items()}
         self.theta = self.left if unmasked is None else dict(unmasked)
         self.reads_units = reads_units
-        self.names = list(self.theta)
         self._scales: dict[str, float] = {}
         self._scores: dict[str, dict[str, Tensor]] = {}
 
@@ -90,7 +83,7 @@ class State:
     def batches(self) -> Batches:
         """The data; raises if there are none."""
         if self._batches is None:
-            raise AutosparseError("features that need data are asked for: pass batches, an iterable of (x, y)")
+            raise AutosparseError("a feature needs data: pass batches, an iterable of (x, y)")
         return self._batches
 
     @cached_property
@@ -114,13 +107,12 @@ class State:
     @cached_property
     def batch_gradients(self) -> dict[str, Tensor]:
         """Root of the mean, over the batches, of each batch's squared gradient."""
-        squares = {name: torch.zeros_like(theta, dtype=torch.float64) for name, theta in self.theta.items()}
-        batches = list(self.batches)
+
+        def squared(batch: tuple[Tensor, Tensor]) -> dict[str, Tensor]:
+            return {name: g.double().square() for name, g in mean_gradient(self.model, [batch], self.loss).items()}
+
         with full_float32():
-            for batch in batches:
-                for name, g in mean_gradient(self.model, [batch], self.loss).items():
-                    squares[name] += g.double().square()
-        return {name: (square / max(1, len(batches))).sqrt().float() for name, square in squares.items()}
+            return {name: mean.sqrt().float() for name, mean in mean_score(squared, self.batches).items()}
 
     def scores(self, criterion: str) -> dict[str, Tensor]:
         """The scores of a criterion on the network as masked so far; remembered."""
@@ -135,7 +127,7 @@ class State:
         """The synaptic flow through each weight, float64; 0 everywhere if a layer is gone."""
         shape = shape_of_input("synflow", self.batches, None)
         with in_mode(self.model, EVAL):
-            return synaptic_flow(without_signs(self.model), shape)
+            return synaptic_flow(float64_copy(self.model, Tensor.abs_), shape)
 
     @property
     def units(self) -> Units:
@@ -155,7 +147,7 @@ class State:
         halved in :attr:`steps`, and the steps are taken again.
         """
         if self.steps is None or self._pieces is None:
-            raise AutosparseError("features after a few steps of training are asked for: say how many steps")
+            raise AutosparseError("a feature needs a few steps of training: say how many steps")
         for _ in range(HALVINGS):
             try:
                 return self._stepped(self.steps, self._pieces, GROWS)
@@ -168,12 +160,17 @@ class State:
             theta = {name: weight.detach().clone() for name, weight in prunable(self.model).items()}
             return Stepped(theta, mean_gradient(self.model, self.batches, self.loss))
 
-    @property
+    @cached_property
+    def trained_product(self) -> dict[str, Tensor]:
+        """theta_k g_k."""
+        return {name: theta * self.stepped.grad[name] for name, theta in self.stepped.theta.items()}
+
+    @cached_property
     def rewound_product(self) -> dict[str, Tensor]:
         """theta_0 g_k."""
         return {name: theta * self.stepped.grad[name] for name, theta in self.theta.items()}
 
-    @property
+    @cached_property
     def movement(self) -> dict[str, Tensor]:
         """theta_k - theta_0."""
         return {name: self.stepped.theta[name] - theta for name, theta in self.theta.items()}

@@ -1,7 +1,6 @@
 """What the units of a network do on data: how far their activations spread, and what gradients come back to them."""
 
 import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,11 +53,11 @@ def units_of(model: nn.Module, batches: Batches, loss: Loss) -> tuple[Units, dic
             examples += len(x)
             yield x, y
 
-    with contextlib.ExitStack() as stack:
+    with contextlib.ExitStack() as hooks:
         for module in model.modules():
             if (name := names.get(id(getattr(module, "weight", None)))) is not None:
                 shared = sums.setdefault(name, _Sums())  # by all layers that share the weight
-                stack.enter_context(_watched(module, shared))
+                hooks.enter_context(module.register_forward_hook(shared.add))
         gradient = mean_gradient(model, counted(), loss)
     seen = {name: units for name, units in sums.items() if units.read}
     units = Units(
@@ -70,6 +69,8 @@ def units_of(model: nn.Module, batches: Batches, loss: Loss) -> tuple[Units, dic
 
 @dataclass
 class _Sums:
+    """What the layers that share a weight read, and what comes back to their outputs."""
+
     read: int = 0
     """Number of values of each unit so far, over examples and positions."""
     first: Tensor | None = None
@@ -78,38 +79,28 @@ class _Sums:
     total: Any = 0.0
     square: Any = 0.0
     returned: Any = 0.0
+    """It stays 0 if the loss does not depend on the outputs."""
 
     def spread(self) -> Tensor:
         """The standard deviation of what was read."""
-        result: Tensor = (self.square / self.read - (self.total / self.read) ** 2).clamp(min=0).sqrt()
-        return result
+        return (self.square / self.read - (self.total / self.read) ** 2).clamp(min=0).sqrt()
 
-
-@contextlib.contextmanager
-def _watched(module: nn.Module, sums: _Sums) -> Iterator[None]:
-    """Add up what the module reads, and what comes back to its outputs, within the block."""
-
-    def read(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def add(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        """Add what ``module`` reads now, and later what comes back: a forward hook."""
         values = _by_unit(module, inputs[0].detach())
-        if sums.first is None:
-            sums.first = values[:1, :, :1].clone()
-        values = values - sums.first
-        sums.read += values.shape[0] * values.shape[2]
-        sums.total = sums.total + values.sum(2).double().sum(0)
-        sums.square = sums.square + torch.linalg.vector_norm(values, dim=2).double().square().sum(0)
-        output.register_hook(lambda g: returned(g, len(inputs[0])))
+        if self.first is None:
+            self.first = values[:1, :, :1].clone()
+            self.returned = values.new_zeros(_by_unit(module, output.detach()).shape[1], dtype=torch.float64)
+        values = values - self.first
+        self.read += values.shape[0] * values.shape[2]
+        self.total = self.total + values.sum(2).double().sum(0)
+        self.square = self.square + torch.linalg.vector_norm(values, dim=2).double().square().sum(0)
+        output.register_hook(lambda g: self._add_returned(_by_unit(module, g), len(inputs[0])))
 
-    def returned(gradient: Tensor, examples: int) -> None:
-        derivatives = _by_unit(module, gradient)
+    def _add_returned(self, derivatives: Tensor, examples: int) -> None:
         largest = torch.linalg.vector_norm(derivatives, torch.inf).clamp(min=torch.finfo(derivatives.dtype).tiny)
         norms = torch.linalg.vector_norm(derivatives / largest, dim=2).double() * largest * examples
-        sums.returned = sums.returned + norms.square().sum(0)  # of the example's loss, not the mean
-
-    handle = module.register_forward_hook(read)
-    try:
-        yield
-    finally:
-        handle.remove()
+        self.returned = self.returned + norms.square().sum(0)  # of the example's loss, not the mean
 
 
 def _by_unit(module: nn.Module, values: Tensor) -> Tensor:

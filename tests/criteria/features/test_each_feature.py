@@ -191,6 +191,11 @@ def test_after_a_few_steps(state):
     close(found(state, "grown"), grown)
 
 
+@pytest.mark.parametrize("quantity", ["trained_product", "rewound_product", "movement", "product", "batch_gradients"])
+def test_a_quantity_of_the_whole_network_is_computed_once_for_all_its_layers(state, quantity):
+    assert getattr(state, quantity) is getattr(state, quantity)
+
+
 def test_every_feature_is_finite_for_what_is_left_and_named_with_what_it_needs(state):
     for feature in FEATURES:
         for name, values in found(state, feature).items():
@@ -253,7 +258,7 @@ def test_projections_of_attention_have_no_units_to_look_at():
     assert FEATURES["input_mass"].compute(asked, "0.self_attn.in_proj_weight").shape == (1, 8)
     with pytest.raises(AutosparseError, match="features activation and output_gradient"):
         FEATURES["activation"].compute(asked, "0.self_attn.in_proj_weight")
-    assert layouts(model)["0.self_attn.in_proj_weight"].outputs == 24
+    assert layouts(model)["0.self_attn.in_proj_weight"].units("output") == 24
 
 
 def test_steps_that_make_the_loss_grow_are_taken_anew_at_half_the_rate():

@@ -53,6 +53,23 @@ def test_tokens_of_a_linear_layer_count_as_positions():
     assert units.gradient["weight"].numpy() == pytest.approx(7**0.5 / 21, rel=1e-5)
 
 
+def test_no_derivative_comes_back_to_a_head_that_the_loss_does_not_read():
+    class TwoHeads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head, self.unread = nn.Linear(4, 3), nn.Linear(4, 5)
+
+        def forward(self, x):
+            self.unread(x)
+            return self.head(x)
+
+    torch.manual_seed(0)
+    units = units_of(TwoHeads(), on(torch.randn(12, 4)), mean_of_outputs())[0]
+    assert units.gradient["unread.weight"].tolist() == [0.0] * 5
+    assert (units.activation["unread.weight"] == units.activation["head.weight"]).all()
+    assert (units.gradient["head.weight"] > 0).all()
+
+
 def test_features_of_units_and_of_gradients_share_one_pass_and_change_nothing():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
