@@ -40,11 +40,6 @@ class Row(NamedTuple):
     built_on: dict[str, str] | None
     """What the record says of it; None if it says nothing, as in version 0.1.0."""
 
-    @property
-    def grounds(self) -> Json:
-        """The part of the record that says what it was built on."""
-        return {} if self.built_on is None else {"built_on": self.built_on}
-
 
 def terms_of(record: Record) -> str:
     """A hash of all in a cell's record that decides whether its values are still today's.

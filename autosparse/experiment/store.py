@@ -109,7 +109,7 @@ class Store(Records):
             if record is None:
                 return False
             self._stand[row.terms] = not lineage.changed(cell, record).values
-        return self._stand[row.terms] and not (cell.inputs and lineage.fallen(cell, row.grounds))
+        return self._stand[row.terms] and not (cell.inputs and lineage.fallen(cell, row.built_on))
 
     def finished_now(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that are :meth:`finished`, with what workers wrote and did not live to tell.
