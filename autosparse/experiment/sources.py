@@ -96,7 +96,7 @@ def code_of(task: Task) -> dict[str, str]:
 def source_fingerprint(module: str) -> str:
     """16 hex digits over a module and the user's own modules that it imports; empty if it has no source file.
 
-    The result is cached: it is that of the source when this process first asked, soon after importing it.
+    The result is cached, for the source as it was when this process first asked, soon after importing it.
     """
     known, waiting = {module}, [module]
     parsed: dict[str, Any] = {}
