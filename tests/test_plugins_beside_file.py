@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from autosparse.cli import app
 from autosparse.errors import AutosparseError
+from autosparse.experiment.files import import_plugins
 from autosparse.experiment.load import load_experiment
-from autosparse.experiment.plugin_files import import_plugins
 from autosparse.plugins import Plugins, load_plugins, withholding
 
 EXPERIMENT = """

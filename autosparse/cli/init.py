@@ -23,8 +23,8 @@ def init(
 ) -> None:
     """Write a commented experiment file that is ready to run, and beside it the schema by which editors check it."""
     from autosparse.errors import AutosparseError
+    from autosparse.experiment.files import SCHEMA_FILE, new_file
     from autosparse.experiment.json_schema import schema_text
-    from autosparse.experiment.new_file import SCHEMA_FILE, new_file
     from autosparse.experiment.schema import check_name
     from autosparse.files import refusing_unwritable, write_atomic
 

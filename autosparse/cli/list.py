@@ -25,7 +25,7 @@ def show(
 ) -> None:
     """List models, datasets, criteria, features of formulas, or experiments: those here and those of autosparse."""
     if plugins is not None:
-        from autosparse.experiment.plugin_files import import_plugins
+        from autosparse.experiment.files import import_plugins
 
         import_plugins(plugins)
     rows = _LISTINGS[what]()

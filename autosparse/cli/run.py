@@ -118,8 +118,7 @@ def run(
 
 def planned(file: str, preset: str | None, changes: list[str], quiet: bool = False) -> Any:
     """The plan of an experiment file; unless ``quiet``, print a line that says which preset it is."""
-    from autosparse.experiment.load import load_experiment
-    from autosparse.experiment.planning import plan_of, scale_of
+    from autosparse.experiment.load import load_experiment, plan_of, scale_of
 
     loaded = load_experiment(file, preset, changes)
     if (scale := scale_of(loaded)) and not quiet:

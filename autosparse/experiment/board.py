@@ -1,4 +1,4 @@
-"""What one process knows of the records of a storage, so that it need not ask the storage again."""
+"""What one process knows about the records of a storage, so that it need not ask the storage again."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -16,9 +16,9 @@ class Whole(NamedTuple):
 
 
 class Board:
-    """Notes of one process: which records exist, which of them were whole when read, and what workers have told.
+    """Notes of one process: which records exist, which of them were whole when read, and what workers have reported.
 
-    A note never makes a task finished. The records do, and the board only says when they need not be read again.
+    A note never makes a task finished. Only its record does; the board says which records need not be read again.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,8 @@ class Board:
         self.made: dict[str, Made] = {}
         self.listed: dict[str, dict[str, int | None]] = {}
         """The stamps of a folder's files by the ids of their tasks: as last listed, with what was written since."""
-        self._told: set[str] = set()
+        self.told: set[str] = set()
+        """Ids of the tasks whose records workers say they have written; without those forgotten since."""
         self._codes: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     def saw(self, task_id: str, ground: Mapping[str, str], stamp: int | None, made: Made) -> None:
@@ -34,16 +35,8 @@ class Board:
         code = self._codes.setdefault(tuple(sorted(made.code.items())), made.code)  # a million cells share one
         self.whole[task_id], self.made[task_id] = Whole(ground, stamp), made._replace(code=code)
 
-    def hear(self, task_id: str) -> None:
-        """Note that a worker says that it has written a record."""
-        self._told.add(task_id)
-
-    def told(self, task_id: str) -> bool:
-        """Whether a worker has said so since the record was last forgotten."""
-        return task_id in self._told
-
     def wrote(self, folder: str, task_id: str) -> None:
-        """Note that this process has written a record: what was known of an earlier one is out of date."""
+        """Note that this process has written a record: what was known about an earlier one is out of date."""
         self.doubt(task_id)
         if folder in self.listed:
             self.listed[folder][task_id] = None
@@ -57,13 +50,4 @@ class Board:
         """Forget that a record was whole: it has to be read again."""
         self.whole.pop(task_id, None)
         self.made.pop(task_id, None)
-        self._told.discard(task_id)
-
-    def trusts(self, task_id: str, ground: Mapping[str, str]) -> bool:
-        """Whether the record was whole when it was read, and stands on the same today."""
-        found = self.whole.get(task_id)
-        return found is not None and found.ground == ground
-
-    def unchanged(self, task_id: str, stamp: int | None) -> bool:
-        """Whether the file of a record that was whole still has its stamp."""
-        return self.whole[task_id].stamp in (None, stamp)
+        self.told.discard(task_id)

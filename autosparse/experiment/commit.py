@@ -1,4 +1,4 @@
-"""The git commit of this code: of the checkout that it runs from, or told when its package was built.
+"""The git commit of this code: of the checkout that it runs from, or as noted when its package was built.
 
 ``hatch_build.py`` runs this file by itself, so it imports nothing of ours.
 """
@@ -12,18 +12,17 @@ UNKNOWN = "unknown"
 
 
 def git_commit() -> str:
-    """The commit, ``+dirty`` with local changes; ``unknown`` if nothing tells."""
+    """The commit, ``+dirty`` with local changes; ``unknown`` if neither is known."""
     return checked_out() or _told() or UNKNOWN
 
 
 def checked_out() -> str | None:
     """The commit of the checkout that this file is tracked in, ``+dirty`` with local changes; None outside of one."""
-    source = Path(__file__)
-    tracked = _git("ls-files", "--error-unmatch", str(source), cwd=source.parent)
-    commit = _git("rev-parse", "HEAD", cwd=source.parent)
+    tracked = _git("ls-files", "--error-unmatch", __file__)
+    commit = _git("rev-parse", "HEAD")
     if tracked is None or commit is None:
         return None
-    return commit + ("+dirty" if _git("status", "--porcelain", "--untracked-files=no", cwd=source.parent) else "")
+    return commit + ("+dirty" if _git("status", "--porcelain", "--untracked-files=no") else "")
 
 
 def _told() -> str | None:
@@ -33,9 +32,11 @@ def _told() -> str | None:
         return None
 
 
-def _git(*arguments: str, cwd: Path) -> str | None:
+def _git(*arguments: str) -> str | None:
+    """What git says in the folder of this file; None if it fails."""
+    command, folder = ["git", *arguments], Path(__file__).parent
     try:
-        answer = subprocess.run(["git", *arguments], cwd=cwd, capture_output=True, text=True, timeout=10, check=True)
+        answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
     return answer.stdout.strip()

@@ -1,4 +1,4 @@
-"""Where and with what something ran: provenance that is not part of any id."""
+"""Where something ran, and with which versions: provenance that is not part of any id."""
 
 import platform
 from importlib.metadata import PackageNotFoundError, version

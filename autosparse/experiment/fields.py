@@ -66,12 +66,12 @@ class Named(AfterValidator):
 
     known: Callable[[], Iterable[str]] = tuple
     closed: bool = False
-    """Whether there are no other names; else a plugin may bring some, or a name may have parts."""
+    """Whether there are no other names. If not, a plugin may bring some, or a name may have parts."""
     or_mapping: JsonSchemaValue | None = None
     """The schema of a mapping that a file may have in place of a name."""
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema of a string that is one of the names or, unless they are all, maybe another."""
+        """The schema of a string that is one of the names or, unless they are closed, perhaps another."""
         offered = {"enum": sorted(self.known())}
         found = {**handler(schema), **offered} if self.closed else {"anyOf": [offered, handler(schema)]}
         return {"anyOf": [found, self.or_mapping]} if self.or_mapping else found
@@ -88,10 +88,6 @@ def one_of(kind: str, known: Any) -> Named:
     return Named(check, lambda: known, closed=not isinstance(known, Registry))
 
 
-def _in_full(model: Any) -> Any:
-    return name_from(model) if isinstance(model, dict) else model
-
-
 WITH_ARGUMENTS: JsonSchemaValue = {
     "type": "object",
     "properties": {
@@ -103,7 +99,8 @@ WITH_ARGUMENTS: JsonSchemaValue = {
     "required": ["name"],
     "additionalProperties": {"type": ["number", "string", "boolean", "null", "array"]},
 }
-ModelName = Annotated[str, BeforeValidator(_in_full), Named(checked_name, lambda: MODELS, or_mapping=WITH_ARGUMENTS)]
+IN_FULL = BeforeValidator(lambda model: name_from(model) if isinstance(model, dict) else model)
+ModelName = Annotated[str, IN_FULL, Named(checked_name, lambda: MODELS, or_mapping=WITH_ARGUMENTS)]
 """The name of a network, with its arguments in parentheses: ``resnet20(width=32)``; files may write a mapping."""
 DatasetName = Annotated[str, Named(_known_dataset, lambda: (name for name in DATASETS if not DATASETS[name].argument))]
 MethodName = Annotated[str, Named(_known_method, lambda: [DENSE, BRANCH, *CRITERIA])]
@@ -111,11 +108,7 @@ MethodName = Annotated[str, Named(_known_method, lambda: [DENSE, BRANCH, *CRITER
 IrpCriterion = Annotated[str, Named(_known_irp_criterion, _for_irp)]
 
 
-def _unsigned(value: Any) -> Any:
-    return abs(value) if value == 0 and isinstance(value, float) else value
-
-
-UNSIGNED = AfterValidator(_unsigned)
+UNSIGNED = AfterValidator(lambda value: abs(value) if value == 0 and isinstance(value, float) else value)
 """Turns -0.0 into 0.0, which means the same, so that both have one id."""
 Sparsity = Annotated[float, Field(ge=0, lt=1), UNSIGNED]
 Seed = Annotated[int, Field(ge=0)]
@@ -147,10 +140,11 @@ DISTINCT = AfterValidator(_no_doubles)
 
 def check_option_values(criterion: str, options: Options) -> None:
     """Raise if users cannot set an option, or if it cannot have its value."""
-    if not CRITERIA[criterion].imported:
+    chosen = CRITERIA[criterion]
+    if not chosen.imported:
         return
-    known = [option for option in CRITERIA[criterion].options if option not in CRITERIA[criterion].given]
+    known = [option for option in chosen.options if option not in chosen.given]
     for option in options:
         if option not in known:
             raise UnknownName(f"option of {criterion!r}:", option, known)
-    check_values(criterion, options, CRITERIA[criterion].parameters)
+    check_values(criterion, options, chosen.parameters)

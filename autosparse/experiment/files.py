@@ -1,5 +1,6 @@
-"""Where experiment files are: at a path, in ``./experiments``, or among those that come with autosparse."""
+"""Experiment files: at a path, in ``./experiments``, among those that come with autosparse, or new."""
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,10 +8,15 @@ from pathlib import Path
 from autosparse.errors import AutosparseError
 from autosparse.experiment.presets import PAPER
 from autosparse.experiment.strict_yaml import parse_yaml
+from autosparse.plugins import load_plugins
 
 LOCAL = Path("experiments")
 SUFFIX = ".yaml"
 DEMO = Path(__file__).with_name("demo.yaml")
+TEMPLATE = Path(__file__).with_name("template.yaml")
+SCHEMA_FILE = "autosparse.schema.json"
+POINTER = "# yaml-language-server: $schema="
+"""Begins the line that tells editors which schema to use."""
 
 
 @dataclass(frozen=True)
@@ -99,9 +105,8 @@ def read_content(file: ExperimentFile) -> dict[str, object]:
     """
     content = parse_yaml(read_text(file), file.name)
     if not isinstance(content, dict):
-        raise AutosparseError(
-            f"{file.name}: an experiment is a mapping with `name:` and `grid:`, this is {type(content).__name__}"
-        )
+        kind = type(content).__name__
+        raise AutosparseError(f"{file.name}: an experiment is a mapping with `name:` and `grid:`, this is {kind}")
     return content
 
 
@@ -113,3 +118,35 @@ def experiment_names(given: str) -> list[str]:
     content = read_content(find_file(given))
     name, presets = content.get("name", ""), content.get("presets")
     return [f"{name}-{preset}" for preset in (PAPER, *presets)] if isinstance(presets, dict) else [str(name)]
+
+
+def new_file(name: str, source: str | None = None) -> str:
+    """The text of an experiment file called ``name``, whose first line points to :data:`SCHEMA_FILE` beside it.
+
+    :param source: a file to copy, as :func:`find_file` takes it; None: the template.
+    :raises AutosparseError: if there is no such file, or it has no line ``name:``.
+    """
+    text = TEMPLATE.read_text() if source is None else read_text(find_file(source))
+    text, count = re.subn(r"(?m)^name:.*$", f"name: {name}", text, count=1)
+    if not count:
+        raise AutosparseError(f"{source} has no line `name: ...` of its own to change")
+    lines = [line for line in text.splitlines(keepends=True) if not line.startswith(POINTER)]
+    return "".join([f"{POINTER}{SCHEMA_FILE}\n", *lines])
+
+
+def import_plugins(given: str) -> None:
+    """Import the plugins of an experiment file, or the module in ``FILE.py``.
+
+    :raises AutosparseError: if there is no such file, it names no plugins, or one cannot be imported.
+    """
+    path = Path(given)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise AutosparseError(f"no module {given}")
+        load_plugins([path.stem], str(path.absolute().parent))
+        return
+    file = find_file(given)
+    modules = read_content(file).get("plugins")
+    if not isinstance(modules, list) or not all(isinstance(name, str) for name in modules):
+        raise AutosparseError(f"{file.name} names no plugins, such as `plugins: [my_module]`; or give my_module.py")
+    load_plugins(modules, file.folder)

@@ -4,8 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from autosparse.errors import CorruptFile
-from autosparse.experiment.record import Json, record_from
+from autosparse.experiment.record import Json, content_of, reading, record_from, unpacked
 from autosparse.experiment.segments import Segments, line_of
 from autosparse.experiment.store import FOLDERS, Store
 from autosparse.experiment.tasks import Cell
@@ -67,35 +66,31 @@ def gather(store: Store) -> Gathered:
 
 
 def _read(cells: Place, name: str) -> _Loose | None:
-    stamp = cells.stamp(name)
-    try:
-        packed = cells.read(name)
-        record = record_from(unpack_record(packed, name), Cell.kind, name.removesuffix(".json"))
-    except (FileNotFoundError, IsADirectoryError, CorruptFile):
-        return None
-    return None if record is None else _Loose(name, stamp, record["id"], line_of(record, packed))
+    with reading(cells, name):
+        stamp = cells.stamp(name)
+    packed = content_of(cells, name)
+    record = record_from(unpacked(packed), Cell.kind, name.removesuffix(".json"))
+    return None if packed is None or record is None else _Loose(name, stamp, record["id"], line_of(record, packed))
 
 
 def _move(store: Store, segments: Segments, cells: Place, batch: Sequence[_Loose], done: Gathered) -> None:
     """Write a segment of the records that are in none, then remove the files of all."""
-    same = {loose.task_id for loose in batch if _gathered(segments, loose)}  # by a process that was ended halfway
+    known = [loose for loose in batch if loose.task_id in segments.rows]
+    same = {loose.task_id for loose in known if segments.record(loose.task_id) == _record(loose.line)}
+    # the same: a process that was ended halfway has gathered them already
     loosen(store, [loose.task_id for loose in batch if loose.task_id not in same])  # another record of the cell
     if lines := [loose.line for loose in batch if loose.task_id not in same]:
         segments.add(lines)
         done.segments += 1
 
-    def remove(loose: _Loose) -> None:
-        if cells.stamp(loose.name) == loose.stamp:  # else it has been written again, and counts before the segment's
-            cells.remove(loose.name)
-            store.board.forget(FOLDERS[Cell.kind], loose.task_id)
-            done.records += 1
+    def remove(loose: _Loose) -> bool:
+        if cells.stamp(loose.name) != loose.stamp:
+            return False  # it has been written again, and counts before the segment's
+        cells.remove(loose.name)
+        store.board.forget(FOLDERS[Cell.kind], loose.task_id)
+        return True
 
-    for _ in cells.each(remove, batch):
-        pass
-
-
-def _gathered(segments: Segments, loose: _Loose) -> bool:
-    return loose.task_id in segments.rows and segments.record(loose.task_id) == _record(loose.line)
+    done.records += sum(cells.each(remove, batch))
 
 
 def _mend(segments: Segments) -> int:
@@ -103,7 +98,7 @@ def _mend(segments: Segments) -> int:
     for name in damaged:
         if lines := segments.lines(name):
             segments.add(list(lines.values()))
-        segments.remove(name)
+        segments.place.remove(name)
     segments.look()
     return len(damaged)
 
@@ -131,7 +126,7 @@ def loosen(store: Store, ids: Collection[str] | None = None) -> int:
         _write_all(cells, {task_id: lines[task_id] for task_id in alone})
         if rest := [line for task_id, line in lines.items() if task_id not in out]:
             segments.add(rest)
-        segments.remove(name)
+        segments.place.remove(name)
     segments.look()
     for task_id in wanted:
         store.board.wrote(FOLDERS[Cell.kind], task_id)

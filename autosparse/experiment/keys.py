@@ -1,4 +1,4 @@
-"""The keys of an experiment file, each with its type, default and meaning, read off the JSON schema."""
+"""The keys of an experiment file, each with its type, default and meaning, taken from the JSON schema."""
 
 import json
 import re
@@ -26,7 +26,7 @@ class Key:
     """As YAML; ``required`` if the key has no default."""
     meaning: str
     known: tuple[str, ...] = ()
-    """The names that come with autosparse, if others are possible, too."""
+    """The names that come with autosparse, if others are possible as well."""
     inner: "tuple[Key, ...]" = ()
     """The keys of the mapping that it holds, or of each mapping in a list."""
 
@@ -40,6 +40,13 @@ def all_keys() -> tuple[Key, ...]:
     """The keys of the top level, and in them all others."""
     schema = json_schema()
     return tuple(_read((), schema, schema["$defs"]))
+
+
+def keys_in(section: str) -> set[str]:
+    """The names of all keys in a section of an experiment file; those of its top level if there is no such section."""
+    top = all_keys()
+    inner = next((key.inner for key in top if key.name == section), None)
+    return {key.name for key in (top if inner is None else _walk(inner))}
 
 
 def find_keys(asked: str) -> list[Key]:
@@ -108,7 +115,7 @@ def _mapping(schema: Schema, parts: Schema) -> tuple[Schema, tuple[str, ...]]:
 
 
 def _named(schema: Schema) -> Schema | None:
-    """What a mapping of chosen names holds; None: it is none, or anything goes."""
+    """What a mapping of names that the user chooses holds; None if it is no such mapping, or may hold anything."""
     patterns = list(schema.get("patternProperties", {}).values())
     found = patterns[0] if patterns else schema.get("additionalProperties")
     return found if isinstance(found, dict) else None

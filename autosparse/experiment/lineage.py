@@ -5,9 +5,9 @@ again with another result, a scorer that learned from it no longer counts as fin
 pruned.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -15,19 +15,11 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.record import Record
 from autosparse.experiment.resolved import Difference, differences, resolve, resolved_of
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.tasks import TASKS, Cell, ScorerTask, Task
+from autosparse.experiment.tasks import Task, task_from
 from autosparse.files import content_id
 
 Read = Callable[[str, str], Record | None]
 """Takes a kind and an id and returns their record, or None if there is none."""
-
-
-def inputs_of(task: Task) -> Iterator[tuple[str, str]]:
-    """Kind and id of each task that ``task`` builds on."""
-    of_scorer = isinstance(task, ScorerTask) and task.sweep is not None
-    for task_id in task.inputs:
-        scorer = isinstance(task, Cell) and task_id == task.scorer
-        yield "scorer" if scorer else "sweep" if of_scorer else "irp", task_id
 
 
 def fingerprint(record: Record) -> str:
@@ -61,7 +53,7 @@ def made_by(record: Record) -> Made:
 
 @dataclass(frozen=True)
 class Changed:
-    """Why a record no longer stands for its task; false if it still does."""
+    """Why a record no longer stands for its task; falsy if it still does."""
 
     values: tuple[Difference, ...] = ()
     inputs: tuple[str, ...] = ()
@@ -87,35 +79,35 @@ class Lineage:
         self._inputs: dict[tuple[str, str], _Input | None] = {}
 
     def changed(self, task: Task, record: Record) -> Changed:
-        """Why the record of ``task`` no longer stands for it; false if it still does."""
-        return Changed(tuple(differences(resolved_of(record), resolve(task))), self.fallen(task, record))
+        """Why the record of ``task`` no longer stands for it; falsy if it still does."""
+        values = tuple(differences(resolved_of(record), resolve(task)))
+        return Changed(values, self.fallen(task, record.get("built_on")))
 
-    def fallen(self, task: Task, record: Mapping[str, Any]) -> tuple[str, ...]:
+    def fallen(self, task: Task, built_on: Mapping[str, str] | None) -> tuple[str, ...]:
         """Ids of the inputs of ``task`` that are no longer what its record was built on.
 
-        :param record: the record, or its ``built_on`` alone.
+        :param built_on: what the record says of it; None for a record of version 0.1.0, which says nothing.
         """
-        return tuple(task_id for kind, task_id in inputs_of(task) if not self._stands(record, kind, task_id))
+        return tuple(task_id for task_id, kind in task.inputs.items() if not self._stands(built_on, kind, task_id))
 
     def built_on(self, task: Task) -> dict[str, str]:
         """The fingerprint of the record of each input, by its id."""
-        return {
-            task_id: found.fingerprint for kind, task_id in inputs_of(task) if (found := self._input(kind, task_id))
-        }
+        found = {task_id: self._input(kind, task_id) for task_id, kind in task.inputs.items()}
+        return {task_id: known.fingerprint for task_id, known in found.items() if known}
 
     def ground(self, task: Task) -> dict[str, str]:
         """What a record of ``task`` stands on: :meth:`built_on`, with an empty text for an input that has fallen."""
-        found = {task_id: self._input(kind, task_id) for kind, task_id in inputs_of(task)}
+        found = {task_id: self._input(kind, task_id) for task_id, kind in task.inputs.items()}
         return {task_id: known.fingerprint if known.stands else "" for task_id, known in found.items() if known}
 
-    def _stands(self, record: Mapping[str, Any], kind: str, task_id: str) -> bool:
-        """Whether an input is what ``record`` was built on; assumed if the input is gone."""
+    def _stands(self, built_on: Mapping[str, str] | None, kind: str, task_id: str) -> bool:
+        """Whether an input is what a record was built on; assumed if the input is gone."""
         found = self._input(kind, task_id)
         if found is None:
             return True
-        if "built_on" not in record:  # of version 0.1.0, so its input must be, too
+        if built_on is None:  # of version 0.1.0, so its input must be, too
             return found.stands and not found.complete
-        return found.stands and record["built_on"].get(task_id, found.fingerprint) == found.fingerprint
+        return found.stands and built_on.get(task_id, found.fingerprint) == found.fingerprint
 
     def _input(self, kind: str, task_id: str) -> _Input | None:
         if (kind, task_id) not in self._inputs:
@@ -126,14 +118,10 @@ class Lineage:
         record = self.read(kind, task_id)
         if record is None:
             return None
-        try:
-            stands = not self.changed(task_of(record), record)
+        spec = record["spec"]
+        try:  # with today's defaults
+            task = SweepTask.model_validate(spec, strict=False) if kind == SweepTask.kind else task_from(kind, spec)
+            stands = not self.changed(task, record)
         except (AutosparseError, ValidationError):  # its spec is no longer that of a task
             stands = True
         return _Input(fingerprint(record), "resolved" in record, stands)
-
-
-def task_of(record: Record) -> Task:
-    """The task of a record, with today's defaults."""
-    kinds: dict[str, type[Task]] = {**TASKS, SweepTask.kind: SweepTask}
-    return kinds[record["kind"]].model_validate(record["spec"], strict=False)

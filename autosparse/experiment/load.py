@@ -1,7 +1,8 @@
-"""Reading an experiment file, with errors that name the file, the key and the reason."""
+"""Read an experiment file, with errors that name the file, the key and the reason, and plan its tasks."""
 
 import contextlib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,22 +12,13 @@ from pydantic import BaseModel, ValidationError
 
 from autosparse.errors import AutosparseError, nearest_name
 from autosparse.experiment.files import find_file, read_content
-from autosparse.experiment.methods import MethodSpec
+from autosparse.experiment.keys import keys_in
+from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.presets import PAPER, changes_of, choose, parse_change, written_changes
-from autosparse.experiment.recipes import BLOCK, with_recipes
-from autosparse.experiment.schema import (
-    ConcordanceSpec,
-    Experiment,
-    GridSpec,
-    IrpSpec,
-    Published,
-    ScorerSpec,
-    SweepSpec,
-)
-from autosparse.experiment.space import Asha, Downstream
-from autosparse.experiment.tasks import DaggerSpec, FitSpec, RefineSpec
+from autosparse.experiment.recipes import with_recipes
+from autosparse.experiment.schema import Experiment
+from autosparse.experiment.tasks import FitSpec
 from autosparse.plugins import load_plugins
-from autosparse.training import Recipe
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -73,6 +65,24 @@ def load_experiment(path: str | Path, preset: str | None = None, set: Sequence[s
     return parse_loaded(read_content(file), file.name, preset, written_changes(set), file.folder)
 
 
+def plan_of(loaded: Loaded) -> Plan:
+    """Expand what :func:`load_experiment` returned, with what the parent run in MLflow says of file and command."""
+    parts = ["autosparse", "run", loaded.file, *(["--preset", loaded.preset] if loaded.preset else [])]
+    parts += [part for change in loaded.asked for part in ("--set", change)]
+    experiment = loaded.experiment
+    about: dict[str, Any] = {"preset": loaded.preset, "file": loaded.file, "command": shlex.join(parts)}
+    about |= {"description": experiment.description, "notes": list(experiment.notes), "changes": list(loaded.changes)}
+    return make_plan(experiment, loaded.paper, loaded.folder, **about)
+
+
+def scale_of(loaded: Loaded) -> str | None:
+    """A line that says which preset was chosen, and which others there are; None if the file has no presets."""
+    if loaded.preset is None:
+        return None
+    others = ", ".join(name for name in loaded.presets if name != loaded.preset)
+    return f"preset {loaded.preset} (there are also: {others})"
+
+
 def parse_loaded(
     content: dict[str, Any],
     source: str,
@@ -104,22 +114,12 @@ def parse_experiment(content: dict[str, Any], source: str, folder: str | None = 
     with _named(source):
         load_plugins(named, folder)  # before the check, which must know their names
         content = with_recipes(content)
-    try:
-        text = json.dumps(_written_out(content), allow_nan=False)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise AutosparseError(
-            f"{source}: {error}: quote dates; numbers must be finite and anchors not circular"
-        ) from error
-    return _validated(Experiment, text, source)
+    return _validated(Experiment, _written_out(content), source)
 
 
 def parse_fit(content: dict[str, Any], source: str) -> FitSpec:
     """Check the settings of one scorer fit."""
-    try:
-        text = json.dumps(content, allow_nan=False)
-    except ValueError as error:
-        raise AutosparseError(f"{source}: {error}: every number must be finite") from error
-    return _validated(FitSpec, text, source)
+    return _validated(FitSpec, content, source)
 
 
 @contextlib.contextmanager
@@ -131,7 +131,12 @@ def _named(source: str) -> Iterator[None]:
         raise AutosparseError(f"{source}: {error}") from error
 
 
-def _validated(model: type[M], text: str, source: str) -> M:
+def _validated(model: type[M], content: dict[str, Any], source: str) -> M:
+    try:
+        text = json.dumps(content, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        cure = "numbers must be finite, dates in quotes, anchors not circular"
+        raise AutosparseError(f"{source}: {error}: {cure}") from error
     try:
         return model.model_validate_json(text)
     except ValidationError as error:
@@ -182,7 +187,7 @@ def _line(mistake: Any) -> str:
     key = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in place).lstrip(".")
     match mistake["type"]:
         case "extra_forbidden" | "unexpected_keyword_argument":
-            nearest = nearest_name(str(place[-1]), _keys(str(place[0])))
+            nearest = nearest_name(str(place[-1]), keys_in(str(place[0])))
             reason = "unknown key" + (f"; did you mean {nearest!r}?" if nearest and nearest != place[-1] else "")
         case "too_short":
             reason = "must not be empty"
@@ -203,18 +208,3 @@ def _cure(mistake: Any) -> str:
     if kind in ("less_than", "less_than_equal") and 1 in mistake["ctx"].values() and 1 < given <= 100:
         return f": {given / 100:g}?"
     return ""
-
-
-SECTIONS: dict[str, tuple[type[BaseModel], ...]] = {
-    "irp": (IrpSpec,),
-    "sweeps": (SweepSpec, Asha, Downstream, DaggerSpec, RefineSpec),
-    "scorers": (ScorerSpec, DaggerSpec, RefineSpec),
-    "grid": (GridSpec, MethodSpec, Published),
-    "concordance": (ConcordanceSpec,),
-}
-
-
-def _keys(section: str) -> set[str]:
-    """All keys in a section of an experiment file, at any depth; of its top level if there is no such section."""
-    models = SECTIONS.get(section, (Experiment,))
-    return {key for model in models for key in model.model_fields} | set(Recipe.__dataclass_fields__) | {BLOCK}

@@ -88,6 +88,9 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, folder: s
         for name, spec in experiment.irp.items()
     }
 
+    def first_run(name: str) -> str:
+        return irp[name][experiment.irp[name].seeds[0]].id
+
     def runs_of(spec: FittedSpec) -> tuple[str, ...]:
         return tuple(irp[run][seed].id for run in spec.irp for seed in spec.irp_seeds or experiment.irp[run].seeds[:1])
 
@@ -116,20 +119,16 @@ def make_plan(experiment: Experiment, paper: Experiment | None = None, folder: s
         _once([planned for cells in by_grid for planned in cells]),
         [
             comparison
-            for grid, cells in zip(experiment.grid, by_grid, strict=True)
-            for comparison in compared(grid, cells, experiment, paper or experiment)
+            for position, cells in enumerate(by_grid)
+            for comparison in compared(position, cells, experiment, paper or experiment)
         ],
         [
-            Concordance(pair.name, (_first(irp[pair.irp[0]]), _first(irp[pair.irp[1]])), pair.published, pair.source)
+            Concordance(pair.name, (first_run(pair.irp[0]), first_run(pair.irp[1])), pair.published, pair.source)
             for pair in experiment.concordance
         ],
         Plugins(experiment.plugins, folder),
         about,
     )
-
-
-def _first(by_seed: dict[int, IrpTask]) -> str:
-    return next(iter(by_seed.values())).id
 
 
 def _once(planned: list[Planned[T]]) -> list[Planned[T]]:
@@ -167,16 +166,10 @@ def _with_seed(first: Cell, seed: int) -> Cell:
 
 
 def _points(grid: GridSpec, method: MethodSpec, irp: dict[str, IrpSpec]) -> list[dict[str, Any]]:
-    """The sparsities of a method, each with the other values of its cells there."""
-    if method.irp is not None:
-        return list(_branches(method, irp[method.irp]))
-    return [{"sparsity": sparsity} for sparsity in ((0.0,) if method.criterion == DENSE else grid.sparsities)]
-
-
-def _branches(method: MethodSpec, run: IrpSpec) -> Iterator[dict[str, Any]]:
-    """The values of a branch's cells at each of its levels, without those that all cells have."""
-    origin = IrpFields(**values_of(run, IrpFields))
-    paired = method.irp_seed is None and len(run.seeds) > 1
-    seed = None if paired else run.seeds[0] if method.irp_seed is None else method.irp_seed
-    for level in method.levels or ():
-        yield {"irp": origin, "irp_seed": seed, "level": level, "sparsity": run.sparsity_at(level)}
+    """The sparsities of a method, each with the values that only its cells there have."""
+    if method.irp is None:
+        return [{"sparsity": sparsity} for sparsity in ((0.0,) if method.criterion == DENSE else grid.sparsities)]
+    run = irp[method.irp]
+    seed = run.seeds[0] if method.irp_seed is None and len(run.seeds) == 1 else method.irp_seed
+    branch = {"irp": IrpFields(**values_of(run, IrpFields)), "irp_seed": seed}
+    return [{**branch, "level": level, "sparsity": run.sparsity_at(level)} for level in method.levels or ()]

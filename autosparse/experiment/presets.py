@@ -72,7 +72,7 @@ def changes_of(content: Content, preset: str | None) -> Iterator[str]:
 
 
 def _dropped(content: Content, preset: Content, name: str) -> list[tuple[str, Any]]:
-    """Check a preset and drop what it drops. Return what it sets: its base's values for the sections left, then its."""
+    """Check a preset and drop what it drops. Return what it sets: its base's values for what is left, then its own."""
     if unknown := set(preset) - {"base", "drop", "set"}:
         raise UnknownName(f"key of preset {name!r}", unknown.pop(), ["base", "drop", "set"])
     if "base" in preset and preset["base"] not in BASES:

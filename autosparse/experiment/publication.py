@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from autosparse.experiment.fields import DENSE
+from autosparse.experiment.fields import DENSE, Strict
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.schema import Experiment, GridSpec, IrpSpec
+from autosparse.experiment.schema import Experiment, GridSpec
 from autosparse.experiment.tasks import Cell
 
 NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
@@ -44,70 +44,58 @@ class Concordance:
 
 
 def compared(
-    grid: GridSpec, cells: "Sequence[Planned[Cell]]", experiment: Experiment, paper: Experiment
+    position: int, cells: Sequence[Planned[Cell]], experiment: Experiment, paper: Experiment
 ) -> Iterator[Comparison]:
-    """Each accuracy published for a grid, with the ids of the cells that measure it."""
-    theirs = _counterpart(grid, experiment, paper)
+    """Each accuracy published for the grid at a position, with the ids of those of its cells that measure it."""
+    grid, theirs = experiment.grid[position], _counterpart(position, experiment, paper)
     if theirs is None:
         return
     for published in theirs.published:
         for label, values in published.accuracy.items():
+            differing = tuple(_differences(label, grid, theirs, experiment, paper))
             sparsities = (0.0,) if label == DENSE else published.sparsities
             for sparsity, value in zip(sparsities, values, strict=True):
                 if value is None:
                     continue
                 mean, spread = value if isinstance(value, tuple) else (float(value), None)
-                yield Comparison(
-                    published.source,
-                    theirs.models[0],
-                    theirs.datasets[0],
-                    label,
-                    sparsity,
-                    mean,
-                    spread,
-                    tuple(p.task.id for p in cells if p.label == label and p.task.sparsity == sparsity),
-                    tuple(_differences(label, grid, theirs, experiment, paper)),
-                )
+                model, dataset = theirs.models[0], theirs.datasets[0]
+                ids = tuple(p.task.id for p in cells if p.label == label and p.task.sparsity == sparsity)
+                yield Comparison(published.source, model, dataset, label, sparsity, mean, spread, ids, differing)
 
 
-def _counterpart(grid: GridSpec, experiment: Experiment, paper: Experiment) -> GridSpec | None:
+def _counterpart(position: int, experiment: Experiment, paper: Experiment) -> GridSpec | None:
     """The paper's version of a grid: that of the same name, else at the same position.
 
     None if a preset has dropped or added grids, so that the position says nothing: another network's figures would
     stand beside the grid's.
     """
-    named = [ours for ours in paper.grid if grid.name and ours.name == grid.name]
-    if named:
-        return named[0]
-    return paper.grid[experiment.grid.index(grid)] if len(experiment.grid) == len(paper.grid) else None
+    name = experiment.grid[position].name
+    alike = paper.grid[position] if len(experiment.grid) == len(paper.grid) else None
+    return next((theirs for theirs in paper.grid if name and theirs.name == name), alike)
 
 
 def _differences(
     label: str, grid: GridSpec, theirs: GridSpec, experiment: Experiment, paper: Experiment
 ) -> Iterator[str]:
-    yield from _mismatches("", _plain(grid, NOT_COMPARED), _plain(theirs, NOT_COMPARED))
+    yield from _mismatches("", grid, theirs, NOT_COMPARED)
     mine, their = _method(grid, label), _method(theirs, label)
     if mine is None or their is None:
         return
-    yield from _mismatches("", _plain(mine, ("name",)), _plain(their, ("name",)))
+    yield from _mismatches("", mine, their, ("name",))
     if mine.scorer and their.scorer:
         scorer, original = experiment.scorers[mine.scorer], paper.scorers[their.scorer]
-        yield from _mismatches("scorer.", _plain(scorer, ("irp", "irp_seeds")), _plain(original, ("irp", "irp_seeds")))
+        yield from _mismatches("scorer.", scorer, original, ("irp", "irp_seeds"))
         for ours, other in zip(scorer.irp, original.irp, strict=False):
-            yield from _irp_mismatches(experiment.irp[ours], paper.irp[other])
+            yield from _mismatches("irp.", experiment.irp[ours], paper.irp[other], ("seeds",))
     if mine.irp and their.irp:
-        yield from _irp_mismatches(experiment.irp[mine.irp], paper.irp[their.irp])
-
-
-def _irp_mismatches(mine: IrpSpec, theirs: IrpSpec) -> Iterator[str]:
-    return _mismatches("irp.", _plain(mine, ("seeds",)), _plain(theirs, ("seeds",)))
+        yield from _mismatches("irp.", experiment.irp[mine.irp], paper.irp[their.irp], ("seeds",))
 
 
 def _method(grid: GridSpec, label: str) -> MethodSpec | None:
     return next((method for method in grid.methods if method.label == label), None)
 
 
-def _plain(spec: Any, leave_out: Sequence[str]) -> dict[str, Any]:
+def _plain(spec: Strict, leave_out: Sequence[str]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in spec.model_dump(mode="json").items():
         if name in leave_out:
@@ -119,7 +107,8 @@ def _plain(spec: Any, leave_out: Sequence[str]) -> dict[str, Any]:
     return flat
 
 
-def _mismatches(prefix: str, mine: dict[str, Any], theirs: dict[str, Any]) -> Iterator[str]:
+def _mismatches(prefix: str, spec: Strict, published: Strict, leave_out: Sequence[str]) -> Iterator[str]:
+    mine, theirs = _plain(spec, leave_out), _plain(published, leave_out)
     for key in {**theirs, **mine}:
         here, there = mine.get(key), theirs.get(key)
         if here != there:

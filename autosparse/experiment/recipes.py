@@ -33,17 +33,14 @@ def with_recipes(content: dict[str, Any]) -> dict[str, Any]:
 
 def _holders(content: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Each mapping that has a recipe, after its name for errors."""
-    irp, sweeps, grids = (content.get(section) for section in ("irp", "sweeps", "grid"))
-    found: list[tuple[str, Any]] = []
-    if isinstance(irp, dict):
-        found += [(f"irp {name!r}", part) for name, part in irp.items()]
-    if isinstance(sweeps, dict):
-        found += [
-            (f"sweep {name!r}", part.get("downstream")) for name, part in sweeps.items() if isinstance(part, dict)
-        ]
+    grids = content.get("grid")
     grids = grids if isinstance(grids, list) else [grids]
-    found += [
-        (f"grid {part.get('name', number)!r}" if isinstance(part, dict) else "grid", part)
-        for number, part in enumerate(grids)
-    ]
+    found = [(f"irp {name!r}", part) for name, part in _mappings(content.get("irp"))]
+    found += [(f"sweep {name!r}", part.get("downstream")) for name, part in _mappings(content.get("sweeps"))]
+    found += [(f"grid {part.get('name', number)!r}", part) for number, part in _mappings(dict(enumerate(grids)))]
     yield from ((whose, part) for whose, part in found if isinstance(part, dict) and "recipe" in part)
+
+
+def _mappings(section: Any) -> list[tuple[Any, Any]]:
+    """The parts of a section that are mappings, by name."""
+    return [item for item in section.items() if isinstance(item[1], dict)] if isinstance(section, dict) else []

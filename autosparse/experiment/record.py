@@ -1,11 +1,15 @@
 """Records on the storage: of a task that has finished, or of its last failure."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any, NotRequired
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError, with_config
 from typing_extensions import TypedDict  # pydantic takes typing's only from Python 3.12 on
 
-from autosparse.files import content_id
+from autosparse.errors import CorruptFile, Unreachable
+from autosparse.files import content_id, unpack_record
+from autosparse.storage import Place
 
 Json = dict[str, Any]
 """A result, an environment or a spec, as JSON values."""
@@ -56,3 +60,35 @@ def record_from(found: Any, kind: str, task_id: str, failed: bool = False) -> Re
     if (record["kind"], record["id"]) != (kind, task_id) or not outcome <= record.keys():
         return None
     return record if content_id({"kind": kind, **record["spec"]}) == task_id else None
+
+
+@contextlib.contextmanager
+def reading(place: Place, name: str = "") -> Iterator[None]:
+    """Raise :class:`Unreachable` if ``name`` at a place cannot be read within the block: that does not mean missing."""
+    try:
+        yield
+    except OSError as error:
+        path, reason = f"{place}/{name}".rstrip("/"), error.strerror or error
+        raise Unreachable(f"cannot read {path}: {reason}; make it readable, or choose another --storage") from error
+
+
+def content_of(place: Place, name: str) -> bytes | None:
+    """The content of a file: None if there is none, empty if a folder has its name.
+
+    :raises Unreachable: if the place does not answer.
+    """
+    with reading(place, name):
+        try:
+            return place.read(name)
+        except FileNotFoundError:
+            return None
+        except IsADirectoryError:
+            return b""
+
+
+def unpacked(data: bytes | None) -> Json | None:
+    """What a record's file holds; None if it is missing or damaged: its task is done again."""
+    try:
+        return None if data is None else unpack_record(data, "a record")
+    except CorruptFile:
+        return None

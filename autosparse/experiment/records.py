@@ -1,22 +1,26 @@
-"""What lies at a place: records as they were written, files, checkpoints. What counts as finished is Store's to say."""
+"""What lies at a place: records as they were written, files, checkpoints. Store decides what counts as finished."""
 
 import contextlib
 import re
 import secrets
 import threading
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TypeVar
 
-from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable
+from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 from autosparse.experiment.board import Board
 from autosparse.experiment.lineage import Lineage
-from autosparse.experiment.record import Json, Record, record_from
+from autosparse.experiment.record import Record, content_of, reading, record_from, unpacked
 from autosparse.experiment.segments import Segments
 from autosparse.experiment.stages import OF_KIND
 from autosparse.experiment.tasks import Cell, Task
-from autosparse.files import sha256_file, unpack_record
+from autosparse.files import sha256_file
 from autosparse.storage import Place, place_at
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.storage.lock import one_driver
+
+R = TypeVar("R")
 
 FOLDERS = {kind: stage.plural for kind, stage in OF_KIND.items()}
 FAILED, SUPERSEDED, STATES, SEGMENTS = "failed", "superseded", "states", "segments"
@@ -51,12 +55,7 @@ class Records:
     @property
     def identity(self) -> str:
         """A text that every node reads from this storage and no other; empty if it has not been prepared."""
-        try:
-            return self.place.read(IDENTITY).decode("ascii", "replace")
-        except FileNotFoundError:
-            return ""
-        except OSError as error:
-            raise self._unreadable(IDENTITY, error) from error
+        return (content_of(self.place, IDENTITY) or b"").decode("ascii", "replace")
 
     def require(self, identity: str) -> None:
         """Raise if this node has something else at this path; each worker asks, since nodes may join at any time."""
@@ -79,13 +78,13 @@ class Records:
         return self.root / name_of(kind, task_id)
 
     def fetched(self, kind: str, task_id: str) -> Path:
-        """The same folder with the files that the store has of it, to read from."""
+        """The same folder, with the files that the store holds, for reading."""
         return self.place.fetch(name_of(kind, task_id))
 
     def states(self, task: Task, mark: str = "") -> Checkpoints:
         """The checkpoints of an unfinished task.
 
-        :param mark: tells those that count from others of the task.
+        :param mark: distinguishes those that count from other checkpoints of the task.
         """
         return Checkpoints(self.place.within(f"{STATES}/{task.id}"), f"{task.id}/{mark}" if mark else task.id)
 
@@ -104,8 +103,14 @@ class Records:
         return Lineage(self.written)
 
     def written(self, kind: str, task_id: str) -> Record | None:
-        """A record as it was written, whatever has become of its task and of its files."""
-        return record_from(self._unpacked_of(kind, task_id), kind, task_id)
+        """A record as it was written, whatever has happened to its task and its files since.
+
+        Its own file, whole or not, counts before a segment.
+        """
+        data = content_of(self.place, f"{name_of(kind, task_id)}.json")
+        if data is None and self.segments and kind == Cell.kind:
+            return record_from(self.segments.record(task_id), kind, task_id)
+        return record_from(unpacked(data), kind, task_id)
 
     def record_of(self, kind: str, task_id: str) -> Record:
         """The :meth:`record` of a finished task of which only the id is known.
@@ -113,56 +118,39 @@ class Records:
         :raises CorruptFile: if the record is missing or damaged, or a file of the task is.
         """
         record = self.written(kind, task_id)
-        if record is not None:
-            if self._has_files(kind, task_id, record):
-                return record
-            self.place.forget(name_of(kind, task_id))  # perhaps only this machine's copy is damaged
+        if record is not None and self._has_files(kind, task_id, record):
+            return record
         raise CorruptFile(
             f"no whole record {self.place}/{name_of(kind, task_id)}.json of a finished {kind}; run the experiment again"
         )
 
+    def each(self, look: Callable[[Task], R | None], tasks: Iterable[Task]) -> dict[str, R]:
+        """What ``look`` finds for each task, by the task's id; without the tasks for which it finds nothing."""
+        tasks = list(tasks)
+        found = self.place.each(look, tasks)
+        return {task.id: result for task, result in zip(tasks, found, strict=True) if result}
+
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
-        """Whether the files of a record are there and whole, and no other file that would be read as one of them."""
+        """Whether the files of a record are there and whole, and no other file that would be read as one of them.
+
+        If only this machine's copy of them is damaged, it is fetched anew.
+        """
         if kind not in WITH_FILES:
             return True
-        folder = self.fetched(kind, task_id)
-        try:
-            present = checksums(folder)
-        except OSError as error:
-            raise self._unreadable(name_of(kind, task_id), error) from error
-        files, kinds = record["files"], {Path(name).suffix for name in record["files"]}
-        return bool(files == {n: sha for n, sha in present.items() if n in files or Path(n).suffix in kinds})
+        name, files = name_of(kind, task_id), record["files"]
+        kinds = {Path(file).suffix for file in files}
+
+        def whole() -> bool:
+            folder = self.place.fetch(name)
+            with reading(self.place, name):
+                present = checksums(folder)
+            return bool(files == {n: sha for n, sha in present.items() if n in files or Path(n).suffix in kinds})
+
+        return whole() or (self.place.forget(name) and whole())
 
     def _names(self, folder: str, deep: bool = False) -> set[str]:
-        try:
+        with reading(self.place, folder):
             return set(self.place.within(folder).names(deep))
-        except OSError as error:
-            raise self._unreadable(folder, error) from error
-
-    def _unpacked_of(self, kind: str, task_id: str) -> Json | None:
-        """The content of a record of success; its own file, whole or not, counts before a segment."""
-        try:
-            return self._unpacked(f"{name_of(kind, task_id)}.json")
-        except FileNotFoundError:
-            return self.segments.record(task_id) if self.segments and kind == Cell.kind else None
-
-    def _unpacked(self, name: str) -> Json | None:
-        """The content of a record; None if it is damaged: its task is done again.
-
-        :raises FileNotFoundError: if the record is missing.
-        """
-        try:
-            return unpack_record(self.place.read(name), name)
-        except FileNotFoundError:
-            raise
-        except (IsADirectoryError, CorruptFile):
-            return None
-        except OSError as error:
-            raise self._unreadable(name, error) from error
-
-    def _unreadable(self, name: str, error: OSError) -> Unreachable:
-        reason = error.strerror or error
-        return Unreachable(f"cannot read {self.place}/{name}: {reason}; make it readable, or choose another --storage")
 
 
 def name_of(kind: str, task_id: str) -> str:

@@ -44,11 +44,8 @@ def resolve(task: Task) -> dict[str, Any]:
 
 
 def _criterion(name: str, options: dict[str, Any]) -> dict[str, Any]:
-    if name in UNPRUNED:
-        return {}
-    chosen = CRITERIA[name]
-    if not chosen.imported:  # of a plugin that is withheld, in a dry run: records are trusted
-        return {}
+    if name in UNPRUNED or not (chosen := CRITERIA[name]).imported:
+        return {}  # a criterion is not imported if its plugin is withheld, in a dry run: records are trusted
     defaults = {option: _plain(value) for option, value in chosen.defaults.items() if option not in chosen.given}
     return {"options": {**defaults, **options}, "criterion_revision": chosen.revision}
 
@@ -76,9 +73,7 @@ def differences(then: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "
     that is gone does not concern today's task.
     """
     for name, value in now.items():
-        if name not in then:
-            continue
-        before = then[name]
+        before = then.get(name, value)
         if isinstance(before, Mapping) and isinstance(value, Mapping):
             yield from differences(before, value, f"{prefix}{name}.")
         elif before != value:

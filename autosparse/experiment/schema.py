@@ -35,16 +35,15 @@ def check_name(name: str, option: str) -> None:
     try:
         TypeAdapter(Name).validate_python(name)
     except ValidationError as error:
-        raise AutosparseError(
-            f"{option}: {name!r} is not a name of letters, digits, dots, dashes and underscores"
-        ) from error
+        rule = "is not a name of letters, digits, dots, dashes and underscores"
+        raise AutosparseError(f"{option}: {name!r} {rule}") from error
 
 
 class IrpSpec(IrpFields):
     """IRP runs that differ in their seed."""
 
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT] = (0,)
-    """One run for each; best none of the grid's."""
+    """One run for each; preferably none of the grid's seeds."""
 
 
 class FittedSpec(FitSpec):
@@ -57,7 +56,7 @@ class FittedSpec(FitSpec):
 
 
 def data_of_fits(spec: FittedSpec, experiment: "Experiment") -> str | None:
-    """The data set of the networks that a fit, or one of a sweep's fits, rebuilds; None: it rebuilds none.
+    """The data set of the networks that a fit, or one of a sweep's fits, rebuilds; None if it rebuilds none.
 
     :raises AutosparseError: if the IRP runs, or the networks that a sweep trains, have more than one.
     """
@@ -69,9 +68,8 @@ def data_of_fits(spec: FittedSpec, experiment: "Experiment") -> str | None:
     if isinstance(spec, Search) and spec.downstream:
         names.add(spec.downstream.dataset)
     if len(names) > 1:
-        raise AutosparseError(
-            f"a scorer that prunes in rounds is fitted on one data set, not on {', '.join(sorted(names))}"
-        )
+        several = ", ".join(sorted(names))
+        raise AutosparseError(f"a scorer that prunes in rounds is fitted on one data set, not on {several}")
     return names.pop()
 
 
@@ -166,7 +164,7 @@ class GridSpec(Strict):
         return self
 
     def check_published(self) -> None:
-        """Raise if a published accuracy is of a method that the grid does not have; a preset may leave one out."""
+        """Raise if a published accuracy is of a method that the grid lacks; a preset may leave one out."""
         labels = [method.label for method in self.methods]
         for published in self.published:
             for method in published.accuracy:
@@ -240,7 +238,6 @@ class Experiment(Strict):
                 for seed in spec.irp_seeds or ():
                     if seed not in self.irp[irp].seeds:
                         raise AutosparseError(f"{which}: irp {irp!r} has no seed {seed}")
-        for which, spec in fitted:
             try:
                 if spec.irp:
                     data_of_fits(spec, self)

@@ -15,9 +15,9 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
-from autosparse.errors import AutosparseError, CorruptFile, Unreachable
+from autosparse.errors import AutosparseError
 from autosparse.experiment.lineage import Made, made_by
-from autosparse.experiment.record import Json, Record
+from autosparse.experiment.record import Json, Record, content_of, reading, unpacked
 from autosparse.files import content_id, unpack_record
 from autosparse.storage import Place
 
@@ -40,14 +40,9 @@ class Row(NamedTuple):
     built_on: dict[str, str] | None
     """What the record says of it; None if it says nothing, as in version 0.1.0."""
 
-    @property
-    def grounds(self) -> Json:
-        """The part of the record that says what it was built on."""
-        return {} if self.built_on is None else {"built_on": self.built_on}
-
 
 def terms_of(record: Record) -> str:
-    """A hash of all in a cell's record that decides whether its values are still today's.
+    """A hash of everything in a cell's record that decides whether its values are still today's.
 
     Cells that differ only in what they had to give, see APART, have the same terms, and stand or fall together.
     """
@@ -97,11 +92,13 @@ class Segments:
         return self.rows if self._stamps is not None else self.look()
 
     def look(self) -> Mapping[str, Row]:
-        """The index, after reading the segments that are new or others than they were.
+        """The index, after reading the segments that are new or have changed.
 
         :raises Unreachable: if the place does not answer.
         """
-        stamps, before = self._stamps_now(), self._stamps or {}
+        with reading(self.place):
+            stamps = {name: stamp for name, stamp in self.place.stamps().items() if name.endswith(SUFFIX)}
+        before = self._stamps or {}
         lost = {name for name, stamp in before.items() if stamps.get(name) != stamp}
         if lost and self.doubled:  # a row may have hidden an older one
             before, self.rows, self.doubled = {}, {}, False
@@ -117,12 +114,11 @@ class Segments:
         row = self.known().get(task_id)
         if row is None:
             return None
-        try:
-            return unpack_record(self.place.read_part(row.segment, row.start, row.length), row.segment)
-        except (FileNotFoundError, CorruptFile):
-            return None
-        except OSError as error:
-            raise self._unreadable(error) from error
+        with reading(self.place, row.segment):
+            try:
+                return unpacked(self.place.read_part(row.segment, row.start, row.length))
+            except FileNotFoundError:
+                return None
 
     @property
     def names(self) -> list[str]:
@@ -140,20 +136,12 @@ class Segments:
         """
         name, data = segment_of(lines)
         self.place.write(name, data)
-        found = self._bytes(name)
-        if (
-            found is None
-            or found != data
-            or sum(_is_record(found, line) for line in self._whole_lines(name)) != len(lines)
-        ):
+        whole = content_of(self.place, name) == data
+        if not whole or sum(_is_record(data, line) for line in self._whole_lines(name)) != len(lines):
             raise AutosparseError(
                 f"{self.place}/{name} is not what was written there, and nothing was removed: check the disk, try again"
             )
         return name
-
-    def remove(self, name: str) -> None:
-        """Remove a segment; its records have to be elsewhere."""
-        self.place.remove(name)
 
     def _read_in(self, name: str) -> None:
         for line in self._whole_lines(name):
@@ -167,7 +155,7 @@ class Segments:
 
     def _whole_lines(self, name: str) -> Iterator["_Line"]:
         """The lines of a segment that are whole; warn, in one line, if that is not all of them."""
-        data = self._bytes(name)
+        data = content_of(self.place, name)
         if data is None:
             return
         sure = f"{hashlib.sha256(data).hexdigest()}{SUFFIX}" == name
@@ -184,26 +172,6 @@ class Segments:
                 "%s/%s is damaged: %d %srecords are whole, and cells without one are done again; "
                 "`autosparse storage gather` writes it anew", self.place, name, count, _of(first),
             )  # fmt: skip
-
-    def _bytes(self, name: str) -> bytes | None:
-        try:
-            return self.place.read(name)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise self._unreadable(error) from error
-
-    def _stamps_now(self) -> dict[str, int]:
-        try:
-            stamps = self.place.stamps()
-        except OSError as error:
-            raise self._unreadable(error) from error
-        return {name: stamp for name, stamp in stamps.items() if name.endswith(SUFFIX)}
-
-    def _unreadable(self, error: OSError) -> Unreachable:
-        return Unreachable(
-            f"cannot read {self.place}: {error.strerror or error}; make it readable, or choose another --storage"
-        )
 
 
 class _Line(NamedTuple):

@@ -34,7 +34,7 @@ OURS = __name__.partition(".")[0]
 
 @dataclass(frozen=True)
 class Function:
-    """A function of the user's, or a class: what it is for, its name as the user types it, and its module."""
+    """A function or class of the user's: what it is for, its name as the user types it, and its module."""
 
     role: str
     name: str
@@ -53,7 +53,7 @@ class Function:
 
 
 def functions_of(task: Task) -> Iterator[Function]:
-    """The user's own functions that a task calls, without those that its inputs call."""
+    """The user's own functions that a task calls itself, without those that its inputs call."""
     network = task.downstream if isinstance(task, SweepTask) else task
     if isinstance(network, Cell | IrpTask | Downstream):
         model = bare_name(network.model)
@@ -96,9 +96,9 @@ def code_of(task: Task) -> dict[str, str]:
 def source_fingerprint(module: str) -> str:
     """16 hex digits over a module and the user's own modules that it imports; empty if it has no source file.
 
-    Cached: the source as it was when this process first asked, which is soon after importing it.
+    The result is cached, for the source as it was when this process first asked, soon after importing it.
     """
-    digest, known, waiting = hashlib.sha256(), {module}, [module]
+    known, waiting = {module}, [module]
     parsed: dict[str, Any] = {}
     while waiting:
         name = waiting.pop()
@@ -119,11 +119,8 @@ def source_fingerprint(module: str) -> str:
             new = set(_imported(tree, package)) - known
             known |= new
             waiting += new
-    if not parsed:
-        return ""
-    for name, content in sorted(parsed.items()):
-        digest.update(json.dumps(["" if name == module else name, content]).encode())
-    return digest.hexdigest()[:16]
+    whole = "".join(json.dumps(["" if name == module else name, content]) for name, content in sorted(parsed.items()))
+    return hashlib.sha256(whole.encode()).hexdigest()[:16] if parsed else ""
 
 
 def look_again() -> None:
@@ -134,23 +131,19 @@ def look_again() -> None:
 
 def _find(name: str) -> ModuleSpec | None:
     """Find a module's source file without importing anything; None if it has none."""
-    found, path = None, None
-    parts = name.split(".")
-    for end in range(1, len(parts) + 1):
-        try:
-            found = PathFinder.find_spec(".".join(parts[:end]), path)
-        except (ImportError, ValueError):
-            found = None
-        if found is None:
-            break
-        path = found.submodule_search_locations
-        if path is None and end < len(parts):
-            found = None
-            break
-    if found is None:
-        module = sys.modules.get(name)
-        found = getattr(module, "__spec__", None)
+    found = _spec(name) or getattr(sys.modules.get(name), "__spec__", None)
     return found if found is not None and (found.origin or "").endswith(".py") else None
+
+
+def _spec(name: str) -> ModuleSpec | None:
+    """Where Python finds a module, in the folders of its package; None if nowhere."""
+    parent = name.rpartition(".")[0]
+    package = _spec(parent) if parent else None
+    folders = package.submodule_search_locations if package else None
+    try:
+        return PathFinder.find_spec(name, folders) if folders is not None or not parent else None
+    except (ImportError, ValueError):
+        return None
 
 
 def _read(found: ModuleSpec) -> str | None:

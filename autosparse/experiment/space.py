@@ -17,7 +17,7 @@ from autosparse.experiment.fields import (
     Strict,
     values_of,
 )
-from autosparse.experiment.tasks import FitSpec, Task
+from autosparse.experiment.tasks import FitSpec, IrpTask, Task
 from autosparse.irp.rewind import SCORE_EXAMPLES
 from autosparse.training import Recipe
 
@@ -60,10 +60,8 @@ def _known_distribution(given: dict[str, tuple[Value, ...]]) -> dict[str, tuple[
     if any(abs(number) > LARGEST for number in numbers):
         raise AutosparseError(f"{name}: takes no numbers above {LARGEST:g}")
     if not numbers[0] < numbers[1] or ("log" in name and numbers[0] <= 0):
-        above = " above 0" if "log" in name else ""
-        raise AutosparseError(
-            f"{name}: the lower bound must be{above or ' there and'} below the upper, got {numbers[:2]}"
-        )
+        where = "above 0 and below" if "log" in name else "below"
+        raise AutosparseError(f"{name}: the lower bound must be {where} the upper, got {numbers[:2]}")
     if name in ("quniform", "qloguniform") and not all(_is_step(bound, numbers[2]) for bound in numbers[:2]):
         raise AutosparseError(f"{name}: the bounds must be multiples of the step, got {numbers}")
     return given
@@ -194,6 +192,6 @@ class SweepTask(Task, Search):
     """The data set of the IRP runs, if a fit rebuilds the states of their networks; None: none does."""
 
     @property
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self) -> dict[str, str]:
         """The IRP runs."""
-        return self.irp
+        return dict.fromkeys(self.irp, IrpTask.kind)

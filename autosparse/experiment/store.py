@@ -8,16 +8,16 @@ segments/<SHA-256>.jsonl                thousands of finished cells that were ga
 states/<id>/                            how far an unfinished IRP run, or the training of a cell, has come
 failed/<id>.json                        the last failure of a task that has not finished since
 superseded/cells/<id>-<ended_ms>.json   a cell that was done again because values, data or code changed; others likewise
-.identity                               tells this storage from another one at the same path of another machine
+.identity                               distinguishes this storage from one at the same path of another machine
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from autosparse.errors import safe_uri
 from autosparse.experiment.lineage import Lineage, Made, made_by
-from autosparse.experiment.record import Json, Record, record_from
-from autosparse.experiment.records import FAILED, FOLDERS, SUPERSEDED, WITH_FILES, Records, checksums, name_of
+from autosparse.experiment.record import Json, Record, content_of, reading, record_from, unpacked
+from autosparse.experiment.records import FAILED, FOLDERS, WITH_FILES, Records, checksums, name_of
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.segments import Row
 from autosparse.experiment.sources import code_of
@@ -25,7 +25,7 @@ from autosparse.experiment.tasks import Cell, Task
 from autosparse.files import pack_record
 from autosparse.storage import Folder
 
-__all__ = ["FAILED", "FOLDERS", "SUPERSEDED", "WITH_FILES", "Json", "Record", "Store", "plain"]
+__all__ = ["FOLDERS", "Json", "Store", "plain"]
 
 FEW = 1000
 """Records that are looked for one by one; a listing tells of as many in one request."""
@@ -45,19 +45,15 @@ class Store(Records):
         return found
 
     def _record(self, task: Task, lineage: Lineage) -> Record | None:
-        stamp = self.place.stamp(f"{name_of(task.kind, task.id)}.json")  # before reading: what is written later differs
-        found = record_from(self._unpacked_of(task.kind, task.id), task.kind, task.id)
-        if found is None or lineage.changed(task, found):
+        name = name_of(task.kind, task.id)
+        with reading(self.place, f"{name}.json"):
+            stamp = self.place.stamp(f"{name}.json")  # before reading: what is written later differs
+        found = self.written(task.kind, task.id)
+        if found is None or lineage.changed(task, found) or not self._has_files(task.kind, task.id, found):
             self.board.doubt(task.id)
             return None
-        whole = self._has_files(task.kind, task.id, found)
-        if not whole and self.place.forget(name_of(task.kind, task.id)):
-            whole = self._has_files(task.kind, task.id, found)
-        if whole:
-            self.board.saw(task.id, lineage.ground(task), stamp, made_by(found))
-        else:
-            self.board.doubt(task.id)
-        return found if whole else None
+        self.board.saw(task.id, lineage.ground(task), stamp, made_by(found))
+        return found
 
     def made(self, task: Task) -> Made | None:
         """What made the result of a finished task, as it was when its record was last read here."""
@@ -66,7 +62,7 @@ class Store(Records):
         return self.board.made.get(task.id)
 
     def forget(self, task: Task) -> None:
-        """Forget what is known of a task's record, which has gone."""
+        """Forget what is known about a task's record, which is gone."""
         self.board.forget(FOLDERS[task.kind], task.id)
 
     def finished(self, tasks: Iterable[Task], known: bool = False) -> set[str]:
@@ -75,19 +71,14 @@ class Store(Records):
         It lists the records, and reads those that it has not found whole before, or whose files are no longer the same.
 
         :param known: for whoever holds :meth:`one_driver`: also trust records that were whole before without looking
-            at their files, and what workers said of cells. What cells have records is not listed again, so those of
-            which no worker spoke are missing: see :meth:`finished_now`.
+            at their files, and what workers said about cells. The records of cells are not listed again, so those that
+            no worker reported are missing: see :meth:`finished_now`.
         """
         tasks, lineage = list(tasks), self.lineage()
         listed = {kind: self._listed(kind, known) for kind in {task.kind for task in tasks}}
-        told = {task.id for task in tasks if known and isinstance(task, Cell) and self.board.told(task.id)}
+        told = {task.id for task in tasks if known and isinstance(task, Cell) and task.id in self.board.told}
         there = [task for task in tasks if task.id in listed[task.kind] and task.id not in told]
-        trusted = {
-            task.id
-            for task in there
-            if self.board.trusts(task.id, lineage.ground(task))
-            and (known or self._unchanged(task, listed[task.kind][task.id]))
-        }
+        trusted = {task.id for task in there if self._trusts(task, listed[task.kind][task.id], lineage, known)}
         asked = [task for task in there if task.id not in trusted]
         found = self.place.each(lambda task: self._record(task, lineage) is not None, asked)
         whole = told | trusted | {task.id for task, good in zip(asked, found, strict=True) if good}
@@ -103,18 +94,18 @@ class Store(Records):
         return found
 
     def _row_stands(self, cell: Cell, row: Row, lineage: Lineage) -> bool:
-        """As :meth:`record` would find, without reading each."""
+        """Whether :meth:`record` would find the record of a row, without reading each one."""
         if row.terms not in self._stand:
             record = record_from(self.segments and self.segments.record(cell.id), cell.kind, cell.id)
             if record is None:
                 return False
             self._stand[row.terms] = not lineage.changed(cell, record).values
-        return self._stand[row.terms] and not (cell.inputs and lineage.fallen(cell, row.grounds))
+        return self._stand[row.terms] and not (cell.inputs and lineage.fallen(cell, row.built_on))
 
     def finished_now(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that are :meth:`finished`, with what workers wrote and did not live to tell.
+        """The ids of those that are :meth:`finished`, with those that workers wrote but did not live to report.
 
-        It looks for the record of each task of which nothing is known, or lists them all if that is less work.
+        It looks for the record of each task that nothing is known about, or lists them all if that is less work.
         """
         tasks = list(tasks)
         done = self.finished(tasks, known=True)
@@ -125,41 +116,37 @@ class Store(Records):
 
     def hear(self, task_ids: Iterable[str]) -> None:
         """Note that workers say they have written the records of these tasks."""
-        for task_id in task_ids:
-            self.board.hear(task_id)
+        self.board.told.update(task_ids)
 
     def records(self, tasks: Iterable[Task]) -> dict[str, Record]:
         """The :meth:`record` of each that has one, by its id. It lists no folder, which is faster for few tasks."""
-        tasks, lineage = list(tasks), self.lineage()
-        found = self.place.each(lambda task: self._record(task, lineage), tasks)
-        return {task.id: record for task, record in zip(tasks, found, strict=True) if record is not None}
+        lineage = self.lineage()
+        return self.each(lambda task: self._record(task, lineage), tasks)
 
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
         """The ids of those that have a file now, of success or failure, whole or not."""
         tasks = list(tasks)
         failed = self._names(FAILED) if tasks else set()
-        return self._there(tasks, known=False) | {task.id for task in tasks if f"{task.id}.json" in failed}
+        return self.there(tasks, known=False) | {task.id for task in tasks if f"{task.id}.json" in failed}
 
-    def there(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that have a file of success, whole or not; of cells, as far as is known."""
-        return self._there(list(tasks), known=True)
+    def there(self, tasks: Iterable[Task], known: bool = True) -> set[str]:
+        """The ids of those that have a file of success, whole or not.
 
-    def _there(self, tasks: Sequence[Task], known: bool) -> set[str]:
+        :param known: for cells, answer from what is known, and list nothing again.
+        """
+        tasks = list(tasks)
         listed = {kind: self._listed(kind, known) for kind in {task.kind for task in tasks}}
         cells = [task.id for task in tasks if isinstance(task, Cell)]
         rows: Mapping[str, Row] = {}
         if self.segments and cells:
             rows = self.segments.known() if known else self.segments.look()
         found = {task.id for task in tasks if task.id in listed[task.kind]}
-        return found | {task_id for task_id in cells if task_id in rows or self.board.told(task_id)}
+        return found | {task_id for task_id in cells if task_id in rows or task_id in self.board.told}
 
     def failure(self, task: Task) -> Record | None:
         """The record of the task's last failure, if it has not finished since, and nothing has changed since."""
-        try:
-            unpacked = self._unpacked(f"{FAILED}/{task.id}.json")
-        except FileNotFoundError:
-            return None
-        found = record_from(unpacked, task.kind, task.id, failed=True)
+        data = content_of(self.place, f"{FAILED}/{task.id}.json")
+        found = record_from(unpacked(data), task.kind, task.id, failed=True)
         return None if found is None or self.lineage().changed(task, found) else found
 
     def failed(self, tasks: Iterable[Task]) -> set[str]:
@@ -170,9 +157,7 @@ class Store(Records):
         """The :meth:`failure` of each that has one, by its id."""
         tasks = list(tasks)
         names = self._names(FAILED) if tasks else set()
-        there = [task for task in tasks if f"{task.id}.json" in names]
-        found = self.place.each(self.failure, there)
-        return {task.id: failure for task, failure in zip(there, found, strict=True) if failure is not None}
+        return self.each(self.failure, [task for task in tasks if f"{task.id}.json" in names])
 
     def finish(self, task: Task, result: Json, environment: Json) -> None:
         """Write the record that makes a task finished, after its files."""
@@ -198,19 +183,21 @@ class Store(Records):
         """
         folder, listed = FOLDERS[kind], self.board.listed
         if folder not in listed or not known or kind != Cell.kind:
-            try:
-                stamps = self.place.within(folder).stamps()
-            except OSError as error:
-                raise self._unreadable(folder, error) from error
-            listed[folder] = {
-                name.removesuffix(".json"): stamp for name, stamp in stamps.items() if name.endswith(".json")
-            }
+            with reading(self.place, folder):
+                stamps = self.place.within(folder).stamps().items()
+            listed[folder] = {name.removesuffix(".json"): stamp for name, stamp in stamps if name.endswith(".json")}
         return listed[folder]
 
-    def _unchanged(self, task: Task, stamp: int | None) -> bool:
-        """Whether a record that was whole must still be, by the stamp of its file; in a folder, its files have none."""
-        alone = task.kind not in WITH_FILES or not isinstance(self.place, Folder)
-        return alone and self.board.unchanged(task.id, stamp)
+    def _trusts(self, task: Task, stamp: int | None, lineage: Lineage, known: bool) -> bool:
+        """Whether a record need not be read again, see :meth:`finished`: it was whole, and stands on the same today.
+
+        :param stamp: of its file, as listed; in a folder, the other files of its task have none.
+        """
+        found = self.board.whole.get(task.id)
+        if found is None or found.ground != lineage.ground(task):
+            return False
+        stamped = task.kind not in WITH_FILES or not isinstance(self.place, Folder)
+        return known or (stamped and found.stamp in (None, stamp))
 
     def _write(self, folder: str, task: Task, outcome: Json, environment: Json) -> None:
         record: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}
@@ -223,5 +210,5 @@ class Store(Records):
 
 
 def plain(text: str) -> str:
-    """``text`` without credentials, and without what databases refuse: halves of characters, and null characters."""
+    """``text`` without credentials, and without what databases refuse: lone surrogates and null characters."""
     return safe_uri(text).encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")

@@ -45,9 +45,7 @@ def parse_yaml(text: str, source: str) -> Any:
         if node is None:
             return None
         if _extent(node, {}) > MOST_VALUES:
-            raise AutosparseError(
-                f"{source} has more than {MOST_VALUES:,} values, its aliases written out: split it up"
-            )
+            raise AutosparseError(f"{source} has more than {MOST_VALUES:,} values, aliases written out: split it up")
         return loader.construct_document(node)
     except AutosparseError:
         raise
@@ -55,9 +53,8 @@ def parse_yaml(text: str, source: str) -> Any:
         raise AutosparseError(f"{source} is not YAML: {' '.join(str(error).split())}") from error
     except RecursionError as error:
         raise AutosparseError(f"{source} is nested too deeply for an experiment") from error
-    except (
-        Exception
-    ) as error:  # PyYAML raises others for a value that does not fit its tag, such as a date without a day
+    except Exception as error:
+        # PyYAML raises others for a value that does not fit its tag, such as a date without a day
         raise AutosparseError(f"{source} is not YAML: a value is not what its form says: {error}") from error
 
 

@@ -5,9 +5,10 @@ from collections.abc import Collection, Iterable
 from autosparse.experiment.gathering import loosen
 from autosparse.experiment.lineage import Changed
 from autosparse.experiment.record import Record
+from autosparse.experiment.records import SUPERSEDED, WITH_FILES, name_of
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.store import FOLDERS, SUPERSEDED, WITH_FILES, Store
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask, Task
 from autosparse.files import pack_record
 
@@ -16,14 +17,12 @@ def changed_records(tasks: Iterable[Task], store: Store) -> dict[str, Changed]:
     """Why the records of some tasks no longer stand for them, by the tasks' ids; without those that still do."""
     tasks, lineage = list(tasks), store.lineage()
     there = store.there(tasks)
-    asked = [task for task in tasks if task.id in there]
 
-    def look(task: Task) -> Changed:
+    def look(task: Task) -> Changed | None:
         found = store.written(task.kind, task.id)
-        return lineage.changed(task, found) if found else Changed()
+        return lineage.changed(task, found) if found else None
 
-    found = store.place.each(look, asked)
-    return {task.id: changed for task, changed in zip(asked, found, strict=True) if changed}
+    return store.each(look, [task for task in tasks if task.id in there])
 
 
 def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
@@ -44,7 +43,7 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
             held = store.record(fit)
             if held is None or _of_other_code(fit, held) or not set(others).isdisjoint(task.irp):
                 set_aside(fit, store)
-    name = f"{FOLDERS[task.kind]}/{task.id}"
+    name = name_of(task.kind, task.id)
     aside = f"{SUPERSEDED}/{name}-{found['ended_ms']}"
     store.place.write(f"{aside}.json", pack_record(found))
     if task.kind in WITH_FILES:
@@ -54,6 +53,6 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
 
 
 def _of_other_code(task: Task, record: Record) -> bool:
-    """Whether the user's code has changed since the record; what it does not name has not been there or not counted."""
+    """Whether the user's code has changed since the record; code that it does not name did not exist or count then."""
     now = code_of(task)
     return any(now.get(key, digest) != digest for key, digest in record.get("code", {}).items())

@@ -4,13 +4,7 @@ import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    Field,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from autosparse.autos.backbones import BACKBONES, check_training
 from autosparse.autos.dagger import Dagger
@@ -65,9 +59,9 @@ class Task(Strict):
         return copied
 
     @property
-    def inputs(self) -> tuple[str, ...]:
-        """Ids of the tasks that it builds on."""
-        return ()
+    def inputs(self) -> dict[str, str]:
+        """The kinds of the tasks that it builds on, by their ids."""
+        return {}
 
 
 class IrpFields(Strict):
@@ -240,9 +234,9 @@ class ScorerTask(Task):
         return cls(irp=irp, fit=fit, dataset=dataset if fit.in_rounds else None, streamed=streamed)
 
     @property
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self) -> dict[str, str]:
         """The IRP runs, or the sweep."""
-        return self.irp if self.sweep is None else (self.sweep,)
+        return dict.fromkeys(self.irp, IrpTask.kind) if self.sweep is None else {self.sweep: "sweep"}
 
 
 class Cell(Task):
@@ -281,9 +275,10 @@ class Cell(Task):
         return self.seed if trunk is None else trunk.init_seed
 
     @property
-    def inputs(self) -> tuple[str, ...]:
+    def inputs(self) -> dict[str, str]:
         """The scorer, or the IRP run of a branch."""
-        return tuple(task_id for task_id in (self.scorer, getattr(self.trunk, "id", None)) if task_id)
+        found, trunk = {self.scorer: ScorerTask.kind} if self.scorer else {}, self.trunk
+        return found if trunk is None else {**found, trunk.id: IrpTask.kind}
 
 
 TASKS: dict[str, type[Task]] = {task.kind: task for task in (IrpTask, ScorerTask, Cell)}

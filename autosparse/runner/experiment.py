@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.experiment.load import Loaded, load_experiment
+from autosparse.experiment.load import Loaded, load_experiment, plan_of, scale_of
 from autosparse.experiment.plan import Plan
-from autosparse.experiment.planning import plan_of, scale_of
 from autosparse.experiment.stages import NAMED
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.outcome import Left

@@ -5,9 +5,8 @@ import copy
 import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 
-from autosparse.experiment.files import shipped_files
+from autosparse.experiment.files import TEMPLATE, shipped_files
 from autosparse.experiment.json_schema import json_schema
-from autosparse.experiment.new_file import TEMPLATE
 from autosparse.experiment.strict_yaml import parse_yaml
 
 SCHEMA = json_schema()

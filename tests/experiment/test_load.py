@@ -42,6 +42,7 @@ def test_a_good_file_is_read_with_numbers_as_people_write_them(tmp_path):
         ("sparsities:", "sparsitys:", "grid[0].sparsitys", "did you mean 'sparsities'"),
         ("epochs: 2", "epoch: 2", "grid[0].recipe.epoch", "did you mean 'epochs'"),
         ("name: small", "name: small\nworkers: 3", "workers", "unknown key"),
+        ("name: small", "name: small\npreset: {}", "preset", "did you mean 'presets'"),
         ("[0.9, 0.95]", "[0.9, 1.0]", "grid[0].sparsities[1]", "less than 1"),
         ("[0.9, 0.95]", "[-0.1]", "grid[0].sparsities[0]", "greater than or equal to 0"),
         ("[0.9, 0.95]", "[]", "grid[0].sparsities", "must not be empty"),

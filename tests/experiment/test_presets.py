@@ -178,12 +178,14 @@ def test_a_grid_without_a_name_is_not_compared_with_what_a_preset_has_moved_into
 
     content = {"name": "x", "grid": [grid("lenet-300-100", 11), grid("lenet-5", 22)]}
     content["presets"] = {"all": {"set": {"grid.*.recipe.epochs": 1}}, "one": {"drop": ["grid.0"]}}
+    content["presets"]["same"] = {"drop": ["grid.*.published"], "set": {"grid.*.models": ["lenet-5"]}}
     found = {}
-    for preset in ("all", "one"):
+    for preset in ("all", "one", "same"):
         loaded = parse_loaded(content, "x.yaml", preset)
         plan = make_plan(loaded.experiment, loaded.paper)
         found[preset] = [(comparison.model, comparison.published) for comparison in plan.comparisons]
-    assert found == {"all": [("lenet-300-100", 11), ("lenet-5", 22)], "one": []}
+    both = [("lenet-300-100", 11), ("lenet-5", 22)]
+    assert found == {"all": both, "one": [], "same": both}, "also if a preset makes two grids the same"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from builders import a_cell
 
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable
+from autosparse.experiment.gathering import gather
 from autosparse.experiment.lineage import made_by
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
@@ -197,11 +198,15 @@ def fails(*_):
     [
         ("within", lambda store, cell: store.finished([cell])),
         ("read", lambda store, cell: store.record(cell)),
+        ("stamp", lambda store, cell: store.record(cell)),
         ("read", lambda store, cell: store.identity),
+        ("stamp", lambda store, cell: gather(store)),
+        ("read", lambda store, cell: gather(store)),
     ],
-    ids=["list", "record", "identity"],
+    ids=["list", "record", "stamp", "identity", "stamp-to-gather", "record-to-gather"],
 )
 def test_a_folder_that_does_not_answer_is_unreachable_and_not_empty(store, cell, monkeypatch, broken, ask):
+    store.finish(cell, {}, {})
     monkeypatch.setattr(type(store.place), broken, fails)
     with pytest.raises(Unreachable, match=r"cannot read .*: Input/output error; make it readable, or choose another"):
         ask(store, cell)

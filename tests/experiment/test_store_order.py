@@ -1,9 +1,11 @@
 """A record says that its task is finished: what it tells of is there before it, in a folder and in a bucket."""
 
+import contextlib
 import os
 
 import pytest
 
+from autosparse.errors import CorruptFile
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.storage import Folder
@@ -75,11 +77,13 @@ def test_what_is_known_to_be_whole_in_a_bucket_is_not_read_again_until_it_change
     assert reads
 
 
-def test_a_copy_of_a_buckets_files_that_is_damaged_on_this_machine_is_fetched_anew(store, made):
+@pytest.mark.parametrize("by", ["task", "id"])
+def test_a_copy_of_a_buckets_files_that_is_damaged_on_this_machine_is_fetched_anew(store, made, by):
     store.finish(TASK, {"accuracy": [1.0]}, {})
     stamp = (made / "part").stat().st_mtime_ns
     (made / "part").write_text("SURVIVAL")
     os.utime(made / "part", ns=(stamp, stamp))
-    whole = store.record(TASK) is not None
-    assert whole != isinstance(store.place, Folder)
+    whole = not isinstance(store.place, Folder)
+    with contextlib.nullcontext() if whole or by == "task" else pytest.raises(CorruptFile, match="no whole record"):
+        assert bool(store.record(TASK) if by == "task" else store.record_of("irp", TASK.id)) == whole
     assert (made / "part").read_text() == ("survival" if whole else "SURVIVAL")

@@ -2,7 +2,7 @@
 
 from autosparse.errors import CorruptFile
 from autosparse.experiment.before_resolved import filled
-from autosparse.experiment.lineage import fingerprint, inputs_of
+from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.resolved import differences, resolve
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import FOLDERS, Store
@@ -16,7 +16,7 @@ def origin_of(sweep: SweepTask, store: Store) -> str:
 
     Empty if nothing differs from version 0.1.0, so that its trials go on.
     """
-    records = [record for kind, task_id in inputs_of(sweep) if (record := store.written(kind, task_id))]
+    records = [record for task_id in sweep.irp if (record := store.written("irp", task_id))]
     told = [fingerprint(record) for record in records] if any("resolved" in record for record in records) else []
     values = list(map(str, differences(filled(sweep.kind, sweep.spec), resolve(sweep))))
     return f"/{content_id([told, values])}" if told or values else ""
