@@ -237,7 +237,8 @@ class Tracker:
                 run_id = str(self.client.create_run(self.experiment_id, new.began, new.tags, new.name).info.run_id)
             else:
                 run_id = str(run.info.run_id)
-                self.client.update_run(run_id, status="RUNNING")
+                name = None if run.data.tags.get("label") == planned.label else new.name  # None: as it is
+                self.client.update_run(run_id, status="RUNNING", name=name)
             self._write(run_id, planned, record, new, fresh=run is None, renewed=finished)
         return True
 
