@@ -1,4 +1,4 @@
-"""Cells that become :class:`Run` objects only if somebody asks for them; columns are counted and averaged."""
+"""Cells as columns, which are counted and averaged; :class:`Run` objects are made only if somebody asks for them."""
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -101,9 +101,9 @@ class Cells:
         return numbers, values_of(column, self._rows[first])
 
     def alike(self, tags: Iterable[str], without_params: Collection[str]) -> tuple[np.ndarray, list[Run]]:
-        """A number for each cell, which cells share if they have the same of these tags and of all params but some.
+        """A number for each cell; cells share it if they have the same of these tags, and of all params but some.
 
-        Numbers ascend by first cells.
+        Numbers ascend in the order of the first cells that have them.
 
         :return: also, for each number, a run that has these tags and params alone.
         """
@@ -139,7 +139,7 @@ class Cells:
         return self._numbers[name]
 
     def metrics(self, at: np.ndarray) -> list[str]:
-        """The metrics that any cell at these places has, in the order in which one of them first has each."""
+        """The metrics that any cell at these places has, ordered by the first of these cells that has each."""
         named = dict.fromkeys(name for source in self._sources for name in source.names if name.startswith(METRIC))
         first = {}
         for name in (name.removeprefix(METRIC) for name in named):

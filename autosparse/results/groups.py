@@ -77,9 +77,9 @@ class Group:
     cells: Cells = field(repr=False, compare=False)
     """All cells that were grouped."""
     at: np.ndarray = field(repr=False, compare=False)
-    """The places of the group's cells among them; that of the last one if several have the same seed."""
+    """The places of the group's cells among them; of several with the same seed, that of the last."""
     seeds: list[int] = field(repr=False, compare=False)
-    """The seed of each, ascending."""
+    """The seed of each of these, ascending."""
 
     @cached_property
     def runs(self) -> dict[int, Run]:

@@ -25,7 +25,7 @@ OF = "leaderboard_of"
 """Tag of the parent run: a fingerprint of the runs that its leaderboard and the scorers' figures were made from."""
 METRIC = "test_accuracy"
 Rows = Sequence[dict[str, Any]]
-"""As :func:`autosparse.results.best.best` returns them."""
+"""Rows as :func:`autosparse.results.best.best` returns them."""
 
 
 def write_leaderboard(tracker: Tracker) -> bool:
@@ -114,7 +114,10 @@ def _lines(rows: Rows) -> list[str]:
 
 
 def _cell(row: dict[str, Any] | None, best: float | None) -> str:
-    """A mean with its spread and number of seeds, bold if it is ``best``, the best mean of a column that competes."""
+    """A mean with its spread and number of seeds.
+
+    :param best: the best mean of its column, which is bold; None if nothing in the column competes.
+    """
     if row is None:
         return ""
     mean = f"{row['mean']:.2f}" + ("" if row["std"] is None else f" ± {row['std']:.2f}")
@@ -126,5 +129,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _text(name: str) -> str:
-    """A name as Markdown shows it."""
+    """A name with what Markdown would take for markup escaped."""
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", name)

@@ -21,7 +21,7 @@ class Accuracy(NamedTuple):
 
     mean: float
     metric: str
-    """The name of this figure of a scorer, ``SPARSITY accuracy/MODEL/DATASET``: MLflow's pages cut the end off."""
+    """The name of this figure of a scorer, ``SPARSITY accuracy/MODEL/DATASET``: MLflow's pages cut off its end."""
     dataset: str
     digest: str
     """The data's fingerprint; empty if it is not known."""

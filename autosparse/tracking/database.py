@@ -30,7 +30,7 @@ class Database:
 
     @classmethod
     def of(cls, client: MlflowClient) -> "Database | None":
-        """The database that ``client`` writes itself; None if it asks a server, or if its tables are not as known."""
+        """The database that ``client`` writes itself; None if it asks a server, or if the tables are unknown."""
         try:
             from mlflow.store.tracking.dbmodels import models
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore

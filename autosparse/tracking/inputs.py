@@ -15,7 +15,7 @@ from autosparse.files import content_id
 def inputs_of(task: Task, record: Record, store: Store, label_of: Callable[[str], str]) -> list[DatasetInput]:
     """The data sets that a finished IRP run or scorer learned from; those of a scorer begin with its survival data.
 
-    :param label_of: what the experiment calls the IRP run of an id.
+    :param label_of: returns what the experiment calls the IRP run with an id.
     """
     if not isinstance(task, IrpTask | ScorerTask):
         return []

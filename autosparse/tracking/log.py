@@ -191,7 +191,7 @@ class Tracker:
         return written
 
     def _insert(self, database: Database, planned: Sequence[Planned[Task]]) -> set[str]:
-        """Write those of some cells that have a record and no run, in one transaction; return their ids."""
+        """Write the cells that have a record and no run, in one transaction; return their ids."""
         others = database.tasks_with_runs(self.experiment_id, [each.task.id for each in planned])
         found = [(each, self._record(each.task)) for each in planned if each.task.id not in others]
         new = [(each, self._new(each, record)) for each, record in found if record is not None]

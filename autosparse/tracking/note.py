@@ -101,7 +101,7 @@ def noted_and_others(client: MlflowClient, experiment_id: str, parent: str) -> t
 
 
 def _there_are(count: int, client: MlflowClient, experiment_id: str, condition: str) -> bool:
-    """Whether so many runs match, without reading them: the last of them is there, and no page follows it."""
+    """Whether ``count`` runs match, without reading them: the last of them is there, and no page follows it."""
     token = SearchUtils.create_page_token(max(count - 1, 0))
     page = client.search_runs([experiment_id], condition, max_results=1, page_token=token)
     return len(page) == min(count, 1) and not page.token

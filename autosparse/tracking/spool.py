@@ -108,7 +108,7 @@ class Spool:
             self.troubles.close(len(self.waiting))
 
     def _await_thread(self) -> None:
-        """Wait until the thread has done all its work; ``join`` believes a thread dead after Ctrl-C interrupted it."""
+        """Wait until the thread has done all its work; a ``join`` that Ctrl-C interrupts takes it for dead."""
         wait([self.pool.submit(self.drain)])
 
 
