@@ -11,8 +11,8 @@ from autosparse.report.collect import METRIC
 from autosparse.report.provenance import facts_of
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import Group, groups_of
-from autosparse.results.significance import LEVEL, Difference, holm, paired
-from autosparse.results.winners import Place, nothing_common, pairs
+from autosparse.results.significance import LEVEL, Difference, holm
+from autosparse.results.winners import Place, pairs
 
 SHOWN = 6
 """Most values of one side that are shown of what sets the two apart."""
@@ -135,13 +135,7 @@ def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None =
     """
     if a == b:
         raise AutosparseError(f"{a!r} is named twice: name what to compare it with")
-    found = []
-    for place, settings, method, one, other in pairs(client, a, b, experiment, METRIC):
-        difference = paired(one.values(METRIC), other.values(METRIC))
-        if difference is not None:
-            found.append(Pair(place, settings, method, one, other, difference))
-    if not found:
-        raise nothing_common(a, b)
+    found = [Pair(*pair) for pair in pairs(client, a, b, experiment, METRIC)]
     corrected = iter(holm([pair.difference.p for pair in found if pair.difference.p is not None]))
     tested = [pair if pair.difference.p is None else replace(pair, p=next(corrected)) for pair in found]
     return Comparison(a, b, experiment, tested, list(_apart(tested)), _alone(client, a, b, experiment, tested))

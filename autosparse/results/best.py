@@ -23,11 +23,11 @@ def best(
     group_by: Sequence[str] | None = None,
     top: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Mean of ``metric`` over seeds in each group of cells, best first: the highest, but the lowest time or loss.
+    """Mean of ``metric`` over seeds in each group of cells, best first: the highest, or the lowest of a time or loss.
 
-    Only cells that differ in nothing but seed (and what is not grouped by) are averaged, see
+    Only cells that differ in nothing but the seed (and in what is not grouped by) are averaged, see
     :mod:`autosparse.results.groups`. If an experiment was edited and run again, or if its data changed, a group has
-    several rows, told apart by ``settings``, which is otherwise empty.
+    several rows. ``settings`` tells them apart, and is otherwise empty.
 
     :param group_by: some of GROUPS; None: method and sparsity, and model and dataset if there are several.
     :return: rows with the group's values, ``settings``, ``metric``, ``n``, ``mean``, and ``std`` (of the sample; None
@@ -48,7 +48,7 @@ def best_of(
     group_by: Sequence[str] | None = None,
     top: int | None = None,
 ) -> list[dict[str, Any]]:
-    """:func:`best` of the groups of an experiment's cells; the name of the experiment is for errors."""
+    """The rows of :func:`best` for groups of cells; errors name the experiment."""
     groups = [g for g in found if sparsity is None or math.isclose(g.sparsity, sparsity, abs_tol=1e-9)]
     if not groups:
         raise none_found(experiment, sparsity, (group.sparsity for group in found))
@@ -73,19 +73,18 @@ def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list
             variants = found.setdefault(key, {})
             variants.setdefault(told, []).extend(values)
     return [
-        {**dict(zip(group_by, key, strict=True)), "settings": settings, "metric": metric, **_summary(values)}
+        {
+            **dict(zip(group_by, key, strict=True)),
+            **{"settings": settings, "metric": metric, "n": len(values), "mean": statistics.fmean(values)},
+            "std": statistics.stdev(values) if len(values) > 1 else None,
+        }
         for key, variants in found.items()
         for settings, values in zip(apart([dict(told) for told in variants]), variants.values(), strict=True)
     ]
 
 
 def _changed_data(groups: Sequence[Group]) -> set[str]:
-    """Data sets that have changed; the fingerprint of any other says no more than its name."""
+    """The data sets that have changed; the fingerprint of any other says no more than its name."""
     told = {(group.dataset, dict(group.training).get(DATA)) for group in groups}
     names = [dataset for dataset, _ in told]
     return {name for name in names if names.count(name) > 1}
-
-
-def _summary(values: list[float]) -> dict[str, Any]:
-    std = statistics.stdev(values) if len(values) > 1 else None
-    return {"n": len(values), "mean": statistics.fmean(values), "std": std}

@@ -13,9 +13,9 @@ from autosparse.tracking.trials import TRIAL
 
 
 def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[str, Any]]:
-    """The trials of a finished sweep, best first; those that were stopped or failed come last.
+    """The trials of a finished sweep, best first; those that were stopped or that failed come last.
 
-    :param sweep: its name in the experiment file.
+    :param sweep: the sweep's name in the experiment file.
     :return: rows with the settings that were searched, ``value``, ``metric``, ``epochs``, ``status``, ``scorer_id``.
     :raises AutosparseError: if the experiment has no such sweep.
     """
@@ -28,9 +28,8 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
     searched = sweep_run.tags["searched"].split(",")
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
-        runs = list(
-            all_runs(client, experiment_id, f"tags.sweep_id = '{sweep_run.tags['task_id']}' and tags.kind = '{TRIAL}'")
-        )
+        ours = f"tags.sweep_id = '{sweep_run.tags['task_id']}' and tags.kind = '{TRIAL}'"
+        runs = {run.data.tags["trial_id"]: run for run in all_runs(client, experiment_id, ours)}
     if not runs:
         raise AutosparseError(f"MLflow has no trials of sweep {sweep!r} any more: restore their runs there")
     rows = [
@@ -42,13 +41,13 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
             "status": run.data.tags["trial_status"],
             "scorer_id": run.data.tags["scorer_id"],
         }
-        for run in {run.data.tags["trial_id"]: run for run in runs}.values()
+        for run in runs.values()
     ]
     return sorted(rows, key=lambda row: (row["status"] != "done", -row["value"] if row["value"] is not None else 1e9))
 
 
 def _number(text: str) -> int | float | str:
-    """The number that an MLflow param, always a text, stands for; the text if it is none."""
+    """The number that an MLflow param, which is always a text, stands for; the text itself if it is not a number."""
     for kind in (int, float):
         with contextlib.suppress(ValueError):
             return kind(text)

@@ -1,7 +1,7 @@
 """The Parquet file of an experiment's finished cells: a column for each tag, param and metric.
 
-Its footer has a checksum of all that is before it, because columns are decoded when they are asked for: damage must be
-found at once, while something else can still be read instead.
+Its footer has a checksum of all that precedes it, because columns are decoded only when they are asked for: damage must
+be found at once, while something else can still be read instead.
 """
 
 import io
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from autosparse.results.columns import WORDS, Tabled
 
 MOST = 1 << 33
-"""Most bytes of a file that are read, packed or as columns: those of eight million cells. A larger one is not ours."""
+"""Most bytes of a file that are read, packed or as columns: those of eight million cells. A larger file is not ours."""
 MOST_OF_COLUMN = (1 << 31) - 1
 """Most bytes of texts in a column: those that Arrow can hold in one piece."""
 CHECKSUM = b"autosparse.crc32"
@@ -30,7 +30,8 @@ END = 8
 def write_cells(table: pa.Table, path: Path) -> None:
     """Write a table of :func:`autosparse.results.columns.table_of`.
 
-    A text that stands in most rows once is written as it is, others once for many rows; so are metrics of few values.
+    Texts that mostly differ from row to row are written as they are. Other texts, and metrics that have few values, are
+    written as a dictionary and a number for each row.
     """
     columns = {name: _packed(table.column(name)) for name in table.column_names}
     repeated = [name for name, column in columns.items() if _repeats(column)]
@@ -45,7 +46,7 @@ def write_cells(table: pa.Table, path: Path) -> None:
 
 
 def read_cells(path: Path) -> Tabled:
-    """The cells of a file, which may be deleted then; its columns are decoded when they are asked for.
+    """The cells of a file, which may be deleted afterwards; its columns are decoded when they are asked for.
 
     :raises Exception: of any kind if the file is missing, damaged, or too large.
     """
@@ -65,7 +66,7 @@ def read_cells(path: Path) -> Tabled:
 
 
 def _packed(column: Any) -> Any:
-    """A column as it is written: texts of which most are different are no dictionary."""
+    """A column as it is written: not as a dictionary if most of its texts are different."""
     if column.type != WORDS:
         return column
     column = column.unify_dictionaries()
@@ -74,7 +75,7 @@ def _packed(column: Any) -> Any:
 
 
 def _repeats(column: Any) -> bool:
-    """Whether a column has few different values; of numbers, a sample tells."""
+    """Whether a column has few different values; for numbers, a sample decides."""
     if not pa.types.is_floating(column.type):
         return bool(pa.types.is_dictionary(column.type))
     sample = column.slice(0, ROWS)

@@ -1,15 +1,15 @@
-"""Keep an experiment's finished cells in one artifact of its parent run, so that asking a million takes seconds.
+"""Keep an experiment's finished cells in one artifact of its parent run, so that asking about a million takes seconds.
 
-MLflow returns a cell as some sixty objects; the file has columns, of which a question needs few. MLflow is asked only
-which cells have finished since the file was written, and which were deleted. A finished run that was changed by hand,
-or purged for good, is seen as it was until the next table is written.
+MLflow returns a cell as some sixty objects. The file has columns, and a question needs few of them. MLflow is asked
+only which cells have finished since the file was written, and which were deleted. A finished run that somebody changed
+by hand, or purged, is seen as it was until the next table is written.
 """
 
 import gzip
 import itertools
 import json
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,9 +30,9 @@ from autosparse.tracking.search import parent_run
 
 ARTIFACT = "cells.parquet"
 OLDER = "cells.json.gz"
-"""The artifact of earlier versions, with an object for each run."""
+"""The artifact of earlier versions, which has an object for each run."""
 COUNT = "cells_in_table"
-"""Tag of a parent run that has a table: the number of cells in it."""
+"""Tag of a parent run that has a table: the number of finished cells when it was written."""
 WORTH = 1000
 """Number of finished cells that are worth a table, and of new ones that are worth another."""
 MARGIN = 60_000
@@ -41,14 +41,12 @@ FINISHED_COUNT = "cells_finished"
 """Tag of the parent run: the least number of finished cells."""
 MOST = 1 << 30
 """Most bytes of an older table that are read: half a million cells. A larger one is not ours."""
-VIEWS = (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY)
-"""The table has deleted runs, too, because they may be restored."""
 LEFT_OUT = ("mask_sketch", curves.TAG, *SHOWN)
 """Long tags that no query needs."""
 
 
 def finished_cells(client: MlflowClient, experiment: str) -> Cells:
-    """The same as ``finished_runs(client, experiment, "cell")``, but maybe without the tags in ``LEFT_OUT``."""
+    """The cells of ``finished_runs(client, experiment, "cell")``, perhaps without the tags in ``LEFT_OUT``."""
     with tracking_errors(client.tracking_uri):
         experiment_id = find_experiment(client, experiment)
         known, count = _read(client, experiment_id)
@@ -66,32 +64,27 @@ def write_cell_table(tracker: Tracker) -> bool:
     """Write the table of all finished cells if the last one lacks enough of them; return whether it was written."""
     client = tracker.client
     with tracking_errors(client.tracking_uri):
-        finished = [known.kind for known in tracker.known.values() if known.status == FINISHED]
-        count, tags = str(finished.count("cell")), client.get_run(tracker.parent.id).data.tags
-        if tracker.renewed < WORTH and 0 <= len(finished) - int(tags.get(COUNT, 0)) < WORTH:
+        finished = sum(known.kind == "cell" and known.status == FINISHED for known in tracker.known.values())
+        count, tags = str(finished), client.get_run(tracker.parent.id).data.tags
+        if tracker.renewed < WORTH and 0 <= finished - int(tags.get(COUNT, 0)) < WORTH:
             if COUNT in tags and tags.get(FINISHED_COUNT) != count:
                 client.log_batch(tracker.parent.id, tags=[RunTag(FINISHED_COUNT, count)])
             return False
-        cells = _table(client, tracker.experiment_id)
         with tempfile.TemporaryDirectory() as folder:
-            write_cells(cells, Path(folder) / ARTIFACT)
+            write_cells(_table(client, tracker.experiment_id), Path(folder) / ARTIFACT)
             client.log_artifact(tracker.parent.id, str(Path(folder) / ARTIFACT))
-        client.log_batch(tracker.parent.id, tags=[RunTag(COUNT, str(len(cells))), RunTag(FINISHED_COUNT, count)])
+        client.log_batch(tracker.parent.id, tags=[RunTag(COUNT, count), RunTag(FINISHED_COUNT, count)])
     return True
 
 
 def _table(client: MlflowClient, experiment_id: str) -> pa.Table:
-    """All finished cells, those that were deleted last, each oldest first; of the runs, only a batch is kept."""
+    """All finished cells, oldest first, then the deleted ones, which may be restored; it holds one batch of runs."""
     parts = [table_of([])]
-    for view in VIEWS:
-        runs = newest_first(client, experiment_id, "cell", view=view)
-        parts += [table_of(map(_shortened, batch[::-1])) for batch in _batches(runs)][::-1]
+    for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
+        runs, begin = newest_first(client, experiment_id, "cell", view=view), len(parts)
+        while batch := list(itertools.islice(runs, BATCH)):
+            parts.insert(begin, table_of(map(_shortened, batch[::-1])))
     return pa.concat_tables(parts, promote_options="default")
-
-
-def _batches(runs: Iterator[Run]) -> Iterator[list[Run]]:
-    while batch := list(itertools.islice(runs, BATCH)):
-        yield batch
 
 
 def _shortened(run: Run) -> Run:
@@ -101,8 +94,9 @@ def _shortened(run: Run) -> Run:
 def _read(client: MlflowClient, experiment_id: str) -> tuple[Cells, int]:
     """The cells in the table, none if it is missing or being written; and how many cells had finished."""
     parent = parent_run(client, experiment_id)
+    readers: dict[str, Callable[[Path], Cells]] = {ARTIFACT: lambda path: Cells([read_cells(path)]), OLDER: _older}
     if parent is not None and COUNT in parent.data.tags:
-        for artifact, read in READ_BY.items():
+        for artifact, read in readers.items():
             try:
                 with tempfile.TemporaryDirectory() as folder:
                     found = read(Path(client.download_artifacts(parent.info.run_id, artifact, folder)))
@@ -117,7 +111,3 @@ def _older(path: Path) -> Cells:
     with gzip.open(path) as file:
         content = file.read(MOST + 1)
     return Cells.of(Run(**row) for row in json.loads(content)) if len(content) <= MOST else Cells.of([])
-
-
-READ_BY: dict[str, Callable[[Path], Cells]] = {ARTIFACT: lambda path: Cells([read_cells(path)]), OLDER: _older}
-"""What reads each artifact; the first that can be read counts."""

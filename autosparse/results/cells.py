@@ -1,8 +1,7 @@
-"""Cells that become :class:`Run` objects only if somebody asks for them; what is counted and averaged stays columns."""
+"""Cells as columns, which are counted and averaged; :class:`Run` objects are made only if somebody asks for them."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, NamedTuple, overload
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +23,7 @@ class Numbers(NamedTuple):
     """Whether a cell has it."""
 
 
-class Cells(Sequence[Run]):
+class Cells:
     """Cells of one or several sources, in any order.
 
     :param rows: which cells, by their number in all sources, one after the other; None: all.
@@ -46,15 +45,6 @@ class Cells(Sequence[Run]):
     def __iter__(self) -> Iterator[Run]:
         for start in range(0, len(self), BATCH):
             yield from self.runs(np.arange(start, min(start + BATCH, len(self))))
-
-    @overload
-    def __getitem__(self, at: int) -> Run: ...
-    @overload
-    def __getitem__(self, at: slice) -> "Cells": ...
-    def __getitem__(self, at: int | slice) -> "Run | Cells":
-        if isinstance(at, slice):
-            return Cells(self._sources, self._rows[at])
-        return self.runs(np.array([range(len(self))[at]]))[0]
 
     def runs(self, at: np.ndarray) -> list[Run]:
         """The cells at these places."""
@@ -111,9 +101,9 @@ class Cells(Sequence[Run]):
         return numbers, values_of(column, self._rows[first])
 
     def alike(self, tags: Iterable[str], without_params: Collection[str]) -> tuple[np.ndarray, list[Run]]:
-        """A number for each cell, which cells share if they have the same of these tags and of all params but some.
+        """A number for each cell; cells share it if they have the same of these tags, and of all params but some.
 
-        Numbers ascend by first cells.
+        Numbers ascend in the order of the first cells that have them.
 
         :return: also, for each number, a run that has these tags and params alone.
         """
@@ -149,7 +139,7 @@ class Cells(Sequence[Run]):
         return self._numbers[name]
 
     def metrics(self, at: np.ndarray) -> list[str]:
-        """The metrics that any cell at these places has, in the order in which one of them first has each."""
+        """The metrics that any cell at these places has, ordered by the first of these cells that has each."""
         named = dict.fromkeys(name for source in self._sources for name in source.names if name.startswith(METRIC))
         first = {}
         for name in (name.removeprefix(METRIC) for name in named):
@@ -166,41 +156,6 @@ class Cells(Sequence[Run]):
     def _columns(self, names: Sequence[str]) -> list[Any]:
         parts = zip(*(source.columns(names) for source in self._sources), strict=True)
         return [pa.chunked_array([c for part in of for c in _chunks(part)], of[0].type) for of in parts]
-
-
-class Runs(Mapping[int, Run]):
-    """Cells by their seed; the runs are made, all at once, when the first is asked for.
-
-    :param at: their places among ``cells``.
-    :param seeds: of each, ascending.
-    """
-
-    def __init__(self, cells: Cells, at: np.ndarray, seeds: list[int]):
-        self.cells, self.at, self.seeds = cells, at, seeds
-
-    @cached_property
-    def _made(self) -> dict[int, Run]:
-        return dict(zip(self.seeds, self.cells.runs(self.at), strict=True))
-
-    def __getitem__(self, seed: int) -> Run:
-        return self._made[seed]
-
-    def __iter__(self) -> Iterator[int]:
-        return iter(self.seeds)
-
-    def __len__(self) -> int:
-        return len(self.seeds)
-
-    def metric(self, name: str) -> dict[int, float]:
-        """A metric of the runs that have it, by seed."""
-        values, there = (column[self.at] for column in self.cells.metric(name))
-        found = zip(self.seeds, values.tolist(), there.tolist(), strict=True)
-        return {seed: value for seed, value, has in found if has}
-
-    @property
-    def metrics(self) -> list[str]:
-        """The metrics that any of the runs has."""
-        return self.cells.metrics(self.at)
 
 
 def _chunks(column: Any) -> list[Any]:

@@ -5,7 +5,8 @@ param or metric has null there, which is not the same as an empty text or NaN.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -24,52 +25,30 @@ BATCH = 10_000
 """Number of runs that are turned into columns at a time."""
 
 
-class Source(Protocol):
-    """Runs that can be asked for by column and by number."""
+class Listed:
+    """A source that has the runs themselves."""
 
-    @property
+    def __init__(self, runs: Sequence[Run]):
+        self._runs = runs
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    @cached_property
     def names(self) -> Sequence[str]:
         """The names of the columns, in the order in which runs first have them."""
-        ...
-
-    def __len__(self) -> int: ...
+        of_kind = {
+            TAG: dict.fromkeys(name for run in self._runs for name in run.tags),
+            PARAM: dict.fromkeys(name for run in self._runs for name in run.params),
+            METRIC: dict.fromkeys(name for run in self._runs for name in run.metrics),
+        }
+        return *FIXED, *(f"{kind}{name}" for kind, found in of_kind.items() for name in found)
 
     def columns(self, names: Sequence[str]) -> list[Any]:
         """Arrow arrays, in one chunk or several, of the type in ``FIXED``, WORDS, or NUMBERS.
 
         A column that the source lacks is all nulls.
         """
-        ...
-
-    def runs(self, rows: np.ndarray) -> list[Run]:
-        """The runs with these numbers."""
-        ...
-
-
-class Listed:
-    """A source that has the runs themselves."""
-
-    def __init__(self, runs: Sequence[Run]):
-        self._runs = runs
-        self._known: tuple[str, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self._runs)
-
-    @property
-    def names(self) -> Sequence[str]:
-        """The names of the columns."""
-        if self._known is None:
-            of_kind = {
-                TAG: dict.fromkeys(name for run in self._runs for name in run.tags),
-                PARAM: dict.fromkeys(name for run in self._runs for name in run.params),
-                METRIC: dict.fromkeys(name for run in self._runs for name in run.metrics),
-            }
-            self._known = *FIXED, *(f"{kind}{name}" for kind, found in of_kind.items() for name in found)
-        return self._known
-
-    def columns(self, names: Sequence[str]) -> list[Any]:
-        """See :class:`Source`."""
         return [self._column(name) for name in names]
 
     def _column(self, column: str) -> Any:
@@ -93,20 +72,21 @@ class Tabled:
 
     def __init__(self, file: Any):
         self._file = file
-        self._count = int(file.metadata.num_rows)
         self._decoded: dict[str, Any] = {}
         self.names: Sequence[str] = tuple(file.schema_arrow.names)
 
     def __len__(self) -> int:
-        return self._count
+        return int(self._file.metadata.num_rows)
 
     def columns(self, names: Sequence[str]) -> list[Any]:
-        """See :class:`Source`."""
+        """See :meth:`Listed.columns`."""
         there = set(self.names)
         if missing := [name for name in dict.fromkeys(names) if name in there and name not in self._decoded]:
             table = self._file.read(columns=missing)
-            self._decoded |= {name: _typed(name, table.column(name)) for name in missing}
-        return [self._decoded[name] if name in there else nulls(name, len(self)) for name in names]
+            for name in missing:
+                column = table.column(name)
+                self._decoded[name] = encoded(column) if _type(name) is WORDS else column.cast(_type(name))
+        return [self._decoded[name] if name in there else pa.nulls(len(self), _type(name)) for name in names]
 
     def runs(self, rows: np.ndarray) -> list[Run]:
         """The runs with these numbers."""
@@ -115,7 +95,7 @@ class Tabled:
         of_kind: dict[str, list[dict[str, Any]]] = {kind: [{} for _ in rows] for kind in (TAG, PARAM, METRIC)}
         for column, found in values.items():
             kind, dot, name = column.partition(".")
-            if column not in FIXED and f"{kind}{dot}" in of_kind:
+            if f"{kind}{dot}" in of_kind:
                 for held, value in zip(of_kind[f"{kind}{dot}"], found, strict=True):
                     if value is not None:
                         held[name] = value
@@ -123,17 +103,14 @@ class Tabled:
         return [Run(*of_run) for of_run in zip(run_ids, names, *of_kind.values(), starts, ends, strict=True)]
 
 
+Source = Listed | Tabled
+"""Runs that can be asked for by column and by number."""
+
+
 def table_of(runs: Iterable[Run]) -> Any:
     """An Arrow table of runs, from which :class:`Tabled` makes equal ones."""
     listed = Listed(list(runs))
     return pa.table(dict(zip(listed.names, listed.columns(listed.names), strict=True)))
-
-
-def nulls(name: str, count: int) -> Any:
-    """A column of which no run has a value."""
-    if _type(name) is WORDS:
-        return pa.DictionaryArray.from_arrays(pa.nulls(count, pa.int32()), pa.array([], pa.string()))
-    return pa.nulls(count, _type(name))
 
 
 def encoded(texts: Any) -> Any:
@@ -146,11 +123,6 @@ def encoded(texts: Any) -> Any:
 
 def _type(name: str) -> Any:
     return FIXED.get(name, NUMBERS if name.startswith(METRIC) else WORDS)
-
-
-def _typed(name: str, column: Any) -> Any:
-    """A column of a file as :meth:`Source.columns` promises it."""
-    return encoded(column) if _type(name) is WORDS else column.cast(_type(name))
 
 
 def values_of(column: Any, rows: np.ndarray) -> list[Any]:

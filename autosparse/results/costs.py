@@ -1,16 +1,16 @@
 """What finished work cost, in seconds, images or FLOPs, as far as its records tell.
 
 - **Seconds** are those that its process measured: scoring and training of a cell; all of an IRP run, a fit, or a sweep.
-- **Images** count each time that a network was shown one, in scoring and in training. Of an IRP run, and of a fit that
-  trains networks (DAgger, a refinement), records tell the images of training alone.
-- **FLOPs** are those of Linear and convolution layers on these images: forward FLOPs times images times three, as
+- **Images** count each time that a network was shown one, in scoring and in training. For an IRP run, and for a fit
+  that trains networks (DAgger, a refinement), records tell the images of training alone.
+- **FLOPs** are those of Linear and convolution layers on these images: forward FLOPs times images times three, because
   the backward pass takes twice what the forward pass takes. In a cell's own training, the forward FLOPs are those of
   the network that was computed with (``flops_trained``): the dense one, masks and all, or a compact one. All else
-  counts as dense: scoring, which is an approximation, as some criteria do less (no backward pass) and some more (a
-  Hessian); and the trainings before a cell's own, IRP runs and fits, where this is the most that it can have been, as
-  no record tells what compact networks saved. What else a fit computes is in its seconds only.
+  counts as dense. For scoring, this is an approximation: some criteria do less (no backward pass), some more (a
+  Hessian). For the trainings before a cell's own, for IRP runs and for fits, it is an upper bound: no record tells what
+  compact networks saved. What else a fit computes is in its seconds only.
 
-A branch of an IRP run needs the iterations up to its level, so it has that share of the run's cost.
+A branch of an IRP run needs the iterations up to its level, so it bears that share of the run's cost.
 """
 
 from collections.abc import Iterable
@@ -32,9 +32,9 @@ class NotRecorded(Exception):
 
 
 class Ledger:
-    """Looks costs up in the finished runs of an experiment.
+    """Looks up costs in the finished runs of an experiment.
 
-    :param cells, irp, scorers, sweeps: its runs by kind; one that is missing makes the costs that need it unknown.
+    :param cells, irp, scorers, sweeps: its runs by kind; costs that need a missing one are unknown.
     """
 
     def __init__(
@@ -44,13 +44,21 @@ class Ledger:
         self._dense = {_network(cell): cell.metrics["flops_dense"] for cell in cells if "flops_dense" in cell.metrics}
 
     def of_cell(self, cell: Run, unit: str) -> float:
-        """What a cell cost to score and train, with what its branch took of an IRP run.
+        """What a cell cost to score and train; for a branch, with its share of the IRP run.
 
         :param unit: one of UNITS.
         :raises NotRecorded: if its records do not tell.
         """
-        cost = {"seconds": _seconds, "images": _images_of_cell, "flops": _flops_of_cell}[unit](cell)
-        if _criterion(cell) != BRANCH:
+        if unit == "seconds":
+            cost = _metric(cell, "seconds")
+        elif unit == "images":
+            cost = sum(_images_of_cell(cell))
+        else:
+            dense = _metric(cell, "flops_dense")
+            trained = cell.metrics.get("flops_trained", dense)  # absent in a version that had no compact networks
+            before, training = _images_of_cell(cell)
+            cost = PASSES * (dense * before + trained * training)
+        if cell.params.get("criterion") != BRANCH:
             return cost
         level, iterations = (_param(cell, name) for name in ("level", "irp.iterations"))
         return cost + level / iterations * self._of_run(self._found("IRP run", cell.tags.get("irp_id", "")), unit)
@@ -81,12 +89,12 @@ class Ledger:
         return self._runs[task_id]
 
     def _of_run(self, run: Run, unit: str, networks: Iterable[tuple[str, str]] = ()) -> float:
-        """An IRP run, a fit or a sweep.
+        """The cost of an IRP run, a fit or a sweep.
 
-        :param networks: that it trained, if it does not say so itself.
+        :param networks: those that it trained, if it does not say so itself.
         """
         if unit == "seconds":
-            return _seconds(run)
+            return _metric(run, "seconds")
         images = _images_of_run(run)
         if unit == "images" or images == 0:
             return images
@@ -96,39 +104,19 @@ class Ledger:
         return PASSES * images * sum(filter(None, forward))
 
 
-def _seconds(run: Run) -> float:
-    return _metric(run, "seconds")
+def _images_of_cell(cell: Run) -> tuple[float, float]:
+    """Images that a cell's network was shown before it had its masks, and after.
 
-
-def _images_of_cell(cell: Run) -> float:
-    """In scoring and in training; those of trainings before the masks are there are among both in records."""
-    images = _metric(cell, "images")
-    return images if _trains_before(cell) else images + _images_score(cell)
-
-
-def _flops_of_cell(cell: Run) -> float:
-    dense = _metric(cell, "flops_dense")
-    trained = cell.metrics.get("flops_trained", dense)  # without it, in a version that had no compact networks
-    before = _images_score(cell)
-    ahead = _metric(cell, "images") - (before if _trains_before(cell) else 0)
-    return PASSES * (dense * before + trained * ahead)
-
-
-def _images_score(cell: Run) -> float:
-    """Images that its network was shown before it had its masks."""
-    return 0.0 if _criterion(cell) in (DENSE, BRANCH) else _metric(cell, "images_score")
-
-
-def _trains_before(cell: Run) -> bool:
-    """Whether what its network was shown before it had its masks were trainings."""
-    name = _criterion(cell)
-    if name in (DENSE, BRANCH) or _metric(cell, "images_score") == 0:
-        return False
+    Records count those before among both if they were shown in trainings.
+    """
+    images, name = _metric(cell, "images"), cell.params.get("criterion", "")
+    before = 0.0 if name in (DENSE, BRANCH) else _metric(cell, "images_score")
+    if before == 0:
+        return before, images
     if name not in CRITERIA:
-        raise NotRecorded(
-            f"criterion {name!r} is not installed here, so that its trainings cannot be told from scoring"
-        )
-    return "training" in CRITERIA[name].options
+        raise NotRecorded(f"criterion {name!r} is not installed here: its trainings cannot be told from scoring")
+    trainings = "training" in CRITERIA[name].options
+    return before, images - before if trainings else images
 
 
 def _images_of_run(run: Run) -> float:
@@ -139,12 +127,8 @@ def _images_of_run(run: Run) -> float:
     return 0.0  # a fit on rows
 
 
-def _criterion(cell: Run) -> str:
-    return cell.params.get("criterion", "")
-
-
 def _network(run: Run) -> tuple[str, str]:
-    """Model and data set, of which forward FLOPs depend."""
+    """Model and data set, on which forward FLOPs depend."""
     model, dataset = (run.tags.get(name) or run.params.get(name, "") for name in ("model", "dataset"))
     return model, dataset
 

@@ -12,9 +12,8 @@ from autosparse.results.named import client_and_name
 if TYPE_CHECKING:
     import pandas as pd
 
-PLACE = ("method", "model", "dataset", "sparsity", "seed")
-TOLD = (*PLACE[:-1], "training")
-"""Columns with one value for each group of cells."""
+OF_GROUP = ("method", "model", "dataset", "sparsity")
+PLACE = (*OF_GROUP, "seed")
 
 
 def results(experiment: str, tracking_uri: str | None = None) -> "pd.DataFrame":
@@ -28,11 +27,11 @@ def results(experiment: str, tracking_uri: str | None = None) -> "pd.DataFrame":
 
 
 def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
-    """One row per cell, ordered by its place; columns ``method, model, dataset, sparsity, seed, run_id``, each metric.
+    """One row per cell, ordered by its first five columns: ``method, model, dataset, sparsity, seed``.
 
-    ``sparsity`` is what was asked for, also where a metric of that name tells what share of the weights was removed.
-    If the experiment was edited, ``method`` names the variants of a method as reports do. ``training`` tells ways of
-    training apart, and is empty if there is only one.
+    ``run_id``, ``training`` and each metric follow. ``sparsity`` is what was asked for, even if a metric of that name
+    tells what share of the weights was removed. If the experiment was edited, ``method`` names the variants of a method
+    as reports do. ``training`` tells ways of training apart, and is empty if there is only one.
 
     :raises AutosparseError: if MLflow has no such experiment.
     """
@@ -41,12 +40,11 @@ def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
     groups = groups_of(finished_cells(client, experiment))
     columns: dict[str, Any] = {name: [] for name in (*PLACE, "training", "run_id")}
     for group in groups:
-        columns["seed"] += group.runs.seeds
-        for name, value in zip(TOLD, (group.name, *group.place, group.note), strict=True):
-            columns[name] += [value] * len(group.runs)
+        columns["seed"] += group.seeds
+        for name, value in zip((*OF_GROUP, "training"), (group.name, *group.place, group.note), strict=True):
+            columns[name] += [value] * len(group.seeds)
     if groups:
-        cells, at = groups[0].runs.cells, np.concatenate([group.runs.at for group in groups])
+        cells, at = groups[0].cells, np.concatenate([group.at for group in groups])
         columns["run_id"] = cells.run_ids(at)
         columns |= {name: cells.metric(name).values[at] for name in cells.metrics(at) if name not in PLACE}
-    found = pd.DataFrame(columns)
-    return found.sort_values(list(PLACE), ignore_index=True)
+    return pd.DataFrame(columns).sort_values(list(PLACE), ignore_index=True)

@@ -1,7 +1,7 @@
-"""Accuracy against the cost of everything that was needed to get there: where each method stands, and who is beaten.
+"""Accuracy against the cost of everything that was needed to get there: where each method stands, and which are beaten.
 
-What competes are pruned networks of one model on one version of one data set, however they were trained: to cost less
-is what a shorter training is for. The dense network is among the points, but takes no part: it has not been pruned.
+Pruned networks of one model on one version of one data set compete, however they were trained: a shorter training is
+there to cost less. The dense network is among the points, but does not compete, because it has not been pruned.
 """
 
 import statistics
@@ -36,7 +36,7 @@ class Point:
     method: str
     sparsity: float
     dense: bool
-    """Whether nothing was pruned, so that it does not compete."""
+    """Whether nothing was pruned; such a point does not compete."""
     n: int
     """Number of seeds."""
     accuracy: float
@@ -76,9 +76,9 @@ def frontier(
 ) -> list[Point]:
     """The points of an experiment: by model and data set, the cheapest first, those of unknown cost last.
 
-    :param unit: of costs: ``seconds``, ``images`` or ``flops``, see :mod:`autosparse.results.costs`.
-    :param metric: of which more is better.
-    :param sparsity: only points there compete.
+    :param unit: the unit of costs: ``seconds``, ``images`` or ``flops``, see :mod:`autosparse.results.costs`.
+    :param metric: a metric of which more is better.
+    :param sparsity: if given, only points at this sparsity.
     :raises AutosparseError: if no cell matches, no cost is known, or the unit or metric is unknown or a loss.
     """
     if unit not in UNITS:
@@ -119,25 +119,14 @@ def _point(group: Group, ledger: Ledger, unit: str, metric: str) -> Point:
     values = list(group.values(metric).values())
     cost, no_cost = _mean(ledger.of_cell, group.runs.values(), unit)
     once, no_once = _mean(ledger.once, group.runs.values(), unit)
-    return Point(
-        group.model,
-        group.dataset,
-        group.note,
-        group.name,
-        group.sparsity,
-        dict(group.method).get("criterion", group.label) == DENSE,
-        len(values),
-        statistics.fmean(values),
-        half_width(values),
-        unit,
-        cost,
-        once,
-        no_cost or no_once,
-    )
+    what = group.model, group.dataset, group.note, group.name, group.sparsity
+    dense = dict(group.method).get("criterion", group.label) == DENSE
+    reached = len(values), statistics.fmean(values), half_width(values)
+    return Point(*what, dense, *reached, unit, cost, once, no_cost or no_once)
 
 
 def _mean(ask: Callable[[Run, str], float], cells: Iterable[Run], unit: str) -> tuple[float | None, str]:
-    """The mean of those cells that tell, or why none does."""
+    """The mean over the cells whose cost is known; None, and why, if no cost is known."""
     found, why = [], ""
     for cell in cells:
         try:

@@ -1,4 +1,4 @@
-"""Group the cells that may be averaged: those that differ only in their seed. All code that groups cells does it here.
+"""Group the cells that may be averaged: those that differ only in their seed. All code that groups cells calls this.
 
 Two cells belong together if these are the same:
 
@@ -9,15 +9,15 @@ Two cells belong together if these are the same:
 
 A run that an earlier version wrote may lack a param. It then gets the value that does the same as before the param
 existed: revision 1 of its criterion; the default of an option in version 0.1.0, or today's if the option is newer; the
-default of a newer field of a recipe; and today's rule of what is prunable, because networks for which that has changed
-are done again. A run without a fingerprint counts as done with the same data and code as the others, unless the others
-have several.
+default of a newer field of a recipe; and today's rule of what is prunable, because networks for which that rule has
+changed are done again. A run without a fingerprint counts as done with the same data and code as the others, unless
+these have several.
 """
 
-import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property, lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -25,7 +25,7 @@ import numpy as np
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
 from autosparse.experiment.before_resolved import IRP, OPTIONS, RECIPE, REVISION
-from autosparse.results.cells import Cells, Runs
+from autosparse.results.cells import Cells
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import CODE, OF_METHOD_CODE
 from autosparse.training import Recipe
@@ -74,8 +74,17 @@ class Group:
     """How the cells were trained, and on which data."""
     note: str
     """What sets the training apart from others of the same model and data set; empty if there is one."""
-    runs: Runs = field(repr=False)
-    """The runs by seed, ascending; the last one if several have the same seed."""
+    cells: Cells = field(repr=False, compare=False)
+    """All cells that were grouped."""
+    at: np.ndarray = field(repr=False, compare=False)
+    """The places of the group's cells among them; of several with the same seed, that of the last."""
+    seeds: list[int] = field(repr=False, compare=False)
+    """The seed of each of these, ascending."""
+
+    @cached_property
+    def runs(self) -> dict[int, Run]:
+        """The runs by seed."""
+        return dict(zip(self.seeds, self.cells.runs(self.at), strict=True))
 
     @property
     def place(self) -> tuple[str, str, float]:
@@ -84,16 +93,18 @@ class Group:
 
     def values(self, metric: str) -> dict[int, float]:
         """A metric of the runs that have it, by seed."""
-        return self.runs.metric(metric)
+        values, there = (column[self.at] for column in self.cells.metric(metric))
+        found = zip(self.seeds, values.tolist(), there.tolist(), strict=True)
+        return {seed: value for seed, value, has in found if has}
 
     @property
     def metrics(self) -> list[str]:
         """The metrics that any of the runs has."""
-        return self.runs.metrics
+        return self.cells.metrics(self.at)
 
 
 def none_found(experiment: str, sparsity: float | None, there: Iterable[float]) -> AutosparseError:
-    """The error for cells that nobody has finished, or not at ``sparsity``; it names the sparsities that there are."""
+    """The error if no cell has finished, or none at ``sparsity``; it names the sparsities that there are."""
     known = ", ".join(f"{value:g}" for value in sorted(set(there)))
     if sparsity is None or not known:
         return AutosparseError(f"no finished cells of experiment {experiment!r} match; run it with `autosparse run`")
@@ -119,10 +130,10 @@ def groups_of(cells: Iterable[Run], beside: Iterable[Run] = ()) -> list[Group]:
     methods = _apart_by(((model, data, training, label), method) for model, data, _, label, method, training in found)
     trainings = _apart_by(((model, data), training) for model, data, *_, training in found)
     groups = []
-    for (model, data, sparsity, label, method, training), runs in found.items():
+    for (model, data, sparsity, label, method, training), (at, seeds) in found.items():
         note = methods[model, data, training, label][method]
         name, how = f"{label} ({note})" if note else label, trainings[model, data][training]
-        groups.append(Group(model, data, sparsity, label, name, method, training, how, runs))
+        groups.append(Group(model, data, sparsity, label, name, method, training, how, cells, at, seeds))
     return groups
 
 
@@ -130,19 +141,20 @@ def _key(run: Run, known: Mapping[str, Mapping[tuple[str, ...], str]]) -> Key:
     """What a run shares with the others of its group.
 
     :param run: one without the params in ``NOT_SETTING``.
-    :param known: the fingerprint of what has only one.
+    :param known: for each tag in ``USED``, the fingerprints that :func:`_only` returns.
     """
     tags = run.tags
     told, method = _settings(tuple(sorted(run.params.items())))
     used = {tag: value for tag in USED if (value := tags.get(tag) or known[tag].get(_of(tag, run)))}
-    method = tuple(sorted((*method, *((tag, used.pop(tag)) for tag in (OF_METHOD_CODE,) if tag in used))))
+    if OF_METHOD_CODE in used:
+        method = tuple(sorted((*method, (OF_METHOD_CODE, used.pop(OF_METHOD_CODE)))))
     training = tuple(sorted((*told, *used.items())))
     place = tags.get("model", ""), tags.get("dataset", ""), float(tags["sparsity"])
     return *place, tags["method"], method, training
 
 
-def _by_seed(cells: Cells, groups: np.ndarray, count: int) -> list[Runs]:
-    """The cells of each group by seed; one without a seed has a negative number of its place as its seed.
+def _by_seed(cells: Cells, groups: np.ndarray, count: int) -> list[tuple[np.ndarray, list[int]]]:
+    """The places of each group's cells, and their seeds; a cell without a seed gets a negative one, from its place.
 
     :param groups: the number of each cell's group.
     """
@@ -156,7 +168,7 @@ def _by_seed(cells: Cells, groups: np.ndarray, count: int) -> list[Runs]:
     order = np.argsort(keys, kind="stable")
     order = order[np.append(keys[order][1:] != keys[order][:-1], True)[: len(order)]]
     parts = np.split(order, np.searchsorted(groups[order], np.arange(1, count)))
-    return [Runs(cells, at, known[ranks[codes[at]]].tolist()) for at in parts[:count]]
+    return [(at, known[ranks[codes[at]]].tolist()) for at in parts[:count]]
 
 
 def apart(groups: Sequence[Mapping[str, str]]) -> list[str]:
@@ -185,7 +197,7 @@ def _of(tag: str, run: Run) -> tuple[str, ...]:
 
 
 def _only(tag: str, cells: Iterable[Run]) -> dict[tuple[str, ...], str]:
-    """The fingerprint of everything that has only one among its cells."""
+    """The fingerprint of each thing that has only one fingerprint among its cells."""
     found: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for run in cells:
         if run.tags.get(tag):
@@ -193,18 +205,14 @@ def _only(tag: str, cells: Iterable[Run]) -> dict[tuple[str, ...], str]:
     return {of: next(iter(told)) for of, told in found.items() if len(told) == 1}
 
 
-@functools.lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024)
 def _settings(params: Settings) -> tuple[Settings, Settings]:
-    """The training and the method of a cell, from its params."""
-    told = _meant(dict(params))
+    """The training and the method of a cell, from its params and those that a run of an earlier version lacks."""
+    given = dict(params)
+    newer = NEWER if any(name.startswith("recipe.") for name in given) else {}
+    told = {"prunable_rule": str(RULE), **newer, **_defaults(given, ""), **_defaults(given, "irp."), **given}
     method = tuple(sorted(item for item in told.items() if item[0].startswith(OF_METHOD)))
     return tuple(sorted(item for item in told.items() if not item[0].startswith(OF_METHOD))), method
-
-
-def _meant(params: Mapping[str, str]) -> dict[str, str]:
-    """Params, completed with those that a run of an earlier version lacks."""
-    newer = NEWER if any(name.startswith("recipe.") for name in params) else {}
-    return {"prunable_rule": str(RULE), **newer, **_defaults(params, ""), **_defaults(params, "irp."), **params}
 
 
 def _defaults(params: Mapping[str, str], prefix: str) -> dict[str, str]:

@@ -25,13 +25,13 @@ OF = "leaderboard_of"
 """Tag of the parent run: a fingerprint of the runs that its leaderboard and the scorers' figures were made from."""
 METRIC = "test_accuracy"
 Rows = Sequence[dict[str, Any]]
-"""As :func:`autosparse.results.best.best` returns them."""
+"""Rows as :func:`autosparse.results.best.best` returns them."""
 
 
 def write_leaderboard(tracker: Tracker) -> bool:
     """Bring the parent's leaderboard and the figures of the scorers' models up to date; return whether there was news.
 
-    What somebody has written before the leaderboard, or after it under another heading, stays.
+    Text that somebody has written before the leaderboard, or after it under another heading, stays.
     """
     finished = {
         task_id: (known.made, known.label, known.run_id)
@@ -65,7 +65,7 @@ def with_leaderboard(note: str, rows: Rows, experiment: str) -> str:
 
 
 def leaderboard(rows: Rows, experiment: str, room: int = MOST) -> str:
-    """Test accuracy as Markdown: one table a network and data set, methods as rows, sparsities as columns.
+    """Test accuracy as Markdown: a table for each network and data set, methods as rows, sparsities as columns.
 
     Methods are in the order of their means at the highest sparsity; the best pruned one of each column is bold.
 
@@ -76,12 +76,11 @@ def leaderboard(rows: Rows, experiment: str, room: int = MOST) -> str:
         tables.setdefault((row["model"], row["dataset"]), []).append(row)
     lines = {place: _lines(of_place) for place, of_place in sorted(tables.items())}
     most = max(len(body) - 2 for body in lines.values())
-    text = ""
     for shown in range(most, 0, -1):
         text = "\n\n".join([_head(experiment), *(_table(place, body, shown) for place, body in lines.items())])
         if len(text) <= room:
             return text
-    return f"{_head(experiment)}\n\nIt is too large for this page." if len(text) > room else text
+    return f"{_head(experiment)}\n\nIt is too large for this page."
 
 
 def _head(experiment: str) -> str:
@@ -107,18 +106,18 @@ def _lines(rows: Rows) -> list[str]:
     pruned = [sparsity for sparsity in sparsities if sparsity > 0]
     best = {sparsity: max(of[sparsity]["mean"] for of in methods.values() if sparsity in of) for sparsity in pruned}
     top = sparsities[-1]
-    ranked = sorted(methods, key=lambda name: (0 not in methods[name], -_mean(methods[name].get(top)), name))
+    worst = {"mean": float("-inf")}
+    ranked = sorted(methods, key=lambda name: (0 not in methods[name], -methods[name].get(top, worst)["mean"], name))
     body = [_line([_text(name), *(_cell(methods[name].get(s), best.get(s)) for s in sparsities)]) for name in ranked]
     titles = ["method", *(f"{100 * sparsity:.6g} %" if sparsity else "dense" for sparsity in sparsities)]
     return [_line(titles), _line(["---", *["---:"] * len(sparsities)]), *body]
 
 
-def _mean(row: dict[str, Any] | None) -> float:
-    return float("-inf") if row is None else float(row["mean"])
-
-
 def _cell(row: dict[str, Any] | None, best: float | None) -> str:
-    """A mean with its spread and number of seeds, bold if it is the best of its column; None: none of it competes."""
+    """A mean with its spread and number of seeds.
+
+    :param best: the best mean of its column, which is bold; None if nothing in the column competes.
+    """
     if row is None:
         return ""
     mean = f"{row['mean']:.2f}" + ("" if row["std"] is None else f" ± {row['std']:.2f}")
@@ -130,5 +129,5 @@ def _line(cells: Iterable[str]) -> str:
 
 
 def _text(name: str) -> str:
-    """A name as Markdown shows it."""
+    """A name with what Markdown would take for markup escaped."""
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", name)

@@ -7,8 +7,6 @@ import json
 import re
 import statistics
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +40,8 @@ def promote(
 ) -> dict[str, Any]:
     """Register the best scorer of an experiment, unless it is registered, and make it the champion.
 
-    The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``; among equals,
-    it has the highest mean.
+    The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``. Among equals,
+    the one with the best mean is chosen.
 
     :param label: promote this scorer instead.
     :return: ``name, version, alias, scorer, accuracy``; accuracies by place and, if its networks differ in more than
@@ -72,13 +70,6 @@ def load_registered(client: MlflowClient, address: str) -> Scorer:
 
     :raises AutosparseError: if there is none, or it holds other files than a scorer's.
     """
-    with fetched(client, address) as folder:
-        return load_scorer(folder)
-
-
-@contextmanager
-def fetched(client: MlflowClient, address: str) -> Iterator[Path]:
-    """A temporary folder with a registered scorer's two files."""
     found = ADDRESS.fullmatch(address)
     if not found:
         raise AutosparseError(
@@ -93,18 +84,19 @@ def fetched(client: MlflowClient, address: str) -> Iterator[Path]:
         raise AutosparseError(
             f"no {address} in MLflow at {safe_uri(client.tracking_uri)}; make one with `autosparse promote`"
         ) from error
-    with tempfile.TemporaryDirectory() as folder, tracking_errors(client.tracking_uri):
-        for name in FILES:  # by name, so that nothing else that somebody put there is fetched
-            path = client.download_artifacts(held.run_id, f"scorer/{name}", folder)
-        yield Path(path).parent
+    with tempfile.TemporaryDirectory() as folder:
+        with tracking_errors(client.tracking_uri):
+            for name in FILES:  # by name, so that nothing else that somebody put there is fetched
+                path = client.download_artifacts(held.run_id, f"scorer/{name}", folder)
+        return load_scorer(Path(path).parent)
 
 
 def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: str, by_id: dict[str, str]) -> str:
     won: dict[str, list[float]] = {}
     for contest in contests(groups, metric, experiment, sparsity, scorers_only=True):
         best = contest.ranked(metric)[0]
-        if scorer_of(best) in by_id:
-            won.setdefault(by_id[scorer_of(best)], []).append(statistics.fmean(best.values(metric).values()))
+        if name := by_id.get(scorer_of(best)):
+            won.setdefault(name, []).append(statistics.fmean(best.values(metric).values()))
     if not won:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
     sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
@@ -124,12 +116,14 @@ def _registered(client: MlflowClient, run: Run) -> str | None:
 
 def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float]) -> str:
     _describe(client, run)
+    # of a model's arguments, MLflow accepts not all characters in the name of a tag
+    places = {"/".join(map(metric_name, place.split("/"))): value for place, value in accuracy.items()}
     tags = {
         "experiment": experiment,
         "scorer": run.tags["label"],
         "git_commit": run.tags.get("git_commit", ""),
         **{name: f"{run.metrics[name]:.6g}" for name in ("train_r2", "held_out_r2") if name in run.metrics},
-        **{f"accuracy/{_tag(place)}": f"{value:.4f}" for place, value in accuracy.items()},
+        **{f"accuracy/{place}": f"{value:.4f}" for place, value in places.items()},
         **({"fitted_on.irp": run.params["irp"]} if "irp" in run.params else {}),
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
@@ -143,11 +137,6 @@ def _link(client: MlflowClient, run: Run, version: str) -> None:
         versions = json.loads(model.tags.get(MLFLOW_MODEL_VERSIONS, "[]"))
         if model.source_run_id == run.run_id and held not in versions:
             client.set_logged_model_tags(model.model_id, {MLFLOW_MODEL_VERSIONS: json.dumps([*versions, held])})
-
-
-def _tag(place: str) -> str:
-    """A place in characters that MLflow accepts in the names of tags, which those of a model's arguments are not."""
-    return "/".join(map(metric_name, place.split("/")))
 
 
 def _describe(client: MlflowClient, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Which MLflow experiment a user means: by its own name, or by its experiment file."""
+"""Find the MLflow experiment that a user means, by its name or by its experiment file."""
 
 from mlflow import MlflowClient
 
@@ -8,15 +8,19 @@ from autosparse.tracking.client import connect, tracking_errors
 
 
 def client_and_name(experiment: str, tracking_uri: str | None = None) -> tuple[MlflowClient, str]:
-    """The MLflow store, which must exist, and the name there of an experiment: its own, or that of its file."""
+    """A client of the MLflow store, which must exist, and the name that an experiment has there.
+
+    :param experiment: the name itself, or the experiment's file.
+    """
     client = connect(tracking_uri, must_exist=True)
     return client, experiment_called(client, experiment)
 
 
 def experiment_called(client: MlflowClient, given: str) -> str:
-    """The name of an experiment in MLflow, given as that, or as ``autosparse run`` takes its file.
+    """The name of an experiment in MLflow.
 
-    What is neither comes back as it is; whoever looks for it refuses it.
+    :param given: the name itself, or the file as ``autosparse run`` takes it. Anything else is returned as it is, and
+        refused by whoever looks for it.
 
     :raises AutosparseError: if the file has run at several presets, or at none.
     """

@@ -1,4 +1,4 @@
-"""What MLflow knows of networks that one scorer has pruned."""
+"""Ask MLflow how good the networks are that one scorer has pruned."""
 
 import statistics
 import tempfile
@@ -14,6 +14,7 @@ from autosparse.files import read_record
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import groups_of
 from autosparse.results.runs import Run, finished_runs
+from autosparse.results.scorer_accuracies import scorer_of
 from autosparse.tracking.client import tracking_errors
 
 
@@ -32,7 +33,7 @@ class Measured:
 
 
 def measured_with(client: MlflowClient, folder: Path, experiment: str | None = None) -> list[Measured]:
-    """Accuracies of the cells that the scorer in ``folder`` has pruned, in order of their place.
+    """Accuracies of the networks that the scorer in ``folder`` has pruned, ordered by model, data set and sparsity.
 
     The scorer is known by the checksum of its weights, wherever its folder was copied to.
 
@@ -47,11 +48,11 @@ def _in_experiment(client: MlflowClient, folder: Path, experiment: str) -> Itera
     same = {run.tags["task_id"] for run in finished_runs(client, experiment, "scorer") if _is(client, run, ours)}
     if not same:
         return
-    groups = [g for g in groups_of(finished_cells(client, experiment)) if dict(g.method).get("scorer") in same]
-    for group in sorted(groups, key=lambda g: (g.model, g.dataset, g.sparsity)):
+    groups = [group for group in groups_of(finished_cells(client, experiment)) if scorer_of(group) in same]
+    for group in sorted(groups, key=lambda group: group.place):
         if values := group.values("test_accuracy"):
-            place = (group.model, group.dataset, group.sparsity)
-            yield Measured(experiment, *place, statistics.fmean(values.values()), len(values), group.note)
+            mean = statistics.fmean(values.values())
+            yield Measured(experiment, *group.place, mean, len(values), group.note)
 
 
 def _is(client: MlflowClient, run: Run, ours: dict[str, object]) -> bool:

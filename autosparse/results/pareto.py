@@ -1,10 +1,10 @@
-"""Which of several points no other one beats."""
+"""Find which of several points no other one beats."""
 
 import itertools
 from collections.abc import Sequence
 
 CostAndWorth = tuple[float, float]
-"""What a point costs, lower is better, and what it is worth, higher is better."""
+"""What a point costs (lower is better), and what it is worth (higher is better)."""
 
 
 def pareto(points: Sequence[CostAndWorth]) -> list[bool]:

@@ -13,15 +13,15 @@ from autosparse.tracking.known import FAILED, FINISHED
 from autosparse.tracking.parent import SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
-SAID = {"SCHEDULED": "some is left to do, and nothing runs; `autosparse run` goes on"}
-"""Explanations of statuses whose MLflow name says too little."""
+LEFT = "some is left to do, and nothing runs; `autosparse run` goes on"
+"""What users are told in place of SCHEDULED, MLflow's name, which says too little."""
 RECENT = 50
 """Number of finished runs from which the rate is estimated."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage: numbers of its tasks."""
+    """One stage, with the numbers of its tasks."""
 
     name: str
     total: int
@@ -48,7 +48,7 @@ class Progress:
     @property
     def said(self) -> str:
         """The status as users are told it."""
-        return SAID.get(self.status, self.status)
+        return LEFT if self.status == SCHEDULED else self.status
 
 
 def progress_of(client: MlflowClient, experiment: str) -> Progress:
@@ -74,9 +74,7 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
         total = totals.get(name, done + failed)
         stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
     left = any(stage.total > stage.done + stage.failed for stage in stages)
-    status = parent.info.status
-    if left and status == FINISHED:  # as earlier versions left it
-        status = SCHEDULED
+    status = SCHEDULED if left and parent.info.status == FINISHED else parent.info.status  # as earlier versions left it
     return Progress(status, stages)
 
 

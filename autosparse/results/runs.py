@@ -26,7 +26,7 @@ class Run:
 
 
 def finished_runs(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
-    """All finished runs of one kind (``cell``, ``irp`` or ``scorer``) of an experiment, oldest first."""
+    """All finished runs of one kind (``cell``, ``irp``, ``scorer``, ``sweep``) of an experiment, oldest first."""
     with tracking_errors(client.tracking_uri):
         return one_per_task(runs_of(client, find_experiment(client, experiment), kind))
 
@@ -44,7 +44,7 @@ def runs_of(
 def newest_first(
     client: MlflowClient, experiment_id: str, kind: str, since: int | None = None, view: str = ViewType.ACTIVE_ONLY
 ) -> Iterator[Run]:
-    """The runs of :func:`runs_of`, newest first, as MLflow's pages come."""
+    """The runs of :func:`runs_of`, but newest first, and page by page."""
     asked = f"attributes.status = '{FINISHED}' and tags.kind = '{kind}'"
     asked += f" and attributes.end_time >= {since}" if since is not None else ""
     for run in all_runs(client, experiment_id, asked, view):

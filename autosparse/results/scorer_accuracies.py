@@ -21,7 +21,7 @@ class Accuracy(NamedTuple):
 
     mean: float
     metric: str
-    """The name of this figure of a scorer, ``SPARSITY accuracy/MODEL/DATASET``: MLflow's pages cut the end off."""
+    """The name of this figure of a scorer, ``SPARSITY accuracy/MODEL/DATASET``: MLflow's pages cut off its end."""
     dataset: str
     digest: str
     """The data's fingerprint; empty if it is not known."""
@@ -33,7 +33,7 @@ def scorer_of(group: Group) -> str:
 
 
 def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
-    """Mean test accuracies by ``MODEL/DATASET/SPARSITY``, never over networks that differ in more than their seed."""
+    """Mean test accuracies by ``MODEL/DATASET/SPARSITY``, each over networks that differ only in their seed."""
     found: dict[str, dict[str, Accuracy]] = {}
     for group in groups:
         if values := group.values("test_accuracy"):
@@ -51,29 +51,23 @@ def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
     return named
 
 
-def write_accuracies(tracker: Tracker, groups: Sequence[Group]) -> int:
-    """Log to each scorer's model, and so to its run, the accuracies that it does not have; return how many."""
+def write_accuracies(tracker: Tracker, groups: Sequence[Group]) -> None:
+    """Log to each scorer's model, and so to its run, the accuracies that it does not have."""
     by_scorer: dict[str, list[Group]] = {}
     for group in groups:
         by_scorer.setdefault(scorer_of(group), []).append(group)
     by_scorer.pop("", None)
     if not by_scorer:
-        return 0
-    count = 0
+        return
     for model in models_of(tracker.client, tracker.experiment_id) or []:
         news = _news(model, accuracies(by_scorer.get((model.tags or {}).get("task_id", ""), [])))
         if news:
             tracker.client.log_batch(str(model.source_run_id), metrics=news)
-        count += len(news)
-    return count
 
 
 def _news(model: LoggedModel, found: dict[str, Accuracy]) -> list[Metric]:
-    """The accuracies that the model lacks, or has another value of; the last point of a metric counts."""
-    known: dict[str, Metric] = {}
-    for metric in model.metrics or []:
-        if metric.key not in known or metric.timestamp >= known[metric.key].timestamp:
-            known[metric.key] = metric
+    """The accuracies that the model lacks, or for which it has another value; the last point of a metric counts."""
+    known = {metric.key: metric for metric in sorted(model.metrics or [], key=lambda metric: metric.timestamp)}
     news = []
     for accuracy in found.values():
         before, value = known.get(accuracy.metric), round(accuracy.mean, DIGITS)

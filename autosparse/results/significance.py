@@ -2,8 +2,7 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 LEVEL = 0.95
 """The level of confidence intervals; a difference is significant if its p is below 1 - LEVEL."""
@@ -27,11 +26,6 @@ class Difference:
     """From the paired t-test, two-sided; None for fewer than two pairs."""
     significant: bool
 
-    @property
-    def row(self) -> dict[str, Any]:
-        """The difference as JSON values."""
-        return asdict(self)
-
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
     """``a - b`` by seed; None if they have no seed in common."""
@@ -43,7 +37,7 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
 
 
 def _tested(values: Sequence[float]) -> tuple[float | None, float | None]:
-    """Half of the mean's confidence interval, and the p-value of its being 0; None for fewer than two values."""
+    """Half of the mean's confidence interval, and the p-value for a mean of 0; None for fewer than two values."""
     if len(values) < 2:
         return None, None
     if statistics.stdev(values) == 0:  # SciPy warns if all values are equal

@@ -1,8 +1,8 @@
 """Find which method or scorer wins, and how sure that is."""
 
 import statistics
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mlflow import MlflowClient
@@ -45,8 +45,8 @@ def winners(
     """The best method for each model, dataset and sparsity, its lead over the next, and whether that is significant.
 
     Only cells that were trained in one way on the same data compete. If an experiment was edited and run again, a place
-    has a row per way of training, told apart by ``settings``, which is otherwise empty; an edited method counts as two
-    methods. :mod:`autosparse.results.groups` decides what is averaged.
+    has a row for each way of training. ``settings`` tells them apart, and is otherwise empty. An edited method counts
+    as two methods. :mod:`autosparse.results.groups` decides what is averaged.
 
     The lead is paired by seed: the mean difference over the seeds that both have. Because the lead is picked among
     several, ``p`` has Holm's correction over the tests of the best method against each other one.
@@ -63,7 +63,7 @@ def winners(
 def contests(
     groups: Iterable[Group], metric: str, experiment: str, sparsity: float | None = None, scorers_only: bool = False
 ) -> list[Contest]:
-    """The contests of :func:`winners`, ordered by place; none with only the dense network.
+    """The contests of :func:`winners`, ordered by place, without those in which the dense network is alone.
 
     :param experiment: name of the experiment, for errors.
     """
@@ -82,7 +82,7 @@ def compare(
     """Compare two experiments method by method, or two methods (or scorers) of one experiment, paired by seed.
 
     Cells that were trained in one way on the same data are compared with each other. If two experiments share no way of
-    training at a place, each way of the one is compared with each of the other. ``settings`` tells the ways apart if a
+    training at a place, each way of one is compared with each way of the other. ``settings`` tells the ways apart if a
     place has several, and says what differs between the two that are compared.
 
     :param experiment: the experiment that has the methods ``a`` and ``b``; None: they are experiments.
@@ -91,29 +91,29 @@ def compare(
     :raises AutosparseError: if the two have no cell in common.
     """
     rows = []
-    for place, settings, method, one, other in pairs(client, a, b, experiment, metric):
-        mine, theirs = one.values(metric), other.values(metric)
-        difference = paired(mine, theirs)
-        if difference is not None:
-            means = {"a": statistics.fmean(mine.values()), "b": statistics.fmean(theirs.values())}
-            rows.append({**_placed(place, settings), "method": method, **means, **difference.row})
-    if not rows:
-        raise nothing_common(a, b)
+    for place, settings, method, one, other, difference in pairs(client, a, b, experiment, metric):
+        means = {side: statistics.fmean(group.values(metric).values()) for side, group in (("a", one), ("b", other))}
+        rows.append({**_placed(place, settings), "method": method, **means, **asdict(difference)})
     return rows
-
-
-def nothing_common(a: str, b: str) -> AutosparseError:
-    """The error for two experiments or methods that have no cell in common."""
-    return AutosparseError(f"{a!r} and {b!r} have no cell of the same model, dataset, sparsity and seed in common")
 
 
 Pair = tuple[Place, str, str, Group, Group]
 """Place, settings, method, and the two groups that are compared."""
 
 
-def pairs(client: MlflowClient, a: str, b: str, experiment: str | None, metric: str) -> Iterator[Pair]:
-    """The groups of cells that :func:`compare` compares; two may have no seed in common."""
-    return _across(client, a, b, metric) if experiment is None else _within(client, a, b, experiment, metric)
+def pairs(
+    client: MlflowClient, a: str, b: str, experiment: str | None, metric: str
+) -> list[tuple[Place, str, str, Group, Group, Difference]]:
+    """The groups of cells that :func:`compare` compares, each pair with its place, settings, method and difference."""
+    every = _across(client, a, b, metric) if experiment is None else _within(client, a, b, experiment, metric)
+    found = []
+    for place, settings, method, one, other in every:
+        difference = paired(one.values(metric), other.values(metric))
+        if difference is not None:
+            found.append((place, settings, method, one, other, difference))
+    if not found:
+        raise AutosparseError(f"{a!r} and {b!r} have no cell of the same model, dataset, sparsity and seed in common")
+    return found
 
 
 def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]:
@@ -168,7 +168,8 @@ def _row(contest: Contest, ranked: list[Group], metric: str) -> dict[str, Any]:
     row |= {"mean": statistics.fmean(values.values()), "half_width": half_width(list(values.values()))}
     leads = [paired(values, other.values(metric)) for other in others]
     lead = leads[0] if leads else None
-    p = _corrected(leads) if lead else None
+    tests = [each.p for each in leads if each and each.p is not None]
+    p = holm(tests)[0] if lead and lead.p is not None else None
     return {
         **row,
         "next": others[0].name if others else None,
@@ -178,13 +179,6 @@ def _row(contest: Contest, ranked: list[Group], metric: str) -> dict[str, Any]:
         "p": p,
         "significant": p is not None and p < 1 - LEVEL,
     }
-
-
-def _corrected(leads: Sequence[Difference | None]) -> float | None:
-    """The p-value of the first lead, corrected for the number of leads that can be tested; None if it cannot be."""
-    if leads[0] is None or leads[0].p is None:
-        return None
-    return holm([lead.p for lead in leads if lead and lead.p is not None])[0]
 
 
 def _placed(place: Place, settings: str) -> dict[str, Any]:

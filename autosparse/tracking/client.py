@@ -16,8 +16,8 @@ from autosparse.tracking.schema import bring_up_to_date
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
-# Report an absent server in seconds, not minutes. The spool retries what is written, and looks first: repeating a
-# request to make a run blindly would make a second run if only the answer was lost.
+# Report an absent server in seconds, not minutes. The spool tries again, and looks first what is there: to repeat a
+# request for a new run blindly would make a second run if only the answer was lost.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
@@ -56,8 +56,6 @@ def connect(uri: str | None = None, must_exist: bool = False) -> MlflowClient:
     return client
 
 
-OUT_OF_DATE = "out-of-date database schema"
-"""Part of MLflow's text, which also names the cure, for a database that an older MLflow made."""
 PORTS = {"postgresql": 5432, "mysql": 3306, "mssql": 1433}
 """Default ports of databases."""
 
@@ -86,8 +84,8 @@ def tracking_errors(where: str) -> Iterator[None]:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
         reason = safe_uri(first_line(_database_error(error)))
-        if OUT_OF_DATE in reason:
-            raise AutosparseError(f"MLflow at {safe_uri(where)}: {reason}") from error  # it says what to do
+        if "out-of-date database schema" in reason:  # an older MLflow made it; the text says what to do
+            raise AutosparseError(f"MLflow at {safe_uri(where)}: {reason}") from error
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
         cure = "start it" if sqlite_path(where) is None else "see that its folder has room and can be written"
         raise Unreachable(
@@ -107,9 +105,10 @@ def _database_error(error: BaseException) -> BaseException:
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:
-    """Id of the MLflow experiment ``name``, which is made if it is new; a local store has its artifacts beside it.
+    """The id of the MLflow experiment ``name``, which is made if it is new; a local store has its artifacts beside it.
 
-    It is tagged as one of model training, whose pages show runs before traces, unless somebody has chosen another kind.
+    It gets the kind of model training, for which MLflow's pages show runs before traces, unless somebody has chosen
+    another.
     """
     found = client.get_experiment_by_name(name)
     if found is not None:
@@ -118,15 +117,13 @@ def open_experiment(client: MlflowClient, name: str) -> str:
         if KIND not in found.tags:
             client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
         return str(found.experiment_id)
-    location = None
     database = sqlite_path(client.tracking_uri)
-    if database:
-        location = (database.absolute().parent / "mlartifacts" / name).as_uri()
+    location = (database.absolute().parent / "mlartifacts" / name).as_uri() if database else None
     return str(client.create_experiment(name, artifact_location=location, tags={KIND: TRAINING}))
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:
-    """Id of an experiment; raise with the names that there are if it does not exist."""
+    """The id of an experiment; if it does not exist, the error names those that do."""
     found = client.get_experiment_by_name(name)
     if found is None:
         names = ", ".join(sorted(e.name for e in client.search_experiments() if e.name != "Default"))

@@ -1,14 +1,15 @@
 """Write new runs to MLflow's database many at a time, if this process writes it itself and not through a server.
 
-MLflow makes a run in several transactions of its own, each of which asks again what is there. A run that is known whole
-and does not exist yet needs none of that. Here, all rows of a batch of runs are inserted in one transaction, so they
-are all there or none is. The tables and the checks are MLflow's own. If a future MLflow wants more in its tables than
-is written here, :meth:`Database.of` returns None, and runs are made by MLflow's client again.
+MLflow makes a run in several transactions, each of which asks again what is there. A run that is known as a whole and
+does not exist yet needs none of that. Here, one transaction inserts all rows of a batch of runs, so that all of them
+are there or none is. The tables and the checks are MLflow's own. If a future MLflow wants more in its tables than is
+written here, :meth:`Database.of` returns None, and MLflow's client makes the runs again.
 """
 
 import time
 import uuid
 from collections.abc import Collection, Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 from mlflow import MlflowClient
@@ -29,7 +30,7 @@ class Database:
 
     @classmethod
     def of(cls, client: MlflowClient) -> "Database | None":
-        """The database that ``client`` writes itself; None if it asks a server, or if its tables are not as known."""
+        """The database that ``client`` writes itself; None if it asks a server, or if the tables are unknown."""
         try:
             from mlflow.store.tracking.dbmodels import models
             from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -45,7 +46,7 @@ class Database:
         return found if all(_takes(table, rows[0]) for table, rows in rows.items()) else None
 
     def tasks_with_runs(self, experiment_id: str, task_ids: Collection[str]) -> set[str]:
-        """Those of some tasks that have a run in an experiment, of whatever status, unless it was deleted."""
+        """The tasks, of those given, that have a run in an experiment: of any status, but not a deleted one."""
         runs, tags = self.tables.SqlRun, self.tables.SqlTag
         having = select(tags.value).join(runs, runs.run_uuid == tags.run_uuid)
         having = having.where(tags.key == "task_id", tags.value.in_(task_ids))
@@ -72,10 +73,8 @@ class Database:
     def _rows(self, experiment_id: str, location: str, runs: Sequence[tuple[str, NewRun]]) -> dict[Any, list[Row]]:
         """The rows of each table, those of runs first."""
         tables, now = self.tables, int(1000 * time.time())
-        found: dict[Any, list[Row]] = {
-            table: []
-            for table in (tables.SqlRun, tables.SqlTag, tables.SqlParam, tables.SqlMetric, tables.SqlLatestMetric)
-        }
+        every = tables.SqlRun, tables.SqlTag, tables.SqlParam, tables.SqlMetric, tables.SqlLatestMetric
+        found: dict[Any, list[Row]] = {table: [] for table in every}
         for run_id, run in runs:
             metrics, params, tags = _checked(run)
             found[tables.SqlRun].append(
@@ -113,14 +112,9 @@ def latest(points: Iterable[Row]) -> list[Row]:
     """The last point of each metric: that of the highest step, then time, then value."""
     found: dict[str, Row] = {}
     for point in points:
-        other = found.setdefault(point["key"], point)
-        if _rank(point) > _rank(other):
-            found[point["key"]] = point
+        other = found.get(point["key"], point)
+        found[point["key"]] = max(other, point, key=itemgetter("step", "timestamp", "value"))
     return list(found.values())
-
-
-def _rank(point: Row) -> tuple[int, int, float]:
-    return point["step"], point["timestamp"], point["value"]
 
 
 def _checked(run: NewRun) -> tuple[list[Metric], list[Param], list[RunTag]]:
@@ -136,9 +130,5 @@ def _checked(run: NewRun) -> tuple[list[Metric], list[Param], list[RunTag]]:
 def _takes(table: Any, row: Row) -> bool:
     """Whether a table has all columns of ``row``, and needs no other."""
     columns = table.__table__.columns
-    needed = {
-        column.name
-        for column in columns
-        if not column.nullable and column.default is None and column.server_default is None
-    }
+    needed = {c.name for c in columns if not c.nullable and c.default is None and c.server_default is None}
     return needed <= row.keys() <= set(columns.keys())

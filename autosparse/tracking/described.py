@@ -14,29 +14,30 @@ SOURCE, SOURCE_TYPE, COMMIT, DIRTY = (f"mlflow.source.{name}" for name in ("name
 KIND, TRAINING = "mlflow.experimentKind", "custom_model_development"
 """The tag of an experiment with which MLflow's pages open it on runs and models, not on traces of language models."""
 SHOWN = (NOTE, SOURCE, SOURCE_TYPE, COMMIT, DIRTY)
-WITHOUT_FILE = "autosparse"
-"""The source of runs that no experiment file asked for."""
 
 
 def shown_tags(planned: Planned[Task], record: Record, source: str) -> dict[str, str]:
-    """The tags of a new run that MLflow's pages show; whoever edits the description keeps it.
+    """The tags of a new run that MLflow's pages show; a description that somebody edits later stays.
 
     :param source: the experiment file.
     """
-    return {NOTE: note_of(planned.task), **source_tags(source, str(record["environment"].get("git_commit", "")))}
+    return {NOTE: note_of(planned.task), **source_tags(source, record["environment"])}
 
 
-def source_tags(source: str, commit: str = "") -> dict[str, str]:
-    """The source of a run, as MLflow shows it, with the git commit if that is known."""
-    known, _, dirty = commit.partition("+")
-    told = {SOURCE: source or WITHOUT_FILE, SOURCE_TYPE: "LOCAL"}
+def source_tags(source: str, environment: Mapping[str, Any]) -> dict[str, str]:
+    """The source of a run as MLflow shows it, with the git commit if ``environment`` tells it.
+
+    :param source: the experiment file; empty if none asked for the run.
+    """
+    known, _, dirty = str(environment.get("git_commit", "")).partition("+")
+    told = {SOURCE: source or "autosparse", SOURCE_TYPE: "LOCAL"}
     if known and known != "unknown":
         told |= {COMMIT: known, DIRTY: str(bool(dirty)).lower()}
     return told
 
 
 def note_of(task: Task) -> str:
-    """A sentence that says what a task is; its label may change later, so it is not in it."""
+    """A sentence that says what a task is, without its label, which may change later."""
     match task:
         case Cell():
             how = f"pruned by {_named(task.criterion, task.options)} to {100 * task.sparsity:.6g} % sparsity"

@@ -20,6 +20,8 @@ CODE, OF_METHOD_CODE = "code_fingerprint", "criterion_code_fingerprint"
 """Tags with the fingerprints of the user's own network and data set, and of the user's own criterion, if any."""
 MADE = "made_by"
 """Tag with the fingerprint of all that made the result: values, data, code, and what it was built on."""
+FAILURE_TAGS = {"error", "traceback", "failed_ms"}
+"""Names of the tags that only a failed run has: why and when it failed."""
 
 
 def run_name(planned: Planned[Task]) -> str:
@@ -34,7 +36,7 @@ def run_name(planned: Planned[Task]) -> str:
 
 
 def tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
-    """The tags of a task's run: what it is, with which data and code, and where it was done."""
+    """The tags of a task's run: what it is, with which data and code, where it was done, and why it failed."""
     task, environment = planned.task, record["environment"]
     tags: dict[str, Any] = {
         "kind": task.kind,
@@ -47,6 +49,8 @@ def tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
         **_where(record),
         **_code(record),
     }
+    if "error" in record:
+        tags |= {"error": record["error"][:5000], "traceback": record["traceback"][-5000:], "failed_ms": ended(record)}
     if rest := LeftOut.of(record.get("result", {})):
         tags["not_prunable"] = rest
     match task:
@@ -72,7 +76,7 @@ def tag_texts(planned: Planned[Task], record: Record) -> dict[str, str]:
 def params_of(task: Task, record: Record) -> dict[str, str]:
     """The settings of a task as they were when its record was made, under dotted names.
 
-    A setting that did not exist then has today's default, which does what was done without it.
+    A setting that did not exist then has today's default, which does the same as before it existed.
     """
     found = _merged(resolve(task), resolved_of(record))
     if "winner" in record.get("result", {}):
@@ -94,7 +98,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended(record: Record) -> int:
-    """Time in ms at which the task ended; it comes from the record, so that writing it again doubles nothing."""
+    """The time in ms at which the task ended, from the record, so that a second writing of it doubles nothing."""
     return int(record["ended_ms"])
 
 
@@ -107,7 +111,7 @@ def _where(record: Record) -> dict[str, Any]:
 
 
 def _code(record: Record) -> dict[str, str]:
-    """Fingerprints of the user's own code: of the code that methods share, and of the method's own."""
+    """Fingerprints of the user's own code: one of the code that methods share, and one of the method's."""
     code = record.get("code", {})
     of_methods = {key: digest for key, digest in code.items() if key.startswith("criterion ")}
     shared = {key: digest for key, digest in code.items() if key not in of_methods}

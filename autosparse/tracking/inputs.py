@@ -1,4 +1,4 @@
-"""The data sets of IRP runs and scorers as MLflow's data set inputs. Cells have tags in their place: they are many."""
+"""The data sets of IRP runs and scorers as MLflow's data set inputs. Cells, which are many, have tags instead."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -11,37 +11,28 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask, ScorerTask, Task
 from autosparse.files import content_id
 
-CONTEXT = "mlflow.data.context"
-"""The tag that says what a run did with a data set."""
-
 
 def inputs_of(task: Task, record: Record, store: Store, label_of: Callable[[str], str]) -> list[DatasetInput]:
     """The data sets that a finished IRP run or scorer learned from; those of a scorer begin with its survival data.
 
-    :param label_of: what the experiment calls the IRP run of an id.
+    :param label_of: returns what the experiment calls the IRP run with an id.
     """
-    match task:
-        case ScorerTask():
-            return [*_survival(task, record, store, label_of), *_images(task.dataset, record)]
-        case IrpTask():
-            return list(_images(task.dataset, record))
-    return []
-
-
-def _images(name: str | None, record: Record) -> Iterable[DatasetInput]:
-    """The images and labels, unless the record, as an older one, lacks their fingerprint."""
-    digest = record.get("result", {}).get("dataset_fingerprint")
-    if name and digest:
-        yield _input(name, str(digest), {"autosparse.dataset": name})
+    if not isinstance(task, IrpTask | ScorerTask):
+        return []
+    found = list(_survival(task, record, store, label_of)) if isinstance(task, ScorerTask) else []
+    images = record.get("result", {}).get("dataset_fingerprint")
+    if task.dataset and images:  # older records lack the fingerprint
+        found.append(_input(task.dataset, str(images), {"autosparse.dataset": task.dataset}))
+    return found
 
 
 def _survival(task: ScorerTask, record: Record, store: Store, label_of: Callable[[str], str]) -> Iterable[DatasetInput]:
-    """The survival scores that the scorer was fitted on, of all its IRP runs together."""
+    """The survival scores of all IRP runs that the scorer was fitted on, as one data set."""
     fitted = record
     if task.sweep is not None:
         try:
             fitted = store.record_of("sweep", task.sweep)
-        except AutosparseError:  # damaged since: the scorer itself is whole
+        except AutosparseError:  # damaged since; the scorer itself is whole
             return
     runs = tuple(fitted["spec"].get("irp", ()))
     if not runs:
@@ -55,4 +46,4 @@ def _survival(task: ScorerTask, record: Record, store: Store, label_of: Callable
 
 def _input(name: str, digest: str, told: Mapping[str, str]) -> DatasetInput:
     source = json.dumps({"tags": {"mlflow.source.name": "autosparse", "mlflow.source.type": "LOCAL", **told}})
-    return DatasetInput(Dataset(name, digest, "code", source), [InputTag(CONTEXT, "training")])
+    return DatasetInput(Dataset(name, digest, "code", source), [InputTag("mlflow.data.context", "training")])

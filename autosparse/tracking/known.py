@@ -9,7 +9,7 @@ from autosparse.tracking.texts import alike
 
 FINISHED, FAILED = "FINISHED", "FAILED"
 CUT = 250
-"""Length from which an MLflow may have cut off a param."""
+"""An MLflow may have cut off a param that is at least this long."""
 
 
 class Known(NamedTuple):

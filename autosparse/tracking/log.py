@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,10 +21,10 @@ from autosparse.experiment.tasks import Cell, ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
 from autosparse.tracking.database import Database
 from autosparse.tracking.described import shown_tags, source_tags
-from autosparse.tracking.entries import MADE, ended, param_names, tag_texts
+from autosparse.tracking.entries import FAILURE_TAGS, MADE, param_names, tag_texts
 from autosparse.tracking.inputs import inputs_of
 from autosparse.tracking.known import FAILED, FINISHED, Known, of_another, told_already
-from autosparse.tracking.new_run import FAILURE_TAGS, NewRun, failure_tags, new_run
+from autosparse.tracking.new_run import NewRun, new_run
 from autosparse.tracking.note import SHARE, WORTH, noted_and_others, write_note
 from autosparse.tracking.parent import ParentRun
 from autosparse.tracking.scorer_models import ScorerModels, if_known, of_model
@@ -37,7 +38,7 @@ AT_ONCE = 256
 
 
 class NotAllWritten(AutosparseError):
-    """Some tasks could not be written: carries the first error, and the tasks that are left."""
+    """Some tasks could not be written; the error carries the first reason, and the tasks that are left."""
 
     def __init__(self, first: AutosparseError, left: Sequence[Planned[Task]]):
         super().__init__(str(first))
@@ -47,8 +48,8 @@ class NotAllWritten(AutosparseError):
 class Tracker:
     """Writes the records of one experiment to MLflow.
 
-    It finds runs by their ``task_id`` tag, so that writing a record twice, after a crash or to a new server, yields
-    one run.
+    It finds runs by their ``task_id`` tag, so that a record that is written twice, such as after a crash, yields one
+    run.
     """
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store):
@@ -69,7 +70,7 @@ class Tracker:
             self._start()
 
     def _start(self) -> None:
-        """Learn what MLflow has: from the parent's note, and from the runs that it lacks."""
+        """Learn what MLflow has: from the parent's note, and from the runs that the note lacks."""
         noted, others = noted_and_others(self.client, self.experiment_id, self.parent.id)
         for run in others:
             self._know(run)
@@ -80,7 +81,7 @@ class Tracker:
         self._note(news)
 
     def _note(self, news: int) -> None:
-        """Count new runs, and write another note if they are worth it."""
+        """Count new runs, and write another note if there are enough."""
         self._unnoted += news
         if self._unnoted >= max(WORTH, self._noted // SHARE):
             self._noted, self._unnoted = write_note(self.client, self.parent.id, self.known), 0
@@ -107,7 +108,7 @@ class Tracker:
         return self._names.setdefault(found, found)
 
     def forget(self, task_ids: Iterable[str]) -> None:
-        """Delete the runs of tasks that are done again, so that nobody reads their old figures meanwhile."""
+        """Delete the runs of tasks that are done again, so that nobody reads their old figures in the meantime."""
         with tracking_errors(self.client.tracking_uri):
             for task_id in task_ids:
                 known = self.known.pop(task_id, Known())
@@ -124,14 +125,13 @@ class Tracker:
                 if trial.info.run_id != run_id:
                     self.client.delete_run(trial.info.run_id)
 
-    def others(self, plan: Plan) -> dict[str, dict[str, int]]:
+    def others(self, plan: Plan) -> dict[str, Counter[str]]:
         """Numbers of runs of tasks outside ``plan``, such as from an earlier file, by kind and status."""
         planned_ids = {planned.task.id for planned in plan.whole or plan}
-        found: dict[str, dict[str, int]] = {}
+        found: dict[str, Counter[str]] = {}
         for task_id, known in self.known.items():
             if task_id not in planned_ids and known.status in (FINISHED, FAILED):
-                counts = found.setdefault(known.kind, {})
-                counts[known.status] = counts.get(known.status, 0) + 1
+                found.setdefault(known.kind, Counter())[known.status] += 1
         return found
 
     def sync(self, plan: Plan) -> int:
@@ -143,8 +143,8 @@ class Tracker:
     def log_all(self, planned: Sequence[Planned[Task]]) -> int:
         """:meth:`log` each task, several at a time if the store is a server; return how many had news.
 
-        If the store is a database, its new cells are written together, see :mod:`autosparse.tracking.database`. An
-        error of one task does not stop the others.
+        If the store is a database, new cells are written together, see :mod:`autosparse.tracking.database`. The error
+        of one task does not stop the others.
 
         :raises NotAllWritten: at the end, if tasks are left.
         """
@@ -191,7 +191,7 @@ class Tracker:
         return written
 
     def _insert(self, database: Database, planned: Sequence[Planned[Task]]) -> set[str]:
-        """Write those of some cells that have a record and no run, in one transaction; return their ids."""
+        """Write the cells that have a record and no run, in one transaction; return their ids."""
         others = database.tasks_with_runs(self.experiment_id, [each.task.id for each in planned])
         found = [(each, self._record(each.task)) for each in planned if each.task.id not in others]
         new = [(each, self._new(each, record)) for each, record in found if record is not None]
@@ -216,7 +216,8 @@ class Tracker:
         if record is None:
             return False
         with tracking_errors(self.client.tracking_uri):
-            run = self._run_of(task)
+            runs = self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'")
+            run = max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
             finished = run is not None and run.info.status == FINISHED
             if finished:
                 self._know(run)  # perhaps another driver's: keep it, perhaps under another label
@@ -236,7 +237,8 @@ class Tracker:
                 run_id = str(self.client.create_run(self.experiment_id, new.began, new.tags, new.name).info.run_id)
             else:
                 run_id = str(run.info.run_id)
-                self.client.update_run(run_id, status="RUNNING")
+                name = None if run.data.tags.get("label") == planned.label else new.name  # None: as it is
+                self.client.update_run(run_id, status="RUNNING", name=name)
             self._write(run_id, planned, record, new, fresh=run is None, renewed=finished)
         return True
 
@@ -250,11 +252,6 @@ class Tracker:
     def _as_known(self, run_id: str, planned: Planned[Task], new: NewRun) -> Known:
         names = self._once(new.params)
         return Known(run_id, new.status, planned.label, planned.task.kind, new.tags[MADE], names)
-
-    def _run_of(self, task: Task) -> Any:
-        """The task's present run, preferably a finished one; None if there is none, or if it was deleted."""
-        runs = self.client.search_runs([self.experiment_id], f"tags.task_id = '{task.id}'")
-        return max(runs, key=lambda run: bool(run.info.status == FINISHED), default=None)
 
     def _written(self, planned: Planned[Task]) -> bool:
         """Whether MLflow has the task as finished, under this label, from this record, with all its settings."""
@@ -278,12 +275,12 @@ class Tracker:
         :param renewed: whether it had finished, but under another label or, from version 0.1.0, with fewer settings.
         """
         failed = "error" in record
-        tags = {} if fresh else tag_texts(planned, record) | (failure_tags(record) if failed else {})
+        tags = {} if fresh else tag_texts(planned, record)
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
         task = planned.task
         metrics = [] if renewed else new.metrics
-        data = [] if failed else inputs_of(task, record, self.store, self._label_of)
+        data = [] if failed else inputs_of(task, record, self.store, lambda id: self.known.get(id, Known()).label)
         model = None
         if isinstance(task, ScorerTask) and not failed:
             shown = {MADE: new.tags[MADE], **shown_tags(planned, record, self.parent.source)}
@@ -303,15 +300,11 @@ class Tracker:
             if model is not None:
                 self.models.end(model, run_id, folder / "scorer")
         if isinstance(task, SweepTask) and not failed:
-            told = source_tags(self.parent.source, str(record["environment"].get("git_commit", "")))
-            log_trials(self.client, self.experiment_id, run_id, task.id, record["result"], ended(record), told)
+            told = source_tags(self.parent.source, record["environment"])
+            log_trials(self.client, self.experiment_id, run_id, task.id, record, told)
         self.client.set_terminated(run_id, status=new.status)
         self.renewed += renewed
         self.known[planned.task.id] = self._as_known(run_id, planned, new)
-
-    def _label_of(self, task_id: str) -> str:
-        """What the experiment calls a task that MLflow has; empty if it has none."""
-        return self.known.get(task_id, Known()).label
 
     def _log_files(self, run_id: str, task: Task) -> Path:
         """Log the sample that reports draw, and the scorer itself; a survival dataset stays where it is."""

@@ -1,4 +1,4 @@
-"""What MLflow is to hold of a task, worked out before anything is written."""
+"""All that MLflow is to hold of a task, worked out before anything is written."""
 
 from typing import NamedTuple
 
@@ -11,16 +11,13 @@ from autosparse.tracking.described import shown_tags
 from autosparse.tracking.entries import ended, metrics_of, params_of, run_name, tag_texts
 from autosparse.tracking.known import FAILED, FINISHED
 
-FAILURE_TAGS = {"error", "traceback", "failed_ms"}
-"""Names of the tags that only a failed run has."""
-
 
 class NewRun(NamedTuple):
-    """All that MLflow stores of a run, but for data sets and files."""
+    """All that MLflow stores of a run, except data sets and files."""
 
     name: str
     began: int
-    """When the task began, in milliseconds since 1970; the run itself may be written much later."""
+    """The time at which the task began, in milliseconds since 1970; the run may be written much later."""
     status: str
     tags: dict[str, str]
     params: dict[str, str]
@@ -35,12 +32,7 @@ def new_run(planned: Planned[Task], record: Record, parent: str, source: str) ->
     """
     task, failed = planned.task, "error" in record
     tags = {"task_id": task.id, "mlflow.parentRunId": parent, **tag_texts(planned, record)}
-    tags |= shown_tags(planned, record, source) | (failure_tags(record) if failed else {})
+    tags |= shown_tags(planned, record, source)
     began = ended(record) - int(1000 * record.get("result", {}).get("seconds", 0.0))
     metrics = [] if failed else metrics_of(task, record["result"], ended(record))
     return NewRun(run_name(planned), began, FAILED if failed else FINISHED, tags, params_of(task, record), metrics)
-
-
-def failure_tags(record: Record) -> dict[str, str]:
-    """Tags that say why and when a task failed."""
-    return {"error": record["error"][:5000], "traceback": record["traceback"][-5000:], "failed_ms": str(ended(record))}

@@ -2,9 +2,9 @@
 
 MLflow returns a run as some sixty objects, which takes most of a millisecond. A note has five values of it. A start
 asks MLflow which runs have ended since the note, which have not finished, which were deleted, and whether there are as
-many others as the note says. If not, because runs were purged or restored, or clocks differ, it reads all runs. So a
-driver that was killed before it could write a note, or while it wrote one, costs the next start time and nothing else.
-Only what people change by hand in a finished run goes unseen until all runs are read.
+many others as the note says. If not, because runs were purged or restored, or because clocks differ, it reads all runs.
+So if a driver was killed before or while it wrote a note, the next start takes longer, and that is all. Changes that
+people make by hand in a finished run go unseen until all runs are read.
 """
 
 import contextlib
@@ -30,11 +30,11 @@ NOTED = "runs_noted"
 WORTH = 1000
 """Number of finished runs that are worth a note, and of new ones that are worth another."""
 SHARE = 100
-"""A note of many runs is worth another if one in so many is new."""
+"""Of many runs, one in so many must be new to be worth another note."""
 TASKS = "tags.task_id != ''"
 """The condition that finds the runs of tasks."""
 ABOUT = b"autosparse.note"
-"""The key of what the file says of all its runs."""
+"""The key in the file's metadata of what concerns all its runs."""
 
 
 class Note(NamedTuple):
@@ -101,7 +101,7 @@ def noted_and_others(client: MlflowClient, experiment_id: str, parent: str) -> t
 
 
 def _there_are(count: int, client: MlflowClient, experiment_id: str, condition: str) -> bool:
-    """Whether so many runs match, without reading them: the last of them is there, and no page follows it."""
+    """Whether ``count`` runs match, without reading them: the last of them is there, and no page follows it."""
     token = SearchUtils.create_page_token(max(count - 1, 0))
     page = client.search_runs([experiment_id], condition, max_results=1, page_token=token)
     return len(page) == min(count, 1) and not page.token

@@ -1,4 +1,4 @@
-"""The run that stands for a whole experiment, with the tasks' runs as its children."""
+"""The run that stands for a whole experiment; the runs of its tasks are its children."""
 
 import time
 
@@ -18,18 +18,18 @@ WALL_SECONDS = "wall_seconds/"
 
 
 class ParentRun:
-    """The parent run of an experiment: found in MLflow, or made if there is none or somebody has deleted it."""
+    """The parent run of an experiment, which is made if MLflow has none, or if somebody has deleted it."""
 
     def __init__(self, client: MlflowClient, experiment_id: str, experiment: str):
         self.client, self.experiment_id, self.experiment = client, experiment_id, experiment
         self.source = ""
-        """The experiment file, once :meth:`describe` has told it."""
+        """The experiment file; empty until :meth:`describe` tells it."""
         self.id = self._found()
 
     def _found(self) -> str:
         found = parent_run(self.client, self.experiment_id)
         if found is None:
-            tags = {"kind": WHOLE, **source_tags(self.source)}
+            tags = {"kind": WHOLE, **source_tags(self.source, {})}
             found = self.client.create_run(self.experiment_id, run_name=self.experiment, tags=tags)
         return str(found.info.run_id)
 
@@ -37,7 +37,8 @@ class ParentRun:
         """Write the summary of the whole experiment, and its status."""
         shown = ("preset", "source", "command", "file", "description")
         self.source = str(summary.get("file") or "")
-        told = {name: str(summary[name])[:5000] for name in shown if summary.get(name)} | source_tags(self.source)
+        told = {name: str(summary[name])[:5000] for name in shown if summary.get(name)}
+        told |= source_tags(self.source, {})
         tags = [RunTag(name, value) for name, value in told.items()]
         with tracking_errors(self.client.tracking_uri):
             self.id = self._found()
@@ -55,7 +56,7 @@ class ParentRun:
             self.client.log_metric(self.id, f"{WALL_SECONDS}{stage}", seconds, step=int(time.time()))
 
     def end_untold(self) -> None:
-        """End the run if nothing describes the experiment as a whole, as with single fits."""
+        """End the run if nothing describes the experiment as a whole, as after single fits."""
         with tracking_errors(self.client.tracking_uri):
             if not has_summary(self.client, self.id):
                 self.client.set_terminated(self.id)

@@ -1,9 +1,9 @@
 """Make or migrate MLflow's schema in a copy of an SQLite file, then put it in place in one transaction.
 
-MLflow migrates a database in some seventy steps, which SQLite does not undo as a whole. A database that is killed
-midway is neither old nor new, and no later start can mend it. So the migration is done in a copy, whose pages the file
-takes over in a single transaction. The file keeps its inode: a server that has it open writes to it, not to a deleted
-file.
+MLflow migrates a database in some seventy steps, which SQLite does not undo as a whole. If a migration is killed
+midway, the database is neither old nor new, and no later start can mend it. So the migration is done in a copy, whose
+pages the file takes over in a single transaction. The file keeps its inode: a server that has it open writes to it, not
+to a deleted file.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from autosparse.errors import AutosparseError
 from autosparse.files import make_folder, refusing_unwritable
 
 PATIENCE = 120.0
-"""Seconds that another process may take to migrate the file, or to write to it."""
+"""Most seconds to wait for another process that migrates the file, or writes to it."""
 OWN = {"runs": "1", "experiments": "name <> 'Default'", "registered_models": "1"}
 """Tables that hold the user's own rows, and the condition that finds them."""
 
@@ -29,7 +29,7 @@ def bring_up_to_date(database: Path) -> None:
     """Bring ``database`` to the schema of the installed MLflow, wherever an earlier attempt was killed.
 
     A new or empty file gets a fresh schema; so does one that a killed migration left without any of the user's rows.
-    An older one is migrated; the old file is kept beside it as ``NAME.REVISION.bak``.
+    An older file is migrated; its old content is kept beside it as ``NAME.REVISION.bak``.
 
     :raises AutosparseError: if a killed migration left it with runs in it, or if a newer MLflow made it.
     :raises sqlite3.Error: if it is not a database, or if the disk is full.

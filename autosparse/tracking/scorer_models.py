@@ -17,7 +17,7 @@ TYPE = "autosparse-scorer"
 OF_MODEL = ("train_r2", "held_out_r2", "binned_mean_r2")
 """The metrics of a scorer's run that say how good the model is, measured on its survival data."""
 UNKNOWN = {"ENDPOINT_NOT_FOUND", "NOT_IMPLEMENTED"}
-"""What servers answer that are older than logged models or data set inputs."""
+"""Error codes of servers that are older than logged models or data set inputs."""
 T = TypeVar("T")
 
 
@@ -61,13 +61,12 @@ class ScorerModels:
         self.supported = True
 
     def has(self, run_id: str | None, label: str) -> bool:
-        """Whether a scorer's run has its model, or can have none because the server is too old."""
+        """Whether a scorer's run has its model, or cannot have one because the server is too old."""
         with self.lock:
             if self._whole is None:
-                models = models_of(self.client, self.experiment_id)
-                self.supported = models is not None
-                ready = [model for model in models or [] if model.status == LoggedModelStatus.READY]
-                self._whole = {(model.source_run_id, model.name) for model in ready}
+                found = models_of(self.client, self.experiment_id)
+                self.supported = found is not None
+                self._whole = {(m.source_run_id, m.name) for m in found or [] if m.status == LoggedModelStatus.READY}
             return not self.supported or (run_id, name_of(label)) in self._whole
 
     def begin(
@@ -102,19 +101,22 @@ class ScorerModels:
                 self._whole.add((run_id, str(model.name)))
 
     def drop(self, task_id: str, but: str | None = None) -> None:
-        """Delete the models of a scorer whose run is deleted, ``but`` for that of another run of it."""
+        """Delete the models of a scorer whose run is deleted.
+
+        :param but: another run of the scorer, which keeps its model.
+        """
         for model in models_of(self.client, self.experiment_id, task_id) or []:
             if model.source_run_id != but:
                 self.client.delete_logged_model(model.model_id)
 
 
 def name_of(label: str) -> str:
-    """A label as a name of a logged model, without what MLflow refuses in one."""
+    """A label as the name of a logged model, without the characters that MLflow refuses there."""
     return re.sub(r"""[/:.%"'`]""", "-", label) or "scorer"
 
 
 def of_model(metrics: Sequence[Metric], model: LoggedModel | None, data: Sequence[DatasetInput]) -> list[Metric]:
-    """The metrics of a scorer's run; those of its model get its id and the survival data that they were measured on."""
+    """The metrics of a scorer's run; those of its model get its id and the survival data they were measured on."""
     if model is None:
         return list(metrics)
     told = {"model_id": model.model_id}

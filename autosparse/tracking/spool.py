@@ -1,4 +1,4 @@
-"""Write to MLflow beside the work; if the server is away, keep the tasks, and write their records later."""
+"""Write to MLflow beside the work; while the server is away, keep the tasks, and write their records later."""
 
 import math
 import re
@@ -27,7 +27,7 @@ PATIENCE = 120.0
 
 
 class Troubles:
-    """Warns of each cause once, and of a lasting one once a minute, with the number of times it occurred."""
+    """Warns of each cause once; if it lasts, once a minute, with the number of times that it occurred."""
 
     def __init__(self, warn: Callable[[str], None], clock: Callable[[], float] = time.monotonic):
         self.warn, self.clock = warn, clock
@@ -35,7 +35,7 @@ class Troubles:
         self.since: Counter[str] = Counter()
 
     def __call__(self, error: AutosparseError) -> None:
-        """Take in an error, and warn of it if that is due."""
+        """Count an error, and warn of it if that is due."""
         cause = re.sub(r"[0-9a-f]*\d[0-9a-f]*", "#", str(error))  # ids and counts are not what went wrong
         now = self.clock()
         if now - self.told.get(cause, -math.inf) < REMIND_EVERY:
@@ -47,7 +47,10 @@ class Troubles:
         self.warn(f"{error}{times}")
 
     def close(self, waiting: int) -> None:
-        """Say how the troubles ended, if there were any; ``waiting``: number of finished tasks that MLflow lacks."""
+        """Say how the troubles ended, if there were any.
+
+        :param waiting: number of finished tasks that MLflow lacks.
+        """
         if self.told and waiting:
             tasks = "1 finished task is" if waiting == 1 else f"{waiting} finished tasks are"
             self.warn(
@@ -60,9 +63,9 @@ class Troubles:
 class Spool:
     """Writes finished tasks in a second thread, so that workers do not wait for MLflow.
 
-    It keeps what cannot be written now, and writes it when the server is back, or at the next :meth:`drain`.
-    :func:`finish` finds in the records what was lost with the process, or left when the block was interrupted. However
-    the block ends, nothing is being written after it, because two writers of a task would each make a run.
+    It keeps what cannot be written now, and writes it when the server is back, or at the next :meth:`drain`. Tasks that
+    were lost with the process, or left when the block was interrupted, are found in the records by :func:`finish`.
+    However the block ends, nothing is written after it, because two writers of a task would each make a run.
     """
 
     def __init__(self, tracker: Tracker, warn: Callable[[str], None]):
@@ -81,7 +84,7 @@ class Spool:
         self.pool.submit(self.drain)
 
     def drain(self) -> None:
-        """Write the waiting tasks, unless the server was just away; tasks that it refuses come last at the next try."""
+        """Write the waiting tasks, unless the server was just away; tasks that it refuses are queued again."""
         while self.waiting and not self.stopped and time.monotonic() >= self.away_until:
             batch = [self.waiting.popleft() for _ in range(min(BATCH, len(self.waiting)))]
             try:
@@ -105,27 +108,25 @@ class Spool:
             self.troubles.close(len(self.waiting))
 
     def _await_thread(self) -> None:
-        """Wait until the thread has done all its work; a ``join`` that Ctrl-C interrupts takes the thread for dead."""
+        """Wait until the thread has done all its work; a ``join`` that Ctrl-C interrupts takes it for dead."""
         wait([self.pool.submit(self.drain)])
 
 
-def finish(
-    tracker: Tracker, plan: Plan, summary: Json, status: str, say: Callable[[str], None], patience: float = PATIENCE
-) -> None:
+def finish(tracker: Tracker, plan: Plan, summary: Json, status: str, say: Callable[[str], None]) -> None:
     """Write every record of ``plan`` that MLflow does not have, and the experiment's ``summary`` and ``status``.
 
-    Waits for a server that is away.
+    It waits for a server that is away.
 
-    :raises AutosparseError: if it does not come back. Nothing is lost: the same command writes it later.
+    :raises AutosparseError: if the server does not come back. Nothing is lost: the same command writes it later.
     """
 
     def say_once(state: tenacity.RetryCallState) -> None:
         if state.attempt_number == 1 and state.outcome is not None:
-            say(f"{state.outcome.exception()}; trying again for {patience:.0f} s")
+            say(f"{state.outcome.exception()}; trying again for {PATIENCE:.0f} s")
 
     retrying = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(AutosparseError),
-        stop=tenacity.stop_after_delay(patience),
+        stop=tenacity.stop_after_delay(PATIENCE),
         wait=tenacity.wait_exponential(multiplier=1, max=10),
         before_sleep=say_once,
         reraise=True,

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
-from autosparse.experiment.record import Json
+from autosparse.experiment.record import Json, Record
 from autosparse.tracking.described import NOTE
+from autosparse.tracking.entries import ended
 from autosparse.tracking.search import all_runs
 
 TRIAL = "trial"
@@ -16,36 +17,29 @@ WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
 
 
 def log_trials(
-    client: MlflowClient,
-    experiment_id: str,
-    parent: str,
-    sweep: str,
-    result: Json,
-    ended: int,
-    source: Mapping[str, str] | None = None,
+    client: MlflowClient, experiment_id: str, parent: str, sweep: str, record: Record, source: Mapping[str, str]
 ) -> None:
     """Write each trial of a finished sweep that is not there yet.
 
-    :param parent: the sweep's run.
+    :param parent: the id of the sweep's run.
     :param sweep: the sweep's task id.
-    :param ended: time at which the sweep ended, in ms.
     :param source: tags that say where the sweep comes from.
     """
     runs = all_runs(client, experiment_id, f"tags.sweep_id = '{sweep}' and tags.kind = '{TRIAL}'")
     known = {run.data.tags["trial_id"]: run.info for run in runs}
-    for number, row in enumerate(result["trials"], 1):
+    for number, row in enumerate(record["result"]["trials"], 1):
         trial_id = f"{sweep}/{row['id']}"
         begun = known.get(trial_id)
         if begun and begun.status != "RUNNING":
             continue
-        tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent, **(source or {})}
+        tags = {"kind": TRIAL, "sweep_id": sweep, "trial_id": trial_id, "mlflow.parentRunId": parent, **source}
         tags[NOTE] = f"A trial of a sweep: {', '.join(f'{name} {value}' for name, value in row['fit'].items())}."[:5000]
         tags |= {"trial_status": row["status"], "scorer_id": row["id"]}
         tags |= {name: row[name][-5000:] for name in ("error", "traceback") if row.get(name)}
         tags |= {name: row[name] for name in WHERE if row.get(name)}
         info = begun or client.create_run(experiment_id, run_name=f"trial {number}", tags=tags).info
         params = [Param(name, str(value)) for name, value in row["fit"].items() if value is not None]
-        client.log_batch(info.run_id, metrics=_metrics(row, ended), params=params)
+        client.log_batch(info.run_id, metrics=_metrics(row, ended(record)), params=params)
         client.set_terminated(info.run_id, status="FAILED" if row["status"] == "failed" else "FINISHED")
 
 

@@ -59,7 +59,7 @@ def asked(runs, client, tmp_path, monkeypatch):
             history = [{"epoch": 1, "loss": 0.1, "held_out_r2": 0.5}]
             row = {"id": "a" * 16, "fit": {"lr": 0.01}, "status": "done", "value": 0.5, "epochs": 1, "error": ""}
             result = {"trials": [{**row, "values": {"lr": 0.01}, "history": history}]}
-            log_trials(client, own.experiment_id, parent, task_id, result, 0)
+            log_trials(client, own.experiment_id, parent, task_id, {"result": result, "ended_ms": 0}, {})
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", client.tracking_uri)
     return prepare

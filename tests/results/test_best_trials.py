@@ -23,7 +23,8 @@ def test_a_trial_that_failed_is_a_failed_run_with_its_traceback(tmp_path, empty_
     parent = client.create_run(experiment).info.run_id
     row = {"id": "0" * 16, "status": "failed", "fit": {"lr": 1.0}, "epochs": 0, "history": [], "value": None}
     told = {"error": "MemoryError: too large", "traceback": "Traceback: in run_fit"}
-    log_trials(client, experiment, parent, "sweep", {"trials": [{**row, **told}]}, 1000)
+    record = {"result": {"trials": [{**row, **told}]}, "ended_ms": 1000}
+    log_trials(client, experiment, parent, "sweep", record, {})
     (run,) = client.search_runs([experiment], "tags.kind = 'trial'")
     assert run.info.status == "FAILED"
     assert {name: run.data.tags[name] for name in told} == told

@@ -87,6 +87,7 @@ def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_re
         last = cell(client, tracker.experiment_id, seed)
     client.delete_run(last)
     assert write_cell_table(Tracker(client, name, store))
+    assert not write_cell_table(Tracker(client, name, store)), "the deleted cell is no reason for another table"
     assert "task-8" not in tasks_by_table(client, name)
     client.restore_run(last)
     assert tasks_by_table(client, name)[-1] == "task-8"

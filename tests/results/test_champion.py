@@ -118,6 +118,18 @@ def test_a_pickle_in_the_place_of_a_scorer_is_refused(done, tmp_path: Path):
     assert not ran.exists()
 
 
+def test_a_folder_that_cannot_be_read_is_not_taken_for_a_server_that_is_away(done, monkeypatch):
+    client, *_ = done
+    version = promote(client, "exp", label="table")["version"]
+
+    def full(folder):
+        raise OSError("too many open files")
+
+    monkeypatch.setattr(model_registry, "load_scorer", full)
+    with pytest.raises(OSError, match=r"^too many open files$"):
+        load_registered(client, f"models:/autos/{version}")
+
+
 @pytest.mark.parametrize(
     ("call", "reason"),
     [

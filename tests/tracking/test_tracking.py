@@ -339,5 +339,6 @@ def test_a_method_that_was_renamed_has_its_new_name_in_its_old_run(client, store
     Tracker(client, "exp", store).sync(plan)
     renamed = Plan("exp", cells=[Planned(p.task, f"my-{p.label}") for p in plan.cells])
     Tracker(client, "exp", store).sync(renamed)
+    assert {run.info.run_name.split()[0] for run in runs_of(client)} == {"my-snip", "my-random"}
     assert len(runs_of(client)) == 9
     assert {row["method"] for row in best(client, "exp")} == {"my-snip", "my-random"}

@@ -91,7 +91,7 @@ class Explanation:
         return {
             "accuracy": _mean(whole),
             "inputs": self.rows,
-            "formula": {**asdict(self.formula), **_mean(shortened), "loss": loss.row if loss else None},
+            "formula": {**asdict(self.formula), **_mean(shortened), "loss": asdict(loss) if loss else None},
             "shapes": self.shapes,
         }
 
