@@ -21,7 +21,7 @@ from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
 from autosparse.models.signature import check_arguments, not_default, of_class, taking
 from autosparse.plugins import withheld
-from autosparse.users_code import described, is_ours, named
+from autosparse.users_code import described, is_ours, kind_and_line, named
 
 FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """The form ``package.module:factory``."""
@@ -101,7 +101,7 @@ def _from_timm(name: str, arguments: Arguments) -> ModelFactory:
         import timm
     except ImportError as error:
         raise AutosparseError(
-            f"model 'timm:{name}' needs the package timm: pip install 'autosparse[timm]' ({_reason(error)})"
+            f"model 'timm:{name}' needs the package timm: pip install 'autosparse[timm]' ({kind_and_line(error)})"
         ) from error
     if not timm.is_model(name):
         known = timm.list_models()
@@ -128,7 +128,7 @@ def _imported(name: str, module_name: str, member: str) -> ModelFactory:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises
         raise AutosparseError(
-            f"model {name!r}: cannot import {module_name!r} ({_reason(error)}); give torchvision:NAME, "
+            f"model {name!r}: cannot import {module_name!r} ({kind_and_line(error)}); give torchvision:NAME, "
             f"timm:NAME, or package.module:factory of a package that is installed or on PYTHONPATH"
         ) from error
     factory = getattr(module, member, None)
@@ -181,7 +181,3 @@ def _output(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
     output = model.eval()(torch.zeros(2, *input_shape))
     model.train()
     return output
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": ")
