@@ -37,8 +37,7 @@ class Maker:
 
     def wanted(self, node: fx.Node) -> Channels:
         """The channels of ``node`` that must be computed."""
-        found: Channels = self.kept[node].nonzero().squeeze(1).tolist()
-        return found
+        return self.kept[node].nonzero().squeeze(1).tolist()
 
     def carried(self, node: fx.Node, want: Channels) -> fx.Node:
         """The node of the new graph that holds just these channels of ``node``; channels not computed are 0."""

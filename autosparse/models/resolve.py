@@ -88,10 +88,7 @@ def _from_torchvision(name: str, arguments: Arguments) -> ModelFactory:
         check_arguments(f"torchvision:{name}", of_class(made), arguments, options)
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-        model: nn.Module = models.get_model(
-            name, weights=None, num_classes=num_classes, **options, **deepcopy(arguments)
-        )
-        return model
+        return models.get_model(name, weights=None, num_classes=num_classes, **options, **deepcopy(arguments))
 
     return build
 
@@ -115,10 +112,9 @@ def _from_timm(name: str, arguments: Arguments) -> ModelFactory:
             raise ValueError("it takes images (channels, height, width)")
         fixed_size = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
         options: dict[str, Any] = {"img_size": input_shape[1:]} if fixed_size else {}
-        model: nn.Module = timm.create_model(
+        return timm.create_model(
             name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0], **options, **deepcopy(arguments)
         )
-        return model
 
     return build
 
@@ -139,8 +135,7 @@ def _imported(name: str, module_name: str, member: str) -> ModelFactory:
             f"model {name!r}: {member} is not a callable (num_classes, input_shape) -> nn.Module, "
             f"but of type {type(factory).__name__}"
         )
-    found: ModelFactory = factory
-    return found
+    return factory
 
 
 def _callables(module: ModuleType) -> list[str]:

@@ -39,8 +39,7 @@ class Stack(nn.Module):
 
     def forward(self, folded: Tensor) -> Tensor:
         """All members' logits."""
-        logits: Tensor = self.network(folded)
-        return logits
+        return self.network(folded)
 
     def place(self, name: str, member: int) -> tuple[Tensor, int | None]:
         """The tensor that holds a member's parameter ``name``, and the member's index in it.
