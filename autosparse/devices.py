@@ -1,4 +1,4 @@
-"""Device-specific code: the torch module of a device, full float32 precision, and the error of a lost GPU."""
+"""Device-specific code: the torch module of a device, transfers, full float32 precision, the error of a lost GPU."""
 
 import contextlib
 import time
@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 
 class DeviceLost(RuntimeError):
@@ -36,6 +37,11 @@ def clock() -> float:
     return time.perf_counter()
 
 
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy ``tensor`` from the CPU to ``device``; through pinned memory, so that the host need not wait."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
 def host() -> torch.device:
     """The device on which to build networks: the CPU, whatever ``torch.set_default_device`` says, unless ``meta``."""
     default = torch.get_default_device()
@@ -49,9 +55,12 @@ def full_float32() -> Iterator[None]:
     By default, PyTorch lets cuDNN convolve float32 in TF32, with 11 bits. This changes settings of the whole process
     and restores them afterwards.
     """
+    before: list[tuple[Callable[[Any], None], Any]] = []
     with warnings.catch_warnings():  # since 2.9, PyTorch warns of the old names
         warnings.simplefilter("ignore")
-        before = [(change, found) for read, change, _ in _settings() if (found := _unless_mixed(read)) is not None]
+        for read, change, _ in _settings():
+            with contextlib.suppress(RuntimeError):  # the user's new settings may be none that an old name can express
+                before.append((change, read()))
         for _, change, full in _settings():
             with contextlib.suppress(RuntimeError):
                 change(full)
@@ -81,11 +90,3 @@ def _settings() -> Iterator[Setting]:
 
 def _attribute(owner: Any, name: str, full: Any) -> Setting:
     return lambda: getattr(owner, name), lambda value: setattr(owner, name, value), full
-
-
-def _unless_mixed(read: Callable[[], Any]) -> Any:
-    """What ``read`` returns; None if the user has set the new names to something that the old name cannot express."""
-    try:
-        return read()
-    except RuntimeError:
-        return None

@@ -37,7 +37,7 @@ def sha256_file(path: Path) -> str:
 
 
 def refuse_pointer(path: Path) -> None:
-    """Raise if ``path`` is a pointer that a clone without Git LFS has in the place of a large file."""
+    """Raise if ``path`` is a pointer, which a clone without Git LFS has in place of a large file."""
     with path.open("rb") as file:
         pointer = file.read(len(POINTER)) == POINTER
     if pointer:
@@ -54,7 +54,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make ``folder`` and its parents, where missing, so that they survive a crash."""
+    """Make ``folder`` and those of its parents that are missing, so that they survive a crash."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -81,17 +81,21 @@ def refusing_unwritable(path: Path) -> Iterator[None]:
 
 
 def require_writable(folder: Path) -> None:
-    """Raise now, before any work, if ``folder`` could not be written later."""
+    """Raise now, before any work, if ``folder`` cannot be written."""
     with refusing_unwritable(folder):
         make_folder(folder)
         probe = folder / f".probe-{secrets.token_hex(4)}"
         try:
-            with probe.open("wb") as file:
-                file.write(bytes(PROBE))
-                file.flush()
-                os.fsync(file.fileno())
+            _write_synced(probe, bytes(PROBE))
         finally:
             probe.unlink(missing_ok=True)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -101,10 +105,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         make_folder(path.parent)
         temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
         try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            _write_synced(temporary, data)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

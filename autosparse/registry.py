@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from types import ModuleType
 from typing import Generic, TypeVar
@@ -20,11 +21,15 @@ class Registry(Generic[T]):
     """
 
     def __init__(self, kind: str, package: str, stand_in: Callable[[str], T] | None = None):
-        """:param stand_in: makes a placeholder for a member whose plugin is withheld; see ``plugins.trusted``."""
+        """Begin without members.
+
+        :param stand_in: makes a placeholder for a member whose plugin is withheld; see ``plugins.trusted``.
+        """
         self.kind, self.package, self._stand_in = kind, package, stand_in
         self._members: dict[str, T] = {}
         self._modules: dict[str, ModuleType | None] = {}
         self._loaded = False
+        self._loading = threading.RLock()  # a module may look names up while it is imported, in the same thread
 
     def register(self, name: str, member: T, code: object = None) -> None:
         """Add ``member`` under ``name``; the same name twice is a programming error.
@@ -55,7 +60,9 @@ class Registry(Generic[T]):
         return iter(sorted(self._members))
 
     def _load(self) -> None:
-        if not self._loaded:
+        with self._loading:  # another thread waits here until all names are known
+            if self._loaded:
+                return
             self._loaded = True
             try:
                 package = importlib.import_module(self.package)

@@ -50,11 +50,15 @@ def place_of_error(error: BaseException | None) -> str:
     return ""
 
 
+def kind_and_line(error: BaseException) -> str:
+    """The kind of an error and the first line of what it says."""
+    return f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": ")
+
+
 def described(error: BaseException) -> str:
     """The kind of an error, the first line of what it says, and where in the user's code it came from."""
-    text = f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": ")
     place = place_of_error(error)
-    return f"{text} at {place}" if place else text
+    return f"{kind_and_line(error)} at {place}" if place else kind_and_line(error)
 
 
 def named(what: str, function: Callable[..., Any]) -> str:

@@ -1,4 +1,5 @@
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -57,6 +58,13 @@ def test_unknown_name_suggests_the_nearest(package):
     package.add("cats", "ANIMALS.register('cat', 'meow')")
     with pytest.raises(UnknownName, match=r"unknown animal 'cta': did you mean 'cat'\?"):
         package.registry()["cta"]
+
+
+def test_a_thread_waits_for_the_modules_that_another_one_imports(package):
+    package.add("cats", "import time\ntime.sleep(0.2)\nANIMALS.register('cat', 'meow')")
+    registry = package.registry()
+    with ThreadPoolExecutor() as pool:
+        assert list(pool.map(registry.__getitem__, ["cat"] * 4)) == ["meow"] * 4
 
 
 def test_same_name_twice_is_refused():

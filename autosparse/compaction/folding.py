@@ -42,12 +42,12 @@ class Placed(nn.Module):
 def folded(network: nn.Module, followed: Container[str]) -> nn.Module:
     """A copy of a traced network, in evaluation mode, without the BatchNorm layers that follow another layer.
 
-    A BatchNorm stays where the layer's result is read elsewhere, too, or where it keeps no statistics. Outputs agree
-    with those of ``network`` in evaluation mode within rounding; the copy is not for training. Linear layers on the
-    CPU of which few weights differ from 0 are computed sparse. A network that was not traced is copied as it is.
+    A BatchNorm stays if something else reads the layer's result, too, or if it keeps no statistics. Outputs agree with
+    those of ``network`` in evaluation mode within rounding; the copy is not for training. A Linear layer on the CPU is
+    computed sparse if few of its weights differ from 0. A network that was not traced is copied as it is.
 
     :param followed: names of the parameters of layers that are called once and whose outputs are channels. No other
-        layer takes up a BatchNorm: its weights serve another call, too, or its outputs are no channels to BatchNorm.
+        layer takes up a BatchNorm: its weights serve another call, too, or BatchNorm sees other channels in its output.
     """
     network = copy.deepcopy(network).eval()
     if not isinstance(network, fx.GraphModule):
@@ -69,7 +69,7 @@ def folded(network: nn.Module, followed: Container[str]) -> nn.Module:
 
 
 def _fold_constants(network: fx.GraphModule) -> None:
-    """Make what is the same for every example a part of the biases, or a buffer if something else reads it."""
+    """Make what is the same for every example a part of the biases; if something else reads it, make it a buffer."""
     constant: dict[fx.Node, Tensor] = {}
     for node in list(network.graph.nodes):
         layer = _module(network, node)
@@ -98,7 +98,7 @@ def _fold_constants(network: fx.GraphModule) -> None:
 
 
 def _fold(network: fx.GraphModule, node: fx.Node, followed: Container[str]) -> None:
-    """Fold ``node`` into what is before it, if it is a BatchNorm that can be."""
+    """Fold ``node`` into the layer before it if ``node`` is a BatchNorm for which that works."""
     norm, before = _module(network, node), node.all_input_nodes[0]
     carry = _module(network, before)
     if isinstance(carry, Carry) and carry.taken is None and len(before.users) == 1:
@@ -125,7 +125,7 @@ def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _scaling(norm: _BatchNorm) -> _BatchNorm:
-    """The same BatchNorm with a weight and a bias, without which PyTorch folds none into a Linear layer."""
+    """The same BatchNorm with a weight and a bias; PyTorch folds none without these into a Linear layer."""
     if norm.weight is not None:
         return norm
     assert norm.running_var is not None

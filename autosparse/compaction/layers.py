@@ -11,7 +11,7 @@ class Carry(nn.Module):
     """Carry channels to where they are wanted: (batch, have, ...) -> (batch, want, ...).
 
     :param have: the numbers of the channels that come in, in their order.
-    :param want: the numbers of those that go out, in their order; one that does not come in is 0.
+    :param want: the numbers of those that go out, in their order; a channel that does not come in is 0.
     """
 
     def __init__(self, have: Sequence[int], want: Sequence[int]):
@@ -20,12 +20,10 @@ class Carry(nn.Module):
         found = [index for index, channel in enumerate(want) if channel in position]
         taken = [position[want[index]] for index in found]
         self.width = len(want)
-        self.register_buffer(
-            "taken", None if taken == list(range(len(have))) else torch.tensor(taken, dtype=torch.long), False
-        )
-        self.register_buffer(
-            "placed", None if len(found) == len(want) else torch.tensor(found, dtype=torch.long), False
-        )
+        to_take = None if taken == list(range(len(have))) else torch.tensor(taken, dtype=torch.long)
+        to_place = None if len(found) == len(want) else torch.tensor(found, dtype=torch.long)
+        self.register_buffer("taken", to_take, persistent=False)
+        self.register_buffer("placed", to_place, persistent=False)
 
     taken: Tensor | None
     placed: Tensor | None
@@ -57,8 +55,8 @@ def _lies_channels_last(x: Tensor) -> bool:
 def resized(layer: nn.Module, tensors: Mapping[str, Tensor], groups: int = 1) -> nn.Module:
     """A copy of ``layer`` with these values for its parameters and buffers, and with the width that they have.
 
-    :param tensors: new values by the names of parameters and buffers. A parameter that is not named is left out; a
-        buffer that is not named is copied.
+    :param tensors: new values by the names of parameters and buffers. A parameter that it does not name is left out; a
+        buffer that it does not name is copied.
     :param groups: number of groups of the new layer, if it is a convolution.
     """
     bare = copy.copy(layer)

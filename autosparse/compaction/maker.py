@@ -1,4 +1,4 @@
-"""The maker of the compact network's graph, node by node."""
+"""Makes the compact network's graph, node by node."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ Channels = list[int]
 
 
 class Maker:
-    """The compact network so far.
+    """The part of the compact network that has been made so far.
 
     :param kept: by node of the full graph the channels that must be computed, bool (channels,).
     :param sparse: whether Linear layers may be sparse, see :class:`autosparse.compaction.sparse.SparseLinear`.
@@ -37,8 +37,7 @@ class Maker:
 
     def wanted(self, node: fx.Node) -> Channels:
         """The channels of ``node`` that must be computed."""
-        found: Channels = self.kept[node].nonzero().squeeze(1).tolist()
-        return found
+        return self.kept[node].nonzero().squeeze(1).tolist()
 
     def carried(self, node: fx.Node, want: Channels) -> fx.Node:
         """The node of the new graph that holds just these channels of ``node``; channels not computed are 0."""
@@ -50,7 +49,7 @@ class Maker:
         return self.graph.call_module(name, (self.nodes[node],))
 
     def join(self, node: fx.Node) -> None:
-        """Put the constant channels of ``node`` beside the others, for an operation that knows no difference."""
+        """Put the constant channels of ``node`` beside the others, for an operation that treats all alike."""
         if node in self.still:
             constant, channels = self.still.pop(node)
             self.modules.setdefault("autosparse_beside", Beside())

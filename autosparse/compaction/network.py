@@ -12,9 +12,8 @@ from torch import Tensor, fx, nn
 from autosparse.compaction.folding import folded
 from autosparse.compaction.hooks import hook_on
 from autosparse.compaction.maker import Maker
-from autosparse.compaction.overwriting import refuse_overwriting
 from autosparse.compaction.plan import kept_channels, rules_of
-from autosparse.compaction.rules import Opaque, Rule
+from autosparse.compaction.rules import Rule
 from autosparse.compaction.tracing import NotFollowed, Traced, traced
 from autosparse.masks import Masks
 from autosparse.weights import PLAIN
@@ -25,12 +24,12 @@ class Compact:
     """A network without the channels that do not matter under its masks."""
 
     network: nn.Module
-    """Computes what the masked network does; its parameters and buffers have names that they have in the full one."""
+    """Computes what the masked network does; its parameters and buffers have their names in the full one."""
     masks: Masks
     """Masks of ``network``: the weights that are still pruned in it."""
     places: dict[str, Tensor]
     """By the name of a parameter or buffer of which only a part is left: the flat positions of its entries in the full
-    one, int64 in its own shape. What is not named is there as a whole."""
+    one, int64 in its own shape. What is not named is whole."""
     parameters: tuple[int, int]
     """Numbers of parameters: left, and of the full network."""
     flops: tuple[int, int]
@@ -81,11 +80,11 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse
     """A smaller network that computes what ``model`` does under ``masks``, from masks of any kind.
 
     The forward is traced symbolically (:mod:`torch.fx`). Units and channels that nothing reads on a way to the output
-    are taken out, and so are those without a live way in, which are 0 whatever is trained; inputs that nothing reads
+    are taken out, and so are those without a live way in, which stay 0 whatever is trained. Inputs that nothing reads
     are not multiplied. Units that are constant (a bias alone; after BatchNorm, its bias) stay, so that training goes
-    on as in the full network. Followed are Linear and convolutions in any number of groups, BatchNorm, elementwise
-    operations, residual sums, concatenations, pooling, mean over space, and flatten; around everything else all
-    channels stay. Outputs agree within rounding, in training and in evaluation mode.
+    on as in the full network. Channels are followed through Linear layers, convolutions in any number of groups,
+    BatchNorm, elementwise operations, residual sums, concatenations, pooling, mean over space, and flatten; around
+    everything else all of them stay. Outputs agree within rounding, in training and in evaluation mode.
 
     Example:
 
@@ -108,15 +107,10 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse
         if (hook := hook_on(model)) is not None:
             raise NotFollowed(hook)
         found = traced(whole, input_shape)
-        refuse_overwriting(found)
     except NotFollowed as error:
-        return _whole(whole, masks, str(error))
+        count = _parameters(whole)
+        return Compact(whole, masks, {}, (count, count), (1, 1), str(error))
     return _made(found, masks, sparse)
-
-
-def _whole(network: nn.Module, masks: Masks, reason: str) -> Compact:
-    count = _parameters(network)
-    return Compact(network, masks, {}, (count, count), (1, 1), reason)
 
 
 def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
@@ -143,28 +137,24 @@ def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
 
 
 def _set_modes(network: nn.Module, full: nn.Module) -> None:
-    """Put each module in the mode of its namesake, and what has none in the mode of the whole."""
+    """Put each module in the mode of its namesake, or in the mode of the whole if it has none."""
     modes = {name: module.training for name, module in full.named_modules()}
     for name, module in network.named_modules():
         module.training = modes.get(name, full.training)
 
 
 def _masks_left(network: nn.Module, full: nn.Module, masks: Masks, places: Mapping[str, Tensor]) -> Masks:
-    """The masks of what is left, by names in ``network``, where a shared weight may have another than in ``full``."""
+    """The masks of what is left, by names in ``network``; a shared weight may have another than in ``full``."""
     first_names = {id(parameter): name for name, parameter in full.named_parameters()}
     aliases = dict(full.named_parameters(remove_duplicate=False))
     names = {first_names[id(aliases[name])]: name for name, _ in network.named_parameters()}
     left = {names[name]: mask for name, mask in masks.items() if name in names}
-    parts = {name: _part(mask, places.get(name)) for name, mask in left.items()}
+    parts = {n: mask.flatten()[places[n].to(mask.device)] if n in places else mask for n, mask in left.items()}
     return Masks({name: part for name, part in parts.items() if part.dim() > 1}, masks.left_out)  # not of sparse layers
 
 
-def _part(mask: Tensor, places: Tensor | None) -> Tensor:
-    return mask if places is None else mask.flatten()[places.to(mask.device)]
-
-
 def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers by name; a shared one is there under each of its names."""
+    """Parameters and buffers by name; a shared one appears under each of its names."""
     return dict([*network.named_parameters(remove_duplicate=False), *network.named_buffers(remove_duplicate=False)])
 
 
@@ -173,7 +163,7 @@ def _parameters(network: nn.Module) -> int:
 
 
 def _flops(found: Traced, network: nn.Module) -> int:
-    """FLOPs of the Linear and convolution layers of ``network``; their numbers of places are those in the full one."""
+    """FLOPs of the Linear and convolution layers of ``network``, which have as many places as in the full one."""
     total = 0
     for node in found.graph.nodes:
         full = found.module(node)
@@ -185,9 +175,9 @@ def _flops(found: Traced, network: nn.Module) -> int:
 
 
 def _obstacle(found: Traced, rules: dict[fx.Node, Rule]) -> str | None:
-    """The first operation around which all channels stay, but for those at the network's end."""
+    """The first operation around which all channels stay, except at the network's end."""
     for node, rule in rules.items():
-        if type(rule) is Opaque and node.op.startswith("call") and any(map(found.channels, rule.sources)):
+        if type(rule) is Rule and node.op.startswith("call") and any(map(found.channels, rule.sources)):
             if all(user.op == "output" for user in node.users):
                 continue
             return f"channels are not followed through {node.name!r} ({found.operation(node)})"

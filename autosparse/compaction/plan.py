@@ -1,4 +1,4 @@
-"""Which channels a compact network computes: those that can differ from 0 and that something reads on to the end."""
+"""Which channels a compact network computes: those that can differ from 0 and that the network's output depends on."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,7 +16,6 @@ from autosparse.compaction.rules import (
     Joined,
     Multiplied,
     Normed,
-    Opaque,
     Passed,
     Rule,
     Shifted,
@@ -55,10 +54,10 @@ def kept_channels(rules: dict[fx.Node, Rule]) -> dict[fx.Node, Tensor]:
 def _rule(traced: Traced, node: fx.Node, masks: Mapping[str, Tensor], used_once: Callable[[fx.Node], bool]) -> Rule:
     width, module, name = traced.channels(node), traced.module(node), traced.operation(node)
     if width is None or not node.all_input_nodes:
-        return (BatchSize if _is_batch_size(node) else Opaque)(node, width or 0)
+        return (BatchSize if _is_batch_size(node) else Rule)(node, width or 0)
     first = node.all_input_nodes[0]
     if traced.channels(first) is None:
-        return Opaque(node, width)
+        return Rule(node, width)
     if type(module) in FOLLOWED and used_once(node):
         assert isinstance(module, nn.Linear | Channeled)
         if len(traced.shapes[first]) == module.weight.dim():
@@ -86,11 +85,11 @@ def _on_one_tensor(traced: Traced, node: fx.Node, width: int, name: str) -> Rule
             return Passed(node, width)
         if name == "mean" and averaged_places(node, dims):
             return Passed(node, width)
-    return Opaque(node, width)
+    return Rule(node, width)
 
 
 def _used_once(traced: Traced) -> Callable[[fx.Node], bool]:
-    """A function that says whether the parameters of a node's module are read by this node alone."""
+    """A function that says whether only this node reads the parameters of its module."""
     calls = Counter(str(node.target) for node in traced.graph.nodes if node.op == "call_module")
     read = {str(node.target) for node in traced.graph.nodes if node.op == "get_attr"}
     names = Counter(id(tensor) for _, tensor in traced.model.named_parameters(remove_duplicate=False))
@@ -114,7 +113,7 @@ def _is_batch_size(node: fx.Node) -> bool:
 
 
 def _are_alike(traced: Traced, node: fx.Node) -> bool:
-    """Whether both tensors have equally many dimensions and channels; one may have a single place for many."""
+    """Whether both tensors have as many dimensions and channels; one may have a single place for many of the other."""
     shapes = [traced.shapes.get(source, ()) for source in node.all_input_nodes]
     widths = {traced.channels(source) for source in node.all_input_nodes}
     return len(shapes) == 2 and len(shapes[0]) == len(shapes[1]) and len(widths) == 1

@@ -1,9 +1,8 @@
 """The way of channels through each kind of operation: which can differ from 0, which are read, what computes them.
 
-Each rule answers for one node of the graph. Sets of channels are bool tensors (channels,).
+Each rule is that of one node of the graph. Sets of channels are bool tensors (channels,).
 """
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 import torch
@@ -16,8 +15,10 @@ from autosparse.seeds import kept_generators
 Channeled = nn.Conv1d | nn.Conv2d | nn.Conv3d
 
 
-class Rule(ABC):
+class Rule:
     """What is known of one operation.
+
+    This base knows nothing: the operation reads all channels of its sources, and all channels of its result count.
 
     :param width: number of channels of its result.
     """
@@ -30,17 +31,17 @@ class Rule(ABC):
         """Whether :meth:`build` takes constant channels apart, see :attr:`Maker.still`."""
         return False
 
-    @abstractmethod
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
         """Channels that can differ from 0, from those of the sources; no other ever does, whatever is trained."""
+        return torch.ones(self.width, dtype=torch.bool)
 
-    @abstractmethod
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
         """For each source the channels that are read to compute ``kept``."""
+        return [torch.ones_like(channels) for channels in given]
 
-    @abstractmethod
     def build(self, make: Maker) -> None:
-        """Add to the new graph what computes the kept channels."""
+        """Add to the new graph what computes the kept channels; here the same operation on whole tensors."""
+        make.copied(self.node, make.whole, list(range(self.width)))
 
 
 class Passed(Rule):
@@ -63,7 +64,7 @@ class Activated(Passed):
     """Element by element, and 0 stays 0."""
 
     def knows_constants(self, make: Maker) -> bool:
-        """True: the operation is done on them apart."""
+        """Return True: the operation is done on them separately."""
         return True
 
     def build(self, make: Maker) -> None:
@@ -75,12 +76,12 @@ class Activated(Passed):
             make.still[self.node] = make.graph.node_copy(self.node, lambda _: constant), channels
 
 
-class Shifted(Passed):
+class Shifted(Rule):
     """Each channel on its own, but 0 becomes something else: a sigmoid, a number that is added."""
 
-    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """All channels."""
-        return torch.ones(self.width, dtype=torch.bool)
+    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
+        """The same channels."""
+        return [kept]
 
     def build(self, make: Maker) -> None:
         """Add the same operation, also on channels that are 0 before it."""
@@ -114,7 +115,7 @@ class Summed(Rule):
         return given[0] | given[1]
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """The kept channels, from each tensor as far as it has them."""
+        """The kept channels that can differ from 0, for each tensor."""
         return [kept & nonzero for nonzero in given]
 
     def build(self, make: Maker) -> None:
@@ -186,23 +187,7 @@ class Flattened(Rule):
         make.have[self.node] = [c * places + place for c in make.have[source] for place in range(places)]
 
 
-class Opaque(Rule):
-    """Anything else: it reads all of its sources, and all of its result counts."""
-
-    def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """All channels."""
-        return torch.ones(self.width, dtype=torch.bool)
-
-    def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """All channels of all sources."""
-        return [torch.ones_like(channels) for channels in given]
-
-    def build(self, make: Maker) -> None:
-        """Add the same operation on whole tensors."""
-        make.copied(self.node, make.whole, list(range(self.width)))
-
-
-class BatchSize(Opaque):
+class BatchSize(Rule):
     """``x.size(0)``, which is the same for any channels."""
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:

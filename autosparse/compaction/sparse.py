@@ -9,16 +9,16 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 DENSITY = 0.05
-"""A Linear layer is sparse if at most this share of what is left of it is kept; ``scripts/bench.py sparse_layers``."""
+"""A Linear layer is sparse if at most this share of its live part is kept; ``scripts/bench.py sparse_layers``."""
 SIZE = 2**16
-"""A layer of fewer weights stays dense: to start its product costs more than the product."""
+"""A layer of fewer weights stays dense: starting its product costs more than the product."""
 
 
 def is_worth_it(layer: nn.Linear, kept: Tensor) -> bool:
-    """Whether ``layer`` is faster if it is sparse and keeps these of its weights, bool (outputs, inputs).
+    """Whether ``layer`` is faster if it is sparse and keeps only the weights ``kept``, bool (outputs, inputs).
 
-    Rows and columns without a kept weight do not count. The rule is fixed, not timed on the machine at hand: the same
-    cell gives the same bits each time. It never holds where this build of PyTorch lacks the sparse products.
+    Rows and columns without a kept weight do not count. The rule is fixed, not timed on the machine at hand, so that
+    the same cell gives the same bits each time. It is never True if this build of PyTorch lacks the sparse products.
     """
     if layer.weight.device.type != "cpu" or layer.weight.dtype not in (torch.float32, torch.float64):
         return False
@@ -39,16 +39,16 @@ def has_products() -> bool:
 
 @functools.cache
 def _hear_of_beta() -> None:
-    """Hear once, and not tell, that CSR is in beta: PyTorch says so of the first such tensor of a process."""
+    """Silence the warning that CSR is in beta; PyTorch gives it once, for the first such tensor of a process."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.eye(1).to_sparse_csr()
 
 
 class SparseLinear(nn.Module):
-    """A Linear layer whose weight is the vector of what is kept of it, row by row; on the CPU.
+    """A Linear layer on the CPU whose weight is the vector of its kept weights, row by row.
 
-    Its gradient is computed at the kept weights alone. It can be differentiated once.
+    The gradient is computed only for the kept weights. The layer can be differentiated once.
 
     :param layer: with the dense weight.
     :param kept: bool (outputs, inputs).
@@ -123,7 +123,7 @@ class SparseLinear(nn.Module):
 
 
 class _Product(torch.autograd.Function):
-    """Examples lie in the columns throughout: a kept weight then multiplies a row that is contiguous in memory."""
+    """The product; examples lie in columns, so that each kept weight multiplies a row that is contiguous in memory."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, layer: SparseLinear) -> Tensor:

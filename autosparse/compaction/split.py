@@ -3,9 +3,6 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Live = tuple[int, int]
-"""Numbers of rows and of columns that differ from example to example."""
-
 
 class SplitLinear(nn.Linear):
     """A Linear layer some of whose inputs and outputs are the same for every example, and are computed once.
@@ -16,7 +13,7 @@ class SplitLinear(nn.Linear):
     :param live: numbers of rows and of columns that differ from example to example.
     """
 
-    def __init__(self, layer: nn.Linear, live: Live):
+    def __init__(self, layer: nn.Linear, live: tuple[int, int]):
         nn.Module.__init__(self)
         self.out_features, self.in_features = layer.weight.shape
         self.weight, self.bias = layer.weight, layer.bias
@@ -45,7 +42,7 @@ class SplitLinear(nn.Linear):
     def forward(self, x: Tensor, constant: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
         """Compute both: (batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows).
 
-        Slices are few and splits preferred: the gradient of a slice is as large as the whole.
+        It splits tensors rather than slicing them, because the gradient of a slice is as large as the whole.
         """
         rows, columns = self.live
         weight, still = self.weight, self.bias.unsqueeze(0)

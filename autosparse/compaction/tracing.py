@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, fx, nn
 
 from autosparse.seeds import generator_states, kept_generators
+from autosparse.users_code import kind_and_line
 
 EXAMPLES = 3
-"""Examples in the trial that finds the shapes."""
+"""Number of examples in the trial that finds the shapes."""
 
 
 class NotFollowed(Exception):
@@ -59,8 +60,8 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
     The model and all generators are left as they are.
 
     :param input_shape: shape of one example.
-    :raises NotFollowed: if the forward cannot be traced, is another one in training, or draws at random in Python: the
-        graph would keep what was drawn for good.
+    :raises NotFollowed: if the forward cannot be traced, is another one in training, reads a tensor that an operation
+        in place has changed under another name, or draws at random in Python: the graph would keep what was drawn.
     """
     probe = copy.deepcopy(model)
     first = next(probe.parameters(), torch.zeros(()))
@@ -77,21 +78,19 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
             with torch.no_grad():
                 run.run(example)
         except Exception as error:  # whatever a forward raises on symbols
-            reason = f"{type(error).__name__}: {error}".splitlines()[0]
-            raise NotFollowed(f"its forward cannot be traced ({reason})") from error
+            raise NotFollowed(f"its forward cannot be traced ({kind_and_line(error)})") from error
         draws = _states(example.device) != before
     if decides_at_random:
         raise NotFollowed("its forward draws at random outside of the graph")
     if not alike:
         raise NotFollowed("its forward is another one in training")
-    return Traced(model, module.graph, run.shapes, run.storages, draws)
+    found = Traced(model, module.graph, run.shapes, run.storages, draws)
+    _refuse_overwriting(found)
+    return found
 
 
 class _Run(fx.Interpreter):
-    """Runs a graph, and notes the shapes and addresses of its tensors.
-
-    (``torch.fx``'s own pass for shapes takes a second to import.)
-    """
+    """Runs a graph and notes the shapes and addresses of its tensors; torch.fx's own pass takes a second to import."""
 
     def __init__(self, module: fx.GraphModule):
         super().__init__(module, garbage_collect_values=False)  # else a later tensor may take a dead one's address
@@ -122,3 +121,32 @@ def _kept_python_generators() -> Iterator[None]:
     finally:
         random.setstate(pythons)
         numpy.random.set_state(numpys)
+
+
+def _refuse_overwriting(traced: Traced) -> None:
+    """Raise :class:`NotFollowed` if an operation in place changes a tensor that is read later under another name."""
+    place = {node: index for index, node in enumerate(traced.graph.nodes)}
+    for node in traced.graph.nodes:
+        if not _is_in_place(traced, node):
+            continue
+        for name in _names_before(traced, node, place):
+            if any(place[user] > place[node] for user in name.users):
+                raise NotFollowed(f"{node.name!r} overwrites a tensor that is read again")
+
+
+def _names_before(traced: Traced, node: fx.Node, place: dict[fx.Node, int]) -> list[fx.Node]:
+    """The tensor that ``node`` overwrites, and earlier ones in the same memory."""
+    changed = node.all_input_nodes[0]
+    memory = traced.storages.get(changed)
+    aliases = [other for other, found in traced.storages.items() if found == memory and place[other] < place[node]]
+    return [changed, *aliases]
+
+
+def _is_in_place(traced: Traced, node: fx.Node) -> bool:
+    if not node.all_input_nodes:
+        return False
+    name = getattr(node.target, "__name__", str(node.target))
+    is_method = node.op == "call_method" and name.endswith("_") and not name.startswith("__")
+    is_operator = node.op == "call_function" and name in ("iadd", "isub", "imul", "itruediv")
+    says_so = getattr(traced.module(node), "inplace", node.kwargs.get("inplace", False))
+    return is_method or is_operator or bool(says_so)

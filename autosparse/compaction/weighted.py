@@ -1,6 +1,7 @@
 """Linear and convolutional layers: which inputs the kept weights read, and the layer that reads only these."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 import torch
 from torch import Tensor, fx, nn
@@ -10,7 +11,7 @@ from autosparse.compaction.rules import Channeled, Rule
 from autosparse.compaction.sparse import is_worth_it
 
 GATHER = 8
-"""Channels are gathered for a layer if this saves more multiplications than so many for each entry that is copied."""
+"""Channels are gathered for a layer if that saves more multiplications than this for each entry that is copied."""
 
 
 class Weighted(Rule):
@@ -48,12 +49,12 @@ class Weighted(Rule):
         source, rows = self.sources[0], make.wanted(self.node)
         sparse = self._is_sparse(make)
         if sparse:
-            groups, columns, live = 1, self._read(make.have[source], rows), len(rows)
+            groups, columns, live = 1, self._columns(make.have[source], rows, sparse), len(rows)
         elif self.groups > 1:
             groups, columns, rows = self._in_groups(set(rows), set(make.have[source]))
         else:
             rows, live = self._live_first(rows, make.have[source])
-            groups, columns = 1, self._columns(make.have[source], rows[:live])
+            groups, columns = 1, self._columns(make.have[source], rows[:live], sparse)
         constants = make.still[source][1] if source in make.still else []
         parts = {"weight": self._positions(groups, rows, columns + constants)}
         if self.layer.bias is not None:
@@ -75,34 +76,29 @@ class Weighted(Rule):
         return positions.view(len(rows), width, *weight.shape[2:])
 
     def _live_first(self, rows: Channels, have: Channels) -> tuple[Channels, int]:
-        """The rows, those first that read anything that differs from example to example; and how many those are.
+        """The rows, first those that read anything that differs from example to example, and the number of these.
 
         They are at least one, and all of a convolution's.
         """
         if not isinstance(self.layer, nn.Linear):
             return rows, len(rows)
         reading = self.reads[:, have].any(1)
-        live = [row for row in rows if reading[row]] or rows[:1]
-        others = set(rows) - set(live)
-        return live + [row for row in rows if row in others], len(live)
+        live = {row for row in rows if reading[row]}
+        return _kept_first(rows, live), max(1, len(live))
 
-    def _columns(self, have: Channels, rows: Channels) -> Channels:
+    def _columns(self, have: Channels, rows: Channels, sparse: bool) -> Channels:
         """The channels of ``have`` that are read; all of them if leaving out the rest would save less than it costs."""
         read = self.reads[rows].any(0)
         columns = [channel for channel in have if read[channel]] or have[:1]
+        if sparse:  # it multiplies only what is kept, so that only its gathering counts
+            return columns if 2 * len(columns) < len(have) else have
         saved = (len(have) - len(columns)) * len(rows) * self.layer.weight[0, 0].numel()
         return columns if saved > GATHER * len(columns) else have
-
-    def _read(self, have: Channels, rows: Channels) -> Channels:
-        """What a sparse layer gathers of ``have``: what is read, if it is less than half."""
-        read = self.reads[rows].any(0)
-        columns = [channel for channel in have if read[channel]]
-        return columns if 2 * len(columns) < len(have) else have
 
     def _in_groups(self, rows: set[int], have: set[int]) -> tuple[int, Channels, Channels]:
         """The number of groups that compute anything, their columns and their rows, group by group.
 
-        All groups must be of one size, so those with fewer kept rows or columns take others of their own in addition.
+        All groups must be of one size, so those with fewer kept rows or columns take more of their own.
         """
         tall, wide = self.width // self.groups, self.kept_weights.shape[1]
         kept = [g for g in range(self.groups) if rows & set(range(g * tall, g * tall + tall))]
@@ -115,13 +111,9 @@ class Weighted(Rule):
             sorted(_kept_first(range(g * wide, g * wide + wide), part)[:width])
             for g, part in zip(kept, read, strict=True)
         ]
-        return (
-            len(kept),
-            [c for part in of_columns for c in part],
-            [r for part in of_rows for r in part],
-        )
+        return len(kept), list(chain(*of_columns)), list(chain(*of_rows))
 
 
-def _kept_first(channels: range, kept: set[int]) -> Channels:
-    """``channels``, those of ``kept`` first, else in their order."""
+def _kept_first(channels: Sequence[int], kept: set[int]) -> Channels:
+    """``channels``, first those of ``kept``, and otherwise in their order."""
     return sorted(channels, key=lambda channel: channel not in kept)

@@ -27,9 +27,9 @@ class Source:
     check: Callable[[str], None] | None = None
     """Raises if the argument is not well formed, without reading any file."""
     locate: Callable[[Path, str], object] | None = None
-    """Raises if its files are not under a data root, without reading them; None: that cannot be told."""
+    """Raises if its files are not under a data root, without reading them; None: only loading them can tell."""
     streamed: bool = False
-    """Whether the images stay in their files, and processes of each job decode them."""
+    """Whether the images stay in their files, so that processes of each job decode them."""
     imported: bool = True
     """False: a placeholder for the data set of a plugin that is withheld; nothing else is known of it."""
 
@@ -111,7 +111,7 @@ def check_dataset_name(name: str) -> None:
 
 
 def _loaded(source: Source, root: Path, argument: str, download: bool) -> Dataset:
-    """What a loader returns; the place in the user's code is named if it fails or returns something else."""
+    """What a loader returns; if it fails or returns something else, the error names the place in the user's code."""
     try:
         dataset = source.load(root, argument, download)
     except AutosparseError:
@@ -130,9 +130,9 @@ def _loaded(source: Source, root: Path, argument: str, download: bool) -> Datase
 
 
 def missing_data(name: str, root: str | Path | None = None) -> str | None:
-    """What says that the files of a data set are not there, found without reading them; None if nothing does.
+    """Why the files of a data set seem to be missing, found without reading them; None if they seem to be there.
 
-    Of a data set of the user's, and of what is withheld, nothing is known before it is loaded.
+    It is None, too, for a data set that registers no ``locate`` and for one that is withheld: loading them will tell.
     """
     locate = source_of(name).locate
     if locate is None:

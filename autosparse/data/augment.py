@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from autosparse.data.resized_crop import random_resized_crop
-from autosparse.data.transfer import sent
+from autosparse.devices import sent
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.seeds import Draws, rand
 
@@ -13,16 +13,12 @@ AUGMENTATIONS = ("none", "crop-flip", "random-resized-crop")
 
 
 def augment(
-    images: Tensor,
-    name: str,
-    draws: Draws | None,
-    size: tuple[int, int] | None = None,
-    aspect: Tensor | None = None,
+    images: Tensor, name: str, draws: Draws | None, size: tuple[int, int] | None = None, aspect: Tensor | None = None
 ) -> Tensor:
     """Augment normalised images (batch, channels, height, width).
 
     ``crop-flip``: zero-pad by 4, crop back at a random place, flip left-right with probability 1/2,
-    each drawn per image. ``random-resized-crop``: see :mod:`autosparse.data.resized_crop`. It alone uses
+    each drawn per image. ``random-resized-crop``: see :mod:`autosparse.data.resized_crop`. Only this one uses
     ``size``, the (height, width) to resize to (None: that of ``images``), and ``aspect``.
 
     :param draws: a CPU generator, or one for each of several equal parts of the batch, augmented as if it stood alone.

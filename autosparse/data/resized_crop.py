@@ -9,7 +9,7 @@ import math
 import torch
 from torch import Tensor
 
-from autosparse.data.transfer import sent
+from autosparse.devices import sent
 from autosparse.seeds import Draws, rand
 
 SCALE, RATIO, TRIES = (0.08, 1.0), (3 / 4, 4 / 3), 10

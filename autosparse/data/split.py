@@ -12,7 +12,7 @@ from torch import Tensor
 
 from autosparse.data.augment import augment
 from autosparse.data.passes import Batch, Pass
-from autosparse.data.transfer import sent
+from autosparse.devices import sent
 from autosparse.errors import DataError
 from autosparse.notebook import by_x, shown
 

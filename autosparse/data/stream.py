@@ -15,7 +15,7 @@ from autosparse.data.augment import augment
 from autosparse.data.image_files import CROP, Decoder, Files, Loaded
 from autosparse.data.passes import Batch, Pass
 from autosparse.data.split import normalise
-from autosparse.errors import AutosparseError, DataError, WorkFailed
+from autosparse.errors import AutosparseError, DataError, WorkFailed, first_line
 from autosparse.notebook import by_x
 
 WORKERS_VARIABLE, MOST_WORKERS = "AUTOSPARSE_LOADER_WORKERS", 8
@@ -97,7 +97,7 @@ class StreamedSplit:
             if "DataLoader worker" not in str(error):
                 raise
             raise WorkFailed(
-                f"a process that decodes images died ({str(error).splitlines()[0]}): give it more memory and /dev/shm, "
+                f"a process that decodes images died ({first_line(error)}): give it more memory and /dev/shm, "
                 f"or set {WORKERS_VARIABLE}=0; a script of yours must train under `if __name__ == '__main__':`"
             ) from error
 

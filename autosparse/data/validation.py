@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 
 from autosparse.data.split import Dataset, Split
-from autosparse.data.transfer import sent
+from autosparse.devices import sent
 from autosparse.errors import DataError
 from autosparse.seeds import generator
 

@@ -16,7 +16,7 @@ from autosparse.errors import AutosparseError
 Arguments = dict[str, Any]
 """Numbers, texts, true or false, None, and lists of these, by name."""
 LARGEST, LONGEST = 2**63, 500
-"""The bound on whole numbers, and the most characters of a name, so that files and MLflow can hold them."""
+"""The limits of whole numbers and of a name's characters, so that files and MLflow can hold them."""
 JSON = {"true": True, "false": False, "null": None}
 """Words of YAML and JSON that mean the same as Python's."""
 
@@ -71,7 +71,7 @@ def name_from(mapping: Mapping[str, Any]) -> str:
     return written_name(name, {key: value for key, value in mapping.items() if key != "name"})
 
 
-@functools.lru_cache(1024)
+@functools.lru_cache(1024)  # so that callers must not change what it returns
 def _parsed(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     bare, _, inside = name.partition("(")
     try:
@@ -87,7 +87,7 @@ def _parsed(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
             f"model {name!r}: write its arguments as in resnet20(width=32): numbers, texts in quotes, True, False, "
             f"None, or lists of these, each argument once"
         ) from error
-    return bare.strip(), tuple((key, _frozen(value)) for key, value in pairs)
+    return bare.strip(), tuple(pairs)
 
 
 class _Words(ast.NodeTransformer):
@@ -117,10 +117,6 @@ def literal(value: Any) -> str:
     return repr(value + 0.0 if isinstance(value, float) else value)  # -0.0 is 0.0
 
 
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list | tuple) else value
-
-
 def in_lists(value: Any) -> Any:
-    """A value with new lists for its tuples and lists, so that no factory changes another's."""
+    """A value with new lists for its tuples and lists, so that no factory changes those of another."""
     return list(map(in_lists, value)) if isinstance(value, list | tuple) else value

@@ -25,8 +25,7 @@ class LeNet300100(nn.Module):
         x = x.flatten(1)
         for layer in hidden:
             x = layer(x).relu()
-        logits: Tensor = last(x)
-        return logits
+        return last(x)
 
 
 @register_model("lenet-300-100")

@@ -32,11 +32,7 @@ class LeNet5(nn.Module):
 
 @register_model("lenet-5", min_side=16)
 def lenet_5(
-    num_classes: int,
-    input_shape: tuple[int, ...],
-    conv1: AtLeastOne = 20,
-    conv2: AtLeastOne = 50,
-    fc: AtLeastOne = 500,
+    num_classes: int, input_shape: tuple[int, ...], conv1: AtLeastOne = 20, conv2: AtLeastOne = 50, fc: AtLeastOne = 500
 ) -> nn.Module:
     """LeNet-5-Caffe (20-50-500); 431,080 parameters for MNIST.
 

@@ -19,8 +19,7 @@ class Logits(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(batch, *input_shape) -> logits (batch, num_classes)."""
-        logits: Tensor = self.model(x).logits
-        return logits
+        return self.model(x).logits
 
 
 def has_logits(output: Any) -> bool:

@@ -14,7 +14,7 @@ ModelFactory = Callable[..., nn.Module]
 
 
 def not_imported(name: str) -> ModelFactory:
-    """A stand-in for a network whose code is not imported here: it has a name but cannot be built."""
+    """A stand-in for a network whose code is not imported here, so that it has a name but cannot be built."""
 
     def build(num_classes: int, input_shape: tuple[int, ...], **arguments: Any) -> nn.Module:
         raise AutosparseError(f"model {name!r} is code that is not imported here; run the experiment without --dry-run")

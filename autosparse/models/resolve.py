@@ -21,7 +21,7 @@ from autosparse.models.logits import Logits, has_logits
 from autosparse.models.registration import MODELS, ModelFactory, not_imported
 from autosparse.models.signature import check_arguments, not_default, of_class, taking
 from autosparse.plugins import withheld
-from autosparse.users_code import described, is_ours, named
+from autosparse.users_code import described, is_ours, kind_and_line, named
 
 FACTORY = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 """The form ``package.module:factory``."""
@@ -88,10 +88,7 @@ def _from_torchvision(name: str, arguments: Arguments) -> ModelFactory:
         check_arguments(f"torchvision:{name}", of_class(made), arguments, options)
 
     def build(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
-        model: nn.Module = models.get_model(
-            name, weights=None, num_classes=num_classes, **options, **deepcopy(arguments)
-        )
-        return model
+        return models.get_model(name, weights=None, num_classes=num_classes, **options, **deepcopy(arguments))
 
     return build
 
@@ -101,7 +98,7 @@ def _from_timm(name: str, arguments: Arguments) -> ModelFactory:
         import timm
     except ImportError as error:
         raise AutosparseError(
-            f"model 'timm:{name}' needs the package timm: pip install 'autosparse[timm]' ({_reason(error)})"
+            f"model 'timm:{name}' needs the package timm: pip install 'autosparse[timm]' ({kind_and_line(error)})"
         ) from error
     if not timm.is_model(name):
         known = timm.list_models()
@@ -115,10 +112,9 @@ def _from_timm(name: str, arguments: Arguments) -> ModelFactory:
             raise ValueError("it takes images (channels, height, width)")
         fixed_size = timm.models.get_pretrained_cfg_value(name, "fixed_input_size")
         options: dict[str, Any] = {"img_size": input_shape[1:]} if fixed_size else {}
-        model: nn.Module = timm.create_model(
+        return timm.create_model(
             name, pretrained=False, num_classes=num_classes, in_chans=input_shape[0], **options, **deepcopy(arguments)
         )
-        return model
 
     return build
 
@@ -128,7 +124,7 @@ def _imported(name: str, module_name: str, member: str) -> ModelFactory:
         module = importlib.import_module(module_name)
     except Exception as error:  # whatever the user's module raises
         raise AutosparseError(
-            f"model {name!r}: cannot import {module_name!r} ({_reason(error)}); give torchvision:NAME, "
+            f"model {name!r}: cannot import {module_name!r} ({kind_and_line(error)}); give torchvision:NAME, "
             f"timm:NAME, or package.module:factory of a package that is installed or on PYTHONPATH"
         ) from error
     factory = getattr(module, member, None)
@@ -139,8 +135,7 @@ def _imported(name: str, module_name: str, member: str) -> ModelFactory:
             f"model {name!r}: {member} is not a callable (num_classes, input_shape) -> nn.Module, "
             f"but of type {type(factory).__name__}"
         )
-    found: ModelFactory = factory
-    return found
+    return factory
 
 
 def _callables(module: ModuleType) -> list[str]:
@@ -181,7 +176,3 @@ def _output(model: nn.Module, input_shape: tuple[int, ...]) -> Any:
     output = model.eval()(torch.zeros(2, *input_shape))
     model.train()
     return output
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".split("\n")[0].rstrip(": ")

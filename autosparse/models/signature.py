@@ -52,9 +52,9 @@ def check_arguments(
     """Raise if a network does not take the arguments, or not with their values.
 
     :param name: the network's bare one, for errors.
-    :param known: what it takes; None: that cannot be told.
+    :param known: what it takes; None: that is unknown.
     :param given: names that autosparse gives, besides those of :data:`GIVEN` that the network does not take itself.
-    :param factory: whose place in the user's code errors tell; None: it is nobody's here.
+    :param factory: the factory whose place in the user's code errors tell; None: they tell none.
     """
     theirs = factory is not None and not is_ours(factory)
     cure = ", or let its factory have it after the input shape" if theirs else ""
@@ -83,9 +83,9 @@ def _check_value(key: str, value: Any, known: Parameters, cure: str) -> None:
 
 
 def further(factory: ModelFactory) -> Parameters | None:
-    """What a factory takes after the number of classes and the input shape, by name; None: that cannot be told.
+    """What a factory takes after the number of classes and the input shape, by name; None: that is unknown.
 
-    One that collects all keywords takes any, and of one without a signature nothing is known.
+    It is unknown of a factory that collects all keywords, and of one without a signature.
     """
     every = _parameters(factory)
     if every is None or any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in every):
@@ -101,7 +101,7 @@ def defaults_of(factory: ModelFactory) -> Arguments:
 
 
 def not_default(factory: ModelFactory, arguments: Arguments) -> Arguments:
-    """The arguments that differ from the factory's defaults; 2 stands for 2.0 where the default has a point."""
+    """The arguments that differ from the factory's defaults; 2 stands for 2.0 if the default is a float."""
     kept, defaults = {}, defaults_of(factory)
     for name, value in arguments.items():
         default = defaults.get(name)
@@ -112,7 +112,7 @@ def not_default(factory: ModelFactory, arguments: Arguments) -> Arguments:
 
 
 def of_class(returned: Any) -> Parameters | None:
-    """The arguments with a default of the class that a function returns; None: its annotation does not tell."""
+    """The arguments with a default of the class ``returned``, a function's annotation; None if it is no class."""
     every = _parameters(returned) if inspect.isclass(returned) and returned is not inspect.Signature.empty else None
     if every is None:
         return None
@@ -120,7 +120,7 @@ def of_class(returned: Any) -> Parameters | None:
 
 
 def _parameters(function: Any) -> list[inspect.Parameter] | None:
-    """All parameters, with their types if these can be read; None: Python does not know them."""
+    """All parameters, with their types if these can be read; None if Python does not know them."""
     for eval_str in (True, False):
         try:
             return list(inspect.signature(function, eval_str=eval_str).parameters.values())

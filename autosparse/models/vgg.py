@@ -64,8 +64,7 @@ def _average_head(letter: str, num_classes: int, channels: int, width: int) -> n
 def _wide_head(letter: str, num_classes: int, channels: int) -> nn.Module:
     from torchvision.models import VGG
 
-    model: nn.Module = VGG(_features(letter, channels), num_classes, init_weights=False, dropout=0.0)
-    return model
+    return VGG(_features(letter, channels), num_classes, init_weights=False, dropout=0.0)
 
 
 def _features(letter: str, channels: int, width: int = WIDTH) -> nn.Sequential:

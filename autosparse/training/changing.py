@@ -14,12 +14,12 @@ from autosparse.training.graphs import Step
 
 @dataclass
 class MaskHistory:
-    """The masks of a training that changes them: those it began with, those of now, and each change between."""
+    """The masks of a training that changes them: the first ones, the present ones, and each change between."""
 
     first: Masks
     last: Masks
     ever: dict[str, Tensor] = field(default_factory=dict)
-    """True where a weight has been kept at some step; bool tensors by the names of the masks."""
+    """True for each weight that has been kept at some step; bool tensors by the names of the masks."""
     steps: list[int] = field(default_factory=list)
     """The steps of the whole training, counted from 1, after which the masks changed."""
     kept: list[int] = field(default_factory=list)
@@ -63,12 +63,11 @@ class Changing:
 
         :param start: how many steps of the whole training have been done.
         """
-        self.change, self.model, self.optimizer, self.done = change, model, optimizer, start
-        self.history = history
-        self._held = self.history.last.hold(model, optimizer)
+        self.change, self.history, self.model, self.optimizer, self.done = change, history, model, optimizer, start
+        self._held = history.last.hold(model, optimizer)
 
     def after(self, step: Step) -> Step:
-        """Return ``step`` with new masks after it when they are due."""
+        """Return a step that does ``step``, and then changes the masks if a change is due."""
 
         def stepping(x: Tensor, y: Tensor) -> Tensor:
             loss = step(x, y)
@@ -83,7 +82,8 @@ class Changing:
     def _change(self) -> None:
         old, weights = self.history.last, prunable(self.model)
         values = {name: weights[name].detach() for name in old}
-        gradients = {name: _gradient(weights[name]) for name in old}
+        found = {name: weights[name].grad for name in old}  # None if the network does not use the weight
+        gradients = {name: torch.zeros_like(values[name]) if grad is None else grad for name, grad in found.items()}
         new = self.change.rule(self.done, old, values, gradients)
         self._held.remove()
         self._held = new.hold(self.model, self.optimizer)
@@ -92,13 +92,8 @@ class Changing:
         self.history.add(self.done, new)
 
     def remove(self) -> None:
-        """Hold the masks no longer."""
+        """Stop holding the masks."""
         self._held.remove()
-
-
-def _gradient(weight: nn.Parameter) -> Tensor:
-    """The gradient of the last batch; 0 if the network does not use the weight."""
-    return torch.zeros_like(weight) if weight.grad is None else weight.grad
 
 
 def forget(optimizer: torch.optim.Optimizer, weight: nn.Parameter, where: Tensor) -> None:

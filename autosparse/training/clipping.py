@@ -1,8 +1,7 @@
 """Gradients clipped by their norm, before the optimiser's step, as ``torch.nn.utils.clip_grad_norm_`` does it.
 
-The norm is over the network that is there: gradients at pruned weights do not count, though they are scaled with the
-others, because methods that grow weights read them. So a masked network and the compact one that is trained in its
-place have one norm.
+Gradients of pruned weights do not count in the norm, so that a masked network and the compact one that is trained in
+its place have the same norm. They are scaled with the others, though, because methods that grow weights read them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +18,10 @@ TINY = 1e-6
 
 def clip_gradients(
     model: nn.Module, optimizer: torch.optim.Optimizer, most: float, masks: Callable[[], Masks | None]
-) -> torch.utils.hooks.RemovableHandle:
+) -> None:
     """Clip the gradients of ``model`` before each step of ``optimizer``.
 
-    :param masks: returns those of now.
-    :return: a handle; its ``remove()`` ends this.
+    :param masks: returns the present ones.
     """
     parameters = list(model.parameters())
     seen: list[Masks | None] = [None]
@@ -38,7 +36,7 @@ def clip_gradients(
         found = [_counted(parameter, pruned) for parameter in parameters if parameter.grad is not None]
         clip_grads_with_norm_(parameters, most, get_total_norm(found))
 
-    return optimizer.register_step_pre_hook(clip)
+    optimizer.register_step_pre_hook(clip)
 
 
 def clip_each(
@@ -50,7 +48,7 @@ def clip_each(
     """Clip the gradients of stacked networks before each step, those of each member by its own norm.
 
     :param members: for each its parameters: a tensor, and the member's index in it; None: all of the tensor is its own.
-    :param pruned: True where a weight is pruned, in the shape of the tensor.
+    :param pruned: by tensor, True for each pruned weight, in the shape of the tensor.
     """
     tensors = list(dict.fromkeys(tensor for member in members for tensor, _ in member))
     shared = [tensor for tensor, at in members[0] if at is not None]

@@ -16,9 +16,9 @@ from autosparse.training.recipe import Recipe
 from autosparse.training.state import OPTIMIZER, REST, State
 
 WORTH = 0.6
-"""A network is trained as a compact one by itself if at most this share of its FLOPs is left."""
+"""``auto`` trains the compact network if at most this share of the FLOPs is left."""
 DENSE = 0.5
-"""Masks that keep a larger share of the weights leave hardly a channel unread: they are not looked at."""
+"""``auto`` does not try masks that keep a larger share of the weights: they leave hardly a channel unread."""
 
 
 class StandIn:
@@ -27,20 +27,20 @@ class StandIn:
     :ivar network: the network to train.
     :ivar masks: the masks to hold in it.
     :ivar flops_left: share of the dense forward pass that it computes.
-    :ivar trained: all that one optimiser is to train: the network, and with it what it lacks.
+    :ivar trained: all that the optimiser trains: the network, and the weights of ``model`` that it lacks.
     """
 
     def __init__(self, model: nn.Module, masks: Masks | None, recipe: Recipe, small: Compact | None):
         self.model, self.small = model, small
-        self.network = model if small is None else small.network
-        self.masks = masks if small is None else small.masks
-        self.flops_left = 1.0 if small is None else small.flops_left
-        self.rest = None if small is None or masks is None else _Remainder(model, masks, small, recipe)
+        self.network, self.masks, self.flops_left = model, masks, 1.0
+        self.rest: _Remainder | None = None
+        if small is not None and masks is not None:
+            self.network, self.masks, self.flops_left = small.network, small.masks, small.flops_left
+            self.rest = _Remainder(model, masks, small, recipe)
+            masks.apply_(model)
         self.trained = self.network
         if self.rest is not None and self.rest.values.numel() > 0:
             self.trained = nn.ModuleList([self.network, self.rest])
-        if self.rest is not None and masks is not None:
-            masks.apply_(model)
 
     def optimizer(self, recipe: Recipe) -> torch.optim.Optimizer:
         """A fresh optimiser of all that is trained."""
@@ -50,14 +50,14 @@ class StandIn:
         return optimizer
 
     def settle(self) -> None:
-        """Bring the model to where training as a whole would have it."""
+        """Give the model the values that training the whole of it would give."""
         if self.small is not None and self.rest is not None:
             self.rest.write_back(self.model)
             self.small.write_back(self.model)
             self.model.train(self.network.training)
 
     def state(self, epoch: int, optimizer: torch.optim.Optimizer, history: History) -> State:
-        """The state of the training after ``epoch``, for which :meth:`settle` has been done.
+        """The state of the training after ``epoch``; call :meth:`settle` before.
 
         The compact network's own weights are not in it: they are those of the model at their places.
         """
@@ -65,10 +65,7 @@ class StandIn:
         return State.now(epoch, self.model, history, taken(optimizer, dict(self.network.named_parameters())), rest)
 
     def resume(self, state: State, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimiser remember what it did at ``state``.
-
-        The model must have been set to it before this stand-in was made of it.
-        """
+        """Let the optimiser remember what it did at ``state``, to which the model was set before this was made."""
         put_back(optimizer, dict(self.network.named_parameters()), state.part(OPTIMIZER))
         if self.rest is not None:
             put_back(optimizer, dict(self.rest.named_parameters()), state.part(REST))
@@ -104,8 +101,8 @@ def _warn_once(line: str) -> None:
 class _Remainder(nn.Module):
     """The weights that are not pruned but that the compact network lacks, as one vector.
 
-    In the full network nothing reads them, or they read nothing: their gradients are 0, and the optimiser's weight
-    decay alone changes them.
+    In the full network nothing reads them, or they read nothing. So their gradients are 0, and only the optimiser's
+    weight decay changes them.
 
     :ivar slots: by the name of a parameter of the full network the flat positions there, int64 (weights,).
     """
@@ -125,7 +122,7 @@ class _Remainder(nn.Module):
         self.zeros = torch.zeros_like(self.values)
 
     def without_gradient(self, *_: object) -> None:
-        """Give the values a gradient of 0, as those have that nothing reads; without any they would not decay."""
+        """Give the values a gradient of 0, as weights have that nothing reads; without one they would not decay."""
         self.values.grad = self.zeros
 
     @torch.no_grad()

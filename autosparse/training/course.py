@@ -1,4 +1,4 @@
-"""What trainings have in common, and the steps that they are made of."""
+"""What trainings have in common, and the steps that they consist of."""
 
 import math
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ from autosparse.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Course:
-    """All of a training but the network, its masks and its seed."""
+    """All that defines a training except the network, its masks and its seed."""
 
     dataset: Dataset
     recipe: Recipe
@@ -45,13 +45,8 @@ class Course:
             return [self.recipe.lr_in(epoch)] * len(steps)
         return [self.recipe.lr_at((epoch - 1) * length + step, length) for step in steps]
 
-    @property
-    def training_loss(self) -> Loss:
-        """The loss that is minimised: with the recipe's label smoothing."""
-        return self.recipe.loss_in_training(self.loss)
-
     def after(self, epoch: int) -> "Course":
-        """What is left of it after the end of ``epoch``."""
+        """What is left of this training after the end of ``epoch``."""
         return replace(self, start=max(self.start, epoch * steps_per_epoch(self.dataset, self.recipe)))
 
 

@@ -33,15 +33,15 @@ def train_together(
 ) -> list[Outcome]:
     """Do what :func:`autosparse.train` does, for several networks at once; each trains in place as it would alone.
 
-    A member sees its own data order, augmentation, masks, BatchNorm statistics and optimiser state. Members that are
-    trained as compact networks, see :class:`Execution`, take their epochs in turns with the others. On the CPU networks
-    whose only parameters are those of linear layers come out bit for bit as alone on one thread, others within
+    Each member has its own data order, augmentation, masks, BatchNorm statistics and optimiser state. Members that are
+    trained as compact networks, see :class:`Execution`, take their epochs in turns with the others. On the CPU,
+    networks whose only parameters are those of linear layers end bit for bit as alone on one thread, others within
     floating-point noise. Parameters ``start``, ``stop`` and ``execution`` are those of :func:`autosparse.train`.
 
     :param members: networks of one architecture, on the data set's device.
     :param on_epoch: called after each epoch with its number (from 1).
-    :param resume: the states of all members at the end of one epoch, from which they go on, whether they trained alone
-        or with others until then; empty: they begin.
+    :param resume: the states of all members at the end of one epoch, from which they go on; until then each may have
+        trained alone or with others. Empty: they begin.
     :param on_states: called after each epoch, before ``on_epoch``, with its number and for each member a function that
         returns its state; None in place of a member that has diverged.
     :return: for each member its history, or the error if it diverged; that does not stop the others.
@@ -57,16 +57,6 @@ def train_together(
         course = course.after(resume[0].epoch)
         for member, state in zip(members, resume, strict=True):
             state.put(member.model)
-    return _train(members, course, resume, on_epoch, on_states)
-
-
-def _train(
-    members: Sequence[Member],
-    course: Course,
-    resume: Sequence[State],
-    on_epoch: Callable[[int], None] | None,
-    on_states: Callable[[int, list[Take | None]], None] | None,
-) -> list[Outcome]:
     running = _parts(members, course, resume)
     found = [SoFar(History(), None) for _ in members]
     for epoch, _ in course.epochs():
@@ -77,16 +67,16 @@ def _train(
             on_states(epoch, [so_far.state for so_far in found])
         if on_epoch:
             on_epoch(epoch)
-    for indices, part in running:  # to their ends, where weights get their layout back
+    for indices, part in running:  # to their ends, at which weights get their layout back
         for index, so_far in zip(indices, next(part, ()), strict=False):
             found[index] = so_far
-    return [_finite(member.model, so_far.outcome, course.recipe) for member, so_far in zip(members, found, strict=True)]
+    return [_finite(member.model, so_far.outcome, recipe) for member, so_far in zip(members, found, strict=True)]
 
 
 def _parts(
     members: Sequence[Member], course: Course, resume: Sequence[State]
 ) -> list[tuple[list[int], Iterator[list[SoFar]]]]:
-    """The trainings to go on in turns, each with the positions of its members: compact ones alone, others stacked."""
+    """The trainings that take turns, each with the positions of its members: compact ones alone, others stacked."""
     stand_ins = [stand_in_for(m.model, m.masks, course.dataset, course.recipe, course.execution) for m in members]
     stacked = [index for index, stand_in in enumerate(stand_ins) if stand_in.small is None]
     if len(stacked) == 1:
@@ -104,7 +94,7 @@ def _parts(
 
 
 def _alone(epochs: Iterator[Ended]) -> Iterator[list[SoFar]]:
-    """Train a member by itself; after it has diverged, what it ended with."""
+    """Train a member by itself; after it has diverged, yield the error again and again."""
     try:
         for ended in epochs:
             yield [SoFar(ended.history, ended.state)]
@@ -114,7 +104,7 @@ def _alone(epochs: Iterator[Ended]) -> Iterator[list[SoFar]]:
 
 
 def _finite(model: nn.Module, outcome: Outcome, recipe: Recipe) -> Outcome:
-    """``outcome``, or an error if it is none but a weight is not finite."""
+    """``outcome``; an error in its place if it is a history but a weight is not finite."""
     try:
         require_finite(model, recipe)
     except NonFiniteLoss as error:

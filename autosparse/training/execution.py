@@ -33,7 +33,7 @@ class Execution:
     cuda_graphs: bool = False
     """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; others never do."""
     compact: str = "auto"
-    """Whether a masked network is trained by the smaller one that computes the same: ``on``, ``off`` or ``auto``.
+    """Whether the smaller network that computes the same is trained for a masked one: ``on``, ``off`` or ``auto``.
 
     ``auto``: on a CPU, if enough FLOPs come off.
     """
@@ -45,9 +45,9 @@ class Execution:
             raise UnknownName("precision", self.precision, PRECISIONS)
 
     def precision_on(self, device: torch.device | str) -> str:
-        """``float32`` or ``bfloat16``: what ``precision`` comes to on ``device``.
+        """``float32`` or ``bfloat16``: what ``precision`` means on ``device``.
 
-        :raises AutosparseError: if bfloat16 is asked of a device that has none.
+        :raises AutosparseError: if bfloat16 is asked for and the device has none.
         """
         device = torch.device(device)
         has_bfloat16 = _has_bfloat16(device)
@@ -99,19 +99,20 @@ def _has_bfloat16(device: torch.device) -> bool:
 
 def at_rates(step: Step, optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> Step:
     """Return ``step`` at these learning rates, one for each time that it is done."""
-    coming, now = iter(rates), [math.nan]
+    coming, now = iter(rates), math.nan
 
     def stepping(x: Tensor, y: Tensor) -> Tensor:
-        if (rate := next(coming)) != now[0]:
+        nonlocal now
+        if (rate := next(coming)) != now:
             set_learning_rate(optimizer, rate)
-            now[0] = rate
+            now = rate
         return step(x, y)
 
     return stepping
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
-    """Set the learning rate from the next step on; in place if the rate is a tensor, so that a graph sees it."""
+    """Set the learning rate for the next step and later ones; in place if it is a tensor, so that a graph sees it."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(lr)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from autosparse.devices import DeviceLost
+from autosparse.errors import first_line
 from autosparse.seeds import kept_generators
 
 WARM_UP = 3
@@ -29,8 +30,8 @@ it.
 class GraphedStep:
     """``eager`` as a CUDA graph, captured at the first batch; batches of another size than that run eagerly.
 
-    The steps before the capture are undone: weights, buffers, random draws and what the optimiser remembers are as if
-    they had not been. If a step waits for the device, a warning is logged, and every step runs eagerly.
+    The steps before the capture leave no trace in weights, buffers, random draws and what the optimiser remembers. If a
+    step waits for the device, a warning is logged, and every step runs eagerly.
 
     :raises DeviceLost: at the first step, if its capture fails all the same.
     """
@@ -67,8 +68,8 @@ class GraphedStep:
             except DeviceLost:
                 raise
             except RuntimeError as error:
-                reason, _, _ = str(error).partition("\n")
-                logging.getLogger(__name__).warning("no CUDA graph of this training, which goes on without: %s", reason)
+                warning = "no CUDA graph of this training, which goes on without: %s"
+                logging.getLogger(__name__).warning(warning, first_line(error))
         with torch.no_grad():
             for tensor, value in zip(tensors, saved, strict=True):
                 tensor.copy_(value)
@@ -101,9 +102,8 @@ def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Te
             with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # loader threads may use CUDA meanwhile
                 value = step()
         except Exception as error:
-            reason, _, _ = str(error).partition("\n")
             raise DeviceLost(
-                f"the capture of a CUDA graph failed ({reason}), after which this process cannot go on: "
+                f"the capture of a CUDA graph failed ({first_line(error)}), after which this process cannot go on: "
                 "train without --cuda-graphs"
             ) from error
 
@@ -116,7 +116,7 @@ def capture(step: Callable[[], Tensor], device: torch.device) -> Callable[[], Te
 
 @contextlib.contextmanager
 def forbidden_to_wait() -> Iterator[None]:
-    """Let what waits for the GPU raise RuntimeError within the block."""
+    """Raise RuntimeError within the block if something waits for the GPU."""
     before = torch.cuda.get_sync_debug_mode()
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -1,4 +1,4 @@
-"""How many networks to train together: as many as pay and as fit in memory, or one."""
+"""How many networks to train together: as many as fit in memory if that is faster, else one."""
 
 import time
 import traceback
@@ -22,13 +22,13 @@ from autosparse.training.stackable import Member, why_not_together
 from autosparse.training.stacked import of_each
 
 ON_CPU = 8
-"""At most so many networks train together on a CPU."""
+"""The most networks that train together on a CPU."""
 SMALL = 100_000
-"""Networks with more parameters fill a CPU's cores alone."""
+"""A network with more parameters keeps a CPU's cores busy alone."""
 ON_GPU = 32
-"""At most so many networks train together on a GPU."""
+"""The most networks that train together on a GPU."""
 MEMORY = 0.5
-"""Share of the GPU memory of this process that the networks together may take."""
+"""Share of this process's GPU memory that the networks together may take."""
 TRIAL_STEPS = 10
 """Steps that a trial times."""
 
@@ -92,7 +92,7 @@ def _on_gpu(
 def _seconds(
     make: Callable[[int], nn.Module], count: int, dataset: Dataset, recipe: Recipe, execution: Execution
 ) -> float:
-    """How long a few steps of ``count`` networks together take; of a single one, as it would train alone."""
+    """How many seconds a few steps of ``count`` networks together take; a single one trains as it would alone."""
     device = dataset.train.device
     accelerator: Any = backend(device)
 

@@ -1,4 +1,4 @@
-"""What a training comes to: the loss and the accuracy of each epoch."""
+"""The outcome of a training: the loss and the accuracy of each epoch."""
 
 import math
 from dataclasses import dataclass, field
@@ -74,7 +74,7 @@ def require_finite(model: nn.Module, recipe: Recipe) -> None:
 
 @torch.inference_mode()
 def accuracy(model: nn.Module, split: Examples, batch_size: int | None = None) -> float:
-    """Share of ``split`` that ``model`` classifies right, in percent.
+    """Share of ``split`` that ``model`` classifies correctly, in percent.
 
     It is measured in evaluation mode and without autocast; each layer is left in its own mode. On a GPU convolutions
     are in TF32, unless PyTorch is told otherwise.

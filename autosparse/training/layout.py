@@ -1,4 +1,4 @@
-"""Channels-last memory for convolutions, in which cuDNN's and oneDNN's kernels are at home."""
+"""Channels-last memory for convolutions, for which the kernels of cuDNN and oneDNN are made."""
 
 import contextlib
 from collections.abc import Iterator
@@ -14,10 +14,9 @@ from autosparse.seeds import kept_generators
 def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[None]:
     """Lay the weights of 2-D convolutions channels-last in memory within the block, and as before after it.
 
-    Shapes, values and flat positions are the same: ``weight.flatten()`` is what it was. Convolutions pass the layout on
-    to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; a
-    forward pass of two blank examples finds out. A model with a convolution that :func:`_overruns` is left as it is,
-    too.
+    Shapes, values and flat positions stay the same: ``weight.flatten()`` is what it was. Convolutions pass the layout
+    on to what follows them. A model that cannot take it (``x.view(len(x), -1)`` of a feature map) is left as it is; a
+    forward pass of two blank examples finds out. So is a model with a convolution that :func:`_overruns`.
 
     :param input_shape: shape of one example.
     """
@@ -38,8 +37,8 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
 def _overruns(layer: nn.Module) -> bool:
     """Whether oneDNN writes beyond its memory in the backward pass, channels-last, on processors with AVX2 alone.
 
-    A convolution of single pixels with a stride does, from fewer than 8 channels: PyTorch 2.15 ends with a corrupted
-    heap, or worse, goes on.
+    It does so for a convolution of single pixels that has a stride and fewer than 8 input channels: PyTorch 2.15 ends
+    with a corrupted heap, or worse, goes on.
     """
     if not isinstance(layer, nn.Conv2d) or layer.weight.device.type != "cpu":
         return False

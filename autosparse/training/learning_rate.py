@@ -1,7 +1,7 @@
 """Learning rates as pure functions of the step, so that a training can go on from any epoch, alone or with others.
 
-Each is the factor on the recipe's learning rate in ``step`` (from 0) of ``steps``, as PyTorch's scheduler of the same
-name gives it if it is stepped after every batch.
+Each function returns the factor on the recipe's learning rate in ``step`` (from 0) of ``steps``, as PyTorch's scheduler
+of the same name gives it if it is stepped after every batch.
 """
 
 import math

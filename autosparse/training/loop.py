@@ -56,23 +56,23 @@ def train(
 ) -> History:
     """Train ``model`` in place by ``recipe``; weights that ``masks`` remove are exactly 0 after every step.
 
-    The model is left in training mode. While it trains, convolutions lie channels-last in memory. Where the masks leave
+    The model is left in training mode. While it trains, convolutions lie channels-last in memory. If the masks leave
     little to compute, the smaller network with the same function is trained in its place, see
-    :mod:`autosparse.training.compacted`; what the model then holds is the same within rounding, but for the running
-    statistics of BatchNorm channels that nothing reads, which stay as they were.
+    :mod:`autosparse.training.compacted`. The model then ends the same within rounding, except that the running
+    statistics of BatchNorm channels that nothing reads stay as they were.
 
     :param dataset: on the model's device.
-    :param seed: from it come the data order, the augmentation and dropout, drawn anew for each epoch.
+    :param seed: determines the data order, the augmentation and dropout, drawn anew for each epoch.
     :param on_epoch: called after each epoch with its number (from 1) and the history so far.
     :param start: the first step to do, counted from 0 over the whole training.
     :param stop: the step before which to end; None: after the last. With one seed, training to step k and then a copy
         from step k on sees the batches and learning rates of one whole training (the optimiser starts afresh).
-    :param execution: precision and the like; the accuracy is measured without autocast whatever it says.
+    :param execution: precision and the like; accuracy is always measured without autocast.
     :param change: after which steps the masks change, and by what rule. Such a training is run neither as CUDA graphs,
         which hide the gradients, nor as a compact network. Weights that grow begin at 0, with an empty state of the
         optimiser.
-    :param resume: the state that an earlier training with the same arguments reached; this one goes on from there, and
-        ends as that one would have, on the CPU to the bit.
+    :param resume: the state that an earlier training with the same arguments reached. This one goes on from there and
+        ends as that one would have, to the bit on the CPU.
     :param on_state: called after each epoch, before ``on_epoch``, with its number and a function that returns the state
         then.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
@@ -98,9 +98,9 @@ def train(
 def train_by_epoch(
     stand_in: StandIn, course: Course, seed: int, change: Change | None = None, resume: State | None = None
 ) -> Iterator[Ended]:
-    """:func:`train`, an epoch for each ``next``.
+    """Do what :func:`train` does, an epoch for each ``next``.
 
-    :param course: what is left of it after ``resume``, at which the model already is.
+    :param course: what is left after ``resume``, to which the model has been set.
     """
     network, masks = stand_in.network, stand_in.masks
     dataset, recipe = course.dataset, course.recipe
@@ -109,7 +109,7 @@ def train_by_epoch(
     first = None if change is None else (masks or Masks.dense(network)).to(device)
     history = resume.history(first) if resume else History()
     history.flops_left = stand_in.flops_left
-    step = course.execution.step(network, optimizer, course.training_loss, device)
+    step = course.execution.step(network, optimizer, recipe.loss_in_training(course.loss), device)
     held: Changing | RemovableHandle | None = None
     if change is not None and first is not None:
         history.masks = history.masks or MaskHistory.beginning(first)
@@ -139,8 +139,8 @@ def train_by_epoch(
 def train_epoch(model: nn.Module, batches: Iterator[Batch], step: Step, steps: range) -> Tensor:
     """Do these ``steps`` of one epoch, and return the mean loss over their examples.
 
-    It stays on its device, so that nothing waits for the host on the way. With labels (members, batch) and a step that
-    returns as many losses, it is the mean of each member, (members,).
+    The mean stays on its device, so that nothing waits for the host on the way. With labels (members, batch) and a step
+    that returns a loss for each member, it is the mean of each, (members,).
     """
     model.train()
     total, examples = torch.zeros(()), 0

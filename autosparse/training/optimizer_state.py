@@ -1,4 +1,4 @@
-"""What an optimiser remembers, such as momenta, by the names of the parameters that it is of."""
+"""What an optimiser remembers of each parameter, such as momenta, by the parameters' names."""
 
 from collections.abc import Mapping
 
@@ -9,7 +9,7 @@ from autosparse.errors import AutosparseError
 
 
 def taken(optimizer: torch.optim.Optimizer, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Copies on the host, each under what it is and the parameter's name: ``exp_avg/fc1.weight``."""
+    """Copies on the host, named after what they are and after the parameter: ``exp_avg/fc1.weight``."""
     return {
         f"{what}/{name}": on_host(value)
         for name, parameter in parameters.items()
@@ -23,7 +23,7 @@ def put_back(
 ) -> None:
     """Let a fresh optimiser remember what :func:`taken` returned.
 
-    :raises AutosparseError: if it is of other parameters.
+    :raises AutosparseError: if that belongs to other parameters.
     """
     for key, value in tensors.items():
         what, _, name = key.partition("/")

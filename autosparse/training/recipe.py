@@ -3,23 +3,22 @@
 import functools
 import math
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from autosparse.allowed import fits, wording
+from autosparse.allowed import AtLeastOne, Positive, Within, fits, wording
 from autosparse.data.augment import AUGMENTATIONS
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.loss import Loss
 from autosparse.training.learning_rate import BY_STEP, MULTI_STEP, SCHEDULES, warming_up
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
+BelowOne = Annotated[float, Within(0, 1, open_high=True)]
 OF_MOMENTUM = ("momentum", "nesterov")
 """Fields that mean something only for the optimiser ``momentum``."""
-NO_WARMUP_IN = "one-cycle"
-"""The schedule that warms up by itself."""
 
 
 @dataclass(frozen=True)
@@ -43,21 +42,21 @@ class Recipe:
 
     optimizer: Literal["sgd", "momentum", "adam", "adamw"] = "adam"
     """What takes the steps; momentum: SGD with momentum; adamw: Adam with decoupled weight decay."""
-    lr: float = 1.2e-3
+    lr: Positive = 1.2e-3
     """Learning rate, above 0: of the first epoch, or the highest one in cosine and one-cycle."""
     milestones: tuple[int, ...] = (60, 120)
     """Epochs after which the learning rate is multiplied by ``drop``; of schedule multi-step."""
-    drop: float = 0.2
+    drop: Positive = 0.2
     """Factor on the learning rate at each milestone, above 0."""
-    weight_decay: float = 5e-4
+    weight_decay: Annotated[float, Within(0)] = 5e-4
     """On every parameter, at least 0: the L2 term of sgd, momentum and adam, the decoupled decay of adamw."""
-    epochs: int = 10
+    epochs: AtLeastOne = 10
     """Passes over the training images, above 0."""
-    batch_size: int = 128
+    batch_size: AtLeastOne = 128
     """Images in each step, above 0."""
     augmentation: str = "none"
     """What is done to training images at random: none, crop-flip or random-resized-crop."""
-    momentum: float = 0.9
+    momentum: BelowOne = 0.9
     """Momentum of optimiser momentum, from 0 to below 1."""
     nesterov: bool = False
     """Whether optimiser momentum takes Nesterov's form."""
@@ -65,39 +64,24 @@ class Recipe:
     """How the learning rate goes: down at milestones, down half a cosine to 0, or up for 30 % of the steps and down."""
     warmup: int = 0
     """Epochs, fewer than all, in which the learning rate first rises, step by step, from near 0; cosine follows it."""
-    label_smoothing: float = 0.0
+    label_smoothing: BelowOne = 0.0
     """Share of each training label that is spread evenly over all classes, from 0 to below 1."""
-    clip_norm: float | None = None
+    clip_norm: Positive | None = None
     """Highest L2 norm of the gradient over all parameters but pruned weights, above 0; None: no limit."""
 
     def __post_init__(self) -> None:
-        self._refuse_wrong_types()
-        for kind, value, known in (
-            ("optimizer", self.optimizer, OPTIMIZERS),
-            ("augmentation", self.augmentation, AUGMENTATIONS),
-            ("schedule", self.schedule, SCHEDULES),
-        ):
-            if value not in known:
-                raise UnknownName(kind, value, known)
-        for name in ("lr", "drop", "epochs", "batch_size", "clip_norm"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise AutosparseError(f"recipe: {name} must be greater than 0 and finite, got {value}")
-        if not 0 <= self.weight_decay < math.inf:
-            raise AutosparseError(f"recipe: weight_decay must be at least 0 and finite, got {self.weight_decay}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not fits(value, field.type):
+                finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
+                raise AutosparseError(f"recipe: {field.name} must be {wording(field.type)}{finite}, got {value!r}")
+        for kind, known in (("optimizer", OPTIMIZERS), ("augmentation", AUGMENTATIONS), ("schedule", SCHEDULES)):
+            if (name := getattr(self, kind)) not in known:
+                raise UnknownName(kind, name, known)
         for name in ("weight_decay", "momentum", "label_smoothing"):
-            if name != "weight_decay" and not 0 <= getattr(self, name) < 1:
-                raise AutosparseError(f"recipe: {name} must be at least 0 and below 1, got {getattr(self, name)}")
             object.__setattr__(self, name, abs(getattr(self, name)))  # -0.0 equals 0.0: one id for both
-        self._refuse_contradictions()
-
-    def _refuse_wrong_types(self) -> None:
-        """Raise if a value is not of its declared type; a list of milestones becomes a tuple."""
-        for name in (field.name for field in fields(self)):
-            value, declared = getattr(self, name), DECLARED[name]
-            if not fits(value, declared) and not (isinstance(value, float) and fits(0.0, declared)):  # NaN, infinity
-                raise AutosparseError(f"recipe: {name} must be {wording(declared)}, got {value!r}")
         object.__setattr__(self, "milestones", tuple(self.milestones))
+        self._refuse_contradictions()
 
     def _refuse_contradictions(self) -> None:
         """Raise if a field is set that the optimiser or the schedule does not read."""
@@ -113,8 +97,8 @@ class Recipe:
             )
         if not 0 <= self.warmup < self.epochs:
             raise AutosparseError(f"recipe: warmup must be from 0 to below the {self.epochs} epochs, got {self.warmup}")
-        if self.warmup and self.schedule == NO_WARMUP_IN:
-            raise AutosparseError(f"recipe: {NO_WARMUP_IN} warms up by itself: leave warmup out")
+        if self.warmup and self.schedule == "one-cycle":
+            raise AutosparseError("recipe: one-cycle warms up by itself: leave warmup out")
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """A fresh optimiser of ``model`` at the learning rate ``lr``."""
@@ -172,7 +156,3 @@ class Recipe:
                 "take `retrain: rewind-lr`, or schedule multi-step"
             )
         return replace(self, lr=self.lr_in(self.epochs), milestones=(), warmup=0, epochs=epochs)
-
-
-DECLARED = get_type_hints(Recipe)
-"""The declared type of each field."""

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LANES = 16
-"""Numbers in a vector register, at most.
+"""The most numbers that a vector register holds.
 
-The vector kernels of optimisers round the numbers that do not fill a whole register differently from the rest.
-So parameters whose size is not a multiple of this are kept apart, and stacked anew in each forward pass.
+The vector kernels of optimisers round numbers that do not fill a whole register differently from the rest. So
+parameters whose size is not a multiple of this are stored separately, and stacked anew in each forward pass.
 """
 
 
@@ -39,15 +39,18 @@ class Stack(nn.Module):
 
     def forward(self, folded: Tensor) -> Tensor:
         """All members' logits."""
-        logits: Tensor = self.network(folded)
-        return logits
+        return self.network(folded)
 
-    def values(self, name: str) -> list[Tensor]:
-        """The parameter that members call ``name``: one tensor (members, *shape), or one for each member."""
+    def place(self, name: str, member: int) -> tuple[Tensor, int | None]:
+        """The tensor that holds a member's parameter ``name``, and the member's index in it.
+
+        The index is None if the whole tensor is that member's.
+        """
         layer, _, attribute = name.rpartition(".")
         stacked = self.network.get_submodule(layer)
         assert isinstance(stacked, _Stacked)
-        return stacked.stored(attribute)
+        values = stacked.stored(attribute)
+        return (values[0], member) if stacked.in_one(attribute) else (values[member], None)
 
     def write_back(self) -> None:
         """Copy parameters and buffers to the members."""
@@ -73,25 +76,26 @@ class _Stacked(nn.Module):
         self.twins = tuple(twins)  # no ModuleList: their parameters are theirs
         for name, parameter in twins[0].named_parameters(recurse=False):
             values = [getattr(twin, name).detach() for twin in twins]
-            whole = parameter.numel() % LANES == 0
-            for index, value in enumerate([torch.stack(values)] if whole else values):
+            for index, value in enumerate([torch.stack(values)] if self.in_one(name) else values):
                 self.register_parameter(f"{name}_{index}", nn.Parameter(value.clone(), parameter.requires_grad))
         for name, _ in twins[0].named_buffers(recurse=False):
             self.register_buffer(name, torch.stack([getattr(twin, name) for twin in twins]))
 
+    def in_one(self, name: str) -> bool:
+        """Whether one tensor (members, *shape) holds the parameter ``name`` of all members."""
+        numbers: int = getattr(self.twins[0], name).numel()
+        return numbers % LANES == 0
+
     def stored(self, name: str) -> list[Tensor]:
-        """See :meth:`Stack.values`."""
-        if getattr(self.twins[0], name) is None:
-            return []
-        whole = getattr(self.twins[0], name).numel() % LANES == 0
-        return [getattr(self, f"{name}_{index}") for index in range(1 if whole else len(self.twins))]
+        """The parameter ``name``: one tensor (members, *shape), or one for each member."""
+        return [getattr(self, f"{name}_{index}") for index in range(1 if self.in_one(name) else len(self.twins))]
 
     def each(self, name: str) -> Tensor | None:
         """The parameter ``name`` of all members, (members, *shape); None if they have none of that name."""
-        values = self.stored(name)
-        if not values:
+        if getattr(self.twins[0], name) is None:
             return None
-        return values[0] if getattr(self.twins[0], name).numel() % LANES == 0 else torch.stack(values)
+        values = self.stored(name)
+        return values[0] if self.in_one(name) else torch.stack(values)
 
     @torch.no_grad()
     def write_back(self) -> None:
@@ -124,7 +128,7 @@ class _Linear(_Stacked):
 
 
 def _as_autocast(tensor: Tensor | None) -> Tensor | None:
-    """Cast as autocast casts what goes into a linear layer; within :class:`_Products` autograd would not know of it."""
+    """Cast as autocast would for a linear layer; a cast within :class:`_Products` would be hidden from autograd."""
     if tensor is None or tensor.dtype == torch.float64 or not torch.is_autocast_enabled(tensor.device.type):
         return tensor
     return tensor.to(torch.get_autocast_dtype(tensor.device.type))

@@ -11,6 +11,7 @@ from torch import nn
 from autosparse.compaction import hook_on
 from autosparse.data.split import Dataset, Split
 from autosparse.devices import full_float32
+from autosparse.errors import first_line
 from autosparse.loss import Loss
 from autosparse.masks import Masks
 from autosparse.seeds import generator_states, kept_generators
@@ -72,7 +73,7 @@ def why_not_stacked(model: nn.Module) -> str | None:
 def _disagreement(models: Sequence[nn.Module], split: Split) -> str | None:
     """Try the stack on a few images: a forward pass may mix examples, read weights itself, or draw at random.
 
-    Each network has images of its own: those that all have in common, a mean over the folded batch would not change.
+    Each network gets its own images, because a mean over the folded batch would not change images that all share.
     """
     images, _ = next(split.batches(8))
     given = [images if index % 2 == 0 else -images for index in range(len(models))]
@@ -82,7 +83,7 @@ def _disagreement(models: Sequence[nn.Module], split: Split) -> str | None:
         try:
             together = Stack(models).train()(torch.cat(given))
         except Exception as error:  # whatever a forward raises on a stack
-            return f"their forward pass does not take a folded batch ({str(error).partition(chr(10))[0]})"
+            return f"their forward pass does not take a folded batch ({first_line(error)})"
         if not torch.equal(before, generator_states(images.device)):
             return "their forward pass draws at random"
     if alone.shape != together.shape or not torch.allclose(alone, together, rtol=1e-3, atol=1e-3, equal_nan=True):

@@ -1,7 +1,7 @@
 """Networks in batched kernels: the training of a :class:`autosparse.training.stack.Stack`."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from autosparse.training.stackable import Member
 from autosparse.training.state import OPTIMIZER, State, Take
 
 Outcome = History | NonFiniteLoss
-"""What became of a member; one that diverges does not stop the others."""
+"""What became of a member; if one diverges, the others go on."""
 
 
 class SoFar(NamedTuple):
@@ -34,11 +34,11 @@ class SoFar(NamedTuple):
 
 
 def train_stacked(members: Sequence[Member], course: Course, resume: Sequence[State] = ()) -> Iterator[list[SoFar]]:
-    """Train in place, an epoch for each ``next``: what has become of each member so far.
+    """Train in place, an epoch for each ``next``, which returns what has become of each member so far.
 
     :param members: networks that can be stacked, see :func:`autosparse.training.stackable.why_not_together`.
-    :param course: what is left of it after ``resume``.
-    :param resume: the state of each member, at which its network already is; empty: they begin.
+    :param course: what is left after ``resume``.
+    :param resume: the state of each member, to which its network has been set; empty: they begin.
     """
     dataset, recipe = course.dataset, course.recipe
     assert isinstance(dataset.train, Split)
@@ -48,13 +48,15 @@ def train_stacked(members: Sequence[Member], course: Course, resume: Sequence[St
             member.masks.apply_(member.model)
     stack = Stack([member.model for member in members])
     optimizer = recipe.optimizer_for(stack)
-    step = course.execution.step(stack, optimizer, of_each(course.training_loss), dataset.train.device)
+    step = course.execution.step(stack, optimizer, of_each(recipe.loss_in_training(course.loss)), dataset.train.device)
     pruned = _pruned(stack, members)
     _hold(pruned, optimizer)
     if recipe.clip_norm is not None:
-        clip_each(_owned(stack, members), optimizer, recipe.clip_norm, dict(pruned))
+        names = [name for name, _ in members[0].model.named_parameters()]
+        places = [[stack.place(name, index) for name in names] for index in range(len(members))]
+        clip_each(places, optimizer, recipe.clip_norm, pruned)
     if resume:
-        _join(stack, optimizer, members, [state.part(OPTIMIZER) for state in resume])
+        _join(stack, optimizer, [state.part(OPTIMIZER) for state in resume])
     outcomes: list[Outcome] = [state.history(None) for state in resume] or [History() for _ in members]
     for epoch, steps in course.epochs():
         orders = [generator(member.seed, "order", epoch) for member in members]
@@ -76,77 +78,59 @@ def train_stacked(members: Sequence[Member], course: Course, resume: Sequence[St
         ]
 
 
-def _owned(stack: Stack, members: Sequence[Member]) -> list[list[tuple[Tensor, int | None]]]:
-    """The parameters of each member in the stack, see :func:`autosparse.training.clipping.clip_each`."""
-    owned: list[list[tuple[Tensor, int | None]]] = [[] for _ in members]
-    for name, parameter in members[0].model.named_parameters():
-        values = stack.values(name)
-        for index, parameters in enumerate(owned):
-            parameters.append((values[index], None) if values[0].shape == parameter.shape else (values[0], index))
-    return owned
-
-
 def _state(
     epoch: int, stack: Stack, optimizer: torch.optim.Optimizer, member: Member, index: int, history: History
 ) -> State:
     """The state of one member, as if it trained alone."""
     own: dict[str, Tensor] = {}
-    for name, parameter in member.model.named_parameters():
-        values = stack.values(name)
-        whole = values[0].shape != parameter.shape
-        owner = values[0 if whole else index]
+    for name, _ in member.model.named_parameters():
+        owner, at = stack.place(name, index)
         for what, value in optimizer.state.get(owner, {}).items():
             if isinstance(value, Tensor):
-                own[f"{what}/{name}"] = on_host(value[index] if whole and value.shape == owner.shape else value)
+                own[f"{what}/{name}"] = on_host(value if at is None or value.shape != owner.shape else value[at])
     return State.now(epoch, member.model, history, own)
 
 
-def _join(
-    stack: Stack, optimizer: torch.optim.Optimizer, members: Sequence[Member], states: Sequence[dict[str, Tensor]]
-) -> None:
+def _join(stack: Stack, optimizer: torch.optim.Optimizer, states: Sequence[dict[str, Tensor]]) -> None:
     """Let the optimiser of the stack remember what those of its members did, by names as in :func:`_state`."""
-    shapes = {name: parameter.shape for name, parameter in members[0].model.named_parameters()}
     for key in states[0]:
         what, _, name = key.partition("/")
-        parts, values = [state[key] for state in states], stack.values(name)
-        if values[0].shape == shapes[name]:
-            owned = list(zip(values, parts, strict=True))
-        else:  # a count of steps is that of each member
-            owned = [(values[0], torch.stack(parts) if parts[0].shape == shapes[name] else parts[0])]
-        for owner, value in owned:
-            put(optimizer, owner, what, value)
+        parts = [state[key] for state in states]
+        for index, part in enumerate(parts):
+            owner, at = stack.place(name, index)
+            if at is None:
+                put(optimizer, owner, what, part)
+            elif at == 0:  # a count of steps is the same for all members
+                put(optimizer, owner, what, torch.stack(parts) if part.shape == owner.shape[1:] else part)
 
 
 def of_each(loss: Loss) -> Loss:
     """The ``loss`` of each member: from logits (members * batch, classes) and labels (members, batch), (members,)."""
 
     def losses(logits: Tensor, y: Tensor) -> Tensor:
-        return torch.stack(
-            [loss(member, labels) for member, labels in zip(logits.unflatten(0, y.shape), y, strict=True)]
-        )
+        return torch.stack([loss(*member) for member in zip(logits.unflatten(0, y.shape), y, strict=True)])
 
     return losses
 
 
-def _pruned(stack: Stack, members: Sequence[Member]) -> list[tuple[Tensor, Tensor]]:
-    """Each tensor of weights of which some member prunes any, and a bool tensor of its shape: True where pruned."""
-    pairs: list[tuple[Tensor, Tensor]] = []
-    for name in dict.fromkeys(name for member in members for name in member.masks or ()):
-        values = stack.values(name)
-        masks = [member.masks.get(name) if member.masks else None for member in members]
-        shape = dict(members[0].model.named_parameters())[name].shape
-        removed = [torch.zeros(shape, dtype=torch.bool) if mask is None else ~mask.cpu() for mask in masks]
-        pruned = removed if values[0].shape == shape else [torch.stack(removed)]
-        pairs += [(value, where.to(value.device)) for value, where in zip(values, pruned, strict=True)]
-    return pairs
+def _pruned(stack: Stack, members: Sequence[Member]) -> dict[Tensor, Tensor]:
+    """By tensor that has masks in some member, a bool tensor of its shape: True for each pruned weight."""
+    pruned: dict[Tensor, Tensor] = {}
+    for index, member in enumerate(members):
+        for name, mask in (member.masks or {}).items():
+            weight, at = stack.place(name, index)
+            if weight not in pruned:
+                pruned[weight] = torch.zeros_like(weight, dtype=torch.bool)
+            pruned[weight][... if at is None else at] = ~mask.to(weight.device)
+    return pruned
 
 
-def _hold(pruned: Sequence[tuple[Tensor, Tensor]], optimizer: torch.optim.Optimizer) -> None:
+def _hold(pruned: Mapping[Tensor, Tensor], optimizer: torch.optim.Optimizer) -> None:
     """Set what is pruned to exactly 0 after each step."""
 
     @torch.no_grad()
     def zero(*_: object) -> None:
-        for weight, where in pruned:
+        for weight, where in pruned.items():
             weight.masked_fill_(where, 0.0)
 
     optimizer.register_step_post_hook(zero)

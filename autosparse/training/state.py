@@ -1,7 +1,7 @@
-"""How far a training has come: all that it takes to go on from the end of an epoch, to the bit.
+"""How far a training has come: all that it needs to go on from the end of an epoch, to the bit.
 
-Nothing about randomness is among it: data order, augmentation, dropout and the growth of masks are drawn anew from
-(seed, purpose, epoch or step).
+It needs no state of generators: data order, augmentation, dropout and the growth of masks are drawn anew from (seed,
+purpose, epoch or step).
 """
 
 from collections.abc import Callable, Mapping
@@ -29,8 +29,8 @@ class State:
     tensors: dict[str, Tensor]
     """By part and name, such as ``model/fc1.weight``.
 
-    The parts are the whole network (``model``), what the optimiser of the trained network remembers (``optimizer``) and
-    that of the weights which a compact network lacks (``rest``). If the masks change in training, ``last`` and ``ever``
+    The parts are the whole network (``model``), and what the optimiser remembers of the trained network (``optimizer``)
+    and of the weights that a compact network lacks (``rest``). If the masks change in training, ``last`` and ``ever``
     are those of :class:`MaskHistory`.
     """
     content: dict[str, Any]
@@ -45,7 +45,7 @@ class State:
         optimizer: Mapping[str, Tensor],
         rest: Mapping[str, Tensor] | None = None,
     ) -> "State":
-        """The state of the training of ``model``, which is up to date.
+        """The present state of the training of ``model``.
 
         :param optimizer: what its optimiser remembers, see :func:`autosparse.training.optimizer_state.taken`.
         :param rest: the same for the weights that its compact network lacks.
@@ -69,11 +69,11 @@ class State:
 
     def part(self, part: str) -> dict[str, Tensor]:
         """The tensors of one part, by their names in it."""
-        found = (key.partition("/") for key in self.tensors)
-        return {name: self.tensors[f"{part}/{name}"] for first, _, name in found if first == part}
+        found = [(key.partition("/"), value) for key, value in self.tensors.items()]
+        return {name: value for (first, _, name), value in found if first == part}
 
     def fits(self, model: nn.Module) -> bool:
-        """Whether it is of a network with these parameters and buffers."""
+        """Whether ``model`` has the parameters and buffers that it is of."""
         then, now = self.part(MODEL), _values(model)
         return {n: (v.shape, v.dtype) for n, v in then.items()} == {n: (v.shape, v.dtype) for n, v in now.items()}
 

@@ -1,4 +1,4 @@
-"""A training that a criterion may use on the way, and that the pruned network then gets."""
+"""A training that a criterion may use on its way, and by which the pruned network is trained afterwards."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,7 +29,7 @@ class Trainer:
     >>> masks = asp.prune(model, "ltr", 0.95, training=trainer, rounds=2)
     >>> history = trainer.finish(model, masks)
 
-    :meth:`finish` is :func:`autosparse.train`, but for criteria that leave the model in the midst of its training.
+    :meth:`finish` does what :func:`autosparse.train` does, but goes on from where a criterion has left the training.
     """
 
     dataset: Dataset
@@ -40,9 +40,11 @@ class Trainer:
 
     images: int = field(default=0, init=False)
     """Number of images that it has trained on so far, each as often as it was seen, without those of :meth:`finish`."""
+    ahead: tuple[Recipe, int] = field(init=False, repr=False, compare=False)
+    """The recipe that :meth:`finish` will train by, and the step that it will begin at."""
 
     def __post_init__(self) -> None:
-        self._last, self._start = self.recipe, 0
+        self.ahead = self.recipe, 0
         self._change: Change | None = None
 
     @property
@@ -71,11 +73,6 @@ class Trainer:
         )
 
     @property
-    def ahead(self) -> tuple[Recipe, int]:
-        """The recipe that :meth:`finish` will train by, and the step that it will begin at."""
-        return self._last, self._start
-
-    @property
     def changes_masks(self) -> bool:
         """Whether :meth:`finish` will change the masks on its way, so that it trains one network by itself."""
         return self._change is not None
@@ -91,15 +88,15 @@ class Trainer:
 
     def go_on(self, start: int) -> None:
         """Let :meth:`finish` train from this step on."""
-        self._last, self._start, self._change = self.recipe, start, None
+        self.train_by(self.recipe, start)
 
     def train_by(self, recipe: Recipe, start: int) -> None:
-        """Let :meth:`finish` do what was :attr:`ahead` of another trainer of this network."""
-        self._last, self._start, self._change = recipe, start, None
+        """Let :meth:`finish` train by this recipe, from this step on."""
+        self.ahead, self._change = (recipe, start), None
 
     def fine_tune(self, epochs: int) -> None:
         """Let :meth:`finish` train for ``epochs`` at the recipe's last learning rate."""
-        self._last, self._start, self._change = self.recipe.fine_tuning(epochs), 0, None
+        self.train_by(self.recipe.fine_tuning(epochs), start=0)
 
     def change_masks(self, change: Change) -> None:
         """Let :meth:`finish` train from the first step on, and change the masks on its way."""
@@ -118,7 +115,7 @@ class Trainer:
 
         If its masks change on the way, the history holds the last ones: ``history.masks.last``.
         """
-        recipe, start, change = self._last, self._start, self._change
+        (recipe, start), change = self.ahead, self._change
         self.go_on(start=0)  # the next network begins at the beginning
         return train(
             model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch,

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from autosparse.data import load_dataset
-from autosparse.data.idx import read_idx
+from autosparse.data.mnist import read_idx
 from autosparse.errors import DataError
 
 IMAGES = {

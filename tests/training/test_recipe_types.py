@@ -12,18 +12,18 @@ from autosparse.training import Recipe
 @pytest.mark.parametrize(
     ("field", "value", "told"),
     [
-        ("epochs", "3", "a whole number, got '3'"),
-        ("epochs", 3.0, "a whole number, got 3.0"),
-        ("batch_size", True, "a whole number, got True"),
-        ("lr", None, "a number, got None"),
-        ("lr", "1e-3", "a number, got '1e-3'"),
-        ("weight_decay", [0.1], r"a number, got \[0.1\]"),
+        ("epochs", "3", "a whole number at least 1, got '3'"),
+        ("epochs", 3.0, "a whole number at least 1, got 3.0"),
+        ("batch_size", True, "a whole number at least 1, got True"),
+        ("lr", None, "a number greater than 0, got None"),
+        ("lr", "1e-3", "a number greater than 0, got '1e-3'"),
+        ("weight_decay", [0.1], r"a number at least 0, got \[0.1\]"),
         ("milestones", 5, "a list, each item a whole number, got 5"),
         ("milestones", (60, 1.5), r"a list, each item a whole number, got \(60, 1.5\)"),
         ("optimizer", None, "'sgd' or 'momentum' or 'adam' or 'adamw', got None"),
         ("augmentation", 1, "text, got 1"),
         ("nesterov", 1, "true or false, got 1"),
-        ("clip_norm", "1", "a number, got '1'"),
+        ("clip_norm", "1", "a number greater than 0, got '1'"),
     ],
 )
 def test_a_wrong_type_names_the_field_what_it_takes_and_what_it_got(field, value, told):
