@@ -1,5 +1,6 @@
 """How paths run through attention, for effective sparsity: sums of products of zeros and ones."""
 
+import functools
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -65,14 +66,10 @@ def multihead_paths(*args: Any, reach: Reach, **kwargs: Any) -> tuple[Tensor, No
 
 def _allowed(mask: Tensor | None, padding: Tensor | None, heads: int) -> Tensor | None:
     """Which places may be read, in a shape that fits (batch, heads, targets, sources); True in ``mask`` forbids."""
-    allowed: Tensor | None = None
-    for given, is_padding in ((mask, False), (padding, True)):
-        if given is None:
-            continue
-        free = ~given if given.dtype == torch.bool else given > -torch.inf
-        if is_padding:
-            free = free.view(-1, 1, 1, free.shape[-1])
-        elif free.dim() == 3:
-            free = free.unflatten(0, (-1, heads))
-        allowed = free if allowed is None else allowed & free
-    return allowed
+    if mask is not None and mask.dim() == 3:
+        mask = mask.unflatten(0, (-1, heads))
+    if padding is not None:
+        padding = padding.view(-1, 1, 1, padding.shape[-1])
+    given = [part for part in (mask, padding) if part is not None]
+    allowed = [~part if part.dtype == torch.bool else part > -torch.inf for part in given]
+    return functools.reduce(torch.logical_and, allowed) if allowed else None

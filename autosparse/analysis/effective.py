@@ -1,6 +1,7 @@
 """Effective sparsity: weights that are kept but lie on no path from input to output count as pruned."""
 
 import copy
+import functools
 from typing import Any
 
 import torch
@@ -53,8 +54,8 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
     with torch.enable_grad(), _Reachability():
         reached = ones(image).sum()
     flow = torch.autograd.grad(reached, [weights[name] for name in masks], materialize_grads=True)
-    on_path = [(g > NOISE).to(mask.device) for g, mask in zip(flow, masks.values(), strict=True)]
-    return Masks({name: mask & path for (name, mask), path in zip(masks.items(), on_path, strict=True)})
+    paths = zip(masks.items(), flow, strict=True)
+    return Masks({name: mask & (on_path > NOISE).to(mask.device) for (name, mask), on_path in paths})
 
 
 class _Reach(torch.autograd.Function):
@@ -88,26 +89,22 @@ class _Reachability(TorchFunctionMode):
             kwargs = {key: value for key, value in kwargs.items() if key != "return_indices"}
             func = getattr(F, name.replace("max", "avg"))
         elif name.startswith("max_pool"):
-            func = _mean_pool(name)
+            func = functools.partial(_mean_pool, name)
         result = func(*args, **kwargs)
         return _Reach.apply(result) if isinstance(result, Tensor) and result.requires_grad else result
 
 
-def _mean_pool(name: str) -> Any:
-    """The mean over the windows of a max-pooling."""
-
-    def pool(
-        input: Tensor,
-        kernel_size: Any,
-        stride: Any = None,
-        padding: Any = 0,
-        dilation: Any = 1,
-        ceil_mode: bool = False,
-        return_indices: bool = False,
-    ) -> Tensor:
-        if return_indices or torch.as_tensor(dilation).ne(1).any():
-            raise AutosparseError("no effective masks of networks whose max-pooling is dilated or returns indices")
-        mean: Tensor = getattr(F, name.replace("max", "avg"))(input, kernel_size, stride, padding, ceil_mode)
-        return mean
-
-    return pool
+def _mean_pool(
+    name: str,
+    input: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:
+    """The mean over the windows of the max-pooling ``name``, which takes the other arguments."""
+    if return_indices or torch.as_tensor(dilation).ne(1).any():
+        raise AutosparseError("no effective masks of networks whose max-pooling is dilated or returns indices")
+    return getattr(F, name.replace("max", "avg"))(input, kernel_size, stride, padding, ceil_mode)

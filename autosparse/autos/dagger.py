@@ -1,6 +1,6 @@
 """DAgger: rows to learn from, taken from networks that the scorer itself has pruned."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,10 +51,8 @@ class Met:
     """A network as the scorer has pruned it so far, with what it saw of each layer's weights."""
 
     masks: Masks
-    columns: dict[str, list[Tensor]]
-    """By layer, each feature of the sampled weights: (n,) float32, on the CPU."""
-    picked: dict[str, Tensor]
-    """By layer, which of the weights left are sampled: bool, on the CPU."""
+    sampled: dict[str, tuple[Tensor, list[Tensor]]]
+    """By layer, on the CPU: which of the weights left are sampled, bool; and each of their features, (n,) float32."""
 
 
 def rows_met(
@@ -73,20 +71,18 @@ def rows_met(
     :param most: about how many rows, evenly from all networks; None: all.
     :raises AutosparseError: if a network or its data cannot be rebuilt, or the expert could judge none of the networks.
     """
-    parts, images = [], 0
     assert scorer.in_rounds is not None
+    parts, images = [], 0
     networks = len(survivals) * how.networks * scorer.in_rounds.rounds
     most_each = None if most is None else most / networks
     for survival in survivals:
+        made, recipe = survival.provenance, recipe_of(survival).lasting(how.epochs)
         dataset = dataset_of_survival(survival, datasets).to(device)
         for i in range(how.networks):
-            seed_of_run = derive_seed(int(survival.provenance["seed"]), "dagger", number, i)
-            model = build_model(survival.provenance["model"], dataset.num_classes, dataset.input_shape, seed_of_run).to(
-                device
-            )
-            recipe = recipe_of(survival).lasting(how.epochs)
-            for met in _met(scorer, survival, dataset, model, seed_of_run, most_each):
-                targets = _expert(survival, dataset, recipe, model, met.masks, seed_of_run, execution)
+            seed = derive_seed(int(made["seed"]), "dagger", number, i)
+            model = build_model(made["model"], dataset.num_classes, dataset.input_shape, seed).to(device)
+            for met in _met(scorer, survival, dataset, model, seed, most_each):
+                targets = _expert(survival, dataset, recipe, model, met.masks, seed, execution)
                 images += how.epochs * len(dataset.train)
                 if targets is not None:
                     parts.append(_rows(met, targets))
@@ -97,8 +93,8 @@ def rows_met(
 
 def _met(
     scorer: Scorer, survival: Survival, dataset: Dataset, model: nn.Module, seed: int, most: float | None
-) -> Iterator[Met]:
-    """Prune ``model`` by the scorer to the IRP run's final density; yield it as it was before each round.
+) -> list[Met]:
+    """Prune ``model`` by the scorer to the IRP run's final density; return it as it was before each round.
 
     :param most: about how many weights to sample before each round; None: all.
     """
@@ -110,8 +106,8 @@ def _met(
         met = seen[-1]
         share = 1.0 if most is None else most / met.masks.kept
         left = len(features[scorer.inputs[0]])
-        met.picked[layer] = picked = torch.rand(left, generator=draws) < share
-        met.columns[layer] = [features[name].float().cpu()[picked] for name in scorer.inputs]
+        picked = torch.rand(left, generator=draws) < share
+        met.sampled[layer] = picked, [features[name].float().cpu()[picked] for name in scorer.inputs]
         return scorer.predict(features)
 
     batches = dataset.scoring_batches(generator(seed, "score"), limit=survival.provenance["score_examples"])
@@ -119,9 +115,9 @@ def _met(
     with in_mode(model, survival.gradient_mode):
         prune_by_features(
             model, batches, F.cross_entropy, sparsity, scorer.inputs, judge, scorer.in_rounds, "this scorer",
-            on_round=lambda masks: seen.append(Met(masks, {}, {})),
+            on_round=lambda masks: seen.append(Met(masks, {})),
         )  # fmt: skip
-    yield from seen
+    return seen
 
 
 def _expert(
@@ -175,7 +171,7 @@ def shares(
 
 def _rows(met: Met, targets: dict[str, Tensor]) -> Rows:
     parts = []
-    for number, (name, columns) in enumerate(met.columns.items()):
-        target = targets[name][met.picked[name]]
-        parts.append(Rows(columns, target, (target * DECILES).long() + number * (DECILES + 1)))
+    for name, (picked, columns) in met.sampled.items():
+        target = targets[name][picked]
+        parts.append(Rows(columns, target, (target * DECILES).long()))
     return joined(parts)

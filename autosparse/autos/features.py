@@ -83,7 +83,3 @@ class Standardisation:
         """Columns of shape (n,) -> standardised features (n, inputs), float32."""
         scaled = [(c.float() - mean) / std for c, mean, std in zip(columns, self.mean, self.std, strict=True)]
         return torch.stack(scaled, dim=1)
-
-    def limits(self, deviations: float) -> list[tuple[float, float]]:
-        """For each input, the lowest and highest value within so many standard deviations of its mean."""
-        return [(m - deviations * s, m + deviations * s) for m, s in zip(self.mean, self.std, strict=True)]

@@ -1,48 +1,33 @@
 """Fitting a scorer: regression of the survival score on the initial features."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from autosparse.autos.backbones import build_backbone, check_training
+from autosparse.autos.backbones import BACKBONES, check_training
 from autosparse.autos.dagger import Dagger, rows_met
-from autosparse.autos.diagnostics import (
-    binned_mean_r_squared,
-    densities_in_rounds,
-    r_squared,
-    report_of,
-    sampled_densities,
-)
-from autosparse.autos.epoch import Epoch
-from autosparse.autos.features import Standardisation, check_inputs, rounds_for
-from autosparse.autos.regression import OnEpoch, State, Training
-from autosparse.autos.rows import Rows, at_initialisation, joined
-from autosparse.autos.sampling import FEWEST, stratified_sample
+from autosparse.autos.diagnostics import binned_mean_r_squared, densities_in_rounds, report_of, sampled_densities
+from autosparse.autos.features import check_inputs, rounds_for
+from autosparse.autos.learn import ASKED_OF_COSTLY, HELD_OUT, AfterEpoch, Learn, Split
+from autosparse.autos.regression import State, Training
+from autosparse.autos.rows import FEWEST, at_initialisation, joined
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.states import in_states, states_of
 from autosparse.autos.streamed import write_rows
 from autosparse.autos.streamed.rows import Mapped, RowStream, one_by_one
-from autosparse.autos.streamed.streamable import require_streamable
 from autosparse.criteria.briefly import Steps
-from autosparse.criteria.by_features import InRounds
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError
 from autosparse.irp.survival import Survival
-from autosparse.seeds import generator
 from autosparse.training.execution import Execution
 from autosparse.version import __version__
 
-HELD_OUT = 0.1
-"""Share of the rows that the fit never sees."""
 MOST_ROWS = 20_000_000
 """The most rows of states that a fit reads: a large network has hundreds of millions, and a sample says as much."""
-ASKED_OF_COSTLY = 4096
-"""Rows that a figure of the report is measured on if rows are costly: enough for two digits of an R^2."""
 
 
 def fit_scorer(
@@ -55,7 +40,7 @@ def fit_scorer(
     rows: int | None = None,
     seed: int = 0,
     device: torch.device | str = "cpu",
-    on_epoch: Callable[[Epoch], None] | None = None,
+    on_epoch: AfterEpoch | None = None,
     resume: State | None = None,
     rounds: int | None = None,
     steps: int | None = None,
@@ -133,10 +118,10 @@ def fit_scorer(
         "survival_fingerprints": fingerprints,
         "code_version": __version__,
     }
+    learn = Learn(backbone, inputs, training, how, rows, seed, device, provenance)
     if rows_in is not None:
         require_streamable(backbone, how is not None, rows, dagger is not None)
-    learn = _Learn(backbone, inputs, training, how, rows, seed, device, provenance)
-    if rows_in is not None and how is not None:
+        assert how is not None
         shards = write_rows(survivals, datasets, inputs, how, rows_in, device, fingerprints)
         stream = RowStream(shards, inputs, seed, HELD_OUT, rows or MOST_ROWS, device, mapped)
         scorer = learn.streamed(stream, on_epoch, resume)
@@ -168,106 +153,30 @@ def fit_scorer(
     return scorer
 
 
-@dataclass(frozen=True)
-class _Split:
-    """Rows on the device of the fit, and what each of them is used for."""
+def require_streamable(backbone: str, in_rounds: bool, rows: int | None, dagger: bool) -> None:
+    """Raise if a fit cannot stream its rows from a folder.
 
-    columns: list[Tensor]
-    target: Tensor
-    train: Tensor
-    """(n,) int64: all that are not held out, shuffled."""
-    used: Tensor
-    """Those of ``train`` that the scorer is fitted on."""
-    asked: Tensor
-    """Those held out that figures of the report are measured on."""
-
-    def features(self, inputs: Sequence[str], rows: Tensor) -> dict[str, Tensor]:
-        """The columns at ``rows`` by name, (n,) each."""
-        return {name: column[rows] for name, column in zip(inputs, self.columns, strict=True)}
-
-    def on_cpu(self, rows: Tensor) -> tuple[list[Tensor], Tensor]:
-        """The columns and the target at ``rows``."""
-        return [column[rows].cpu() for column in self.columns], self.target[rows].cpu()
-
-
-@dataclass(frozen=True)
-class _Learn:
-    """A regression with all its settings; calling it with rows fits a scorer on them."""
-
-    backbone: str
-    inputs: tuple[str, ...]
-    training: Training
-    how: InRounds | None
-    rows: int | None
-    seed: int
-    device: torch.device | str
-    provenance: dict[str, Any]
-
-    def __call__(
-        self, data: Rows, on_epoch: Callable[[Epoch], None] | None = None, resume: State | None = None
-    ) -> tuple[Scorer, _Split]:
-        """The scorer, without a report, and what it was fitted on."""
-        network = build_backbone(self.backbone, len(self.inputs), self.seed).to(self.device)
-        split = self._split(data, ASKED_OF_COSTLY if network.costly else None)
-        used, target = [column[split.used] for column in split.columns], split.target
-        standardisation = Standardisation.of(used)
-        scorer = Scorer(self.backbone, self.inputs, standardisation, network, self.how)
-
-        def held_out_r2() -> float:
-            return r_squared(scorer.predict(split.features(self.inputs, split.asked)), target[split.asked])
-
-        told = self._told(scorer, held_out_r2, on_epoch)
-        network.fit(standardisation(used), target[split.used], self.training, self.seed, told, resume)
-        self._finish(scorer, {"rows": len(target)})
-        return scorer, split
-
-    def streamed(
-        self, rows: RowStream, on_epoch: Callable[[Epoch], None] | None = None, resume: State | None = None
-    ) -> Scorer:
-        """The scorer, with the figures of its report that rows give."""
-        network = build_backbone(self.backbone, len(self.inputs), self.seed).to(self.device)
-        scorer = Scorer(self.backbone, self.inputs, rows.standardisation, network, self.how)
-        share = min(HELD_OUT, ASKED_OF_COSTLY / rows.rows) if network.costly else HELD_OUT
-        held_out, train = (0.0, share), (HELD_OUT, HELD_OUT + share)
-        told = self._told(scorer, lambda: rows.r_squared(scorer.predict, [held_out])[0], on_epoch)
-        used = network.fit_streamed(rows, self.training, self.seed, told, resume)
-        self._finish(scorer, {"rows": rows.rows, "streamed": True})
-        on_held_out, on_train = rows.r_squared(scorer.predict, [held_out, train])
-        scorer.report = {"rows_used": used, "train_r2": on_train, "held_out_r2": on_held_out}
-        return scorer
-
-    def _told(
-        self, scorer: Scorer, held_out_r2: Callable[[], float], on_epoch: Callable[[Epoch], None] | None
-    ) -> OnEpoch:
-        def tell(number: int, loss: float, state: Callable[[], State]) -> None:
-            if on_epoch:
-                on_epoch(Epoch(number, loss, scorer, held_out_r2, state))
-
-        return tell
-
-    def _finish(self, scorer: Scorer, about: dict[str, Any]) -> None:
-        scorer.network.eval()
-        settings = asdict(self.training) if scorer.network.by_gradient else {}
-        scorer.provenance = {**settings, **about, **self.provenance}
-
-    def _split(self, data: Rows, most_asked: int | None) -> _Split:
-        columns, target = [column.to(self.device) for column in data.columns], data.target.to(self.device)
-        if not all(column.isfinite().all() for column in columns):
-            raise AutosparseError("the survival data hold values that are not finite; make them again")
-        order = torch.randperm(len(target), generator=generator(self.seed, "held out")).to(self.device)
-        count = max(1, round(len(target) * HELD_OUT))
-        held_out, train = order[:count], order[count:]
-        if len(train) < 2:
-            raise AutosparseError(f"{len(target)} rows are too few to fit a scorer on")
-        picked = stratified_sample(data.stratum[train.cpu()], self.rows, generator(self.seed, "rows"))
-        return _Split(columns, target, train, train[picked.to(self.device)], held_out[:most_asked])
+    :param in_rounds: whether the scorer prunes in rounds, so that it learns from states.
+    :param rows: how many rows were asked for.
+    :param dagger: whether rows from networks that the scorer prunes are to be added.
+    """
+    if not in_rounds:
+        raise AutosparseError(
+            "--rows-in (rows_in) is for a scorer that prunes in rounds: give inputs such as context, or rounds"
+        )
+    if dagger:
+        raise AutosparseError(
+            "dagger adds rows to those in memory, and --rows-in (rows_in) has none there: leave one of the two out"
+        )
+    if rows is not None and BACKBONES[backbone].streams():
+        raise AutosparseError(
+            f"backbone {backbone!r} learns from every row of --rows-in (rows_in): leave one of rows and rows_in out"
+        )
 
 
-def _report(scorer: Scorer, split: _Split, densities: dict[str, float]) -> dict[str, Any]:
-    def r2(rows: Tensor) -> float:
-        return r_squared(scorer.predict(split.features(scorer.inputs, rows)), split.target[rows])
-
-    train_r2, held_out_r2 = r2(split.used[: len(split.asked)]), r2(split.asked)
+def _report(scorer: Scorer, split: Split, densities: dict[str, float]) -> dict[str, Any]:
+    train_r2 = split.r_squared(scorer, split.used[: len(split.asked)])
+    held_out_r2 = split.r_squared(scorer, split.asked)
     figures = {"rows_used": len(split.used), "train_r2": train_r2, "held_out_r2": held_out_r2}
     if scorer.in_rounds is not None:
         return report_of(figures, densities)

@@ -32,7 +32,7 @@ class Formula:
 
 
 def formulas(columns: Mapping[str, Tensor], predicted: Tensor, most: int = MOST_TERMS, seed: int = 0) -> list[Formula]:
-    """Formulas of 1, 2, ... terms for ``predicted`` (n,), each without its constant, which ranks nothing.
+    """Formulas of 1, 2, ... terms for ``predicted`` (n,), each without its constant, which does not change the ranking.
 
     Terms are chosen by orthogonal matching pursuit (Pati et al. 1993), by scikit-learn, on half of the rows.
 

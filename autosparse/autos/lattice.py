@@ -1,5 +1,6 @@
 """Arrays over the nodes of a grid and over the cells between them, along one to four axes."""
 
+from collections.abc import Sequence
 from itertools import product
 
 import torch
@@ -50,6 +51,18 @@ def gathered(cells: Tensor) -> Tensor:
     for axis in range(cells.dim()):
         cells = cells.unflatten(axis, (-1, 2)).sum(axis + 1)
     return cells
+
+
+def cell_of(columns: Sequence[Tensor], edges: Sequence[Tensor]) -> Tensor:
+    """The flat index, int64 (n,), of the cell that each row lies in; the last axis is the fastest.
+
+    :param columns: one of shape (n,) per axis, on the CPU.
+    :param edges: the inner edges of the cells along each axis, ascending; the outer cells are open.
+    """
+    index = torch.zeros(len(columns[0]), dtype=torch.int64)
+    for column, inner in zip(columns, edges, strict=True):
+        index = index * (len(inner) + 1) + torch.bucketize(column.contiguous(), inner)
+    return index
 
 
 def around_centres(nodes: Tensor) -> Tensor:

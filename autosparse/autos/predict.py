@@ -17,15 +17,12 @@ from autosparse.masks import keep_count
 
 
 class Asked(PredictsSurvival, Protocol):
-    """What this module needs of a scorer besides what the criterion does."""
+    """What this module needs of a scorer, besides what the criterion needs."""
 
-    @property
-    def network(self) -> Backbone:
-        """Its regressor."""
-
-    @property
-    def backbone(self) -> str:
-        """The regressor's name."""
+    network: Backbone
+    """Its regressor."""
+    backbone: str
+    """The regressor's name."""
 
     def predictor(self, device: torch.device) -> Callable[[Sequence[Tensor]], Tensor]:
         """:meth:`predict` for columns in the order of ``inputs``, on ``device``."""

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.seeds import generator
@@ -21,7 +23,7 @@ class State:
 
     epoch: int
     tensors: dict[str, Tensor]
-    """Those of the network and of Adam."""
+    """The tensors of the network and of Adam."""
     schedule: dict[str, Any]
     """JSON values."""
 
@@ -46,57 +48,45 @@ class Training:
             )
 
 
-def train_regression(
-    network: nn.Module,
-    features: Tensor,
-    target: Tensor,
-    training: Training,
-    seed: int,
-    on_epoch: OnEpoch | None = None,
-    resume: State | None = None,
-) -> None:
-    """Adam with cosine decay over shuffled batches cut on the device; the last, smaller batch is dropped.
-
-    The learning rate falls to 0 along a cosine, which the paper does not say; without it the last steps' noise
-    costs about a tenth of the explained variance.
+def shuffled_batches(
+    features: Tensor, target: Tensor, seed: int, epoch: int, size: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield the rows in batches of ``size``, shuffled on their device, anew in each epoch.
 
     :param features: (rows, inputs) float32, standardised; ``target`` (rows,) float32.
-    :param resume: a state of this very training to continue from.
-    :raises NonFiniteLoss: if the training diverges.
     """
-    batch_size = min(training.batch_size, len(target))
-    steps = len(target) // batch_size
-
-    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
-        kept = order[: steps * batch_size]
-        shuffled = features.index_select(0, kept), target.index_select(0, kept)
-        return zip(*(part.split(batch_size) for part in shuffled), strict=True)
-
-    train_in_batches(network, batches, steps, target.device, training, on_epoch, resume)
+    order = torch.randperm(len(target), generator=generator(seed, "fit", epoch)).to(target.device)
+    kept = order[: len(target) // size * size]
+    return zip(features.index_select(0, kept).split(size), target.index_select(0, kept).split(size), strict=True)
 
 
 def train_in_batches(
     network: nn.Module,
-    batches: Callable[[int], Iterable[tuple[Tensor, Tensor]]],
-    steps: int,
-    device: torch.device,
+    batches: Callable[[int, int], Iterable[tuple[Tensor, Tensor]]],
+    rows: int,
     training: Training,
     on_epoch: OnEpoch | None = None,
     resume: State | None = None,
 ) -> None:
-    """The training of :func:`train_regression` on the (features, target) that ``batches`` yields for each epoch.
+    """Train with Adam on the (features, target) that ``batches`` yields for an epoch and a batch size.
 
-    :param steps: how many batches an epoch takes; there are at least as many.
+    The learning rate falls to 0 along a cosine, which the paper does not say; without it the last steps' noise
+    costs about a tenth of the explained variance.
+
+    :param rows: number of rows in an epoch; a last, smaller batch is dropped.
+    :param resume: a state of this very training to continue from.
+    :raises NonFiniteLoss: if the training diverges.
     """
-    optimizer = torch.optim.Adam(network.parameters(), lr=training.lr, fused=True)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=training.epochs * steps)
+    size = min(training.batch_size, rows)
+    steps = rows // size
+    optimizer = Adam(network.parameters(), lr=training.lr, fused=True)
+    schedule = CosineAnnealingLR(optimizer, T_max=training.epochs * steps)
     if resume:
         _restore(resume, network, optimizer, schedule)
     for epoch in range(resume.epoch + 1 if resume else 1, training.epochs + 1):
         network.train()  # `on_epoch` may have put it in evaluation mode
-        total = torch.zeros((), device=device)
-        for x, y in itertools.islice(batches(epoch), steps):
+        total = torch.zeros((), device=next(network.parameters()).device)
+        for x, y in itertools.islice(batches(epoch, size), steps):
             loss = F.mse_loss(network(x), y)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -117,24 +107,14 @@ def train_in_batches(
 NETWORK, ADAM = "network.", "adam."
 
 
-def _state(
-    epoch: int,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.CosineAnnealingLR,
-) -> State:
+def _state(epoch: int, network: nn.Module, optimizer: Adam, schedule: CosineAnnealingLR) -> State:
     tensors = {NETWORK + name: value for name, value in network.state_dict().items()}
     for index, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"{ADAM}{index}.{name}": value for name, value in moments.items()}
     return State(epoch, {name: value.detach().cpu().clone() for name, value in tensors.items()}, schedule.state_dict())
 
 
-def _restore(
-    state: State,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.CosineAnnealingLR,
-) -> None:
+def _restore(state: State, network: nn.Module, optimizer: Adam, schedule: CosineAnnealingLR) -> None:
     weights = {name.removeprefix(NETWORK): value for name, value in state.tensors.items() if name.startswith(NETWORK)}
     network.load_state_dict(weights)
     moments: dict[int, dict[str, Tensor]] = {}
@@ -142,9 +122,6 @@ def _restore(
         if name.startswith(ADAM):
             index, moment = name.removeprefix(ADAM).split(".")
             moments.setdefault(int(index), {})[moment] = value
-    content = optimizer.state_dict()
-    groups = [
-        {**group, "lr": lr} for group, lr in zip(content["param_groups"], state.schedule["_last_lr"], strict=True)
-    ]
-    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    [group], [lr] = optimizer.state_dict()["param_groups"], state.schedule["_last_lr"]
+    optimizer.load_state_dict({"state": moments, "param_groups": [{**group, "lr": lr}]})
     schedule.load_state_dict(state.schedule)

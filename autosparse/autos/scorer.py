@@ -77,8 +77,8 @@ class Scorer:
 
     def clipped(self, features: Mapping[str, Tensor], deviations: float) -> dict[str, Tensor]:
         """The features, none further than so many standard deviations from its mean over the rows of the fit."""
-        limits = self.standardisation.limits(deviations)
-        return {name: features[name].clamp(*ends) for name, ends in zip(self.inputs, limits, strict=True)}
+        fitted = zip(self.inputs, self.standardisation.mean, self.standardisation.std, strict=True)
+        return {n: features[n].clamp(mean - deviations * std, mean + deviations * std) for n, mean, std in fitted}
 
     def predictor(self, device: torch.device, prepare: bool = True) -> Callable[[Sequence[Tensor]], Tensor]:
         """A function that predicts as :meth:`predict` does, for many calls: one column (n,) per input -> scores (n,).

@@ -59,7 +59,7 @@ def visits(
     device: torch.device | str = "cpu",
     wanted: Callable[[int], bool] = lambda iteration: True,
 ) -> Iterator[Visit]:
-    """Each layer in each state: the network after iterations 0, 2, ... of 20, rebuilt from the survival data.
+    """Yield each layer in each state: the network after iterations 0, 2, ... of 20, rebuilt from the survival data.
 
     :param datasets: by name; that of the IRP run must be there.
     :param how: the steps and examples of the features.
@@ -84,7 +84,9 @@ def visits(
             state = State(model, on_device, examples, steps=how.steps, pieces=pieces, reads_units=reads_units)
             if not wanted(i):
                 if how.steps.count:
-                    _ = state.stepped  # takes its batches, so that the next state takes those that it always does
+                    _ = (
+                        state.stepped
+                    )  # draws its batches, so that the next state draws the same as if this one were visited
                 continue
             for name, mask in masks.items():
                 rows = mask.flatten().nonzero().squeeze(1)
@@ -108,14 +110,9 @@ def in_states(
     :param most: about how many rows; None: all.
     """
     states = len(states_of(survival))
-    layers = {name: number for number, name in enumerate(survival.param)}
 
     def share(masks: Masks) -> float:
         return 1.0 if most is None else most / states / masks.kept
 
-    return joined(
-        [
-            Rows(visit.columns, visit.target, visit.survived + layers[visit.layer] * (survival.iterations + 1))
-            for visit in visits(survival, datasets, inputs, how, share, device)
-        ]
-    )
+    found = visits(survival, datasets, inputs, how, share, device)
+    return joined([Rows(visit.columns, visit.target, visit.survived) for visit in found])

@@ -18,18 +18,6 @@ DROPPED = 14
 """Bits of a float32 that its address leaves out: 2 ** 18 addresses, 512 between a number and its double."""
 
 
-def normal_scores(count: int, reach: float) -> Tensor:
-    """``count`` numbers evenly spaced in [-reach, reach], float64: nodes at these normal scores resolve both tails."""
-    return torch.linspace(-reach, reach, count, dtype=torch.float64)
-
-
-def quantiles(column: Tensor, scores: Tensor) -> Tensor:
-    """The column's quantiles at normal ``scores``, ascending; the first and last are its extremes."""
-    share = torch.special.ndtr(scores)
-    share = (share - share[0]) / (share[-1] - share[0])
-    return column.sort().values[(share * (len(column) - 1)).round().long().to(column.device)]
-
-
 def spread(column: Tensor, count: int, tail: float) -> Tensor:
     """``count`` nodes along a column, ascending, from its least to its greatest value.
 
@@ -46,9 +34,8 @@ def spread(column: Tensor, count: int, tail: float) -> Tensor:
     above = torch.searchsorted(place, wanted).clamp_(1, len(sample) - 1)
     start, end = sample[above - 1].double(), sample[above].double()
     share = (wanted - place[above - 1]) / (place[above] - place[above - 1])
-    nodes = (
-        (start + share.clamp_(0, 1) * (end - start)).to(column.dtype).cummax(0).values
-    )  # nodes may lie between values
+    # nodes may lie between values
+    nodes = (start + share.clamp_(0, 1) * (end - start)).to(column.dtype).cummax(0).values
     nodes[0], nodes[-1] = column.aminmax()
     return nodes
 

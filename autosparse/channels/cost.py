@@ -1,6 +1,7 @@
 """The cost of a channel, in multiply-accumulates."""
 
 import copy
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -17,13 +18,14 @@ def channel_costs(model: nn.Module, groups: Sequence[Group], example: Tensor) ->
     :param example: a batch of one input, (1, *shape); only its shape matters.
     :return: a cost for each group.
     """
-    macs: dict[str, float] = {}
+    macs: dict[nn.Module, int] = {}
     probe = copy.deepcopy(model).eval()
-    for layer in {layer for group in groups for layer in (*group.rows, *group.columns)}:
 
-        def count(module: nn.Module, _: object, output: Tensor, layer: str = layer) -> None:
-            macs[layer] = output.numel() * module.get_parameter("weight")[0].numel()
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        macs[layer] = output.numel() * layer.get_parameter("weight")[0].numel()
 
-        probe.get_submodule(layer).register_forward_hook(count)
+    layers = [[probe.get_submodule(name) for name in (*group.rows, *group.columns)] for group in groups]
+    for layer in set(itertools.chain(*layers)):
+        layer.register_forward_hook(count)
     probe(example)
-    return [sum(macs[layer] for layer in (*group.rows, *group.columns)) / group.size for group in groups]
+    return [sum(macs[layer] for layer in own) / group.size for group, own in zip(groups, layers, strict=True)]

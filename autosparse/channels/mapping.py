@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from torch import fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from autosparse.channels.operations import ELEMENTWISE, KEPT_WHOLE, averaged_places, mean_arguments, pools_places
+from autosparse.channels.operations import ELEMENTWISE, KEPT_WHOLE, arguments, averaged_places, pools_places
 from autosparse.errors import AutosparseError
 
 Weighted = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
@@ -119,10 +119,9 @@ class _Follower:
             return _Signal(self.inputs)
         if pools_places(operation, signal.dims):
             return signal
-        if operation == "flatten" and _flattens_all(node, module):
-            return self._flattened(signal)
-        if operation in ("view", "reshape") and self._keeps_batch(node):
-            return self._flattened(signal)
+        viewed = operation in ("view", "reshape") and self._keeps_batch(node)
+        if viewed or (operation == "flatten" and _flattens_all(node, module)):
+            return replace(signal, dims=2, flat=signal.flat or signal.dims > 2)
         if operation == "mean" and (left := _dims_after_mean(node, signal.dims)):
             return replace(signal, dims=left)
         if operation in KEPT_WHOLE:
@@ -181,9 +180,6 @@ class _Follower:
                     self.signals[node] = replace(known, group=into)
         return signal
 
-    def _flattened(self, signal: _Signal) -> _Signal:
-        return replace(signal, dims=2, flat=signal.flat or signal.dims > 2)
-
     def _is_shape(self, node: fx.Node) -> bool:
         """Whether ``node`` is a shape or batch size, as in ``x.view(x.size(0), -1)``; if so, it is noted."""
         source, *rest = node.args or (None,)
@@ -210,7 +206,7 @@ class _Follower:
 
     def _lost(self, node: fx.Node, reason: str) -> AutosparseError:
         module = f" ({type(self.model.get_submodule(str(node.target))).__name__})" if node.op == "call_module" else ""
-        name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
+        name = getattr(node.target, "__name__", str(node.target))
         return _refused(self.model, f"at {name!r}{module}, {reason}")
 
 
@@ -218,7 +214,7 @@ def _flattens_all(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether a flatten leaves only the batch dimension as it is."""
     if isinstance(module, nn.Flatten):
         return (module.start_dim, module.end_dim) == (1, -1)
-    given = dict(zip(("start_dim", "end_dim"), node.args[1:], strict=False)) | node.kwargs
+    given = arguments(node, "start_dim", "end_dim")
     return bool(given.get("start_dim", 0) == 1 and given.get("end_dim", -1) == -1)
 
 
@@ -227,4 +223,4 @@ def _dims_after_mean(node: fx.Node, dims: int) -> int:
     places = averaged_places(node, dims)
     if not places:
         return 0
-    return dims if mean_arguments(node).get("keepdim", False) else dims - len(places)
+    return dims if arguments(node, "dim", "keepdim").get("keepdim", False) else dims - len(places)

@@ -11,7 +11,7 @@ from autosparse.autos.dagger import Dagger
 from autosparse.autos.features import INPUTS, check_inputs, rounds_for
 from autosparse.autos.refine import Refinement
 from autosparse.autos.regression import Training
-from autosparse.autos.sampling import FEWEST
+from autosparse.autos.rows import FEWEST
 from autosparse.criteria.briefly import Steps
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.fields import (

@@ -14,7 +14,7 @@ KEY = "digests"
 class Digests:
     """SHA-256 of each column, chunk by chunk. It depends neither on the chunks nor on the other columns.
 
-    The cost is 2.7 ns of CPU per value if the processor has instructions for it.
+    It takes 2.7 ns per value on a CPU with SHA instructions.
     """
 
     def __init__(self, columns: Iterable[str]):

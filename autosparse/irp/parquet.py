@@ -53,13 +53,9 @@ def save_survival(survival: Survival, folder: str | Path, shard_rows: int = SHAR
     with atomic_folder(folder, ours=SHARDS) as temporary:
         for shard in range(shards):
             piece = table.slice(shard * shard_rows, shard_rows)
-            of_piece = {"shard": shard, digests.KEY: _digests(piece)}
-            metadata = {KEY: canonical_json({**described, **of_piece})}
-            pq.write_table(
-                piece.replace_schema_metadata(metadata),
-                temporary / f"part-{shard:05d}.parquet",
-                write_page_checksum=True,
-            )
+            metadata = {KEY: canonical_json({**described, "shard": shard, digests.KEY: _digests(piece)})}
+            path = temporary / f"part-{shard:05d}.parquet"
+            pq.write_table(piece.replace_schema_metadata(metadata), path, write_page_checksum=True)
     return folder
 
 
@@ -159,9 +155,8 @@ def find_datasets(folder: str | Path) -> list[Path]:
 def _table(survival: Survival) -> pa.Table:
     names = list(survival.param)
     sizes = [survival.param[name].numel() for name in names]
-    layer = pa.DictionaryArray.from_arrays(
-        np.repeat(np.arange(len(names), dtype=np.int32), sizes), pa.array(names, pa.string())
-    )
+    codes = np.repeat(np.arange(len(names), dtype=np.int32), sizes)
+    layer = pa.DictionaryArray.from_arrays(codes, pa.array(names, pa.string()))
     columns = [
         torch.cat([part[name].flatten() for name in names]).numpy()
         for part in (survival.param, survival.grad, survival.survived)
@@ -179,7 +174,7 @@ def _digests(table: pa.Table) -> dict[str, str]:
 
 def _survival(table: pa.Table, described: dict[str, Any], folder: Path) -> Survival:
     layers = table.column("layer").combine_chunks()
-    index = layers.indices.to_numpy()
+    index = layers.indices.to_numpy(zero_copy_only=False)  # a row without a layer gives NaN, which is no code
     position = table.column("position").to_numpy()
     columns = {name: table.column(name).to_numpy() for name in NUMBERS}
     parts: dict[str, dict[str, torch.Tensor]] = {name: {} for name in columns}

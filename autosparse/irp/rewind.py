@@ -165,5 +165,5 @@ def _counts(param: dict[str, Tensor], resume: Reached | None) -> dict[str, Tenso
     if resume is None:
         return {name: torch.zeros(p.shape, dtype=torch.int32) for name, p in param.items()}
     if {name: c.shape for name, c in resume.survived.items()} != {name: p.shape for name, p in param.items()}:
-        raise AutosparseError("the run to go on from is of another network; start anew")
+        raise AutosparseError("the run to resume is of another network; start anew")
     return {name: resume.survived[name].to(torch.int32).clone() for name in param}

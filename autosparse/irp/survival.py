@@ -45,10 +45,9 @@ class Survival:
         )
 
     def _repr_html_(self) -> str:
-        scores = self.scores()
         rows = [
             (name, tuple(score.shape), score.numel(), float(score.mean()), float((score == 1).float().mean()))
-            for name, score in scores.items()
+            for name, score in self.scores().items()
         ]
         return shown(self, ("layer", "shape", "weights", "mean survival", "share that survives all"), rows)
 
@@ -86,7 +85,7 @@ class Survival:
         return {name: count.float() / self.iterations for name, count in self.survived.items()}
 
     def sample(self, per_layer: int) -> dict[str, Tensor]:
-        """Flat positions of at most ``per_layer`` weights of each layer, drawn once and for all; int64, ascending."""
+        """Flat positions of at most ``per_layer`` weights of each layer, always the same; int64, ascending."""
         return {
             name: torch.randperm(param.numel(), generator=generator("survival sample", name))[:per_layer].sort().values
             for name, param in self.param.items()

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from autosparse.autos import fit_scorer
-from autosparse.autos.backbones import BACKBONES, build_backbone
+from autosparse.autos.backbones import BACKBONES, Backbone, build_backbone
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_fit
 from autosparse.irp import Survival
@@ -81,6 +81,20 @@ def test_what_is_recorded_of_a_fit_leaves_out_what_means_nothing_to_its_backbone
     settings = {name: parse_fit({"backbone": name}, "").model_dump() for name in ("mlp", "conditional-mean")}
     assert settings["mlp"].keys() - settings["conditional-mean"].keys() == {"epochs", "batch_size", "lr"}
     assert "epochs" not in fit_scorer(survival(100), backbone="conditional-mean").provenance
+
+
+def test_a_backbone_learns_from_all_rows_of_a_stream_unless_its_fit_is_its_own():
+    class OwnFit(Backbone):
+        def fit(self, *given):
+            """Learn in memory."""
+
+    class OwnStream(OwnFit):
+        def fit_streamed(self, *given):
+            """Learn from disk, too."""
+
+    sampled = [name for name in BACKBONES if not BACKBONES[name].streams()]
+    assert sampled == ["conditional-mean", "trees"]
+    assert [member.streams() for member in (OwnFit, OwnStream)] == [False, True]
 
 
 def test_values_that_are_not_finite_are_refused():

@@ -37,4 +37,4 @@ class ByParam:
 def test_the_densities_are_of_exactly_the_share_that_is_kept():
     one = {"w": torch.arange(100.0)}
     survival = Survival(one, one, {"w": torch.zeros(100, dtype=torch.int64)}, {"iterations": 1})
-    assert sampled_densities(ByParam(), survival, 0.95) == {"w": pytest.approx(0.05)}
+    assert sampled_densities(ByParam(), survival) == {"w": pytest.approx(0.05)}

@@ -7,7 +7,6 @@ from torch import nn
 from autosparse.autos import Scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
-from autosparse.autos.folding import folded
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def network():
 def test_scores_are_the_same_to_float_noise_and_the_network_is_left_alone(network):
     x = torch.randn(8, 2, generator=torch.Generator().manual_seed(1))
     before, state = network(x), {name: value.clone() for name, value in network.state_dict().items()}
-    fast = folded(network)
+    fast = network.prepared()
     assert not any(isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d) for module in fast.modules())
     assert torch.allclose(fast(x), before, rtol=1e-4, atol=1e-5 * float(before.abs().max()))
     assert torch.equal(network(x), before)

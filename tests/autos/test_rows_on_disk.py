@@ -10,7 +10,7 @@ import pytest
 from autosparse.autos.features import check_inputs, rounds_for
 from autosparse.autos.states import visits
 from autosparse.autos.streamed import write, write_rows
-from autosparse.autos.streamed.folder import KEY
+from autosparse.autos.streamed.shard import KEY
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.files import read_record
 from autosparse.irp.digests import Digests

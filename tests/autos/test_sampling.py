@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autosparse.autos import fit_scorer
-from autosparse.autos.rows import at_initialisation, joined
-from autosparse.autos.sampling import FEWEST, stratified_sample
+from autosparse.autos.rows import FEWEST, at_initialisation, joined, stratified_sample
 from autosparse.errors import AutosparseError
 from autosparse.irp import Survival
 

@@ -13,7 +13,7 @@ from autosparse.autos.backbones.linear import RIDGE
 from autosparse.autos.dagger import Dagger
 from autosparse.autos.features import Standardisation, check_inputs, rounds_for
 from autosparse.autos.regression import Training
-from autosparse.autos.streamed import folder, write_rows
+from autosparse.autos.streamed import shard, write_rows
 from autosparse.autos.streamed.read import uniform
 from autosparse.autos.streamed.rows import RowStream, cut, one_by_one
 from autosparse.errors import AutosparseError, CorruptFile
@@ -26,7 +26,7 @@ OPTIONS = {"rounds": 3, "examples": 100}
 def shards(run, digits, tmp_path_factory):
     """The rows of ``context`` in row groups of 1000; and the constant is what the modules under test know."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in ("folder", "write"):
+        for module in ("shard", "write"):
             patch.setattr(f"autosparse.autos.streamed.{module}.GROUP_ROWS", 1000)
         how = rounds_for(CONTEXT, **OPTIONS)
         yield write_rows([run], {"digits": digits}, CONTEXT, how, tmp_path_factory.mktemp("rows") / "rows")
@@ -102,7 +102,7 @@ def test_batches_are_all_train_rows_once_in_an_order_that_changes_with_the_epoch
     assert {len(y) for _, y in list(rows.batches(1, 256))[:-1]} == {256}
     for x, y in (first, second):
         assert (np.sort(y.numpy()) == np.sort(target[number >= 0.1])).all()
-        standardised = rows.standardisation(list(torch.from_numpy(features[number >= 0.1]).unbind(1)))
+        standardised = rows.moments.standardisation(list(torch.from_numpy(features[number >= 0.1]).unbind(1)))
         assert torch.equal(x.sort(0).values, standardised.sort(0).values)
     assert float(first[1][:2000].mean()) == pytest.approx(float(first[1].mean()), abs=0.1)
 
@@ -118,7 +118,7 @@ def test_a_network_is_trained_on_batches_and_goes_on_to_the_bit(run, digits, sha
 def test_what_learns_in_memory_takes_a_sample_and_says_so(run, digits, shards, everything, caplog, monkeypatch):
     monkeypatch.setattr("autosparse.autos.backbones.trees.TREES", 4)
     scorer = fitted(run, digits, shards, "trees", rows=3000)
-    assert f"of {stream(shards).count} train rows it takes a stratified sample of about 3000" in caplog.text
+    assert f"of {stream(shards).moments.count} train rows it takes a stratified sample of about 3000" in caplog.text
     assert scorer.report["rows_used"] == pytest.approx(3000, abs=12)
     _, sampled = stream(shards, most=20_000).sample()
     train = everything[1][everything[2] >= 0.1]
@@ -155,7 +155,7 @@ def test_values_that_are_not_those_written_are_noticed(run, digits, tmp_path):
     shards = write_rows([run], {"digits": digits}, ("log_param",), how, tmp_path)
     table = pq.read_table(shards[0].path)
     mixed = table.set_column(6, "log_param", [table.column("log_param").to_numpy()[::-1].copy()])
-    pq.write_table(mixed, shards[0].path, row_group_size=folder.GROUP_ROWS)
+    pq.write_table(mixed, shards[0].path, row_group_size=shard.GROUP_ROWS)
     with pytest.raises(CorruptFile, match=r"rows-000-0000-0000.parquet does not hold the values that were written"):
         fit_scorer(run, "linear", ["log_param"], datasets={"digits": digits}, rows_in=tmp_path, **OPTIONS)
 

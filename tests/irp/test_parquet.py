@@ -132,6 +132,15 @@ def test_other_values_in_a_well_formed_shard_are_noticed(survival, tmp_path):
         load_survival(tmp_path / "set")
 
 
+def test_a_row_without_a_layer_is_noticed(survival, tmp_path):
+    path = save_survival(survival, tmp_path / "set") / "part-00000.parquet"
+    table = pq.read_table(path)
+    layers = pa.array([None, *table.column("layer").to_pylist()[1:]], SCHEMA.field("layer").type)
+    pq.write_table(table.set_column(0, SCHEMA.field("layer"), layers), path)
+    with pytest.raises(CorruptFile, match="does not hold each weight"):
+        load_survival(tmp_path / "set")
+
+
 @pytest.mark.parametrize("metadata", [b"{bad", b"[]", b"{}", b'{"shard": 0}'])
 def test_damaged_metadata_are_refused(survival, tmp_path, metadata):
     path = save_survival(survival, tmp_path / "set") / "part-00000.parquet"

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeVar
 import torch
 from torch import Tensor, nn
 
-from autosparse.autos.regression import OnEpoch, State, Training, train_in_batches, train_regression
+from autosparse.autos.regression import OnEpoch, State, Training, shuffled_batches, train_in_batches
 from autosparse.autos.streamed.rows import RowStream
 from autosparse.devices import host
 from autosparse.errors import AutosparseError
@@ -30,7 +30,7 @@ class Backbone(nn.Module):
     most_inputs: ClassVar[int | None] = None
     """The most inputs that it takes; None: any number."""
     by_gradient: ClassVar[bool] = True
-    """Whether it is trained by gradient, so that epochs, batch size and learning rate apply."""
+    """Whether it is trained by gradient, so that epochs, batch size and learning rate apply; if not, it solves."""
 
     def prepared(self) -> Callable[[Tensor], Tensor]:
         """A function for many calls that computes :meth:`forward` in evaluation mode, to float noise, but faster."""
@@ -46,12 +46,15 @@ class Backbone(nn.Module):
         resume: State | None = None,
     ) -> None:
         """Learn ``target`` (rows,) from ``features`` (rows, inputs), both float32 and on the backbone's device."""
-        train_regression(self, features, target, training, seed, on_epoch, resume)
+        if not self.by_gradient:
+            self.solve(features, target, seed)
+            return
+        batches = functools.partial(shuffled_batches, features, target, seed)
+        train_in_batches(self, batches, len(target), training, on_epoch, resume)
 
-    @classmethod
-    def streams(cls) -> bool:
-        """Whether it learns from rows that are never all in memory; if not, it takes a sample of them."""
-        return cls.fit is Backbone.fit or cls.fit_streamed is not Backbone.fit_streamed
+    def solve(self, features: Tensor, target: Tensor, seed: int) -> None:
+        """Learn as :meth:`fit` does, but at once; for backbones that are not trained by gradient."""
+        raise NotImplementedError
 
     def fit_streamed(
         self,
@@ -66,10 +69,20 @@ class Backbone(nn.Module):
             features, target = rows.sample()
             self.fit(features, target, training, seed, on_epoch, resume)
             return len(target)
-        size = min(training.batch_size, rows.count)
-        batches = functools.partial(rows.batches, size=size)
-        train_in_batches(self, batches, rows.count // size, rows.device, training, on_epoch, resume)
-        return rows.count
+        if not self.by_gradient:
+            return self.solve_streamed(rows)
+        train_in_batches(self, rows.batches, rows.moments.count, training, on_epoch, resume)
+        return rows.moments.count
+
+    def solve_streamed(self, rows: RowStream) -> int:
+        """Learn as :meth:`fit_streamed` does, but at once; without this method, a backbone solves for a sample."""
+        raise NotImplementedError
+
+    @classmethod
+    def streams(cls) -> bool:
+        """Whether it learns from every train row of a stream; if not, from a sample of them."""
+        own = (cls.fit_streamed, cls.solve_streamed) != (Backbone.fit_streamed, Backbone.solve_streamed)
+        return own or (cls.by_gradient and cls.fit is Backbone.fit)
 
 
 BACKBONES: Registry[type[Backbone]] = Registry("backbone", __name__)

@@ -1,6 +1,7 @@
 """E[survival | theta_0, g_0] without a network: what every fit by squared error approximates, in seconds."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,8 +9,8 @@ import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, backbone
-from autosparse.autos.regression import OnEpoch, State, Training
-from autosparse.autos.table import Table, normal_scores, quantiles
+from autosparse.autos.lattice import cell_of
+from autosparse.autos.table import Table
 
 NODES = 129
 """Nodes of the table along each input."""
@@ -20,7 +21,8 @@ KNOTS = 9
 RIDGE = 1.0
 """Penalty on the splines' coefficients, in rows: it matters only if there are few."""
 
-SCORES = normal_scores(NODES, REACH)
+SCORES = torch.linspace(-REACH, REACH, NODES, dtype=torch.float64)
+"""The nodes' normal scores: evenly spaced, so that nodes resolve both tails."""
 
 
 @backbone("conditional-mean")
@@ -49,15 +51,7 @@ class ConditionalMean(Backbone):
         self.register_buffer("nodes", torch.zeros(inputs, NODES))
         self.register_buffer("table", torch.zeros((NODES,) * inputs))
 
-    def fit(
-        self,
-        features: Tensor,
-        target: Tensor,
-        training: Training,
-        seed: int,
-        on_epoch: OnEpoch | None = None,
-        resume: State | None = None,
-    ) -> None:
+    def solve(self, features: Tensor, target: Tensor, seed: int) -> None:
         """Tabulate the smoothed mean of ``target`` (rows,) over ``features`` (rows, inputs), on the CPU."""
         columns = [column.contiguous() for column in features.cpu().unbind(1)]
         nodes, scores = zip(*map(_quantile_nodes, columns), strict=True)
@@ -77,8 +71,13 @@ class ConditionalMean(Backbone):
 
 
 def _quantile_nodes(column: Tensor) -> tuple[Tensor, Tensor]:
-    """The distinct quantiles of a column at SCORES, ascending, and the mean normal score of each."""
-    nodes, which = quantiles(column, SCORES).unique_consecutive(return_inverse=True)
+    """The distinct quantiles of a column at SCORES, ascending, and the mean normal score of each.
+
+    The first and the last are the column's extremes.
+    """
+    share = torch.special.ndtr(SCORES)
+    places = ((share - share[0]) / (share[-1] - share[0]) * (len(column) - 1)).round().long()
+    nodes, which = column.sort().values[places].unique_consecutive(return_inverse=True)
     return nodes, torch.zeros(len(nodes), dtype=torch.float64).index_add_(0, which, SCORES) / which.bincount()
 
 
@@ -87,10 +86,7 @@ def _means(columns: Sequence[Tensor], nodes: Sequence[Tensor], target: Tensor) -
 
     The mean is 0 if there are no rows.
     """
-    index, size = torch.zeros(len(target), dtype=torch.int64), 1
-    for column, axis in zip(columns, nodes, strict=True):
-        index = index * len(axis) + torch.bucketize(column, (axis[1:] + axis[:-1]) / 2)
-        size *= len(axis)
+    index, size = cell_of(columns, [(axis[1:] + axis[:-1]) / 2 for axis in nodes]), math.prod(map(len, nodes))
     count = index.bincount(minlength=size).double()
     total = index.bincount(target.double(), minlength=size)
     return (total / count.clamp(min=1)).numpy(), count.numpy()

@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, backbone
-from autosparse.autos.regression import OnEpoch, State, Training
 from autosparse.autos.streamed.rows import RowStream
 
 RIDGE = 1e-6
@@ -32,15 +31,7 @@ class Linear(Backbone):
         self.register_buffer("coefficients", torch.zeros(inputs, dtype=torch.float64))
         self.register_buffer("intercept", torch.zeros((), dtype=torch.float64))
 
-    def fit(
-        self,
-        features: Tensor,
-        target: Tensor,
-        training: Training,
-        seed: int,
-        on_epoch: OnEpoch | None = None,
-        resume: State | None = None,
-    ) -> None:
+    def solve(self, features: Tensor, target: Tensor, seed: int) -> None:
         """Solve the normal equations of ``features`` (rows, inputs) and ``target`` (rows,), in float64."""
         mean, centre = features.double().mean(0), target.double().mean()
         x, y = features.double() - mean, target.double() - centre
@@ -48,16 +39,10 @@ class Linear(Backbone):
         self.coefficients.copy_(torch.linalg.solve(gram, x.T @ y))
         self.intercept.copy_(centre - mean @ self.coefficients)
 
-    def fit_streamed(
-        self,
-        rows: RowStream,
-        training: Training,
-        seed: int,
-        on_epoch: OnEpoch | None = None,
-        resume: State | None = None,
-    ) -> int:
-        """Solve the normal equations of all train rows, of which it needs the moments alone: no further pass."""
-        moments, std = rows.moments, np.array([*rows.standardisation.std, 1.0])
+    def solve_streamed(self, rows: RowStream) -> int:
+        """Solve the normal equations of all train rows. Their moments are enough: no further pass is needed."""
+        moments = rows.moments
+        std = np.array([*moments.standardisation.std, 1.0])
         varies = ~moments.constant
         gram = np.where(np.outer(varies, varies), moments.scatter / np.outer(std, std), 0.0)
         gram[:-1, :-1] += RIDGE * moments.count * np.eye(len(std) - 1)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from autosparse.autos.backbones import Backbone, backbone
-from autosparse.autos.regression import OnEpoch, State, Training
 
 TREES, LEAVES, DEPTH = 150, 31, 8
 """Number of trees, and the most leaves and levels of one."""
@@ -47,15 +46,7 @@ class Trees(Backbone):
         self.register_buffer("value", torch.zeros(TREES, NODES, dtype=torch.float64))
         self.register_buffer("baseline", torch.zeros((), dtype=torch.float64))
 
-    def fit(
-        self,
-        features: Tensor,
-        target: Tensor,
-        training: Training,
-        seed: int,
-        on_epoch: OnEpoch | None = None,
-        resume: State | None = None,
-    ) -> None:
+    def solve(self, features: Tensor, target: Tensor, seed: int) -> None:
         """Grow the trees on ``features`` (rows, inputs) and ``target`` (rows,), on the CPU and one thread."""
         from sklearn.ensemble import HistGradientBoostingRegressor  # here: scikit-learn takes seconds to import
         from threadpoolctl import threadpool_limits
@@ -71,7 +62,7 @@ class Trees(Backbone):
     def take(self, grower: Any) -> None:
         """Copy a fitted ``HistGradientBoostingRegressor`` of at most TREES trees with at most LEAVES leaves each."""
         fresh = Trees(0, 0).state_dict()
-        self.baseline.fill_(float(grower._baseline_prediction.item()))
+        fresh["baseline"].fill_(float(grower._baseline_prediction.item()))
         for i, (predictor,) in enumerate(grower._predictors):
             nodes = predictor.nodes
             count, inner = len(nodes), nodes["is_leaf"] == 0
@@ -81,8 +72,7 @@ class Trees(Backbone):
             itself = np.arange(count)[:, None]
             fresh["below"][i, :count] = torch.from_numpy(np.where(inner[:, None], both, itself))
             fresh["value"][i, :count] = torch.from_numpy(np.where(inner, 0.0, nodes["value"]))
-        for name in ("feature", "threshold", "below", "value"):
-            getattr(self, name).copy_(fresh[name])
+        self.load_state_dict(fresh)
 
     def forward(self, x: Tensor) -> Tensor:
         """(rows, inputs) -> (rows,): each row's to the bit, whatever rows are around it."""

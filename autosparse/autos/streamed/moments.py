@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ class Moments:
 
     @classmethod
     def of(cls, values: np.ndarray) -> "Moments":
-        """Those of ``values`` (rows, d + 1)."""
+        """Compute them from ``values`` (rows, d + 1)."""
         width = values.shape[1]
         if not len(values):
             edge = np.full(width, np.inf)
@@ -40,7 +41,7 @@ class Moments:
         return cls(len(values), mean, centred.T @ centred, values.min(0), values.max(0))
 
     def plus(self, other: "Moments") -> "Moments":
-        """Those of the rows of both."""
+        """Combine them with those of other rows."""
         if not self.count or not other.count:
             return self if self.count else other
         count = self.count + other.count
@@ -53,9 +54,9 @@ class Moments:
             np.maximum(self.high, other.high),
         )
 
-    @property
+    @cached_property
     def standardisation(self) -> Standardisation:
-        """That of the inputs; a constant column gets a deviation of 1."""
+        """Mean and deviation of the inputs; a constant column gets a deviation of 1."""
         mean = np.where(self.constant, self.low, self.mean)
         std = np.where(self.constant, 1.0, (self.scatter.diagonal() / self.count) ** 0.5)
         return Standardisation(tuple(mean[:-1].tolist()), tuple(std[:-1].tolist()))
@@ -67,7 +68,7 @@ class Moments:
 
     @property
     def packed(self) -> dict[str, np.ndarray]:
-        """Itself as one row of arrays."""
+        """The fields as arrays of one row each."""
         count = np.array([self.count], np.int64)
         return {"count": count, **{name: getattr(self, name)[None] for name in ("mean", "scatter", "low", "high")}}
 

@@ -1,7 +1,6 @@
 """Work on files of rows, in this process or in a worker: statistics, rows to learn from, samples."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -9,15 +8,19 @@ import pyarrow.parquet as pq
 import torch
 from threadpoolctl import threadpool_limits
 
-from autosparse.autos.sampling import systematic
-from autosparse.autos.streamed.folder import AGAIN, StateShard, described_rows, digested
+from autosparse.autos.rows import systematic
 from autosparse.autos.streamed.moments import Moments
-from autosparse.errors import CorruptFile
+from autosparse.autos.streamed.shard import AGAIN, StateShard, described_rows, digested
+from autosparse.errors import CorruptFile, first_line
 from autosparse.irp import digests
 from autosparse.irp.digests import Digests
 from autosparse.seeds import derive_seed, generator
 
 Columns = dict[str, np.ndarray]
+Part = tuple[float, float]
+"""Rows whose :func:`uniform` number is at least the first and below the second."""
+Piece = tuple[int, Sequence[tuple[StateShard, int]]]
+"""Row groups that are read together, each as shard and index, after their number among all pieces."""
 
 
 def uniform(seed: int, shard: StateShard, position: np.ndarray) -> np.ndarray:
@@ -51,89 +54,61 @@ def read_groups(shard: StateShard, groups: Sequence[int], columns: Sequence[str]
     except FileNotFoundError as error:
         raise CorruptFile(f"{shard.path} is not there: every node must see it") from error
     except (pa.ArrowException, OSError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CorruptFile(f"{shard.path} is truncated or damaged: {reason}; {AGAIN}") from error
+        raise CorruptFile(f"{shard.path} is truncated or damaged: {first_line(error)}; {AGAIN}") from error
 
 
-@dataclass(frozen=True)
-class SumRows:
-    """The :class:`Moments` of a shard's rows from ``low`` on; on the way, every value is checked."""
-
-    inputs: tuple[str, ...]
-    seed: int
-    low: float
-
-    def __call__(self, shard: StateShard) -> Columns:
-        """Packed."""
-        found, read = Moments.of(np.zeros((0, len(self.inputs) + 1))), Digests(digested(self.inputs))
-        with threadpool_limits(1):  # the same sums whatever the number of threads
-            for group in range(shard.groups):
-                rows = read_groups(shard, [group], digested(self.inputs))
-                read.update(rows)
-                values = np.stack([rows[name] for name in (*self.inputs, "target")], 1)
-                if not np.isfinite(values).all():
-                    raise CorruptFile(f"{shard.path} holds values that are not finite; {AGAIN}")
-                found = found.plus(Moments.of(values[uniform(self.seed, shard, rows["position"]) >= self.low]))
-        if (described_rows(shard.path) or {}).get(digests.KEY) != read.by_column:
-            raise CorruptFile(f"{shard.path} does not hold the values that were written; {AGAIN}")
-        return found.packed
+def sum_rows(shard: StateShard, inputs: tuple[str, ...], seed: int, low: float) -> Columns:
+    """The :class:`Moments` of a shard's rows from ``low`` on, packed; on the way, every value is checked."""
+    found, read = Moments.of(np.zeros((0, len(inputs) + 1))), Digests(digested(inputs))
+    with threadpool_limits(1):  # the same sums whatever the number of threads
+        for group in range(shard.groups):
+            rows = read_groups(shard, [group], digested(inputs))
+            read.update(rows)
+            values = np.stack([rows[name] for name in (*inputs, "target")], 1)
+            if not np.isfinite(values).all():
+                raise CorruptFile(f"{shard.path} holds values that are not finite; {AGAIN}")
+            found = found.plus(Moments.of(values[uniform(seed, shard, rows["position"]) >= low]))
+    if (described_rows(shard.path) or {}).get(digests.KEY) != read.by_column:
+        raise CorruptFile(f"{shard.path} does not hold the values that were written; {AGAIN}")
+    return found.packed
 
 
-@dataclass(frozen=True)
-class Pieces:
-    """Row groups that are read together."""
+def read_rows(
+    piece: Piece, inputs: tuple[str, ...], seed: int, parts: Sequence[Part], epoch: int | None = None
+) -> Columns:
+    """The rows of a piece whose :func:`uniform` number is in one of ``parts``.
 
-    number: int
-    groups: tuple[tuple[StateShard, int], ...]
-
-
-@dataclass(frozen=True)
-class ReadRows:
-    """The rows of pieces whose :func:`uniform` number is in one of ``parts``."""
-
-    inputs: tuple[str, ...]
-    seed: int
-    parts: tuple[tuple[float, float], ...]
-    epoch: int | None = None
-    """If given, the rows of each piece are shuffled, anew in each epoch."""
-
-    def __call__(self, pieces: Pieces) -> Columns:
-        """``features`` (n, inputs) and ``target`` (n,), float32; ``part`` (n,) int64, an index."""
-        found = [self._read(shard, group) for shard, group in pieces.groups]
-        rows = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
-        if self.epoch is None:
-            return rows
-        draws = np.random.default_rng(derive_seed(self.seed, "order of rows", self.epoch, pieces.number))
-        order = draws.permutation(len(rows["target"]))
-        return {name: column[order] for name, column in rows.items()}
-
-    def _read(self, shard: StateShard, group: int) -> Columns:
-        rows = read_groups(shard, [group], ("position", "target", *self.inputs))
-        number = uniform(self.seed, shard, rows["position"])
-        part = np.full(len(number), -1, np.int64)
-        for index, (low, high) in enumerate(self.parts):
-            part[(number >= low) & (number < high)] = index
+    :param epoch: if given, the rows are shuffled, anew in each epoch.
+    :return: ``features`` (n, inputs) and ``target`` (n,), float32; ``part`` (n,) int64, an index.
+    """
+    number, groups = piece
+    found = []
+    for shard, group in groups:
+        rows = read_groups(shard, [group], ("position", "target", *inputs))
+        place = uniform(seed, shard, rows["position"])
+        part = np.full(len(place), -1, np.int64)
+        for index, (low, high) in enumerate(parts):
+            part[(place >= low) & (place < high)] = index
         picked = part >= 0
-        features = np.stack([rows[name][picked] for name in self.inputs], 1)
-        return {"features": features, "target": rows["target"][picked], "part": part[picked]}
+        features = np.stack([rows[name][picked] for name in inputs], 1)
+        found.append({"features": features, "target": rows["target"][picked], "part": part[picked]})
+    columns = {name: np.concatenate([own[name] for own in found]) for name in found[0]}
+    if epoch is None:
+        return columns
+    order = np.random.default_rng(derive_seed(seed, "order of rows", epoch, number)).permutation(len(columns["target"]))
+    return {name: column[order] for name, column in columns.items()}
 
 
-@dataclass(frozen=True)
-class SampleRows:
-    """A share of a shard's rows from ``low`` on, with as large a share of each survival count."""
+def sample_rows(shard: StateShard, inputs: tuple[str, ...], seed: int, low: float, share: float) -> Columns:
+    """A share of a shard's rows from ``low`` on, with as large a share of each survival count.
 
-    inputs: tuple[str, ...]
-    seed: int
-    low: float
-    share: float
-
-    def __call__(self, shard: StateShard) -> Columns:
-        """``features`` (n, inputs) and ``target`` (n,), float32."""
-        rows = read_groups(shard, range(shard.groups), ("position", "survived", "target", *self.inputs))
-        train = np.flatnonzero(uniform(self.seed, shard, rows["position"]) >= self.low)
-        draws = generator(self.seed, "sample", shard.fingerprint, shard.iteration, shard.layer)
-        survived = torch.from_numpy(rows["survived"][train]).long()
-        count = min(len(train), int(len(train) * self.share + torch.rand((), generator=draws)))  # rounded at random
-        picked = train[systematic(survived, count, draws).numpy()] if count else train[:0]
-        features = np.stack([rows[name][picked] for name in self.inputs], 1)
-        return {"features": features, "target": rows["target"][picked]}
+    :return: ``features`` (n, inputs) and ``target`` (n,), float32.
+    """
+    rows = read_groups(shard, range(shard.groups), ("position", "survived", "target", *inputs))
+    train = np.flatnonzero(uniform(seed, shard, rows["position"]) >= low)
+    draws = generator(seed, "sample", shard.fingerprint, shard.iteration, shard.layer)
+    survived = torch.from_numpy(rows["survived"][train]).long()
+    count = min(len(train), int(len(train) * share + torch.rand((), generator=draws)))  # rounded at random
+    picked = train[systematic(survived, count, draws).numpy()] if count else train[:0]
+    features = np.stack([rows[name][picked] for name in inputs], 1)
+    return {"features": features, "target": rows["target"][picked]}

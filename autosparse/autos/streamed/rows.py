@@ -2,16 +2,15 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Protocol
+from functools import cached_property, partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from autosparse.autos.features import Standardisation
-from autosparse.autos.streamed.folder import StateShard
 from autosparse.autos.streamed.moments import Moments, total
-from autosparse.autos.streamed.read import Columns, Pieces, ReadRows, SampleRows, SumRows
+from autosparse.autos.streamed.read import Columns, Part, read_rows, sample_rows, sum_rows
+from autosparse.autos.streamed.shard import StateShard
 from autosparse.errors import AutosparseError
 from autosparse.seeds import generator
 
@@ -20,16 +19,9 @@ TOGETHER = 64
 AT_ONCE = 1 << 16
 """Rows that are scored at once."""
 
-Part = tuple[float, float]
-"""Rows whose :func:`autosparse.autos.streamed.read.uniform` number is at least the first and below the second."""
-
-
-class Mapped(Protocol):
-    """Does work on each item, in this process or in others."""
-
-    def __call__(self, work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Mapping[str, Tensor]]:
-        """The rows that the work on each item returns, on the CPU and in the order of the items, cut anywhere."""
-        ...
+Mapped = Callable[[Callable[[Any], Columns], Sequence[Any]], Iterator[Mapping[str, Tensor]]]
+"""Does work on each item, in this process or in others, and yields the rows that it returns: on the CPU, in the order
+of the items, cut anywhere."""
 
 
 def one_by_one(work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Mapping[str, Tensor]]:
@@ -68,17 +60,8 @@ class RowStream:
     @cached_property
     def moments(self) -> Moments:
         """The statistics of the train rows, all that are not held out; one pass over the files, which checks them."""
-        return total(self.mapped(SumRows(self.inputs, self.seed, self.held_out), self.shards))
-
-    @property
-    def count(self) -> int:
-        """Number of train rows."""
-        return self.moments.count
-
-    @cached_property
-    def standardisation(self) -> Standardisation:
-        """That of the train rows."""
-        return self.moments.standardisation
+        work = partial(sum_rows, inputs=self.inputs, seed=self.seed, low=self.held_out)
+        return total(self.mapped(work, self.shards))
 
     def batches(self, epoch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The train rows in batches of ``size``: standardised features (size, inputs) and targets (size,).
@@ -87,23 +70,26 @@ class RowStream:
         smaller. Neither order nor batches depend on the number of workers.
         """
         for features, target, _ in self._cut([(self.held_out, 1.0)], size, epoch):
-            yield self.standardisation(features.unbind(1)), target
+            yield self.moments.standardisation(features.unbind(1)), target
 
     def sample(self) -> tuple[Tensor, Tensor]:
         """Standardised features (n, inputs) and targets (n,) of at most about ``most`` train rows.
 
         Each has the same chance; each run, layer, state and survival count has its share.
         """
-        share = min(1.0, self.most / self.count)
+        share = min(1.0, self.most / self.moments.count)
         if share < 1:
             logging.getLogger(__name__).warning(
                 "this backbone learns from rows in memory: of %d train rows it takes a stratified sample of about %d",
-                self.count,
+                self.moments.count,
                 self.most,
             )
-        found = list(self.mapped(SampleRows(self.inputs, self.seed, self.held_out, share), self.shards))
-        features = torch.cat([part["features"] for part in found]).to(self.device)
-        return self.standardisation(features.unbind(1)), torch.cat([part["target"] for part in found]).to(self.device)
+        work = partial(sample_rows, inputs=self.inputs, seed=self.seed, low=self.held_out, share=share)
+        found = list(self.mapped(work, self.shards))
+        features, target = (
+            torch.cat([part[name] for part in found]).to(self.device) for name in ("features", "target")
+        )
+        return self.moments.standardisation(features.unbind(1)), target
 
     def r_squared(self, predict: Callable[[dict[str, Tensor]], Tensor], parts: Sequence[Part]) -> list[float]:
         """The share of the target's variance in each part of the rows that ``predict`` explains, from one pass."""
@@ -123,13 +109,10 @@ class RowStream:
         if epoch is not None:
             order = torch.randperm(len(groups), generator=generator(self.seed, "order of groups", epoch))
             groups = [groups[i] for i in order.tolist()]
-        pieces = [
-            Pieces(number, tuple(groups[start : start + TOGETHER]))
-            for number, start in enumerate(range(0, len(groups), TOGETHER))
-        ]
-        found = self.mapped(ReadRows(self.inputs, self.seed, tuple(parts), epoch), pieces)
+        pieces = list(enumerate(groups[start : start + TOGETHER] for start in range(0, len(groups), TOGETHER)))
+        work = partial(read_rows, inputs=self.inputs, seed=self.seed, parts=parts, epoch=epoch)
         names = ("features", "target", "part")
-        return cut((tuple(rows[name].to(self.device) for name in names) for rows in found), size)
+        return cut((tuple(rows[name].to(self.device) for name in names) for rows in self.mapped(work, pieces)), size)
 
 
 def cut(parts: Iterable[tuple[Tensor, ...]], size: int) -> Iterator[tuple[Tensor, ...]]:

@@ -8,8 +8,8 @@ from typing import cast
 
 import torch
 
-from autosparse.autos.streamed.folder import require_ours
-from autosparse.autos.streamed.streamable import require_streamable
+from autosparse.autos.fit import require_streamable
+from autosparse.autos.streamed.write import require_ours
 from autosparse.data import load_dataset
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError

@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from autosparse.autos import fit_scorer
-from autosparse.autos.epoch import Epoch
+from autosparse.autos.learn import Epoch
 from autosparse.autos.regression import State
 from autosparse.autos.streamed.rows import Mapped, one_by_one
 from autosparse.data.split import Dataset

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from autosparse.autos import Scorer, load_scorer
-from autosparse.autos.epoch import Epoch
+from autosparse.autos.learn import Epoch
 from autosparse.autos.regression import State
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed

@@ -1,23 +1,17 @@
-"""A folder of rows of states: what made them, what its files are called, and whether it is whole."""
+"""A file of rows of states: its columns, and what its footer says of it."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autosparse.autos.states import states_of
-from autosparse.criteria.by_features import InRounds
-from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.files import read_record
+from autosparse.errors import AutosparseError, CorruptFile, first_line
 from autosparse.irp import digests
-from autosparse.irp.survival import Survival
-from autosparse.version import __version__
 
-MANIFEST, SHARDS = "rows.json", "rows-*.parquet"
 KEY = b"autosparse.states"
 COORDINATES = {"run": pa.int32(), "iteration": pa.int32(), "survived": pa.int32(), "target": pa.float32()}
 """Columns between ``layer`` and ``position`` and the inputs."""
@@ -43,28 +37,6 @@ class StateShard:
     def groups(self) -> int:
         """Number of row groups."""
         return -(-self.rows // GROUP_ROWS)
-
-
-def key_of(fingerprints: Sequence[str], inputs: Sequence[str], how: InRounds) -> dict[str, Any]:
-    """What rows depend on, as JSON values: those of another key are other rows."""
-    return {
-        "inputs": list(inputs),
-        "steps": asdict(how.steps) if how.steps.count else None,
-        "examples": how.examples,
-        "runs": list(fingerprints),
-        "code_version": __version__,
-    }
-
-
-def shards_of(folder: Path, survivals: Sequence[Survival], fingerprints: Sequence[str]) -> list[StateShard]:
-    """The files that a whole folder has, in the order in which they are written."""
-    found = []
-    for run, (survival, fingerprint) in enumerate(zip(survivals, fingerprints, strict=True)):
-        for iteration in states_of(survival):
-            for number, (layer, mask) in enumerate(survival.masks(iteration).items()):
-                path = folder / f"rows-{run:03d}-{iteration:04d}-{number:04d}.parquet"
-                found.append(StateShard(path, run, fingerprint, iteration, layer, int(mask.sum())))
-    return found
 
 
 def columns_of(inputs: Sequence[str]) -> pa.Schema:
@@ -112,35 +84,13 @@ def described_rows(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (pa.ArrowException, OSError) as error:
-        raise CorruptFile(f"{path} is truncated or no Parquet file: {_first_line(error)}; {AGAIN}") from error
+        raise CorruptFile(f"{path} is truncated or no Parquet file: {first_line(error)}; {AGAIN}") from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptFile(f"{path} is not a file of rows of states; {AGAIN}") from error
 
 
-def manifest_of(folder: Path) -> dict[str, Any] | None:
-    """What was written last; None if the folder is not whole yet.
-
-    :raises CorruptFile: if it is damaged.
-    """
-    try:
-        return read_record(folder / MANIFEST)
-    except FileNotFoundError:
-        return None
-
-
-def require_ours(folder: Path) -> None:
-    """Raise if ``folder`` is there but holds something else than rows of states."""
-    if folder.exists() and not folder.is_dir():
-        raise AutosparseError(f"{folder} is a file, but rows of states need a folder: choose another name")
-    for path in sorted(folder.iterdir()) if folder.exists() else ():
-        if not (path.name.startswith(".") or path.name == MANIFEST or path.match(SHARDS)):
-            raise AutosparseError(
-                f"{folder} holds {path.name!r}, which is not a row of states: name a new folder for them"
-            )
-
-
 def require_key(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Path) -> None:
-    """Raise, and say what differs, if rows were made for something else than ``wanted``."""
+    """Raise if rows were made for something other than ``wanted``, and say what differs."""
     cure = "name another folder, or delete this one"
     if found.get("runs") != wanted["runs"]:
         raise AutosparseError(f"{folder} holds rows of other IRP runs than this fit learns from: {cure}")
@@ -155,7 +105,3 @@ def _shown(value: Any) -> str:
     if isinstance(value, Mapping):
         return ", ".join(f"{name} {part}" for name, part in sorted(value.items()))
     return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value is None else str(value)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
