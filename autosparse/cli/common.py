@@ -33,21 +33,18 @@ TrackingUri = Annotated[
     typer.Option(
         help="MLflow server or store [default: sqlite:///mlflow.db here]",
         envvar="MLFLOW_TRACKING_URI",
-        show_default=False,
     ),
 ]
 DataRoot = Annotated[
     Path | None,
-    typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA", show_default=False),
+    typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA"),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")]
 Address = Annotated[
     str | None,
-    typer.Option(
-        help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS", show_default=False
-    ),
+    typer.Option(help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS"),
 ]
-Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1, show_default=False)]
+Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1)]
 GpusPerJob = Annotated[
     float, typer.Option(help="GPUs that each job takes, or a share of one: at 0.25 four jobs share it.", min=0)
 ]
@@ -55,7 +52,6 @@ LabelSelector = Annotated[
     list[str] | None,
     typer.Option(
         help="KEY=VALUE: jobs go only to nodes with this label of `ray start --labels`; again for more.",
-        show_default=False,
     ),
 ]
 Precision = Annotated[

@@ -13,9 +13,7 @@ def compare(
         str, typer.Argument(help=f"An experiment: {common.NAMED}. With --experiment, a method or scorer of it.")
     ],
     b: Annotated[str, typer.Argument(help="What to compare it with.")],
-    experiment: Annotated[
-        str | None, typer.Option(help="A and B are methods of this experiment.", show_default=False)
-    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="A and B are methods of this experiment.")] = None,
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,

@@ -32,27 +32,24 @@ def fit(
     lr: Annotated[float, typer.Option(help="Adam's learning rate at the start; it falls to 0 along a cosine.")] = 0.01,
     rows: Annotated[
         int | None,
-        typer.Option(help="Fit on a stratified sample of this many rows [default: all]", show_default=False),
+        typer.Option(help="Fit on a stratified sample of this many rows [default: all]"),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initialisation, the order and the held-out rows.")] = 0,
     rounds: Annotated[
         int | None,
-        typer.Option(
-            help="Number of rounds that it prunes in [default: 10; one shot for param,grad]", show_default=False
-        ),
+        typer.Option(help="Number of rounds that it prunes in [default: 10; one shot for param,grad]"),
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
             help="Training steps in each round, undone after it [default: 10 for features after training, else none]",
-            show_default=False,
         ),
     ] = None,
     step_lr: Annotated[float, typer.Option(help="Learning rate of these steps.")] = 0.1,
     step_batch_size: Annotated[int, typer.Option(help="Images in each of these steps.")] = 128,
     examples: Annotated[
         int | None,
-        typer.Option(help="Images for gradients and activations in a round [default: all]", show_default=False),
+        typer.Option(help="Images for gradients and activations in a round [default: all]"),
     ] = None,
     rows_in: Annotated[
         Path | None,
@@ -60,7 +57,6 @@ def fit(
             help="Folder for the rows of every weight in every state, as Parquet: written where missing, then streamed "
             "by Ray Data, so that they need not fit in memory. Needs rounds [default: in memory, of more than 20 "
             "million a sample]",
-            show_default=False,
         ),
     ] = None,
     dagger: Annotated[

@@ -17,7 +17,6 @@ def show(
         str | None,
         typer.Option(
             help="Also what the plugins of this experiment file register, or this module (FILE.py); imports them.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,

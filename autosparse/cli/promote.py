@@ -11,7 +11,7 @@ def promote(
     experiment: common.ExperimentName,
     sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", callback=common.share)] = None,
     metric: Annotated[str, typer.Option(help="The metric to judge by.")] = "test_accuracy",
-    scorer: Annotated[str, typer.Option(help="Promote this scorer instead.", show_default=False)] = "",
+    scorer: Annotated[str, typer.Option(help="Promote this scorer instead.")] = "",
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:

@@ -13,20 +13,18 @@ ALONE, COMPARED = Path("report"), Path("comparison")
 
 
 def report(
-    name: Annotated[str | None, typer.Argument(help=f"The experiment: {common.NAMED}.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help=f"The experiment: {common.NAMED}.")] = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
             help="Two experiments beside each other; after an experiment, two of its methods or scorers.",
             metavar="A B",
-            show_default=False,
         ),
     ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             help=f"Folder for index.html [default: {ALONE}, with --compare {COMPARED}]",
-            show_default=False,
         ),
     ] = None,
     tracking_uri: common.TrackingUri = None,

@@ -30,11 +30,11 @@ File = Annotated[
 ]
 Preset = Annotated[
     str | None,
-    typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]", show_default=False),
+    typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]"),
 ]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
+    typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start, write and import nothing.")]
 Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU sustains.", min=0.001)]
@@ -46,9 +46,7 @@ def run(
     changes: Changes = None,
     only: Annotated[
         str | None,
-        typer.Option(
-            help="Do one stage; what it builds on must be finished.", show_default=False, **common.among(*ONLY)
-        ),
+        typer.Option(help="Do one stage; what it builds on must be finished.", **common.among(*ONLY)),
     ] = None,
     dry_run: DryRun = False,
     tflops: Tflops = 10.0,

@@ -7,7 +7,7 @@ import typer
 
 
 def schema(
-    out: Annotated[Path | None, typer.Option(help="Write it to this file instead.", show_default=False)] = None,
+    out: Annotated[Path | None, typer.Option(help="Write it to this file instead.")] = None,
 ) -> None:
     """Print the JSON schema of experiment files, by which editors complete and check them."""
     from autosparse.experiment.json_schema import schema_text

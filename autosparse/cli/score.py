@@ -23,14 +23,11 @@ def score(
         str | None,
         typer.Option(
             help="Folder (or s3://, gs://) of feature or survival shards to score instead of a model.",
-            show_default=False,
         ),
     ] = None,
     sparsity: Annotated[
         float | None,
-        typer.Option(
-            help="With --features: write masks that remove this share.", callback=common.share, show_default=False
-        ),
+        typer.Option(help="With --features: write masks that remove this share.", callback=common.share),
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Ask the scorer's network about every weight.")] = False,
     data_root: common.DataRoot = None,

@@ -12,9 +12,7 @@ from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, execute, p
 
 def sweep(
     file: File,
-    name: Annotated[
-        list[str] | None, typer.Option(help="One of its sweeps; again for more [default: all]", show_default=False)
-    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="One of its sweeps; again for more [default: all]")] = None,
     preset: Preset = None,
     changes: Changes = None,
     dry_run: DryRun = False,

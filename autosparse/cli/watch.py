@@ -28,9 +28,7 @@ def watch(
     ] = False,
     port: Annotated[
         int | None,
-        typer.Option(
-            help="With --web, the port on 127.0.0.1 [default: a free one]", min=1, max=65535, show_default=False
-        ),
+        typer.Option(help="With --web, the port on 127.0.0.1 [default: a free one]", min=1, max=65535),
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="With --web, open the page in the browser.")] = False,
     tracking_uri: common.TrackingUri = None,
