@@ -30,19 +30,14 @@ Storage = Annotated[
 ]
 TrackingUri = Annotated[
     str | None,
-    typer.Option(
-        help="MLflow server or store [default: sqlite:///mlflow.db here]",
-        envvar="MLFLOW_TRACKING_URI",
-    ),
+    typer.Option(help="MLflow server or store [default: sqlite:///mlflow.db here]", envvar="MLFLOW_TRACKING_URI"),
 ]
 DataRoot = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA"),
+    Path | None, typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA")
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")]
 Address = Annotated[
-    str | None,
-    typer.Option(help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS"),
+    str | None, typer.Option(help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS")
 ]
 Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1)]
 GpusPerJob = Annotated[
@@ -50,13 +45,10 @@ GpusPerJob = Annotated[
 ]
 LabelSelector = Annotated[
     list[str] | None,
-    typer.Option(
-        help="KEY=VALUE: jobs go only to nodes with this label of `ray start --labels`; again for more.",
-    ),
+    typer.Option(help="KEY=VALUE: jobs go only to nodes with this label of `ray start --labels`; again for more."),
 ]
 Precision = Annotated[
-    str,
-    typer.Option(help="Precision of training: float32, bfloat16, or auto, which is bfloat16 on GPUs that have it."),
+    str, typer.Option(help="Precision of training: float32, bfloat16, or auto, which is bfloat16 on GPUs that have it.")
 ]
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
@@ -69,8 +61,7 @@ Compact = Annotated[
     ),
 ]
 RedoChanged = Annotated[
-    bool,
-    typer.Option("--redo-changed", help="Redo results whose data, or your own code behind them, have changed."),
+    bool, typer.Option("--redo-changed", help="Redo results whose data, or your own code behind them, have changed.")
 ]
 Rehearsal = Annotated[
     bool,

@@ -15,8 +15,7 @@ def prune(
     ],
     criterion: Annotated[str, typer.Option(help="See `autosparse list criteria`.")] = "autos",
     scorer: Annotated[
-        str | None,
-        typer.Option(help="A scorer for autos: its folder, or models:/autos@champion."),
+        str | None, typer.Option(help="A scorer for autos: its folder, or models:/autos@champion.")
     ] = None,
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",

@@ -17,15 +17,11 @@ def report(
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            help="Two experiments beside each other; after an experiment, two of its methods or scorers.",
-            metavar="A B",
+            help="Two experiments beside each other; after an experiment, two of its methods or scorers.", metavar="A B"
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"Folder for index.html [default: {ALONE}, with --compare {COMPARED}]",
-        ),
+        Path | None, typer.Option(help=f"Folder for index.html [default: {ALONE}, with --compare {COMPARED}]")
     ] = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,

@@ -29,12 +29,10 @@ File = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None,
-    typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]"),
+    str | None, typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]")
 ]
 Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more."),
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start, write and import nothing.")]
 Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU sustains.", min=0.001)]
@@ -45,8 +43,7 @@ def run(
     preset: Preset = None,
     changes: Changes = None,
     only: Annotated[
-        str | None,
-        typer.Option(help="Do one stage; what it builds on must be finished.", **common.among(*ONLY)),
+        str | None, typer.Option(help="Do one stage; what it builds on must be finished.", **common.among(*ONLY))
     ] = None,
     dry_run: DryRun = False,
     tflops: Tflops = 10.0,

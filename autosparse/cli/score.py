@@ -21,13 +21,10 @@ def score(
     seed: Annotated[int, typer.Option(help="Seed of the network's initialisation.")] = 0,
     features: Annotated[
         str | None,
-        typer.Option(
-            help="Folder (or s3://, gs://) of feature or survival shards to score instead of a model.",
-        ),
+        typer.Option(help="Folder (or s3://, gs://) of feature or survival shards to score instead of a model."),
     ] = None,
     sparsity: Annotated[
-        float | None,
-        typer.Option(help="With --features: write masks that remove this share.", callback=common.share),
+        float | None, typer.Option(help="With --features: write masks that remove this share.", callback=common.share)
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Ask the scorer's network about every weight.")] = False,
     data_root: common.DataRoot = None,

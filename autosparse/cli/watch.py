@@ -27,8 +27,7 @@ def watch(
         bool, typer.Option("--web", help="Serve the page of `autosparse report` to this machine, live, until Ctrl-C.")
     ] = False,
     port: Annotated[
-        int | None,
-        typer.Option(help="With --web, the port on 127.0.0.1 [default: a free one]", min=1, max=65535),
+        int | None, typer.Option(help="With --web, the port on 127.0.0.1 [default: a free one]", min=1, max=65535)
     ] = None,
     open_it: Annotated[bool, typer.Option("--open", help="With --web, open the page in the browser.")] = False,
     tracking_uri: common.TrackingUri = None,
