@@ -39,6 +39,7 @@ Download = Annotated[bool, typer.Option("--download", help="Fetch a data set tha
 Address = Annotated[
     str | None, typer.Option(help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS")
 ]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")]
 Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1)]
 GpusPerJob = Annotated[
     float, typer.Option(help="GPUs that each job takes, or a share of one: at 0.25 four jobs share it.", min=0)
@@ -105,6 +106,14 @@ def out() -> Console:
 def emit(value: Any) -> None:
     """Print ``value`` as JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def tell(value: Any, text: str, as_json: bool) -> None:
+    """Print ``value`` as JSON, or else ``text``, which says the same to people."""
+    if as_json:
+        emit(value)
+    else:
+        typer.echo(text)
 
 
 def command(name: str) -> str:
@@ -194,6 +203,16 @@ def client_and_name(experiment: str, tracking_uri: str | None) -> "tuple[MlflowC
     from autosparse.results import named
 
     return named.client_and_name(experiment, tracking_uri)
+
+
+def two_named(
+    a: str, b: str, experiment: str | None, tracking_uri: str | None
+) -> "tuple[MlflowClient, str, str, str | None]":
+    """MLflow, and what to compare by its names there: two methods of ``experiment``, or without it two experiments."""
+    client, first = client_and_name(experiment or a, tracking_uri)
+    if experiment is not None:
+        return client, a, b, first
+    return client, first, client_and_name(b, tracking_uri)[1], None
 
 
 def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":

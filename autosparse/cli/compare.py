@@ -22,11 +22,7 @@ def compare(
     """Mean differences A - B over the seeds that both have, with 95 % confidence intervals."""
     from autosparse.results.winners import compare as ask
 
-    client, first = common.client_and_name(experiment or a, tracking_uri)
-    if experiment is None:
-        a, b = first, common.client_and_name(b, tracking_uri)[1]
-    else:
-        experiment = first
+    client, a, b, experiment = common.two_named(a, b, experiment, tracking_uri)
     rows = ask(client, a, b, experiment, metric)
     title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
     common.listing_with_notes(rows, title, as_json, as_csv, _shown)

@@ -62,9 +62,7 @@ def fit(
     refine: Annotated[
         int, typer.Option(help="Generations of a search for coefficients that prune better; needs linear.")
     ] = 0,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")
-    ] = "auto",
+    device: common.Device = "auto",
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the fit goes to.")] = "scorers",
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,

@@ -20,8 +20,5 @@ def promote(
 
     client, experiment = common.client_and_name(experiment, tracking_uri)
     champion = register_best(client, experiment, sparsity, metric, scorer)
-    if as_json:
-        common.emit(champion)
-        return
     address = f"models:/{champion['name']}@{champion['alias']}"
-    typer.echo(f"{address} is version {champion['version']}: scorer {champion['scorer']}")
+    common.tell(champion, f"{address} is version {champion['version']}: scorer {champion['scorer']}", as_json)

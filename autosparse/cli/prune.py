@@ -40,7 +40,5 @@ def prune(
     with interruptible("interrupted: nothing was written"):
         masks = masks_of(model, data, criterion, sparsity, seed, held)
         masks.save(out)
-    if as_json:
-        common.emit({"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity})
-    else:
-        typer.echo(f"{out}: {masks.kept:,} of {masks.total:,} weights stay")
+    told = {"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity}
+    common.tell(told, f"{out}: {masks.kept:,} of {masks.total:,} weights stay", as_json)

@@ -64,21 +64,15 @@ def score(
             from autosparse.runner.shards.score import score_shards  # here: Ray reads its variables when it is imported
 
             scored = score_shards(loaded, features, out, settings, sparsity, exact)
-        if as_json:
-            common.emit({"folder": out, **asdict(scored)})
-        else:
-            kept = "" if scored.kept is None else f", {scored.kept} weights kept"
-            typer.echo(f"{out}: {scored.rows} scores in {scored.shards} shards{kept}")
+        kept = "" if scored.kept is None else f", {scored.kept} weights kept"
+        text = f"{out}: {scored.rows} scores in {scored.shards} shards{kept}"
+        common.tell({"folder": out, **asdict(scored)}, text, as_json)
         return
     require_replaceable(folder, SCORES)
     data = load_dataset(dataset, data_root, download=download)
     with interruptible(STOPPED):
         rows = score_network(loaded, model, data, seed, folder, exact)
     certificate = loaded.verdict.certificate if loaded.verdict else None
-    if as_json:
-        agreement = {"certificate": asdict(certificate)} if certificate else {}
-        common.emit({"folder": out, "rows": rows, **agreement})
-    else:
-        typer.echo(f"{out}: {rows} scores")
-        if certificate:
-            typer.echo(certificate.text)
+    agreement = {"certificate": asdict(certificate)} if certificate else {}
+    text = f"{out}: {rows} scores" + (f"\n{certificate.text}" if certificate else "")
+    common.tell({"folder": out, "rows": rows, **agreement}, text, as_json)
