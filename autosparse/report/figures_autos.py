@@ -5,8 +5,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from autosparse.report.axes import spread_axis
 from autosparse.report.collect_autos import IrpRun, Sample
-from autosparse.report.style import INK, layer_colors, shown, spread_axis
+from autosparse.report.panels import binned_means
+from autosparse.report.style import INK, layer_colors, shown
 from autosparse.report.tips import tell
 
 JITTER = 0.35
@@ -75,14 +77,9 @@ def _cloud(axes: Axes, sample: Sample, x: np.ndarray, y: np.ndarray) -> None:
     axes.scatter(x[order], y[order], s=5, c=colors[order], alpha=alpha, linewidths=0)
 
 
-def _mean_line(axes: Axes, x: np.ndarray, sample: Sample, bins: int = 25) -> None:
-    """Draw the network's mean survival score by x, in bins with about equal numbers of points."""
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
-    index = np.digitize(x, edges[1:-1])
-    weight = sample.weight
-    mass = np.bincount(index, weight)
-    filled = mass > 0
-    centres, means = (np.bincount(index, weight * v)[filled] / mass[filled] for v in (x, sample.columns["survival"]))
+def _mean_line(axes: Axes, x: np.ndarray, sample: Sample) -> None:
+    """Draw the network's mean survival score by x."""
+    centres, means = binned_means(x, sample.columns["survival"], sample.weight)
     axes.plot(centres, means, color="white", linewidth=3.5)
     axes.plot(centres, means, color=INK, linewidth=1.5)
     for centre, mean in zip(centres, means, strict=True):

@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from autosparse.report.compared import Comparison, Pair
+from autosparse.report.formats import percent
 from autosparse.report.style import COOL, GREY, INK, WARM, shown
-from autosparse.report.tables import percent
 from autosparse.report.tables_compared import difference_text, name_of, p_text
 from autosparse.report.tips import tell
 

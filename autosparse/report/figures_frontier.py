@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from autosparse.report.axes import cost_axis, error_axis
 from autosparse.report.collect_frontier import Frontier
-from autosparse.report.cost_axis import cost_axis
-from autosparse.report.error_axis import error_axis
+from autosparse.report.formats import cost_text, percent
 from autosparse.report.style import GREY, INK, LINES, LineStyle, shown
-from autosparse.report.tables import cost_text, percent
 from autosparse.report.tips import tell
 from autosparse.results.frontier import Point
 

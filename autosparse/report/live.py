@@ -10,8 +10,8 @@ from mlflow import MlflowClient
 
 from autosparse.errors import Unreachable
 from autosparse.experiment.stages import STAGES
+from autosparse.report.formats import about
 from autosparse.report.page import environment, render
-from autosparse.report.tables import about
 from autosparse.results.progress import Progress, progress_of
 
 HTML, DATA = "text/html; charset=utf-8", "application/json"

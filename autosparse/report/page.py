@@ -17,24 +17,22 @@ from autosparse.experiment.stages import NAMED
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_run
 from autosparse.report.collect_frontier import frontiers_of
-from autosparse.report.curves import has_curves
 from autosparse.report.export import table_files, tables_of
 from autosparse.report.figures_autos import prediction_figure, survival_figure
-from autosparse.report.figures_curves import curves_figure
+from autosparse.report.figures_curves import curves_figure, drawn_sparsities
 from autosparse.report.figures_density import density_figure, has_densities, numbered
 from autosparse.report.figures_frontier import frontier_figure
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.figures_states import states_figure
 from autosparse.report.folder import PAGE, write_files
+from autosparse.report.formats import percent, seeds_text, sort_key
 from autosparse.report.gallery import Gallery
 from autosparse.report.provenance import provenance_of, run_pages
 from autosparse.report.published import concordant_pairs, published_tables, told_of
-from autosparse.report.sorting import sort_key
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
-from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
-from autosparse.report.tables_agreement import concordance_tables, overlap_table
-from autosparse.report.tables_changing import changing_table
+from autosparse.report.tables import accuracy_table, density_table, effect_table
+from autosparse.report.tables_agreement import changing_table, concordance_tables, overlap_table
 from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
@@ -167,7 +165,7 @@ def environment() -> Environment:
     made.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote, "sort_key": sort_key}
     tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
     made.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
-    made.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
+    made.globals |= {test.__name__: test for test in (drawn_sparsities, has_densities, numbered)}
     made.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
     return made
 

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from autosparse.report.collect import METRIC
+from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
-from autosparse.report.tables import percent
 from autosparse.results.groups import apart, groups_of
 from autosparse.results.runs import Run
 from autosparse.tracking.client import find_experiment, tracking_errors

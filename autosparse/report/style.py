@@ -1,21 +1,18 @@
-"""The look of figures: palette, markers, axes of density, and the two formats of the page."""
+"""The look of figures: palette, markers, and the two formats of the page."""
 
 import io
 import itertools
-import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
 from autosparse.report.collect import Method
-from autosparse.report.tables import percent
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#e4e4e4"
 WARM = ("#D55E00", "#E69F00")
@@ -79,42 +76,6 @@ def line_styles(methods: Iterable[Method]) -> dict[str, LineStyle]:
 def shown(name: str) -> str:
     """``name`` as a label: Matplotlib hides labels that start with an underscore."""
     return f" {name}" if name.startswith("_") else name
-
-
-def density_axis(axes: Axes, densities: Sequence[float], ticks: Sequence[float] | None = None) -> None:
-    """Make the x axis density on a log scale, sparse to the right, with ticks labelled as sparsity.
-
-    ``ticks`` are densities too, by default those drawn; ticks out of range are left out.
-    """
-    low, high = math.log10(min(densities)), math.log10(max(densities))
-    span = max(high - low, 0.1)
-    places = sorted({math.log10(d) for d in ticks or densities if low <= math.log10(d) <= high})
-    labelled: list[float] = []
-    for place in places:  # from the sparsest on, which matters most where labels would collide
-        if not labelled or place - labelled[-1] > 0.065 * span:
-            labelled.append(place)
-    axes.set_xscale("log")
-    axes.set_xlim(10 ** (high + 0.06 * span), 10 ** (low - 0.06 * span))
-    axes.set_xticks([10**p for p in labelled], [percent(1 - 10**p) for p in labelled])
-    axes.set_xticks([10**p for p in places if p not in labelled], minor=True)
-    axes.xaxis.set_minor_formatter("")
-    axes.set_xlabel("sparsity (log scale of density)")
-
-
-def spread_axis(axes: Axes, x: np.ndarray) -> None:
-    """Spread the x axis of long-tailed values: linear near 0, logarithmic further out, smooth in between."""
-    size = np.abs(x)
-    largest = float(size.max(initial=0))
-    width = max(float(np.median(size)), largest / 300) if len(size) else 0.0
-    if largest <= 10 * width:  # no long tail
-        return
-    axes.set_xscale("asinh", linear_width=width)
-    low, high = 1.2 * min(x.min(), -width), 1.2 * max(x.max(), width)
-    axes.set_xlim(low, high)
-    decades = [10.0**power for power in range(math.ceil(math.log10(3 * width)), math.ceil(math.log10(largest)) + 1)]
-    ticks = [tick for tick in (*(-decade for decade in reversed(decades)), 0.0, *decades) if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xticks([], minor=True)
 
 
 def draw_svg(draw: Callable[[], Figure], name: str) -> str:

@@ -1,8 +1,8 @@
 """Accuracy and cost of every method at every sparsity, the cheapest first."""
 
 from autosparse.report.collect_frontier import Frontier
+from autosparse.report.formats import cost_text, percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
-from autosparse.report.tables import cost_text, percent
 from autosparse.results.frontier import Point
 
 COLUMNS = {"seconds": "time", "images": "images", "flops": "FLOPs"}
