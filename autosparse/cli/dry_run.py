@@ -13,13 +13,7 @@ from autosparse.cli import common
 
 
 def show_plan(
-    plan: Any,
-    storage: str,
-    data_root: Path | None,
-    as_json: bool,
-    tflops: float,
-    download: bool = False,
-    gpus_per_job: float = 0.0,
+    plan: Any, storage: str, data_root: Path | None, as_json: bool, tflops: float, download: bool, gpus_per_job: float
 ) -> int:
     """Print how many tasks each stage has, how many are done and left, what all of them cost, and what a job asks for.
 

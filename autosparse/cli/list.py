@@ -122,17 +122,13 @@ def _experiment(file: str) -> dict[str, Any]:
     return {"file": file, "name": found.name, "description": found.description}
 
 
-def _shown_experiment(row: dict[str, Any]) -> dict[str, Any]:
-    return {"file": row["file"], "description": row["description"]}
-
-
 _LISTINGS: dict[str, Callable[[], Rows]] = dict(
     zip(WHAT, (_models, _datasets, _criteria, _features, _experiments), strict=True)
 )
 _SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "models": _shown_model,
     "criteria": _shown_criterion,
-    "experiments": _shown_experiment,
+    "experiments": lambda row: {"file": row["file"], "description": row["description"]},
 }
 """What of a row a terminal shows, where that is not all."""
 _HINTS = {

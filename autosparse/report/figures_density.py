@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
@@ -177,8 +178,6 @@ def _number(density: float) -> str:
 
 
 def _scale(figure: Figure, norm: LogNorm, box: tuple[float, float, float, float]) -> None:
-    from matplotlib.cm import ScalarMappable
-
     bar: Colorbar = figure.colorbar(ScalarMappable(norm, SPARSE_TO_DENSE), cax=figure.add_axes(box))
     ticks = [10.0**power for power in range(round(np.log10(norm.vmin or FAINTEST)), 1)]
     bar.set_ticks(ticks, labels=[percent(tick) for tick in ticks])

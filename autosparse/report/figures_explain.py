@@ -5,8 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from autosparse.report.panels import small_panels
-from autosparse.report.style import COOL, INK, WARM, shown
+from autosparse.report.style import COOL, INK, WARM, shown, small_panels
 
 
 def importance_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:

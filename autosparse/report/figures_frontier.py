@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -107,14 +106,9 @@ def _draw(axes: Axes, points: Sequence[Point], column: Column, looks: Looks) -> 
 
 def _draw_point(axes: Axes, place: tuple[float, float], style: LineStyle, best: bool, best_of_all: bool) -> None:
     """Full where it is the best of its sparsity, hollow else; ringed where it is of all."""
-    face = style.color if best else "white"
-    look: dict[str, Any] = {
-        "color": style.color,
-        "marker": style.marker,
-        "markersize": 7 if best else 5,
-        "markeredgewidth": 1.2,
-    }
-    axes.plot(*place, **look, markerfacecolor=face, zorder=4 if best else 3)
+    face, size, layer = (style.color, 7, 4) if best else ("white", 5, 3)
+    look = {"color": style.color, "marker": style.marker, "markersize": size, "markerfacecolor": face}
+    axes.plot(*place, **look, markeredgewidth=1.2, zorder=layer)
     if best_of_all:
         axes.plot(*place, color=INK, marker="o", markersize=13, markerfacecolor="none", zorder=5)
 

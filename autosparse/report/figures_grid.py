@@ -52,22 +52,13 @@ def _draw_line(axes: Axes, method: Method, shift: float, style: LineStyle) -> No
     for sparsity, point in points.items():
         broken = f"{point.disconnected} without a path to the output" if point.disconnected else ""
         _tell(axes, (1 - sparsity) * shift, point, f"{method.name}, {percent(sparsity)} sparse", broken)
+    size, width, layer = (8, 2.6, 4) if style.emphasis else (7, 1.3, 3)
     axes.errorbar(
-        [(1 - sparsity) * shift for sparsity in points],
-        [point.mean for point in points.values()],
-        yerr=bars if any(bars) else None,
-        color=style.color,
-        linestyle=style.line,
-        marker=style.marker,
-        markeredgecolor="white",
-        markeredgewidth=0.6,
-        markersize=8 if style.emphasis else 7,
-        linewidth=2.6 if style.emphasis else 1.3,
-        elinewidth=1.2,
-        capsize=2.5,
-        zorder=4 if style.emphasis else 3,
-        label=shown(method.name),
-    )
+        [(1 - sparsity) * shift for sparsity in points], [point.mean for point in points.values()],
+        yerr=bars if any(bars) else None, elinewidth=1.2, capsize=2.5,
+        color=style.color, linestyle=style.line, linewidth=width, zorder=layer, label=shown(method.name),
+        marker=style.marker, markersize=size, markeredgecolor="white", markeredgewidth=0.6,
+    )  # fmt: skip
 
 
 def _tell(axes: Axes, density: float, point: Point, title: str, more: str = "") -> None:

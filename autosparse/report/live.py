@@ -8,7 +8,6 @@ from uuid import uuid4
 
 from mlflow import MlflowClient
 
-from autosparse.errors import Unreachable
 from autosparse.experiment.stages import STAGES
 from autosparse.report.formats import about
 from autosparse.report.page import environment, render
@@ -67,13 +66,10 @@ class LivePage:
             }
             self._version, self._seen = version, news
             self._drawn = {"/": File(HTML, report.page.encode()), **pictures}
-        self._tell()
+        self.tell()
 
-    def tell_absence(self, error: Unreachable) -> None:
-        """Tell the browsers that MLflow does not answer for the moment, and how far the experiment was."""
-        self._tell(str(error))
-
-    def _tell(self, problem: str = "") -> None:
+    def tell(self, problem: str = "") -> None:
+        """Tell the browsers how far the experiment was at the last look, and why there is no newer one."""
         live = self._live(self._version, problem)
         shown = environment().get_template("progress.html.j2").render(live=live)
         told = json.dumps({"version": self._version, "progress": shown})

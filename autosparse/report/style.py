@@ -2,12 +2,14 @@
 
 import io
 import itertools
+import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import matplotlib
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -23,6 +25,8 @@ LIGHT, DARK = "#fefefe", "#232323"
 LAYERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222")
 MARKERS = "osD^v><p*hXP"
 LINES = ("-", "--", "-.", ":")
+COLUMNS = 4
+"""Small panels in a row."""
 ADAPTED = ("#ffffff", INK, GREY, FAINT, *WARM, *COOL)
 """Colours that the page's style sheet may replace, as ``--figure-222222`` for ``#222222``: it does on a dark page."""
 
@@ -76,6 +80,23 @@ def line_styles(methods: Iterable[Method]) -> dict[str, LineStyle]:
 def shown(name: str) -> str:
     """``name`` as a label: Matplotlib hides labels that start with an underscore."""
     return f" {name}" if name.startswith("_") else name
+
+
+def small_panels(names: Sequence[str], room: float) -> tuple[Figure, list[Axes]]:
+    """A figure, and its panels for a mean score by each of ``names``.
+
+    :param room: inches of its height that are not for panels.
+    """
+    rows, across = math.ceil(len(names) / COLUMNS), min(COLUMNS, len(names))
+    figure = Figure(figsize=(9.2, 2.1 * rows + room), layout="constrained")
+    panels = figure.subplots(rows, across, sharey=True, squeeze=False).ravel().tolist()
+    for axes, name in zip(panels, names, strict=False):
+        axes.set_xlabel(shown(name))
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes in panels[::across]:
+        axes.set_ylabel("mean score")
+    return figure, panels[: len(names)]
 
 
 def draw_svg(draw: Callable[[], Figure], name: str) -> str:
