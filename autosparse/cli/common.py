@@ -78,7 +78,7 @@ STORAGE = "results"
 
 
 def share(value: float | None) -> float | None:
-    """Check an option that is a share: a callback."""
+    """Check an option that is a share; a callback for typer."""
     if value is not None and not 0 <= value <= 1:
         meant = f": {value / 100:g}?" if 1 < value <= 100 else ""
         raise typer.BadParameter(f"{value:g} is not between 0 and 1{meant}")
@@ -86,7 +86,7 @@ def share(value: float | None) -> float | None:
 
 
 def among(*names: str) -> dict[str, Any]:
-    """The settings of an option or argument that takes one of some names."""
+    """What typer needs to know of an option or argument that takes one of ``names``."""
 
     def check(value: str | None) -> str | None:
         if value is not None and value not in names:

@@ -17,7 +17,7 @@ def show_plan(
 ) -> int:
     """Print how many tasks each stage has, how many are done and left, what all of them cost, and what a job asks for.
 
-    The exit code that it returns is 1 if data are absent that what is left needs, and that are not to be fetched.
+    Return the exit code: 1 if what is left needs data that are absent and are not to be fetched, else 0.
     """
     from autosparse.data import missing_data, source_of
     from autosparse.experiment.plan import dataset_of

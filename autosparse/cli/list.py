@@ -130,7 +130,7 @@ _SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "criteria": _shown_criterion,
     "experiments": lambda row: {"file": row["file"], "description": row["description"]},
 }
-"""What of a row a terminal shows, where that is not all."""
+"""What a terminal shows of a row, if that is not all of it."""
 _HINTS = {
     "models": "arguments go in parentheses, 'resnet20(width=32)', or in a file as {name: resnet20, width: 32}",
     "experiments": "`autosparse run FILE` takes each of them",

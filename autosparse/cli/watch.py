@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE = 600.0
 """Seconds without an answer after which watching ends."""
 READ = 3
-"""Looks after which a page that nobody has asked for is no longer drawn anew."""
+"""Looks without a request after which the page is no longer drawn anew."""
 
 
 def watch(
@@ -36,7 +36,7 @@ def watch(
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
-    """Follow an experiment that runs anywhere, until it ends; Ctrl-C stops the watching alone."""
+    """Follow an experiment that runs anywhere, until it ends; Ctrl-C stops only the watching."""
     if web and (once or as_json):
         raise typer.BadParameter("--web goes on until Ctrl-C: leave out --once and --json")
     if (port or open_it) and not web:
@@ -96,7 +96,7 @@ def serve(
     :param every: seconds between two looks at MLflow, at least. Drawing takes at most half of the time.
     :param patience: seconds without an answer from MLflow after which to give up.
     :param port: 0 for a free one.
-    :raises AutosparseError: if the port cannot be had, or MLflow does not answer for long.
+    :raises AutosparseError: if the port is not available, or MLflow does not answer for too long.
     """
     from autosparse.report.live import LivePage
     from autosparse.report.server import PageServer

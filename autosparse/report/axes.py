@@ -11,9 +11,9 @@ from matplotlib.ticker import MaxNLocator
 from autosparse.report.formats import UNITS, percent
 
 ROUND = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
-"""What ticks stand at in each decade, from few to many."""
+"""Digits of the ticks in each decade, from few to many."""
 FEW = 3
-"""Ticks that tell a log scale."""
+"""Fewest ticks that show that a scale is logarithmic."""
 ROUND_ACCURACIES = (0, 20, 40, 60, 80, 90, 95, 97, 98, 99, 99.5, 100)
 PERFECT = 100.5
 """A little more than 100 %, because an error of 0 has no logarithm."""
@@ -69,7 +69,7 @@ def cost_axis(axes: Axes, costs: Sequence[float]) -> None:
 
 
 def ticks_between(low: float, high: float) -> list[float]:
-    """A few round numbers between two that are above 0; evenly spaced ones where the two are near each other."""
+    """A few round numbers between two that are above 0; evenly spaced ones if the two are near each other."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
     for digits in ROUND:
         found = [tick for power in decades for digit in digits if low <= (tick := digit * 10.0**power) <= high]

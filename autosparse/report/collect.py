@@ -13,7 +13,7 @@ from autosparse.tracking.entries import metric_name
 
 METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"
-"""Values of ``criterion`` that reports treat apart."""
+"""Values of ``criterion`` that reports treat specially."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Sample:
     position: np.ndarray
     """(n,) int, flat positions in the layer's weight."""
     columns: dict[str, np.ndarray]
-    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, where the network allows them, or
+    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, if the network allows them, or
     ``predicted``, ``untrained``."""
 
     def __len__(self) -> int:

@@ -16,7 +16,7 @@ from autosparse.results.significance import LEVEL, Difference, holm, paired
 from autosparse.results.winners import Place, nothing_common, pairs
 
 SHOWN = 6
-"""Most values of one side that are shown of what sets the two apart."""
+"""Most values of one side that are shown if the two differ in them."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Apart:
-    """Something in which A and B are not the same."""
+    """Something in which A and B differ."""
 
     what: str
     a: str
@@ -97,7 +97,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """What a row is called that compares the two methods themselves."""
+        """The name of a row that compares the two methods themselves."""
         return f"{self.a} − {self.b}"
 
     @property
@@ -127,7 +127,7 @@ class Comparison:
 def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None = None) -> Comparison:
     """Compare the test accuracies of two experiments, or of two methods of ``experiment``.
 
-    Which cells are compared with which is decided by :func:`autosparse.results.winners.compare`.
+    :func:`autosparse.results.winners.compare` decides which cells are compared with which.
 
     :raises AutosparseError: if both are the same, or one is not known, or they have no cell in common.
     """
@@ -170,7 +170,7 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _alone(client: MlflowClient, a: str, b: str, experiment: str | None, found: Sequence[Pair]) -> list[Alone]:
-    """Seeds of each place and method that only one has; of a method of one experiment, of each place."""
+    """The seeds that only one has, by place and method; by place alone if A and B are methods of ``experiment``."""
     if experiment is None:
         cells = [finished_cells(client, name) for name in (a, b)]
         groups = groups_of(cells[0], cells[1]), groups_of(cells[1], cells[0])

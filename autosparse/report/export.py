@@ -20,7 +20,7 @@ FOLDER = "tables"
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 LATEX |= {"<": "$<$", ">": "$>$", "|": r"\textbar{}"}
-"""Characters that LaTeX takes for something else; the last three are others in its usual font."""
+"""Characters that LaTeX takes for something else; the last three look different in its usual font."""
 MARKS = {"±": r"$\pm$", "–": "--", "−": "$-$", "✕": r"$\times$", "★": r"$\star$", "☆": r"$\circ$"}
 """Characters of our tables that LaTeX does not know without a package."""
 

@@ -52,4 +52,4 @@ def _files(folder: Path) -> set[str]:
 
 
 def _foreign(path: Path) -> AutosparseError:
-    return AutosparseError(f"{path} is there, and not of an earlier report; choose another folder, or move it away")
+    return AutosparseError(f"{path} exists, and no earlier report wrote it; choose another folder, or move it away")

@@ -43,7 +43,7 @@ class LivePage:
     experiment: str
     every: float
     files: dict[str, File] = field(default_factory=dict)
-    """What can be had now, by address: ``/``, ``/version`` and ``/figures/NAME``. Replaced whole, so that any thread
+    """What is served now, by address: ``/``, ``/version`` and ``/figures/NAME``. Replaced whole, so that any thread
     may read it at any time."""
     _progress: Progress = field(init=False)
     _version: str = ""
@@ -53,7 +53,7 @@ class LivePage:
     def look(self, draw: bool = True) -> None:
         """Ask MLflow how far the experiment is, and draw the page if that is news.
 
-        :param draw: whether to draw; without, the page stays as it is, and its browsers are told how far things are.
+        :param draw: whether to draw; if not, the page stays as it is, and its browsers learn only how far things are.
         :raises AutosparseError: if MLflow does not answer, or has no such experiment.
         """
         self._progress = progress = progress_of(self.client, self.experiment)

@@ -47,7 +47,7 @@ UNTOLD = {
     "description": "", "notes": [], "changes": [], "preset": "", "command": "autosparse run FILE.yaml", "file": "",
     "tasks": {"cells": 1}, "layers": {},
 }  # fmt: skip
-"""The summary of an experiment without a parent run, as an older version wrote it."""
+"""The summary of an experiment that has no parent run, because an older version wrote it."""
 IRP_COMPARED = 12
 """Number of IRP runs whose survival scores are compared: as many as fit on a page."""
 
@@ -160,8 +160,8 @@ def environment() -> Environment:
     )
     made.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote, "sort_key": sort_key}
     tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
-    made.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
-    made.globals |= {test.__name__: test for test in (drawn_sparsities, has_densities, numbered)}
+    tests = (drawn_sparsities, has_densities, numbered)
+    made.globals |= {each.__name__: each for each in (*tables, frontier_table, *tests)}
     made.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
     return made
 

@@ -37,7 +37,7 @@ def facts_of(runs: Iterable[Run]) -> dict[str, Counter[str]]:
 
 
 def run_pages(client: MlflowClient, experiment: str) -> str:
-    """What the addresses of the experiment's runs in a browser start with; the rest is a run's id.
+    """The start of the addresses of the experiment's runs in a browser; a run's id completes it.
 
     Empty if MLflow is not a server. User, password and query of the server's address are left out.
     """

@@ -1,4 +1,4 @@
-"""What the figures of a page answer to a pointer: a text for each point, at the place where the figure draws it."""
+"""Tips of a figure: what a page shows if a pointer comes near a point, and where the figure draws the point."""
 
 import json
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class Tip:
 
 
 def tell(axes: Axes, x: float, y: float, *lines: str, runs: Iterable[tuple[str, str]] = ()) -> None:
-    """Say something of the point that ``axes`` have at x and y, when a pointer comes near; empty lines are left out."""
+    """Give the point of ``axes`` at x and y the lines that a pointer near it shows; empty ones are left out."""
     tips = axes.figure.__dict__.setdefault(ATTRIBUTE, [])
     tips.append(Tip(axes, float(x), float(y), tuple(filter(None, lines)), tuple(runs)))
 

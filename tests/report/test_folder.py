@@ -29,7 +29,7 @@ def test_a_report_with_a_hundred_tables_is_replaced(tmp_path):
 def test_somebodys_file_is_named_and_not_replaced(tmp_path, mine):
     (tmp_path / mine).parent.mkdir(exist_ok=True)
     (tmp_path / mine).write_text("mine")
-    with pytest.raises(AutosparseError, match=f"{mine} is there, and not of an earlier report"):
+    with pytest.raises(AutosparseError, match=f"{mine} exists, and no earlier report wrote it"):
         write_files(tmp_path, {"index.html": MARK, "tables/01-a.md": b"1"})
     assert names(tmp_path) == {mine}
     assert (tmp_path / mine).read_text() == "mine"

@@ -127,7 +127,7 @@ def test_only_this_machine_reaches_the_port(server):
 def test_a_port_that_is_taken_is_one_clear_line(client, grid):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = rf"^port {port} of 127.0.0.1 cannot be had: .+; choose another, or leave out --port$"
+        line = rf"^port {port} of 127.0.0.1 is not available: .+; choose another, or leave out --port$"
         with pytest.raises(AutosparseError, match=line):
             watch.serve(client, "exp", every=5, patience=60, port=port)
 
