@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -107,7 +108,7 @@ def _draw(axes: Axes, points: Sequence[Point], column: Column, looks: Looks) -> 
 def _draw_point(axes: Axes, place: tuple[float, float], style: LineStyle, best: bool, best_of_all: bool) -> None:
     """Draw a point: full if it is in the Pareto set of its sparsity, else hollow; ringed if it is in the set of all."""
     face, size, layer = (style.color, 7, 4) if best else ("white", 5, 3)
-    look = {"color": style.color, "marker": style.marker, "markersize": size, "markerfacecolor": face}
+    look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markersize": size, "markerfacecolor": face}
     axes.plot(*place, **look, markeredgewidth=1.2, zorder=layer)
     if best_of_all:
         axes.plot(*place, color=INK, marker="o", markersize=13, markerfacecolor="none", zorder=5)
