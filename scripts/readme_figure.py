@@ -15,7 +15,8 @@ from output import output
 from scipy import stats
 
 from autosparse.files import write_atomic
-from autosparse.report.style import COOL, GREY, INK, WARM, density_axis, draw_svg
+from autosparse.report.axes import density_axis
+from autosparse.report.style import COOL, GREY, INK, WARM, draw_svg
 
 EXPERIMENTS = Path(__file__).parents[1] / "experiments"
 TABLES = EXPERIMENTS / "README.md"

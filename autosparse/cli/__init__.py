@@ -3,6 +3,7 @@
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Annotated
 
 import typer
 
@@ -28,7 +29,6 @@ from autosparse.cli import (
 )
 from autosparse.cli import help as keys
 from autosparse.cli import list as listings
-from autosparse.cli.version import Version
 from autosparse.errors import AutosparseError, safe_uri
 from autosparse.runner.driver.stopping import heed_signals
 from autosparse.users_code import place_of_error
@@ -42,9 +42,26 @@ app = typer.Typer(
 )
 
 
+def _tell_version(asked: bool) -> None:
+    if not asked:
+        return
+    from autosparse.experiment.commit import UNKNOWN, git_commit
+    from autosparse.version import __version__
+
+    commit = git_commit()
+    typer.echo(f"autosparse {__version__}" + ("" if commit == UNKNOWN else f" (git {commit})"))
+    raise typer.Exit
+
+
 @app.callback()
 def options(
-    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."), version: Version = False
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_tell_version, is_eager=True, help="Show the version, and the git commit if known."
+        ),
+    ] = False,
 ) -> None:
     """Take the options of every command; :func:`main` accepts ``--debug`` anywhere on the line."""
 

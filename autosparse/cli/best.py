@@ -20,8 +20,7 @@ def best(
         str | None,
         typer.Option(
             help="Any of method, sparsity, model, dataset; comma-separated. The mean is over those left out "
-            "[default: method, sparsity, and model and dataset if there are several]",
-            show_default=False,
+            "[default: method, sparsity, and model and dataset if there are several]"
         ),
     ] = None,
     top: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
@@ -45,8 +44,7 @@ def best(
         ),
     ] = False,
     cost: Annotated[
-        str | None,
-        typer.Option(help="What --frontier counts: seconds, images or flops [default: seconds]", show_default=False),
+        str | None, typer.Option(help="What --frontier counts: seconds, images or flops [default: seconds]")
     ] = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,

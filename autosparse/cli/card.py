@@ -11,8 +11,7 @@ from autosparse.cli import common
 def card(
     folder: Annotated[Path, typer.Argument(help="A scorer, or survival datasets.")],
     experiment: Annotated[
-        str | None,
-        typer.Option(help="Take the scorer's accuracies from this one [default: all in MLflow]", show_default=False),
+        str | None, typer.Option(help="Take the scorer's accuracies from this one [default: all in MLflow]")
     ] = None,
     tracking_uri: common.TrackingUri = None,
     write: Annotated[bool, typer.Option("--write", help="Write README.md there, instead of printing it.")] = False,

@@ -30,37 +30,26 @@ Storage = Annotated[
 ]
 TrackingUri = Annotated[
     str | None,
-    typer.Option(
-        help="MLflow server or store [default: sqlite:///mlflow.db here]",
-        envvar="MLFLOW_TRACKING_URI",
-        show_default=False,
-    ),
+    typer.Option(help="MLflow server or store [default: sqlite:///mlflow.db here]", envvar="MLFLOW_TRACKING_URI"),
 ]
 DataRoot = Annotated[
-    Path | None,
-    typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA", show_default=False),
+    Path | None, typer.Option(help="Folder of the data sets [default: ./data]", envvar="AUTOSPARSE_DATA")
 ]
 Download = Annotated[bool, typer.Option("--download", help="Fetch a data set that is missing, if it can be fetched.")]
 Address = Annotated[
-    str | None,
-    typer.Option(
-        help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS", show_default=False
-    ),
+    str | None, typer.Option(help="Address of a running Ray cluster [default: a local Ray]", envvar="RAY_ADDRESS")
 ]
-Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1, show_default=False)]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")]
+Workers = Annotated[int | None, typer.Option(help="Jobs at a time [default: one per CPU]", min=1)]
 GpusPerJob = Annotated[
     float, typer.Option(help="GPUs that each job takes, or a share of one: at 0.25 four jobs share it.", min=0)
 ]
 LabelSelector = Annotated[
     list[str] | None,
-    typer.Option(
-        help="KEY=VALUE: jobs go only to nodes with this label of `ray start --labels`; again for more.",
-        show_default=False,
-    ),
+    typer.Option(help="KEY=VALUE: jobs go only to nodes with this label of `ray start --labels`; again for more."),
 ]
 Precision = Annotated[
-    str,
-    typer.Option(help="Precision of training: float32, bfloat16, or auto, which is bfloat16 on GPUs that have it."),
+    str, typer.Option(help="Precision of training: float32, bfloat16, or auto, which is bfloat16 on GPUs that have it.")
 ]
 CudaGraphs = Annotated[
     bool, typer.Option("--cuda-graphs", help="On a GPU, replay training steps as CUDA graphs; experimental.")
@@ -73,8 +62,7 @@ Compact = Annotated[
     ),
 ]
 RedoChanged = Annotated[
-    bool,
-    typer.Option("--redo-changed", help="Redo results whose data, or your own code behind them, have changed."),
+    bool, typer.Option("--redo-changed", help="Redo results whose data, or your own code behind them, have changed.")
 ]
 Rehearsal = Annotated[
     bool,
@@ -90,7 +78,7 @@ STORAGE = "results"
 
 
 def share(value: float | None) -> float | None:
-    """Check an option that is a share: a callback."""
+    """Check an option that is a share; a callback for typer."""
     if value is not None and not 0 <= value <= 1:
         meant = f": {value / 100:g}?" if 1 < value <= 100 else ""
         raise typer.BadParameter(f"{value:g} is not between 0 and 1{meant}")
@@ -98,7 +86,7 @@ def share(value: float | None) -> float | None:
 
 
 def among(*names: str) -> dict[str, Any]:
-    """The settings of an option or argument that takes one of some names."""
+    """What typer needs to know of an option or argument that takes one of ``names``."""
 
     def check(value: str | None) -> str | None:
         if value is not None and value not in names:
@@ -118,6 +106,14 @@ def out() -> Console:
 def emit(value: Any) -> None:
     """Print ``value`` as JSON on stdout."""
     typer.echo(json.dumps(value, indent=2, allow_nan=False))
+
+
+def tell(value: Any, text: str, as_json: bool) -> None:
+    """Print ``value`` as JSON, or else ``text``, which says the same to people."""
+    if as_json:
+        emit(value)
+    else:
+        typer.echo(text)
 
 
 def command(name: str) -> str:
@@ -207,6 +203,16 @@ def client_and_name(experiment: str, tracking_uri: str | None) -> "tuple[MlflowC
     from autosparse.results import named
 
     return named.client_and_name(experiment, tracking_uri)
+
+
+def two_named(
+    a: str, b: str, experiment: str | None, tracking_uri: str | None
+) -> "tuple[MlflowClient, str, str, str | None]":
+    """MLflow, and what to compare by its names there: two methods of ``experiment``, or without it two experiments."""
+    client, first = client_and_name(experiment or a, tracking_uri)
+    if experiment is not None:
+        return client, a, b, first
+    return client, first, client_and_name(b, tracking_uri)[1], None
 
 
 def find_scorer(name: str, tracking_uri: str | None) -> "Scorer":

@@ -13,9 +13,7 @@ def compare(
         str, typer.Argument(help=f"An experiment: {common.NAMED}. With --experiment, a method or scorer of it.")
     ],
     b: Annotated[str, typer.Argument(help="What to compare it with.")],
-    experiment: Annotated[
-        str | None, typer.Option(help="A and B are methods of this experiment.", show_default=False)
-    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="A and B are methods of this experiment.")] = None,
     metric: Annotated[str, typer.Option(help="Any metric of a cell, e.g. best_accuracy.")] = "test_accuracy",
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
@@ -24,11 +22,7 @@ def compare(
     """Mean differences A - B over the seeds that both have, with 95 % confidence intervals."""
     from autosparse.results.winners import compare as ask
 
-    client, first = common.client_and_name(experiment or a, tracking_uri)
-    if experiment is None:
-        a, b = first, common.client_and_name(b, tracking_uri)[1]
-    else:
-        experiment = first
+    client, a, b, experiment = common.two_named(a, b, experiment, tracking_uri)
     rows = ask(client, a, b, experiment, metric)
     title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
     common.listing_with_notes(rows, title, as_json, as_csv, _shown)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from autosparse.cli import common
-from autosparse.cli.run import execute
+from autosparse.cli.run import show_outcome
 
 
 def demo(
@@ -17,29 +17,24 @@ def demo(
     out: Annotated[Path, typer.Option(help="Folder of the report.")] = Path("report"),
 ) -> None:
     """IRP, a learned scorer, a pruning grid, MLflow and a report, on data that is already here."""
+    from autosparse.experiment.files import DEMO
     from autosparse.experiment.load import load_experiment
     from autosparse.experiment.plan import make_plan
     from autosparse.files import require_writable
     from autosparse.report.folder import require_free
     from autosparse.report.page import write_report
+    from autosparse.runner.experiment import carry_out
     from autosparse.runner.settings import Settings
     from autosparse.tracking.client import connect
     from autosparse.tracking.client import tracking_uri as resolve
 
-    plan = make_plan(load_experiment(demo_file()).experiment)
+    plan = make_plan(load_experiment(DEMO).experiment)
     require_writable(out)
     require_free(out)
-    code = execute(plan, Settings(storage, tracking_uri, workers=workers, retry_failed=True))
+    code = show_outcome(carry_out(plan, Settings(storage, tracking_uri, workers=workers, retry_failed=True)))
     page = write_report(connect(tracking_uri), plan.name, out)
     print_next(page, resolve(tracking_uri), plan.name)
     raise typer.Exit(code)
-
-
-def demo_file() -> Path:
-    """The demo's experiment file, which is part of the package."""
-    from autosparse.experiment.files import DEMO
-
-    return DEMO
 
 
 def print_next(page: Path, uri: str, name: str) -> None:

@@ -13,17 +13,11 @@ from autosparse.cli import common
 
 
 def show_plan(
-    plan: Any,
-    storage: str,
-    data_root: Path | None,
-    as_json: bool,
-    tflops: float,
-    download: bool = False,
-    gpus_per_job: float = 0.0,
+    plan: Any, storage: str, data_root: Path | None, as_json: bool, tflops: float, download: bool, gpus_per_job: float
 ) -> int:
     """Print how many tasks each stage has, how many are done and left, what all of them cost, and what a job asks for.
 
-    The exit code that it returns is 1 if data are absent that what is left needs, and that are not to be fetched.
+    Return the exit code: 1 if what is left needs data that are absent and are not to be fetched, else 0.
     """
     from autosparse.data import missing_data, source_of
     from autosparse.experiment.plan import dataset_of

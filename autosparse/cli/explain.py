@@ -20,9 +20,7 @@ def explain(
     score_examples: Annotated[
         int, typer.Option(help="Images that the scorer gets; 0: all of the training split.", min=0)
     ] = 5120,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")
-    ] = "auto",
+    device: common.Device = "auto",
     data_root: common.DataRoot = None,
     download: common.Download = False,
     tracking_uri: common.TrackingUri = None,

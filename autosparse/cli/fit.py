@@ -31,49 +31,38 @@ def fit(
     batch_size: Annotated[int, typer.Option(help="Rows per step, for backbones that are networks.")] = 1024,
     lr: Annotated[float, typer.Option(help="Adam's learning rate at the start; it falls to 0 along a cosine.")] = 0.01,
     rows: Annotated[
-        int | None,
-        typer.Option(help="Fit on a stratified sample of this many rows [default: all]", show_default=False),
+        int | None, typer.Option(help="Fit on a stratified sample of this many rows [default: all]")
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the initialisation, the order and the held-out rows.")] = 0,
     rounds: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of rounds that it prunes in [default: 10; one shot for param,grad]", show_default=False
-        ),
+        int | None, typer.Option(help="Number of rounds that it prunes in [default: 10; one shot for param,grad]")
     ] = None,
     steps: Annotated[
         int | None,
         typer.Option(
-            help="Training steps in each round, undone after it [default: 10 for features after training, else none]",
-            show_default=False,
+            help="Training steps in each round, undone after it [default: 10 for features after training, else none]"
         ),
     ] = None,
     step_lr: Annotated[float, typer.Option(help="Learning rate of these steps.")] = 0.1,
     step_batch_size: Annotated[int, typer.Option(help="Images in each of these steps.")] = 128,
     examples: Annotated[
-        int | None,
-        typer.Option(help="Images for gradients and activations in a round [default: all]", show_default=False),
+        int | None, typer.Option(help="Images for gradients and activations in a round [default: all]")
     ] = None,
     rows_in: Annotated[
         Path | None,
         typer.Option(
             help="Folder for the rows of every weight in every state, as Parquet: written where missing, then streamed "
             "by Ray Data, so that they need not fit in memory. Needs rounds [default: in memory, of more than 20 "
-            "million a sample]",
-            show_default=False,
+            "million a sample]"
         ),
     ] = None,
     dagger: Annotated[
-        int,
-        typer.Option(help="How often to add rows from networks that the scorer pruned itself; needs rounds."),
+        int, typer.Option(help="How often to add rows from networks that the scorer pruned itself; needs rounds.")
     ] = 0,
     refine: Annotated[
-        int,
-        typer.Option(help="Generations of a search for coefficients that prune better; needs linear."),
+        int, typer.Option(help="Generations of a search for coefficients that prune better; needs linear.")
     ] = 0,
-    device: Annotated[
-        str, typer.Option(help="cpu, cuda, cuda:1, or auto: the GPU if there is one, else the CPU.")
-    ] = "auto",
+    device: common.Device = "auto",
     experiment: Annotated[str, typer.Option(help="MLflow experiment that the fit goes to.")] = "scorers",
     storage: common.Storage = common.STORAGE,
     tracking_uri: common.TrackingUri = None,

@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from autosparse.cli import common
-from autosparse.report.tables import cost_text
+from autosparse.report.formats import cost_text
 from autosparse.report.tables_frontier import mark
 from autosparse.results.frontier import Point
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def explain_key(
     context: typer.Context,
     key: Annotated[
-        str, typer.Argument(help="A key, with those above it or without: recipe, grid.recipe.lr; none: all keys.")
+        str, typer.Argument(help="A key, with or without those above it: recipe, grid.recipe.lr; none: all keys.")
     ] = "",
     as_json: common.Json = False,
 ) -> None:
@@ -53,7 +53,7 @@ def _brief(key: "Key") -> dict[str, str]:
 
 
 def _with_inner(key: "Key") -> str:
-    """The key with those in it, but for a recipe's, which ``recipes`` has."""
+    """The key with those in it; a recipe's are left out, because ``recipes`` has them."""
     inner = "" if key.name == "recipe" else ", ".join(map(_with_inner, key.inner))
     return f"{key.name} ({inner})" if inner else key.name
 

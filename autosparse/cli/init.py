@@ -16,7 +16,6 @@ def init(
             "--from",
             help="Copy this experiment, such as table-4 of `autosparse list experiments` [default: a small one that "
             "needs no data]",
-            show_default=False,
             autocompletion=complete_file,
         ),
     ] = None,

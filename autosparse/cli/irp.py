@@ -56,28 +56,17 @@ def irp(
     recipe = {"epochs": epochs, "batch_size": batch_size, "lr": lr, "optimizer": optimizer}
     spec = {
         "model": model, "dataset": dataset, "criterion": criterion, "iterations": iterations, "schedule": schedule,
-        "gradient_mode": gradient_mode,
-        "final_density": final_density, "seeds": parse_seeds(seeds), "recipe": recipe,
+        "gradient_mode": gradient_mode, "final_density": final_density, "seeds": parse_seeds(seeds), "recipe": recipe,
     }  # fmt: skip
     plan = make_plan(parse_experiment({"name": experiment, "irp": {criterion: spec}}, "autosparse irp"))
     for planned in plan.irp:
         require_replaceable(out / f"seed-{planned.task.seed}", SHARDS)
     require_writable(out)
-    execution = Execution(precision, cuda_graphs, compact)
     settings = Settings(
-        storage,
-        tracking_uri,
-        data_root,
-        download,
-        address,
-        workers,
-        gpus_per_job,
-        labels_from(label_selector or ()),
-        retry_failed=True,
-        execution=execution,
-        redo_changed=redo_changed,
+        storage, tracking_uri, data_root, download, address, workers, gpus_per_job, labels_from(label_selector or ()),
+        retry_failed=True, execution=Execution(precision, cuda_graphs, compact), redo_changed=redo_changed,
         rehearsal=rehearsal,
-    )
+    )  # fmt: skip
     screen, store = Screen(), Store(storage)
     outcome = run_plan(plan, settings, screen)
     rows = []

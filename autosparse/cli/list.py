@@ -17,7 +17,6 @@ def show(
         str | None,
         typer.Option(
             help="Also what the plugins of this experiment file register, or this module (FILE.py); imports them.",
-            show_default=False,
             metavar="FILE",
         ),
     ] = None,
@@ -123,19 +122,15 @@ def _experiment(file: str) -> dict[str, Any]:
     return {"file": file, "name": found.name, "description": found.description}
 
 
-def _shown_experiment(row: dict[str, Any]) -> dict[str, Any]:
-    return {"file": row["file"], "description": row["description"]}
-
-
 _LISTINGS: dict[str, Callable[[], Rows]] = dict(
     zip(WHAT, (_models, _datasets, _criteria, _features, _experiments), strict=True)
 )
 _SHOWN: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "models": _shown_model,
     "criteria": _shown_criterion,
-    "experiments": _shown_experiment,
+    "experiments": lambda row: {"file": row["file"], "description": row["description"]},
 }
-"""What of a row a terminal shows, where that is not all."""
+"""What a terminal shows of a row, if that is not all of it."""
 _HINTS = {
     "models": "arguments go in parentheses, 'resnet20(width=32)', or in a file as {name: resnet20, width: 32}",
     "experiments": "`autosparse run FILE` takes each of them",

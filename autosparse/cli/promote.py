@@ -11,7 +11,7 @@ def promote(
     experiment: common.ExperimentName,
     sparsity: Annotated[float | None, typer.Option(help="Judge at this sparsity alone.", callback=common.share)] = None,
     metric: Annotated[str, typer.Option(help="The metric to judge by.")] = "test_accuracy",
-    scorer: Annotated[str, typer.Option(help="Promote this scorer instead.", show_default=False)] = "",
+    scorer: Annotated[str, typer.Option(help="Promote this scorer instead.")] = "",
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
@@ -20,8 +20,5 @@ def promote(
 
     client, experiment = common.client_and_name(experiment, tracking_uri)
     champion = register_best(client, experiment, sparsity, metric, scorer)
-    if as_json:
-        common.emit(champion)
-        return
     address = f"models:/{champion['name']}@{champion['alias']}"
-    typer.echo(f"{address} is version {champion['version']}: scorer {champion['scorer']}")
+    common.tell(champion, f"{address} is version {champion['version']}: scorer {champion['scorer']}", as_json)

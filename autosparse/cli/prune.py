@@ -15,8 +15,7 @@ def prune(
     ],
     criterion: Annotated[str, typer.Option(help="See `autosparse list criteria`.")] = "autos",
     scorer: Annotated[
-        str | None,
-        typer.Option(help="A scorer for autos: its folder, or models:/autos@champion.", show_default=False),
+        str | None, typer.Option(help="A scorer for autos: its folder, or models:/autos@champion.")
     ] = None,
     model: Annotated[str, typer.Option(help="See `autosparse list models`.")] = "lenet-300-100",
     dataset: Annotated[str, typer.Option(help="See `autosparse list datasets`.")] = "digits",
@@ -41,7 +40,5 @@ def prune(
     with interruptible("interrupted: nothing was written"):
         masks = masks_of(model, data, criterion, sparsity, seed, held)
         masks.save(out)
-    if as_json:
-        common.emit({"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity})
-    else:
-        typer.echo(f"{out}: {masks.kept:,} of {masks.total:,} weights stay")
+    told = {"file": str(out), "kept": masks.kept, "total": masks.total, "sparsity": masks.sparsity}
+    common.tell(told, f"{out}: {masks.kept:,} of {masks.total:,} weights stay", as_json)

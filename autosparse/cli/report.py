@@ -13,28 +13,27 @@ ALONE, COMPARED = Path("report"), Path("comparison")
 
 
 def report(
-    name: Annotated[str | None, typer.Argument(help=f"The experiment: {common.NAMED}.", show_default=False)] = None,
+    name: Annotated[str | None, typer.Argument(help=f"The experiment: {common.NAMED}.")] = None,
     compare: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            help="Two experiments beside each other; after an experiment, two of its methods or scorers.",
-            metavar="A B",
-            show_default=False,
+            help="Two experiments beside each other; after an experiment, two of its methods or scorers.", metavar="A B"
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(
-            help=f"Folder for index.html [default: {ALONE}, with --compare {COMPARED}]",
-            show_default=False,
-        ),
+        Path | None, typer.Option(help=f"Folder for index.html [default: {ALONE}, with --compare {COMPARED}]")
     ] = None,
     tracking_uri: common.TrackingUri = None,
     as_json: common.Json = False,
 ) -> None:
     """Write a self-contained HTML page from what MLflow holds; finished or not, it shows what is there."""
+    told: dict[str, str]
     if compare is not None:
-        told = _compared(name, *compare, out or COMPARED, tracking_uri)
+        from autosparse.report.page_compared import write_comparison
+
+        client, a, b, name = common.two_named(*compare, name, tracking_uri)
+        told = {} if name is None else {"experiment": name}
+        told |= {"a": a, "b": b, "page": str(write_comparison(client, a, b, out or COMPARED, name))}
     elif name is not None:
         from autosparse.report.page import write_report
 
@@ -42,18 +41,4 @@ def report(
         told = {"experiment": name, "page": str(write_report(client, name, out or ALONE))}
     else:
         raise AutosparseError("of which experiment? Name it, or two of them after --compare")
-    if as_json:
-        common.emit(told)
-    else:
-        typer.echo(told["page"])
-
-
-def _compared(experiment: str | None, a: str, b: str, out: Path, tracking_uri: str | None) -> dict[str, str]:
-    """Write the page that compares two experiments, or two methods of one."""
-    from autosparse.report.page_compared import write_comparison
-
-    client, first = common.client_and_name(experiment or a, tracking_uri)
-    if experiment is None:
-        a, b = first, common.client_and_name(b, tracking_uri)[1]
-        return {"a": a, "b": b, "page": str(write_comparison(client, a, b, out))}
-    return {"experiment": first, "a": a, "b": b, "page": str(write_comparison(client, a, b, out, first))}
+    common.tell(told, told["page"], as_json)

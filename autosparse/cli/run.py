@@ -29,12 +29,10 @@ File = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None,
-    typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]", show_default=False),
+    str | None, typer.Option(help="Scale of a file that has several, such as paper or smoke [default: small]")
 ]
 Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.", show_default=False),
+    list[str] | None, typer.Option("--set", help="KEY=VALUE, such as grid.*.recipe.epochs=10; again for more.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan; start, write and import nothing.")]
 Tflops = Annotated[float, typer.Option(help="With --dry-run: TFLOP/s that a GPU sustains.", min=0.001)]
@@ -45,10 +43,7 @@ def run(
     preset: Preset = None,
     changes: Changes = None,
     only: Annotated[
-        str | None,
-        typer.Option(
-            help="Do one stage; what it builds on must be finished.", show_default=False, **common.among(*ONLY)
-        ),
+        str | None, typer.Option(help="Do one stage; what it builds on must be finished.", **common.among(*ONLY))
     ] = None,
     dry_run: DryRun = False,
     tflops: Tflops = 10.0,
@@ -84,35 +79,19 @@ def run(
 
         name = planned(file, preset, changes or [], quiet=as_json).name
         page = str(write_report(connect(tracking_uri, must_exist=True), name, Path("report") / name))
-        if as_json:
-            common.emit({"experiment": name, "page": page})
-        else:
-            typer.echo(page)
+        common.tell({"experiment": name, "page": page}, page, as_json)
     else:
         from autosparse.runner.experiment import run as run_experiment
         from autosparse.runner.nodes import labels_from
 
         summary = run_experiment(
-            file,
-            preset,
-            changes or (),
-            only=only,
-            storage=storage,
-            tracking_uri=tracking_uri,
-            data_root=data_root,
-            download=download,
-            address=address,
-            workers=workers,
-            gpus_per_job=gpus_per_job,
+            file, preset, changes or (), only=only,
+            storage=storage, tracking_uri=tracking_uri, data_root=data_root, download=download,
+            address=address, workers=workers, gpus_per_job=gpus_per_job,
             label_selector=labels_from(label_selector or ()),
-            retries=retries,
-            retry_failed=retry_failed,
-            redo_changed=redo_changed,
-            precision=precision,
-            cuda_graphs=cuda_graphs,
-            compact=compact,
-            rehearsal=rehearsal,
-        )
+            retries=retries, retry_failed=retry_failed, redo_changed=redo_changed,
+            precision=precision, cuda_graphs=cuda_graphs, compact=compact, rehearsal=rehearsal,
+        )  # fmt: skip
         raise typer.Exit(show_outcome(summary, as_json))
 
 
@@ -126,21 +105,11 @@ def planned(file: str, preset: str | None, changes: list[str], quiet: bool = Fal
     return plan_of(loaded)
 
 
-def execute(plan: Any, settings: Any, as_json: bool = False, only: list[str] | None = None, quiet: bool = False) -> int:
-    """Run a plan and print its outcome (if ``quiet``, only warnings); return the exit code."""
-    from autosparse.runner.experiment import carry_out
-
-    return show_outcome(carry_out(plan, settings, only), as_json, quiet)
-
-
-def show_outcome(summary: Any, as_json: bool = False, quiet: bool = False) -> int:
-    """Print the results of a run: as JSON, as a leaderboard, or if ``quiet`` not at all; return the exit code."""
+def show_outcome(summary: Any, as_json: bool = False) -> int:
+    """Print the results of a run, as JSON or as a leaderboard; return the exit code."""
     from autosparse.report.terminal import leaderboard
     from autosparse.tracking.client import connect
 
-    code = 0 if summary.whole else 1
-    if quiet:
-        return code
     if as_json:
         counts = {"experiment": summary.name, "found": summary.found, "done": summary.done}
         waiting = {"to_do": summary.to_do} if summary.to_do else {}
@@ -148,4 +117,4 @@ def show_outcome(summary: Any, as_json: bool = False, quiet: bool = False) -> in
     elif sum(left["kind"] == "cell" for left in (*summary.failed, *summary.to_do)) < summary.cells:
         for table in leaderboard(connect(summary.tracking_uri), summary.name):
             common.out().print(table)
-    return code
+    return 0 if summary.whole else 1

@@ -6,9 +6,7 @@ from typing import Annotated
 import typer
 
 
-def schema(
-    out: Annotated[Path | None, typer.Option(help="Write it to this file instead.", show_default=False)] = None,
-) -> None:
+def schema(out: Annotated[Path | None, typer.Option(help="Write it to this file instead.")] = None) -> None:
     """Print the JSON schema of experiment files, by which editors complete and check them."""
     from autosparse.experiment.json_schema import schema_text
     from autosparse.files import refusing_unwritable, write_atomic

@@ -21,16 +21,10 @@ def score(
     seed: Annotated[int, typer.Option(help="Seed of the network's initialisation.")] = 0,
     features: Annotated[
         str | None,
-        typer.Option(
-            help="Folder (or s3://, gs://) of feature or survival shards to score instead of a model.",
-            show_default=False,
-        ),
+        typer.Option(help="Folder (or s3://, gs://) of feature or survival shards to score instead of a model."),
     ] = None,
     sparsity: Annotated[
-        float | None,
-        typer.Option(
-            help="With --features: write masks that remove this share.", callback=common.share, show_default=False
-        ),
+        float | None, typer.Option(help="With --features: write masks that remove this share.", callback=common.share)
     ] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Ask the scorer's network about every weight.")] = False,
     data_root: common.DataRoot = None,
@@ -70,21 +64,15 @@ def score(
             from autosparse.runner.shards.score import score_shards  # here: Ray reads its variables when it is imported
 
             scored = score_shards(loaded, features, out, settings, sparsity, exact)
-        if as_json:
-            common.emit({"folder": out, **asdict(scored)})
-        else:
-            kept = "" if scored.kept is None else f", {scored.kept} weights kept"
-            typer.echo(f"{out}: {scored.rows} scores in {scored.shards} shards{kept}")
+        kept = "" if scored.kept is None else f", {scored.kept} weights kept"
+        text = f"{out}: {scored.rows} scores in {scored.shards} shards{kept}"
+        common.tell({"folder": out, **asdict(scored)}, text, as_json)
         return
     require_replaceable(folder, SCORES)
     data = load_dataset(dataset, data_root, download=download)
     with interruptible(STOPPED):
         rows = score_network(loaded, model, data, seed, folder, exact)
     certificate = loaded.verdict.certificate if loaded.verdict else None
-    if as_json:
-        agreement = {"certificate": asdict(certificate)} if certificate else {}
-        common.emit({"folder": out, "rows": rows, **agreement})
-    else:
-        typer.echo(f"{out}: {rows} scores")
-        if certificate:
-            typer.echo(certificate.text)
+    agreement = {"certificate": asdict(certificate)} if certificate else {}
+    text = f"{out}: {rows} scores" + (f"\n{certificate.text}" if certificate else "")
+    common.tell({"folder": out, "rows": rows, **agreement}, text, as_json)

@@ -17,7 +17,7 @@ def gather(storage: common.Storage = common.STORAGE) -> None:
     store.prepare()
     with store.one_driver():
         done = gather(store)
-    left = f"; {done.left:,} files in cells/ are no whole record and stay" if done.left else ""
+    left = f"; {done.left:,} files in cells/ are not whole records and stay" if done.left else ""
     mended = f"; {done.mended:,} damaged segments written anew" if done.mended else ""
     typer.echo(
         f"{done.records:,} records gathered in {done.segments:,} segments of {store.place}{mended}{left}", err=True

@@ -7,14 +7,12 @@ import typer
 
 from autosparse.cli import common
 from autosparse.cli.dry_run import show_plan
-from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, execute, planned
+from autosparse.cli.run import Changes, DryRun, File, Preset, Tflops, planned
 
 
 def sweep(
     file: File,
-    name: Annotated[
-        list[str] | None, typer.Option(help="One of its sweeps; again for more [default: all]", show_default=False)
-    ] = None,
+    name: Annotated[list[str] | None, typer.Option(help="One of its sweeps; again for more [default: all]")] = None,
     preset: Preset = None,
     changes: Changes = None,
     dry_run: DryRun = False,
@@ -38,6 +36,7 @@ def sweep(
     from autosparse.errors import AutosparseError, UnknownName
     from autosparse.experiment.store import Store
     from autosparse.plugins import withholding
+    from autosparse.runner.experiment import carry_out
     from autosparse.runner.nodes import labels_from
     from autosparse.runner.settings import Settings
     from autosparse.training import Execution
@@ -54,10 +53,11 @@ def sweep(
         plan = plan.only_sweeps(name or there)
         if dry_run:
             raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
-    labels = labels_from(label_selector or ())
-    where = (storage, tracking_uri, data_root, download, address, workers, gpus_per_job, labels)
-    settings = Settings(*where, retry_failed=True, execution=execution, redo_changed=redo_changed, rehearsal=rehearsal)
-    code = execute(plan, settings, quiet=True)
+    settings = Settings(
+        storage, tracking_uri, data_root, download, address, workers, gpus_per_job, labels_from(label_selector or ()),
+        retry_failed=True, execution=execution, redo_changed=redo_changed, rehearsal=rehearsal,
+    )  # fmt: skip
+    whole = carry_out(plan, settings).whole
     store, found = Store(storage), {}
     for p in plan.sweeps:
         record = store.record(p.task)
@@ -70,7 +70,7 @@ def sweep(
             names = dict.fromkeys(name for row in result["trials"] for name in row["values"])
             common.listing([_shown(row, names, result["metric"]) for row in result["trials"]], f"{plan.name}: {label}")
             typer.echo(f"best: {_settings(result['best']['values'])} -> scorer {result['best']['id']}", err=True)
-    raise typer.Exit(code)
+    raise typer.Exit(0 if whole else 1)
 
 
 def _shown(row: dict[str, Any], names: Iterable[str], metric: str) -> dict[str, Any]:

@@ -85,12 +85,10 @@ def _body(scorer: Scorer, name: str, made: list[dict[str, Any]], measured: Seque
         parts += ["## How well it fits", table(("figure", "value"), figures)]
     if scorer.warnings:
         parts += ["The fit warns:", *(f"- {' '.join(warning.split())}" for warning in scorer.warnings)]
-    return [*parts, *_pruned(measured)]
-
-
-def _pruned(measured: Sequence[Measured]) -> list[str]:
-    if not measured:
-        return []
-    places = ("model", "data set", "sparsity", "test accuracy in %", "seeds", "experiment", "trained with")
-    rows = [(m.model, public_name(m.dataset), m.sparsity, m.accuracy, m.seeds, m.experiment, m.how) for m in measured]
-    return ["## Networks that it has pruned", table(places, rows)]
+    if measured:
+        names = ("model", "data set", "sparsity", "test accuracy in %", "seeds", "experiment", "trained with")
+        rows = [
+            (m.model, public_name(m.dataset), m.sparsity, m.accuracy, m.seeds, m.experiment, m.how) for m in measured
+        ]
+        parts += ["## Networks that it has pruned", table(names, rows)]
+    return parts

@@ -6,16 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from mlflow import MlflowClient
-
 from autosparse.criteria import CRITERIA
 from autosparse.results.groups import DATA, NOT_SETTING, OF_METHOD, Group, Settings, groups_of
-from autosparse.results.runs import Run, finished_runs
+from autosparse.results.runs import Run
 from autosparse.tracking.entries import metric_name
 
 METRIC = "test_accuracy"
 DENSE, LEARNED = "dense", "autos"
-"""Values of ``criterion`` that reports treat apart."""
+"""Values of ``criterion`` that reports treat specially."""
 
 
 @dataclass(frozen=True)
@@ -131,34 +129,37 @@ class Section:
         return [method for method in self.methods if not method.dense]
 
     @property
+    def pruned_sparsities(self) -> list[float]:
+        """The sparsities of the pruned methods, ascending."""
+        return sorted({sparsity for method in self.pruned for sparsity in method.points})
+
+    @property
     def top_sparsity(self) -> float | None:
         """The highest sparsity of a pruned method; None if only dense ran."""
-        return max((sparsity for method in self.pruned for sparsity in method.points), default=None)
+        return max(self.pruned_sparsities, default=None)
+
+    @property
+    def points(self) -> list[Point]:
+        """The points of all methods."""
+        return [point for method in self.methods for point in method.points.values()]
 
     @property
     def counts(self) -> list[int]:
         """The different numbers of seeds behind its points, ascending."""
-        return sorted({point.n for method in self.methods for point in method.points.values()})
+        return sorted({point.n for point in self.points})
 
     @property
     def seeds(self) -> list[int]:
         """All seeds, ascending."""
-        points = [point for method in self.methods for point in method.points.values()]
-        return sorted({int(run.tags["seed"]) for point in points for run in point.runs})
+        return sorted({int(run.tags["seed"]) for point in self.points for run in point.runs})
 
 
-def sections_of(client: MlflowClient, experiment: str) -> list[Section]:
+def make_sections(cells: Iterable[Run], layers: Mapping[str, Sequence[str]] | None = None) -> list[Section]:
     """The finished cells of an experiment by model, dataset and settings, in that order.
 
     Cells are averaged only if nothing but the seed differs, see :mod:`autosparse.results.groups`. If an experiment was
     edited and run again, or if its data changed, cells that were trained in different ways become different sections,
-    and different methods under one label become different methods.
-    """
-    return make_sections(finished_runs(client, experiment, "cell"))
-
-
-def make_sections(cells: Iterable[Run], layers: Mapping[str, Sequence[str]] | None = None) -> list[Section]:
-    """See :func:`sections_of`; cells without a test accuracy are left out.
+    and different methods under one label become different methods. Cells without a test accuracy are left out.
 
     :param layers: names of the layers of each model, in network order.
     """

@@ -28,7 +28,7 @@ class Sample:
     position: np.ndarray
     """(n,) int, flat positions in the layer's weight."""
     columns: dict[str, np.ndarray]
-    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, where the network allows them, or
+    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, if the network allows them, or
     ``predicted``, ``untrained``."""
 
     def __len__(self) -> int:
@@ -140,9 +140,7 @@ def _sample(client: MlflowClient, run: Run) -> tuple[Sample | None, str]:
             table = pq.read_table(client.download_artifacts(run.run_id, "sample.parquet", folder))
         except (MlflowException, OSError, pa.ArrowException) as error:
             return None, first_line(error)
-    layer = table["layer"].combine_chunks()
-    if not pa.types.is_dictionary(layer.type):
-        layer = layer.dictionary_encode()
+    layer = table["layer"].combine_chunks().dictionary_encode()
     columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("layer", "position")}
     position = table["position"].to_numpy()
     return Sample(layer.dictionary.to_pylist(), layer.indices.to_numpy(), position, columns), ""

@@ -12,14 +12,14 @@ from autosparse.results.runs import Run
 
 @dataclass(frozen=True)
 class Frontier:
-    """The points of one model and data set, by unit of cost: only units of which two pruned methods tell."""
+    """The points of one model and data set, by unit of cost; only units in which two pruned methods know theirs."""
 
     title: str
     """``model on dataset``."""
     points: dict[str, list[Point]]
     """By unit: ``seconds``, ``images``, ``flops``; in the same order in each."""
     left_out: tuple[str, ...]
-    """Which methods are in no plot of a unit, and why; a line each."""
+    """Which methods have no place in the plot of a unit, and why; a line each."""
 
     @property
     def once(self) -> bool:

@@ -1,6 +1,7 @@
 """What the page of a comparison shows: differences paired by seed, what sets the two apart, and what only one has."""
 
 import statistics
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -15,7 +16,7 @@ from autosparse.results.significance import LEVEL, Difference, holm
 from autosparse.results.winners import Place, pairs
 
 SHOWN = 6
-"""Most values of one side that are shown of what sets the two apart."""
+"""Most values of one side that are shown if the two differ in them."""
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,16 @@ class Pair:
         return {seed: a[seed] - b[seed] for seed in self.seeds}
 
     @property
-    def significant(self) -> bool:
-        """Whether it is significant after the correction."""
-        return self.p is not None and self.p < 1 - LEVEL
-
-    @property
     def better(self) -> str:
-        """``A`` or ``B`` if that one is significantly better, else empty."""
-        return "" if not self.significant else "A" if self.difference.difference > 0 else "B"
+        """``A`` or ``B`` if that one is significantly better after the correction, else empty."""
+        if self.p is None or self.p >= 1 - LEVEL:
+            return ""
+        return "A" if self.difference.difference > 0 else "B"
 
 
 @dataclass(frozen=True)
 class Apart:
-    """Something in which A and B are not the same."""
+    """Something in which A and B differ."""
 
     what: str
     a: str
@@ -99,7 +97,7 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """What a row is called that compares the two methods themselves."""
+        """The name of a row that compares the two methods themselves."""
         return f"{self.a} − {self.b}"
 
     @property
@@ -129,7 +127,7 @@ class Comparison:
 def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None = None) -> Comparison:
     """Compare the test accuracies of two experiments, or of two methods of ``experiment``.
 
-    Which cells are compared with which is decided by :func:`autosparse.results.winners.compare`.
+    :func:`autosparse.results.winners.compare` decides which cells are compared with which.
 
     :raises AutosparseError: if both are the same, or one is not known, or they have no cell in common.
     """
@@ -143,13 +141,12 @@ def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None =
 
 def _apart(found: Sequence[Pair]) -> Iterator[Apart]:
     """Settings in which cells differ that are compared with each other; then versions, machines and data."""
-    told: dict[tuple[str, str, str], int] = {}
+    told: Counter[tuple[str, str, str]] = Counter()
     for pair in found:
         a, b = (dict(group.training + group.method) for group in (pair.a, pair.b))
         for key in sorted(a.keys() | b.keys()):
             if a.get(key) != b.get(key):
-                entry = key, a.get(key, "none"), b.get(key, "none")
-                told[entry] = told.get(entry, 0) + 1
+                told[key, a.get(key, "none"), b.get(key, "none")] += 1
     for (key, one, other), count in told.items():
         yield Apart(key, one, other, "all" if count == len(found) else f"{count} of {len(found)}")
     sides = [pair.a for pair in found], [pair.b for pair in found]
@@ -167,25 +164,23 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _alone(client: MlflowClient, a: str, b: str, experiment: str | None, found: Sequence[Pair]) -> list[Alone]:
-    """Seeds of each place and method that only one has; of a method of one experiment, of each place."""
+    """The seeds that only one has, by place and method; by place alone if A and B are methods of ``experiment``."""
     if experiment is None:
         cells = [finished_cells(client, name) for name in (a, b)]
         groups = groups_of(cells[0], cells[1]), groups_of(cells[1], cells[0])
     else:
         every = groups_of(finished_cells(client, experiment))
         groups = [group for group in every if group.name == a], [group for group in every if group.name == b]
-    seeds: list[dict[tuple[Place, str], set[int]]] = [{}, {}]
-    for held, side in zip(seeds, groups, strict=True):
+    ours, theirs, matched = (defaultdict[tuple[Place, str], set[int]](set) for _ in range(3))
+    for held, side in zip((ours, theirs), groups, strict=True):
         for group in side:
-            key = group.place, group.name if experiment is None else ""
-            held.setdefault(key, set()).update(group.values(METRIC))
-    matched: dict[tuple[Place, str], set[int]] = {}
+            held[group.place, group.name if experiment is None else ""].update(group.values(METRIC))
     for pair in found:
-        matched.setdefault((pair.place, pair.method), set()).update(pair.seeds)
-    alone: dict[tuple[str, str, tuple[int, ...], tuple[int, ...]], list[float]] = {}
-    for place, method in sorted(seeds[0].keys() | seeds[1].keys()):
-        key = place, method
-        ours, theirs = (tuple(sorted(held.get(key, set()) - matched.get(key, set()))) for held in seeds)
-        if ours or theirs:
-            alone.setdefault((f"{place[0]} on {place[1]}", method, ours, theirs), []).append(place[2])
+        matched[pair.place, pair.method].update(pair.seeds)
+    alone = defaultdict[tuple[str, str, tuple[int, ...], tuple[int, ...]], list[float]](list)
+    for key in sorted(ours.keys() | theirs.keys()):
+        (model, dataset, sparsity), method = key
+        of_a, of_b = (tuple(sorted(held[key] - matched[key])) for held in (ours, theirs))
+        if of_a or of_b:
+            alone[f"{model} on {dataset}", method, of_a, of_b].append(sparsity)
     return [Alone(network, tuple(at), method, *only) for (network, method, *only), at in alone.items()]

@@ -11,8 +11,7 @@ from autosparse.report.gallery import slug
 from autosparse.report.published import Concordant
 from autosparse.report.table import Cell, Row, Table, texts
 from autosparse.report.tables import accuracy_table, density_table, effect_table
-from autosparse.report.tables_agreement import overlap_table
-from autosparse.report.tables_changing import changing_table
+from autosparse.report.tables_agreement import changing_table, overlap_table
 from autosparse.report.tables_cost import method_costs
 from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
@@ -21,7 +20,7 @@ FOLDER = "tables"
 LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 LATEX |= {character: f"\\{character}" for character in "&%$#_{}"}
 LATEX |= {"<": "$<$", ">": "$>$", "|": r"\textbar{}"}
-"""Characters that LaTeX takes for something else; the last three are others in its usual font."""
+"""Characters that LaTeX takes for something else; the last three look different in its usual font."""
 MARKS = {"±": r"$\pm$", "–": "--", "−": "$-$", "✕": r"$\times$", "★": r"$\star$", "☆": r"$\circ$"}
 """Characters of our tables that LaTeX does not know without a package."""
 

@@ -1,17 +1,21 @@
-"""Figures of survival: what IRP found, and what a scorer learned from it. Clouds of points, one per weight."""
+"""Figures of survival: what IRP found, and what a scorer learned from it, in one shot or for each state of IRP."""
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from autosparse.report.axes import spread_axis
 from autosparse.report.collect_autos import IrpRun, Sample
-from autosparse.report.style import INK, layer_colors, shown, spread_axis
+from autosparse.report.style import INK, WARM, layer_colors, shown, small_panels
 from autosparse.report.tips import tell
 
 JITTER = 0.35
 """Jitter, as a share of the distance between two survival scores: enough to see how many points share a score."""
-
+BINS = 25
+ENDS = (0.005, 0.995)
+"""Quantiles of a feature between which it is drawn."""
+NOT_FEATURES = frozenset({"state", "survival", "predicted"})
 DRAWN = {
     "param": ("(a) initial weight", r"$\theta_0$"),
     "snip": ("(b) SNIP", "SNIP score / largest"),
@@ -67,6 +71,22 @@ def prediction_figure(sample: Sample) -> Figure:
     return figure
 
 
+def states_figure(sample: Sample) -> Figure:
+    """Mean survival score and mean prediction by each feature, for the weights that are left in each state of IRP.
+
+    Least squares brings the predictions onto the scale of the survival scores, because a ranking has no scale.
+    """
+    names = [name for name in sample.columns if name not in NOT_FEATURES]
+    figure, panels = small_panels(names, room=0.5)
+    truth, predicted = sample.columns["survival"], _scaled(sample.columns["predicted"], sample.columns["survival"])
+    for axes, name in zip(panels, names, strict=True):
+        x = sample.columns[name]
+        _draw_means(axes, x, truth, INK, "survival score")
+        _draw_means(axes, x, predicted, WARM[0], "prediction")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+    return figure
+
+
 def _cloud(axes: Axes, sample: Sample, x: np.ndarray, y: np.ndarray) -> None:
     """Draw points in random order, so that no layer hides another."""
     order = np.random.default_rng(0).permutation(len(x))
@@ -75,18 +95,41 @@ def _cloud(axes: Axes, sample: Sample, x: np.ndarray, y: np.ndarray) -> None:
     axes.scatter(x[order], y[order], s=5, c=colors[order], alpha=alpha, linewidths=0)
 
 
-def _mean_line(axes: Axes, x: np.ndarray, sample: Sample, bins: int = 25) -> None:
-    """Draw the network's mean survival score by x, in bins with about equal numbers of points."""
-    edges = np.unique(np.quantile(x, np.linspace(0, 1, bins + 1)))
-    index = np.digitize(x, edges[1:-1])
-    weight = sample.weight
-    mass = np.bincount(index, weight)
-    filled = mass > 0
-    centres, means = (np.bincount(index, weight * v)[filled] / mass[filled] for v in (x, sample.columns["survival"]))
+def _mean_line(axes: Axes, x: np.ndarray, sample: Sample) -> None:
+    """Draw the network's mean survival score by x."""
+    centres, means = _binned_means(x, sample.columns["survival"], sample.weight)
     axes.plot(centres, means, color="white", linewidth=3.5)
     axes.plot(centres, means, color=INK, linewidth=1.5)
     for centre, mean in zip(centres, means, strict=True):
         tell(axes, centre, mean, "mean survival score", f"{mean:.3f} near {centre:.3g}")
+
+
+def _draw_means(axes: Axes, x: np.ndarray, y: np.ndarray, color: str, label: str) -> None:
+    """Draw the means of y by x; a feature with few values has a point at each."""
+    low, high = np.quantile(x, ENDS)
+    inside = (x >= low) & (x <= high)
+    x, y = x[inside], y[inside]
+    centres, means = _binned_means(x, y, np.ones(len(x)))
+    axes.plot(centres, means, color=color, linewidth=1.5, marker="o" if len(centres) < 8 else "", label=label)
+    for centre, mean in zip(centres, means, strict=True):
+        tell(axes, centre, mean, label, f"mean {mean:.3f} near {centre:.3g}")
+
+
+def _binned_means(x: np.ndarray, y: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted means of x and of y, (bins,) each, in bins of x with about equal numbers of points."""
+    edges = np.unique(np.quantile(x, np.linspace(0, 1, BINS + 1)))
+    index = np.digitize(x, edges[1:-1])
+    mass = np.bincount(index, weight)
+    filled = mass > 0
+    centres, means = (np.bincount(index, weight * values)[filled] / mass[filled] for values in (x, y))
+    return centres, means
+
+
+def _scaled(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    if predicted.std() == 0:
+        return np.full_like(predicted, truth.mean())
+    slope, intercept = np.polyfit(predicted, truth, 1)
+    return slope * predicted + intercept
 
 
 def _jittered(survival: np.ndarray, levels: int) -> np.ndarray:

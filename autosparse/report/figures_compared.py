@@ -6,8 +6,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from autosparse.report.compared import Comparison, Pair
+from autosparse.report.formats import percent
 from autosparse.report.style import COOL, GREY, INK, WARM, shown
-from autosparse.report.tables import percent
 from autosparse.report.tables_compared import difference_text, name_of, p_text
 from autosparse.report.tips import tell
 
@@ -27,17 +27,9 @@ def differences_figure(found: Sequence[Pair], comparison: Comparison) -> Figure:
         color, marker, _ = LOOKS.get(pair.better, OPEN)
         difference = pair.difference
         axes.errorbar(
-            difference.difference,
-            line,
-            xerr=difference.half_width,
-            color=color,
-            marker=marker,
-            markersize=6,
-            markeredgecolor="white",
-            markeredgewidth=0.6,
-            linewidth=1.4,
-            capsize=2.5,
-        )
+            difference.difference, line, xerr=difference.half_width, color=color, linewidth=1.4, capsize=2.5,
+            marker=marker, markersize=6, markeredgecolor="white", markeredgewidth=0.6,
+        )  # fmt: skip
         seeds = (f"seed {seed}: {value:+.2f}" for seed, value in pair.by_seed.items())
         p = "" if pair.p is None else f"p {p_text(pair.p)}, corrected"
         title = f"{name_of(pair, comparison)}, {percent(pair.place[2])} sparse"

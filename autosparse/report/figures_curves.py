@@ -1,6 +1,8 @@
 """Figure of training curves: test accuracy and training loss by epoch, a column for each of a few sparsities."""
 
+import statistics
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,16 +10,53 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from autosparse.report.collect import Point, Section
-from autosparse.report.curves import at, curve_of, drawn_sparsities
+from autosparse.report.formats import percent
 from autosparse.report.style import INK, LineStyle, shown
-from autosparse.report.tables import percent
 from autosparse.report.tips import tell
+from autosparse.tracking.curves import TAG, unpack
 
+MOST = 3
+"""Most sparsities that are drawn; of more, the lowest, the middle and the highest one."""
 METRICS = {"test_accuracy": "test accuracy (%)", "train_loss": "training loss"}
 MARKED = 12
 """Up to this many epochs, each has a marker."""
 TOLD = 40
 """Points of a curve that answer to a pointer, the last one among them."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A metric over epochs: its mean and standard deviation over seeds; the latter is 0 for one seed."""
+
+    epochs: list[int]
+    mean: list[float]
+    std: list[float]
+
+
+def curve_of(point: Point, metric: str) -> Curve | None:
+    """The curve of one method at one sparsity; None for runs that an older version logged."""
+    by_epoch: dict[int, list[float]] = {}
+    for run in point.runs:
+        curves = unpack(run.tags[TAG]) if TAG in run.tags else {}
+        for epoch, value in zip(curves.get("epochs", ()), curves.get(metric, ()), strict=False):
+            by_epoch.setdefault(int(epoch), []).append(value)
+    if not by_epoch:
+        return None
+    epochs = sorted(by_epoch)
+    values = [by_epoch[epoch] for epoch in epochs]
+    std = [statistics.stdev(of_epoch) if len(of_epoch) > 1 else 0.0 for of_epoch in values]
+    return Curve(epochs, [statistics.fmean(of_epoch) for of_epoch in values], std)
+
+
+def drawn_sparsities(section: Section) -> list[float]:
+    """Sparsities that have curves of more than one epoch, thinned to a few; empty if there is nothing to draw."""
+    found = sorted({s for method in section.pruned for s, point in method.points.items() if _has_curve(point)})
+    return found if len(found) <= MOST else [found[0], found[len(found) // 2], found[-1]]
+
+
+def _has_curve(point: Point) -> bool:
+    curve = curve_of(point, "test_accuracy")
+    return curve is not None and len(curve.epochs) > 1
 
 
 def curves_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
@@ -30,8 +69,9 @@ def curves_figure(section: Section, styles: Mapping[str, LineStyle]) -> Figure:
         for axes, sparsity in zip(row, sparsities, strict=True):
             if section.dense:
                 _draw(axes, section.dense, metric, "dense", LineStyle(INK, "", "--", False))
-            for method, point in at(section, sparsity):
-                _draw(axes, point, metric, shown(method.name), styles[method.name])
+            for method in section.pruned:
+                if sparsity in method.points:
+                    _draw(axes, method.points[sparsity], metric, shown(method.name), styles[method.name])
     for axes, sparsity in zip(panels[0], sparsities, strict=True):
         axes.set_title(f"{percent(sparsity)} sparsity")
     _spread(panels[1])

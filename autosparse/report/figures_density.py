@@ -6,16 +6,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.colorbar import Colorbar
-from matplotlib.colors import Colormap, LinearSegmentedColormap, LogNorm
+from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from matplotlib.figure import Figure
 
 from autosparse.report.collect import Method, Section
+from autosparse.report.formats import percent
 from autosparse.report.style import DARK, GREY, INK, LIGHT, shown
-from autosparse.report.tables import percent
 from autosparse.report.tips import tell
 
-SPARSE_TO_DENSE = ("#f7fbff", "#b5d4ea", "#56B4E9", "#0072B2", "#00304d")
+SPARSE_TO_DENSE = LinearSegmentedColormap.from_list("density", ["#f7fbff", "#b5d4ea", "#56B4E9", "#0072B2", "#00304d"])
 """One hue from light to dark, which stays in order in grey print and for colour-blind readers."""
 COLLAPSED = "#D55E00"
 FAINTEST = 1e-4
@@ -109,7 +110,7 @@ def has_densities(section: Section) -> bool:
 
 
 def _sparsities(section: Section) -> list[float]:
-    found = sorted({sparsity for method in section.pruned for sparsity in method.points})
+    found = section.pruned_sparsities
     if len(found) <= MOST:
         return found
     return [found[round(place)] for place in np.linspace(0, len(found) - 1, MOST)]
@@ -139,13 +140,9 @@ def _norm(values: list[tuple[np.ndarray, np.ndarray]]) -> LogNorm:
     return LogNorm(10 ** np.floor(np.log10(lowest)), 1.0, clip=True)
 
 
-def _colours() -> Colormap:
-    return LinearSegmentedColormap.from_list("density", SPARSE_TO_DENSE)
-
-
 def _draw(axes: Axes, density: np.ndarray, collapsed: np.ndarray, norm: LogNorm, layout: Layout) -> None:
     picture = np.ma.masked_invalid(np.where(density > 0, density, FAINTEST) + 0 * density)
-    axes.imshow(picture, cmap=_colours(), norm=norm, aspect="auto", interpolation="none")
+    axes.imshow(picture, cmap=SPARSE_TO_DENSE, norm=norm, aspect="auto", interpolation="none")
     axes.grid(False)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
@@ -181,9 +178,7 @@ def _number(density: float) -> str:
 
 
 def _scale(figure: Figure, norm: LogNorm, box: tuple[float, float, float, float]) -> None:
-    from matplotlib.cm import ScalarMappable
-
-    bar: Colorbar = figure.colorbar(ScalarMappable(norm, _colours()), cax=figure.add_axes(box))
+    bar: Colorbar = figure.colorbar(ScalarMappable(norm, SPARSE_TO_DENSE), cax=figure.add_axes(box))
     ticks = [10.0**power for power in range(round(np.log10(norm.vmin or FAINTEST)), 1)]
     bar.set_ticks(ticks, labels=[percent(tick) for tick in ticks])
     bar.ax.minorticks_off()

@@ -1,14 +1,11 @@
 """Figures of an explanation: what each input of a scorer is worth, and how the score depends on it."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from autosparse.report.style import COOL, INK, WARM, shown
-
-COLUMNS = 4
+from autosparse.report.style import COOL, INK, WARM, shown, small_panels
 
 
 def importance_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
@@ -29,15 +26,7 @@ def importance_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
 
 def dependence_figure(curves: Mapping[str, Sequence[Sequence[float]]]) -> Figure:
     """Mean score as a function of each input alone."""
-    rows = math.ceil(len(curves) / COLUMNS)
-    across = min(COLUMNS, len(curves))
-    figure = Figure(figsize=(9.2, 2.1 * rows + 0.3), layout="constrained")
-    panels = figure.subplots(rows, across, sharey=True, squeeze=False).ravel()
-    for axes, (name, points) in zip(panels, curves.items(), strict=False):
+    figure, panels = small_panels(list(curves), room=0.3)
+    for axes, points in zip(panels, curves.values(), strict=True):
         axes.plot(*zip(*points, strict=True), color=WARM[0], linewidth=1.5)
-        axes.set_xlabel(shown(name))
-    for axes in panels[len(curves) :]:
-        axes.set_axis_off()
-    for axes in panels[::across]:
-        axes.set_ylabel("mean score")
     return figure

@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from autosparse.report.axes import cost_axis, error_axis
 from autosparse.report.collect_frontier import Frontier
-from autosparse.report.cost_axis import cost_axis
-from autosparse.report.error_axis import error_axis
+from autosparse.report.formats import cost_text, percent
 from autosparse.report.style import GREY, INK, LINES, LineStyle, shown
-from autosparse.report.tables import cost_text, percent
 from autosparse.report.tips import tell
 from autosparse.results.frontier import Point
 
@@ -51,7 +50,7 @@ Looks = Mapping[tuple[str, str], LineStyle]
 
 
 def frontier_figure(found: Frontier, styles: Mapping[str, LineStyle]) -> Figure:
-    """Accuracy against the cost of one cell and, where something was spent once, against both together."""
+    """Accuracy against the cost of one cell and, if something was spent once, against both together."""
     columns = (ALONE, TOGETHER) if found.once else (ALONE,)
     looks = _looks([point for points in found.points.values() for point in points], styles)
     legend = list(_legend(looks))
@@ -107,15 +106,10 @@ def _draw(axes: Axes, points: Sequence[Point], column: Column, looks: Looks) -> 
 
 
 def _draw_point(axes: Axes, place: tuple[float, float], style: LineStyle, best: bool, best_of_all: bool) -> None:
-    """Full where it is the best of its sparsity, hollow else; ringed where it is of all."""
-    face = style.color if best else "white"
-    look: dict[str, Any] = {
-        "color": style.color,
-        "marker": style.marker,
-        "markersize": 7 if best else 5,
-        "markeredgewidth": 1.2,
-    }
-    axes.plot(*place, **look, markerfacecolor=face, zorder=4 if best else 3)
+    """Draw a point: full if it is in the Pareto set of its sparsity, else hollow; ringed if it is in the set of all."""
+    face, size, layer = (style.color, 7, 4) if best else ("white", 5, 3)
+    look: dict[str, Any] = {"color": style.color, "marker": style.marker, "markersize": size, "markerfacecolor": face}
+    axes.plot(*place, **look, markeredgewidth=1.2, zorder=layer)
     if best_of_all:
         axes.plot(*place, color=INK, marker="o", markersize=13, markerfacecolor="none", zorder=5)
 
@@ -129,7 +123,7 @@ def _tell(axes: Axes, point: Point, column: Column) -> None:
 
 
 def _draw_steps(axes: Axes, points: Sequence[Point], column: Column) -> None:
-    """The highest accuracy that is to be had up to each cost, at a few sparsities."""
+    """Draw the highest accuracy that is reached up to each cost, at a few sparsities."""
     sparsities = sorted({point.sparsity for point in points if column.best(point)})
     few = sparsities[:: -(-max(len(sparsities) - 1, 1) // (STEPS - 1))]
     end, labels = axes.get_xlim()[1], []
@@ -142,7 +136,7 @@ def _draw_steps(axes: Axes, points: Sequence[Point], column: Column) -> None:
 
 
 def _label(axes: Axes, labels: Sequence[tuple[float, str]]) -> None:
-    """Texts right of the axes; those that would lie on each other in one line."""
+    """Write texts right of the axes; those that would overlap share a line."""
     to_axes = axes.transData + axes.transAxes.inverted()
     lines: list[tuple[float, list[str]]] = []
     for y, text in sorted(labels, reverse=True):

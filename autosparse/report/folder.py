@@ -46,9 +46,10 @@ def _is_report(folder: Path) -> bool:
 
 def _files(folder: Path) -> set[str]:
     """The files of a report: its page, and the numbered ones in ``figures`` and ``tables``."""
-    numbered = (path for name in ("figures", "tables") for path in (folder / name).glob("[0-9][0-9]-*"))
-    return {PAGE, *(str(path.relative_to(folder)) for path in numbered if path.is_file())}
+    patterns = [f"{name}/{number}-*" for name in ("figures", "tables") for number in ("[0-9][0-9]", "[0-9][0-9][0-9]")]
+    numbered = (path for pattern in patterns for path in folder.glob(pattern) if path.is_file())
+    return {PAGE, *(str(path.relative_to(folder)) for path in numbered)}
 
 
 def _foreign(path: Path) -> AutosparseError:
-    return AutosparseError(f"{path} is there, and not of an earlier report; choose another folder, or move it away")
+    return AutosparseError(f"{path} exists, and no earlier report wrote it; choose another folder, or move it away")

@@ -19,7 +19,7 @@ TIPS = Markup('<script type="application/json">{}</script>')
 class Gallery:
     """Draws figures when the page asks for them.
 
-    Each is drawn once, and asked again where its points are: only a drawn figure knows.
+    Each is drawn once, and then tells where its points are, which only a drawn figure knows.
     """
 
     def __init__(self) -> None:

@@ -8,10 +8,9 @@ from uuid import uuid4
 
 from mlflow import MlflowClient
 
-from autosparse.errors import Unreachable
 from autosparse.experiment.stages import STAGES
+from autosparse.report.formats import about
 from autosparse.report.page import environment, render
-from autosparse.report.tables import about
 from autosparse.results.progress import Progress, progress_of
 
 HTML, DATA = "text/html; charset=utf-8", "application/json"
@@ -44,7 +43,7 @@ class LivePage:
     experiment: str
     every: float
     files: dict[str, File] = field(default_factory=dict)
-    """What can be had now, by address: ``/``, ``/version`` and ``/figures/NAME``. Replaced whole, so that any thread
+    """What is served now, by address: ``/``, ``/version`` and ``/figures/NAME``. Replaced whole, so that any thread
     may read it at any time."""
     _progress: Progress = field(init=False)
     _version: str = ""
@@ -54,7 +53,7 @@ class LivePage:
     def look(self, draw: bool = True) -> None:
         """Ask MLflow how far the experiment is, and draw the page if that is news.
 
-        :param draw: whether to draw; without, the page stays as it is, and its browsers are told how far things are.
+        :param draw: whether to draw; if not, the page stays as it is, and its browsers learn only how far things are.
         :raises AutosparseError: if MLflow does not answer, or has no such experiment.
         """
         self._progress = progress = progress_of(self.client, self.experiment)
@@ -67,13 +66,10 @@ class LivePage:
             }
             self._version, self._seen = version, news
             self._drawn = {"/": File(HTML, report.page.encode()), **pictures}
-        self._tell()
+        self.tell()
 
-    def tell_absence(self, error: Unreachable) -> None:
-        """Tell the browsers that MLflow does not answer for the moment, and how far the experiment was."""
-        self._tell(str(error))
-
-    def _tell(self, problem: str = "") -> None:
+    def tell(self, problem: str = "") -> None:
+        """Tell the browsers how far the experiment was at the last look, and why there is no newer one."""
         live = self._live(self._version, problem)
         shown = environment().get_template("progress.html.j2").render(live=live)
         told = json.dumps({"version": self._version, "progress": shown})

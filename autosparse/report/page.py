@@ -17,24 +17,21 @@ from autosparse.experiment.stages import NAMED
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_autos import fits_of, in_order, irp_run
 from autosparse.report.collect_frontier import frontiers_of
-from autosparse.report.curves import has_curves
 from autosparse.report.export import table_files, tables_of
-from autosparse.report.figures_autos import prediction_figure, survival_figure
-from autosparse.report.figures_curves import curves_figure
+from autosparse.report.figures_autos import prediction_figure, states_figure, survival_figure
+from autosparse.report.figures_curves import curves_figure, drawn_sparsities
 from autosparse.report.figures_density import density_figure, has_densities, numbered
 from autosparse.report.figures_frontier import frontier_figure
 from autosparse.report.figures_grid import accuracy_figure, iterations_figure
-from autosparse.report.figures_states import states_figure
 from autosparse.report.folder import PAGE, write_files
+from autosparse.report.formats import percent, seeds_text, sort_key
 from autosparse.report.gallery import Gallery
 from autosparse.report.provenance import provenance_of, run_pages
 from autosparse.report.published import concordant_pairs, published_tables, told_of
-from autosparse.report.sorting import sort_key
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
-from autosparse.report.tables import accuracy_table, density_table, effect_table, percent, seeds_text
-from autosparse.report.tables_agreement import concordance_tables, overlap_table
-from autosparse.report.tables_changing import changing_table
+from autosparse.report.tables import accuracy_table, density_table, effect_table
+from autosparse.report.tables_agreement import changing_table, concordance_tables, overlap_table
 from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
@@ -47,16 +44,10 @@ from autosparse.version import __version__
 IRP_SHOWN = 2
 """Number of IRP runs whose figures are drawn; runs on one network look much alike."""
 UNTOLD = {
-    "description": "",
-    "notes": [],
-    "changes": [],
-    "preset": "",
-    "command": "autosparse run FILE.yaml",
-    "file": "",
-    "tasks": {"cells": 1},
-    "layers": {},
-}
-"""The summary of an experiment without a parent run, as an older version wrote it."""
+    "description": "", "notes": [], "changes": [], "preset": "", "command": "autosparse run FILE.yaml", "file": "",
+    "tasks": {"cells": 1}, "layers": {},
+}  # fmt: skip
+"""The summary of an experiment that has no parent run, because an older version wrote it."""
 IRP_COMPARED = 12
 """Number of IRP runs whose survival scores are compared: as many as fit on a page."""
 
@@ -69,6 +60,11 @@ class Report:
     """HTML."""
     tables: list[Table]
     figures: Gallery
+
+    def write(self, folder: Path) -> Path:
+        """Write the page, and its tables and figures beside it; return the path of the page."""
+        write_files(folder, {PAGE: self.page.encode(), **table_files(self.tables), **self.figures.files})
+        return folder / PAGE
 
 
 def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
@@ -83,9 +79,7 @@ def write_report(client: MlflowClient, experiment: str, folder: Path) -> Path:
     :raises AutosparseError: if MLflow does not answer or has no such experiment, or if ``folder`` cannot be written or
         holds files of these names that no report has written.
     """
-    report = render(client, experiment)
-    write_files(Path(folder), {PAGE: report.page.encode(), **table_files(report.tables), **report.figures.files})
-    return Path(folder) / PAGE
+    return render(client, experiment).write(folder)
 
 
 def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None = None) -> Report:
@@ -105,33 +99,27 @@ def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None
     sweeps = finished_runs(client, experiment, "sweep")
     stages = _stages(client, parent, irp=irp, sweeps=sweeps, scorers=[fit.run for fit in fits], grid=cells)
     frontiers = frontiers_of(cells, irp, [fit.run for fit in fits], sweeps)
-    gallery = Gallery()
-    page = (
-        environment()
-        .get_template("page.html.j2")
-        .render(
-            experiment=experiment,
-            summary=summary,
-            published=published,
-            concordant=concordant,
-            sections=sections,
-            irp=compared[:IRP_SHOWN],
-            concordances=concordances,
-            compared=len(compared),
-            fits=fits,
-            stages=stages,
-            frontiers=frontiers,
-            counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
-            failed=_failed(client, experiment),
-            networks=list(dict.fromkeys(f"{section.model} on {section.dataset}" for section in sections)),
-            written=datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z"),
-            provenance=provenance_of(runs),
-            tracking_uri=safe_uri(client.tracking_uri),
-            run_pages=run_pages(client, experiment),
-            version=__version__,
-            live=live,
-            **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
-        )
+    gallery, template = Gallery(), environment().get_template("page.html.j2")
+    page = template.render(
+        experiment=experiment,
+        summary=summary,
+        published=published,
+        concordant=concordant,
+        sections=sections,
+        irp=compared[:IRP_SHOWN],
+        concordances=concordances,
+        compared=len(compared),
+        fits=fits,
+        stages=stages,
+        frontiers=frontiers,
+        counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
+        failed=_failed(client, experiment),
+        networks=list(dict.fromkeys(f"{section.model} on {section.dataset}" for section in sections)),
+        provenance=provenance_of(runs),
+        run_pages=run_pages(client, experiment),
+        live=live,
+        **written_by(client),
+        **_drawing(gallery, line_styles(method for section in sections for method in section.methods)),
     )
     return Report(page, list(tables_of(sections, published, concordant, concordances, stages, frontiers)), gallery)
 
@@ -155,6 +143,12 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
     }
 
 
+def written_by(client: MlflowClient) -> dict[str, str]:
+    """When a page is written, from which MLflow, and by which version of autosparse."""
+    written = datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
+    return {"written": written, "tracking_uri": safe_uri(client.tracking_uri), "version": __version__}
+
+
 def environment() -> Environment:
     """The environment of the templates."""
     made = Environment(
@@ -166,8 +160,8 @@ def environment() -> Environment:
     )
     made.filters |= {"percent": percent, "seeds_text": seeds_text, "shell": shlex.quote, "sort_key": sort_key}
     tables = (accuracy_table, density_table, effect_table, overlap_table, changing_table, size_table, method_costs)
-    made.globals |= {table.__name__: table for table in tables} | {"frontier_table": frontier_table}
-    made.globals |= {test.__name__: test for test in (has_curves, has_densities, numbered)}
+    tests = (drawn_sparsities, has_densities, numbered)
+    made.globals |= {each.__name__: each for each in (*tables, frontier_table, *tests)}
     made.globals |= {"sketch_size": SIZE, "sketch_error": LARGEST_ERROR}
     return made
 

@@ -1,7 +1,7 @@
 """Say where the runs of a report come from: code, machines, data."""
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from urllib.parse import quote, urlsplit
 
@@ -29,15 +29,15 @@ def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
 
 def facts_of(runs: Iterable[Run]) -> dict[str, Counter[str]]:
     """The commits, machines, versions and data fingerprints of the runs, and how many runs have each."""
-    found: dict[str, Counter[str]] = {}
+    found = defaultdict[str, Counter[str]](Counter)
     for run in runs:
         for name, value in _facts(run):
-            found.setdefault(name, Counter())[value] += 1
+            found[name][value] += 1
     return found
 
 
 def run_pages(client: MlflowClient, experiment: str) -> str:
-    """What the addresses of the experiment's runs in a browser start with; the rest is a run's id.
+    """The start of the addresses of the experiment's runs in a browser; a run's id completes it.
 
     Empty if MLflow is not a server. User, password and query of the server's address are left out.
     """

@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 
 from autosparse.report.collect import METRIC
+from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
-from autosparse.report.tables import percent
 from autosparse.results.groups import apart, groups_of
 from autosparse.results.runs import Run
 from autosparse.tracking.client import find_experiment, tracking_errors
@@ -36,7 +36,12 @@ def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Tabl
     the data changed before some of its seeds.
     """
     planned = {cell for comparison in summary.get("comparisons", []) for cell in comparison["cells"]}
-    measured = _measured(run for run in cells if METRIC in run.metrics and run.tags["task_id"] in planned)
+    compared = groups_of(run for run in cells if METRIC in run.metrics and run.tags["task_id"] in planned)
+    measured = {
+        run.tags["task_id"]: (group.method + group.training, run.metrics[METRIC])
+        for group in compared
+        for run in group.runs.values()
+    }
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
     for comparison in summary.get("comparisons", []):
         key = (comparison["source"], comparison["model"], comparison["dataset"])
@@ -48,14 +53,6 @@ Way = tuple[tuple[str, str], ...]
 """How a cell was pruned and trained, and on which data."""
 Measured = dict[str, tuple[Way, float]]
 """The way and the accuracy of each cell, by the cell's id."""
-
-
-def _measured(cells: Iterable[Run]) -> Measured:
-    return {
-        run.tags["task_id"]: (group.method + group.training, run.metrics[METRIC])
-        for group in groups_of(cells)
-        for run in group.runs.values()
-    }
 
 
 def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) -> Table:

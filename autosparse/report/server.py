@@ -13,8 +13,8 @@ from autosparse.report.live import File
 
 LOOPBACK = "127.0.0.1"
 HOSTS = (LOOPBACK, "localhost", "::1")
-"""Names by which a browser of this machine calls the server. Under any other name, a foreign page could have its
-name point here (DNS rebinding), and read what is served."""
+"""Names by which a browser of this machine calls the server. No other is accepted, because a foreign page could make
+its own name point here (DNS rebinding), and read what is served."""
 PATIENCE = 30.0
 """Seconds that a browser has for its request."""
 HEADERS = {
@@ -31,7 +31,7 @@ class PageServer(ThreadingHTTPServer):
 
     :param files: returns the files as they are now.
     :param port: the port on 127.0.0.1; 0 for one that is free.
-    :raises AutosparseError: if the port cannot be had.
+    :raises AutosparseError: if the port is not available.
     """
 
     _serving: threading.Thread | None = None
@@ -45,7 +45,7 @@ class PageServer(ThreadingHTTPServer):
         except (OSError, OverflowError) as error:
             reason = getattr(error, "strerror", None) or error
             raise AutosparseError(
-                f"port {port} of {LOOPBACK} cannot be had: {reason}; choose another, or leave out --port"
+                f"port {port} of {LOOPBACK} is not available: {reason}; choose another, or leave out --port"
             ) from error
         self._serving = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
         self._serving.start()
@@ -62,7 +62,7 @@ class PageServer(ThreadingHTTPServer):
 
     def server_close(self) -> None:
         """Stop serving, and close the port."""
-        if self._serving:  # else the port could not be had
+        if self._serving:  # else the port was not available
             self.shutdown()
         super().server_close()
 

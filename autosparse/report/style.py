@@ -1,4 +1,4 @@
-"""The look of figures: palette, markers, axes of density, and the two formats of the page."""
+"""The look of figures: palette, markers, and the two formats of the page."""
 
 import io
 import itertools
@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from autosparse.report.collect import Method
-from autosparse.report.tables import percent
 
 INK, GREY, FAINT = "#222222", "#6b6b6b", "#e4e4e4"
 WARM = ("#D55E00", "#E69F00")
@@ -26,6 +25,8 @@ LIGHT, DARK = "#fefefe", "#232323"
 LAYERS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#222222")
 MARKERS = "osD^v><p*hXP"
 LINES = ("-", "--", "-.", ":")
+COLUMNS = 4
+"""Small panels in a row."""
 ADAPTED = ("#ffffff", INK, GREY, FAINT, *WARM, *COOL)
 """Colours that the page's style sheet may replace, as ``--figure-222222`` for ``#222222``: it does on a dark page."""
 
@@ -81,40 +82,21 @@ def shown(name: str) -> str:
     return f" {name}" if name.startswith("_") else name
 
 
-def density_axis(axes: Axes, densities: Sequence[float], ticks: Sequence[float] | None = None) -> None:
-    """Make the x axis density on a log scale, sparse to the right, with ticks labelled as sparsity.
+def small_panels(names: Sequence[str], room: float) -> tuple[Figure, list[Axes]]:
+    """A figure, and its panels for a mean score by each of ``names``.
 
-    ``ticks`` are densities too, by default those drawn; ticks out of range are left out.
+    :param room: inches of its height that are not for panels.
     """
-    low, high = math.log10(min(densities)), math.log10(max(densities))
-    span = max(high - low, 0.1)
-    places = sorted({math.log10(d) for d in ticks or densities if low <= math.log10(d) <= high})
-    labelled: list[float] = []
-    for place in places:  # from the sparsest on, which matters most where labels would collide
-        if not labelled or place - labelled[-1] > 0.065 * span:
-            labelled.append(place)
-    axes.set_xscale("log")
-    axes.set_xlim(10 ** (high + 0.06 * span), 10 ** (low - 0.06 * span))
-    axes.set_xticks([10**p for p in labelled], [percent(1 - 10**p) for p in labelled])
-    axes.set_xticks([10**p for p in places if p not in labelled], minor=True)
-    axes.xaxis.set_minor_formatter("")
-    axes.set_xlabel("sparsity (log scale of density)")
-
-
-def spread_axis(axes: Axes, x: np.ndarray) -> None:
-    """Spread the x axis of long-tailed values: linear near 0, logarithmic further out, smooth in between."""
-    size = np.abs(x)
-    largest = float(size.max(initial=0))
-    width = max(float(np.median(size)), largest / 300) if len(size) else 0.0
-    if largest <= 10 * width:  # no long tail
-        return
-    axes.set_xscale("asinh", linear_width=width)
-    low, high = 1.2 * min(x.min(), -width), 1.2 * max(x.max(), width)
-    axes.set_xlim(low, high)
-    decades = [10.0**power for power in range(math.ceil(math.log10(3 * width)), math.ceil(math.log10(largest)) + 1)]
-    ticks = [tick for tick in (*(-decade for decade in reversed(decades)), 0.0, *decades) if low <= tick <= high]
-    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
-    axes.set_xticks([], minor=True)
+    rows, across = math.ceil(len(names) / COLUMNS), min(COLUMNS, len(names))
+    figure = Figure(figsize=(9.2, 2.1 * rows + room), layout="constrained")
+    panels = figure.subplots(rows, across, sharey=True, squeeze=False).ravel().tolist()
+    for axes, name in zip(panels, names, strict=False):
+        axes.set_xlabel(shown(name))
+    for axes in panels[len(names) :]:
+        axes.set_axis_off()
+    for axes in panels[::across]:
+        axes.set_ylabel("mean score")
+    return figure, panels[: len(names)]
 
 
 def draw_svg(draw: Callable[[], Figure], name: str) -> str:

@@ -1,64 +1,11 @@
-"""The tables of a report on accuracy, density and effective sparsity, and the format of their numbers."""
+"""The tables of a report on accuracy, density and effective sparsity."""
 
 import math
 import statistics
 
 from autosparse.report.collect import Method, Point, Section
+from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
-
-UNITS = ("", "k", "M", "G", "T", "P")
-
-
-def percent(share: float) -> str:
-    """``0.995`` as ``99.5%``, with at most six digits."""
-    return f"{100 * share:.6g}%"
-
-
-def quantity(value: float, unit: str = "") -> str:
-    """``266200`` as ``266 k``, with three digits, and the unit after it."""
-    power = 0 if value < 1000 else min(int(math.log10(float(f"{value:.3g}")) // 3), len(UNITS) - 1)
-    scaled = value / 1000**power
-    digits = 2 if scaled < 10 else 1 if scaled < 100 else 0
-    text = f"{scaled:.{digits}f}" if power or value != round(value) else f"{value:.0f}"
-    return f"{text} {UNITS[power]}{unit}".strip()
-
-
-def duration(seconds: float) -> str:
-    """``0.45 s``, ``12 s``, ``3 min 20 s``, ``5 h 7 min``."""
-    if seconds < 10:
-        return f"{seconds:.2g} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(round(whole / 60), 60)
-    return f"{hours} h {minutes} min"
-
-
-def about(seconds: float) -> str:
-    """A duration that is only guessed, in whole minutes if it is two or more: ``90 s``, ``3 min``, ``5 h 7 min``."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else duration(seconds)
-
-
-def cost_text(cost: float, unit: str) -> str:
-    """Seconds as a duration, images and FLOPs with three digits.
-
-    :param unit: one of :data:`autosparse.results.costs.UNITS`.
-    """
-    return duration(cost) if unit == "seconds" else quantity(cost)
-
-
-def seeds_text(counts: list[int]) -> str:
-    """``n = 3 seeds``, or the range if the numbers differ; for a title."""
-    if not counts:
-        return "no runs"
-    span = str(counts[0]) if len(counts) == 1 else f"{counts[0]}–{counts[-1]}"
-    return f"n = {span} seed{'s' if span != '1' else ''}"
 
 
 def accuracy_table(section: Section) -> Table:
@@ -107,10 +54,8 @@ def density_table(section: Section) -> Table | None:
 
 def effect_table(section: Section) -> Table | None:
     """Effective sparsity of the pruned networks; None if it was not measured."""
-    sparsities = sorted({sparsity for method in section.pruned for sparsity in method.points})
-    rows = [
-        _row(method, [_effect(method.points.get(sparsity)) for sparsity in sparsities]) for method in section.pruned
-    ]
+    sparsities = section.pruned_sparsities
+    rows = [_row(method, [_effect(method.points.get(s)) for s in sparsities]) for method in section.pruned]
     if not any(cell != NOTHING for row in rows for cell in row.cells):
         return None
     return Table(f"Effective sparsity, {section.title}", ["method", *map(percent, sparsities)], rows, "wide")

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterable, Iterator, Sequence
 
 from autosparse.report.compared import Comparison, Pair
+from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
-from autosparse.report.tables import percent
 
 
 def difference_table(title: str, found: Sequence[Pair], comparison: Comparison) -> Table:

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from mlflow import MlflowClient
 
 from autosparse.report.collect import Point, Section
+from autosparse.report.formats import duration, quantity
 from autosparse.report.table import NOTHING, Table, texts
-from autosparse.report.tables import duration, quantity
 from autosparse.results.costs import PASSES
 from autosparse.results.runs import Run
 from autosparse.tracking.client import tracking_errors

@@ -1,8 +1,8 @@
 """Accuracy and cost of every method at every sparsity, the cheapest first."""
 
 from autosparse.report.collect_frontier import Frontier
+from autosparse.report.formats import cost_text, percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
-from autosparse.report.tables import cost_text, percent
 from autosparse.results.frontier import Point
 
 COLUMNS = {"seconds": "time", "images": "images", "flops": "FLOPs"}
@@ -11,20 +11,18 @@ STAR, THERE = " ★", " ☆"
 
 def frontier_table(found: Frontier) -> Table:
     """One row per method and sparsity, the cheapest first by the first unit; marks stand beside costs."""
-    order = sorted(range(len(next(iter(found.points.values())))), key=lambda i: _rank(found, i))
     rows = []
-    for i in order:
-        by_unit = {unit: points[i] for unit, points in found.points.items()}
-        point = next(iter(by_unit.values()))
+    for by_unit in sorted(zip(*found.points.values(), strict=True), key=_rank):
+        point = by_unit[0]
         name = f"{point.method} ({point.settings})" if point.settings else point.method
-        cells = [Cell(percent(point.sparsity)), _accuracy(point), *map(_cost, by_unit.values())]
+        cells = [Cell(percent(point.sparsity)), _accuracy(point), *map(_cost, by_unit)]
         rows.append(Row(name, cells, "names" if point.settings else ""))
     columns = ["method", "sparsity", "accuracy", *(COLUMNS[unit] for unit in found.points)]
     return Table(f"Accuracy against cost, {found.title}", columns, rows, "wide stacked", notes=found.left_out)
 
 
-def _rank(found: Frontier, i: int) -> tuple[bool, float, float]:
-    point = next(iter(found.points.values()))[i]
+def _rank(by_unit: tuple[Point, ...]) -> tuple[bool, float, float]:
+    point = by_unit[0]
     return point.cost is None, point.cost or 0.0, -point.accuracy
 
 

@@ -3,8 +3,8 @@
 import statistics
 
 from autosparse.report.collect import Point, Section
+from autosparse.report.formats import percent, quantity
 from autosparse.report.table import NOTHING, Cell, Row, Table
-from autosparse.report.tables import percent, quantity
 
 
 def size_table(section: Section) -> Table | None:
@@ -16,7 +16,7 @@ def size_table(section: Section) -> Table | None:
     totals = [total for point in points for total in point.values("total")]
     if not totals:
         return None
-    sparsities = sorted({sparsity for method in section.pruned for sparsity in method.points})
+    sparsities = section.pruned_sparsities
     alike: dict[tuple[Cell, ...], list[str]] = {}
     for method in section.pruned:
         alike.setdefault(tuple(_size(method.points.get(s)) for s in sparsities), []).append(method.name)

@@ -4,9 +4,11 @@ from mlflow import MlflowClient
 from rich.markup import escape
 from rich.table import Table
 
-from autosparse.report.collect import Section, sections_of
+from autosparse.report.collect import Section, make_sections
+from autosparse.report.formats import seeds_text
 from autosparse.report.table import NOTHING, Cell
-from autosparse.report.tables import accuracy_table, seeds_text
+from autosparse.report.tables import accuracy_table
+from autosparse.results.runs import finished_runs
 
 
 def leaderboard(client: MlflowClient, experiment: str) -> list[Table]:
@@ -15,7 +17,7 @@ def leaderboard(client: MlflowClient, experiment: str) -> list[Table]:
     Entries are mean ± sample standard deviation over seeds in percent. Dense comes first, the others by their mean
     at the highest sparsity; the best of them at each sparsity is bold. Empty if no cell has finished.
     """
-    return [_table(section) for section in sections_of(client, experiment)]
+    return [_table(section) for section in make_sections(finished_runs(client, experiment, "cell"))]
 
 
 def _table(section: Section) -> Table:

@@ -1,15 +1,12 @@
-"""What the figures of a page answer to a pointer: a text for each point, at the place where the figure draws it."""
+"""Tips of a figure: what a page shows if a pointer comes near a point, and where the figure draws the point."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-
-from autosparse.report.collect import METRIC, Point
-from autosparse.results.runs import Run
 
 ATTRIBUTE = "autosparse_tips"
 """The attribute of a figure that holds its tips."""
@@ -29,21 +26,9 @@ class Tip:
 
 
 def tell(axes: Axes, x: float, y: float, *lines: str, runs: Iterable[tuple[str, str]] = ()) -> None:
-    """Say something of the point that ``axes`` have at x and y, when a pointer comes near; empty lines are left out."""
+    """Give the point of ``axes`` at x and y the lines that a pointer near it shows; empty ones are left out."""
     tips = axes.figure.__dict__.setdefault(ATTRIBUTE, [])
     tips.append(Tip(axes, float(x), float(y), tuple(filter(None, lines)), tuple(runs)))
-
-
-def accuracy_text(mean: float, std: float | None, n: int) -> str:
-    """``91.94 ± 0.12 (3 seeds)``."""
-    spread = "" if std is None else f" ± {std:.2f}"
-    return f"{mean:.2f}{spread} % ({n} seed{'s' if n != 1 else ''})"
-
-
-def seeds_of(point: Point) -> list[tuple[str, str]]:
-    """The accuracy of each seed, and the id of its run."""
-    ordered: Sequence[Run] = sorted(point.runs, key=lambda run: int(run.tags["seed"]))
-    return [(f"seed {run.tags['seed']}: {run.metrics[METRIC]:.2f} %", run.run_id) for run in ordered]
 
 
 def tips_of(figure: Figure) -> str:

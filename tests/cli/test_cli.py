@@ -52,9 +52,9 @@ def cli(folder, monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def demo(folder, ray_running):
     """What the demo tells on stdout and stderr: the same file with fewer rounds, seeds and sparsities, run once."""
-    from autosparse.cli import demo
+    from autosparse.experiment import files
 
-    content = yaml.safe_load(demo.demo_file().read_text())
+    content = yaml.safe_load(files.DEMO.read_text())
     content["irp"]["snip"] |= {"iterations": 2, "recipe": {"epochs": 2}}
     content["grid"] |= {"sparsities": [0.9], "seeds": [0, 1], "recipe": {"epochs": 2}}
     (folder / "demo.yaml").write_text(yaml.safe_dump(content))
@@ -65,7 +65,7 @@ def demo(folder, ray_running):
         pytest.raises(SystemExit) as ended,
     ):
         patch.chdir(folder)
-        patch.setattr(demo, "demo_file", lambda: folder / "demo.yaml")
+        patch.setattr(files, "DEMO", folder / "demo.yaml")
         patch.setattr(sys, "argv", ["autosparse", "demo"])
         main()
     assert ended.value.code in (0, None)

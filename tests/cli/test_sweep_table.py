@@ -1,9 +1,11 @@
 """What `autosparse sweep` shows of trials that differ in different settings; it is done already."""
 
+from types import SimpleNamespace
+
 import yaml
 from typer.testing import CliRunner
 
-from autosparse.cli import app, sweep
+from autosparse.cli import app
 from autosparse.cli.run import planned
 from autosparse.experiment.store import Store
 
@@ -21,7 +23,8 @@ def trial(number, **values):
 
 def test_a_trial_shows_its_value_of_what_only_others_set(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sweep, "execute", lambda plan, settings, quiet: 0)
+    done = SimpleNamespace(whole=True)
+    monkeypatch.setattr("autosparse.runner.experiment.carry_out", lambda plan, settings: done)
     (tmp_path / "x.yaml").write_text(yaml.safe_dump(FILE))
     [found] = planned("x.yaml", None, []).sweeps
     trials = [trial(1, lr=0.5), trial(2, seed=7)]

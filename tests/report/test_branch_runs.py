@@ -8,7 +8,7 @@ from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpFields
-from autosparse.report.collect import sections_of
+from autosparse.report.collect import make_sections
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.log import Tracker
@@ -44,7 +44,7 @@ def test_branches_are_averaged_over_seeds_with_an_irp_run_each_and_kept_apart_fr
         ("irp.iterations=10", 2, 92.5),
         ("irp.iterations=20", 2, 90.5),
     ]
-    [section] = sections_of(client, "exp")
+    [section] = make_sections(finished_runs(client, "exp", "cell"))
     means = {method.name: [point.mean for point in method.points.values()] for method in section.methods}
     assert means == {"irp-snip (irp.iterations=10)": [92.5], "irp-snip (irp.iterations=20)": [90.5]}
     assert not any(name.startswith(("irp", "level")) for name in section.settings)

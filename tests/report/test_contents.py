@@ -11,12 +11,12 @@ from mlflow import MlflowClient
 
 from autosparse.experiment.store import Store
 from autosparse.report.collect import Section, make_sections
-from autosparse.report.curves import curve_of, drawn_sparsities
+from autosparse.report.figures_curves import curve_of, drawn_sparsities
 from autosparse.report.figures_density import Layout, density_figure
+from autosparse.report.formats import about, duration, quantity
 from autosparse.report.page import render, write_report
 from autosparse.report.table import NOTHING
-from autosparse.report.tables import about, duration, quantity
-from autosparse.report.tables_changing import changing_table
+from autosparse.report.tables_agreement import changing_table
 from autosparse.report.tables_cost import method_costs, wall_seconds
 from autosparse.report.tables_size import size_table
 from autosparse.results.runs import finished_runs

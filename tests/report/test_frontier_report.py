@@ -7,9 +7,9 @@ from fake_runs import FakeRuns
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 
+from autosparse.report.axes import tick_text, ticks_between
 from autosparse.report.collect import make_sections
 from autosparse.report.collect_frontier import Frontier, frontiers_of
-from autosparse.report.cost_axis import tick_text, ticks_between
 from autosparse.report.figures_frontier import frontier_figure
 from autosparse.report.page import render, write_report
 from autosparse.report.style import line_styles

@@ -15,7 +15,7 @@ import pytest
 from live_runs import LiveRuns
 from typer.testing import CliRunner
 
-from autosparse.cli import app, watch_web
+from autosparse.cli import app, watch
 from autosparse.errors import AutosparseError, Unreachable
 from autosparse.report import live as module
 from autosparse.report.live import LivePage
@@ -127,9 +127,9 @@ def test_only_this_machine_reaches_the_port(server):
 def test_a_port_that_is_taken_is_one_clear_line(client, grid):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        line = rf"^port {port} of 127.0.0.1 cannot be had: .+; choose another, or leave out --port$"
+        line = rf"^port {port} of 127.0.0.1 is not available: .+; choose another, or leave out --port$"
         with pytest.raises(AutosparseError, match=line):
-            watch_web.serve(client, "exp", every=5, patience=60, port=port)
+            watch.serve(client, "exp", every=5, patience=60, port=port)
 
 
 def test_a_server_that_is_away_is_told_to_the_browser_until_it_is_back(client, grid, monkeypatch):
@@ -149,10 +149,10 @@ def test_a_server_that_is_away_is_told_to_the_browser_until_it_is_back(client, g
 
     monkeypatch.setattr(module, "progress_of", look)
     monkeypatch.setattr(module, "LivePage", lambda *given: pages.append(LivePage(*given)) or pages[0])
-    monkeypatch.setattr(watch_web, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
-    monkeypatch.setattr(watch_web.webbrowser, "open", opened.append)
+    monkeypatch.setattr(watch, "time", SimpleNamespace(sleep=sleep, monotonic=time.monotonic))
+    monkeypatch.setattr(watch.webbrowser, "open", opened.append)
     with pytest.raises(KeyboardInterrupt):
-        watch_web.serve(client, "exp", every=5, patience=math.inf, open_it=True)
+        watch.serve(client, "exp", every=5, patience=math.inf, open_it=True)
     assert ["does not answer" in text for text in shown] == [False, True, False]
     assert all("2 of 4 done" in text for text in shown)
     assert "&lt;there&gt;" in shown[1]
@@ -169,7 +169,7 @@ def test_a_server_that_stays_away_ends_the_watching(client, grid, monkeypatch):
 
     monkeypatch.setattr(module, "progress_of", look)
     with pytest.raises(Unreachable):
-        watch_web.serve(client, "exp", every=0.01, patience=0.0)
+        watch.serve(client, "exp", every=0.01, patience=0.0)
 
 
 @pytest.mark.parametrize("wrong", [["--web", "--once"], ["--web", "--json"], ["--port", "8000"], ["--open"]])

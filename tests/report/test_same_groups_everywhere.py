@@ -6,7 +6,7 @@ import pytest
 from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
-from autosparse.report.collect import sections_of
+from autosparse.report.collect import Section, make_sections
 from autosparse.report.page import render
 from autosparse.report.published import published_tables
 from autosparse.results.best import best
@@ -24,10 +24,12 @@ def by_best(client: MlflowClient) -> Told:
     return {(row["n"], row["mean"]) for row in best(client, "exp")}
 
 
+def sections(client: MlflowClient) -> list[Section]:
+    return make_sections(finished_runs(client, "exp", "cell"))
+
+
 def by_report(client: MlflowClient) -> Told:
-    points = [
-        point for section in sections_of(client, "exp") for own in section.methods for point in own.points.values()
-    ]
+    points = [point for section in sections(client) for own in section.methods for point in own.points.values()]
     return {(point.n, point.mean) for point in points}
 
 
@@ -58,7 +60,7 @@ def test_a_method_that_was_edited_under_its_label_is_two_everywhere(client: Mlfl
     assert by_winners(client) == {(2, 89.0)}
     names = {"pruned (criterion=grasp)", "pruned (criterion=snip)"}
     assert {row["settings"] for row in best(client, "exp")} == {"criterion=grasp", "criterion=snip"}
-    assert {method.name for section in sections_of(client, "exp") for method in section.methods} == names
+    assert {method.name for section in sections(client) for method in section.methods} == names
     (row,) = winners(client, "exp")
     assert {row["best"], row["next"]} == names
     (row,) = compare(client, *sorted(names), experiment="exp")
@@ -83,8 +85,8 @@ def test_data_that_changed_under_their_name_are_averaged_nowhere(client: MlflowC
     told = {"dataset_fingerprint=0a1b", "dataset_fingerprint=9f8e"}
     assert {row["settings"] for row in best(client, "exp")} == told
     assert {row["settings"] for row in winners(client, "exp")} == told
-    assert {section.note for section in sections_of(client, "exp")} == told
-    assert {section.settings["dataset_fingerprint"] for section in sections_of(client, "exp")} == {"0a1b", "9f8e"}
+    assert {section.note for section in sections(client)} == told
+    assert {section.settings["dataset_fingerprint"] for section in sections(client)} == {"0a1b", "9f8e"}
     page = render(client, "exp").page
     assert all(f"({note})" in page for note in told)
     found = accuracies(groups_of(finished_runs(client, "exp", "cell")))

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosparse.report.sorting import sort_key
-from autosparse.report.tables import duration, quantity
+from autosparse.report.formats import duration, quantity, sort_key
 
 
 def number_of(text: str) -> float | None:

@@ -12,6 +12,7 @@ from autosparse.results.progress import progress_of
 from autosparse.runner.driver import run as module
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
+from autosparse.runner.experiment import carry_out
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
@@ -126,13 +127,13 @@ def test_all_that_is_done_is_finished(plan, store):
 
 
 def test_the_command_says_what_is_still_to_do_and_calls_it_no_failure(plan, store, settings, idle, capsys):
-    assert command.execute(plan, settings, only=["grid"]) == 1
+    assert command.show_outcome(carry_out(plan, settings, only=["grid"])) == 1
     said = " ".join(capsys.readouterr().err.split())
     assert "exp: 0 done, 0 found finished, 0 failed, 2 still to do" in said
     assert "1 still to do, such as autos (cell" in said
     assert "waits for scorer mine" in said
     assert "left alone" not in said
-    assert command.execute(plan, settings, as_json=True, only=["grid"]) == 1
+    assert command.show_outcome(carry_out(plan, settings, only=["grid"]), as_json=True) == 1
     out = json.loads(capsys.readouterr().out)
     assert (out["failed"], [left["label"] for left in out["to_do"]]) == ([], ["snip", "autos"])
 
@@ -140,7 +141,7 @@ def test_the_command_says_what_is_still_to_do_and_calls_it_no_failure(plan, stor
 def test_the_command_says_that_failures_are_left_alone(plan, store, settings, idle, capsys):
     finish(store, *plan.irp, *plan.scorers, plan.cells[0])
     store.fail(plan.cells[1].task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    assert command.execute(plan, settings, as_json=True) == 1
+    assert command.show_outcome(carry_out(plan, settings), as_json=True) == 1
     captured = capsys.readouterr()
     assert "what failed is left alone by the next run, unless it has --retry-failed" in captured.err
     assert "still to do" not in captured.err

@@ -81,9 +81,9 @@ def test_a_password_in_an_address_is_in_no_message(tmp_path, password, monkeypat
 
 
 def demo() -> Path:
-    from autosparse.cli.demo import demo_file
+    from autosparse.experiment.files import DEMO
 
-    return demo_file()
+    return DEMO
 
 
 def test_a_password_in_the_query_of_an_address_is_hidden_and_the_rest_is_not():
