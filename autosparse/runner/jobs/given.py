@@ -7,8 +7,8 @@ from typing import Any
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
 from autosparse.plugins import Plugins
-from autosparse.runner.environment_seconds import CHECKPOINT_EVERY
 from autosparse.runner.jobs.arrays import Arrays
+from autosparse.runner.settings import CHECKPOINT_EVERY
 from autosparse.training import Execution
 
 

@@ -9,9 +9,10 @@ import ray
 from ray import tune
 
 from autosparse.runner import ray_private
-from autosparse.runner.jobs.signs import VARIABLE, Signs
+from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.screen.stage_table import duration
 from autosparse.runner.screen.tally import Event
+from autosparse.runner.settings import PATIENCE_VARIABLE
 
 LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 """Seconds between two looks at the clock, and between two at the signs of life of trials that report nothing."""
@@ -125,7 +126,7 @@ class Hangs(tune.Callback):
         self._warn(f"{what}: its worker is ended, and its work is tried again")
 
     def _warn(self, what: str) -> None:
-        self.on_event({"warning": f"{what} ({VARIABLE} says how long to wait)"})
+        self.on_event({"warning": f"{what} ({PATIENCE_VARIABLE} says how long to wait)"})
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Called by Tune at the end."""
