@@ -36,7 +36,7 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
     if outcome.failed and not settings.retry_failed:
         screen.say("the next run leaves alone what failed, unless it has --retry-failed")
     if len(store.board.listed.get("cells", ())) > MANY:
-        screen.say("`autosparse storage gather` makes so many records faster to find")
+        screen.say("this many records are found faster after `autosparse storage gather`")
     if plan.irp:
         screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
 
