@@ -97,10 +97,8 @@ def fit(
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)
     screen = Screen()
-    scorer, record = fit_on_folders(
-        paths, spec, storage, tracking_uri, experiment, screen, device, data_root, download,
-        rows_in, Settings(address=address, workers=workers),
-    )  # fmt: skip
+    settings = Settings(storage, tracking_uri, data_root, download, address, workers)
+    scorer, record = fit_on_folders(paths, spec, experiment, settings, screen, device, rows_in)
     export(scorer, out, ("scorer.json", "scorer.safetensors"))
     report = record["result"]["report"]
     for warning in report["warnings"]:

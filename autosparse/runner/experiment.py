@@ -21,8 +21,6 @@ from autosparse.training import Execution
 if TYPE_CHECKING:
     import pandas as pd
 
-STORAGE = "results"
-
 
 @dataclass(frozen=True)
 class RunSummary:
@@ -37,7 +35,7 @@ class RunSummary:
     failed: list[dict[str, str]] = field(repr=False)
     """Tasks that are marked as failed: ``id``, ``kind``, ``label``, ``reason``."""
     to_do: list[dict[str, str]] = field(repr=False)
-    """The same of tasks that wait for others, were interrupted, or lost their workers. The next run does them."""
+    """The same for tasks that wait for others, were interrupted, or lost their workers. The next run does them."""
     cells: int = field(repr=False)
     """Number of cells of the whole experiment."""
     storage: str = field(repr=False)
@@ -118,7 +116,7 @@ def run(
     if only is not None and only not in NAMED:
         raise UnknownName("stage", str(only), NAMED)
     settings = Settings(
-        storage=storage or os.environ.get("AUTOSPARSE_STORAGE") or STORAGE,
+        storage=storage or os.environ.get("AUTOSPARSE_STORAGE") or Settings.storage,
         tracking_uri=tracking_uri,
         data_root=None if data_root is None else Path(data_root).expanduser(),
         download=download,
@@ -141,7 +139,7 @@ def run(
 def carry_out(
     plan: Plan, settings: Settings, only: Collection[str] | None = None, screen: Screen | None = None
 ) -> RunSummary:
-    """Do what is missing of a plan, tell what came of it, and return the same as a summary.
+    """Do what is missing of a plan, print the outcome, and return it as a summary.
 
     :param only: names of stages; None: all.
     """

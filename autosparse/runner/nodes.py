@@ -1,6 +1,7 @@
-"""The nodes of the connected Ray cluster that jobs may go to: those that carry the asked labels."""
+"""The nodes of the connected Ray cluster that jobs may go to: those with the labels that the user asks for."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -8,7 +9,7 @@ from autosparse.errors import AutosparseError
 
 NAME = r"[a-zA-Z0-9]([a-zA-Z0-9_.-]{0,61}[a-zA-Z0-9])?"
 LABEL = re.compile(rf"(?P<key>([a-zA-Z0-9.-]{{1,253}}/)?{NAME})=(?P<value>{NAME})")
-"""A label as ``ray start --labels`` takes it: that of Kubernetes, and never empty."""
+"""A label in the syntax of ``ray start --labels``, which is that of Kubernetes; its value must not be empty."""
 OPTION = "--label-selector"
 
 
@@ -39,16 +40,15 @@ def alive_nodes(labels: Mapping[str, str]) -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"] and labels.items() <= node["Labels"].items()]
 
 
-def resources(labels: Mapping[str, str]) -> dict[str, float]:
+def resources(labels: Mapping[str, str]) -> Mapping[str, float]:
     """The sums of the resources of the nodes that have all of ``labels``."""
     import ray
 
     if not labels:
         return dict(ray.cluster_resources())
-    found: dict[str, float] = {}
+    found: Counter[str] = Counter()
     for node in alive_nodes(labels):
-        for name, count in node["Resources"].items():
-            found[name] = found.get(name, 0.0) + count
+        found.update(node["Resources"])
     return found
 
 

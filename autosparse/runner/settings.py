@@ -1,14 +1,38 @@
 """Settings of where and how work runs. They are part of no id, because they must not change a result."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from autosparse.errors import AutosparseError
-from autosparse.runner.environment_seconds import checkpoint_every
-from autosparse.runner.jobs.signs import patience
 from autosparse.runner.nodes import labels_from
 from autosparse.training import Execution
+
+PATIENCE_VARIABLE = "AUTOSPARSE_PATIENCE"
+"""Environment variable: seconds without a sign of life after which a worker is ended; 0: never."""
+PATIENCE = 900.0
+"""Seconds if the variable is not set."""
+CHECKPOINT_VARIABLE = "AUTOSPARSE_CHECKPOINT_EVERY"
+"""Environment variable: least seconds between checkpoints of a cell; 0: one after each epoch; inf: none."""
+CHECKPOINT_EVERY = 300.0
+"""Seconds if the variable is not set, so that short cells write none."""
+
+
+def seconds_from(variable: str, default: float, otherwise: str) -> float:
+    """The seconds in an environment variable, or ``default`` if it is empty or not set.
+
+    :param otherwise: what else to set, for the message.
+    :raises AutosparseError: if it holds no number, or one below 0.
+    """
+    given = os.environ.get(variable, "")
+    try:
+        seconds = float(given or default)
+    except ValueError:
+        seconds = -1.0
+    if not seconds >= 0:
+        raise AutosparseError(f"{variable}={given!r} is not a number of seconds: set one, or {otherwise}")
+    return seconds
 
 
 @dataclass(frozen=True)
@@ -38,9 +62,11 @@ class Settings:
     """Whether to redo results if their data, or the user's code behind them, have changed since."""
     rehearsal: bool = False
     """Whether to try models, data sets and criteria on one batch before Ray starts."""
-    patience: float = field(default_factory=patience)
+    patience: float = field(default_factory=lambda: seconds_from(PATIENCE_VARIABLE, PATIENCE, "0 to wait for ever"))
     """Seconds without a sign of life after which a worker is ended; 0: never."""
-    checkpoint_every: float = field(default_factory=checkpoint_every)
+    checkpoint_every: float = field(
+        default_factory=lambda: seconds_from(CHECKPOINT_VARIABLE, CHECKPOINT_EVERY, "inf for no checkpoints")
+    )
     """Least seconds between the checkpoints of a cell."""
 
     def __post_init__(self) -> None:
@@ -50,3 +76,8 @@ class Settings:
             if value is not None and not (isinstance(value, kind) and value >= least):
                 what = "a whole number" if kind is int else "a number"
                 raise AutosparseError(f"{name} must be {what} of at least {least}, got {value!r}")
+
+    @property
+    def cluster(self) -> str | None:
+        """Address of the running Ray cluster to connect to; None: a local Ray is started."""
+        return self.address or os.environ.get("RAY_ADDRESS") or None

@@ -26,6 +26,7 @@ from autosparse.runner.driver.run import _listener
 from autosparse.runner.driver.session import ray_session
 from autosparse.runner.jobs.arrays import to_arrays
 from autosparse.runner.jobs.cost import ALIKE
+from autosparse.runner.jobs.given import Means
 from autosparse.runner.jobs.hang import Hangs
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.jobs.signs import Signs
@@ -189,7 +190,8 @@ def looped(plan: Plan, store: Store, cell: float, workers: int = WORKERS, told: 
             on_event(event)
             heard.append(Heard(time.perf_counter(), time.thread_time(), len(event.get("task_ids", ()))))
 
-        why = run_stage(tasks, store, {"digits": to_arrays(load_dataset("digits"))}, {}, settings, ALIKE, hear)
+        datasets = {"digits": to_arrays(load_dataset("digits"))}
+        why = run_stage(tasks, ALIKE, Means(store, settings, hear, datasets))
     assert not why
     assert sum(each.cells for each in heard) == len(tasks)
     steady = middle(heard)

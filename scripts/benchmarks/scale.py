@@ -20,7 +20,7 @@ from autosparse.experiment.load import parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.outcome import unfinished
-from autosparse.runner.driver.settle import settle
+from autosparse.runner.driver.settle import Context, settle
 from autosparse.runner.jobs.cost import Costs, extent_of
 from autosparse.runner.jobs.packing import pack
 from autosparse.runner.screen.console import Screen
@@ -73,7 +73,8 @@ def planned(cells: int) -> dict[str, Any]:
         lap("look", lambda: unfinished(found["plan"].cells, store, known=False))
         screen = Screen(Console(file=io.StringIO()))
         tracker: Any = None  # there is nothing to tell it
-        lap("settle", lambda: settle(found["plan"], found["look"], set(), store, tracker, settings, screen))
+        context = Context(found["plan"], store, tracker, settings, screen)
+        lap("settle", lambda: settle(context, found["look"], set()))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     costs = Costs({"digits": extent_of(load_dataset("digits"))})
     lap("pack", lambda: pack([p.task for p in found["look"]], WORKERS, costs))

@@ -11,7 +11,7 @@ import torch
 
 from autosparse.errors import NonFiniteLoss, Unreachable
 from autosparse.experiment.store import Store
-from autosparse.runner.environment_seconds import CHECKPOINT_EVERY
+from autosparse.runner.settings import CHECKPOINT_EVERY
 from autosparse.runner.work import cell_states, cells, train_cells
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, History

@@ -8,6 +8,8 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.runner.driver.run import run_plan
+from autosparse.runner.jobs.cost import ALIKE
+from autosparse.runner.jobs.given import Means
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
@@ -58,7 +60,7 @@ def test_what_a_worker_left_that_died_after_writing_a_record_is_removed(ray_runn
         store.states(task, "mark").save(3, {}, {})
 
     monkeypatch.setattr(stage, "_run_jobs", run_jobs)
-    assert stage.run_stage([task], store, {}, {}, Settings(), lambda task: 1.0, lambda event: None) == ""
+    assert stage.run_stage([task], ALIKE, Means(store, Settings(), lambda event: None)) == ""
     assert store.steps() == {}
 
 

@@ -33,19 +33,20 @@ ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}
 RECIPE = {"epochs": 1, "batch_size": 32}
 
 
-def in_process(plan, stages, settled, store, tracker, settings, screen):
+def in_process(context, stages, settled):
     """What Ray's workers do, one after the other."""
+    store = context.store
     for planned in stages.values():
         wanted = [p for p in planned if p.task.id in settled.pending]
-        settled.todo += superseded(wanted, settled.todo, store, tracker, screen)
-        for p in ready(run.unfinished(wanted, store), store, plan):
+        settled.todo += superseded(context, wanted, settled.todo)
+        for p in ready(run.unfinished(wanted, store), store, context.plan):
             dataset = settled.datasets.get(dataset_of(p.task))
             if isinstance(p.task, Cell):
                 result = run_cell(p.task, store, dataset, "cpu")
             else:
                 result = do(p.task, store, dataset, "cpu", lambda told: None)
             store.finish(p.task, result, ENVIRONMENT)
-            tracker.log(p)
+            context.tracker.log(p)
 
 
 @pytest.fixture

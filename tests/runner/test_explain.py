@@ -87,7 +87,9 @@ def test_it_goes_on_after_what_is_measured(in_rounds, digits, tmp_path, monkeypa
 
 def test_another_explanation_is_not_written_over(in_rounds, digits, tmp_path):
     explain(in_rounds, WHERE, digits, tmp_path, "cpu")
-    with pytest.raises(AutosparseError, match="explains another scorer, or this one elsewhere: give another --out"):
+    with pytest.raises(
+        AutosparseError, match="explains another scorer, or this one on other networks: give another --out"
+    ):
         explain(in_rounds, Where("lenet-300-100", "digits", 0.5), digits, tmp_path, "cpu")
 
 

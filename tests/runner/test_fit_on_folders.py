@@ -14,6 +14,7 @@ from autosparse.irp import Survival, save_survival
 from autosparse.models import build_model
 from autosparse.runner.driver.fit_folders import fit_on_folders
 from autosparse.runner.screen.console import Screen
+from autosparse.runner.settings import Settings
 
 
 def test_a_survival_dataset_is_not_fitted_on_twice_wherever_its_copies_lie(tmp_path):
@@ -21,7 +22,7 @@ def test_a_survival_dataset_is_not_fitted_on_twice_wherever_its_copies_lie(tmp_p
     first = save_survival(Survival(weight, weight, {"w": torch.ones(3).int()}, {"iterations": 1}), tmp_path / "first")
     copy = shutil.copytree(first, tmp_path / "copy")
     with pytest.raises(AutosparseError, match=r"first and .*copy hold one survival dataset, .* leave one out"):
-        fit_on_folders([first, copy], FitSpec(), tmp_path / "results", None, "scorers", None)
+        fit_on_folders([first, copy], FitSpec(), "scorers", Settings(tmp_path / "results"), None)
     assert not (tmp_path / "results").exists()
 
 
@@ -44,7 +45,7 @@ def made():
 def test_a_scorer_for_rounds_is_fitted_on_the_data_that_the_runs_name_and_then_found(tmp_path, made, empty_store):
     spec = FitSpec(backbone="linear", inputs=("log_param", "activation"), rounds=3)
     folder = save_survival(made, tmp_path / "irp")
-    given = [folder], spec, tmp_path / "results", empty_store(tmp_path), "scorers", Screen()
+    given = [folder], spec, "scorers", Settings(tmp_path / "results", empty_store(tmp_path)), Screen()
     scorer, record = fit_on_folders(*given, "cpu")
     assert record["spec"]["dataset"] == "digits"
     assert record["result"]["dataset_fingerprint"] == load_dataset("digits").fingerprint
@@ -57,4 +58,4 @@ def test_runs_on_two_data_sets_make_no_scorer_for_rounds(tmp_path, made):
     folders = [save_survival(own, tmp_path / name) for name, own in (("a", made), ("b", other))]
     spec = FitSpec(backbone="linear", inputs=("log_param",), rounds=3)
     with pytest.raises(AutosparseError, match="is fitted on one data set, these IRP runs are on digits, mnist"):
-        fit_on_folders(folders, spec, tmp_path / "results", None, "scorers", None, "cpu")
+        fit_on_folders(folders, spec, "scorers", Settings(tmp_path / "results"), None, "cpu")

@@ -22,7 +22,7 @@ from autosparse.runner.settings import Settings
 from autosparse.runner.work import cells
 from autosparse.runner.work.cells import run_cell
 from autosparse.seeds import generator
-from autosparse.training import Execution, Recipe
+from autosparse.training import Recipe
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 
@@ -135,12 +135,8 @@ def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
 
     monkeypatch.setattr(cells, "build_model", fail_once)
     monkeypatch.setattr(cells, "group_size", lambda make, *given: 3)
-    store, execution = Store(tmp_path), Execution()
-    outcomes = [
-        outcome
-        for some in jobs._outcomes(tasks, store, {"digits": tiny_digits}, "cpu", execution, retries, Silent())
-        for outcome in some
-    ]
+    given = GivenJobs(storage="", identity="", retries=retries)
+    outcomes = list(jobs._outcomes(tasks, Store(tmp_path), {"digits": tiny_digits}, "cpu", given, Silent()))
     assert len(outcomes) == 3
     assert [task.seed for task, outcome in outcomes if isinstance(outcome, dict)] == done
     assert [str(outcome) for _, outcome in outcomes if isinstance(outcome, Exception)] == ["a cable was pulled"] * (
@@ -154,12 +150,12 @@ def test_an_irp_run_that_breaks_its_process_is_not_recorded_as_failed(jobs, tiny
 
     monkeypatch.setattr(jobs, "do", assert_in_a_kernel)
     task, store = IrpTask(model="lenet-300-100", dataset="digits"), Store(tmp_path)
-    outcomes = jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent())
-    assert [str(error) for some in outcomes for _, error in some] == ["CUDA error: device-side assert triggered"]
+    given = [task], store, {"digits": tiny_digits}, "cpu", GivenJobs(storage="", identity=""), Silent()
+    assert [str(error) for _, error in jobs._outcomes(*given)] == ["CUDA error: device-side assert triggered"]
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     monkeypatch.setattr(torch.cuda, "synchronize", assert_in_a_kernel)
     with pytest.raises(DeviceLost):
-        list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent()))
+        list(jobs._outcomes(*given))
 
 
 def test_nor_is_one_that_says_itself_that_its_process_is_lost(jobs, tiny_digits, tmp_path, monkeypatch):
@@ -169,7 +165,8 @@ def test_nor_is_one_that_says_itself_that_its_process_is_lost(jobs, tiny_digits,
     monkeypatch.setattr(jobs, "do", lost)
     task, store = IrpTask(model="lenet-300-100", dataset="digits"), Store(tmp_path)
     with pytest.raises(DeviceLost, match="planted"):
-        list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", Execution(), 0, Silent()))
+        given = GivenJobs(storage="", identity="")
+        list(jobs._outcomes([task], store, {"digits": tiny_digits}, "cpu", given, Silent()))
 
 
 def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(jobs, tmp_path, monkeypatch):

@@ -6,7 +6,7 @@ from autosparse.errors import AutosparseError
 from autosparse.runner.driver import session
 from autosparse.runner.driver.session import idle_gpus, worker_count
 from autosparse.runner.jobs.loaders import Node, nodes_for
-from autosparse.runner.jobs.tune_quiet import Resources
+from autosparse.runner.jobs.tune_quiet import resources_of
 from autosparse.runner.nodes import alive_nodes, labels_from, unmet
 from autosparse.runner.settings import Settings
 
@@ -68,10 +68,10 @@ def test_a_label_that_no_node_has_is_told_with_those_that_there_are(cluster):
 
 
 def test_ray_is_asked_for_the_labels():
-    asked = Resources(2, 0.5, TEAM).request()
+    asked = resources_of(2, Settings(gpus_per_job=0.5, label_selector=TEAM))
     assert asked.bundles == [{"CPU": 2.0, "GPU": 0.5}]
-    assert asked != Resources(2, 0.5, {}).request()
-    assert asked == Resources(2, 0.5, dict(TEAM)).request()
+    assert asked != resources_of(2, Settings(gpus_per_job=0.5))
+    assert asked == resources_of(2, Settings(gpus_per_job=0.5, label_selector=dict(TEAM)))
 
 
 @pytest.mark.parametrize(

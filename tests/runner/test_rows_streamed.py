@@ -38,10 +38,8 @@ def mapped(ray_running):
 
 
 def fit(folders, spec, tmp_path, empty_store, rows_in):
-    return fit_on_folders(
-        folders, spec, tmp_path / "results", empty_store(tmp_path), "scorers", Screen(), "cpu", rows_in=rows_in,
-        settings=Settings(workers=2),
-    )  # fmt: skip
+    settings = Settings(tmp_path / "results", empty_store(tmp_path), workers=2)
+    return fit_on_folders(folders, spec, "scorers", settings, Screen(), "cpu", rows_in)
 
 
 def test_a_fit_streams_its_rows_and_the_next_one_finds_it(ray_running, run, tmp_path, empty_store):
@@ -101,5 +99,5 @@ def test_an_unknown_error_is_one_line_too(mapped):
 def test_what_cannot_be_streamed_is_refused_before_anything_is_read(tmp_path, changed, said):
     spec = FitSpec.model_validate({**LINEAR.model_dump(), **changed}, strict=False)
     with pytest.raises(AutosparseError, match=said):
-        fit_on_folders([tmp_path / "gone"], spec, tmp_path, None, "x", Screen(), rows_in=tmp_path / "rows")
+        fit_on_folders([tmp_path / "gone"], spec, "x", Settings(tmp_path), Screen(), rows_in=tmp_path / "rows")
     assert not (tmp_path / "rows").exists()

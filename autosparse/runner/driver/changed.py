@@ -1,4 +1,4 @@
-"""Find results that come from other values, data or code than today's, and word what happens to them."""
+"""Find results that come from other values, data or code than today's, and say what happens to them."""
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -12,28 +12,15 @@ from autosparse.experiment.plan import dataset_of
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.sources import OURS, Function, functions_of, look_again, source_fingerprint
 from autosparse.experiment.store import Store
-from autosparse.experiment.superseded import changed_records
 from autosparse.experiment.tasks import Task
 
 Tasks = Sequence[Planned[Task]]
 SHOWN = 5
-"""How many values a line names."""
+"""Most values that a line names."""
 KEPT = "the old ones are kept in superseded/"
 REDO = "--redo-changed"
 
 T = TypeVar("T")
-
-
-def of_other_values(missing: Tasks, store: Store, asked: Collection[str] | None = None) -> tuple[set[str], str]:
-    """Ids of tasks whose record has other values than today's or builds on such a record, and a line that says so.
-
-    :param asked: leave out tasks that build on a changed one outside these ids, because that one has to be done first.
-    """
-    found = changed_records((p.task for p in missing), store)
-    ready = {
-        task_id: changed for task_id, changed in found.items() if asked is None or set(asked).issuperset(changed.inputs)
-    }
-    return set(ready), told(ready.values()) if ready else ""
 
 
 def told(changes: Collection[Changed]) -> str:
@@ -98,15 +85,15 @@ def refused_data(name: str, others: ByData, here: str) -> DataError:
     counts = [f"{len(tasks)} of {data}" for data, tasks in others.items()]
     if not here:
         return DataError(
-            f"dataset {name!r}: found results are of different data ({', '.join(counts)}), which no mean may take "
-            f"together; bring the data that you mean, and {REDO} does the others again ({KEPT})"
+            f"dataset {name!r}: found results are of different data ({', '.join(counts)}), which must not be "
+            f"averaged; bring the data that you mean, and {REDO} redoes the results of the others ({KEPT})"
         )
     count = sum(map(len, others.values()))
     results, them = ("result is", "it") if count == 1 else ("results are", "them")
     return DataError(
         f"dataset {name!r} has changed: {count} found {results} of data with the fingerprint {', '.join(others)}, "
-        f"those here have {here}; {REDO} does {them} again on what is here ({KEPT}), and under the name {name}@{here} "
-        "what is done on these data stands apart"
+        f"those here have {here}; {REDO} redoes {them} on what is here ({KEPT}), and under the name {name}@{here} "
+        "results on these data are kept apart from the found ones"
     )
 
 
@@ -129,7 +116,7 @@ def told_code(function: Function, count: int, redo: bool) -> str:
     changed = f"{function.role} {function.name!r} ({function.file}), or what it imports, has changed since {results}"
     if redo:
         return f"{changed}: done again; {KEPT}"
-    return f"{changed}: no mean should take old and new together; {REDO} does {them} again"
+    return f"{changed}: do not average old and new; {REDO} redoes {them}"
 
 
 def _grouped(pairs: Iterator[tuple[T | None, Planned[Task]]]) -> dict[T, list[Planned[Task]]]:

@@ -59,7 +59,7 @@ def _mlflow(uri: str | None) -> Finding:
     where = tracking_uri(uri)
     database = sqlite_path(where)
     if database and not database.exists():
-        return Finding("mlflow store", None, f"{where} is not there yet; the first run makes it")
+        return Finding("mlflow store", None, f"{where} does not exist yet; the first run creates it")
     try:
         experiments = connect(where).search_experiments()
     except AutosparseError as error:
@@ -88,5 +88,5 @@ def _data(root: Path) -> Iterator[Finding]:
             yield Finding(name, True, f"{len(dataset.train)} + {len(dataset.test)} images of {dataset.input_shape}")
         except AutosparseError as error:
             yield Finding(name, None, str(error))
-    for folder in sorted({path.parent for path in root.glob("*/train-*.parquet")}):  # to decode them takes too long
+    for folder in sorted({path.parent for path in root.glob("*/train-*.parquet")}):  # decoding them takes too long
         yield Finding(f"parquet:{folder.name}", True, f"{len(list(folder.glob('*.parquet')))} files")

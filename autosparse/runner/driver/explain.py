@@ -157,12 +157,10 @@ def _as_formula(scorer: Scorer, text: str) -> dict[str, Any]:
     options |= {"rounds": how.rounds, "revive": how.revive}
     if how.examples is not None:
         options["examples"] = how.examples
-    steps = asdict(how.steps)
-    return options | ({"steps": steps.pop("count"), **steps} if how.steps.count and _trains(text) else {})
-
-
-def _trains(text: str) -> bool:
-    return any("steps" in find_feature(name).needs for name in parse(text, find_feature).names)
+    if how.steps.count and any("steps" in find_feature(name).needs for name in parse(text, find_feature).names):
+        steps = asdict(how.steps)
+        options |= {"steps": steps.pop("count"), **steps}
+    return options
 
 
 def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
@@ -172,7 +170,7 @@ def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
         return found
     record = read_record(folder / EXPLANATION)
     if record.get("where") != json.loads(canonical_json(asdict(where))) or record.get("scorer") != found.scorer:
-        raise AutosparseError(f"{folder} explains another scorer, or this one elsewhere: give another --out")
+        raise AutosparseError(f"{folder} explains another scorer, or this one on other networks: give another --out")
     found.formulas = [Formula(**values) for values in record["formulas"]]
     found.shapes, found.curves, found.accuracy = record["shapes"], record["curves"], record["accuracy"]
     return found

@@ -29,6 +29,7 @@ from autosparse.runner.screen.tally import Event
 from autosparse.runner.settings import Settings
 from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
+from autosparse.runner.work.progress import Progress
 from autosparse.storage import Folder
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
@@ -37,31 +38,26 @@ from autosparse.tracking.log import Tracker
 def fit_on_folders(
     folders: Sequence[Path],
     spec: FitSpec,
-    storage: str | Path,
-    tracking_uri: str | None,
     experiment: str,
+    settings: Settings,
     screen: Screen,
     device: str = "auto",
-    data_root: Path | None = None,
-    download: bool = False,
     rows_in: Path | None = None,
-    settings: Settings | None = None,
 ) -> tuple[Path, Record]:
     """Fit, record and track; a fit on the same data with the same settings is reused.
 
     Returns a folder with the scorer, and its record.
 
+    :param experiment: MLflow's name for the experiment that the fit goes to.
     :param device: see :func:`autosparse.runner.work.gpu_check.device_named`.
-    :param data_root, download: see :func:`autosparse.data.load_dataset`; for a scorer that prunes in rounds.
     :param rows_in: a folder for the rows of all weights in all states, which Ray Data streams; None: in memory.
-    :param settings: of Ray, for ``rows_in``.
     """
     if rows_in is not None:
         require_streamable(spec.backbone, spec.in_rounds, spec.rows, spec.dagger is not None)
         require_ours(rows_in)
     device = device_named(device)
     survivals = [load_survival(folder) for folder in folders]
-    dataset = data_of(survivals, data_root, download).to(device) if spec.in_rounds else None
+    dataset = _data_of(survivals, settings).to(device) if spec.in_rounds else None
     irp = tuple(content_id(survival.fingerprint) for survival in survivals)
     task = ScorerTask.on(irp, spec, dataset.name if dataset else None, rows_in is not None)
     seen: dict[str, Path] = {}
@@ -72,13 +68,16 @@ def fit_on_folders(
                 "out; leave one out"
             )
         seen[task_id] = folder
-    store = Store(storage)
+    store = Store(settings.storage)
     store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        tracker = Tracker(connect(tracking_uri), experiment, store)
+        tracker = Tracker(connect(settings.tracking_uri), experiment, store)
         try:
             if store.record(task) is None:
-                _fit(task, survivals, dataset, store, screen, device, rows_in, settings or Settings())
+                work = functools.partial(run_fit, task, survivals, store, device, dataset=dataset)
+                if rows_in is not None:
+                    work = functools.partial(_streamed, work, rows_in, settings)
+                _fit(task, work, store, screen, device)
             tracker.log(Planned(task, f"{task.fit.backbone}({','.join(task.fit.inputs)})"))
             record = store.record(task)
             assert record is not None
@@ -87,7 +86,7 @@ def fit_on_folders(
             screen.guard(tracker.parent.end_untold)
 
 
-def data_of(survivals: Sequence[Survival], data_root: Path | None, download: bool) -> Dataset:
+def _data_of(survivals: Sequence[Survival], settings: Settings) -> Dataset:
     """The data set that the IRP runs were trained on.
 
     :raises AutosparseError: if they were trained on several, or if it cannot be loaded.
@@ -97,29 +96,17 @@ def data_of(survivals: Sequence[Survival], data_root: Path | None, download: boo
         raise AutosparseError(
             f"a scorer that prunes in rounds is fitted on one data set, these IRP runs are on {', '.join(names)}"
         )
-    return load_dataset(names[0], data_root, download=download)
+    return load_dataset(names[0], settings.data_root, download=settings.download)
 
 
-def _fit(
-    task: ScorerTask,
-    survivals: list[Survival],
-    dataset: Dataset | None,
-    store: Store,
-    screen: Screen,
-    device: str,
-    rows_in: Path | None,
-    settings: Settings,
-) -> None:
-    """Fit in memory, or stream the rows; record the scorer."""
+def _fit(task: ScorerTask, work: Callable[..., Json], store: Store, screen: Screen, device: str) -> None:
+    """Do ``work``, which takes a callback for its progress, and record the scorer that it makes."""
     if changed := changed_records([task], store):
         screen.say(told(changed.values()))
         set_aside(task, store)
     with screen.stage("fitting the scorer", [task]) as tally:
         started = time.perf_counter()
-        work = functools.partial(
-            run_fit, task, survivals, store, device, lambda news: tally.advance(cast(Event, news)), dataset
-        )
-        result = work() if rows_in is None else _streamed(work, rows_in, settings)
+        result = work(progress=lambda news: tally.advance(cast(Event, news)))
         tally.advance({"task_ids": [task.id]})
     kind = torch.device(device).type
     timing = {"seconds": time.perf_counter() - started, "device": kind}
@@ -127,11 +114,12 @@ def _fit(
     store.finish(task, {**result, **timing}, {**describe_environment(), **describe_device(device), **whole})
 
 
-def _streamed(work: Callable[..., Json], rows_in: Path, settings: Settings) -> Json:
+def _streamed(work: Callable[..., Json], rows_in: Path, settings: Settings, progress: Progress) -> Json:
+    """Do ``work`` on rows that Ray Data streams."""
     with ray_session(settings):
         from autosparse.runner.driver.shared import require_shared  # here: Ray reads its variables when it is imported
         from autosparse.runner.shards.mapped import RayMapped
 
         require_writable(rows_in)
         require_shared(Folder(rows_in.absolute()), "--rows-in")
-        return work(rows_in=rows_in, mapped=RayMapped(settings))
+        return work(progress=progress, rows_in=rows_in, mapped=RayMapped(settings))

@@ -16,7 +16,7 @@ Left = list[tuple[Planned[Task], str]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run was asked for, by what became of it."""
+    """What became of the tasks that a run was asked for."""
 
     found: int
     """Number of tasks that were found finished."""
@@ -97,7 +97,7 @@ class _Waits:
         if missing is None:
             return ""
         if missing not in self.named:
-            return f"{missing}, which is not of this experiment"
+            return f"{missing}, which is not part of this experiment"
         planned = self.named[missing]
         name = f"{planned.task.kind} {planned.label}"
         if missing in self.failed:

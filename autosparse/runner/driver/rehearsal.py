@@ -1,4 +1,4 @@
-"""Before Ray starts, each model, data set and criterion of the work to do is tried on one batch."""
+"""Try each model, data set and criterion of the work to do on one batch, before Ray starts."""
 
 from collections.abc import Mapping, Sequence
 

@@ -5,7 +5,6 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from typing import Any
 
 from autosparse.data.split import Dataset
 from autosparse.data.stream import StreamedSplit
@@ -23,10 +22,12 @@ from autosparse.results.leaderboard import write_leaderboard
 from autosparse.runner.driver.outcome import Outcome, outcome_of, ready, unfinished
 from autosparse.runner.driver.rehearsal import rehearse
 from autosparse.runner.driver.session import idle_gpus, ray_session
-from autosparse.runner.driver.settle import Settled, settle, superseded
+from autosparse.runner.driver.settle import Context, Settled, settle, superseded
 from autosparse.runner.driver.stopping import stoppable
 from autosparse.runner.driver.summary import summarise
+from autosparse.runner.jobs.arrays import to_arrays
 from autosparse.runner.jobs.cost import Costs, extent_of
+from autosparse.runner.jobs.given import Means
 from autosparse.runner.jobs.loaders import most_loaders
 from autosparse.runner.nodes import unmet
 from autosparse.runner.screen.console import Screen
@@ -40,19 +41,15 @@ from autosparse.tracking.spool import Spool, finish
 
 
 def run_plan(
-    plan: Plan,
-    settings: Settings,
-    screen: Screen,
-    only: Collection[str] = tuple(NAMED),
-    store: Store | None = None,
+    plan: Plan, settings: Settings, screen: Screen, only: Collection[str] = tuple(NAMED), store: Store | None = None
 ) -> Outcome:
     """Do what is missing of ``plan`` and skip what is finished. MLflow then holds every finished task once.
 
-    :param only: names of stages; what they build on must be finished or among them.
-    :param store: that of the settings, for a caller who asks it for more afterwards.
-
     Bad settings (an unwritable folder, missing data, an absent server) raise before anything starts.
     A task that fails is recorded, and the rest goes on. Tasks that depend on it stay to do.
+
+    :param only: names of stages; what they build on must be finished or among them.
+    :param store: that of the settings, for a caller who asks it for more afterwards.
     """
     store = store or Store(settings.storage)
     store.prepare()
@@ -60,7 +57,8 @@ def run_plan(
     asked = [p for planned in stages.values() for p in planned]
     with store.one_driver() as lost, stoppable():
         try:
-            return _run(plan, stages, store, settings, screen, lost)
+            tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
+            return _run(Context(plan, store, tracker, settings, screen), stages, asked, lost)
         except KeyboardInterrupt as error:
             undone = len(unfinished(asked, store, known=False))
             raise Interrupted(
@@ -69,67 +67,50 @@ def run_plan(
 
 
 def _run(
-    plan: Plan,
-    stages: dict[str, Sequence[Planned[Task]]],
-    store: Store,
-    settings: Settings,
-    screen: Screen,
-    lost: threading.Event,
+    context: Context, stages: dict[str, Sequence[Planned[Task]]], asked: Sequence[Planned[Task]], lost: threading.Event
 ) -> Outcome:
-    tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
+    plan, tracker, screen = context.plan, context.tracker, context.screen
 
-    def guard(write: Callable[[], Any]) -> None:
+    def end(status: str) -> None:
         if not lost.is_set():  # once the lock is lost, the next driver writes to MLflow
-            screen.guard(write)
+            screen.guard(lambda: tracker.parent.describe(_summary(context), status))
 
-    asked = [p for planned in stages.values() for p in planned]
-    finished = store.finished(p.task for p in plan)  # the one scan of all records; the store remembers what it saw
-    tracker.parent.describe(_summary(plan, store, tracker), RUNNING)
+    finished = context.store.finished(p.task for p in plan)  # the one scan of all records; the store remembers it
+    tracker.parent.describe(_summary(context), RUNNING)
     try:
-        settled = settle(plan, asked, finished, store, tracker, settings, screen)
+        settled = settle(context, asked, finished)
         ids = {p.task.id for p in settled.todo}
         for name, planned in stages.items():
             left_alone = [p.task.id for p in planned if p.task.id not in ids]
             found = sum(task_id in finished for task_id in left_alone)
             screen.expect(name, len(planned), found, len(left_alone) - found)
         if settled.todo:
-            if settings.rehearsal:
+            if context.settings.rehearsal:
                 rehearse(settled.todo, settled.datasets, screen)
-            _do(plan, stages, settled, store, tracker, settings, screen)
-        elif settings.rehearsal:
+            _do(context, stages, settled)
+        elif context.settings.rehearsal:
             screen.say("nothing is to do, so nothing is tried or started")
     except KeyboardInterrupt:
-        guard(lambda: tracker.sync(plan))
-        guard(lambda: tracker.parent.describe(_summary(plan, store, tracker), KILLED))
+        if not lost.is_set():
+            screen.guard(lambda: tracker.sync(plan))
+        end(KILLED)
         raise
     except BaseException:
-        guard(lambda: tracker.parent.describe(_summary(plan, store, tracker), FAILED))
+        end(FAILED)
         raise
     try:
-        return _finish(plan, asked, settled.todo, store, tracker, screen)
+        outcome, status = outcome_of(asked, settled.todo, context.store, plan)
+        finish(tracker, plan, _summary(context), status, screen.warn)
+        screen.guard(lambda: write_cell_table(tracker))
+        screen.guard(lambda: write_leaderboard(tracker))
+        return outcome
     except KeyboardInterrupt:
-        guard(lambda: tracker.parent.describe(_summary(plan, store, tracker), KILLED))
+        end(KILLED)
         raise
 
 
-def _finish(
-    plan: Plan,
-    asked: Sequence[Planned[Task]],
-    todo: Sequence[Planned[Task]],
-    store: Store,
-    tracker: Tracker,
-    screen: Screen,
-) -> Outcome:
-    """Complete what MLflow holds, and return the outcome."""
-    outcome, status = outcome_of(asked, todo, store, plan)
-    finish(tracker, plan, _summary(plan, store, tracker), status, screen.warn)
-    screen.guard(lambda: write_cell_table(tracker))
-    screen.guard(lambda: write_leaderboard(tracker))
-    return outcome
-
-
-def _summary(plan: Plan, store: Store, tracker: Tracker) -> Json:
-    return {**summarise(plan, store), "others": tracker.others(plan)}
+def _summary(context: Context) -> Json:
+    return {**summarise(context.plan, context.store), "others": context.tracker.others(context.plan)}
 
 
 def _cpus(datasets: Iterable[Dataset], settings: Settings) -> int:
@@ -138,23 +119,14 @@ def _cpus(datasets: Iterable[Dataset], settings: Settings) -> int:
     return 1 + max((most_loaders(settings.gpus_per_job, split.workers) for split in streamed), default=0)
 
 
-def _do(
-    plan: Plan,
-    stages: dict[str, Sequence[Planned[Task]]],
-    settled: Settled,
-    store: Store,
-    tracker: Tracker,
-    settings: Settings,
-    screen: Screen,
-) -> None:
+def _do(context: Context, stages: dict[str, Sequence[Planned[Task]]], settled: Settled) -> None:
+    store, tracker, settings, screen = context.store, context.tracker, context.settings, context.screen
     datasets = settled.datasets
     environment = {**describe_environment(), "gpus_per_job": settings.gpus_per_job}
     screen.say("starting Ray")
     with ray_session(settings, _cpus(datasets.values(), settings)):
-        from autosparse.runner.driver.shared import require_shared
-        from autosparse.runner.jobs.arrays import to_arrays  # here: Ray takes seconds to import
+        from autosparse.runner.driver.shared import require_shared  # here: Ray takes seconds to import
         from autosparse.runner.jobs.stage import run_stage
-        from autosparse.runner.jobs.sweep import run_sweep
 
         require_shared(store.place, labels=settings.label_selector)
         if why := unmet(settings.label_selector):
@@ -165,8 +137,8 @@ def _do(
         costs = Costs({name: extent_of(dataset) for name, dataset in datasets.items()})
         for stage, planned in stages.items():
             wanted = [p for p in planned if p.task.id in settled.pending]
-            settled.todo += superseded(wanted, settled.todo, store, tracker, screen)
-            missing = {p.task.id: p for p in ready(unfinished(wanted, store), store, plan)}
+            settled.todo += superseded(context, wanted, settled.todo)
+            missing = {p.task.id: p for p in ready(unfinished(wanted, store), store, context.plan)}
             if not missing:
                 continue
             tasks = [p.task for p in missing.values()]
@@ -176,24 +148,31 @@ def _do(
                 Spool(tracker, screen.warn) as spool,
             ):
                 on_event = _listener(tally, missing, store, spool, screen.warn)
-                if stage != "sweeps":
-                    if why := run_stage(tasks, store, arrays, environment, settings, costs, on_event, plan.plugins):
-                        screen.warn(f"workers died or gave up; the last reason: {why}")
-                    continue
-                for sweep in tasks:
-                    assert isinstance(sweep, SweepTask)
-                    failed: list[str] = []
-                    try:
-                        run_sweep(sweep, store, arrays, environment, settings, on_event, plan.plugins)
-                    except CannotWrite:
-                        raise
-                    except (WorkersDied, Unreachable) as error:  # not the sweep's fault: it stays to do
-                        screen.warn(str(error))
-                        failed = [sweep.id]
-                    except AutosparseError as error:
-                        store.fail(sweep, str(error), traceback.format_exc(), environment)
-                        failed = [sweep.id]
-                    on_event({"task_ids": [sweep.id], "failed": failed})
+                means = Means(store, settings, on_event, arrays, environment, context.plan.plugins)
+                if stage == "sweeps":
+                    _do_sweeps(tasks, means, screen)
+                elif why := run_stage(tasks, costs, means):
+                    screen.warn(f"workers died or gave up; the last reason: {why}")
+
+
+def _do_sweeps(sweeps: Sequence[Task], means: Means, screen: Screen) -> None:
+    """Do one sweep after the other; if one fails, the others go on."""
+    from autosparse.runner.jobs.sweep import run_sweep  # here: as in _do
+
+    for sweep in sweeps:
+        assert isinstance(sweep, SweepTask)
+        failed: list[str] = []
+        try:
+            run_sweep(sweep, means)
+        except CannotWrite:
+            raise
+        except (WorkersDied, Unreachable) as error:  # not the sweep's fault: it stays to do
+            screen.warn(str(error))
+            failed = [sweep.id]
+        except AutosparseError as error:
+            means.store.fail(sweep, str(error), traceback.format_exc(), means.environment)
+            failed = [sweep.id]
+        means.on_event({"task_ids": [sweep.id], "failed": failed})
 
 
 @contextlib.contextmanager

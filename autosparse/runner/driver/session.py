@@ -28,19 +28,19 @@ QUIET = {
 """Ray sends no usage reports. Tune prints nothing beside our progress bars, writes no logs to the storage (records and
 MLflow hold everything), takes snapshots only at start and end, leaves Ctrl-C to us, and lets a trial report an epoch
 without the metric that its sweep maximises."""
-
-
 STARTS_LATE = "timed out during startup"
 """Ray's text if its local node took more than half a minute to start."""
+NODES_WITHIN = 300.0
+"""Seconds to wait for a cluster that has no suitable node yet: nodes may be starting."""
 
 
 @contextlib.contextmanager
 def ray_session(settings: Settings, cpus: int = 1) -> Iterator[None]:
     """Connect to Ray for the length of the block; a session that already runs in this process is used as it is.
 
-    :param cpus: those that a job can use; a local Ray then has that many for each of ``settings.workers``, or all.
+    :param cpus: CPUs that a job can use; a local Ray then has as many for each of ``settings.workers``, or all.
     """
-    address = settings.address or os.environ.get("RAY_ADDRESS")
+    address = settings.cluster
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     if address:
@@ -83,7 +83,7 @@ def ray_session(settings: Settings, cpus: int = 1) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _watched() -> Iterator[None]:
-    """Say why if a local Ray dies; some seconds later, it ends this process without a word."""
+    """Print an error if a process of the local Ray dies: seconds later, Ray ends this process without a word."""
     from autosparse.runner.ray_private import dead_processes
 
     over = threading.Event()
@@ -106,19 +106,14 @@ def _watched() -> Iterator[None]:
         watching.join()
 
 
-NODES_WITHIN = 300.0
-"""Seconds to wait for a cluster that has no suitable node yet: nodes may be starting."""
-
-
 def _local_cpus(workers: int | None, cpus: int) -> int | None:
     return workers and max(workers, min(workers * cpus, len(os.sched_getaffinity(0))))
 
 
 def worker_count(settings: Settings, cpus: int = 1) -> int:
-    """Number of jobs, each with so many CPUs, that the connected cluster runs at a time."""
+    """Number of jobs of ``cpus`` CPUs each that the connected cluster runs at a time."""
     labels = settings.label_selector
-    patience = NODES_WITHIN if settings.address or os.environ.get("RAY_ADDRESS") else 0.0
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + (NODES_WITHIN if settings.cluster else 0.0)
     while (most := _jobs_at_a_time(there := resources(labels), settings, cpus)) < 1:
         if time.monotonic() < deadline:
             time.sleep(1)
@@ -133,17 +128,16 @@ def worker_count(settings: Settings, cpus: int = 1) -> int:
 
 
 def job_count(settings: Settings, cpus: int = 1) -> int:
-    """Number of jobs, each with so many CPUs, to keep in flight.
+    """Number of jobs of ``cpus`` CPUs each to keep in flight.
 
     On a cluster, as many as were asked for, because waiting jobs make its autoscaler add nodes; else
     :func:`worker_count`.
     """
-    on_cluster = settings.address or os.environ.get("RAY_ADDRESS")
-    return settings.workers if on_cluster and settings.workers else worker_count(settings, cpus)
+    return settings.workers if settings.cluster and settings.workers else worker_count(settings, cpus)
 
 
 def idle_gpus(settings: Settings) -> int:
-    """Number of GPUs of the nodes that jobs may go to if no job asks for one; else 0."""
+    """Number of GPUs on the nodes that jobs may go to, if no job asks for one; else 0."""
     return 0 if settings.gpus_per_job else int(resources(settings.label_selector).get("GPU", 0))
 
 
@@ -155,7 +149,7 @@ def _jobs_at_a_time(there: Mapping[str, float], settings: Settings, cpus: int) -
 
 
 def jobs_on(gpus: int, share: float) -> int:
-    """Number of jobs that so many GPUs have room for. A share comes from one GPU: at 0.4, two fit on each."""
+    """Number of jobs that ``gpus`` GPUs have room for. A share comes from one GPU: at 0.4, two fit on each."""
     if share > 1 and share % 1:
         raise AutosparseError(f"--gpus-per-job {share:g} is neither a share of one GPU nor a whole number of them")
     return gpus // int(share) if share >= 1 else gpus * int(1 / share + 1e-9)

@@ -52,7 +52,7 @@ def _answer(reference: ray.ObjectRef, node: str) -> str:
         return str(ray.get(reference))
     except RayTaskError as error:
         reason = str(error).strip().splitlines()[-1]
-        raise AutosparseError(f"{node} cannot run autosparse ({reason}): install it there as it is here") from error
+        raise AutosparseError(f"{node} cannot run autosparse ({reason}): install the same version there") from error
     except RayError:
         return ""  # the node has left since it was listed: nothing will run there
 

@@ -65,7 +65,10 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Restore the signal handlers after the block: Ray installs its own for SIGTERM."""
+    """Restore handlers that are functions after the block, because Ray installs its own for SIGTERM.
+
+    Ray's handler replaces only the default one, and ends the process cleanly.
+    """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:
         yield

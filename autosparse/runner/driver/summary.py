@@ -1,17 +1,16 @@
 """Summarise an experiment as a whole: where it comes from, and what it is compared with."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from autosparse.analysis import survival_concordance
 from autosparse.experiment.plan import Plan
-from autosparse.experiment.publication import Concordance
 from autosparse.experiment.record import Record
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask
-from autosparse.irp import Survival, load_survival
+from autosparse.irp import load_survival
 
 
 def summarise(plan: Plan, store: Store) -> dict[str, Any]:
@@ -31,7 +30,8 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
         "tasks": {stage.plural: len(planned) for stage, planned in plan.stages.items()},
         "comparisons": [asdict(comparison) for comparison in plan.comparisons],
         "concordances": [
-            {**asdict(pair), "measured": _measured(pair, load) if set(pair.irp) <= finished else None}
+            asdict(pair)
+            | {"measured": float(survival_concordance(*map(load, pair.irp))) if set(pair.irp) <= finished else None}
             for pair in plan.concordances
         ],
     }
@@ -45,7 +45,3 @@ def first_finished(tasks: Sequence[IrpTask | Cell], store: Store) -> dict[str, R
         if task.model not in found and task.id in there and (record := store.record(task)):
             found[task.model] = record
     return found
-
-
-def _measured(pair: Concordance, load: Callable[[str], Survival]) -> float:
-    return float(survival_concordance(*map(load, pair.irp)))

@@ -11,9 +11,9 @@ from autosparse.runner.settings import Settings
 from autosparse.weights import LeftOut
 
 LOOKED_AT = 500
-"""About how many records of a large grid are read to tell what compact training saved."""
+"""About as many records of a large grid are read to tell what compact training saved."""
 MANY = 10_000
-"""Above so many records in files of their own, gathering pays."""
+"""If more records than that have files of their own, gathering them pays."""
 
 
 def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen: Screen) -> None:
@@ -34,9 +34,9 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
     if saved := saved_by_compact(plan, store):
         screen.say(saved)
     if outcome.failed and not settings.retry_failed:
-        screen.say("what failed is left alone by the next run, unless it has --retry-failed")
+        screen.say("the next run leaves alone what failed, unless it has --retry-failed")
     if len(store.board.listed.get("cells", ())) > MANY:
-        screen.say("so many records are found faster after `autosparse storage gather`")
+        screen.say("this many records are found faster after `autosparse storage gather`")
     if plan.irp:
         screen.say(f"survival datasets are in {store.place}/irp, scorers in {store.place}/scorers")
 

@@ -7,8 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from autosparse.data.split import Dataset
-
 
 class Arrays(NamedTuple):
     """A data set, or a part of it, with NumPy arrays for its tensors: Ray's object store shares them without a copy.
@@ -20,33 +18,21 @@ class Arrays(NamedTuple):
     fields: dict[str, Any]
 
 
-def to_arrays(dataset: Dataset) -> Arrays:
-    """Take a data set apart for the object store."""
-    return _apart(dataset)
-
-
-def from_arrays(arrays: Arrays) -> Dataset:
-    """Put a data set together again; its tensors share the object store's memory, so nothing may write to them."""
-    return _together(arrays)
-
-
-def _apart(value: Any) -> Any:
+def to_arrays(value: Any) -> Any:
+    """Take a data set, or a part of it, apart for the object store."""
     if isinstance(value, torch.Tensor):
         return value.numpy()
     if is_dataclass(value):
-        return Arrays(type(value), {name: _apart(part) for name, part in vars(value).items()})
+        return Arrays(type(value), {name: to_arrays(part) for name, part in vars(value).items()})
     return value
 
 
-def _together(value: Any) -> Any:
+def from_arrays(value: Any) -> Any:
+    """Put a data set together again; its tensors share the object store's memory, so nothing may write to them."""
     if isinstance(value, np.ndarray):
-        return _shared(value)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+            return torch.from_numpy(value)
     if isinstance(value, Arrays):
-        return value.kind(**{name: _together(part) for name, part in value.fields.items()})
+        return value.kind(**{name: from_arrays(part) for name, part in value.fields.items()})
     return value
-
-
-def _shared(array: np.ndarray) -> torch.Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        return torch.from_numpy(array)

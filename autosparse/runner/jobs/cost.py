@@ -4,7 +4,6 @@ import functools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 from autosparse.analysis import flops
 from autosparse.criteria import CRITERIA
@@ -40,7 +39,7 @@ EXTENTS = {
     "tiny-imagenet": Extent(100_000, 10_000, (3, 64, 64), 200),
     "imagenet": Extent(1_281_167, 50_000, (3, 224, 224), 1000),
 }
-"""Sizes of data sets, so that what an experiment would cost can be told without them."""
+"""Sizes of data sets, to estimate what an experiment would cost without loading them."""
 
 
 def extent_of(dataset: Dataset) -> Extent:
@@ -48,32 +47,22 @@ def extent_of(dataset: Dataset) -> Extent:
     return Extent(len(dataset.train), len(dataset.test), dataset.input_shape, dataset.num_classes)
 
 
-class Weights(Protocol):
-    """Costs of tasks, in any unit."""
+class Weights:
+    """Costs of tasks, in any unit; here all tasks cost the same."""
 
     def __call__(self, task: Task) -> float:
         """The cost of a whole task."""
-
-    def behind(self, task: Task, share: float) -> float:
-        """The cost of the finished part of a task: ``share`` is done of its IRP, its fit, or a cell's last training."""
-
-
-class Alike:
-    """All tasks cost the same."""
-
-    def __call__(self, task: Task) -> float:
-        """1, whatever the task."""
         return 1.0
 
     def behind(self, task: Task, share: float) -> float:
-        """``share``, whatever the task."""
+        """The cost of the finished part of a task: ``share`` is done of its IRP, its fit, or a cell's last training."""
         return share
 
 
-ALIKE = Alike()
+ALIKE = Weights()
 
 
-class Costs:
+class Costs(Weights):
     """Estimates for tasks on these data sets."""
 
     def __init__(self, datasets: Mapping[str, Extent]):

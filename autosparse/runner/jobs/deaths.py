@@ -10,7 +10,7 @@ from ray import tune
 
 from autosparse.devices import DeviceLost
 from autosparse.runner import ray_private
-from autosparse.runner.jobs.signs import VARIABLE
+from autosparse.runner.settings import PATIENCE_VARIABLE
 
 LOST = f"{DeviceLost.__name__}: "
 """How the traceback of a process that lost its device ends."""
@@ -40,9 +40,9 @@ class Death(NamedTuple):
     def cure(self) -> str:
         """What may help."""
         if LOST in self.traceback:
-            return "mend what its traceback names, and use --retry-failed"
+            return "fix what its traceback names, and use --retry-failed"
         if self.told == HUNG:
-            return f"see that the disks that it reads answer, or set {VARIABLE} to more, and use --retry-failed"
+            return f"check that the disks that it reads respond, or raise {PATIENCE_VARIABLE}, and use --retry-failed"
         return "give it more memory, or smaller batches, and use --retry-failed"
 
 

@@ -1,15 +1,43 @@
-"""What the driver gives to every worker of a stage; Ray's object store holds it once."""
+"""What the driver does a stage's work with, and what it gives to every worker; Ray's object store holds that once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from autosparse.experiment.record import Json, Record
 from autosparse.experiment.store import Store
-from autosparse.plugins import Plugins
-from autosparse.runner.environment_seconds import CHECKPOINT_EVERY
+from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.jobs.arrays import Arrays
+from autosparse.runner.screen.tally import Event
+from autosparse.runner.settings import CHECKPOINT_EVERY, Settings
 from autosparse.training import Execution
+
+
+@dataclass(frozen=True)
+class Means:
+    """What the driver has to do the work of a stage or a sweep with."""
+
+    store: Store
+    settings: Settings
+    on_event: Callable[[Event], None]
+    """Takes in the reports of jobs, and what the driver notices of them."""
+    datasets: Mapping[str, Arrays] = field(default_factory=dict)
+    """The data sets by name."""
+    environment: Json = field(default_factory=dict)
+    """The part of the environment that all workers share."""
+    plugins: Plugins = NO_PLUGINS
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields of :class:`Given`."""
+        return {
+            "storage": self.store.place.address,
+            "identity": self.store.identity,
+            "environment": self.environment,
+            "execution": self.settings.execution,
+            "plugins": self.plugins,
+            "retries": self.settings.retries,
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,9 +49,9 @@ class Given:
     identity: str
     """See :attr:`autosparse.experiment.store.Store.identity`."""
     environment: Json = field(default_factory=dict)
-    """The part of the environment that all workers share."""
+    """See :class:`Means`."""
     execution: Execution = field(default_factory=Execution)
-    plugins: Plugins = field(default_factory=Plugins)
+    plugins: Plugins = NO_PLUGINS
     """What to import first."""
     retries: int = 0
 

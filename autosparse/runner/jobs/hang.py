@@ -9,9 +9,11 @@ import ray
 from ray import tune
 
 from autosparse.runner import ray_private
-from autosparse.runner.jobs.signs import VARIABLE, Signs
+from autosparse.runner.jobs.signs import Signs
+from autosparse.runner.jobs.tune_quiet import Unsaved
 from autosparse.runner.screen.stage_table import duration
 from autosparse.runner.screen.tally import Event
+from autosparse.runner.settings import PATIENCE_VARIABLE
 
 LOOK_EVERY, ASK_EVERY = 1.0, 5.0
 """Seconds between two looks at the clock, and between two at the signs of life of trials that report nothing."""
@@ -23,10 +25,10 @@ TOLD = 60.0
 """Seconds of silence after which the user is told."""
 
 
-class Hangs(tune.Callback):
+class Hangs(Unsaved, tune.Callback):
     """Watches over the trials of a stage, in the driver's own loop.
 
-    A stopped process answers no request of Ray's. ``ray.kill`` counts it as dead at once, and its node kills it some
+    A stopped process does not answer Ray's requests. ``ray.kill`` counts it as dead at once, and its node kills it some
     seconds later.
     """
 
@@ -39,9 +41,6 @@ class Hangs(tune.Callback):
         self.starting: dict[str, float] = {}
         """Seconds for which actors have been starting, by actor id."""
         self.looked = self.asked = time.monotonic()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune saves its callbacks for a restore, which we never do
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -97,7 +96,10 @@ class Hangs(tune.Callback):
 
     def _look_at_those_that_start(self) -> None:
         """End processes that hang before Tune knows their actors, for example while they import the code."""
-        found = _starting()
+        try:
+            found = ray_private.starting_actors()  # all of the driver's actors are Tune's
+        except Exception:  # Ray does not answer, or is reached through its client
+            found = {}
         self.starting = {actor: self.starting.get(actor, 0.0) + ASK_EVERY for actor in found}
         for actor, seconds in self.starting.items():
             if self.signs.patience and seconds > max(self.signs.patience, STARTS):
@@ -109,7 +111,7 @@ class Hangs(tune.Callback):
     def _has_moved(self, trial_id: str) -> bool:
         try:
             mark = ray_private.mark_at(trial_id)
-        except Exception:  # that Ray does not answer says nothing about the worker
+        except Exception:  # Ray does not answer, which says nothing about the worker
             return True
         moved = mark != self.marks.get(trial_id)
         self.marks[trial_id] = mark
@@ -125,21 +127,13 @@ class Hangs(tune.Callback):
         self._warn(f"{what}: its worker is ended, and its work is tried again")
 
     def _warn(self, what: str) -> None:
-        self.on_event({"warning": f"{what} ({VARIABLE} says how long to wait)"})
+        self.on_event({"warning": f"{what} ({PATIENCE_VARIABLE} says how long to wait)"})
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Called by Tune at the end."""
         with contextlib.suppress(Exception):  # if Ray has gone, so have the marks
             for trial in trials:
                 ray_private.remove_mark(trial.trial_id)
-
-
-def _starting() -> dict[str, int]:
-    """Process ids of the actors that are starting, by actor id; all of the driver's actors are Tune's."""
-    try:
-        return ray_private.starting_actors()
-    except Exception:  # Ray does not answer, or is reached through its client
-        return {}
 
 
 def _in_hand(trial: Any) -> bool:

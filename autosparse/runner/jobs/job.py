@@ -20,12 +20,11 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask, ScorerTask, Task, task_from
 from autosparse.runner.jobs.arrays import from_arrays
 from autosparse.runner.jobs.events import Reports
-from autosparse.runner.jobs.given import GivenJobs
+from autosparse.runner.jobs.given import Given, GivenJobs
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.do import do, inputs_whole
 from autosparse.runner.work.train_cells import attempt
-from autosparse.training import Execution
 from autosparse.users_code import place_of_error
 
 Outcome = tuple[Task, Json | Exception]
@@ -34,13 +33,12 @@ Outcome = tuple[Task, Json | Exception]
 def run_job(config: dict[str, Any], given: GivenJobs) -> None:
     """Do the tasks of one job and report them; finished ones are skipped, failed ones recorded.
 
-    A task that fails because of the storage is not recorded: a damaged input, or an object store that was away, says
-    nothing about the task, and another try does it.
-
-    :param config: ``{"job": index}``.
+    A task that fails because of the storage is not recorded: a damaged input, or an object store that did not
+    answer, says nothing about the task, and another try may succeed.
 
     If the storage cannot be written, a last report says why under ``stop``.
 
+    :param config: ``{"job": index}``.
     :raises Exception: at the end, the storage's error, if some tasks failed because of it.
     :raises DeviceLost: at once, and unrecorded. The driver marks a task as failed if it does so with no job beside it.
     """
@@ -52,11 +50,7 @@ def run_job(config: dict[str, Any], given: GivenJobs) -> None:
 
 
 def _do_job(job: int, given: GivenJobs) -> None:
-    torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
-    threadpool_limits(1)  # Ray lets libraries use all CPUs of a job, but those beside the first are its loaders'
-    device = "cuda" if get_gpu_ids() else "cpu"
-    store = given.store()
-    environment = {**given.environment, **describe_device(device), **here()}
+    store, device, environment = set_up(given)
     tasks = [task_from(kind, spec) for kind, spec in given.jobs[job]]
     for task in tasks:
         code_of(task)  # now, while it is what was imported: the user may edit it while the job runs
@@ -69,59 +63,54 @@ def _do_job(job: int, given: GivenJobs) -> None:
     datasets = {name: from_arrays(given.datasets[name]).to(device) for name in names}
     reports = Reports([task.id for task in tasks if task.id in done], failed, given.side_by_side)
     away: Exception | None = None
-    gpu_share = min(1.0, environment.get("gpus_per_job") or 1.0)
-    how = given.execution, given.retries, reports, gpu_share, given.checkpoint_every
-    for outcomes in _outcomes(todo, store, datasets, device, *how):
-        for task, outcome in outcomes:
-            if isinstance(outcome, CannotWrite):
-                raise outcome
-            if isinstance(outcome, Unreachable) or (isinstance(outcome, Exception) and not inputs_whole(task, store)):
-                away = outcome
-            else:
-                reports.finish(task, _record(task, outcome, store, environment))
+    for task, outcome in _outcomes(todo, store, datasets, device, given, reports):
+        if isinstance(outcome, CannotWrite):
+            raise outcome
+        if isinstance(outcome, Unreachable) or (isinstance(outcome, Exception) and not inputs_whole(task, store)):
+            away = outcome
+        else:
+            reports.finish(task, _record(task, outcome, store, environment))
     reports.end()
     if away:
         raise away
 
 
-def here() -> Json:
-    """The machine, and the Ray node, that this worker is on."""
-    return {"host": platform.node(), "node": get_runtime_context().get_node_id()}
+def set_up(given: Given) -> tuple[Store, str, Json]:
+    """Make this worker process ready; returns the storage, the device, and the environment for the records."""
+    torch.set_num_threads(1)  # one core per job: results do not depend on how many jobs share the machine
+    threadpool_limits(1)  # Ray lets libraries use all CPUs of a job, but those beside the first are its loaders'
+    device, node = "cuda" if get_gpu_ids() else "cpu", get_runtime_context().get_node_id()
+    return given.store(), device, {**given.environment, **describe_device(device), "node": node}
 
 
 def _outcomes(
-    tasks: Sequence[Task],
-    store: Store,
-    datasets: dict[str, Dataset],
-    device: str,
-    execution: Execution,
-    retries: int,
-    reports: Reports,
-    gpu_share: float = 1.0,
-    checkpoint_every: float | None = None,
-) -> Iterator[Sequence[Outcome]]:
+    tasks: Sequence[Task], store: Store, datasets: dict[str, Dataset], device: str, given: GivenJobs, reports: Reports
+) -> Iterator[Outcome]:
     """Yield the results of a job's tasks as they come. A failure concerns its task alone, and may be tried again."""
+    gpu_share = min(1.0, given.environment.get("gpus_per_job") or 1.0)
 
     def at(cells: Sequence[Cell], share: float | None) -> None:
         reports.progress(cells, {} if share is None else {"share": share})
 
-    def tried(tasks: Sequence[Task], together: int | None) -> Iterator[Sequence[Outcome]]:
+    def tried(tasks: Sequence[Task], together: int | None) -> Iterator[Outcome]:
         if cells := [task for task in tasks if isinstance(task, Cell)]:
-            how: dict[str, Any] = {"on_progress": at, "share": gpu_share, "checkpoint_every": checkpoint_every}
-            yield from run_cells(cells, store, datasets[cells[0].dataset], device, together, execution, **how)
+            how: dict[str, Any] = {"on_progress": at, "share": gpu_share, "checkpoint_every": given.checkpoint_every}
+            for done in run_cells(cells, store, datasets[cells[0].dataset], device, together, given.execution, **how):
+                yield from done
         for task in tasks:
             if isinstance(task, IrpTask | ScorerTask):
                 dataset = datasets[task.dataset] if task.dataset else None
                 reports.progress([task], {})
                 tell = partial(reports.progress, [task])
-                yield [(task, attempt(do, task, store, dataset, device, tell, execution, gpu_share))]
+                yield task, attempt(do, task, store, dataset, device, tell, given.execution, gpu_share)
 
-    for left in range(retries, -1, -1):
+    for left in range(given.retries, -1, -1):
         again: list[Task] = []
-        for done in tried(tasks, None if left == retries else 1):  # alone, if not for the first time
-            passing = [task for task, outcome in done if left and may_pass(outcome, device)]
-            again += passing
-            yield [(task, outcome) for task, outcome in done if task not in passing]
+        for task, outcome in tried(tasks, None if left == given.retries else 1):  # alone, if not for the first time
+            if left and may_pass(outcome, device):
+                again.append(task)
+            else:
+                yield task, outcome
         tasks = again
 
 
@@ -137,7 +126,7 @@ def may_pass(outcome: Json | Exception, device: str) -> bool:
 def _record(task: Task, outcome: Json | Exception, store: Store, environment: Json) -> Json | Exception:
     """Record the outcome of a task, and return it: it becomes an error if the result cannot be recorded.
 
-    That a cell went on in this process belongs to where it ran, not to its result.
+    That a cell was resumed in this process says where it ran, so it goes to the environment, not into the result.
     """
     if not isinstance(outcome, Exception):
         where = {name: value for name, value in outcome.items() if name == "resumed_from"}
@@ -147,7 +136,7 @@ def _record(task: Task, outcome: Json | Exception, store: Store, environment: Js
             return outcome
         except (CannotWrite, Unreachable):
             raise
-        except AutosparseError as error:  # something else is where its record belongs
+        except AutosparseError as error:  # something else lies where its record belongs
             outcome = error
     place = place_of_error(outcome)
     at = f" at {place}" if place else ""

@@ -15,7 +15,7 @@ from autosparse.runner.nodes import alive_nodes
 from autosparse.runner.settings import Settings
 
 UNSEEN = 1
-"""Processes per job of a cluster that has no node yet which could run one."""
+"""Processes per job if the cluster has no node yet that could run one."""
 
 
 class Node(NamedTuple):
@@ -62,26 +62,23 @@ def with_loaders(
     datasets: Mapping[str, Arrays], settings: Settings, nodes: Callable[[Settings], Sequence[Node]] = nodes_for
 ) -> tuple[dict[str, Arrays], int]:
     """The data sets, the streamed ones with the number of their processes, and the CPUs of each job that uses them."""
-    splits = [split for data in datasets.values() for split in _streamed(data)]
+    splits = [part for data in datasets.values() for part in data.fields.values() if _is_streamed(part)]
     if not splits:
         return dict(datasets), 1
     asked = {split.fields["workers"] for split in splits} - {None}
     count = loaders_per_job(max(asked) if asked else None, settings, nodes(settings))
-    return {name: _set(data, count) for name, data in datasets.items()}, 1 + count
+    given = {}
+    for name, data in datasets.items():
+        parts = {own: _with_most(part, count) if _is_streamed(part) else part for own, part in data.fields.items()}
+        given[name] = data._replace(fields=parts)
+    return given, 1 + count
 
 
-def _streamed(value: Any) -> list[Arrays]:
-    if not isinstance(value, Arrays):
-        return []
-    if issubclass(value.kind, StreamedSplit):
-        return [value]
-    return [split for part in value.fields.values() for split in _streamed(part)]
+def _is_streamed(part: Any) -> bool:
+    return isinstance(part, Arrays) and issubclass(part.kind, StreamedSplit)
 
 
-def _set(value: Any, count: int) -> Any:
-    if not isinstance(value, Arrays):
-        return value
-    fields = {name: _set(part, count) for name, part in value.fields.items()}
-    if issubclass(value.kind, StreamedSplit):
-        fields["workers"] = count if value.fields["workers"] is None else min(count, value.fields["workers"])
-    return value._replace(fields=fields)
+def _with_most(split: Arrays, count: int) -> Arrays:
+    """A streamed split with at most ``count`` processes."""
+    asked = split.fields["workers"]
+    return split._replace(fields={**split.fields, "workers": count if asked is None else min(count, asked)})

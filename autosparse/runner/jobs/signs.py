@@ -5,13 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from autosparse.experiment.tasks import Cell, Task
-from autosparse.runner.environment_seconds import seconds_from
 from autosparse.runner.jobs.cost import Weights
 
-VARIABLE = "AUTOSPARSE_PATIENCE"
-"""Environment variable: seconds without a sign of life after which a worker is ended; 0 for never."""
-PATIENCE = 900.0
-"""Seconds if the variable is not set."""
 PROGRESS = 4.0
 """A job may go this many times the patience without a report, at least."""
 SLOWER = 20.0
@@ -20,11 +15,6 @@ MORE = 2.0
 """The wait grows by this factor each time a job is ended for the same task: perhaps the task is just slow."""
 MOST_ENDED = 2
 """How often it grows at most."""
-
-
-def patience() -> float:
-    """The patience that the environment sets, or the default."""
-    return seconds_from(VARIABLE, PATIENCE, "0 to wait for ever")
 
 
 @dataclass

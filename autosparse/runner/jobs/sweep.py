@@ -5,33 +5,27 @@ import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import torch
-from ray import get_gpu_ids, tune
+from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search import BasicVariantGenerator
-from threadpoolctl import threadpool_limits
 
 from autosparse.errors import AutosparseError, WorkersDied, WorkFailed
-from autosparse.experiment.environment import describe_device
 from autosparse.experiment.plan import dataset_of
-from autosparse.experiment.record import Json
 from autosparse.experiment.space import SweepTask, candidate, extremes
 from autosparse.experiment.store import Store, plain
 from autosparse.irp import Survival
-from autosparse.plugins import NO_PLUGINS, Plugins
 from autosparse.runner.driver.session import job_count
-from autosparse.runner.jobs.arrays import Arrays, from_arrays
+from autosparse.runner.jobs.arrays import from_arrays
 from autosparse.runner.jobs.cost import ALIKE
 from autosparse.runner.jobs.deaths import first_error, worker_deaths
-from autosparse.runner.jobs.given import GivenSweep
+from autosparse.runner.jobs.given import GivenSweep, Means
 from autosparse.runner.jobs.hang import Hangs
-from autosparse.runner.jobs.job import here
+from autosparse.runner.jobs.job import set_up
 from autosparse.runner.jobs.loaders import with_loaders
 from autosparse.runner.jobs.pulse import pulse
 from autosparse.runner.jobs.signs import Signs
-from autosparse.runner.jobs.tune_quiet import Halt, Resources, fit
+from autosparse.runner.jobs.tune_quiet import Halt, Unsaved, fit, resources_of
 from autosparse.runner.screen.tally import Event
-from autosparse.runner.settings import Settings
 from autosparse.runner.work import sweep_trial as one
 from autosparse.runner.work.fit import survivals_of
 from autosparse.runner.work.sweep_trial import Trial, finish_sweep, tried
@@ -43,15 +37,7 @@ DEATHS = 2
 """Deaths of workers that a trial survives."""
 
 
-def run_sweep(
-    sweep: SweepTask,
-    store: Store,
-    datasets: dict[str, Arrays],
-    environment: Json,
-    settings: Settings,
-    on_event: Callable[[Event], None],
-    plugins: Plugins = NO_PLUGINS,
-) -> None:
+def run_sweep(sweep: SweepTask, means: Means) -> None:
     """Try all candidates and write the sweep's record; a trial goes on where an earlier process left it.
 
     Tune's own restore is not used, because it unpickles. The searcher draws the same candidates again (one that learns
@@ -62,26 +48,15 @@ def run_sweep(
     :raises WorkersDied: if trials are left.
     :raises WorkFailed: if none ended well.
     """
-    name = dataset_of(sweep)
-    used = {name: datasets[name]} if name else {}
-    used, cpus = with_loaders(used, settings)
-    given = GivenSweep(
-        storage=store.place.address,
-        identity=store.identity,
-        environment=environment,
-        execution=settings.execution,
-        plugins=plugins,
-        retries=settings.retries,
-        sweep=sweep.spec,
-        dataset=used[name] if name else None,
-    )
-    data = datasets[name].fields["fingerprint"] if name else None
+    store, settings, name = means.store, means.settings, dataset_of(sweep)
+    used, cpus = with_loaders({name: means.datasets[name]} if name else {}, settings)
+    given = GivenSweep(**means.given, sweep=sweep.spec, dataset=used[name] if name else None)
+    data = means.datasets[name].fields["fingerprint"] if name else None
     if data:
         keep_for(data, sweep, store)
-    seen = _Seen(sweep, store, on_event)
-    resources = Resources(cpus, settings.gpus_per_job, settings.label_selector)
-    hangs = Hangs(Signs((), ALIKE, settings.patience), on_event)
-    search = functools.partial(_search, given, resources, seen, hangs, max(DEATHS, settings.retries))
+    seen = _Seen(sweep, store, means.on_event)
+    hangs = Hangs(Signs((), ALIKE, settings.patience), means.on_event)
+    search = functools.partial(_search, given, resources_of(cpus, settings), seen, hangs, max(DEATHS, settings.retries))
     grid = search(job_count(settings, cpus))
     if worker_deaths(grid):
         before = {trial.task.id: trial.reached for trial in seen.unfinished}
@@ -102,11 +77,11 @@ def run_sweep(
         failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
         failed.add_note(trials[0].traceback)
         raise failed
-    finish_sweep(sweep, trials, store, environment, data)
+    finish_sweep(sweep, trials, store, means.environment, data)
 
 
 def _search(
-    given: GivenSweep, resources: Resources, seen: "_Seen", hangs: Hangs, failures: int, workers: int
+    given: GivenSweep, resources: tune.PlacementGroupFactory, seen: "_Seen", hangs: Hangs, failures: int, workers: int
 ) -> tune.ResultGrid:
     """Have Tune try the candidates, each from where it is; trials that are over report their history again.
 
@@ -123,7 +98,7 @@ def _search(
     return grid
 
 
-class _Seen(tune.Callback):
+class _Seen(Unsaved, tune.Callback):
     """Remembers the candidates that Tune tried, and writes down which of them it stopped."""
 
     def __init__(self, sweep: SweepTask, store: Store, on_event: Callable[[Event], None]):
@@ -144,9 +119,6 @@ class _Seen(tune.Callback):
     def unfinished(self) -> list[Trial]:
         """The trials that have not ended."""
         return [trial for trial in self.trials if not trial.over]
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune saves its callbacks for a restore, which we never do
 
     @contextlib.contextmanager
     def _keeping_error(self) -> Iterator[None]:
@@ -184,14 +156,11 @@ class _Seen(tune.Callback):
 
 def _trainable(config: dict[str, Any], given: GivenSweep) -> None:
     """Run one trial in its worker."""
-    torch.set_num_threads(1)
-    threadpool_limits(1)  # as in a job
-    device = "cuda" if get_gpu_ids() else "cpu"
-    store, sweep = given.store(), SweepTask.model_validate(given.sweep, strict=False)
+    store, device, environment = set_up(given)
+    sweep = SweepTask.model_validate(given.sweep, strict=False)
     dataset = from_arrays(given.dataset).to(device) if given.dataset else None
     load = functools.partial(_survivals, sweep.irp, store.place.address)
     trial = Trial(store, sweep, values_of(config))
-    environment = {**given.environment, **describe_device(device), **here()}
 
     def report(numbers: one.Numbers) -> None:
         tune.report(dict(numbers))

@@ -7,14 +7,15 @@ import logging
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ray import tune
 
 from autosparse.files import refusing_unwritable
 from autosparse.runner import ray_private
+from autosparse.runner.settings import Settings
 
 
 @contextlib.contextmanager
@@ -34,13 +35,17 @@ def silenced() -> Iterator[None]:
         sys.stdout.flush()
 
 
-class Halt(tune.Stopper):
+class Unsaved:
+    """Saves nothing of what Tune would save for a restore, which we never do: records say what is finished."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class Halt(Unsaved, tune.Stopper):
     """Ends all trials once it has a reason: what a report says under ``stop``, or what the driver gives it."""
 
     reason: Any = None
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {}  # Tune saves it for a restore, which we never do
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Called by Tune for each report."""
@@ -52,25 +57,17 @@ class Halt(tune.Stopper):
         return bool(self.reason)
 
 
-class Resources(NamedTuple):
-    """What each trial needs."""
-
-    cpus: int
-    gpus: float
-    """A share of one, or a whole number."""
-    labels: Mapping[str, str]
-    """Those of the nodes that it may go to."""
-
-    def request(self) -> tune.PlacementGroupFactory:
-        """The same for Ray."""
-        where = {"bundle_label_selector": [dict(self.labels)]} if self.labels else {}
-        return tune.PlacementGroupFactory([{"CPU": self.cpus, "GPU": self.gpus}], **where)
+def resources_of(cpus: int, settings: Settings) -> tune.PlacementGroupFactory:
+    """What each trial needs: CPUs, GPUs, and a node with the labels."""
+    labels = dict(settings.label_selector)
+    where = {"bundle_label_selector": [labels]} if labels else {}
+    return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": settings.gpus_per_job}], **where)
 
 
 def fit(
     work: Callable[..., None],
     given: Any,
-    resources: Resources,
+    resources: tune.PlacementGroupFactory,
     space: dict[str, Any],
     choosing: tune.TuneConfig,
     callbacks: Sequence[tune.Callback],
@@ -88,7 +85,7 @@ def fit(
     itself a thousand deep while Ray says both that they are there and that they are not. Records say what is done.
     """
     scratch = root / "tune" / secrets.token_hex(4)
-    trainable = tune.with_resources(tune.with_parameters(work, given=given), resources.request())
+    trainable = tune.with_resources(tune.with_parameters(work, given=given), resources)
     how = tune.RunConfig(
         name=scratch.name,
         storage_path=str(scratch.parent),

@@ -72,17 +72,14 @@ class Screen:
         self.say(f"{title}: {len(tasks)} {stage.noun}{'' if len(tasks) == 1 else 's'}")
         tally.start(tasks, weights)
         started = time.monotonic()
+        alive = not self.quiet and self.console.is_terminal and not self.console.is_dumb_terminal
         try:
-            with self._table() if self._alive else self._lines(tally):
+            with self._table() if alive else self._lines(tally):
                 yield tally
         finally:
             tally.stop()
         failed = tally.line.failed - tally.failed_before
         self.say(f"{title}: done in {time.monotonic() - started:.0f} s{f', {failed} failed' if failed else ''}")
-
-    @property
-    def _alive(self) -> bool:
-        return not self.quiet and self.console.is_terminal and not self.console.is_dumb_terminal
 
     def _table(self) -> Live:
         """The table, redrawn in place and removed at the end."""

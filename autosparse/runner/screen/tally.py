@@ -56,21 +56,12 @@ class _Job:
     silent: str = ""
     """A line on how long it has given no sign of life; empty if that is not long."""
 
-    def until(self, now: float) -> float:
-        """The time at which it was last busy."""
-        return now if self.running else self.heard
-
 
 class Tally:
     """Counts of one stage. One thread takes in events, another reads the counts."""
 
     def __init__(
-        self,
-        name: str,
-        total: int,
-        found: int = 0,
-        failed_before: int = 0,
-        clock: Callable[[], float] = time.monotonic,
+        self, name: str, total: int, found: int = 0, failed_before: int = 0, clock: Callable[[], float] = time.monotonic
     ):
         """
         :param total: number of the stage's tasks, including the ``found`` ones, which were found finished, and those
@@ -133,10 +124,8 @@ class Tally:
         job.running = [
             task_id for task_id in event.get("running", only) if task_id in self._tasks and task_id not in finished
         ]
-        share = event.get("share")
-        job.behind = (
-            0.0 if share is None else sum(self._weights.behind(self._tasks[task_id], share) for task_id in job.running)
-        )
+        behind = job.running if "share" in event else ()
+        job.behind = sum(self._weights.behind(self._tasks[task_id], event["share"]) for task_id in behind)
         job.heard, job.silent = now, ""
         if "accuracy" in event:
             self._latest = f"{event['accuracy']:.2f} %"
@@ -189,5 +178,6 @@ class Tally:
             ahead -= job.behind + since
             longest = max(longest, abs(rest / pace - (now - job.heard)) if job.running else 0.0)
         jobs = self._jobs.values()
-        busy = sum(job.until(now) - job.began for job in jobs) / (now - min(job.began for job in jobs))
+        worked = sum((now if job.running else job.heard) - job.began for job in jobs)
+        busy = worked / (now - min(job.began for job in jobs))  # jobs at a time, on average
         return max(ahead / pace / busy, longest)
