@@ -288,7 +288,9 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lock a folder against the other processes of this machine that fetch it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("a") as lock:
+    _make(folder.parent)
+    with refusing_unwritable(folder):
+        lock = folder.with_name(f".{folder.name}.lock").open("a")
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -126,8 +126,7 @@ class Folder(Place):
         shutil.rmtree(self.path, ignore_errors=True)
 
     def drop_if_empty(self) -> None:
-        """See :meth:`Place.drop_if_empty`."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        with contextlib.suppress(OSError):  # not there, or not empty: another process may write to it right now
             self.path.rmdir()
 
     def send(self, name: str) -> None:

@@ -151,6 +151,20 @@ def test_only_an_empty_folder_is_dropped(tmp_path):
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_before_any_work(tmp_path):
+def test_a_folder_that_is_written_to_while_it_is_dropped_stays(tmp_path, monkeypatch):
+    folder = Folder(tmp_path / "f")
+    folder.write("a", b"1")
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))  # as it was a moment ago
+    folder.drop_if_empty()
+    assert folder.read("a") == b"1"
+
+
+def test_a_cache_that_cannot_be_made_is_told_of_in_one_line(s3, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match=r"cannot write .*file"):
+        Bucket(s3("cache"), local=tmp_path / "file" / "cache").fetch("f")
+
+
     (tmp_path / "file").touch()
     with pytest.raises(CannotWrite, match="file"):
         Folder(tmp_path / "file").require_writable()
