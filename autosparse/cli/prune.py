@@ -30,7 +30,7 @@ def prune(
     from autosparse.errors import AutosparseError
     from autosparse.files import require_writable
     from autosparse.runner.driver.stopping import interruptible
-    from autosparse.runner.work.prune import masks_of
+    from autosparse.runner.work.score import masks_of
 
     if out.is_dir():
         raise AutosparseError(f"--out {out} is a folder: name a file in it, such as {out / 'masks.safetensors'}")

@@ -52,7 +52,7 @@ class Shards:
     """Where they lie, for people."""
     shapes: Shapes
     columns: tuple[str, ...]
-    """Those besides ``layer`` and ``position``."""
+    """Names of the columns besides ``layer`` and ``position``."""
     provenance: dict[str, Any]
     files: tuple[Shard, ...]
     """In order."""
@@ -75,15 +75,9 @@ def count_rows(shapes: Shapes) -> int:
     return sum(map(math.prod, shapes.values()))
 
 
-def split_rows(rows: int, shard_rows: int = SHARD_ROWS) -> list[range]:
-    """The rows of each shard."""
-    return [range(start, min(start + shard_rows, rows)) for start in range(0, max(rows, 1), shard_rows)]
-
-
-def chunks(rows: range) -> Iterator[range]:
-    """``rows`` in pieces of at most ROWS_AT_ONCE."""
-    for start in range(rows.start, rows.stop, ROWS_AT_ONCE):
-        yield range(start, min(start + ROWS_AT_ONCE, rows.stop))
+def split_rows(rows: range, most: int = ROWS_AT_ONCE) -> list[range]:
+    """``rows`` in pieces of at most ``most``; there is at least one."""
+    return [rows[start : start + most] for start in range(0, max(len(rows), 1), most)]
 
 
 def pieces(shapes: Shapes, rows: range) -> Iterator[tuple[str, slice]]:

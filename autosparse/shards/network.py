@@ -1,6 +1,6 @@
 """A network's features at initialisation as shards."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from autosparse.errors import UnknownName
 from autosparse.files import atomic_folder
 from autosparse.mode import EVAL, MODES, in_mode
 from autosparse.seeds import derive_seed, drawing_from
-from autosparse.shards.layout import PARTS, SHARD_ROWS, Shapes, chunks, count_rows, pieces, split_rows
+from autosparse.shards.layout import PARTS, SHARD_ROWS, Shapes, count_rows, pieces, split_rows
 from autosparse.shards.writer import ShardWriter
 
 FEATURES = {"param": pa.float32(), "grad": pa.float32()}
@@ -38,6 +38,7 @@ def save_features(
 
     :param mode: in which the gradient is taken, ``eval`` or ``train``; the files say so, and only a scorer that learned
         in the same mode reads them.
+    :raises UnknownName: if there is no such mode.
     """
     if mode not in MODES:
         raise UnknownName("mode", mode, MODES)
@@ -47,27 +48,25 @@ def save_features(
     with one_thread(device), full_float32(), drawing, in_mode(model, mode):  # as asp.score does
         columns = {"param": weights, "grad": mean_gradient(model, batches, loss)}
     shapes = {name: tuple(weight.shape) for name, weight in weights.items()}
-    shards = split_rows(count_rows(shapes), shard_rows)
+    shards = split_rows(range(count_rows(shapes)), shard_rows)
+    described = {**(provenance or {}), "gradient_mode": mode}
     with atomic_folder(Path(folder), ours=(PARTS,)) as temporary:
         for number, rows in enumerate(shards):
-            description = describe(shapes, {**(provenance or {}), "gradient_mode": mode}, number, len(shards))
-            with ShardWriter(part(temporary, number), "features", FEATURES, description, rows.start, shapes) as writer:
-                for chunk in chunks(rows):
+            with writer_of(shards, number, temporary, shapes, described) as writer:
+                for chunk in split_rows(rows):
                     writer.append({name: _cut(tensors, shapes, chunk) for name, tensors in columns.items()})
     return Path(folder)
 
 
-def part(folder: Path, number: int) -> Path:
-    """The file of one shard."""
-    return folder / f"part-{number:05d}.parquet"
-
-
-def describe(shapes: Shapes, provenance: dict[str, Any], number: int, shards: int) -> dict[str, Any]:
-    """The description in a feature shard's metadata."""
+def writer_of(
+    shards: Sequence[range], number: int, folder: Path, shapes: Shapes, provenance: dict[str, Any]
+) -> ShardWriter:
+    """A writer of the features of ``shards[number]``."""
     listed = [[name, list(shape)] for name, shape in shapes.items()]
-    return {
-        "provenance": provenance, "shapes": listed, "rows": count_rows(shapes), "shard": number, "shards": shards
-    }  # fmt: skip
+    description = {"provenance": provenance, "shapes": listed, "rows": count_rows(shapes)}
+    description |= {"shard": number, "shards": len(shards)}
+    path = folder / f"part-{number:05d}.parquet"
+    return ShardWriter(path, "features", FEATURES, description, shards[number].start, shapes)
 
 
 def _cut(tensors: Mapping[str, Tensor], shapes: Shapes, rows: range) -> np.ndarray:

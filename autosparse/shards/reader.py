@@ -1,5 +1,6 @@
 """Reading shards: a folder's description, and the rows of one file in order. Errors name the file."""
 
+import contextlib
 import json
 import platform
 from collections.abc import Iterator, Sequence
@@ -45,20 +46,18 @@ def open_features(folder: str | Path) -> Shards:
         )
     first, _, columns = _describe(place, names[0])
     read = list(place.each(lambda name: _footer(place, name), names))
+    files, start = [], 0
     for name, footer in zip(names, read, strict=True):
         if footer.network != read[0].network:
             raise CorruptFile(f"{place}/{name} belongs to another network than {names[0]}; keep one per folder")
-    missing = first_missing({footer.number for footer in read}, first["shards"])
-    if missing is not None or len(names) != first["shards"]:
-        name = names[-1] if missing is None else f"part-{missing:05d}.parquet"
-        raise CorruptFile(
-            f"{place} is not whole: {name} is {'one too many' if missing is None else 'missing'}; {AGAIN}"
-        )
-    shapes = {name: tuple(shape) for name, shape in first["shapes"]}
-    files, start = [], 0
-    for name, footer in zip(names, read, strict=True):
         files.append(Shard(place.address, name, start, footer.rows))
         start += footer.rows
+    missing = first_missing({footer.number for footer in read}, first["shards"])
+    if missing is not None:
+        raise CorruptFile(f"{place} is not whole: part-{missing:05d}.parquet is missing; {AGAIN}")
+    if len(names) != first["shards"]:
+        raise CorruptFile(f"{place} is not whole: {names[-1]} is one too many; {AGAIN}")
+    shapes = {name: tuple(shape) for name, shape in first["shapes"]}
     if start != count_rows(shapes):
         raise CorruptFile(f"{place} holds {start} rows for the weights {dict(shapes)}; {AGAIN}")
     bound = all(footer.bound for footer in read)
@@ -70,7 +69,7 @@ class _Footer:
     """What is kept of each of many shards."""
 
     network: str
-    """Names all that the shards of one network have in common."""
+    """An id of all that the shards of one network have in common."""
     number: int
     rows: int
     bound: bool
@@ -104,9 +103,8 @@ def read_rows(
     """The shard's columns, a chunk of at most ROWS_AT_ONCE rows at a time, in order.
 
     :param digests: of ``columns``; they are updated with every chunk.
-
-    Raises :class:`CorruptFile` naming the file if a page does not match its checksum, a value is missing, or the rows
-    are not those of the shard's place; after the last chunk also if a column is not the one that was written.
+    :raises CorruptFile: naming the file if a page does not match its checksum, a value is missing, or the rows are not
+        those of the shard's place; after the last chunk also if a column is not the one that was written.
     """
     row, digests = shard.start, digests or Digests(columns)
     for batch in _batches(shard, ["layer", "position", *columns]):
@@ -130,7 +128,7 @@ def read_column(shard: Shard, column: str) -> Iterator[np.ndarray]:
 
 
 def read_description(scores: Shard) -> dict[str, Any]:
-    """What the metadata of a shard of scores say of it.
+    """The description in the metadata of a shard of scores.
 
     :raises FileNotFoundError: if there is none.
     :raises CorruptFile: if it is damaged.
@@ -148,17 +146,16 @@ def read_description(scores: Shard) -> dict[str, Any]:
 def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
     left = shard.rows
     how = {"page_checksum_verification": True, "read_dictionary": [name for name in columns if name == "layer"]}
-    try:
-        with shard.place.bring(shard.name) as source, pq.ParquetFile(source, **how) as file:
-            for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
-                left -= len(batch)
-                if left < 0 or any(column.null_count for column in batch.columns):
-                    raise CorruptFile(f"{shard} has a row too many or without a value; {AGAIN}")
-                yield batch
-    except (FileNotFoundError, PermissionError) as error:
-        raise _inaccessible(str(shard), error) from error
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptFile(f"{shard} is truncated or damaged: {error}; {AGAIN}") from error
+    with (
+        _refusing(f"{shard}", "truncated or damaged"),
+        shard.place.bring(shard.name) as source,
+        pq.ParquetFile(source, **how) as file,
+    ):
+        for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
+            left -= len(batch)
+            if left < 0 or any(column.null_count for column in batch.columns):
+                raise CorruptFile(f"{shard} has a row too many or without a value; {AGAIN}")
+            yield batch
     if left:
         raise CorruptFile(f"{shard} holds {shard.rows - left} rows, not {shard.rows}; {AGAIN}")
 
@@ -194,24 +191,27 @@ def _check(batch: pa.RecordBatch, shapes: Shapes, rows: range, shard: Shard) -> 
             )
 
 
-def _inaccessible(path: str, error: OSError) -> AutosparseError:
-    reason = "not there" if isinstance(error, FileNotFoundError) else "not readable"
-    return AutosparseError(
-        f"{path} is {reason} on {platform.node()}: every node must see it; put the shards on a folder that all share, "
-        "or on s3://"
-    )
+@contextlib.contextmanager
+def _refusing(path: str, damage: str) -> Iterator[None]:
+    """Turn a failure to read a shard into one line, which says whether it is out of reach or damaged."""
+    try:
+        yield
+    except (FileNotFoundError, PermissionError) as error:
+        reason = "not there" if isinstance(error, FileNotFoundError) else "not readable"
+        raise AutosparseError(
+            f"{path} is {reason} on {platform.node()}: every node must see it; put the shards on a folder that all "
+            "share, or on s3://"
+        ) from error
+    except (pa.ArrowException, OSError) as error:
+        raise CorruptFile(f"{path} is {damage}: {error}; {AGAIN}") from error
 
 
 def _describe(place: Place, name: str) -> tuple[dict[str, Any], int, tuple[str, ...]]:
     """A shard's description, its number of rows, and its float32 columns."""
     path = f"{place}/{name}"
-    try:
+    with _refusing(path, "truncated or no Parquet file"):
         metadata = _metadata(place, name)
         schema = metadata.schema.to_arrow_schema()
-    except (FileNotFoundError, PermissionError) as error:
-        raise _inaccessible(path, error) from error
-    except (pa.ArrowException, OSError) as error:
-        raise CorruptFile(f"{path} is truncated or no Parquet file: {error}; {AGAIN}") from error
     held = metadata.metadata or {}
     text = held.get(KEYS["features"]) or held.get(SURVIVAL)
     if text is None or not {"layer", "position"} <= set(schema.names):
@@ -229,8 +229,8 @@ def _describe(place: Place, name: str) -> tuple[dict[str, Any], int, tuple[str, 
 
 def _metadata(place: Place, name: str) -> pq.FileMetaData:
     """The footer, without the rows before it."""
-    end = place.read_end(name, FOOTER)
+    end = place.read_part(name, -FOOTER, FOOTER)
     needed = int.from_bytes(end[-8:-4], "little") + 8
     if needed > len(end) == FOOTER and end.endswith(MAGIC):
-        end = place.read_end(name, needed)
+        end = place.read_part(name, -needed, needed)
     return pq.read_metadata(pa.BufferReader(end))

@@ -17,6 +17,7 @@ from autosparse.shards.layout import Shapes, coordinates
 KEYS = {kind: f"autosparse.{kind}".encode() for kind in ("features", "scores", "masks")}
 """Key of the description in a file's metadata."""
 COLUMNS = [("layer", pa.dictionary(pa.int32(), pa.string())), ("position", pa.int64())]
+STORED = {"compression": "none", "use_dictionary": ["layer"], "write_statistics": False, "write_page_checksum": True}
 
 
 class ShardWriter:
@@ -47,15 +48,8 @@ class ShardWriter:
         self.schema = pa.schema([*(COLUMNS if shapes else []), *columns.items()])
         self.digests = Digests(columns)
         with refusing_unwritable(path):
-            self.writer = pq.ParquetWriter(
-                self.temporary,
-                self.schema,
-                compression="none",
-                use_dictionary=["layer"],
-                column_encoding={"position": "DELTA_BINARY_PACKED"} if shapes else None,
-                write_statistics=False,
-                write_page_checksum=True,
-            )
+            encoding = {"position": "DELTA_BINARY_PACKED"} if shapes else None
+            self.writer = pq.ParquetWriter(self.temporary, self.schema, column_encoding=encoding, **STORED)
 
     def append(self, columns: dict[str, np.ndarray]) -> None:
         """Write a row group of the next rows: one array of shape (rows,) per column."""
@@ -74,8 +68,7 @@ class ShardWriter:
         try:
             with refusing_unwritable(self.path):
                 if kind is None:
-                    of_file = {KEY: self.digests.by_column, "digest": self.digests.together}
-                    described = {**self.description, **of_file}
+                    described = {**self.description, KEY: self.digests.by_column, "digest": self.digests.together}
                     self.writer.add_key_value_metadata({KEYS[self.kind]: canonical_json(described)})
                 self.writer.close()
                 if kind is None:

@@ -1,8 +1,8 @@
 """A prefix in an object store (S3, GCS) as a place for finished work."""
 
+# ruff: noqa: D102  Place documents the methods
 import contextlib
 import fcntl
-import functools
 import os
 import re
 import shutil
@@ -10,28 +10,25 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Self
 
 from pyarrow import ArrowException
 from pyarrow import fs as filesystems
 
 from autosparse.errors import AutosparseError, CannotWrite, Unreachable
 from autosparse.files import FULL, atomic_folder, content_id, make_folder, refusing_unwritable, require_writable
-from autosparse.storage.place import Place
-
-T = TypeVar("T")
-R = TypeVar("R")
+from autosparse.storage.place import Place, R, T
 
 CREDENTIALS = re.compile(r"[^/?]*@|[^?]*:[^?]*@")
-"""A secret may contain a slash."""
+"""Also with a slash in the secret."""
 PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL_FAILURE|status 5\d\d", re.I)
-"""In the errors of an object store after which the same request may succeed a moment later."""
+"""Words in an object store's error after which the same request may succeed a moment later."""
 PATIENCE = 60.0
 """Seconds for which such a request is retried."""
 PIECE = 1 << 22
 """Bytes of a large file that are in memory at a time."""
 AT_ONCE = 32
-"""Requests for small files to have under way: each takes tens of milliseconds, whatever its size."""
+"""Requests for small files at a time: each takes tens of milliseconds, whatever the file's size."""
 LOCAL = filesystems.LocalFileSystem()
 
 
@@ -48,7 +45,6 @@ class Bucket(Place):
         return self.address.partition("?")[0]
 
     def within(self, name: str) -> Self:
-        """See :meth:`Place.within`."""
         head, mark, query = self.address.partition("?")
         below = filesystems.SubTreeFileSystem(name, self.filesystem)
         return type(self)(f"{head}/{name}{mark}{query}", below, self.local / name)
@@ -61,16 +57,10 @@ class Bucket(Place):
         self.remove(name)
 
     def read(self, name: str) -> bytes:
-        """See :meth:`Place.read`."""
         return self._read(name, lambda file: file.read())
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
-        """See :meth:`Place.read_part`."""
-        return self._read(name, lambda file: file.read_at(length, start))
-
-    def read_end(self, name: str, length: int) -> bytes:
-        """See :meth:`Place.read_end`."""
-        return self._read(name, lambda file: file.read_at(length, max(file.size() - length, 0)))
+        return self._read(name, lambda file: file.read_at(length, start if start >= 0 else max(file.size() + start, 0)))
 
     def _read(self, name: str, part: Callable[[Any], bytes]) -> bytes:
         def request() -> bytes:
@@ -81,7 +71,7 @@ class Bucket(Place):
 
     @contextlib.contextmanager
     def bring(self, name: str) -> Iterator[IO[bytes]]:
-        """See :meth:`Place.bring`: a copy without a name, which ends with the process."""
+        """Yield a copy without a name, which ends with the process."""
         _make(self.local)
         with tempfile.TemporaryFile(dir=self.local) as copy:
 
@@ -97,59 +87,53 @@ class Bucket(Place):
 
     @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Path]:
-        """See :meth:`Place.made`."""
         _make(self.local)
         with tempfile.TemporaryDirectory(prefix=".made-", dir=self.local) as folder:
             path = Path(folder) / PurePosixPath(name).name
             yield path
-            self.asked(lambda: filesystems.copy_files(str(path), name, LOCAL, self.filesystem))
+            self.asked(filesystems.copy_files, str(path), name, LOCAL, self.filesystem)
 
     def write(self, name: str, data: bytes, patience: float = PATIENCE) -> None:
-        """See :meth:`Place.write`."""
 
         def put() -> None:
             with self.filesystem.open_output_stream(name) as file:
                 file.write(data)
 
         try:
-            self.asked(put, patience)
+            self.asked(put, patience=patience)
         except FileNotFoundError as error:
             raise AutosparseError(f"cannot write {self}/{name}: {_reason(error)}; make the bucket first") from error
 
     def remove(self, name: str) -> None:
-        """See :meth:`Place.remove`."""
         with contextlib.suppress(FileNotFoundError):
-            self.asked(lambda: self.filesystem.delete_file(name))
+            self.asked(self.filesystem.delete_file, name)
 
     def move(self, name: str, to: str) -> None:
-        """See :meth:`Place.move`; file by file, not atomic."""
+        """Rename file by file, which is not atomic."""
         paths = list(self._listed(name))
         if not paths:
             return
         replaced = self._listed(to).keys() - set(paths)
         for path in paths:
-            copy = functools.partial(self.filesystem.copy_file, f"{name}/{path}", f"{to}/{path}")
-            self.asked(copy)
+            self.asked(self.filesystem.copy_file, f"{name}/{path}", f"{to}/{path}")
         for path in (*(f"{name}/{path}" for path in paths), *(f"{to}/{path}" for path in replaced)):
             self.remove(path)
         self.forget(name)
 
     def names(self, deep: bool = False) -> list[str]:
-        """See :meth:`Place.names`."""
         return sorted(self._listed("", deep))
 
     def stamps(self) -> dict[str, int]:
-        """See :meth:`Place.stamps`; the times are those of the store, in whole seconds."""
+        """Return stamps that contain the store's times, in whole seconds."""
         return {name: hash(found) for name, found in self._listed("", deep=False).items()}
 
     def stamp(self, name: str) -> int | None:
-        """None: it would be a request for each file, and nothing writes to an object that is there."""
+        """Return None: it would be a request for each file, and nothing writes to an object that is there."""
         return None
 
     def clear(self) -> None:
-        """See :meth:`Place.clear`."""
         with contextlib.suppress(FileNotFoundError):  # raised for a prefix within another, despite missing_dir_ok
-            self.asked(lambda: self.filesystem.delete_dir_contents("", accept_root_dir=True, missing_dir_ok=True))
+            self.asked(self.filesystem.delete_dir_contents, "", accept_root_dir=True, missing_dir_ok=True)
         shutil.rmtree(self.local, ignore_errors=True)
 
     def drop_if_empty(self) -> None:
@@ -158,13 +142,13 @@ class Bucket(Place):
     def send(self, name: str) -> None:
         """Replace what is under ``name`` by the folder ``local / name``; not atomic, but the record comes last."""
         folder = self.local / name
-        self.asked(lambda: self.filesystem.delete_dir_contents(name, missing_dir_ok=True))
-        self.asked(lambda: filesystems.copy_files(str(folder), name, LOCAL, self.filesystem))
+        self.asked(self.filesystem.delete_dir_contents, name, missing_dir_ok=True)
+        self.asked(filesystems.copy_files, str(folder), name, LOCAL, self.filesystem)
         for path, (_, modified) in self._listed(name).items():
             os.utime(folder / path, (modified, modified))  # so that `fetch` finds it unchanged
 
     def fetch(self, name: str) -> Path:
-        """A folder of this machine with the files under ``name``; fetched again if their sizes or times differ."""
+        """Return a folder of this machine with the files under ``name``; fetch them if a size or time differs."""
         folder = self.local / name
         with _locked(folder):
             stored = self._listed(name)
@@ -177,7 +161,6 @@ class Bucket(Place):
         return folder
 
     def forget(self, name: str) -> bool:
-        """See :meth:`Place.forget`."""
         folder = self.local / name
         with _locked(folder):
             kept = folder.is_dir()
@@ -188,12 +171,10 @@ class Bucket(Place):
         for path, (_, modified) in stored.items():
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            copy = functools.partial(filesystems.copy_files, f"{name}/{path}", str(target), self.filesystem, LOCAL)
-            self.asked(copy)
+            self.asked(filesystems.copy_files, f"{name}/{path}", str(target), self.filesystem, LOCAL)
             os.utime(target, (modified, modified))
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
-        """See :meth:`Place.each`: several at once."""
         with ThreadPoolExecutor(AT_ONCE) as pool:
             return list(pool.map(work, items))
 
@@ -204,7 +185,7 @@ class Bucket(Place):
         """
         selector = filesystems.FileSelector(name, recursive=deep, allow_not_found=True)
         found = {}
-        for info in self.asked(lambda: self.filesystem.get_file_info(selector)):
+        for info in self.asked(self.filesystem.get_file_info, selector):
             path = info.path.removeprefix(f"{name}/") if name else info.path
             if info.is_file:
                 if path.startswith("/") or ".." in path.split("/") or str(PurePosixPath(path)) != path:
@@ -212,8 +193,8 @@ class Bucket(Place):
                 found[path] = (info.size, int(info.mtime_ns // 1_000_000_000))
         return found
 
-    def asked(self, request: Callable[[], R], patience: float = PATIENCE) -> R:
-        """The store's answer; an error that may pass is retried.
+    def asked(self, request: Callable[..., R], *given: Any, patience: float = PATIENCE, **options: Any) -> R:
+        """The store's answer to ``request(*given, **options)``; an error that may pass is retried.
 
         :raises FileNotFoundError, FileExistsError: as the request does.
         :raises AutosparseError: if there is no answer; :class:`Unreachable` if there may be one later.
@@ -227,7 +208,7 @@ class Bucket(Place):
             reraise=True,
         )
         try:
-            return retrying(request)
+            return retrying(request, *given, **options)
         except (FileNotFoundError, FileExistsError):
             raise
         except (OSError, ArrowException) as error:
@@ -288,7 +269,9 @@ def _stamps(folder: Path) -> dict[str, tuple[int, int]]:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lock a folder against the other processes of this machine that fetch it."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f".{folder.name}.lock").open("a") as lock:
+    _make(folder.parent)
+    with refusing_unwritable(folder):
+        lock = folder.with_name(f".{folder.name}.lock").open("a")
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -43,7 +43,7 @@ class Checkpoints:
         self.place, self.of = place_at(place), of
 
     def save(self, step: int, tensors: Mapping[str, Tensor], content: Mapping[str, Any]) -> None:
-        """Write a checkpoint and keep the one before it; those of later steps, out of date, are removed first."""
+        """Write a checkpoint and keep the one before it; first remove those of later steps, which are out of date."""
         data = to_safetensors({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
         stem = f"{step:08d}"
         for later in [other for other in self._stems() if other > stem]:

@@ -1,7 +1,7 @@
 """Writes to S3 that the store does only if the object is still the one that was seen (``If-None-Match``, ``If-Match``).
 
-pyarrow's filesystems have none, so these go through boto3, of the extra ``cluster``. Where it is not installed, and in
-other stores than S3, there are none.
+pyarrow's filesystems have none, so these go through boto3, of the extra ``cluster``. If it is not installed, or the
+store is not S3, there are none.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from autosparse.storage.bucket import Bucket
 NEVER = '"00000000000000000000000000000000"'
 """An ETag that no object has."""
 AGAIN = (409, 429)
-"""HTTP states of a request that is to be sent again: others wrote at the same time, or too many did."""
+"""HTTP status codes of a request to send again: another wrote at the same time, or too many did."""
 
 
 class NotConditional(Exception):
@@ -34,7 +34,7 @@ class ConditionalWrites:
 
     @classmethod
     def to(cls, bucket: object) -> Self | None:
-        """Those to a bucket in S3; None where there are none."""
+        """Conditional writes to a bucket in S3; None if the place has none."""
         if not isinstance(bucket, Bucket) or not bucket.address.startswith("s3://"):
             return None
         try:

@@ -1,5 +1,6 @@
 """A folder of this machine, or one that it mounts, as a place for finished work."""
 
+# ruff: noqa: D102  Place documents the methods
 import contextlib
 import itertools
 import os
@@ -8,18 +9,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Self
 
 from autosparse.files import make_folder, refusing_unwritable, require_writable, sync_folder, write_atomic
-from autosparse.storage.place import Place
-
-T = TypeVar("T")
-R = TypeVar("R")
+from autosparse.storage.place import Place, R, T
 
 TRIED = 64
 """Files that are read one after the other, to see how fast the folder answers."""
 SLOW = 1e-3
-"""Seconds a file; above it, several are read at once, because each read of a mounted folder waits."""
+"""Seconds a file; if it takes longer, several are read at once, because each read of a mounted folder waits."""
 AT_ONCE = 16
 
 
@@ -35,46 +33,32 @@ class Folder(Place):
         return self.address
 
     def within(self, name: str) -> Self:
-        """See :meth:`Place.within`."""
         return type(self)(self.path / name)
 
     def require_writable(self) -> None:
-        """See :meth:`Place.require_writable`."""
         require_writable(self.path)
 
     def read(self, name: str) -> bytes:
-        """See :meth:`Place.read`."""
         return (self.path / name).read_bytes()
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
-        """See :meth:`Place.read_part`."""
         with (self.path / name).open("rb") as file:
-            file.seek(start)
-            return file.read(length)
-
-    def read_end(self, name: str, length: int) -> bytes:
-        """See :meth:`Place.read_end`."""
-        with (self.path / name).open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(size - length, 0))
+            file.seek(start if start >= 0 else max(file.seek(0, os.SEEK_END) + start, 0))
             return file.read(length)
 
     @contextlib.contextmanager
     def bring(self, name: str) -> Iterator[Path]:
-        """See :meth:`Place.bring`: the file itself."""
         yield self.path / name
 
     @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Path]:
-        """See :meth:`Place.made`: the place itself, where the block has to write the file whole or not at all."""
+        """Yield the place itself: the block has to write the file whole or not at all."""
         yield self.path / name
 
     def write(self, name: str, data: bytes) -> None:
-        """See :meth:`Place.write`."""
         write_atomic(self.path / name, data)
 
     def remove(self, name: str) -> None:
-        """See :meth:`Place.remove`."""
         path = self.path / name
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)  # a folder that has the file's name
@@ -82,7 +66,6 @@ class Folder(Place):
             path.unlink(missing_ok=True)
 
     def move(self, name: str, to: str) -> None:
-        """See :meth:`Place.move`."""
         source, target = self.path / name, self.path / to
         if not source.is_dir():
             return
@@ -93,17 +76,14 @@ class Folder(Place):
             sync_folder(target.parent)
 
     def names(self, deep: bool = False) -> list[str]:
-        """See :meth:`Place.names`."""
         if not deep:
-            return (
-                sorted(entry.name for entry in os.scandir(self.path) if entry.is_file()) if self.path.is_dir() else []
-            )
+            entries = os.scandir(self.path) if self.path.is_dir() else ()
+            return sorted(entry.name for entry in entries if entry.is_file())
         walked = os.walk(self.path, onerror=_raise_unless_gone)
         found = (Path(folder, name) for folder, _, names in walked for name in names)
         return sorted(path.relative_to(self.path).as_posix() for path in found if path.is_file())
 
     def stamps(self) -> dict[str, int]:
-        """See :meth:`Place.stamps`."""
         if not self.path.is_dir():
             return {}
         found = {}
@@ -115,26 +95,22 @@ class Folder(Place):
         return found
 
     def stamp(self, name: str) -> int | None:
-        """See :meth:`Place.stamp`."""
         try:
             return _stamp((self.path / name).stat())
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def clear(self) -> None:
-        """See :meth:`Place.clear`."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def drop_if_empty(self) -> None:
-        """See :meth:`Place.drop_if_empty`."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
+        with contextlib.suppress(OSError):  # not there, or not empty: another process may write to it right now
             self.path.rmdir()
 
     def send(self, name: str) -> None:
         """Do nothing: what was made in ``local / name`` is already in place."""
 
     def fetch(self, name: str) -> Path:
-        """See :meth:`Place.fetch`."""
         return self.path / name
 
     def forget(self, name: str) -> bool:
@@ -142,7 +118,7 @@ class Folder(Place):
         return False
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
-        """See :meth:`Place.each`: one after the other, or several at once if the folder is slow to answer."""
+        """Do ``work`` on one after the other, or on several at once if the folder is slow to answer."""
         left = iter(items)
         started = time.perf_counter()
         found = [work(item) for item in itertools.islice(left, TRIED)]

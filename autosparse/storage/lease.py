@@ -17,16 +17,16 @@ BEAT = 10.0
 SILENCE = 3 * BEAT
 """Seconds without one after which a driver is taken for dead."""
 SETTLED = 1.0
-"""Seconds after which, of two drivers that start together, the later has overwritten the other's lease."""
+"""Seconds after which the later of two drivers that start together has overwritten the other's lease."""
 
 
 class Lease:
     """One driver's hold of a place. The others watch it for changes, so no clocks are compared.
 
-    In S3, where boto3 is installed, a lease is taken and kept up by conditional writes: of any number of drivers that
-    start at once, one gets it, and one that was taken for dead notices at its next write.
+    In S3, if boto3 is installed, conditional writes take a lease and keep it up: of any number of drivers that start at
+    once, one gets it, and one that was taken for dead notices at its next write.
 
-    In other stores, and where a store refuses or ignores the conditions, a driver writes, waits until a second that
+    In other stores, and if a store refuses or ignores the conditions, a driver writes, waits until a second one that
     started with it has written, too, and looks whose lease is there. If they start within a second of each other and
     one of them stalls, both could win. Records are named by their content, so they would do work twice, but lose
     nothing. The leases are the same, so drivers of either sort, and of earlier versions, respect each other's.
@@ -37,12 +37,12 @@ class Lease:
         self.place, self.option, self.token = place, option, secrets.token_hex(8)
         self.writes = ConditionalWrites.to(place)
         self.tag: str | None = None
-        """The ETag of the lease that the next conditional write replaces; None: there is none."""
+        """The ETag of the lease that the next conditional write replaces; None if there is none."""
 
     def take(self) -> None:
         """Take the lease; raise if another driver holds it, and gives a sign of life if that takes a while."""
         self._wait_for_silence()
-        if self._taken_on_condition():
+        if self.writes and self._taken_on_condition(self.writes):
             return
         self.writes = None
         self.place.write(LEASE, self._content())
@@ -57,7 +57,7 @@ class Lease:
                 return self._keep_on_condition(self.writes)
             except NotConditional:
                 self.writes = None
-        if not self._is_mine(self._look() or {"token": self.token}):
+        if self._is_lost():
             return False
         self.place.write(LEASE, self._content())
         return True
@@ -78,15 +78,13 @@ class Lease:
             if now != first:
                 raise self._refused(now)
 
-    def _taken_on_condition(self) -> bool:
-        """Whether the lease was taken by a conditional write; raise if another driver was faster."""
-        if self.writes is None:
-            return False
+    def _taken_on_condition(self, writes: ConditionalWrites) -> bool:
+        """Whether a conditional write has taken the lease; raise if another driver was faster."""
         try:
-            self.tag = self.writes.write(LEASE, self._content(), self.tag)
+            self.tag = writes.write(LEASE, self._content(), self.tag)
             if self.tag is None:
                 raise self._refused(self._look())
-            return self.writes.honoured(LEASE, self._content())
+            return writes.honoured(LEASE, self._content())
         except NotConditional:
             return False
 
@@ -94,20 +92,16 @@ class Lease:
         if written := writes.write(LEASE, self._content(), self.tag):
             self.tag = written
             return True
-        if not self._is_mine(self._look() or {"token": self.token}):
+        if self._is_lost():
             return False
         self.tag = writes.write(LEASE, self._content(), self.tag)  # somebody has removed it
         return self.tag is not None
 
     def _look(self) -> dict[str, Any]:
-        """The lease at the place, whose ETag is noted; {} if there is none."""
+        """The lease at the place; {} if there is none. Its ETag is noted."""
         try:
-            content = self._read()
-        except FileNotFoundError:
-            return {}
-        try:
-            found = json.loads(content)
-        except ValueError:
+            found = json.loads(self._read())
+        except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -126,6 +120,10 @@ class Lease:
 
     def _is_mine(self, held: dict[str, Any]) -> bool:
         return bool(held.get("token") == self.token)
+
+    def _is_lost(self) -> bool:
+        """Whether another driver has the lease; if it was only removed, nobody has."""
+        return bool(held := self._look()) and not self._is_mine(held)
 
     def _refused(self, held: dict[str, Any]) -> AutosparseError:
         return refused(self.place, self.option, f" (process {held.get('pid')} on {held.get('host')})")

@@ -19,9 +19,9 @@ LOCK = ".driver.lock"
 def one_driver(place: Place, option: str = "--storage") -> contextlib.AbstractContextManager[threading.Event]:
     """Hold a place for this driver alone; raise if another one holds it. The lock ends with the process.
 
-    :param option: how the user chooses the place, for errors.
-
     The event is set when another driver has taken the place over, since it assumed that this one crashed.
+
+    :param option: how the user chooses the place, for errors.
     """
     return _locked(place.path, option) if isinstance(place, Folder) else _leased(place, option)
 

@@ -32,19 +32,14 @@ class Place(Protocol):
         """
 
     def read_part(self, name: str, start: int, length: int) -> bytes:
-        """``length`` bytes of a file from ``start`` on, or as many as there are.
+        """``length`` bytes of a file, or as many as there are.
 
-        :raises FileNotFoundError: if there is none.
-        """
-
-    def read_end(self, name: str, length: int) -> bytes:
-        """The last ``length`` bytes of a file, or as many as there are.
-
+        :param start: where they begin; a negative number counts from the end of the file.
         :raises FileNotFoundError: if there is none.
         """
 
     def bring(self, name: str) -> AbstractContextManager[Path | IO[bytes]]:
-        """A file of any size on this machine, to be read while the block runs.
+        """A file of any size on this machine, which may be read while the block runs.
 
         :raises FileNotFoundError: if there is none.
         """
@@ -65,7 +60,7 @@ class Place(Protocol):
         """The names of all files in the place, with ``deep`` also those in its folders; sorted."""
 
     def stamps(self) -> dict[str, int]:
-        """A stamp of each file in the place, without those in its folders: another one if the file is another."""
+        """A stamp of each file in the place, without those in its folders; it differs if the file is another."""
 
     def stamp(self, name: str) -> int | None:
         """The stamp of one file; None if there is no such file, or if asking for it would be one more request."""
@@ -83,7 +78,7 @@ class Place(Protocol):
         """A folder of this machine with the files under ``name``."""
 
     def forget(self, name: str) -> bool:
-        """Remove this machine's copy of a folder, so that it is fetched again; returns whether there was one."""
+        """Remove this machine's copy of a folder, so that it is fetched again; return whether there was one."""
 
     def each(self, work: Callable[[T], R], items: Iterable[T]) -> Iterable[R]:
         """Do ``work`` on many small files, as many at once as the place takes."""

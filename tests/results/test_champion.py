@@ -17,7 +17,7 @@ from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.masks import Masks
 from autosparse.results import model_registry
 from autosparse.results.model_registry import load_registered, promote
-from autosparse.runner.work.prune import masks_of
+from autosparse.runner.work.score import masks_of
 from autosparse.tracking.scorer_models import models_of
 
 CONTENT = {
@@ -137,7 +137,7 @@ def test_a_folder_that_cannot_be_read_is_not_taken_for_a_server_that_is_away(don
         (lambda client: promote(client, "exp", label="tabel"), "unknown scorer 'tabel': did you mean 'table'"),
         (lambda client: load_registered(client, "models:/autos@nobody"), "no models:/autos@nobody in MLflow"),
         (lambda client: load_registered(client, "models:/autos"), "is not the address of a scorer"),
-        (lambda client: masks_of("lenet-300-100", None, "lth", 0.9, 0), "trains the network on its way"),
+        (lambda client: masks_of("lenet-300-100", None, "lth", 0.9, 0), "trains the network on the way"),
         (lambda client: masks_of("lenet-300-100", None, "autos", 0.9, 0), "needs --scorer"),
     ],
 )

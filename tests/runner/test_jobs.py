@@ -220,7 +220,7 @@ def test_a_cell_has_not_failed_where_the_storage_was_away_and_the_others_are_don
     def away(*given):
         raise Unreachable("s3://bucket does not answer")
 
-    monkeypatch.setattr(cells, "load_scorer", away)
+    monkeypatch.setattr(cells, "_scorer", away)
     with pytest.raises(Unreachable, match="does not answer"):
         run()
     assert store.finished([cell, other]) == {other.id}

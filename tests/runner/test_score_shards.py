@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -18,7 +19,7 @@ from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
 from autosparse.errors import AutosparseError, CorruptFile, WorkFailed
 from autosparse.irp.digests import Digests
-from autosparse.shards import open_features, read_rows, save_features
+from autosparse.shards import Shard, Shards, ShardWriter, open_features, read_rows, save_features
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 
@@ -127,6 +128,17 @@ def test_what_was_read_is_told_and_no_digest_that_a_shard_claims(stream, network
         digests.update(rows)
     written = json.loads(pq.read_metadata(tmp_path / "out" / "scores-00001.parquet").metadata[b"autosparse.scores"])
     assert written["source_digest"] == digests.together
+
+
+def test_masks_of_a_network_with_an_empty_layer_are_joined(stream, tmp_path):
+    file = Shard(str(tmp_path), "masks-00000.parquet", 0, 22)
+    keep = np.arange(22) % 3 == 0
+    with ShardWriter(tmp_path / file.name, "masks", {"keep": pa.bool_()}, {}) as writer:
+        writer.append({"keep": keep})
+    shapes = {"a": (3, 5), "none": (0, 4), "b": (7,)}
+    masks = stream._join_masks(Shards("", shapes, (), {}, (file,)), [file])
+    assert {name: tuple(mask.shape) for name, mask in masks.items()} == shapes
+    assert np.array_equal(torch.cat([mask.flatten() for mask in masks.values()]), keep)
 
 
 def dying(folder, times, number=1):
@@ -252,7 +264,7 @@ def test_scores_that_are_nan_are_refused_with_the_shard(ray_running, features, t
     scorer, shards = scorer_of("conditional-mean"), open_features(features)
     scorer.network.table.fill_(torch.nan)
     work = ScoreShard(ray.put(scorer), scorer.inputs, shards.shapes, str(tmp_path), {})
-    with pytest.raises(WorkFailed, match=r"part-00003\.parquet: its scores contain NaN"):
+    with pytest.raises(WorkFailed, match=r"part-00003\.parquet: scores contain NaN"):
         work(shards.files[3], lambda: None)
     assert list(tmp_path.iterdir()) == []
 

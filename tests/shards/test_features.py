@@ -97,7 +97,9 @@ def test_coordinates_of_a_cut_are_a_cut_of_the_coordinates():
 
 
 def test_shards_cover_all_rows_once():
-    assert [list(rows) for rows in split_rows(7, 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert [list(rows) for rows in split_rows(range(7), 3)] == [[0, 1, 2], [3, 4, 5], [6]]
+    assert split_rows(range(2, 7), 3) == [range(2, 5), range(5, 7)]
+    assert split_rows(range(0), 3) == [range(0)]
 
 
 def test_a_sample_holds_everything_or_a_share_with_the_extremes(folder, tmp_path):

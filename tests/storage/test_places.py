@@ -48,9 +48,10 @@ def test_a_file_of_any_size_is_brought_and_made(place):
         path.write_bytes(content)
     with place.bring("big") as brought:
         assert (brought.read_bytes() if isinstance(brought, Path) else brought.read()) == content
-    assert (place.read_end("big", 9), place.read_end("big", 10**6)) == (content[-9:], content)
+    assert (place.read_part("big", 3, 9), place.read_part("big", 3, 10**6)) == (content[3:12], content[3:])
+    assert (place.read_part("big", -9, 9), place.read_part("big", -(10**6), 10**6)) == (content[-9:], content)
     with pytest.raises(FileNotFoundError):
-        place.read_end("absent", 9)
+        place.read_part("absent", -9, 9)
     assert place.names() == ["big"]
 
 
@@ -148,6 +149,20 @@ def test_only_an_empty_folder_is_dropped(tmp_path):
     folder.remove("a")
     folder.drop_if_empty()
     assert not folder.path.exists()
+
+
+def test_a_folder_that_is_written_to_while_it_is_dropped_stays(tmp_path, monkeypatch):
+    folder = Folder(tmp_path / "f")
+    folder.write("a", b"1")
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))  # as it was a moment ago
+    folder.drop_if_empty()
+    assert folder.read("a") == b"1"
+
+
+def test_a_cache_that_cannot_be_made_is_told_of_in_one_line(s3, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CannotWrite, match=r"cannot write .*file"):
+        Bucket(s3("cache"), local=tmp_path / "file" / "cache").fetch("f")
 
 
 def test_a_folder_that_cannot_be_written_is_told_of_before_any_work(tmp_path):

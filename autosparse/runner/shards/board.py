@@ -6,8 +6,8 @@ from collections import Counter
 class Board:
     """Lives in a process of its own, so that it outlives the workers, and needs no folder that all of them see.
 
-    ``run`` names a stream. Ray's own counts do not replace it. If a worker was ended because memory ran out, Ray may
-    begin its task again without counting that, as often as it likes. It does not tell the task how often it was begun.
+    ``run`` names a stream. Ray's own counts do not replace it. If memory runs out and Ray ends a worker, it may begin
+    the task again without counting that, as often as it likes. It does not tell the task how often it has begun.
     """
 
     def __init__(self) -> None:
@@ -16,7 +16,7 @@ class Board:
         self.failed: set[str] = set()
 
     def open(self, run: str) -> None:
-        """Let workers begin, or begin again after a failure; attempts go on counting."""
+        """Let workers begin, or begin again after a failure; the counts of attempts stay."""
         self.attempts.setdefault(run, Counter())
         self.beats[run] = Counter()
         self.failed.discard(run)

@@ -1,7 +1,7 @@
 """Rows from many files with Ray Data, in the order of the files, in bounded memory; a failure ends it and says why.
 
 A row of the dataset is an item's number; a task reads the item's files by itself and returns rows. Only these pass
-through the object store, of which the dataset fills at most IN_STORE ahead of who reads them.
+through the object store. The dataset fills at most IN_STORE bytes of it ahead of the reader.
 """
 
 import logging
@@ -14,7 +14,8 @@ import numpy as np
 import ray
 from torch import Tensor
 
-from autosparse.errors import AutosparseError, WorkFailed
+from autosparse.autos.streamed.read import Columns
+from autosparse.errors import AutosparseError, WorkFailed, first_line
 from autosparse.runner.driver.session import worker_count
 from autosparse.runner.settings import Settings
 from autosparse.runner.shards.stream import PATIENCE
@@ -29,16 +30,14 @@ END = object()
 class RayMapped:
     """Work on items in Ray tasks of one CPU each. Ray must be connected.
 
-    :param patience: seconds without any rows after which the work is given up. Ray begins an item anew, without end, if
-        its worker dies.
+    :param patience: seconds without any rows after which the work is given up, because Ray begins an item anew without
+        end if its worker dies.
     """
 
     def __init__(self, settings: Settings, patience: float = PATIENCE):
         self.workers, self.patience = worker_count(settings), patience
 
-    def __call__(
-        self, work: Callable[[Any], dict[str, np.ndarray]], items: Sequence[Any]
-    ) -> Iterator[Mapping[str, Tensor]]:
+    def __call__(self, work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Mapping[str, Tensor]]:
         """See :class:`autosparse.autos.streamed.rows.Mapped`.
 
         :raises WorkFailed: if the work on an item raised an error, or nothing came for ``patience`` seconds.
@@ -49,7 +48,7 @@ class RayMapped:
                 raise WorkFailed(bytes(batch[ERROR].numpy()).decode())
             yield batch
 
-    def _batches(self, work: Callable[[Any], dict[str, np.ndarray]], items: Sequence[Any]) -> Iterator[Any]:
+    def _batches(self, work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Any]:
         import ray.data  # here: it takes seconds
 
         logging.getLogger("ray.data").setLevel(logging.CRITICAL)
@@ -71,14 +70,14 @@ class RayMapped:
         yield from batches
 
 
-def _do(batch: dict[str, np.ndarray], work: Callable[[Any], dict[str, np.ndarray]], items: Any) -> dict[str, Any]:
-    """The rows of one item, or what went wrong: Ray would tell a user's errors in pages."""
+def _do(batch: Columns, work: Callable[[Any], Columns], items: Any) -> Columns:
+    """The rows of one item, or what went wrong: Ray would print pages about an error in the user's code."""
     try:
         return work(ray.get(items)[int(batch["item"][0])])
     except AutosparseError as known:
         error = str(known)
     except Exception as unknown:
-        error = f"rows of states: {type(unknown).__name__}: {(str(unknown).splitlines() or [''])[0]}"
+        error = f"rows of states: {type(unknown).__name__}: {first_line(unknown)}"
     return {ERROR: np.frombuffer(error.encode(), np.uint8)}
 
 

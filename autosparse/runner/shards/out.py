@@ -1,4 +1,4 @@
-"""Where scores are written until they are whole, kept if that fails, so that the same command goes on from them."""
+"""Where scores are written until they are whole; if that fails, they stay, and the same command goes on from them."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def kept_until_whole(out: Place) -> contextlib.AbstractContextManager[Place]:
     """The place to write to, for this process alone; it is ``out``, whole, when the block ends without error.
 
     For a folder it is a hidden one beside it, ``.OUT.work``, which then takes its place. A bucket has no way to do
-    that at once: it is written in place, and is whole if it holds ``scores.json``, which the block writes last.
+    that at once. The block writes in place there, and ``scores.json`` last: with it, the scores are whole.
     """
     return _folder(out) if isinstance(out, Folder) else _bucket(out)
 

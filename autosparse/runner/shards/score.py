@@ -1,6 +1,8 @@
 """Score and prune a network of any size from shards of its features, in bounded memory, on one machine or many."""
 
+import hashlib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -9,21 +11,21 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from safetensors.torch import save
 
 from autosparse.autos.predict import needs_surface, not_kept, tabulate
 from autosparse.autos.scorer import Scorer, require_one_shot
+from autosparse.autos.table import Table
 from autosparse.criteria.autos import SPARSITIES, mode_for
-from autosparse.errors import WorkFailed
-from autosparse.files import content_id, pack_record
+from autosparse.errors import WorkFailed, first_line
+from autosparse.files import canonical_json, content_id, pack_record
 from autosparse.masks import Masks, keep_count
 from autosparse.runner.driver.shared import require_shared
 from autosparse.runner.settings import Settings
-from autosparse.runner.shards.judge import judge_id
 from autosparse.runner.shards.out import MANIFEST, MASKS, kept_until_whole
-from autosparse.runner.shards.stream import PATIENCE, ShardStream
+from autosparse.runner.shards.stream import ShardStream
 from autosparse.runner.shards.work import JUDGE, CountEqual, CountLow, MaskShard, ScoreShard
 from autosparse.shards import Shard, Shards, open_features, require_inputs
-from autosparse.shards.layout import pieces
 from autosparse.shards.reader import read_column, read_sample
 from autosparse.shards.sharded_topk import Cut, add_up, find_bin, make_cut
 from autosparse.storage import Place, place_at
@@ -67,12 +69,11 @@ def score_shards(
     settings: Settings,
     sparsity: float | None = None,
     exact: bool = False,
-    patience: float = PATIENCE,
 ) -> Scored:
     """Score every weight, and prune at ``sparsity``; ``out`` appears whole or not at all. Ray must be connected.
 
-    What was stopped or failed goes on if it is called again: shards of scores that are whole, and of the same features
-    and the same scorer, to the bit, are not scored again. See :mod:`autosparse.runner.shards.out` for where they wait.
+    What was stopped or failed goes on if it is called again: it keeps shards of scores that are whole, and of the same
+    features and the same scorer, to the bit. See :mod:`autosparse.runner.shards.out` for where they wait.
 
     Writes for each shard ``scores-*.parquet`` (``score``, float32, in the shard's order) and, with a sparsity,
     ``masks-*.parquet`` (``keep``, bool), and ``masks.safetensors`` if the network is small enough. Scores and masks
@@ -82,8 +83,8 @@ def score_shards(
     :param features: a folder by :func:`autosparse.shards.save_features`, or a survival dataset; a folder that all
         workers see, or ``s3://`` or ``gs://``.
     :param out: also a folder that all workers see, or an address.
-    :param patience: seconds without any progress after which the work is given up.
-    :raises WorkFailed: if a shard is damaged, kills its worker three times, or takes too long; it names the shard.
+    :raises WorkFailed: if a shard is damaged, kills its worker three times, or takes too long, see
+        :data:`autosparse.runner.shards.stream.PATIENCE`; it names the shard.
     """
     require_one_shot(scorer)
     shards = open_features(features)
@@ -95,9 +96,8 @@ def score_shards(
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
     with kept_until_whole(place_at(out)) as place:
         require_shared(place, "--out")
-        stream = ShardStream(settings, patience)
-        judge, certificate = ray.put(scorer), None
-        named = judge_id(scorer)
+        stream = ShardStream(settings)
+        judge, certificate, named = ray.put(scorer), None, judge_id(scorer)
         if not exact and needs_surface(scorer, shards.rows):
             near = SPARSITIES if sparsity is None else (sparsity,)
             judge, certificate, named = _tabulated(judge, shards, near, settings.gpus_per_job)
@@ -132,7 +132,7 @@ def _tabulated(
     except ray.exceptions.RayTaskError as error:
         raise WorkFailed(str(error.cause)) from error
     except ray.exceptions.RayError as error:
-        raise WorkFailed(f"Ray gave up tabulating the scorer: {str(error).strip().splitlines()[0]}") from error
+        raise WorkFailed(f"Ray gave up tabulating the scorer: {first_line(error)}") from error
     if isinstance(certificate, str):
         logger.warning("%s: scoring %d weights one by one", certificate, shards.rows)
         return judge, None, named
@@ -156,7 +156,7 @@ def _fit_surface(
 
 def _prune(stream: ShardStream, shards: Shards, counts: np.ndarray, k: int, place: Place) -> int:
     """Write masks that keep the ``k`` highest scores, with ties broken by position; return how many they keep."""
-    scored = [shard.as_in(place.address, "scores") for shard in shards.files]
+    scored, masks = ([shard.as_in(place.address, kind) for shard in shards.files] for kind in KINDS)
     high, needed = find_bin(counts, max(k, 1))
     cut = make_cut(high, add_up(each for _, each in stream.map(CountLow(high), scored)), needed if k else 0)
     ties = {shard.name: count for shard, count in zip(scored, _ties(stream, cut, scored), strict=True)}
@@ -166,7 +166,7 @@ def _prune(stream: ShardStream, shards: Shards, counts: np.ndarray, k: int, plac
         raise WorkFailed(f"{kept} weights were kept instead of {k}: the scores in {place} changed under way")
     if shards.rows <= FITS:
         with place.made(MASKS) as path:
-            _join_masks(shards, [shard.as_in(place.address, "masks") for shard in shards.files]).save(path)
+            _join_masks(shards, masks).save(path)
     return kept
 
 
@@ -181,8 +181,20 @@ def _ties(stream: ShardStream, cut: Cut, scored: Sequence[Shard]) -> Sequence[in
 
 
 def _join_masks(shards: Shards, files: Sequence[Shard]) -> Masks:
-    flat = np.concatenate([keep for shard in files for keep in read_column(shard, "keep")])
-    whole = torch.from_numpy(flat)
-    sizes = [part.stop for _, part in pieces(shards.shapes, range(shards.rows))]
-    named = zip(shards.shapes.items(), whole.split(sizes), strict=True)
-    return Masks({name: piece.view(shape) for (name, shape), piece in named})
+    flat = torch.from_numpy(np.concatenate([keep for shard in files for keep in read_column(shard, "keep")]))
+    layers = flat.split([math.prod(shape) for shape in shards.shapes.values()])
+    named = zip(shards.shapes.items(), layers, strict=True)
+    return Masks({name: layer.view(shape) for (name, shape), layer in named})
+
+
+def judge_id(judge: Scorer | Table) -> str:
+    """64 hex digits that name all that the scores of a scorer, or of its surface, depend on besides the features."""
+    if isinstance(judge, Scorer):
+        about = [judge.backbone, list(judge.inputs), asdict(judge.standardisation)]
+        tensors = judge.network.state_dict()
+    else:
+        about, tensors = ["surface"], {"values": judge.values}
+        tensors |= {f"nodes {axis}": nodes for axis, nodes in enumerate(judge.nodes)}
+    digest = hashlib.sha256(canonical_json(about).encode())
+    digest.update(save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}))
+    return digest.hexdigest()

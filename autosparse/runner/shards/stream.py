@@ -1,14 +1,14 @@
 """Work on many shards with Ray Data, and watch it: every failure ends the work and names its shard.
 
-The unit of work is a shard. A row of the dataset is a file's name; the actor reads, computes and writes by itself,
+The unit of work is a shard. A row of the dataset is a file's name; the worker reads, computes and writes by itself,
 chunk by chunk. So rows keep their order, memory is bounded whatever the size of a shard, no data pass through the
 object store, and a shard's result is written whole or not at all. Nothing else needs a CPU, so the pool may hold all.
 
-Ray Data starts the workers and begins again what died with one of them. Three things it leaves to us. It ends with
+Ray Data starts the workers, and begins again what died with one of them. It leaves three things to us. It ends with
 the first error of a task, and its error does not name the row; so a worker returns its error as a row. Ray does not
-count the attempts that a lack of memory ended, and bounds them per task or actor rather than per shard; so a shard
-counts its own. Neither has a limit for work that hangs; so workers give signs of life. Both are told to a board, see
-:class:`autosparse.runner.shards.board.Board`.
+count the attempts that a lack of memory ended, and limits them per task or actor rather than per shard; so we count
+the attempts at each shard. Neither has a limit for work that hangs; so workers give signs of life. They tell attempts
+and signs to a board, see :class:`autosparse.runner.shards.board.Board`.
 """
 
 import contextlib
@@ -47,24 +47,15 @@ class _Coordinator:
 
         ray.data.DataContext.get_current().enable_progress_bars = False
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
-        options = {"work": work, "signs": signs}
+        given: dict[str, Any] = {"work": work, "signs": signs}
+        how: dict[str, Any] = {"batch_size": 1, "num_cpus": 1}
         if actors:
             pool = ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1)
-            done = dataset.map_batches(
-                Actor,
-                fn_constructor_kwargs=options,
-                batch_size=1,
-                compute=pool,
-                num_cpus=1,
-                num_gpus=gpus,
-                max_restarts=RESTARTS,
-                max_task_retries=-1,
-            )
+            how |= {"num_gpus": gpus, "max_restarts": RESTARTS, "max_task_retries": -1}
+            done = dataset.map_batches(Actor, fn_constructor_kwargs=given, compute=pool, **how)
         else:
             tasks = ray.data.TaskPoolStrategy(size=workers)
-            done = dataset.map_batches(
-                do_row, fn_kwargs=options, batch_size=1, compute=tasks, num_cpus=1, max_retries=RESTARTS
-            )
+            done = dataset.map_batches(do_row, fn_kwargs=given, compute=tasks, max_retries=RESTARTS, **how)
         yield from done.iter_rows()
 
 
@@ -102,10 +93,9 @@ class ShardStream:
         try:
             for left in reversed(range(ROUNDS)):
                 signs.tell("open")
+                missing = [row for row in rows if row["number"] not in done]
                 try:
-                    for number, counts in self._go_on(
-                        work, [row for row in rows if row["number"] not in done], actors, shards, signs
-                    ):
+                    for number, counts in self._go_on(work, missing, actors, shards, signs):
                         done.add(number)
                         yield number, counts
                     break
@@ -116,20 +106,20 @@ class ShardStream:
             with contextlib.suppress(ray.exceptions.RayError):
                 signs.tell("close")
         if len(done) < len(shards):
-            missing = next(shard for number, shard in enumerate(shards) if number not in done)
-            raise WorkFailed(f"{missing}: no result came back; see Ray's logs")
+            lost = next(shard for number, shard in enumerate(shards) if number not in done)
+            raise WorkFailed(f"{lost}: no result came back; see Ray's logs")
 
     def _go_on(
         self, work: Work, rows: list[dict[str, Any]], actors: bool, shards: Sequence[Shard], signs: Signs
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Do ``rows``."""
+        """Do the work on ``rows``; an error is raised when no worker writes any more."""
         coordinator = _beside_driver(_Coordinator, COORDINATORS)
         results = coordinator.run.options(num_returns="streaming").remote(
             work, rows, signs, self.workers, actors, self.gpus if actors else 0
         )
         errors: list[str] = []
         try:
-            for row in self._watched(results, shards, signs):  # even after an error, until no worker writes any more
+            for row in self._watched(results, shards, signs):  # also after an error
                 if row["error"]:
                     errors.append(row["error"])
                 else:

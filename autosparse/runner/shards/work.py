@@ -1,7 +1,7 @@
 """What actors do with shards: score features, count scores, make masks."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -14,14 +14,14 @@ from torch import Tensor
 
 from autosparse.autos.scorer import Scorer
 from autosparse.autos.table import Table
-from autosparse.errors import CorruptFile, WorkFailed
+from autosparse.errors import AutosparseError, CorruptFile, WorkFailed
 from autosparse.files import canonical_json
 from autosparse.irp.digests import KEY, Digests
 from autosparse.runner.shards.actor import Beat
 from autosparse.shards import Shard, ShardWriter, read_rows
 from autosparse.shards.layout import ROWS_AT_ONCE, Shapes
 from autosparse.shards.reader import read_column, read_description, source_digest
-from autosparse.shards.sharded_topk import BINS, count_high, count_low, keep_above, ordered_bits
+from autosparse.shards.sharded_topk import BINS, add_up, count_high, count_low, keep_above, ordered_bits
 
 JUDGE, SOURCE = "judge", "source_digest"
 """Keys of the description of a shard of scores: what names the scorer, and the features that were read."""
@@ -92,12 +92,8 @@ class CountLow:
     high: int
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
-        """The counts of one shard of scores."""
-        counts = np.zeros(BINS, np.int64)
-        for scores in read_column(shard, "score"):
-            counts += count_low(_bits(scores, shard), self.high)
-            beat()
-        return counts
+        """The counts of one shard of scores, of shape (BINS,)."""
+        return add_up(count_low(bits, self.high) for bits in _read_bits(shard, beat))
 
 
 @dataclass(frozen=True)
@@ -108,11 +104,7 @@ class CountEqual:
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
         """How many of one shard of scores do, of shape (1,)."""
-        equal = 0
-        for scores in read_column(shard, "score"):
-            equal += int((_bits(scores, shard) == self.cut).sum())
-            beat()
-        return np.array([equal], np.int64)
+        return np.array([sum(int((bits == self.cut).sum()) for bits in _read_bits(shard, beat))], np.int64)
 
 
 @dataclass(frozen=True)
@@ -131,18 +123,16 @@ class MaskShard:
         target, described = shard.as_in(self.folder, "masks"), {**self.description, "start": shard.start}
         columns = {"keep": pa.bool_()}
         with target.place.made(target.name) as path, ShardWriter(path, "masks", columns, described) as writer:
-            for scores in read_column(shard, "score"):
-                bits = ordered_bits(scores)
+            for bits in _read_bits(shard, beat):
                 keep = keep_above(bits, self.cut, left)
                 left -= min(left, int((bits == self.cut).sum()))
                 kept += int(keep.sum())
                 writer.append({"keep": keep})
-                beat()
         return np.array([kept], np.int64)
 
 
 def count_held(scores: Shard, described: dict[str, Any], beat: Beat) -> np.ndarray | None:
-    """The counts of a shard of scores that is already there; None if it is not, or is damaged, or of something else.
+    """The counts of a shard of scores that is already there; None if it is missing, damaged, or of something else.
 
     :param described: what its description must say; its values must be those that it was written with.
     """
@@ -161,7 +151,15 @@ def count_held(scores: Shard, described: dict[str, Any], beat: Beat) -> np.ndarr
     return counts if digests.by_column == says.get(KEY) else None
 
 
+def _read_bits(shard: Shard, beat: Beat) -> Iterator[np.ndarray]:
+    """The ordered bits of a shard of scores, chunk by chunk, with a beat after each."""
+    for scores in read_column(shard, "score"):
+        yield _bits(scores, shard)
+        beat()
+
+
 def _bits(scores: np.ndarray, shard: Shard) -> np.ndarray:
-    if len(scores) and np.isnan(scores.max()):
-        raise WorkFailed(f"{shard}: its scores contain NaN, so nothing can be ranked; check the features")
-    return ordered_bits(scores)
+    try:
+        return ordered_bits(scores)
+    except AutosparseError as error:
+        raise WorkFailed(f"{shard}: {error}") from error

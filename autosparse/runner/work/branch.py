@@ -1,7 +1,6 @@
 """The start of a branch of an IRP run: the run's masks after one of its iterations, over its initial weights."""
 
 import functools
-from pathlib import Path
 
 import torch
 from torch import nn
@@ -9,8 +8,10 @@ from torch import nn
 from autosparse.errors import AutosparseError
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
-from autosparse.irp import Survival, load_survival
+from autosparse.irp import load_survival
 from autosparse.masks import Masks, prunable
+
+_survival = functools.lru_cache(maxsize=1)(load_survival)
 
 
 def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
@@ -35,8 +36,3 @@ def branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
             )
     device = next(model.parameters()).device
     return survival.masks(cell.level).to(device)
-
-
-@functools.lru_cache(maxsize=1)
-def _survival(folder: Path) -> Survival:
-    return load_survival(folder)

@@ -1,7 +1,7 @@
 """How far cells have come: kept on the storage now and then, so that a cell that is cut off goes on from there.
 
-Kept is the training of the pruned network, from its masks on. A criterion that trains networks on the way to its masks
-begins again if it is cut off in that.
+What is kept is the training of the pruned network, from its masks on. If a criterion trains networks on the way to its
+masks and is cut off in that, it begins again.
 """
 
 import logging
@@ -14,7 +14,7 @@ import torch
 
 from autosparse.data.split import Dataset
 from autosparse.devices import DeviceLost
-from autosparse.errors import AutosparseError, Unreachable
+from autosparse.errors import AutosparseError, Unreachable, first_line
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Store
@@ -28,6 +28,8 @@ from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, Recipe, State, Trainer
 from autosparse.version import __version__
 
+logger = logging.getLogger(__name__)
+
 MASKS = "masks"
 
 
@@ -35,7 +37,7 @@ class CellStates:
     """The checkpoints of cells that train on one data set in one way.
 
     One counts only for a cell with the same values, inputs, data and user's code, computed in the same way by the same
-    versions; of a network that began with the same weights.
+    versions, and only if the network began with the same weights.
     """
 
     def __init__(self, store: Store, dataset: Dataset, execution: Execution, every: float):
@@ -49,7 +51,7 @@ class CellStates:
         return time.monotonic() - min(pruned.kept_at for pruned in cells) >= self.every
 
     def save(self, pruned: Pruned, take: Callable[[], State], seconds_train: float = 0.0) -> None:
-        """Keep the state of a cell; where that cannot be done, a warning says so, and the cell goes on without.
+        """Keep the state of a cell; if that cannot be done, a warning says so, and the cell goes on without.
 
         :param seconds_train: seconds that this process has trained it.
         :raises CannotWrite: if the storage is full, or refuses to be written.
@@ -73,12 +75,10 @@ class CellStates:
             }
             checkpoints.save(state.epoch, {**state.tensors, **tensors}, content)
             self._there.add(pruned.cell.id)
-        except Unreachable as error:
-            self._warn(pruned.cell, error)
-        except (AutosparseError, DeviceLost):
-            raise
-        except Exception as error:  # a network of the user's may hold what no file of tensors can
-            self._warn(pruned.cell, error)
+        except Exception as error:  # such as of a user's network that holds what no file of tensors can
+            if isinstance(error, AutosparseError | DeviceLost) and not isinstance(error, Unreachable):
+                raise
+            logger.warning("cell %s goes on without a checkpoint of it: %s", pruned.cell.id, first_line(error))
         pruned.kept_at = time.monotonic()
 
     def resumed(self, cell: Cell, device: str, prune: Callable[[], Pruned]) -> Pruned | None:
@@ -105,7 +105,8 @@ class CellStates:
             pruned.seconds_score += content["seconds_score"]
         else:
             trainer = Trainer(self.dataset, cell.recipe, cell.seed, execution=self.execution)
-            trainer.train_by(_recipe(content["recipe"]), content["start"])
+            milestones = tuple(content["recipe"]["milestones"])  # a list in JSON
+            trainer.train_by(Recipe(**{**content["recipe"], "milestones": milestones}), content["start"])
             given = {name: content[name] for name in ("seconds_score", "images", "images_score")}
             pruned = Pruned(cell, model.to(device), masks, trainer, **given)
         pruned.seconds_train = content["seconds_train"]
@@ -137,12 +138,3 @@ class CellStates:
         made |= {"data": self.dataset.fingerprint, "device": device.type, "compact": self.execution.compact}
         made |= {"precision": self.execution.precision_on(device), "versions": [__version__, str(torch.__version__)]}
         return content_id(made)
-
-    def _warn(self, cell: Cell, error: Exception) -> None:
-        reason, _, _ = str(error).partition("\n")
-        logging.getLogger(__name__).warning("cell %s goes on without a checkpoint of it: %s", cell.id, reason)
-
-
-def _recipe(values: dict[str, Any]) -> Recipe:
-    """A recipe from its JSON values."""
-    return Recipe(**{**values, "milestones": tuple(values["milestones"])})

@@ -1,11 +1,10 @@
-"""Do the cells of a job: prune them one after the other, and train them together where that pays. No Ray here."""
+"""Do the cells of a job: prune them one after the other, and train them together if that pays. No Ray here."""
 
 import functools
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from autosparse.criteria import CRITERIA, prune, score
 from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import clock
+from autosparse.errors import first_line
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
@@ -30,6 +30,8 @@ from autosparse.runner.work.train_cells import Done, alike_groups, attempt, part
 from autosparse.seeds import derive_seed, generator
 from autosparse.training import Execution, State, Trainer
 from autosparse.training.group_size import group_size
+
+_scorer = functools.lru_cache(maxsize=1)(load_scorer)
 
 
 @dataclass
@@ -46,10 +48,8 @@ class Scored:
     def of(self, cell: Cell, make: Callable[[], Scores], seen: Seen) -> tuple[Scores, float]:
         """A cell's scores, and the seconds that they took for an earlier cell; 0 if they are made now.
 
-        ``seen`` then counts the images that they took for the earlier cell, too.
-
-        Scores of a criterion that changes the weights or trains are never shared: scores alone do not repeat what else
-        it does.
+        ``seen`` counts the images that they took for the earlier cell, too. If a criterion changes the weights or
+        trains, cells do not share its scores: scores alone do not repeat what else it does.
         """
         criterion = CRITERIA[cell.criterion]
         if criterion.changes_weights or "training" in criterion.options:
@@ -89,7 +89,7 @@ def run_cells(
     :param scorer_of: returns the scorer with an id; None: read it from the store.
     :param share: the share of the device that this process may use.
     :param checkpoint_every: least seconds between the checkpoints of a cell, from which it goes on in another process;
-        None: none are written or looked for, as where ``scorer_of`` gives what the cells do not name.
+        None: none are written or looked for, as must be if ``scorer_of`` returns what the cells do not name.
     :raises DeviceLost: if the error of a cell has broken this process; another process must do what is left.
     """
     last = Scored(store, scorer_of or (lambda task_id: _scorer(store.fetched("scorer", task_id) / "scorer")))
@@ -98,21 +98,15 @@ def run_cells(
     if together is None:
         together = _group_size(cells, dataset, device, execution, share)
     for start in range(0, len(cells), together):
-        failed: list[Done] = []
-        pack: list[Pruned] = []
         taken = cells[start : start + together]
         tell = functools.partial(on_progress, taken)
         tell(None)
-        for cell in taken:
-            pruned = attempt(_ready, cell, dataset, device, execution, last, states)
-            if isinstance(pruned, Exception):
-                failed.append((cell, pruned))
-            else:
-                pack.append(pruned)
+        tried = [(cell, attempt(_ready, cell, dataset, device, execution, last, states)) for cell in taken]
+        failed: list[Done] = [(cell, error) for cell, error in tried if isinstance(error, Exception)]
         if failed:
             yield failed
         before = len(failed)
-        for group in alike_groups(pack):
+        for group in alike_groups([pruned for _, pruned in tried if isinstance(pruned, Pruned)]):
             yield train_group(group, dataset, part_of(tell, before / len(taken), len(group) / len(taken)), states)
             before += len(group)
 
@@ -135,10 +129,9 @@ def _group_size(cells: Sequence[Cell], dataset: Dataset, device: str, execution:
     if isinstance(found, int):
         return found
     if not isinstance(found, torch.OutOfMemoryError):  # one network does not fit: each cell fails, and says so
-        reason, _, _ = f"{type(found).__name__}: {found}".partition("\n")
         logging.getLogger(__name__).warning(
-            "%d cells of %s are trained one by one, because a trial of them together failed: %s",
-            len(cells), cells[0].model, reason,
+            "%d cells of %s are trained one by one, because a trial of them together failed: %s: %s",
+            len(cells), cells[0].model, type(found).__name__, first_line(found),
         )  # fmt: skip
     return 1
 
@@ -149,14 +142,11 @@ def _ready(
     """The cell where it was when it was last kept, or newly pruned; kept at once if finding its masks took long."""
     began = time.monotonic()
     anew = functools.partial(_pruned, cell, dataset, device, execution, last)
-    if states is None:
-        return anew()
-    pruned = states.resumed(cell, device, anew)
-    if pruned is not None:
-        return pruned
+    if states and (resumed := states.resumed(cell, device, anew)):
+        return resumed
     pruned = anew()
     pruned.kept_at = began
-    if not pruned.changes_masks and states.due([pruned]):
+    if states and not pruned.changes_masks and states.due([pruned]):
         states.save(pruned, functools.partial(State.before, pruned.model))
     return pruned
 
@@ -166,6 +156,8 @@ def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, las
     trainer = Trainer(dataset, cell.recipe, cell.seed, execution=execution)
     with counting(model) as seen:
         masks, seconds = _masks(cell, model, trainer, last, seen)
+    if masks is not None and cell.ablation == "shuffle":
+        masks = masks.shuffled(cell.seed)
     images_score = trainer.images or seen.count  # the trainer counts if the method trains on the way
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
@@ -180,11 +172,10 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: S
     if cell.criterion == DENSE:
         return None, 0.0
     if cell.criterion == BRANCH:
-        return _shuffled(branch_masks(cell, model, last.store), cell), clock() - started
+        return branch_masks(cell, model, last.store), clock() - started
     criterion = CRITERIA[cell.criterion]
-    options: dict[str, Any] = dict(cell.options)
     given = {"seed": cell.seed, "training": trainer}
-    options |= {name: given[name] for name in criterion.given & given.keys()}
+    options: dict[str, Any] = {**cell.options, **{name: given[name] for name in criterion.given & given.keys()}}
     if cell.scorer:
         options["scorer"] = last.scorer_of(cell.scorer)
 
@@ -192,18 +183,8 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: S
         return list(trainer.dataset.scoring_batches(generator(cell.seed, "score"), limit=cell.score_examples))
 
     if cell.ablation != "invert" and criterion.scores_for_one_sparsity:
-        masks = prune(model, cell.criterion, cell.sparsity, batches(), **options)
-        return _shuffled(masks, cell), clock() - started
+        return prune(model, cell.criterion, cell.sparsity, batches(), **options), clock() - started
     scores, before = last.of(cell, lambda: score(model, cell.criterion, batches(), **options), seen)
     if cell.ablation == "invert":
         scores = {name: -s for name, s in scores.items()}
-    return _shuffled(Masks.from_scores(scores, cell.sparsity), cell), before + clock() - started
-
-
-def _shuffled(masks: Masks, cell: Cell) -> Masks:
-    return masks.shuffled(cell.seed) if cell.ablation == "shuffle" else masks
-
-
-@functools.lru_cache(maxsize=1)
-def _scorer(folder: Path) -> Scorer:
-    return load_scorer(folder)
+    return Masks.from_scores(scores, cell.sparsity), before + clock() - started

@@ -2,13 +2,14 @@
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.experiment.lineage import inputs_of
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask, Task
+from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask, Task
 from autosparse.files import atomic_folder
 from autosparse.runner.work.fit import run_fit, survivals_of
 from autosparse.runner.work.irp import run_irp
@@ -42,22 +43,14 @@ def do(
 def inputs_whole(task: Task, store: Store) -> bool:
     """Whether everything that ``task`` builds on can be read and is whole; the next run makes again what is not."""
     try:
-        for kind, task_id in _built_on(task, store):
-            store.record_of(kind, task_id)
+        for kind, task_id in inputs_of(task):
+            record = store.record_of(kind, task_id)
+            if kind == "sweep":  # its winner may have to be fitted again, on what the sweep has
+                for irp in record["spec"]["irp"]:
+                    store.record_of("irp", irp)
     except AutosparseError:
         return False
     return True
-
-
-def _built_on(task: Task, store: Store) -> Iterator[tuple[str, str]]:
-    if isinstance(task, ScorerTask):  # the winner of a sweep may have to be fitted again, on what the sweep has
-        irp = store.record_of("sweep", task.sweep)["spec"]["irp"] if task.sweep else task.irp
-        yield from (("irp", task_id) for task_id in irp)
-    if isinstance(task, Cell):
-        if task.scorer:
-            yield "scorer", task.scorer
-        if task.trunk:
-            yield "irp", task.trunk.id
 
 
 def take_winner(task: ScorerTask, store: Store, fit_again: Callable[[ScorerTask], Json]) -> Json:

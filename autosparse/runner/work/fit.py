@@ -57,16 +57,9 @@ def run_fit(
 
     datasets = {dataset.name: dataset} if dataset else {}
     scorer = fit_scorer(
-        survivals,
-        **task.fit.arguments,
-        device=device,
-        on_epoch=after_epoch,
-        resume=resume,
-        datasets=datasets,
-        execution=execution,
-        rows_in=rows_in,
-        mapped=mapped,
-    )
+        survivals, **task.fit.arguments, device=device, on_epoch=after_epoch, resume=resume, datasets=datasets,
+        execution=execution, rows_in=rows_in, mapped=mapped,
+    )  # fmt: skip
     if task.fit.refine is not None:
         assert dataset is not None
         scorer = start_of(task, scorer, survivals, datasets, device)

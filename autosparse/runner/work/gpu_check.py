@@ -3,7 +3,7 @@
 import torch
 
 from autosparse.devices import DeviceLost, backend, synchronize
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, first_line
 
 
 def device_named(name: str) -> str:
@@ -26,12 +26,11 @@ def device_named(name: str) -> str:
 
 
 def require_device() -> None:
-    """Raise if an earlier error, such as a failed assertion in a kernel, has broken this process.
+    """Raise if an earlier error, such as a failed assertion in a kernel, has broken the device for this process.
 
-    :raises DeviceLost: if it has; an error that the process survives, such as a lack of memory, is not raised again.
+    :raises DeviceLost: if it has. An error that the process survives, such as a lack of memory, is not raised again.
     """
     try:
         synchronize()
     except RuntimeError as error:
-        reason, _, _ = str(error).partition("\n")
-        raise DeviceLost(f"{reason}, after which the GPU no longer responds to this process") from error
+        raise DeviceLost(f"{first_line(error)}, after which the GPU no longer responds to this process") from error

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from autosparse.criteria import score
 from autosparse.data.split import Dataset
+from autosparse.errors import first_line
 from autosparse.experiment.record import Json
 from autosparse.experiment.resolved import differences, resolve, resolved_of
 from autosparse.experiment.sources import code_of
@@ -38,7 +39,7 @@ def run_irp(
 ) -> Json:
     """Do iterative rewind pruning; write a survival dataset, and a sample of it for reports.
 
-    If one of the saliencies that reports draw beside it cannot be computed, a warning says so, and the sample lacks it.
+    Reports draw saliencies beside it. If one cannot be computed, a warning says so, and the sample lacks it.
     Each iteration is kept, so that an interrupted run goes on after its last iteration.
     """
     model = build_model(task.model, dataset.num_classes, dataset.input_shape, task.init_seed).to(device)
@@ -53,34 +54,22 @@ def run_irp(
         states.save(reached.iteration, reached.survived, {"accuracy": reached.accuracy, **origin})
 
     survival = rewind_prune(
-        model,
-        dataset,
-        criterion=task.criterion,
-        iterations=task.iterations,
-        final_density=task.final_density,
-        schedule=task.schedule,
-        recipe=task.recipe,
-        seed=task.seed,
-        score_examples=task.score_examples,
-        gradient_mode=task.gradient_mode,
+        model, dataset, criterion=task.criterion, iterations=task.iterations, final_density=task.final_density,
+        schedule=task.schedule, recipe=task.recipe, seed=task.seed, score_examples=task.score_examples,
+        gradient_mode=task.gradient_mode, execution=execution, resume=before, on_reached=keep,
         on_iteration=lambda i, masks, accuracy: progress({"share": i / task.iterations, "accuracy": accuracy}),
-        on_reached=keep,
-        resume=before,
-        execution=execution,
         **cast(dict[str, Any], task.options),
-    )
+    )  # fmt: skip
     survival.provenance["model"] = task.model
     batches = list(dataset.scoring_batches(generator(task.seed, "score", 0), limit=task.score_examples))
     saliency = {}
     for name in ("snip", "grasp"):
         found = attempt(score, model, name, batches)  # the network, or the memory, may not allow it
         if isinstance(found, Exception):
-            reason, _, _ = str(found).partition("\n")
-            logger.warning("reports of IRP run %s will not show scores of %r: %s", task.id, name, reason)
+            logger.warning("reports of IRP run %s will not show scores of %r: %s", task.id, name, first_line(found))
         else:
             saliency[name] = found
-    folder = store.files_path("irp", task.id)
-    with atomic_folder(folder, ours=ANYTHING) as temporary:
+    with atomic_folder(store.files_path("irp", task.id), ours=ANYTHING) as temporary:
         save_survival(survival, temporary / "survival")
         pq.write_table(survival_sample(survival, saliency), temporary / "sample.parquet")
     final = survival.masks(task.iterations)
@@ -98,7 +87,7 @@ def run_irp(
 
 
 def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Reached | None:
-    """The state that an earlier process reached; None if its data, initial network, values or code were different."""
+    """The state that an earlier process reached; None if its data, initial network, values or code were others."""
     found = states.newest()
     if found is None:
         return None

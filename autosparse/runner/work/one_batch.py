@@ -1,6 +1,7 @@
-"""Models, data sets and criteria tried on one small batch on the CPU: what is wrong with them is told at once."""
+"""Models, data sets and criteria tried on one small batch on the CPU, so that the user learns of errors at once."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -8,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from autosparse.allowed import fits
 from autosparse.criteria import CRITERIA, check_options, unchecked_scores
-from autosparse.criteria.options import ROUNDS, check_values
+from autosparse.criteria.options import ROUNDS
 from autosparse.data import source_of
 from autosparse.data.split import Batch, Dataset, Split
 from autosparse.devices import host
@@ -26,7 +28,7 @@ from autosparse.users_code import described, is_ours, named, place_of_error
 SIZE = 8
 """Images of the batch."""
 INSTALLED = ("torchvision", "timm")
-"""Where models come from that are tried on blank examples when they are built."""
+"""Sources of models that are tried on blank examples when they are built."""
 DEBUG = "--debug shows the traceback, --no-rehearsal skips this trial"
 
 
@@ -68,7 +70,7 @@ def doubt_about(dataset: Dataset, name: str) -> str | None:
 def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
     """Build a network; the user's own also does a step forward and back on the batch, as in training.
 
-    Ours are built and asked without memory, on ``meta``. Those of torchvision and timm try themselves.
+    Our own networks are built and tried without memory, on ``meta``. Those of torchvision and timm try themselves.
 
     :raises AutosparseError: if that fails or the outputs are no logits, in one line with the place in the user's code.
     """
@@ -76,39 +78,32 @@ def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
     source, colon, _ = bare_name(name).partition(":")
     ours = not colon and is_ours(factory)
     whose, classes = named(f"model {name!r}", factory), dataset.num_classes
-    try:
+    with _told(f"{whose} cannot be built for {dataset.input_shape} inputs"):
         if ours:
             with torch.device("meta"):
                 model = factory(classes, dataset.input_shape)
         else:
             with host(), drawing_from(derive_seed(0, "construction"), torch.device("cpu")):
                 model = factory(classes, dataset.input_shape)
-    except Exception as error:
-        raise _failed(f"{whose} cannot be built for {dataset.input_shape} inputs", error) from error
     if not isinstance(model, nn.Module):
         raise AutosparseError(f"{whose} returned {_kind(model)}, not an nn.Module")
     if colon and source in INSTALLED:
         return
     x, y = (part.to("meta") for part in batch) if ours else batch
     taken = f"{whose} does not take a batch of shape {tuple(x.shape)} of dataset {dataset.name!r}"
-    try:
-        with drawing_from(derive_seed(0, "dropout"), torch.device("cpu")), torch.set_grad_enabled(not ours):
-            logits = model.train()(x)
-    except Exception as error:
-        raise _failed(taken, error) from error
+    with _told(taken), drawing_from(derive_seed(0, "dropout"), torch.device("cpu")), torch.set_grad_enabled(not ours):
+        logits = model.train()(x)
     _check_logits(logits, (len(y), classes), whose)
     if not ours:
-        try:
+        with _told(f"{whose} cannot be differentiated"):
             F.cross_entropy(logits, y).backward()
-        except Exception as error:
-            raise _failed(f"{whose} cannot be differentiated", error) from error
 
 
 def try_criterion(task: Cell | IrpTask, dataset: Dataset, batch: Batch) -> None:
     """Let the task's criterion score its network on the batch, in a single round or step if it has such an option.
 
-    What cannot be told from one batch is left alone: scores that are all 0, or infinite. A criterion that asks for a
-    scorer is not tried.
+    Scores that are all 0, or infinite, are no error, since one batch cannot tell. A criterion that asks for a scorer is
+    not tried.
 
     :raises AutosparseError: if it fails or returns no scores, in one line with the place in the user's code.
     """
@@ -122,10 +117,8 @@ def try_criterion(task: Cell | IrpTask, dataset: Dataset, batch: Batch) -> None:
     passed |= _once(name, passed)
     check_options(name, passed)
     model = build_model(task.model, dataset.num_classes, dataset.input_shape)
-    try:
+    with _told(named(f"criterion {name!r}", chosen.function)):
         unchecked_scores(model, name, [batch], **passed)
-    except Exception as error:
-        raise _failed(named(f"criterion {name!r}", chosen.function), error) from error
 
 
 def _check_logits(logits: Any, wanted: tuple[int, int], whose: str) -> None:
@@ -139,25 +132,24 @@ def _check_logits(logits: Any, wanted: tuple[int, int], whose: str) -> None:
 
 
 def _once(name: str, options: Mapping[str, Any]) -> dict[str, int]:
-    """Options that make the criterion go round once, where 1 is a value that they can have."""
-    parameters, found = CRITERIA[name].parameters, {}
-    for option in ROUNDS:
-        if option in parameters and type(options.get(option, parameters[option].default)) is int:
-            try:
-                check_values(name, {option: 1}, parameters)
-            except AutosparseError:
-                continue
-            found[option] = 1
-    return found
+    """Options that make the criterion go round once, if 1 is a value that they can have."""
+    found = {option: CRITERIA[name].parameters[option] for option in ROUNDS if option in CRITERIA[name].parameters}
+    whole = {option: given for option, given in found.items() if type(options.get(option, given.default)) is int}
+    return {option: 1 for option, given in whole.items() if fits(1, given.annotation)}
 
 
-def _failed(what: str, error: Exception) -> AutosparseError:
-    """One line on a failure; an error that says what is wrong by itself is only completed by its place."""
-    place = place_of_error(error)
-    if isinstance(error, AutosparseError):
-        text = str(error)
-        return AutosparseError(f"{text} (at {place})" if place and place not in text else text)
-    return AutosparseError(f"{what}: {described(error)}; {DEBUG}")
+@contextlib.contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Turn an error into one line; if it already says what is wrong, only add the place in the user's code."""
+    try:
+        yield
+    except Exception as error:
+        text, place = str(error), place_of_error(error)
+        if not isinstance(error, AutosparseError):
+            text = f"{what}: {described(error)}; {DEBUG}"
+        elif place and place not in text:
+            text = f"{text} (at {place})"
+        raise AutosparseError(text) from error
 
 
 def _kind(value: Any) -> str:
@@ -175,7 +167,7 @@ def _small(dataset: Dataset, batch: Batch) -> Dataset:
 
 @dataclass
 class _OneStep(Trainer):
-    """Says of itself what the task's trainer says, but does one step of training wherever that does many."""
+    """Describes itself as the task's trainer does, but does one step of training where that does many."""
 
     small: Dataset | None = None
 

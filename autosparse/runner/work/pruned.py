@@ -7,7 +7,7 @@ from torch import nn
 
 from autosparse.experiment.tasks import Cell
 from autosparse.masks import Masks
-from autosparse.training import Member, State, Trainer
+from autosparse.training import State, Trainer
 
 
 @dataclass
@@ -30,17 +30,12 @@ class Pruned:
     resumed_from: tuple[int, ...] = ()
     """The epochs after which processes took the cell over, this one last."""
     kept_at: float = field(default_factory=time.monotonic)
-    """When work on it began, or its state was last kept, by :func:`time.monotonic`."""
+    """When work on it began, or when its state was last kept, by :func:`time.monotonic`."""
 
     def __post_init__(self) -> None:
         self.recipe, self.start = self.trainer.ahead
-        """What its training goes by, and the step that it begins at; the trainer forgets them when it begins."""
+        """The recipe of its training, and the step at which it begins; the trainer forgets them when it begins."""
         self.changes_masks = self.trainer.changes_masks
-
-    @property
-    def member(self) -> Member:
-        """The cell as a member of a group that trains together."""
-        return Member(self.model, self.masks, self.trainer.seed)
 
     @property
     def epoch(self) -> int:

@@ -28,21 +28,15 @@ def start_of(
 ) -> Scorer:
     """The scorer that a refinement starts from; if the task says so, fitted on some inputs, with 0 for the others."""
     assert task.fit.refine is not None
-    assert scorer.in_rounds is not None
-    names = task.fit.refine.start
+    names, whole = task.fit.refine.start, scorer.in_rounds
+    assert whole is not None
     if not names:
         return scorer
     settings = {name: value for name, value in task.fit.arguments.items() if name not in ("inputs", "rounds", "steps")}
     trains = any("steps" in find_feature(name).needs for name in names)
-    steps = scorer.in_rounds.steps.count if trains else None
+    steps = whole.steps.count if trains else None
     part = fit_scorer(
-        survivals,
-        inputs=names,
-        rounds=scorer.in_rounds.rounds,
-        steps=steps,
-        **settings,
-        device=device,
-        datasets=datasets,
+        survivals, inputs=names, rounds=whole.rounds, steps=steps, **settings, device=device, datasets=datasets
     )
     found = dict(zip(part.inputs, part.network.state_dict()["coefficients"].tolist(), strict=True))
     return with_coefficients(scorer, np.array([found.get(name, 0.0) for name in scorer.inputs]))

@@ -1,4 +1,4 @@
-"""Samples of weights that reports draw: a few thousand of each layer, as Parquet tables."""
+"""Samples of weights for the figures of reports: a few thousand of each layer, as Parquet tables."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,10 +34,7 @@ def prediction_sample(scorer: Scorer, survival: Survival, seed: int, device: str
     """
     picked = survival.sample(SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER)
     table = _sample_table(picked, {"param": survival.param, "grad": survival.grad, "survival": survival.scores()})
-    features = {
-        name: torch.cat([values[layer].flatten()[rows] for layer, rows in picked.items()]).to(device)
-        for name, values in (("param", survival.param), ("grad", survival.grad))
-    }
+    features = {name: torch.tensor(table[name].to_numpy(), device=device) for name in ("param", "grad")}
     table = table.append_column("predicted", pa.array(scorer.predict(features).cpu().numpy()))
     if scorer.network.by_gradient:
         fresh = replace(scorer, network=build_backbone(scorer.backbone, len(scorer.inputs), seed))
@@ -57,16 +54,15 @@ def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, 
 
 
 def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dataset], device: str) -> pa.Table:
-    """The same sample for a scorer that prunes in rounds, in the states that IRP's network went through.
+    """Inputs, true and predicted survival scores, for a scorer that prunes in rounds; in the states of IRP's network.
 
     Columns ``layer, position, state``, one per input, ``survival`` (of the remaining iterations) and ``predicted``.
     """
-    assert scorer.in_rounds is not None
+    rounds = scorer.in_rounds
+    assert rounds is not None
     each = (SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER) * len(survival.param)
     states = min(STATES, survival.iterations)
-    found = visits(
-        survival, datasets, scorer.inputs, scorer.in_rounds, lambda masks: each / states / masks.kept, device
-    )
+    found = visits(survival, datasets, scorer.inputs, rounds, lambda masks: each / states / masks.kept, device)
     tables = []
     for visit in found:
         inputs = dict(zip(scorer.inputs, visit.columns, strict=True))

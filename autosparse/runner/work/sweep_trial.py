@@ -1,6 +1,7 @@
 """One trial of a sweep: a fit that keeps its state, so that it can go on later. No Ray here."""
 
 import contextlib
+import functools
 import itertools
 import math
 import statistics
@@ -14,7 +15,7 @@ from autosparse.autos.learn import Epoch
 from autosparse.autos.regression import State
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed
-from autosparse.experiment.space import Downstream, SweepTask, candidate
+from autosparse.experiment.space import SweepTask, candidate
 from autosparse.experiment.store import FOLDERS, Json, Store, plain
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
@@ -30,7 +31,7 @@ Numbers = dict[str, float]
 KNOWN = "trial.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
-"""Keys that say where a trial was done; it has the last two if networks were trained for it."""
+"""Keys that say where a trial was done; it has the last two only if networks were trained for it."""
 
 
 class Trial:
@@ -53,8 +54,6 @@ class Trial:
         """Where it was last done: the entries that WHERE names, as in the record of a cell."""
         self.seconds: float = known.get("seconds", 0.0)
         """Seconds of work, summed over the processes that did it."""
-        self.share = 1.0
-        """The share of the device that its worker may use."""
 
     def _read(self) -> Json:
         try:
@@ -166,10 +165,11 @@ def run_trial(
         return
     with _failing(trial, retries):
         trial.where = _where(dataset, device, environment, execution)
-        trial.share = min(1.0, environment.get("gpus_per_job") or 1.0)
+        share = min(1.0, environment.get("gpus_per_job") or 1.0)
+        measure = functools.partial(_downstream, trial, dataset, device, execution, share)
         done = trial.store.record(trial.task)
         if done is not None:
-            trial.history = _history_of(done["result"], trial, dataset, device, execution)
+            trial.history = _history_of(done["result"], trial, measure)
             trial.write(DONE)
             _again(trial.history, report)
             return
@@ -180,7 +180,7 @@ def run_trial(
         def on_epoch(epoch: Epoch) -> None:
             numbers: Numbers = {"epoch": epoch.number, "loss": epoch.loss, "held_out_r2": epoch.held_out_r2()}
             if epoch.number in milestones(trial.sweep, trial.task.fit):
-                numbers |= _downstream(trial, epoch.scorer, dataset, device, execution)
+                numbers |= measure(epoch.scorer)
             _require_finite(numbers)
             trial.history.append(numbers)
             trial.seconds = earlier + time.perf_counter() - started
@@ -191,19 +191,10 @@ def run_trial(
                 report(numbers)
 
         result = run_fit(
-            trial.task,
-            survivals(),
-            trial.store,
-            device,
-            lambda _: None,
-            dataset,
-            on_epoch,
-            state,
-            execution=execution,
-            share=trial.share,
+            trial.task, survivals(), trial.store, device, lambda _: None, dataset, on_epoch, state, execution, share
         )
         if not trial.history:  # a backbone without epochs
-            trial.history = _history_of(result, trial, dataset, device, execution)
+            trial.history = _history_of(result, trial, measure)
         trial.seconds = earlier + time.perf_counter() - started
         trial.store.finish(trial.task, {**result, "seconds": trial.seconds, "device": device}, environment)
         trial.write(DONE)
@@ -258,36 +249,29 @@ def _where(dataset: Dataset | None, device: str, environment: Json, execution: E
     return {name: value for name, value in found.items() if value}
 
 
-def _history_of(
-    result: Json, trial: Trial, dataset: Dataset | None, device: str, execution: Execution
-) -> list[Numbers]:
+def _history_of(result: Json, trial: Trial, measure: Callable[[Scorer], Numbers]) -> list[Numbers]:
     """A history of one entry, for a scorer whose epochs are not known one by one."""
-    scorer = load_scorer(trial.store.fetched("scorer", trial.task.id))
-    measured = _downstream(trial, scorer, dataset, device, execution)
+    measured = measure(load_scorer(trial.store.fetched("scorer", trial.task.id)))
     return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
 
 
-def _downstream(trial: Trial, scorer: Scorer, dataset: Dataset | None, device: str, execution: Execution) -> Numbers:
+def _downstream(
+    trial: Trial, dataset: Dataset | None, device: str, execution: Execution, share: float, scorer: Scorer
+) -> Numbers:
     """Mean test accuracy of networks pruned by ``scorer``, in percent; nothing if the sweep does not ask for it."""
     asked = trial.sweep.downstream
     if asked is None:
         return {}
     assert dataset is not None
-    cells = [_cell(asked, trial.task.id, seed) for seed in asked.seeds]
+    shared = {name: getattr(asked, name) for name in ("model", "dataset", "sparsity", "score_examples", "recipe")}
+    cells = [Cell(criterion="autos", scorer=trial.task.id, seed=seed, **shared) for seed in asked.seeds]
     accuracies = []
-    packs = run_cells(
-        cells, trial.store, dataset, device, execution=execution, scorer_of=lambda _: scorer, share=trial.share
-    )
+    packs = run_cells(cells, trial.store, dataset, device, execution=execution, scorer_of=lambda _: scorer, share=share)
     for _, result in itertools.chain.from_iterable(packs):
         if isinstance(result, Exception):
             raise result
         accuracies.append(result["test_accuracy"])
     return {"test_accuracy": statistics.fmean(accuracies)}
-
-
-def _cell(asked: Downstream, scorer: str, seed: int) -> Cell:
-    shared = {name: getattr(asked, name) for name in ("model", "dataset", "sparsity", "score_examples", "recipe")}
-    return Cell(criterion="autos", scorer=scorer, seed=seed, **shared)
 
 
 def finish_sweep(
@@ -301,8 +285,8 @@ def finish_sweep(
     """
     rows = sorted((trial.row for trial in trials), key=_rank)
     best = {name: rows[0][name] for name in ("id", "values", "fit", "value")}
-    where = {name: ", ".join(sorted({row[name] for row in rows if name in row})) for name in WHERE}
-    where = {name: value for name, value in where.items() if value}
+    found = {name: {row[name] for row in rows if row.get(name)} for name in WHERE}
+    where = {name: ", ".join(sorted(places)) for name, places in found.items() if places}
     named = {name: where.pop(name) for name in ("device_name",) if name in where}
     result = {"best": best, "metric": sweep.metric, "trials": rows, **where}
     result["seconds"] = sum(row["seconds"] for row in rows)

@@ -18,13 +18,12 @@ from autosparse.masks import Masks
 from autosparse.runner.work.cell_states import CellStates
 from autosparse.runner.work.gpu_check import require_device
 from autosparse.runner.work.pruned import Pruned
-from autosparse.training import History, Recipe, train_together
+from autosparse.training import History, Member, Recipe, train_together
 from autosparse.training.state import Take
 from autosparse.weights import left_out
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
 
 Done = tuple[Cell, Json | Exception]
 """A cell, and its result or what went wrong."""
@@ -35,7 +34,7 @@ Keep = Callable[[Sequence[Pruned], int, Sequence[Take | None]], None]
 
 
 def alike_groups(pack: Sequence[Pruned]) -> Iterator[list[Pruned]]:
-    """Groups with the same training ahead: some criteria leave a network partly trained.
+    """Groups of cells with the same training ahead; some criteria leave a network partly trained.
 
     A network whose masks change in training is a group of its own. A cell that resumes joins those that have done as
     many epochs.
@@ -74,40 +73,28 @@ def train_group(group: Sequence[Pruned], dataset: Dataset, tell: Tell, states: C
 
 def _train(group: Sequence[Pruned], dataset: Dataset, tell: Tell, keep: Keep) -> Sequence[History | Exception]:
     """Train, together if there are several; in halves if the device's memory is too small for that."""
-    recipe, start = group[0].recipe, group[0].start
+    recipe = group[0].recipe
     if len(group) == 1:
         [alone] = group
-        return [
-            attempt(
-                alone.trainer.finish,
-                alone.model,
-                alone.masks,
-                on_epoch=lambda epoch, _: tell(epoch / recipe.epochs),
-                resume=alone.state,
-                on_state=lambda epoch, take: keep(group, epoch, [take]),
-            )
-        ]
+        outcome = attempt(
+            alone.trainer.finish, alone.model, alone.masks, on_epoch=lambda epoch, _: tell(epoch / recipe.epochs),
+            resume=alone.state, on_state=lambda epoch, take: keep(group, epoch, [take]),
+        )  # fmt: skip
+        return [outcome]
     before = [_snapshot(pruned.model) for pruned in group]
-    members, execution = [pruned.member for pruned in group], group[0].trainer.execution
+    members = [Member(pruned.model, pruned.masks, pruned.trainer.seed) for pruned in group]
     outcomes = attempt(
-        train_together,
-        members,
-        dataset,
-        recipe,
-        start=start,
-        execution=execution,
-        on_epoch=lambda epoch: tell(epoch / recipe.epochs),
+        train_together, members, dataset, recipe, start=group[0].start, execution=group[0].trainer.execution,
+        on_epoch=lambda epoch: tell(epoch / recipe.epochs), on_states=functools.partial(keep, group),
         resume=[pruned.state for pruned in group if pruned.state],
-        on_states=functools.partial(keep, group),
-    )
+    )  # fmt: skip
     if not isinstance(outcomes, Exception):
         return outcomes
     if not isinstance(outcomes, torch.OutOfMemoryError):
         return [outcomes] * len(group)
     for pruned, state in zip(group, before, strict=True):
         pruned.model.load_state_dict(state)
-    accelerator = backend(dataset.train.device)
-    if accelerator is not None:
+    if accelerator := backend(dataset.train.device):
         accelerator.empty_cache()
     half = len(group) // 2
     return [
