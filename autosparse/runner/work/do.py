@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CorruptFile
-from autosparse.experiment.lineage import inputs_of
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask, Task
@@ -43,7 +42,7 @@ def do(
 def inputs_whole(task: Task, store: Store) -> bool:
     """Whether everything that ``task`` builds on can be read and is whole; the next run makes again what is not."""
     try:
-        for kind, task_id in inputs_of(task):
+        for task_id, kind in task.inputs.items():
             record = store.record_of(kind, task_id)
             if kind == "sweep":  # its winner may have to be fitted again, on what the sweep has
                 for irp in record["spec"]["irp"]:
