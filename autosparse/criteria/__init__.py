@@ -139,10 +139,14 @@ def criterion(
 
     :param mode: the mode in which it scores by default, ``train`` or ``eval``; None: ``train`` if it needs gradients
         and has no option ``mode`` of its own, otherwise the mode that the model is in.
+    :raises ValueError: if its options cannot be told from its signature, or if it has an option ``mode`` of its own.
     """
 
     def decorate(function: Callable[..., Scores]) -> Callable[..., Scores]:
-        takes_mode = "mode" in inspect.signature(function).parameters
+        parameters = inspect.signature(function).parameters
+        if any(p.kind in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD) for p in parameters.values()):
+            raise ValueError(f"criterion {name!r} must name its options, not take any by * or **")
+        takes_mode = "mode" in parameters
         if takes_mode and mode is not None:
             raise ValueError(f"criterion {name!r} already has an option 'mode': leave mode= out of @criterion")
         default = TRAIN if mode is None and not takes_mode and READS.intersection(needs) else mode

@@ -156,6 +156,14 @@ def test_a_mode_twice_is_a_mistake_of_the_criterion(registered):
             """None."""
 
 
+def test_options_without_names_are_a_mistake_of_the_criterion(registered):
+    with pytest.raises(ValueError, match="criterion 'own-any' must name its options"):
+
+        @registered("own-any", paper="none")
+        def anything(model, batches, loss, **options):
+            """None."""
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
 def test_scores_that_are_not_finite_are_refused_with_criterion_and_layer(registered, bad):
     @registered("own-infinite", needs=("gradients",), paper="none")

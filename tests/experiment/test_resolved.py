@@ -201,7 +201,9 @@ def test_a_default_changed_in_the_source_is_told_of_and_relabels_no_result(tmp_p
     edited = tmp_path / "edited" / "autosparse"
     shutil.copytree(next(iter(autosparse.__path__)), edited, ignore=shutil.ignore_patterns("__pycache__"))
     recipe = edited / "training" / "recipe.py"
-    recipe.write_text(recipe.read_text().replace("lr: float = 1.2e-3", "lr: float = 5.0e-2"))
+    before = recipe.read_text()
+    assert "lr: Positive = 1.2e-3" in before
+    recipe.write_text(before.replace("lr: Positive = 1.2e-3", "lr: Positive = 5.0e-2"))
     script = f"""
 import autosparse
 assert autosparse.__path__[0] == {str(edited)!r}, autosparse.__path__

@@ -265,7 +265,7 @@ def test_a_record_that_cannot_be_read_for_a_moment_is_no_failure_of_a_trial(tmp_
 
 
 def test_a_trial_whose_metric_is_not_finite_has_failed_and_says_so(tmp_path, survival, monkeypatch):
-    monkeypatch.setattr("autosparse.autos.fit.r_squared", lambda predicted, target: -math.inf)
+    monkeypatch.setattr("autosparse.autos.learn.r_squared", lambda predicted, target: -math.inf)
     trial = trial_of(Store(tmp_path), sweep_of())
     run(trial, survival, retries=1)
     assert trial.status == "failed"
