@@ -12,6 +12,8 @@ from autosparse.errors import UnknownName
 from autosparse.plugins import load_installed, trusted
 
 T = TypeVar("T")
+_LOADING = threading.RLock()
+"""One for all registries, because a plugin that is being imported may look names up in any of them."""
 
 
 class Registry(Generic[T]):
@@ -29,7 +31,6 @@ class Registry(Generic[T]):
         self._members: dict[str, T] = {}
         self._modules: dict[str, ModuleType | None] = {}
         self._loaded = False
-        self._loading = threading.RLock()  # a module may look names up while it is imported, in the same thread
 
     def register(self, name: str, member: T, code: object = None) -> None:
         """Add ``member`` under ``name``; the same name twice is a programming error.
@@ -60,7 +61,7 @@ class Registry(Generic[T]):
         return iter(sorted(self._members))
 
     def _load(self) -> None:
-        with self._loading:  # another thread waits here until all names are known
+        with _LOADING:  # another thread waits here until all names are known
             if self._loaded:
                 return
             self._loaded = True

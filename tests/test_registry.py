@@ -1,4 +1,6 @@
+import contextlib
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
@@ -111,3 +113,24 @@ def test_first_line_of_a_docstring():
 
 def test_first_line_without_a_docstring_is_empty():
     assert first_line(lambda: None) == ""
+
+
+def test_two_registries_that_load_at_the_same_time_wait_for_each_other_but_not_for_ever(monkeypatch):
+    """Loading one may look a name up in the other, as a plugin does while Python imports it for both."""
+    first, second = Registry[int]("first", "autosparse.models"), Registry[int]("second", "autosparse.models")
+    both, imports = threading.Barrier(2, timeout=0.5), threading.RLock()
+
+    def load_installed():
+        with contextlib.suppress(threading.BrokenBarrierError):
+            both.wait()
+        with imports:
+            _ = "name" in first
+            _ = "name" in second
+
+    monkeypatch.setattr("autosparse.registry.load_installed", load_installed)
+    threads = [threading.Thread(target=lambda r=r: "name" in r, daemon=True) for r in (first, second)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+        assert not thread.is_alive()

@@ -74,7 +74,7 @@ def sampled_densities(
 def densities_in_rounds(
     scorer: PredictsSurvival, survival: Survival, datasets: Mapping[str, Dataset], device: torch.device | str
 ) -> dict[str, float]:
-    """The same for a scorer that prunes in rounds: the network is rebuilt, and all of it is pruned."""
+    """Layer densities as of :func:`sampled_densities`, but of the rebuilt network, pruned in rounds by the scorer."""
     dataset = dataset_of_survival(survival, datasets).to(device)
     batches = scoring_batches_of(survival, dataset)
     network = rebuilt(survival, dataset, device)

@@ -84,9 +84,7 @@ def visits(
             state = State(model, on_device, examples, steps=how.steps, pieces=pieces, reads_units=reads_units)
             if not wanted(i):
                 if how.steps.count:
-                    _ = (
-                        state.stepped
-                    )  # draws its batches, so that the next state draws the same as if this one were visited
+                    _ = state.stepped  # draws its batches, so that the next state draws those that it always does
                 continue
             for name, mask in masks.items():
                 rows = mask.flatten().nonzero().squeeze(1)

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 PATIENCE = 600.0
 """Seconds without an answer after which watching ends."""
-READ = 3
-"""Looks without a request after which the page is no longer drawn anew."""
+UNREAD = 3
+"""With ``--web``, looks without a request after which the page is no longer drawn anew."""
 
 
 def watch(
@@ -113,7 +113,7 @@ def serve(
             time.sleep(pause)
             begun = time.monotonic()
             try:
-                page.look(draw=begun - server.asked < READ * max(pause, 5.0))
+                page.look(draw=begun - server.asked < UNREAD * max(pause, 5.0))
             except Unreachable as error:  # for a moment: the experiment goes on
                 if time.monotonic() - answered > patience:
                     raise

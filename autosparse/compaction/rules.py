@@ -64,7 +64,7 @@ class Activated(Passed):
     """Element by element, and 0 stays 0."""
 
     def knows_constants(self, make: Maker) -> bool:
-        """Return True: the operation is done on them separately."""
+        """Return True: the operation is done separately on constant channels."""
         return True
 
     def build(self, make: Maker) -> None:

@@ -123,30 +123,30 @@ def _kept_python_generators() -> Iterator[None]:
         numpy.random.set_state(numpys)
 
 
-def _refuse_overwriting(traced: Traced) -> None:
+def _refuse_overwriting(found: Traced) -> None:
     """Raise :class:`NotFollowed` if an operation in place changes a tensor that is read later under another name."""
-    place = {node: index for index, node in enumerate(traced.graph.nodes)}
-    for node in traced.graph.nodes:
-        if not _is_in_place(traced, node):
+    place = {node: index for index, node in enumerate(found.graph.nodes)}
+    for node in found.graph.nodes:
+        if not _is_in_place(found, node):
             continue
-        for name in _names_before(traced, node, place):
+        for name in _names_before(found, node, place):
             if any(place[user] > place[node] for user in name.users):
                 raise NotFollowed(f"{node.name!r} overwrites a tensor that is read again")
 
 
-def _names_before(traced: Traced, node: fx.Node, place: dict[fx.Node, int]) -> list[fx.Node]:
+def _names_before(found: Traced, node: fx.Node, place: dict[fx.Node, int]) -> list[fx.Node]:
     """The tensor that ``node`` overwrites, and earlier ones in the same memory."""
     changed = node.all_input_nodes[0]
-    memory = traced.storages.get(changed)
-    aliases = [other for other, found in traced.storages.items() if found == memory and place[other] < place[node]]
+    memory = found.storages.get(changed)
+    aliases = [other for other, place_of in found.storages.items() if place_of == memory and place[other] < place[node]]
     return [changed, *aliases]
 
 
-def _is_in_place(traced: Traced, node: fx.Node) -> bool:
+def _is_in_place(found: Traced, node: fx.Node) -> bool:
     if not node.all_input_nodes:
         return False
     name = getattr(node.target, "__name__", str(node.target))
     is_method = node.op == "call_method" and name.endswith("_") and not name.startswith("__")
     is_operator = node.op == "call_function" and name in ("iadd", "isub", "imul", "itruediv")
-    says_so = getattr(traced.module(node), "inplace", node.kwargs.get("inplace", False))
+    says_so = getattr(found.module(node), "inplace", node.kwargs.get("inplace", False))
     return is_method or is_operator or bool(says_so)

@@ -34,7 +34,11 @@ def sparse_evolution(
     The masks returned are those to start from; the final ones come with the training's history. Scores are uniform in
     [0, 1), -inf where pruned.
 
-    :param training, alpha, until, start: as in ``rigl``.
+    :param training: e.g. :class:`autosparse.Trainer`, whose ``finish`` changes the masks on its way.
+    :param alpha: share of a layer's weights that would be dropped at the first step.
+    :param every: number of steps between changes.
+    :param until: share of the training's steps after which the masks stay.
+    :param start: ``erk``, the masks of ``random-erk``, or ``uniform``: one density in all layers, the first included.
     :param seed: of the masks to start from and of what grows.
     """
     last = step_at("set", checked(training).steps, until, every, idle=True)

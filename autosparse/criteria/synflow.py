@@ -58,7 +58,7 @@ def prune_by_flow(
 
 
 def float64_copy(model: nn.Module, change_: Callable[[Tensor], Tensor]) -> nn.Module:
-    """A float64 copy, to each parameter and buffer of which ``change_`` has been applied in place."""
+    """A float64 copy of ``model`` in which ``change_`` has changed each parameter and buffer of floats in place."""
     copied = copy.deepcopy(model).double()
     with torch.no_grad():
         for tensor in (*copied.parameters(), *copied.buffers()):
@@ -68,7 +68,7 @@ def float64_copy(model: nn.Module, change_: Callable[[Tensor], Tensor]) -> nn.Mo
 
 
 def synaptic_flow(linear: nn.Module, input_shape: tuple[int, ...]) -> Scores:
-    """|theta * dR/dtheta| of every prunable weight of a :func:`float64_copy`, float64."""
+    """|theta * dR/dtheta| of every prunable weight of a network whose numbers are float64 and at least 0; float64."""
     weights = prunable_or_fail(linear)
     ones = torch.ones(1, *input_shape, dtype=torch.float64, device=next(iter(weights.values())).device)
     flow = torch.autograd.grad(linear(ones).sum(), list(weights.values()), materialize_grads=True)

@@ -12,7 +12,7 @@ UNKNOWN = "unknown"
 
 
 def git_commit() -> str:
-    """The commit, ``+dirty`` with local changes; ``unknown`` if neither is known."""
+    """The commit, ``+dirty`` with local changes; ``unknown`` if there is neither a checkout nor a note of the build."""
     return checked_out() or _told() or UNKNOWN
 
 

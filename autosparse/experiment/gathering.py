@@ -76,8 +76,8 @@ def _read(cells: Place, name: str) -> _Loose | None:
 def _move(store: Store, segments: Segments, cells: Place, batch: Sequence[_Loose], done: Gathered) -> None:
     """Write a segment of the records that are in none, then remove the files of all."""
     known = [loose for loose in batch if loose.task_id in segments.rows]
+    # a process that was ended halfway has gathered these already
     same = {loose.task_id for loose in known if segments.record(loose.task_id) == _record(loose.line)}
-    # the same: a process that was ended halfway has gathered them already
     loosen(store, [loose.task_id for loose in batch if loose.task_id not in same])  # another record of the cell
     if lines := [loose.line for loose in batch if loose.task_id not in same]:
         segments.add(lines)

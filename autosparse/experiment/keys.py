@@ -1,5 +1,6 @@
 """The keys of an experiment file, each with its type, default and meaning, taken from the JSON schema."""
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -42,11 +43,12 @@ def all_keys() -> tuple[Key, ...]:
     return tuple(_read((), schema, schema["$defs"]))
 
 
-def keys_in(section: str) -> set[str]:
+@functools.cache
+def keys_in(section: str) -> frozenset[str]:
     """The names of all keys in a section of an experiment file; those of its top level if there is no such section."""
     top = all_keys()
     inner = next((key.inner for key in top if key.name == section), None)
-    return {key.name for key in (top if inner is None else _walk(inner))}
+    return frozenset(key.name for key in (top if inner is None else _walk(inner)))
 
 
 def find_keys(asked: str) -> list[Key]:

@@ -86,7 +86,7 @@ class Lineage:
     def fallen(self, task: Task, built_on: Mapping[str, str] | None) -> tuple[str, ...]:
         """Ids of the inputs of ``task`` that are no longer what its record was built on.
 
-        :param built_on: what the record says of it; None for a record of version 0.1.0, which says nothing.
+        :param built_on: that of its record; None if the record has none, as in version 0.1.0.
         """
         return tuple(task_id for task_id, kind in task.inputs.items() if not self._stands(built_on, kind, task_id))
 

@@ -114,7 +114,8 @@ def parse_experiment(content: dict[str, Any], source: str, folder: str | None = 
     with _named(source):
         load_plugins(named, folder)  # before the check, which must know their names
         content = with_recipes(content)
-    return _validated(Experiment, _written_out(content), source)
+    cure = "numbers must be finite, dates in quotes, anchors not circular"
+    return _validated(Experiment, _written_out(content), source, cure)
 
 
 def parse_fit(content: dict[str, Any], source: str) -> FitSpec:
@@ -131,11 +132,11 @@ def _named(source: str) -> Iterator[None]:
         raise AutosparseError(f"{source}: {error}") from error
 
 
-def _validated(model: type[M], content: dict[str, Any], source: str) -> M:
+def _validated(model: type[M], content: dict[str, Any], source: str, cure: str = "every number must be finite") -> M:
+    """The content as a model; ``cure`` is the advice if it cannot be written as JSON."""
     try:
         text = json.dumps(content, allow_nan=False)
     except (TypeError, ValueError, RecursionError) as error:
-        cure = "numbers must be finite, dates in quotes, anchors not circular"
         raise AutosparseError(f"{source}: {error}: {cure}") from error
     try:
         return model.model_validate_json(text)

@@ -64,7 +64,7 @@ def record_from(found: Any, kind: str, task_id: str, failed: bool = False) -> Re
 
 @contextlib.contextmanager
 def reading(place: Place, name: str = "") -> Iterator[None]:
-    """Raise :class:`Unreachable` if ``name`` at a place cannot be read within the block: that does not mean missing."""
+    """Turn an OSError within the block into :class:`Unreachable`: a file that cannot be read is not a missing one."""
     try:
         yield
     except OSError as error:

@@ -71,7 +71,7 @@ def name_from(mapping: Mapping[str, Any]) -> str:
     return written_name(name, {key: value for key, value in mapping.items() if key != "name"})
 
 
-@functools.lru_cache(1024)  # so that callers must not change what it returns
+@functools.lru_cache(1024)  # callers share what it returns, and must not change it
 def _parsed(name: str) -> tuple[str, tuple[tuple[str, Any], ...]]:
     bare, _, inside = name.partition("(")
     try:

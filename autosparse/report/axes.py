@@ -1,4 +1,4 @@
-"""The axes of figures: density, cost and long-tailed values on log scales, and accuracy on one where that helps."""
+"""The axes of figures: density, cost and long-tailed values on log scales, and accuracy on one if that helps."""
 
 import math
 from collections.abc import Sequence
@@ -10,8 +10,8 @@ from matplotlib.ticker import MaxNLocator
 
 from autosparse.report.formats import UNITS, percent
 
-ROUND = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
-"""Digits of the ticks in each decade, from few to many."""
+ROUND_COSTS = ((1.0,), (1.0, 3.0), (1.0, 2.0, 5.0))
+"""Digits of the ticks of costs in each decade, from few to many."""
 FEW = 3
 """Fewest ticks that show that a scale is logarithmic."""
 ROUND_ACCURACIES = (0, 20, 40, 60, 80, 90, 95, 97, 98, 99, 99.5, 100)
@@ -71,7 +71,7 @@ def cost_axis(axes: Axes, costs: Sequence[float]) -> None:
 def ticks_between(low: float, high: float) -> list[float]:
     """A few round numbers between two that are above 0; evenly spaced ones if the two are near each other."""
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
-    for digits in ROUND:
+    for digits in ROUND_COSTS:
         found = [tick for power in decades for digit in digits if low <= (tick := digit * 10.0**power) <= high]
         if len(found) >= FEW:
             return found

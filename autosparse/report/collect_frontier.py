@@ -12,7 +12,10 @@ from autosparse.results.runs import Run
 
 @dataclass(frozen=True)
 class Frontier:
-    """The points of one model and data set, by unit of cost; only units in which two pruned methods know theirs."""
+    """The points of one model and data set, by unit of cost.
+
+    It has only units in which the costs of two pruned methods are known.
+    """
 
     title: str
     """``model on dataset``."""

@@ -69,7 +69,10 @@ class LivePage:
         self.tell()
 
     def tell(self, problem: str = "") -> None:
-        """Tell the browsers how far the experiment was at the last look, and why there is no newer one."""
+        """Tell the browsers how far the experiment was at the last look.
+
+        :param problem: why there is no newer look; empty if there is.
+        """
         live = self._live(self._version, problem)
         shown = environment().get_template("progress.html.j2").render(live=live)
         told = json.dumps({"version": self._version, "progress": shown})

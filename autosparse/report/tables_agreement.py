@@ -14,7 +14,7 @@ from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
 
 Thing = TypeVar("Thing")
-NOTE = (
+CHANGING_NOTE = (
     "Of the weights that the first or the last masks keep, the share that both keep; of all weights, the share that "
     "was kept at some step. Means over seeds."
 )
@@ -57,7 +57,9 @@ def changing_table(section: Section) -> Table | None:
     sparsities = sorted({sparsity for method in methods for sparsity in method.points})
     rows = [Row(method.name, [_moved(method.points.get(s)) for s in sparsities]) for method in methods]
     columns = ["method", *map(percent, sparsities)]
-    return Table(f"Masks that change in training, {section.title}", columns, rows, "wide stacked", notes=(NOTE,))
+    return Table(
+        f"Masks that change in training, {section.title}", columns, rows, "wide stacked", notes=(CHANGING_NOTE,)
+    )
 
 
 def _square(title: str, named: Sequence[tuple[str, Thing]], compare: Callable[[Thing, Thing], Cell]) -> Table:

@@ -78,7 +78,10 @@ def write_cell_table(tracker: Tracker) -> bool:
 
 
 def _table(client: MlflowClient, experiment_id: str) -> pa.Table:
-    """All finished cells, oldest first, then the deleted ones, which may be restored; it holds one batch of runs."""
+    """All finished cells, oldest first, then the deleted ones, which may be restored.
+
+    Only one batch of runs is in memory at a time.
+    """
     parts = [table_of([])]
     for view in (ViewType.ACTIVE_ONLY, ViewType.DELETED_ONLY):
         runs, begin = newest_first(client, experiment_id, "cell", view=view), len(parts)

@@ -101,7 +101,7 @@ class Cells:
         return numbers, values_of(column, self._rows[first])
 
     def alike(self, tags: Iterable[str], without_params: Collection[str]) -> tuple[np.ndarray, list[Run]]:
-        """A number for each cell; cells share it if they have the same of these tags, and of all params but some.
+        """A number for each cell; cells share it if they have the same of these tags and the same other params.
 
         Numbers ascend in the order of the first cells that have them.
 

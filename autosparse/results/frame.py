@@ -29,7 +29,7 @@ def results(experiment: str, tracking_uri: str | None = None) -> "pd.DataFrame":
 def frame(client: MlflowClient, experiment: str) -> "pd.DataFrame":
     """One row per cell, ordered by its first five columns: ``method, model, dataset, sparsity, seed``.
 
-    ``run_id``, ``training`` and each metric follow. ``sparsity`` is what was asked for, even if a metric of that name
+    ``training``, ``run_id`` and each metric follow. ``sparsity`` is what was asked for, even if a metric of that name
     tells what share of the weights was removed. If the experiment was edited, ``method`` names the variants of a method
     as reports do. ``training`` tells ways of training apart, and is empty if there is only one.
 

@@ -1,7 +1,8 @@
 """Accuracy against the cost of everything that was needed to get there: where each method stands, and which are beaten.
 
-Pruned networks of one model on one version of one data set compete, however they were trained: a shorter training is
-there to cost less. The dense network is among the points, but does not compete, because it has not been pruned.
+Pruned networks of one model on one version of one data set compete, however they were trained, because a shorter
+training is one way to cost less. The dense network is among the points, but does not compete, because it has not been
+pruned.
 """
 
 import statistics

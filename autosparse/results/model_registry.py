@@ -116,7 +116,7 @@ def _registered(client: MlflowClient, run: Run) -> str | None:
 
 def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float]) -> str:
     _describe(client, run)
-    # of a model's arguments, MLflow accepts not all characters in the name of a tag
+    # a model's arguments may have characters that MLflow refuses in the name of a tag
     places = {"/".join(map(metric_name, place.split("/"))): value for place, value in accuracy.items()}
     tags = {
         "experiment": experiment,

@@ -1,4 +1,4 @@
-"""Ask MLflow how good the networks are that one scorer has pruned."""
+"""Ask MLflow how accurate the networks pruned by one scorer are."""
 
 import statistics
 import tempfile

@@ -20,7 +20,7 @@ from autosparse.files import FULL, atomic_folder, content_id, make_folder, refus
 from autosparse.storage.place import Place, R, T
 
 CREDENTIALS = re.compile(r"[^/?]*@|[^?]*:[^?]*@")
-"""Also with a slash in the secret."""
+"""The secret may contain a slash."""
 PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL_FAILURE|status 5\d\d", re.I)
 """Words in an object store's error after which the same request may succeed a moment later."""
 PATIENCE = 60.0

@@ -52,7 +52,7 @@ class Folder(Place):
 
     @contextlib.contextmanager
     def made(self, name: str) -> Iterator[Path]:
-        """Yield the place itself: the block has to write the file whole or not at all."""
+        """Yield the file's own path: the block has to write the file whole or not at all."""
         yield self.path / name
 
     def write(self, name: str, data: bytes) -> None:

@@ -60,7 +60,7 @@ class Place(Protocol):
         """The names of all files in the place, with ``deep`` also those in its folders; sorted."""
 
     def stamps(self) -> dict[str, int]:
-        """A stamp of each file in the place, without those in its folders; it differs if the file is another."""
+        """A stamp of each file in the place, without those in its folders; a file that is replaced gets another."""
 
     def stamp(self, name: str) -> int | None:
         """The stamp of one file; None if there is no such file, or if asking for it would be one more request."""

@@ -3,7 +3,7 @@
 MLflow makes a run in several transactions, each of which asks again what is there. A run that is known as a whole and
 does not exist yet needs none of that. Here, one transaction inserts all rows of a batch of runs, so that all of them
 are there or none is. The tables and the checks are MLflow's own. If a future MLflow wants more in its tables than is
-written here, :meth:`Database.of` returns None, and MLflow's client makes the runs again.
+written here, :meth:`Database.of` returns None, and MLflow's client makes each run instead.
 """
 
 import time

@@ -98,7 +98,7 @@ def _merged(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
 
 
 def ended(record: Record) -> int:
-    """The time in ms at which the task ended, from the record, so that a second writing of it doubles nothing."""
+    """The time in ms at which the task ended, from the record, so that writing it twice adds no second point."""
     return int(record["ended_ms"])
 
 

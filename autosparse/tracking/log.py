@@ -15,8 +15,9 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.record import Record
+from autosparse.experiment.records import WITH_FILES
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.store import WITH_FILES, Store
+from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, ScorerTask, Task
 from autosparse.tracking.client import open_experiment, tracking_errors
 from autosparse.tracking.database import Database

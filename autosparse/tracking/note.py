@@ -30,7 +30,7 @@ NOTED = "runs_noted"
 WORTH = 1000
 """Number of finished runs that are worth a note, and of new ones that are worth another."""
 SHARE = 100
-"""Of many runs, one in so many must be new to be worth another note."""
+"""If there are many runs, another note is worth writing once one in this many is new."""
 TASKS = "tags.task_id != ''"
 """The condition that finds the runs of tasks."""
 ABOUT = b"autosparse.note"

@@ -73,7 +73,7 @@ class Recipe:
         for field in fields(self):
             value = getattr(self, field.name)
             if not fits(value, field.type):
-                finite = " and finite" if isinstance(value, float) and not math.isfinite(value) else ""
+                finite = ", and finite" if isinstance(value, float) and not math.isfinite(value) else ""
                 raise AutosparseError(f"recipe: {field.name} must be {wording(field.type)}{finite}, got {value!r}")
         for kind, known in (("optimizer", OPTIMIZERS), ("augmentation", AUGMENTATIONS), ("schedule", SCHEDULES)):
             if (name := getattr(self, kind)) not in known:

@@ -29,9 +29,9 @@ class State:
     tensors: dict[str, Tensor]
     """By part and name, such as ``model/fc1.weight``.
 
-    The parts are the whole network (``model``), and what the optimiser remembers of the trained network (``optimizer``)
-    and of the weights that a compact network lacks (``rest``). If the masks change in training, ``last`` and ``ever``
-    are those of :class:`MaskHistory`.
+    The parts are the whole network (``model``), what the optimiser remembers of the network that it trains
+    (``optimizer``), and what it remembers of the weights that a compact network lacks (``rest``). If the masks change
+    in training, ``last`` and ``ever`` are those of :class:`MaskHistory`.
     """
     content: dict[str, Any]
     """The history as JSON values."""
@@ -73,7 +73,7 @@ class State:
         return {name: value for (first, _, name), value in found if first == part}
 
     def fits(self, model: nn.Module) -> bool:
-        """Whether ``model`` has the parameters and buffers that it is of."""
+        """Whether ``model`` has parameters and buffers of the same names, shapes and types as this state."""
         then, now = self.part(MODEL), _values(model)
         return {n: (v.shape, v.dtype) for n, v in then.items()} == {n: (v.shape, v.dtype) for n, v in now.items()}
 

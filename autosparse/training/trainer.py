@@ -41,7 +41,7 @@ class Trainer:
     images: int = field(default=0, init=False)
     """Number of images that it has trained on so far, each as often as it was seen, without those of :meth:`finish`."""
     ahead: tuple[Recipe, int] = field(init=False, repr=False, compare=False)
-    """The recipe that :meth:`finish` will train by, and the step that it will begin at."""
+    """The recipe that :meth:`finish` will train by, and the step that it will begin at; see :meth:`train_by`."""
 
     def __post_init__(self) -> None:
         self.ahead = self.recipe, 0

@@ -125,7 +125,7 @@ def test_a_warm_up_rises_by_step_to_the_rate_and_the_schedule_follows():
         ({"optimizer": "momentum", "nesterov": True, "momentum": 0.0}, "nesterov needs a momentum greater than 0"),
         ({"optimizer": "momentum", "momentum": 1.0}, r"momentum must be a number in \[0, 1\), got 1\.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be a number in \[0, 1\), got 1\.0"),
-        ({"label_smoothing": float("nan")}, r"label_smoothing must be a number in \[0, 1\) and finite, got nan"),
+        ({"label_smoothing": float("nan")}, r"label_smoothing must be a number in \[0, 1\), and finite, got nan"),
         ({"clip_norm": 0.0}, r"clip_norm must be a number greater than 0, got 0\.0"),
         (
             {"schedule": "cosine", "milestones": (5,)},

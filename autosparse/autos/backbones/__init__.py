@@ -30,7 +30,8 @@ class Backbone(nn.Module):
     most_inputs: ClassVar[int | None] = None
     """The most inputs that it takes; None: any number."""
     by_gradient: ClassVar[bool] = True
-    """Whether it is trained by gradient, so that epochs, batch size and learning rate apply; if not, it solves."""
+    """Whether it is trained by gradient, so that epochs, batch size and learning rate apply. If not, :meth:`solve`
+    learns at once."""
 
     def prepared(self) -> Callable[[Tensor], Tensor]:
         """A function for many calls that computes :meth:`forward` in evaluation mode, to float noise, but faster."""
@@ -54,7 +55,7 @@ class Backbone(nn.Module):
 
     def solve(self, features: Tensor, target: Tensor, seed: int) -> None:
         """Learn as :meth:`fit` does, but at once; for backbones that are not trained by gradient."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is not trained by gradient: give it solve()")
 
     def fit_streamed(
         self,

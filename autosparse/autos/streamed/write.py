@@ -58,7 +58,10 @@ def write_rows(
         "runs": list(fingerprints),
         "code_version": __version__,
     }
-    manifest = read_record(folder / MANIFEST) if (folder / MANIFEST).exists() else None
+    try:
+        manifest = read_record(folder / MANIFEST)
+    except FileNotFoundError:  # the rows are not all there yet
+        manifest = None
     if manifest is not None:
         require_key(manifest["key"], key, folder)
     found = {shard.path.name: whole_shard(shard, key) for shard in shards}

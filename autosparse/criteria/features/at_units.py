@@ -1,4 +1,4 @@
-"""What is at the units that a weight connects: at the input that it reads, and at the output that it feeds."""
+"""What is at the units that a weight connects: the input that it reads, the output that it feeds, the flow between."""
 
 from torch import Tensor
 

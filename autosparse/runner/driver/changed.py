@@ -86,7 +86,7 @@ def refused_data(name: str, others: ByData, here: str) -> DataError:
     if not here:
         return DataError(
             f"dataset {name!r}: found results are of different data ({', '.join(counts)}), which must not be "
-            f"averaged; bring the data that you mean, and {REDO} redoes the results of the others ({KEPT})"
+            f"averaged; bring the data that you mean, and {REDO} redoes the results of other data ({KEPT})"
         )
     count = sum(map(len, others.values()))
     results, them = ("result is", "it") if count == 1 else ("results are", "them")

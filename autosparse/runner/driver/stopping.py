@@ -65,9 +65,9 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Restore handlers that are functions after the block, because Ray installs its own for SIGTERM.
+    """Restore after the block the handlers that are functions: Ray installs its own for SIGTERM.
 
-    Ray's handler replaces only the default one, and ends the process cleanly.
+    If there was none, Ray's stays; it ends the process cleanly.
     """
     before = {number: signal.getsignal(number) for number in SIGNALS}
     try:

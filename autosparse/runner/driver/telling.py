@@ -11,7 +11,7 @@ from autosparse.runner.settings import Settings
 from autosparse.weights import LeftOut
 
 LOOKED_AT = 500
-"""About as many records of a large grid are read to tell what compact training saved."""
+"""Roughly how many records of a large grid are read to tell what compact training saved."""
 MANY = 10_000
 """If more records than that have files of their own, gathering them pays."""
 

@@ -1,4 +1,4 @@
-"""What the driver does a stage's work with, and what it gives to every worker; Ray's object store holds that once."""
+"""What the driver needs for a stage, and what it gives to every worker. Ray's object store holds the latter once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ from autosparse.training import Execution
 
 @dataclass(frozen=True)
 class Means:
-    """What the driver has to do the work of a stage or a sweep with."""
+    """What the driver needs for the work of a stage or a sweep."""
 
     store: Store
     settings: Settings

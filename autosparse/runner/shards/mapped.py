@@ -38,7 +38,7 @@ class RayMapped:
         self.workers, self.patience = worker_count(settings), patience
 
     def __call__(self, work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Mapping[str, Tensor]]:
-        """See :class:`autosparse.autos.streamed.rows.Mapped`.
+        """See :data:`autosparse.autos.streamed.rows.Mapped`.
 
         :raises WorkFailed: if the work on an item raised an error, or nothing came for ``patience`` seconds.
         """

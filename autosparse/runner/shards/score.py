@@ -72,8 +72,8 @@ def score_shards(
 ) -> Scored:
     """Score every weight, and prune at ``sparsity``; ``out`` appears whole or not at all. Ray must be connected.
 
-    What was stopped or failed goes on if it is called again: it keeps shards of scores that are whole, and of the same
-    features and the same scorer, to the bit. See :mod:`autosparse.runner.shards.out` for where they wait.
+    If scoring was stopped or failed, the same call goes on with it: shards of scores stay if they are whole, and of the
+    same features and scorer to the bit. See :mod:`autosparse.runner.shards.out` for where they wait.
 
     Writes for each shard ``scores-*.parquet`` (``score``, float32, in the shard's order) and, with a sparsity,
     ``masks-*.parquet`` (``keep``, bool), and ``masks.safetensors`` if the network is small enough. Scores and masks

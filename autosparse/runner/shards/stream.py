@@ -112,7 +112,7 @@ class ShardStream:
     def _go_on(
         self, work: Work, rows: list[dict[str, Any]], actors: bool, shards: Sequence[Shard], signs: Signs
     ) -> Iterator[tuple[int, np.ndarray]]:
-        """Do the work on ``rows``; an error is raised when no worker writes any more."""
+        """Do the work on ``rows``. An error of a worker is raised only once no other worker is writing."""
         coordinator = _beside_driver(_Coordinator, COORDINATORS)
         results = coordinator.run.options(num_returns="streaming").remote(
             work, rows, signs, self.workers, actors, self.gpus if actors else 0

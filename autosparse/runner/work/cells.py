@@ -89,7 +89,7 @@ def run_cells(
     :param scorer_of: returns the scorer with an id; None: read it from the store.
     :param share: the share of the device that this process may use.
     :param checkpoint_every: least seconds between the checkpoints of a cell, from which it goes on in another process;
-        None: none are written or looked for, as must be if ``scorer_of`` returns what the cells do not name.
+        None: none are written or looked for. It must be None if ``scorer_of`` returns scorers that no cell names.
     :raises DeviceLost: if the error of a cell has broken this process; another process must do what is left.
     """
     last = Scored(store, scorer_of or (lambda task_id: _scorer(store.fetched("scorer", task_id) / "scorer")))
@@ -109,6 +109,7 @@ def run_cells(
         for group in alike_groups([pruned for _, pruned in tried if isinstance(pruned, Pruned)]):
             yield train_group(group, dataset, part_of(tell, before / len(taken), len(group) / len(taken)), states)
             before += len(group)
+        tried.clear()  # lets go of this pack's networks before the next pack is pruned
 
 
 def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Json:

@@ -87,7 +87,7 @@ def run_irp(
 
 
 def _reached(states: Checkpoints, origin: Json, weights: Collection[str]) -> Reached | None:
-    """The state that an earlier process reached; None if its data, initial network, values or code were others."""
+    """The state that an earlier process reached; None if its data, initial network, values or code were different."""
     found = states.newest()
     if found is None:
         return None

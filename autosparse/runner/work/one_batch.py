@@ -102,7 +102,7 @@ def try_model(name: str, dataset: Dataset, batch: Batch) -> None:
 def try_criterion(task: Cell | IrpTask, dataset: Dataset, batch: Batch) -> None:
     """Let the task's criterion score its network on the batch, in a single round or step if it has such an option.
 
-    Scores that are all 0, or infinite, are no error, since one batch cannot tell. A criterion that asks for a scorer is
+    Scores that are all 0, or infinite, pass: on more batches they may be others. A criterion that asks for a scorer is
     not tried.
 
     :raises AutosparseError: if it fails or returns no scores, in one line with the place in the user's code.

@@ -54,7 +54,7 @@ def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, 
 
 
 def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dataset], device: str) -> pa.Table:
-    """Inputs, true and predicted survival scores, for a scorer that prunes in rounds; in the states of IRP's network.
+    """Inputs, true and predicted survival scores in the states of an IRP run, for a scorer that prunes in rounds.
 
     Columns ``layer, position, state``, one per input, ``survival`` (of the remaining iterations) and ``predicted``.
     """
