@@ -88,6 +88,30 @@ def empty_store(tmp_path_factory):
     return copied
 
 
+@pytest.fixture
+def client(tmp_path, empty_store):
+    """The client of an empty MLflow store."""
+    from autosparse.tracking.client import connect
+
+    return connect(empty_store(tmp_path))
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty storage of results."""
+    from autosparse.experiment.store import Store
+
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def settings(tmp_path, empty_store):
+    """Settings with an empty storage of results and an empty MLflow store."""
+    from autosparse.runner.settings import Settings
+
+    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The built wheel, unpacked; beside it, ``commit.txt`` has the commit of the checkout."""

@@ -6,13 +6,11 @@ from typer.testing import CliRunner
 from autosparse.cli import app
 from autosparse.errors import AutosparseError
 from autosparse.results.named import experiment_called
-from autosparse.tracking.client import connect
 
 
-@pytest.fixture
-def client(tmp_path, empty_store, monkeypatch):
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return connect(empty_store(tmp_path))
 
 
 def test_its_own_name_comes_before_a_file_of_that_name(client):

@@ -5,10 +5,8 @@ from builders import a_cell
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.results.leaderboard import HEADING, leaderboard, with_leaderboard, write_leaderboard
-from autosparse.tracking.client import connect
 from autosparse.tracking.described import NOTE
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import RUNNING
@@ -37,8 +35,7 @@ def result(accuracy):
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "results")
+def finished_store(store):
     folder = store.files_path("scorer", SCORER.task.id)
     (folder / "scorer").mkdir(parents=True)
     (folder / "sample.parquet").write_bytes(b"sample")
@@ -50,8 +47,8 @@ def store(tmp_path):
 
 
 @pytest.fixture
-def tracker(tmp_path, empty_store, store):
-    tracker = Tracker(connect(empty_store(tmp_path)), "exp", store)
+def tracker(client, finished_store):
+    tracker = Tracker(client, "exp", finished_store)
     tracker.parent.describe({"description": "What we try"}, RUNNING)
     tracker.sync(PLAN)
     return tracker
@@ -102,13 +99,13 @@ def _dying_at(log_batch, run_id):
     return log
 
 
-def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stays(tracker, store):
+def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stays(tracker, finished_store):
     write_leaderboard(tracker)
     before, board = note_of(tracker).split(HEADING)
     mine = f"My view.\n\n{HEADING}{board}\n\n## To do\n\nmore seeds"
     tracker.client.set_tag(tracker.parent.id, NOTE, mine)
     more = cell("autos", 2)
-    store.finish(more.task, result(100.0), ENVIRONMENT)
+    finished_store.finish(more.task, result(100.0), ENVIRONMENT)
     tracker.log(more)
     assert write_leaderboard(tracker)
     note = note_of(tracker)

@@ -1,15 +1,14 @@
 """Runs of MLflow from before a record said all that made it, or of another record: completed, or replaced."""
 
-import pytest
 from builders import a_cell
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import FOLDERS, Store
+from autosparse.experiment.store import FOLDERS
 from autosparse.files import write_record
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
-from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.client import open_experiment
 from autosparse.tracking.entries import MADE, flat
 from autosparse.tracking.log import Tracker
 
@@ -23,16 +22,6 @@ RESULT = {
 
 def planned_of(seed=0):
     return Planned(a_cell(criterion="force", sparsity=0.9, seed=seed), "force")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "results")
-
-
-@pytest.fixture
-def client(tmp_path, empty_store):
-    return connect(empty_store(tmp_path))
 
 
 def write_old_record(store, task):

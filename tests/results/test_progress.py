@@ -3,7 +3,6 @@
 import io
 
 import pytest
-from mlflow import MlflowClient
 from rich.console import Console
 
 from autosparse.cli import common
@@ -11,13 +10,8 @@ from autosparse.cli.watch import drawn, watch
 from autosparse.errors import AutosparseError, Unreachable
 from autosparse.results import progress as module
 from autosparse.results.progress import progress_of
-from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.client import open_experiment
 from autosparse.tracking.search import SUMMARY, WHOLE
-
-
-@pytest.fixture
-def client(tmp_path, empty_store) -> MlflowClient:
-    return connect(empty_store(tmp_path))
 
 
 def run(client, experiment_id, kind, status, end=None):

@@ -16,7 +16,7 @@ from autosparse.training import Recipe
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, tiny_digits):
+def store_with_scorer(tmp_path_factory, tiny_digits):
     store = Store(tmp_path_factory.mktemp("ablations"))
     model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
     survival = rewind_prune(model, tiny_digits, iterations=2, final_density=0.1, recipe=Recipe(epochs=1))
@@ -50,9 +50,9 @@ def results(name, ablations, store, dataset):
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))
-def test_ablations_keep_what_they_promise(name, store, tiny_digits):
+def test_ablations_keep_what_they_promise(name, store_with_scorer, tiny_digits):
     ablations = [ablation for ablation in ("shuffle", "reinit", "invert") if accepted(name, ablation)]
-    found = results(name, ablations, store, tiny_digits)
+    found = results(name, ablations, store_with_scorer, tiny_digits)
     plain = found.pop(None)
     losses = {plain["history"]["train_loss"][0]}
     for ablation, result in found.items():

@@ -7,14 +7,12 @@ import pytest
 from builders import plan_from
 
 from autosparse.cli import run as command
-from autosparse.experiment.store import Store
 from autosparse.results.progress import progress_of
 from autosparse.runner.driver import run as module
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.experiment import carry_out
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
@@ -50,16 +48,9 @@ def plan():
     return plan_from(**CONTENT)
 
 
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "results")
-    made.prepare()
-    return made
-
-
-@pytest.fixture
-def settings(store, tmp_path, empty_store):
-    return Settings(storage=store.root, tracking_uri=empty_store(tmp_path))
+@pytest.fixture(autouse=True)
+def _prepared(store):
+    store.prepare()
 
 
 @pytest.fixture

@@ -55,11 +55,6 @@ def cells_only(name, **grid):
     return Plan(name, cells=plan_of(name, **grid).cells)
 
 
-@pytest.fixture
-def settings(tmp_path, empty_store):
-    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
-
-
 def tracked(settings, name="small"):
     client = connect(settings.tracking_uri)
     runs = all_runs(client, client.get_experiment_by_name(name).experiment_id)

@@ -4,9 +4,7 @@ import pytest
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
-from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.search import WHOLE, all_runs
 
@@ -15,13 +13,7 @@ ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}
 
 
 @pytest.fixture
-def client(tmp_path, empty_store):
-    return connect(empty_store(tmp_path))
-
-
-@pytest.fixture
-def tracker(client, tmp_path):
-    store = Store(tmp_path / "results")
+def tracker(client, store):
     store.fail(TASK.task, "it diverged", "Traceback: ...", ENVIRONMENT)
     return Tracker(client, "exp", store)
 

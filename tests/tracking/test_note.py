@@ -10,9 +10,8 @@ from builders import a_cell
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.tracking import log
-from autosparse.tracking.client import connect, open_experiment, sqlite_path
+from autosparse.tracking.client import open_experiment, sqlite_path
 from autosparse.tracking.entries import MADE
 from autosparse.tracking.known import FAILED
 from autosparse.tracking.log import Tracker
@@ -23,28 +22,17 @@ ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}
 CELLS = 6
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory, empty_store):
-    return connect(empty_store(tmp_path_factory.mktemp("store")))
+@pytest.fixture
+def experiment_id(client):
+    return open_experiment(client, "exp")
 
 
 @pytest.fixture
-def name(request):
-    """The name of an experiment for this test alone."""
-    return request.node.name.replace("[", "-").replace("]", "")
-
-
-@pytest.fixture
-def experiment_id(client, name):
-    return open_experiment(client, name)
-
-
-@pytest.fixture
-def noted(client, name, experiment_id, tmp_path):
+def noted(client, experiment_id, store):
     """The tracker of an experiment with finished cells and a note of them."""
     for seed in range(CELLS):
         cell(client, experiment_id, seed)
-    tracker = Tracker(client, name, Store(tmp_path / "results"))
+    tracker = Tracker(client, "exp", store)
     assert write_note(client, tracker.parent.id, tracker.known) == CELLS
     return tracker
 
@@ -119,7 +107,7 @@ def test_a_start_with_the_note_knows_what_one_without_it_knows(noted, change):
     assert known == without_note(noted)
 
 
-def test_a_cell_that_was_restored_after_the_note_is_known(noted, name, client):
+def test_a_cell_that_was_restored_after_the_note_is_known(noted, client):
     gone = one_of(noted)
     client.delete_run(gone)
     again = restarted(noted)
@@ -175,14 +163,13 @@ def note_of(tracker):
 
 
 @pytest.fixture
-def plan(tmp_path, name):
+def plan(store):
     """Eight cells, of which the last has failed."""
     cells = [Planned(a_cell(seed=seed), "snip") for seed in range(8)]
-    store = Store(tmp_path / "results")
     for planned in cells[:-1]:
         store.finish(planned.task, result(), ENVIRONMENT)
     store.fail(cells[-1].task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    return Plan(name, cells=cells)
+    return Plan("exp", cells=cells)
 
 
 def result():
@@ -193,9 +180,8 @@ def result():
 
 
 @pytest.mark.parametrize("logged", range(1, 9))
-def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, tmp_path, monkeypatch, logged):
+def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, store, monkeypatch, logged):
     monkeypatch.setattr(log, "WORTH", 3)
-    store = Store(tmp_path / "results")
     first = Tracker(client, plan.name, store)
     for planned in plan.cells[:logged]:  # the spool's batches, of one cell each; then the driver is killed
         first.log_all([planned])
@@ -213,12 +199,12 @@ def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, t
 
 
 def test_an_experiment_from_before_there_were_notes_gets_one_at_the_first_start(
-    client, name, experiment_id, tmp_path, monkeypatch
+    client, experiment_id, store, monkeypatch
 ):
     monkeypatch.setattr(log, "WORTH", CELLS)
     for seed in range(CELLS):
         cell(client, experiment_id, seed)
-    tracker = Tracker(client, name, Store(tmp_path / "results"))
+    tracker = Tracker(client, "exp", store)
     assert read_note(client, tracker.parent.id).known == tracker.known
 
 
