@@ -89,6 +89,13 @@ def empty_store(tmp_path_factory):
 
 
 @pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
 def client(tmp_path, empty_store):
     """The client of an empty MLflow store."""
     from autosparse.tracking.client import connect

@@ -7,10 +7,7 @@ from autosparse.cli import app
 from autosparse.errors import AutosparseError
 from autosparse.results.named import experiment_called
 
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_its_own_name_comes_before_a_file_of_that_name(client):
