@@ -26,7 +26,7 @@ HERE = emulated.NAME
 RECIPE = Recipe(epochs=1, batch_size=64, lr=2**-9)
 
 
-def survival(rows=1500):
+def survival_in_two_layers(rows=1500):
     draws = torch.Generator().manual_seed(0)
     param, grad = torch.randn(2, rows, generator=draws)
     count = (20 * (param.abs() / 3).clamp(max=1)).round().int()
@@ -38,10 +38,10 @@ def survival(rows=1500):
 def test_a_fit_there_is_the_one_on_the_cpu(device, tmp_path, name):
     """Also when it is saved there and read elsewhere."""
     options = {"batch_size": 256, "epochs": 2} if BACKBONES[name].by_gradient else {}
-    expected, found = (fit_scorer(survival(), name, device=where, **options) for where in ("cpu", HERE))
+    expected, found = (fit_scorer(survival_in_two_layers(), name, device=where, **options) for where in ("cpu", HERE))
     for figure in ("train_r2", "held_out_r2", "binned_mean_r2"):
         assert found.report[figure] == pytest.approx(expected.report[figure], abs=1e-2)
-    features, _ = survival().flat()
+    features, _ = survival_in_two_layers().flat()
     read = load_scorer(found.save(tmp_path / "scorer"))
     torch.testing.assert_close(read.predict(features), expected.predict(features), rtol=1e-2, atol=1e-2)
 
@@ -70,7 +70,7 @@ def test_a_surface_there_gives_the_scores_of_the_one_on_the_cpu(device):
     class Costly(BACKBONES["mlp"]):
         costly = True
 
-    features, _ = survival(6000).flat()
+    features, _ = survival_in_two_layers(6000).flat()
     network = Costly(2, 0)
     network.load_state_dict(build_backbone("mlp", 2, 0).state_dict())
     scorer = Scorer("mlp", ("param", "grad"), Standardisation((0.0, 0.0), (1.0, 1.0)), network.eval())

@@ -5,6 +5,7 @@ import json
 from dataclasses import asdict
 
 import pytest
+from builders import write_run
 
 from autosparse.results import cell_file
 from autosparse.results import cell_table as module
@@ -24,20 +25,18 @@ def tracker(client, store, monkeypatch):
     monkeypatch.setattr(module, "WORTH", 4)
     experiment_id = open_experiment(client, "exp")
     for seed in range(4):
-        cell(client, experiment_id, seed)
+        write_hourly(client, experiment_id, seed)
     tracker = Tracker(client, "exp", store)
     assert write_cell_table(tracker)
     return tracker
 
 
-def cell(client, experiment_id, seed):
-    """One finished cell of MLflow."""
+def write_hourly(client, experiment_id, seed):
+    """The id of a finished cell, which this writes to MLflow."""
     tags = {"kind": "cell", "task_id": f"task-{seed}", "method": "snip", "sparsity": "0.9", "mask_sketch": "long"}
-    run = client.create_run(experiment_id, start_time=HOUR * (seed + 1), run_name=f"cell {seed}", tags=tags)
-    client.log_param(run.info.run_id, "recipe.lr", "0.1")
-    client.log_metric(run.info.run_id, "test_accuracy", 90.0 + seed)
-    client.set_terminated(run.info.run_id, end_time=HOUR * (seed + 1) + 1000)
-    return run.info.run_id
+    measured, start = {"test_accuracy": 90.0 + seed}, HOUR * (seed + 1)
+    about = {"start_time": start, "run_name": f"cell {seed}", "tags": tags}
+    return write_run(client, experiment_id, end=start + 1000, params={"recipe.lr": "0.1"}, metrics=measured, **about)
 
 
 def without_sketch(runs):
@@ -55,7 +54,7 @@ def test_cells_that_finish_change_or_go_after_the_table_was_written_are_seen(tra
     client = tracker.client
     ids = {run.tags["task_id"]: run.run_id for run in finished_cells(client, "exp")}
     assert tasks_by_table(client) == ["task-0", "task-1", "task-2", "task-3"]
-    cell(client, tracker.experiment_id, 4)
+    write_hourly(client, tracker.experiment_id, 4)
     assert tasks_by_table(client)[-1] == "task-4"
     client.update_run(ids["task-1"], status="RUNNING")
     client.set_tag(ids["task-1"], "method", "grasp")
@@ -72,7 +71,7 @@ def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_re
     client, store = tracker.client, tracker.store
     assert not write_cell_table(Tracker(client, "exp", store))
     for seed in range(4, 9):
-        last = cell(client, tracker.experiment_id, seed)
+        last = write_hourly(client, tracker.experiment_id, seed)
     client.delete_run(last)
     assert write_cell_table(Tracker(client, "exp", store))
     assert not write_cell_table(Tracker(client, "exp", store)), "the deleted cell is no reason for another table"
@@ -84,7 +83,7 @@ def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_re
 def test_cells_that_ended_before_the_table_was_written_by_a_clock_that_has_been_set_back_are_seen(tracker):
     client, store = tracker.client, tracker.store
     for seed in (10, 11):
-        run = cell(client, tracker.experiment_id, seed)
+        run = write_hourly(client, tracker.experiment_id, seed)
         client.set_terminated(run, end_time=HOUR)
     assert not write_cell_table(Tracker(client, "exp", store))
     assert tasks_by_table(client)[-2:] == ["task-10", "task-11"]

@@ -23,7 +23,7 @@ def row(method, sparsity, mean, std=1.0, n=3, settings="", model="net"):
     return {**told, "model": model, "dataset": "digits"}
 
 
-def cell(method, seed):
+def planned_cell(method, seed):
     more = {"scorer": SCORER.task.id} if method == "autos" else {}
     return Planned(a_cell(criterion=method, seed=seed, **more), method)
 
@@ -42,7 +42,7 @@ def finished_store(store):
     store.finish(SCORER.task, {"report": REPORT}, ENVIRONMENT)
     for method, values in ACCURACY.items():
         for seed, accuracy in enumerate(values):
-            store.finish(cell(method, seed).task, result(accuracy), ENVIRONMENT)
+            store.finish(planned_cell(method, seed).task, result(accuracy), ENVIRONMENT)
     return store
 
 
@@ -54,7 +54,7 @@ def tracker(client, finished_store):
     return tracker
 
 
-PLAN = Plan("exp", scorers=[SCORER], cells=[cell(method, seed) for method in ACCURACY for seed in (0, 1)])
+PLAN = Plan("exp", scorers=[SCORER], cells=[planned_cell(method, seed) for method in ACCURACY for seed in (0, 1)])
 
 
 def note_of(tracker):
@@ -104,7 +104,7 @@ def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stay
     before, board = note_of(tracker).split(HEADING)
     mine = f"My view.\n\n{HEADING}{board}\n\n## To do\n\nmore seeds"
     tracker.client.set_tag(tracker.parent.id, NOTE, mine)
-    more = cell("autos", 2)
+    more = planned_cell("autos", 2)
     finished_store.finish(more.task, result(100.0), ENVIRONMENT)
     tracker.log(more)
     assert write_leaderboard(tracker)

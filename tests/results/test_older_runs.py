@@ -1,6 +1,6 @@
 """Runs of MLflow from before a record said all that made it, or of another record: completed, or replaced."""
 
-from builders import a_cell
+from builders import a_cell, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
@@ -35,12 +35,8 @@ def write_old_run(client, task, **params):
     experiment_id = open_experiment(client, "exp")
     tags = {"task_id": task.id, "kind": "cell", "label": "force", "method": "force"}
     tags |= {name: str(getattr(task, name)) for name in ("model", "dataset", "sparsity", "seed")}
-    run = client.create_run(experiment_id, tags=tags)
-    for name, value in (flat(task.model_dump(mode="json")) | params).items():
-        client.log_param(run.info.run_id, name, value)
-    client.log_metric(run.info.run_id, "test_accuracy", 90.0)
-    client.set_terminated(run.info.run_id)
-    return run.info.run_id
+    params = flat(task.model_dump(mode="json")) | params
+    return write_run(client, experiment_id, params=params, metrics={"test_accuracy": 90.0}, tags=tags)
 
 
 def test_a_run_of_version_0_1_0_has_its_missing_settings_added_once(client, store):

@@ -42,7 +42,7 @@ def store_with_trunk(tmp_path_factory, tiny_digits):
 
 
 @pytest.fixture(scope="module")
-def survival_of_trunk(store_with_trunk):
+def trunk_survival(store_with_trunk):
     return load_survival(store_with_trunk.files_path("irp", branch().trunk.id) / "survival")
 
 
@@ -52,37 +52,37 @@ def start_of(cell, store, dataset):
 
 @pytest.mark.parametrize("level", [0, 1, 2, 4])
 def test_a_branch_starts_from_the_masks_and_all_initial_values_of_its_run(
-    level, store_with_trunk, survival_of_trunk, tiny_digits
+    level, store_with_trunk, trunk_survival, tiny_digits
 ):
     start = start_of(branch(level), store_with_trunk, tiny_digits)
-    assert start.masks == survival_of_trunk.masks(level)
+    assert start.masks == trunk_survival.masks(level)
     assert start.masks.kept == start.masks.total - round(start.masks.total * branch(level).sparsity)
-    assert all(torch.equal(w, survival_of_trunk.param[name]) for name, w in prunable(start.model).items())
+    assert all(torch.equal(w, trunk_survival.param[name]) for name, w in prunable(start.model).items())
     original = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100).state_dict()
     assert all(torch.equal(value, original[name]) for name, value in start.model.state_dict().items())
 
 
-def test_the_cell_s_seed_is_that_of_the_training(store_with_trunk, survival_of_trunk, tiny_digits):
+def test_the_cell_s_seed_is_that_of_the_training(store_with_trunk, trunk_survival, tiny_digits):
     result = run_cell(branch(), store_with_trunk, tiny_digits, "cpu")
     model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
-    history = train(model, tiny_digits, Recipe(epochs=2), survival_of_trunk.masks(2), seed=3)
+    history = train(model, tiny_digits, Recipe(epochs=2), trunk_survival.masks(2), seed=3)
     assert result["history"] == {"train_loss": history.train_loss, "test_accuracy": history.test_accuracy}
-    assert result["sparsity"] == survival_of_trunk.masks(2).sparsity
+    assert result["sparsity"] == trunk_survival.masks(2).sparsity
 
 
-def test_a_shuffled_branch_keeps_layer_densities_and_weights(store_with_trunk, survival_of_trunk, tiny_digits):
+def test_a_shuffled_branch_keeps_layer_densities_and_weights(store_with_trunk, trunk_survival, tiny_digits):
     start = start_of(branch(ablation="shuffle"), store_with_trunk, tiny_digits)
-    assert start.masks == survival_of_trunk.masks(2).shuffled(3) != survival_of_trunk.masks(2)
-    assert start.masks.density_by_layer() == survival_of_trunk.masks(2).density_by_layer()
-    assert all(torch.equal(w, survival_of_trunk.param[name]) for name, w in prunable(start.model).items())
+    assert start.masks == trunk_survival.masks(2).shuffled(3) != trunk_survival.masks(2)
+    assert start.masks.density_by_layer() == trunk_survival.masks(2).density_by_layer()
+    assert all(torch.equal(w, trunk_survival.param[name]) for name, w in prunable(start.model).items())
 
 
-def test_a_reinitialised_branch_keeps_the_masks_alone(store_with_trunk, survival_of_trunk, tiny_digits):
+def test_a_reinitialised_branch_keeps_the_masks_alone(store_with_trunk, trunk_survival, tiny_digits):
     starts = [start_of(branch(seed=seed, ablation="reinit"), store_with_trunk, tiny_digits) for seed in (3, 4)]
-    assert all(start.masks == survival_of_trunk.masks(2) for start in starts)
+    assert all(start.masks == trunk_survival.masks(2) for start in starts)
     first, second = (prunable(start.model) for start in starts)
     assert not any(
-        torch.equal(w, survival_of_trunk.param[name]) or torch.equal(w, second[name]) for name, w in first.items()
+        torch.equal(w, trunk_survival.param[name]) or torch.equal(w, second[name]) for name, w in first.items()
     )
 
 

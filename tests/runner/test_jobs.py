@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders import plan_from
+from builders import a_grid, plan_from
 from PIL import Image
 
 from autosparse.data import load_dataset
@@ -122,9 +122,8 @@ class Silent:
 def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
     jobs, tiny_digits, tmp_path, monkeypatch, retries, done
 ):
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "sparsities": [0.5]}
-    content = {"name": "again", "grid": {**grid, "seeds": [1, 2, 3], "recipe": {"epochs": 1}}}
-    tasks = [planned.task for planned in plan_from(**content).cells]
+    grid = a_grid(methods=["random"], sparsities=[0.5], seeds=[1, 2, 3], recipe={"epochs": 1})
+    tasks = [planned.task for planned in plan_from(name="again", grid=grid).cells]
     build_model, tried = cells.build_model, []
 
     def fail_once(name, classes, shape, seed):

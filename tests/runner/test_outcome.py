@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.cli import run as command
 from autosparse.results.progress import progress_of
@@ -33,13 +33,7 @@ CONTENT = {
     "name": "exp",
     "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 2}},
     "scorers": {"mine": {"irp": "snip"}},
-    "grid": {
-        "models": ["lenet-300-100"],
-        "datasets": ["digits"],
-        "methods": ["snip", {"criterion": "autos", "scorer": "mine"}],
-        "sparsities": [0.9],
-        "seeds": [0],
-    },
+    "grid": a_grid(methods=["snip", {"criterion": "autos", "scorer": "mine"}]),
 }
 
 

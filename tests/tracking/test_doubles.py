@@ -1,6 +1,7 @@
 """Two MLflow runs of one task, which an answer that was lost leaves or another driver: one stays."""
 
 import pytest
+from builders import write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
@@ -19,10 +20,7 @@ def tracker(client, store):
 
 
 def begun(tracker, status="RUNNING"):
-    run_id = tracker.client.create_run(tracker.experiment_id, tags={"task_id": TASK.task.id}).info.run_id
-    if status != "RUNNING":
-        tracker.client.set_terminated(run_id, status=status)
-    return run_id
+    return write_run(tracker.client, tracker.experiment_id, status, tags={"task_id": TASK.task.id})
 
 
 def ids_of(tracker):

@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from builders import a_cell
+from builders import a_cell, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
@@ -31,21 +31,17 @@ def experiment_id(client):
 def noted(client, experiment_id, store):
     """The tracker of an experiment with finished cells and a note of them."""
     for seed in range(CELLS):
-        cell(client, experiment_id, seed)
+        write_cell(client, experiment_id, seed)
     tracker = Tracker(client, "exp", store)
     assert write_note(client, tracker.parent.id, tracker.known) == CELLS
     return tracker
 
 
-def cell(client, experiment_id, seed, status="FINISHED", end=None):
-    """One cell of MLflow; returns its run."""
+def write_cell(client, experiment_id, seed, status="FINISHED", end=None):
+    """The id of a run of a cell, which this writes to MLflow."""
     tags = {"kind": "cell", "task_id": f"task-{seed}", "label": "snip", MADE: f"made-{seed}"}
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    for param in ("recipe.lr", "recipe.epochs")[: 1 + seed % 2]:
-        client.log_param(run_id, param, "1")
-    if status != "RUNNING":
-        client.set_terminated(run_id, status=status, end_time=end)
-    return run_id
+    params = dict.fromkeys(("recipe.lr", "recipe.epochs")[: 1 + seed % 2], "1")
+    return write_run(client, experiment_id, status, end, params, tags=tags)
 
 
 def restarted(tracker):
@@ -80,23 +76,25 @@ def renamed(tracker):
 def swapped(tracker):
     """Delete one run and restore another, so that there are as many as before."""
     tracker.client.delete_run(one_of(tracker, 1))
-    cell(tracker.client, tracker.experiment_id, CELLS, end=1000)
+    write_cell(tracker.client, tracker.experiment_id, CELLS, end=1000)
 
 
 CHANGES = {
     "nothing": lambda tracker: None,
-    "a new cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9),
-    "a running cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "RUNNING"),
-    "a failed cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "FAILED"),
-    "a failed cell of a slow clock": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "FAILED", 1000),
-    "a finished cell of a slow clock": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, end=1000),
+    "a new cell": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9),
+    "a running cell": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9, "RUNNING"),
+    "a failed cell": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9, "FAILED"),
+    "a failed cell of a slow clock": lambda tracker: write_cell(
+        tracker.client, tracker.experiment_id, 9, "FAILED", 1000
+    ),
+    "a finished cell of a slow clock": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9, end=1000),
     "a cell under way again": lambda tracker: tracker.client.update_run(one_of(tracker), status="RUNNING"),
     "another label": renamed,
     "a deleted cell": lambda tracker: tracker.client.delete_run(one_of(tracker)),
     "a cell that is deleted for good": lambda tracker: forever(tracker, one_of(tracker)),
     "all cells deleted for good": lambda tracker: [forever(tracker, one_of(tracker, n)) for n in range(CELLS)],
     "one gone and one come": swapped,
-    "a half-written double": lambda tracker: cell(tracker.client, tracker.experiment_id, 2, "RUNNING"),
+    "a half-written double": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 2, "RUNNING"),
 }
 
 
@@ -118,14 +116,14 @@ def test_a_cell_that_was_restored_after_the_note_is_known(noted, client):
 
 
 def test_a_second_finished_run_of_a_noted_task_is_deleted(noted, client, experiment_id):
-    cell(client, experiment_id, 2)
+    write_cell(client, experiment_id, 2)
     assert len(restarted(noted).known) == CELLS
     runs = [run for run in all_runs(client, experiment_id) if run.data.tags.get("kind") != WHOLE]
     assert sorted(run.data.tags["task_id"] for run in runs) == [f"task-{seed}" for seed in range(CELLS)]
 
 
 def test_runs_in_the_note_are_not_read_again(noted, client, experiment_id, monkeypatch):
-    cell(client, experiment_id, 9)
+    write_cell(client, experiment_id, 9)
     read, search = [], client.search_runs
 
     def counted(*args, **kwargs):
@@ -203,7 +201,7 @@ def test_an_experiment_from_before_there_were_notes_gets_one_at_the_first_start(
 ):
     monkeypatch.setattr(log, "WORTH", CELLS)
     for seed in range(CELLS):
-        cell(client, experiment_id, seed)
+        write_cell(client, experiment_id, seed)
     tracker = Tracker(client, "exp", store)
     assert read_note(client, tracker.parent.id).known == tracker.known
 
@@ -211,7 +209,7 @@ def test_an_experiment_from_before_there_were_notes_gets_one_at_the_first_start(
 def test_a_note_that_cannot_be_written_stops_nothing(noted, client, experiment_id, monkeypatch):
     monkeypatch.setattr(log, "WORTH", 1)
     monkeypatch.setattr(client, "log_artifact", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
-    cell(client, experiment_id, 9)
+    write_cell(client, experiment_id, 9)
     assert "task-9" in restarted(noted).known
     assert "task-9" in restarted(noted).known
 
