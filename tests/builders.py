@@ -1,21 +1,34 @@
-"""Makes what many tests begin with."""
+"""Makes what many tests begin with, and compares what they end with."""
 
 import torch
+from torch import nn
 
 from autosparse.autos import Scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
 from autosparse.data import load_dataset
-from autosparse.experiment.load import parse_experiment
+from autosparse.experiment.load import load_experiment, parse_experiment
 from autosparse.experiment.plan import Plan, make_plan
+from autosparse.experiment.schema import Experiment
 from autosparse.experiment.tasks import Cell
 from autosparse.irp import Survival
 from autosparse.models import build_model
 
 
+class Killed(BaseException):
+    """What a killed process does not catch."""
+
+
 def plan_from(**content) -> Plan:
     """The plan of an experiment file with this content; ``name`` may be left out."""
     return make_plan(parse_experiment({"name": "x", **content}, "x.yaml"))
+
+
+def experiment_from(folder, text) -> Experiment:
+    """The experiment of a file with this text, which this writes into a folder."""
+    path = folder / "small.yaml"
+    path.write_text(text)
+    return load_experiment(path).experiment
 
 
 def a_grid(**fields) -> dict:
@@ -36,6 +49,36 @@ def a_cell(criterion="snip", sparsity=0.9, seed=0, **fields) -> Cell:
     return Cell(**{**network, "criterion": criterion, "sparsity": sparsity, "seed": seed, **fields})
 
 
+ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
+"""Where a result was made, as its record says."""
+
+
+def a_result(accuracy=90.0, **fields) -> dict:
+    """The result of a cell that was trained for an epoch; ``fields`` say what is different."""
+    usual = {
+        "test_accuracy": accuracy, "best_accuracy": accuracy + 1,
+        "history": {"train_loss": [1.0], "test_accuracy": [accuracy]},
+        "sparsity": 0.9, "kept": 10, "total": 100, "density_by_layer": {}, "collapsed_layers": [],
+        "seconds": 1.5, "seconds_score": 0.5, "seconds_train": 1.0,
+    }  # fmt: skip
+    return usual | fields
+
+
+def lenet(seed=0) -> nn.Module:
+    """LeNet-300-100 for the digits, the same weights every time."""
+    return build_model("lenet-300-100", 10, (1, 8, 8), seed)
+
+
+def same_tensors(a, b) -> bool:
+    """Whether both have the same names, and the same tensor under each."""
+    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
+
+
+def same_network(a, b) -> bool:
+    """Whether two networks have the same parameters and buffers."""
+    return same_tensors(a.state_dict(), b.state_dict())
+
+
 def a_survival(*shape, count=lambda param: (9 * param.abs()).int(), layer="w", iterations=20) -> Survival:
     """A survival dataset of one layer, of normal draws; ``count`` says how often a weight survived."""
     param, grad = torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
@@ -47,8 +90,7 @@ def survival_of_largest(seed=3, grad=torch.zeros_like, **provenance) -> Survival
 
     :param grad: makes the gradients of a layer from its weights.
     """
-    network = build_model("lenet-300-100", 10, (1, 8, 8), seed)
-    param = {name: own.detach().clone() for name, own in network.named_parameters() if own.dim() > 1}
+    param = {name: own.detach().clone() for name, own in lenet(seed).named_parameters() if own.dim() > 1}
     count = {name: (own.abs() * own.shape[1] ** 0.5 * 2).clamp(max=4).int() for name, own in param.items()}
     about = {
         "iterations": 4, "model": "lenet-300-100", "dataset": "digits", "seed": seed, "score_examples": 200,

@@ -171,12 +171,17 @@ def s3():
 
 
 @pytest.fixture(scope="session")
-def tiny_digits():
-    """The first 200 training and 90 test images of the digits: an epoch takes milliseconds."""
+def digits():
     from autosparse.data import load_dataset
+
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny_digits(digits):
+    """The first 200 training and 90 test images of the digits: an epoch takes milliseconds."""
 
     def first(split, count):
         return replace(split, images=split.images[:count], labels=split.labels[:count])
 
-    digits = load_dataset("digits")
     return replace(digits, name="tiny digits", train=first(digits.train, 200), test=first(digits.test, 90))

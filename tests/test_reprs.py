@@ -2,7 +2,6 @@
 
 import html.parser
 
-import pytest
 import torch
 from builders import unfitted_scorer
 
@@ -12,7 +11,7 @@ from autosparse.autos.features import Standardisation
 from autosparse.notebook import MOST_ROWS, shown
 
 
-def two_layers():
+def survival_of_two_layers():
     param = {"fc<1>.weight": torch.zeros(2, 3), "out.weight": torch.zeros(4, 2)}
     survived = {"fc<1>.weight": torch.tensor([[0, 1, 2], [2, 2, 2]]), "out.weight": torch.ones(4, 2)}
     about = {"iterations": 2, "model": "lenet", "dataset": "digits", "criterion": "snip", "seed": 7}
@@ -25,11 +24,6 @@ def scorer_with_report():
     return unfitted_scorer(report)
 
 
-@pytest.fixture(scope="module")
-def digits():
-    return asp.load_dataset("digits")
-
-
 def cases(digits):
     masks = asp.Masks({"fc.weight": torch.tensor([[True, False], [False, False]])})
     return {
@@ -38,7 +32,10 @@ def cases(digits):
             "train",
         ),
         "Split(360 images of 1x8x8, on cpu)": (digits.test, "images"),
-        "Survival(lenet on digits: 14 weights in 2 layers, 2 iterations by snip, seed 7)": (two_layers(), "0.6667"),
+        "Survival(lenet on digits: 14 weights in 2 layers, 2 iterations by snip, seed 7)": (
+            survival_of_two_layers(),
+            "0.6667",
+        ),
         "Scorer(mlp of param, grad, in one shot: held-out R² 0.612, binned mean's R² 0.650, train R² 0.700, "
         "warnings: 1)": (
             scorer_with_report(),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from builders import a_survival
+from builders import a_survival, lenet
 
 from autosparse.autos import fit_scorer, load_scorer
 from autosparse.autos.diagnostics import binned_mean_r_squared, r_squared
@@ -14,7 +14,6 @@ from autosparse.criteria import score
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.irp import Survival
 from autosparse.masks import prunable
-from autosparse.models import build_model
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +85,7 @@ def test_a_missing_feature_is_named(scorer):
 
 
 def test_autos_scores_every_prunable_weight_from_its_value_and_gradient(scorer):
-    model = build_model("lenet-300-100", 10, (1, 8, 8), seed=1)
+    model = lenet(1)
     x, y = torch.randn(32, 1, 8, 8), torch.randint(0, 10, (32,))
     scores = score(model, "autos", [(x, y)], scorer=scorer)
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(model(x), y), list(prunable(model).values()))
@@ -97,7 +96,7 @@ def test_autos_scores_every_prunable_weight_from_its_value_and_gradient(scorer):
 
 def test_autos_without_data_is_refused_where_gradients_are_read(scorer):
     with pytest.raises(AutosparseError, match="needs data"):
-        score(build_model("lenet-300-100", 10, (1, 8, 8)), "autos", scorer=scorer)
+        score(lenet(), "autos", scorer=scorer)
 
 
 def test_r_squared_is_one_for_the_target_and_zero_for_its_mean():
@@ -115,7 +114,7 @@ def test_the_binned_mean_of_two_clusters_explains_their_difference():
 @pytest.mark.parametrize("wrong", [None, "path/to/scorer"])
 def test_autos_with_something_else_than_a_scorer_says_what_to_pass(wrong):
     with pytest.raises(AutosparseError, match="load_scorer"):
-        score(build_model("lenet-300-100", 10, (1, 8, 8)), "autos", scorer=wrong)
+        score(lenet(), "autos", scorer=wrong)
 
 
 def test_a_fits_folder_in_the_storage_is_taken_for_its_scorer(scorer, scorer_folder, tmp_path):

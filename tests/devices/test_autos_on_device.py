@@ -4,7 +4,7 @@ import emulated
 import numpy as np
 import pytest
 import torch
-from builders import a_cell
+from builders import a_cell, lenet
 
 from autosparse.autos import Scorer, fit_scorer, load_scorer
 from autosparse.autos.backbones import BACKBONES, build_backbone
@@ -14,7 +14,6 @@ from autosparse.criteria.autos import survival_features
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.irp import Survival
-from autosparse.models import build_model
 from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
@@ -82,7 +81,7 @@ def test_a_surface_there_gives_the_scores_of_the_one_on_the_cpu(device):
 
 
 def test_feature_shards_of_a_network_there_are_those_of_the_cpu(device, tiny_digits, tmp_path):
-    model = build_model("lenet-300-100", 10, (1, 8, 8))
+    model = lenet()
     batches = list(tiny_digits.scoring_batches(torch.Generator().manual_seed(0), limit=64))
     expected = survival_features(model, batches, torch.nn.functional.cross_entropy, ("param", "grad"))
     there = [(x.to(HERE), y.to(HERE)) for x, y in batches]

@@ -6,6 +6,7 @@ import emulated
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from torch import nn
 
 from autosparse.autos import fit_scorer
@@ -120,9 +121,9 @@ def test_building_a_model_seeds_no_device(device, name):
 
 
 def test_a_model_is_built_on_the_cpu_also_where_the_device_is_the_default(device):
-    expected = state(build_model("lenet-300-100", 10, (1, 8, 8)))
+    expected = state(lenet())
     with torch.device(HERE):
-        built = build_model("lenet-300-100", 10, (1, 8, 8))
+        built = lenet()
     assert {parameter.device.type for parameter in built.parameters()} == {"cpu"}
     assert_close(state(built), expected, rtol=0, atol=0)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import emulated
 import pytest
 import torch
-from builders import survival_of_largest
+from builders import lenet, survival_of_largest
 
 from autosparse.autos import fit_scorer
 from autosparse.autos.dagger import Dagger
@@ -13,7 +13,6 @@ from autosparse.criteria import prune
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, RefineSpec, ScorerTask
-from autosparse.models import build_model
 from autosparse.runner.work.fit import run_fit
 from autosparse.seeds import generator
 
@@ -22,7 +21,7 @@ INPUTS = ("log_param", "activation", "synflow", "trained")
 
 
 def net(seed, device="cpu"):
-    return build_model("lenet-300-100", 10, (1, 8, 8), seed).to(device)
+    return lenet(seed).to(device)
 
 
 @pytest.fixture(scope="module")

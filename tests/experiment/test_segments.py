@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-from builders import a_cell
+from builders import Killed, a_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from old_records import write_old
@@ -178,10 +178,6 @@ def test_a_damaged_file_is_not_gathered_and_the_cell_not_finished_even_if_a_segm
     assert accuracies(store_of_ten) == {place: accuracy for place, accuracy in ALL.items() if place != 3}
     assert gather(store_of_ten).left == 1
     assert store_of_ten.record_path(CELLS[3]).read_text() == "half a rec"
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
 
 
 @pytest.mark.parametrize("work", [gather, loosen])

@@ -4,6 +4,7 @@ import contextlib
 import os
 
 import pytest
+from builders import Killed
 
 from autosparse.errors import CorruptFile
 from autosparse.experiment.store import Store
@@ -28,10 +29,6 @@ def made(either_store):
     folder.mkdir(parents=True)
     (folder / "part").write_text("survival")
     return folder
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
 
 
 def test_no_record_is_written_before_its_files(either_store, made, monkeypatch):

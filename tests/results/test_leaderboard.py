@@ -1,7 +1,7 @@
 """The leaderboard in the parent run's description, and the accuracies of scorers' models."""
 
 import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
@@ -12,7 +12,6 @@ from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.scorer_models import models_of
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 SCORER = Planned(ScorerTask(irp=("a" * 16,)), "mine")
 REPORT = {"held_out_r2": 0.5, "layer_density_at_95": {}, "warnings": []}
 ACCURACY = {"snip": [90.0, 92.0], "autos": [95.0, 96.0]}
@@ -28,12 +27,6 @@ def planned_cell(method, seed):
     return Planned(a_cell(criterion=method, seed=seed, **more), method)
 
 
-def result(accuracy):
-    plain = dict.fromkeys(("best_accuracy", "sparsity", "kept", "total", "seconds_score", "seconds_train"), 1.0)
-    told = {"history": {"test_accuracy": [accuracy]}, "collapsed_layers": [], "dataset_fingerprint": "d" * 16}
-    return {**plain, **told, "seconds": 1.0}
-
-
 @pytest.fixture
 def finished_store(store):
     folder = store.files_path("scorer", SCORER.task.id)
@@ -42,7 +35,7 @@ def finished_store(store):
     store.finish(SCORER.task, {"report": REPORT}, ENVIRONMENT)
     for method, values in ACCURACY.items():
         for seed, accuracy in enumerate(values):
-            store.finish(planned_cell(method, seed).task, result(accuracy), ENVIRONMENT)
+            store.finish(planned_cell(method, seed).task, a_result(accuracy, dataset_fingerprint="d" * 16), ENVIRONMENT)
     return store
 
 
@@ -105,7 +98,7 @@ def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stay
     mine = f"My view.\n\n{HEADING}{board}\n\n## To do\n\nmore seeds"
     tracker.client.set_tag(tracker.parent.id, NOTE, mine)
     more = planned_cell("autos", 2)
-    finished_store.finish(more.task, result(100.0), ENVIRONMENT)
+    finished_store.finish(more.task, a_result(100.0, dataset_fingerprint="d" * 16), ENVIRONMENT)
     tracker.log(more)
     assert write_leaderboard(tracker)
     note = note_of(tracker)

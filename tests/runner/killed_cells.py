@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from builders import a_cell
+from builders import Killed, a_cell
 
 from autosparse.runner.work.cells import run_cells
 from autosparse.training import Execution, Recipe
@@ -13,10 +13,6 @@ RECIPE = Recipe(epochs=EPOCHS, lr=2e-3, batch_size=48, milestones=(1, 3), weight
 MOMENTUM = replace(RECIPE, optimizer="momentum", lr=0.02, augmentation="crop-flip")
 TIMES = {"seconds", "seconds_score", "seconds_train", "trained_together", "resumed_from"}
 COMPACT = Execution(compact="on")
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
 
 
 def cell_to_kill(criterion="random", sparsity=0.8, seed=0, recipe=RECIPE, **changes):

@@ -32,7 +32,7 @@ def accepted(name):
     return found
 
 
-def same(one, other):
+def same_start(one, other):
     """Whether two cells stand before the same training: masks, weights, and what is ahead."""
     weights, others = one.model.state_dict(), other.model.state_dict()
     return (
@@ -54,7 +54,7 @@ def test_a_cell_starts_from_the_same_alone_and_after_others_in_its_job(name, tin
     job = [ablated(name, ablation, sparsity) for ablation in accepted(name) for sparsity in SPARSITIES]
     shared = scored()
     for own in (*job, *reversed(job)):
-        assert same(ready(own, shared), ready(own, scored())), own
+        assert same_start(ready(own, shared), ready(own, scored())), own
 
 
 def test_what_changes_weights_or_trains_is_scored_for_each_cell(tiny_digits, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import Killed
 
 from autosparse.errors import NonFiniteLoss, Unreachable
 from autosparse.experiment.store import Store
@@ -21,7 +22,6 @@ from tests.runner.killed_cells import (
     EPOCHS,
     KILLED_AFTER,
     RECIPE,
-    Killed,
     cell_to_kill,
     cut_off,
     results,

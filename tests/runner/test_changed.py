@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import a_grid, plan_from
+from builders import ENVIRONMENT, a_grid, plan_from
 from PIL import Image
 
 from autosparse.criteria import CRITERIA
@@ -28,7 +28,6 @@ from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.do import do
 from autosparse.tracking.client import connect
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 RECIPE = {"epochs": 1, "batch_size": 32}
 
 

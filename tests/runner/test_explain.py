@@ -4,25 +4,18 @@ import json
 
 import pytest
 import torch
-from builders import survival_of_largest
+from builders import lenet, survival_of_largest
 
 from autosparse.autos import fit_scorer
 from autosparse.autos.explain import Listening
 from autosparse.autos.formulas import Formula
 from autosparse.criteria import prune
-from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
-from autosparse.models import build_model
 from autosparse.runner.driver import explain as module
 from autosparse.runner.driver.explain import FORMULA, PERMUTED, WHOLE, Explanation, Where, explain
 from autosparse.training import Recipe
 
 WHERE = Where("lenet-300-100", "digits", 0.8, (0, 1), Recipe(epochs=1), 300)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset("digits")
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +92,7 @@ def test_a_scorer_that_no_formula_comes_near_has_the_longest(r2):
 
 
 def test_rows_are_those_that_it_was_asked_about(in_rounds, digits):
-    model = build_model("lenet-300-100", 10, (1, 8, 8), 0)
+    model = lenet(0)
     batches = list(digits.train.batches(200, limit=200))
     listening = Listening(in_rounds)
     heard = prune(model, "autos", 0.8, batches, scorer=listening)

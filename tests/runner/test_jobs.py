@@ -77,18 +77,9 @@ def test_a_streamed_data_set_travels_as_its_paths_and_labels(jobs, streamed):
 
 @pytest.fixture
 def plan(streamed):
-    content = {
-        "name": "streamed",
-        "grid": {
-            "models": ["torchvision:shufflenet_v2_x0_5"],
-            "datasets": [streamed],
-            "methods": ["snip"],
-            "sparsities": [0.5],
-            "seeds": [0],
-            "recipe": {"epochs": 1, "batch_size": 8, "augmentation": "random-resized-crop"},
-        },
-    }
-    return plan_from(**content)
+    recipe = {"epochs": 1, "batch_size": 8, "augmentation": "random-resized-crop"}
+    grid = a_grid(models=["torchvision:shufflenet_v2_x0_5"], datasets=[streamed], sparsities=[0.5], recipe=recipe)
+    return plan_from(name="streamed", grid=grid)
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from builders import a_grid, plan_from
+from builders import Killed, a_grid, plan_from
 
 from autosparse import storage
 from autosparse.autos import load_scorer
@@ -36,10 +36,6 @@ OF_CHANCE = ("seconds", "seconds_score", "seconds_train", "trained_together")
 def settings_on_s3(settings, s3, monkeypatch):
     monkeypatch.setattr(lease, "SETTLED", 0.1)
     return replace(settings, storage=s3("objects"), workers=2)
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
 
 
 def result_of(store, task):

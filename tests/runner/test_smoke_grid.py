@@ -57,7 +57,7 @@ def store_with_scorer(tmp_path_factory):
     return store
 
 
-def run(name, store, dataset, **settings):
+def run_one(name, store, dataset, **settings):
     """The result of one cell at 90 %: of the weights, or of the channels."""
     structured = "channels" in CRITERIA[name].needs
     scorer = "smoke" if "scorer" in CRITERIA[name].needs else None
@@ -78,7 +78,9 @@ def run(name, store, dataset, **settings):
 def test_method_prunes_and_trains_a_fully_connected_network(name, store_with_scorer):
     recipe = Recipe(epochs=2, lr=2e-3)
     options = {"every": 4} if name in DYNAMIC else {}
-    result = run(name, store_with_scorer, load_dataset("digits"), model="lenet-300-100", recipe=recipe, options=options)
+    result = run_one(
+        name, store_with_scorer, load_dataset("digits"), model="lenet-300-100", recipe=recipe, options=options
+    )
     first, *_, last = result["history"]["train_loss"]
     assert last < first or "training" in CRITERIA[name].needs
     assert 0 < result["effective_kept"] <= result["kept"]
@@ -89,7 +91,9 @@ def test_method_prunes_and_trains_a_fully_connected_network(name, store_with_sco
 @pytest.mark.parametrize("name", list(CRITERIA))
 def test_method_prunes_and_trains_a_convolutional_network(name, network, images, store_with_scorer):
     recipe = Recipe(optimizer="momentum", lr=0.05, epochs=1, augmentation="crop-flip")
-    run(name, store_with_scorer, images, model=network, options=FEW.get(name, {}), score_examples=128, recipe=recipe)
+    run_one(
+        name, store_with_scorer, images, model=network, options=FEW.get(name, {}), score_examples=128, recipe=recipe
+    )
 
 
 CANNOT = {
@@ -108,8 +112,8 @@ def test_method_prunes_and_trains_a_vision_transformer_or_says_why_not(name, sto
     settings = {"model": TRANSFORMER, "recipe": Recipe(epochs=1, lr=2e-3), "score_examples": 128}
     settings["options"] = {**FEW.get(name, {}), **({"every": 4} if name in DYNAMIC else {})}
     if name not in CANNOT:
-        run(name, store_with_scorer, load_dataset("digits"), **settings)
+        run_one(name, store_with_scorer, load_dataset("digits"), **settings)
         return
     with pytest.raises(AutosparseError, match=CANNOT[name]) as refused:
-        run(name, store_with_scorer, load_dataset("digits"), **settings)
+        run_one(name, store_with_scorer, load_dataset("digits"), **settings)
     assert "\n" not in str(refused.value)

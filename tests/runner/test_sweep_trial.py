@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 import torch
-from builders import a_survival
+from builders import Killed, a_survival
 
 from autosparse.autos import load_scorer
 from autosparse.errors import CorruptFile, Unreachable
@@ -51,10 +51,6 @@ def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path):
     report = store.record(trial.task)["result"]["report"]
     assert trial.value == told[-1]["held_out_r2"] == report["held_out_r2"]
     assert not list(trial.place.path.glob("*.safetensors")), "nothing to go on from is left"
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
 
 
 @pytest.mark.parametrize(("at", "place"), [(1, "folder"), (3, "folder"), (2, "bucket")])

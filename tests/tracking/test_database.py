@@ -4,7 +4,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from builders import a_cell
+from builders import a_cell, a_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -23,21 +23,12 @@ from autosparse.tracking.new_run import NewRun
 from autosparse.tracking.search import WHOLE, all_runs
 
 ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": "2.0"}}
-RESULT = {
-    "test_accuracy": 90.0,
-    "best_accuracy": 91.0,
-    "history": {"train_loss": [2.0, 1.0, 1.0], "test_accuracy": [85.0, 91.0, 90.0]},
-    "sparsity": 0.9,
-    "kept": 10,
-    "total": 100,
-    "density_by_layer": {"fc1.weight": 0.1},
-    "collapsed_layers": [],
-    "seconds": 1.5,
-    "seconds_score": 0.5,
-    "seconds_train": 1.0,
-    "device": "cpu",
-    "mask_sketch": "0123abcd:AAAA",
-}
+RESULT = a_result(
+    history={"train_loss": [2.0, 1.0, 1.0], "test_accuracy": [85.0, 91.0, 90.0]},
+    density_by_layer={"fc1.weight": 0.1},
+    device="cpu",
+    mask_sketch="0123abcd:AAAA",
+)
 POINTS = st.builds(
     Metric,
     st.sampled_from(["loss", "accuracy"]),

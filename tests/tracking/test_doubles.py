@@ -1,7 +1,7 @@
 """Two MLflow runs of one task, which an answer that was lost leaves or another driver: one stays."""
 
 import pytest
-from builders import write_run
+from builders import ENVIRONMENT, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
@@ -10,7 +10,6 @@ from autosparse.tracking.log import Tracker
 from autosparse.tracking.search import WHOLE, all_runs
 
 TASK = Planned(ScorerTask(sweep="a-sweep"), "mine")
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 
 
 @pytest.fixture

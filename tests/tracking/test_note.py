@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from builders import a_cell, write_run
+from builders import ENVIRONMENT, a_cell, a_result, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
@@ -18,7 +18,6 @@ from autosparse.tracking.log import Tracker
 from autosparse.tracking.note import ARTIFACT, NOTED, read_note, write_note
 from autosparse.tracking.search import WHOLE, all_runs
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 CELLS = 6
 
 
@@ -165,16 +164,16 @@ def plan(store):
     """Eight cells, of which the last has failed."""
     cells = [Planned(a_cell(seed=seed), "snip") for seed in range(8)]
     for planned in cells[:-1]:
-        store.finish(planned.task, result(), ENVIRONMENT)
+        store.finish(planned.task, RESULT, ENVIRONMENT)
     store.fail(cells[-1].task, "it diverged", "Traceback: ...", ENVIRONMENT)
     return Plan("exp", cells=cells)
 
 
-def result():
-    numbers = {"test_accuracy": 90.0, "best_accuracy": 91.0, "sparsity": 0.9, "kept": 10, "total": 100, "seconds": 1.5}
-    history = {"train_loss": [2.0, 1.0], "test_accuracy": [85.0, 90.0]}
-    layers = {"density_by_layer": {"fc1.weight": 0.1}, "collapsed_layers": []}
-    return {**numbers, "history": history, **layers, "seconds_score": 0.5, "seconds_train": 1.0, "device": "cpu"}
+RESULT = a_result(
+    history={"train_loss": [2.0, 1.0], "test_accuracy": [85.0, 90.0]},
+    density_by_layer={"fc1.weight": 0.1},
+    device="cpu",
+)
 
 
 @pytest.mark.parametrize("logged", range(1, 9))

@@ -3,7 +3,7 @@
 import statistics
 
 import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.plan import Plan
@@ -19,31 +19,22 @@ from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.search import WHOLE, all_runs
 from autosparse.training import Recipe
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 ACCURACY = {("snip", 0.9): [90.0, 92.0, 94.0], ("random", 0.9): [80.0, 81.0, 85.0], ("snip", 0.95): [70.0, 72.0, 71.0]}
 
 
-def result(accuracy):
-    return {
-        "test_accuracy": accuracy,
-        "best_accuracy": accuracy + 1,
-        "history": {"train_loss": [2.0, 1.0], "test_accuracy": [accuracy - 5, accuracy]},
-        "sparsity": 0.9,
-        "kept": 10,
-        "total": 100,
-        "density_by_layer": {"fc1.weight": 0.1},
-        "collapsed_layers": [],
-        "effective_sparsity": 0.93,
-        "effective_kept": 7,
-        "disconnected_layers": ["fc1.weight"],
-        "flops_dense": 200,
-        "flops_pruned": 20,
-        "mask_sketch": "0123abcd:AAAA",
-        "seconds": 1.5,
-        "seconds_score": 0.5,
-        "seconds_train": 1.0,
-        "device": "cpu",
-    }
+def measured(accuracy):
+    return a_result(
+        accuracy,
+        history={"train_loss": [2.0, 1.0], "test_accuracy": [accuracy - 5, accuracy]},
+        density_by_layer={"fc1.weight": 0.1},
+        effective_sparsity=0.93,
+        effective_kept=7,
+        disconnected_layers=["fc1.weight"],
+        flops_dense=200,
+        flops_pruned=20,
+        mask_sketch="0123abcd:AAAA",
+        device="cpu",
+    )
 
 
 @pytest.fixture
@@ -60,7 +51,7 @@ def plan():
 def finished_store(store, plan):
     for planned in plan.cells:
         accuracy = ACCURACY[planned.task.criterion, planned.task.sparsity][planned.task.seed]
-        store.finish(planned.task, result(accuracy), ENVIRONMENT)
+        store.finish(planned.task, measured(accuracy), ENVIRONMENT)
     return store
 
 
@@ -106,7 +97,7 @@ def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, finished_
     where = {"device_name": "A GPU", "gpus_per_job": 0.25}
     more = {"device": "cuda", "images": 120, "parameters": 110, "dataset_fingerprint": "1e35"}
     more |= {"left_out": {"names": ["rnn.weight_ih_l0"], "share": 0.25}}
-    finished_store.finish(plan.cells[0].task, result(50.0) | more, ENVIRONMENT | where)
+    finished_store.finish(plan.cells[0].task, measured(50.0) | more, ENVIRONMENT | where)
     Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
     expected = {"device": "cuda", "device_name": "A GPU", "gpus_per_job": "0.25", "dataset_fingerprint": "1e35"}
@@ -118,7 +109,7 @@ def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, finished_
 
 def test_a_cell_whose_masks_changed_tells_how_far(client, finished_store, plan):
     changed = {"steps": [5, 10], "kept": [7, 7], "overlap": [0.9, 0.4], "ever_alive": [0.1, 0.25]}
-    finished_store.finish(plan.cells[0].task, result(50.0) | {"masks_changed": changed}, ENVIRONMENT)
+    finished_store.finish(plan.cells[0].task, measured(50.0) | {"masks_changed": changed}, ENVIRONMENT)
     Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
     assert {"mask_changes": 2, "mask_overlap": 0.4, "mask_ever_alive": 0.25}.items() <= run.data.metrics.items()
@@ -126,7 +117,7 @@ def test_a_cell_whose_masks_changed_tells_how_far(client, finished_store, plan):
 
 def test_a_cell_that_could_not_be_measured_is_logged_without(client, finished_store, plan):
     measures = ("effective_sparsity", "effective_kept", "disconnected_layers", "flops_dense", "flops_pruned")
-    plain = {name: value for name, value in result(50.0).items() if name not in (*measures, "mask_sketch")}
+    plain = {name: value for name, value in measured(50.0).items() if name not in (*measures, "mask_sketch")}
     finished_store.finish(plan.cells[0].task, plain, ENVIRONMENT)
     Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
@@ -179,7 +170,7 @@ def test_a_failed_run_that_was_deleted_while_the_driver_works_is_written_anew(cl
     tracker.log(planned)
     (run,) = runs_of(client)
     client.delete_run(run.info.run_id)
-    finished_store.finish(planned.task, result(50.0), ENVIRONMENT)
+    finished_store.finish(planned.task, measured(50.0), ENVIRONMENT)
     assert tracker.log(planned)
     (run,) = runs_of(client)
     assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
@@ -229,7 +220,7 @@ def test_a_failure_becomes_a_failed_run_that_a_later_success_turns_into_a_finish
     (run,) = runs_of(client)
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "its worker died")
 
-    finished_store.finish(planned.task, result(50.0), ENVIRONMENT)
+    finished_store.finish(planned.task, measured(50.0), ENVIRONMENT)
     Tracker(client, "exp", finished_store).log(planned)
     (run,) = runs_of(client)
     assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
@@ -320,7 +311,7 @@ def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(cl
         if p.task.sparsity == 0.95
     ]
     for planned in longer:
-        finished_store.finish(planned.task, result(99.0), ENVIRONMENT)
+        finished_store.finish(planned.task, measured(99.0), ENVIRONMENT)
     Tracker(client, "exp", finished_store).sync(Plan("exp", cells=plan.cells + longer))
     rows = best(client, "exp", sparsity=0.95)
     assert [(row["settings"], row["n"], row["mean"]) for row in rows] == [
