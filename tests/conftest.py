@@ -88,6 +88,37 @@ def empty_store(tmp_path_factory):
     return copied
 
 
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(tmp_path, empty_store):
+    """The client of an empty MLflow store."""
+    from autosparse.tracking.client import connect
+
+    return connect(empty_store(tmp_path))
+
+
+@pytest.fixture
+def store(tmp_path):
+    """An empty storage of results."""
+    from autosparse.experiment.store import Store
+
+    return Store(tmp_path / "results")
+
+
+@pytest.fixture
+def settings(tmp_path, empty_store):
+    """Settings with an empty storage of results and an empty MLflow store."""
+    from autosparse.runner.settings import Settings
+
+    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
+
+
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory):
     """The built wheel, unpacked; beside it, ``commit.txt`` has the commit of the checkout."""
@@ -140,12 +171,17 @@ def s3():
 
 
 @pytest.fixture(scope="session")
-def tiny_digits():
-    """The first 200 training and 90 test images of the digits: an epoch takes milliseconds."""
+def digits():
     from autosparse.data import load_dataset
+
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="session")
+def tiny_digits(digits):
+    """The first 200 training and 90 test images of the digits: an epoch takes milliseconds."""
 
     def first(split, count):
         return replace(split, images=split.images[:count], labels=split.labels[:count])
 
-    digits = load_dataset("digits")
     return replace(digits, name="tiny digits", train=first(digits.train, 200), test=first(digits.test, 90))

@@ -16,7 +16,7 @@ NEW = hasattr(cudnn, "conv")
 needs_new = pytest.mark.skipif(not NEW, reason="this PyTorch has the old names only")
 
 
-def settings():
+def tf32_settings():
     """What decides on TF32, as far as PyTorch will say."""
 
     def told(read):
@@ -34,13 +34,13 @@ FULL = ["highest", False, False, *(["ieee"] * 3 if NEW else [])]
 
 @pytest.fixture(autouse=True)
 def as_before():
-    before = settings()
+    before = tf32_settings()
     yield
     torch.set_float32_matmul_precision("highest")
     cudnn.allow_tf32 = True
     if NEW:
         cudnn.conv.fp32_precision, cudnn.rnn.fp32_precision, matmul.fp32_precision = before[3:]
-    assert settings() == before
+    assert tf32_settings() == before
 
 
 def set_new(owner):
@@ -60,20 +60,20 @@ def set_new(owner):
 )
 def test_float32_is_float32_within_and_afterwards_what_the_user_said(said):
     said()
-    before = settings()
+    before = tf32_settings()
     with full_float32():
-        assert settings() == FULL
+        assert tf32_settings() == FULL
         with full_float32():
             pass
-        assert settings() == FULL
-    assert settings() == before
+        assert tf32_settings() == FULL
+    assert tf32_settings() == before
 
 
 def test_after_an_error_it_is_as_before_too():
-    before = settings()
+    before = tf32_settings()
     with pytest.raises(ZeroDivisionError), full_float32():
         raise ZeroDivisionError
-    assert settings() == before
+    assert tf32_settings() == before
 
 
 def test_a_cpu_has_no_module_of_its_own():
@@ -89,26 +89,26 @@ class Watching(nn.Sequential):
         self.seen = []
 
     def forward(self, x):
-        self.seen.append(settings())
+        self.seen.append(tf32_settings())
         return super().forward(x)
 
 
 @pytest.fixture
-def batches(tiny_digits):
+def one_batch(tiny_digits):
     return [next(tiny_digits.train.batches(32))]
 
 
 @pytest.mark.parametrize("name", ["snip", "grasp", "force"])
-def test_scores_are_computed_in_full_float32(batches, name):
+def test_scores_are_computed_in_full_float32(one_batch, name):
     model = Watching()
-    score(model, name, batches, **({"sparsity": 0.5} if name == "force" else {}))
+    score(model, name, one_batch, **({"sparsity": 0.5} if name == "force" else {}))
     assert model.seen
     assert all(seen == FULL for seen in model.seen)
 
 
-def test_the_features_of_shards_are_too(batches, tmp_path):
+def test_the_features_of_shards_are_too(one_batch, tmp_path):
     model = Watching()
-    save_features(model, batches, tmp_path / "features")
+    save_features(model, one_batch, tmp_path / "features")
     assert model.seen == [FULL]
 
 
@@ -123,7 +123,7 @@ def test_the_first_gradient_of_irp_is_too_and_its_trainings_are_as_told(tiny_dig
 def test_networks_are_compared_in_full_float32_before_they_train_together(tiny_digits, monkeypatch):
     seen = []
     linear = F.linear
-    monkeypatch.setattr(F, "linear", lambda *given: seen.append(settings()) or linear(*given))
+    monkeypatch.setattr(F, "linear", lambda *given: seen.append(tf32_settings()) or linear(*given))
     members = [Member(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), seed=seed) for seed in range(2)]
     assert why_not_together(members, tiny_digits) is None
     assert seen

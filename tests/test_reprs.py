@@ -2,8 +2,8 @@
 
 import html.parser
 
-import pytest
 import torch
+from builders import unfitted_scorer
 
 import autosparse as asp
 from autosparse.autos.backbones import build_backbone
@@ -11,7 +11,7 @@ from autosparse.autos.features import Standardisation
 from autosparse.notebook import MOST_ROWS, shown
 
 
-def survival():
+def survival_of_two_layers():
     param = {"fc<1>.weight": torch.zeros(2, 3), "out.weight": torch.zeros(4, 2)}
     survived = {"fc<1>.weight": torch.tensor([[0, 1, 2], [2, 2, 2]]), "out.weight": torch.ones(4, 2)}
     about = {"iterations": 2, "model": "lenet", "dataset": "digits", "criterion": "snip", "seed": 7}
@@ -19,15 +19,9 @@ def survival():
     return asp.Survival(param, param, counts, about)
 
 
-def scorer():
-    network = build_backbone("mlp", 2, 0)
+def scorer_with_report():
     report = {"train_r2": 0.7, "held_out_r2": 0.61234, "binned_mean_r2": 0.65, "warnings": ["it <has> not learned"]}
-    return asp.Scorer("mlp", ("param", "grad"), Standardisation((0.0, 0.0), (1.0, 1.0)), network, None, report)
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return asp.load_dataset("digits")
+    return unfitted_scorer(report)
 
 
 def cases(digits):
@@ -38,10 +32,13 @@ def cases(digits):
             "train",
         ),
         "Split(360 images of 1x8x8, on cpu)": (digits.test, "images"),
-        "Survival(lenet on digits: 14 weights in 2 layers, 2 iterations by snip, seed 7)": (survival(), "0.6667"),
+        "Survival(lenet on digits: 14 weights in 2 layers, 2 iterations by snip, seed 7)": (
+            survival_of_two_layers(),
+            "0.6667",
+        ),
         "Scorer(mlp of param, grad, in one shot: held-out R² 0.612, binned mean's R² 0.650, train R² 0.700, "
         "warnings: 1)": (
-            scorer(),
+            scorer_with_report(),
             "it &lt;has&gt; not learned",
         ),
         "Masks(1 layers, 1 of 4 weights kept, sparsity 0.7500)": (masks, "fc.weight"),

@@ -63,22 +63,22 @@ def test_shapes_that_differ_and_no_values_are_refused():
         concordance(torch.ones(0), torch.ones(0))
 
 
-def survival(counts, iterations=4):
+def survival_counting(counts, iterations=4):
     counts = {name: torch.tensor(count, dtype=torch.int32) for name, count in counts.items()}
     zeros = {name: torch.zeros(count.shape) for name, count in counts.items()}
     return Survival(zeros, zeros, counts, {"iterations": iterations, "model": "tiny"})
 
 
 def test_survival_scores_are_compared_over_all_layers_whatever_their_order():
-    a = survival({"a": [0, 0], "b": [4, 4]})
-    assert survival_concordance(a, survival({"b": [4, 4], "a": [0, 0]})) == pytest.approx(1)
-    assert survival_concordance(a, survival({"a": [0, 0], "b": [0, 4]})) == pytest.approx(1 / 2)
+    a = survival_counting({"a": [0, 0], "b": [4, 4]})
+    assert survival_concordance(a, survival_counting({"b": [4, 4], "a": [0, 0]})) == pytest.approx(1)
+    assert survival_concordance(a, survival_counting({"a": [0, 0], "b": [0, 4]})) == pytest.approx(1 / 2)
 
 
 def test_survival_scores_not_counts_are_compared():
-    assert survival_concordance(survival({"a": [0, 2, 4]}), survival({"a": [0, 4, 8]}, 8)) == 1
+    assert survival_concordance(survival_counting({"a": [0, 2, 4]}), survival_counting({"a": [0, 4, 8]}, 8)) == 1
 
 
 def test_survival_of_other_layers_is_refused():
     with pytest.raises(AutosparseError, match=r"tiny has 2 weights in 1 layers, tiny 3 in 1"):
-        survival_concordance(survival({"a": [1, 2]}), survival({"a": [1, 2, 3]}))
+        survival_concordance(survival_counting({"a": [1, 2]}), survival_counting({"a": [1, 2, 3]}))

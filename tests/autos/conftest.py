@@ -2,15 +2,9 @@
 
 import pytest
 
-from autosparse.data import load_dataset
 from autosparse.irp import rewind_prune
 from autosparse.models import build_model
 from autosparse.training import Recipe
-
-
-@pytest.fixture(scope="session")
-def digits():
-    return load_dataset("digits")
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from builders import a_survival
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
@@ -10,13 +11,10 @@ from autosparse.autos import fit_scorer
 from autosparse.autos.backbones import BACKBONES, Backbone, build_backbone
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_fit
-from autosparse.irp import Survival
 
 
-def survival(rows):
-    draws = torch.Generator().manual_seed(0)
-    theta, g = torch.randn(2, rows, generator=draws)
-    return Survival({"w": theta}, {"w": g}, {"w": torch.arange(rows, dtype=torch.int32) % 5}, {"iterations": 4})
+def survival_of_rows(rows):
+    return a_survival(rows, count=lambda param: torch.arange(rows, dtype=torch.int32) % 5, iterations=4)
 
 
 def linear(before, after):
@@ -64,7 +62,7 @@ def test_vgg19_has_the_parameters_of_its_layers():
 
 @pytest.mark.slow
 def test_vgg19_fits_and_scores():
-    data = survival(12)
+    data = survival_of_rows(12)
     scorer = fit_scorer(data, backbone="vgg19", epochs=1, batch_size=11, lr=1e-3)
     assert scorer.predict(data.flat()[0]).isfinite().all()
 
@@ -72,7 +70,7 @@ def test_vgg19_fits_and_scores():
 @pytest.mark.parametrize(("setting", "value"), [("epochs", 3), ("batch_size", 7), ("lr", 0.5)])
 def test_settings_of_a_training_are_refused_where_there_is_none(setting, value):
     with pytest.raises(AutosparseError, match=f"'conditional-mean' is not trained by gradient: leave out {setting}"):
-        fit_scorer(survival(100), backbone="conditional-mean", **{setting: value})
+        fit_scorer(survival_of_rows(100), backbone="conditional-mean", **{setting: value})
     with pytest.raises(AutosparseError, match=f"a file: .* leave out {setting}"):
         parse_fit({"backbone": "conditional-mean", setting: value}, "a file")
 
@@ -80,7 +78,7 @@ def test_settings_of_a_training_are_refused_where_there_is_none(setting, value):
 def test_what_is_recorded_of_a_fit_leaves_out_what_means_nothing_to_its_backbone():
     settings = {name: parse_fit({"backbone": name}, "").model_dump() for name in ("mlp", "conditional-mean")}
     assert settings["mlp"].keys() - settings["conditional-mean"].keys() == {"epochs", "batch_size", "lr"}
-    assert "epochs" not in fit_scorer(survival(100), backbone="conditional-mean").provenance
+    assert "epochs" not in fit_scorer(survival_of_rows(100), backbone="conditional-mean").provenance
 
 
 def test_a_backbone_learns_from_all_rows_of_a_stream_unless_its_fit_is_its_own():
@@ -98,7 +96,7 @@ def test_a_backbone_learns_from_all_rows_of_a_stream_unless_its_fit_is_its_own()
 
 
 def test_values_that_are_not_finite_are_refused():
-    data = survival(100)
+    data = survival_of_rows(100)
     data.grad["w"][3] = float("nan")
     with pytest.raises(AutosparseError, match="not finite"):
         fit_scorer(data, backbone="conditional-mean")

@@ -32,7 +32,7 @@ def bowl(x):
     return (x**2).sum(1) / (1 + (x**2).sum(1))
 
 
-def survival(rows, noise_scale=0.3, grad=None):
+def survival_of_bowl(rows, noise_scale=0.3, grad=None):
     x = draw(rows, 2)
     if grad is not None:
         x[:, 1] = grad
@@ -57,7 +57,7 @@ def test_heavy_tails_are_followed_as_far_as_there_are_rows():
 
 @pytest.mark.parametrize("inputs", [("param", "grad"), ("param",), ("grad",)])
 def test_held_out_rows_are_explained_as_well_as_by_the_binned_mean(inputs):
-    report = fit_scorer(survival(30_000), "conditional-mean", inputs).report
+    report = fit_scorer(survival_of_bowl(30_000), "conditional-mean", inputs).report
     assert report["held_out_r2"] > report["binned_mean_r2"] - 0.005 > 0.1
     assert report["warnings"] == []
 
@@ -126,7 +126,7 @@ def test_the_same_rows_give_the_same_table_bit_for_bit_whatever_the_threads():
 
 @pytest.mark.parametrize("grad", [None, 0.0])
 def test_a_saved_scorer_predicts_bit_for_bit_the_same(tmp_path, grad):
-    scorer = fit_scorer(survival(2000, grad=grad), "conditional-mean")
+    scorer = fit_scorer(survival_of_bowl(2000, grad=grad), "conditional-mean")
     x = draw(1000, 2, seed=2)
     features = {"param": x[:, 0], "grad": x[:, 1]}
     loaded = load_scorer(scorer.save(tmp_path / "scorer"))
@@ -135,6 +135,6 @@ def test_a_saved_scorer_predicts_bit_for_bit_the_same(tmp_path, grad):
 
 
 def test_more_rows_than_a_chunk_are_scored_as_one_by_one():
-    scorer = fit_scorer(survival(2000), "conditional-mean", ["param"])
+    scorer = fit_scorer(survival_of_bowl(2000), "conditional-mean", ["param"])
     x = draw(ConditionalMean.chunk + 1000, 1, seed=2)[:, 0]
     assert torch.equal(scorer.predict({"param": x})[-1000:], scorer.predict({"param": x[-1000:]}))

@@ -11,7 +11,7 @@ from autosparse.errors import AutosparseError
 from autosparse.irp import Survival
 
 
-def survival(rows=6000, seed=0, iterations=4):
+def rare_survival(rows=6000, seed=0, iterations=4):
     """Two layers whose weights rarely survive."""
     draws = torch.Generator().manual_seed(seed)
     sizes = {"fc1.weight": (rows - 60, 1), "fc2.weight": (6, 10)}
@@ -68,7 +68,7 @@ def test_as_many_rows_as_there_are_or_more_are_all(rows):
 
 
 def test_strata_are_layers_and_counts_of_each_dataset_in_the_order_of_its_rows():
-    data = [survival(seed=0), survival(seed=1)]
+    data = [rare_survival(seed=0), rare_survival(seed=1)]
     expected, seen = [], {}
     for i, one in enumerate(data):
         for layer, counts in one.survived.items():
@@ -81,7 +81,7 @@ def test_strata_are_layers_and_counts_of_each_dataset_in_the_order_of_its_rows()
 
 
 def test_the_report_says_how_many_rows_were_used_and_of_what_they_were_drawn():
-    data = survival()
+    data = rare_survival()
     assert fit_scorer(data, epochs=1).report["rows_used"] == 5400
     sampled = fit_scorer(data, epochs=1, rows=1500)
     assert sampled.report["rows_used"] == 1500
@@ -89,7 +89,7 @@ def test_the_report_says_how_many_rows_were_used_and_of_what_they_were_drawn():
 
 
 def test_a_fit_on_as_many_rows_as_there_are_is_the_fit_on_all_bit_for_bit():
-    data = survival()
+    data = rare_survival()
     whole, same = (fit_scorer(data, epochs=2, rows=rows) for rows in (None, 5400))
     weights = (whole.network.state_dict(), same.network.state_dict())
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
@@ -98,7 +98,7 @@ def test_a_fit_on_as_many_rows_as_there_are_is_the_fit_on_all_bit_for_bit():
 
 def test_the_rows_held_out_are_the_same_whatever_the_sample():
     """And never fitted on: the binned mean, of all train rows, says the same of them."""
-    data = survival()
+    data = rare_survival()
     reports = [fit_scorer(data, "conditional-mean", rows=rows).report for rows in (None, 1500, 3000)]
     assert len({report["binned_mean_r2"] for report in reports}) == 1
     assert len({report["held_out_r2"] for report in reports}) == 3
@@ -116,4 +116,4 @@ def test_a_sample_fits_nearly_as_well_as_all_rows():
 
 def test_too_few_rows_are_refused():
     with pytest.raises(AutosparseError, match="at least 1000 rows, not 999; leave rows out for all"):
-        fit_scorer(survival(), rows=999)
+        fit_scorer(rare_survival(), rows=999)

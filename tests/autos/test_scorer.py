@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builders import a_survival, lenet
 
 from autosparse.autos import fit_scorer, load_scorer
 from autosparse.autos.diagnostics import binned_mean_r_squared, r_squared
@@ -13,20 +14,15 @@ from autosparse.criteria import score
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.irp import Survival
 from autosparse.masks import prunable
-from autosparse.models import build_model
 
 
 @pytest.fixture(scope="module")
 def scorer():
-    draws = torch.Generator().manual_seed(0)
-    theta = torch.randn(4000, generator=draws)
-    counts = (theta.abs().clamp(max=2) * 10).round().int()
-    data = Survival({"w": theta}, {"w": torch.randn(4000, generator=draws)}, {"w": counts}, {"iterations": 20})
-    return fit_scorer(data, epochs=2)
+    return fit_scorer(a_survival(4000, count=lambda param: (param.abs().clamp(max=2) * 10).round().int()), epochs=2)
 
 
 @pytest.fixture
-def folder(scorer, tmp_path):
+def scorer_folder(scorer, tmp_path):
     return scorer.save(tmp_path / "scorer")
 
 
@@ -39,42 +35,42 @@ def test_a_scorer_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypat
         load_scorer(tmp_path)
 
 
-def test_a_saved_scorer_predicts_bit_for_bit_the_same(scorer, folder):
+def test_a_saved_scorer_predicts_bit_for_bit_the_same(scorer, scorer_folder):
     features = {"param": torch.linspace(-3, 3, 1000), "grad": torch.zeros(1000)}
-    loaded = load_scorer(folder)
+    loaded = load_scorer(scorer_folder)
     assert torch.equal(loaded.predict(features), scorer.predict(features))
     assert loaded.report == scorer.report
     assert loaded.provenance == scorer.provenance
 
 
-def test_a_scorer_folder_holds_safetensors_and_json_only(folder):
-    assert sorted(path.name for path in folder.iterdir()) == ["scorer.json", "scorer.safetensors"]
-    json.loads((folder / "scorer.json").read_text())
+def test_a_scorer_folder_holds_safetensors_and_json_only(scorer_folder):
+    assert sorted(path.name for path in scorer_folder.iterdir()) == ["scorer.json", "scorer.safetensors"]
+    json.loads((scorer_folder / "scorer.json").read_text())
 
 
 @pytest.mark.parametrize("name", ["scorer.json", "scorer.safetensors"])
-def test_a_truncated_file_is_refused_by_name(folder, name):
-    path = folder / name
+def test_a_truncated_file_is_refused_by_name(scorer_folder, name):
+    path = scorer_folder / name
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(CorruptFile, match=name):
-        load_scorer(folder)
+        load_scorer(scorer_folder)
 
 
-def test_an_edited_config_is_refused(folder):
-    path = folder / "scorer.json"
+def test_an_edited_config_is_refused(scorer_folder):
+    path = scorer_folder / "scorer.json"
     path.write_text(path.read_text().replace('"mlp"', '"resnet18"'))
     with pytest.raises(CorruptFile, match="checksum"):
-        load_scorer(folder)
+        load_scorer(scorer_folder)
 
 
-def test_a_pickle_in_place_of_the_weights_is_never_loaded(folder, tmp_path):
+def test_a_pickle_in_place_of_the_weights_is_never_loaded(scorer_folder, tmp_path):
     class Bomb:
         def __reduce__(self):
             return (open, (str(tmp_path / "exploded"), "w"))
 
-    (folder / "scorer.safetensors").write_bytes(pickle.dumps(Bomb()))
+    (scorer_folder / "scorer.safetensors").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(CorruptFile):
-        load_scorer(folder)
+        load_scorer(scorer_folder)
     assert not (tmp_path / "exploded").exists()
 
 
@@ -89,7 +85,7 @@ def test_a_missing_feature_is_named(scorer):
 
 
 def test_autos_scores_every_prunable_weight_from_its_value_and_gradient(scorer):
-    model = build_model("lenet-300-100", 10, (1, 8, 8), seed=1)
+    model = lenet(1)
     x, y = torch.randn(32, 1, 8, 8), torch.randint(0, 10, (32,))
     scores = score(model, "autos", [(x, y)], scorer=scorer)
     gradients = torch.autograd.grad(torch.nn.functional.cross_entropy(model(x), y), list(prunable(model).values()))
@@ -100,7 +96,7 @@ def test_autos_scores_every_prunable_weight_from_its_value_and_gradient(scorer):
 
 def test_autos_without_data_is_refused_where_gradients_are_read(scorer):
     with pytest.raises(AutosparseError, match="needs data"):
-        score(build_model("lenet-300-100", 10, (1, 8, 8)), "autos", scorer=scorer)
+        score(lenet(), "autos", scorer=scorer)
 
 
 def test_r_squared_is_one_for_the_target_and_zero_for_its_mean():
@@ -118,11 +114,11 @@ def test_the_binned_mean_of_two_clusters_explains_their_difference():
 @pytest.mark.parametrize("wrong", [None, "path/to/scorer"])
 def test_autos_with_something_else_than_a_scorer_says_what_to_pass(wrong):
     with pytest.raises(AutosparseError, match="load_scorer"):
-        score(build_model("lenet-300-100", 10, (1, 8, 8)), "autos", scorer=wrong)
+        score(lenet(), "autos", scorer=wrong)
 
 
-def test_a_fits_folder_in_the_storage_is_taken_for_its_scorer(scorer, folder, tmp_path):
-    folder.rename(tmp_path / "id")
+def test_a_fits_folder_in_the_storage_is_taken_for_its_scorer(scorer, scorer_folder, tmp_path):
+    scorer_folder.rename(tmp_path / "id")
     (tmp_path / "storage").mkdir()
     (tmp_path / "id").rename(tmp_path / "storage" / "scorer")
     assert load_scorer(tmp_path / "storage").report == scorer.report

@@ -29,14 +29,14 @@ grid:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def work_folder(tmp_path_factory):
     return tmp_path_factory.mktemp("work")
 
 
 @pytest.fixture
-def cli(folder, monkeypatch, capsys):
+def cli(work_folder, monkeypatch, capsys):
     """Call ``autosparse ...`` in the work folder; returns (exit code, stdout, stderr)."""
-    monkeypatch.chdir(folder)
+    monkeypatch.chdir(work_folder)
     monkeypatch.setenv("COLUMNS", "160")
 
     def call(*arguments):
@@ -50,29 +50,29 @@ def cli(folder, monkeypatch, capsys):
 
 
 @pytest.fixture(scope="module")
-def demo(folder, ray_running):
+def demo(work_folder, ray_running):
     """What the demo tells on stdout and stderr: the same file with fewer rounds, seeds and sparsities, run once."""
     from autosparse.experiment import files
 
     content = yaml.safe_load(files.DEMO.read_text())
     content["irp"]["snip"] |= {"iterations": 2, "recipe": {"epochs": 2}}
     content["grid"] |= {"sparsities": [0.9], "seeds": [0, 1], "recipe": {"epochs": 2}}
-    (folder / "demo.yaml").write_text(yaml.safe_dump(content))
+    (work_folder / "demo.yaml").write_text(yaml.safe_dump(content))
     with (
         pytest.MonkeyPatch.context() as patch,
         contextlib.redirect_stdout(io.StringIO()) as out,
         contextlib.redirect_stderr(io.StringIO()) as err,
         pytest.raises(SystemExit) as ended,
     ):
-        patch.chdir(folder)
-        patch.setattr(files, "DEMO", folder / "demo.yaml")
+        patch.chdir(work_folder)
+        patch.setattr(files, "DEMO", work_folder / "demo.yaml")
         patch.setattr(sys, "argv", ["autosparse", "demo"])
         main()
     assert ended.value.code in (0, None)
     return out.getvalue(), err.getvalue()
 
 
-def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(demo, folder):
+def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(demo, work_folder):
     out, err = demo
     for told in ("iterative rewind pruning: 2 runs", "fitting scorers: 2 fits", "training the grid: 16 cells"):
         assert told in err
@@ -82,7 +82,7 @@ def test_the_demo_tells_what_it_does_and_what_to_try_next_and_leaves_a_report(de
         "autosparse run lenet-mnist",
     ):
         assert command in out
-    page = (folder / "report" / "index.html").read_text()
+    page = (work_folder / "report" / "index.html").read_text()
     assert all(method in page for method in ("random", "magnitude", "snip", "grasp", "autos"))
 
 
@@ -113,14 +113,14 @@ def test_best_prints_only_json_on_stdout(cli, demo):
     assert rows == sorted(rows, key=lambda row: -row["mean"])
 
 
-def test_report_writes_the_page_and_prints_its_path(cli, demo, folder):
+def test_report_writes_the_page_and_prints_its_path(cli, demo, work_folder):
     code, out, _ = cli("report", "demo")
     assert code == 0
     assert out.strip() == "report/index.html"
-    assert "autos" in (folder / "report" / "index.html").read_text()
+    assert "autos" in (work_folder / "report" / "index.html").read_text()
 
 
-def test_irp_then_fit_then_score(cli, folder):
+def test_irp_then_fit_then_score(cli, work_folder):
     code, out, _ = cli(
         "irp", "--iterations", 3, "--final-density", 0.1, "--schedule", "linear", "--epochs", 1, "--seeds", "0,1",
         "--out", "irp", "--json",
@@ -154,7 +154,7 @@ def test_irp_then_fit_then_score(cli, folder):
     assert json.loads(out)["rows"] == 50200
     import pyarrow.parquet as pq
 
-    assert pq.read_schema(folder / "scores" / "scores.parquet").names == ["layer", "position", "score"]
+    assert pq.read_schema(work_folder / "scores" / "scores.parquet").names == ["layer", "position", "score"]
 
     code, out, _ = cli(
         "score", "--scorer", "smooth", "--features", "irp/seed-0", "--sparsity", 0.9, "--out", "streamed", "--json"
@@ -163,7 +163,7 @@ def test_irp_then_fit_then_score(cli, folder):
     assert json.loads(out)["kept"] == 5020
     from autosparse.masks import Masks
 
-    assert Masks.load(folder / "streamed" / "masks.safetensors").kept == 5020
+    assert Masks.load(work_folder / "streamed" / "masks.safetensors").kept == 5020
 
 
 @pytest.mark.parametrize("what", ["models", "datasets", "criteria", "features", "experiments"])
@@ -212,16 +212,16 @@ def test_criteria_are_listed_with_what_they_need_and_where_they_are_from(cli):
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
-def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, folder, arguments, code, said):
-    (folder / "tiny.yaml").write_text(EXPERIMENT)
-    (folder / "file").write_text("a file where a folder is needed")
-    (folder / "corrupt").mkdir(exist_ok=True)
-    (folder / "corrupt" / "scorer.json").write_text('{"half": ')
+def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, work_folder, arguments, code, said):
+    (work_folder / "tiny.yaml").write_text(EXPERIMENT)
+    (work_folder / "file").write_text("a file where a folder is needed")
+    (work_folder / "corrupt").mkdir(exist_ok=True)
+    (work_folder / "corrupt" / "scorer.json").write_text('{"half": ')
     ended, out, err = cli(*arguments)
     assert ended == code
     assert said in err
     assert "Traceback" not in out + err
-    assert not (folder / "x").exists() or not list((folder / "x").iterdir())
+    assert not (work_folder / "x").exists() or not list((work_folder / "x").iterdir())
 
 
 def test_debug_shows_the_traceback_before_the_line_and_keeps_the_exit_code(cli):

@@ -19,12 +19,11 @@ grid:
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
+def call_run(here, monkeypatch):
     monkeypatch.delenv("AUTOSPARSE_DATA", raising=False)
 
     def called(*words, dataset="digits"):
-        (tmp_path / "mine.yaml").write_text(FILE.format(dataset=dataset))
+        (here / "mine.yaml").write_text(FILE.format(dataset=dataset))
         return CliRunner().invoke(app, ["run", "mine.yaml", *words])
 
     return called
@@ -43,24 +42,24 @@ def run(tmp_path, monkeypatch):
         ("imagefolder:nowhere", "absent data: no folder 'nowhere'"),
     ],
 )
-def test_a_dry_run_without_the_data_shows_the_plan_and_exits_with_1(run, dataset, said):
-    answer = run("--dry-run", dataset=dataset)
+def test_a_dry_run_without_the_data_shows_the_plan_and_exits_with_1(call_run, dataset, said):
+    answer = call_run("--dry-run", dataset=dataset)
     assert (answer.exit_code, said in answer.stderr) == (1, True), answer.output
     assert "Plan of mine" in answer.stdout
 
 
-def test_a_dry_run_in_json_names_what_is_absent(run):
-    answer = run("--dry-run", "--json", dataset="mnist")
+def test_a_dry_run_in_json_names_what_is_absent(call_run):
+    answer = call_run("--dry-run", "--json", dataset="mnist")
     assert answer.exit_code == 1
     assert list(json.loads(answer.stdout)["absent_data"]) == ["mnist"]
 
 
 @pytest.mark.parametrize("words", [[], ["--json"]])
-def test_a_dry_run_with_the_data_exits_with_0(run, words):
-    answer = run("--dry-run", *words)
+def test_a_dry_run_with_the_data_exits_with_0(call_run, words):
+    answer = call_run("--dry-run", *words)
     assert answer.exit_code == 0
     assert "absent data" not in answer.output
 
 
-def test_data_that_will_be_fetched_are_not_missed(run):
-    assert run("--dry-run", "--download", dataset="mnist").exit_code == 0
+def test_data_that_will_be_fetched_are_not_missed(call_run):
+    assert call_run("--dry-run", "--download", dataset="mnist").exit_code == 0

@@ -11,9 +11,8 @@ from autosparse.experiment.load import load_experiment
 
 
 @pytest.fixture
-def call(tmp_path, monkeypatch):
+def call(here):
     """Call ``autosparse`` in an empty folder."""
-    monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, list(arguments), env={"COLUMNS": "80"})
 
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from builders import random_batches
 from torch import nn
 
 from autosparse.criteria import CRITERIA, score
@@ -25,8 +26,7 @@ def model():
 
 @pytest.fixture
 def batches():
-    draws = torch.Generator().manual_seed(1)
-    return [(torch.randn(n, 1, 4, 4, generator=draws), torch.randint(0, 4, (n,), generator=draws)) for n in (8, 5)]
+    return random_batches((1, 4, 4), classes=4, sizes=(8, 5))
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from builders import a_grid
 from hypothesis import given
 from hypothesis import strategies as st
 from small_nets import NETS, data, make
@@ -173,6 +174,5 @@ def test_long_sums_are_evaluated_deep_within_other_calls():
 
 def test_a_file_with_an_unknown_name_is_refused_before_anything_runs():
     method = {"criterion": "formula", "options": {"expression": "log_parm"}}
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": [method], "sparsities": [0.5], "seeds": [0]}
     with pytest.raises(AutosparseError, match="log_parm"):
-        parse_experiment({"name": "x", "grid": grid}, "x.yaml")
+        parse_experiment({"name": "x", "grid": a_grid(methods=[method])}, "x.yaml")

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import same_tensors
 from small_nets import PlainTraining, data, make
 from torch import nn
 
@@ -36,10 +37,6 @@ def scores_of(model, name, **options):
     return score(model, name, data(), **options_of(name), **options)
 
 
-def equal(a, b):
-    return all(torch.equal(a[layer], b[layer]) for layer in a)
-
-
 def test_each_criterion_that_reads_gradients_has_the_mode_of_its_papers_code():
     assert {name: CRITERIA[name].mode for name in CRITERIA if CRITERIA[name].mode} == MODES
     assert {name: CRITERIA[name].defaults["mode"] for name in MODES} == MODES
@@ -51,15 +48,15 @@ def test_the_mode_of_the_caller_does_not_matter(name):
     mixed = make(net)
     mixed.norm.eval()
     first = scores_of(make(net).train(), name)
-    assert equal(first, scores_of(make(net).eval(), name))
-    assert equal(first, scores_of(mixed, name))
+    assert same_tensors(first, scores_of(make(net).eval(), name))
+    assert same_tensors(first, scores_of(mixed, name))
 
 
 @pytest.mark.parametrize("name", LEARNS_FROM_DATA)
 def test_the_option_sets_the_mode(name):
     found = {mode: scores_of(make("residual with batchnorm"), name, mode=mode) for mode in ("train", "eval")}
-    assert not equal(found["train"], found["eval"])
-    assert equal(found[MODES[name]], scores_of(make("residual with batchnorm"), name))
+    assert not same_tensors(found["train"], found["eval"])
+    assert same_tensors(found[MODES[name]], scores_of(make("residual with batchnorm"), name))
 
 
 @pytest.mark.parametrize("name", [*MODES, "lth", "magnitude"])
@@ -101,8 +98,8 @@ def test_dropout_is_off_in_evaluation_mode():
     torch.manual_seed(0)
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 8), nn.Dropout(0.5), nn.Linear(8, 4)).double()
     plain = nn.Sequential(network[0], network[1], nn.Identity(), network[3])
-    assert equal(score(network, "snip", data()), score(plain, "snip", data()))
-    assert not equal(score(network, "snip", data(), mode="train"), score(plain, "snip", data()))
+    assert same_tensors(score(network, "snip", data()), score(plain, "snip", data()))
+    assert not same_tensors(score(network, "snip", data(), mode="train"), score(plain, "snip", data()))
 
 
 @pytest.mark.parametrize("value", ["evaluate", True, None])

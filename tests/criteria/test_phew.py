@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 from attention_nets import make as attention_net
+from builders import lenet
 from hypothesis import given
 from hypothesis import strategies as st
 from small_nets import NETS, make
@@ -128,7 +129,7 @@ def test_masks_follow_the_seed():
 
 
 def test_large_weights_stay_more_often():
-    model = build_model("lenet-300-100", 10, (1, 8, 8))
+    model = lenet()
     masks = prune(model, "phew", 0.9)
     for name in ("fc1.weight", "fc2.weight"):
         size = prunable(model)[name].detach().abs()

@@ -4,16 +4,16 @@ import math
 
 import pytest
 import torch
+from builders import lenet
 from torch import nn, tensor
 
 from autosparse.criteria import score
 from autosparse.masks import Masks
-from autosparse.models import build_model
 
 
 @pytest.fixture(scope="module")
 def model():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
+    return lenet()
 
 
 def flat(scores):
@@ -58,7 +58,7 @@ def test_random_layers_of_one_shape_get_different_scores():
 
 
 def test_random_does_not_depend_on_the_weights(model):
-    other = build_model("lenet-300-100", 10, (1, 8, 8), seed=9)
+    other = lenet(9)
     assert torch.equal(flat(score(model, "random", seed=3)), flat(score(other, "random", seed=3)))
 
 

@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from small_nets import NETS, make
 from small_nets import data as small_data
 from torch import nn, tensor
@@ -10,7 +11,6 @@ from autosparse.criteria import score
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
 from autosparse.masks import prunable
-from autosparse.models import build_model
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
@@ -105,7 +105,7 @@ def test_batches_may_be_an_iterator(model, data):
 
 
 def test_scores_sum_to_one_over_the_network():
-    scores = score(build_model("lenet-300-100", 10, (1, 8, 8)), "snip", load_dataset("digits").train.batches(500))
+    scores = score(lenet(), "snip", load_dataset("digits").train.batches(500))
     assert sum(s.double().sum().item() for s in scores.values()) == pytest.approx(1, abs=1e-6)
 
 

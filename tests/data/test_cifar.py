@@ -26,7 +26,7 @@ def write(root, name, layout):
 
 
 @pytest.fixture
-def batches(tmp_path):
+def pickled_cifar10(tmp_path):
     """CIFAR-10 in the pickled layout; tests overwrite what they break."""
     return write(tmp_path, "cifar10", "pickled")
 
@@ -84,11 +84,11 @@ def test_a_whole_pickled_layout_is_taken_beside_a_half_binary_one(tmp_path):
     assert len(load_dataset("cifar10", tmp_path).test) == 3
 
 
-def test_arrays_may_be_stored_by_columns(batches):
+def test_arrays_may_be_stored_by_columns(pickled_cifar10):
     images, labels = CIFAR10["test_batch"]
     content = python2_pickle({b"data": np.asfortranarray(images), b"labels": labels})
-    (batches / "test_batch").write_bytes(content)
-    assert torch.equal(load_dataset("cifar10", batches.parent).test.images.flatten(1), torch.from_numpy(images))
+    (pickled_cifar10 / "test_batch").write_bytes(content)
+    assert torch.equal(load_dataset("cifar10", pickled_cifar10.parent).test.images.flatten(1), torch.from_numpy(images))
 
 
 @pytest.mark.filterwarnings("ignore:numpy.core is deprecated")
@@ -125,11 +125,11 @@ def attacks(path):
 
 @pytest.mark.parametrize("kind", ["os.mkdir", "os.system", "builtins.open", "numpy.save"])
 @pytest.mark.parametrize("protocol", [2, 4])
-def test_a_malicious_pickle_is_refused_and_not_executed(batches, tmp_path, kind, protocol):
+def test_a_malicious_pickle_is_refused_and_not_executed(pickled_cifar10, tmp_path, kind, protocol):
     target = tmp_path / "made by the attack"
     images, labels = CIFAR10["data_batch_1"]
     poisoned = {b"data": images, b"labels": labels, b"extra": attacks(target)[kind]}
-    (batches / "data_batch_1").write_bytes(pickle.dumps(poisoned, protocol=protocol))
+    (pickled_cifar10 / "data_batch_1").write_bytes(pickle.dumps(poisoned, protocol=protocol))
     with pytest.raises(DataError, match=r"data_batch_1 is refused: it names \S+, which no file of CIFAR does"):
         load_dataset("cifar10", tmp_path)
     assert not list(tmp_path.glob("made by*"))
@@ -140,9 +140,9 @@ def test_the_attack_of_the_test_above_works_on_a_plain_reader(tmp_path):
     assert (tmp_path / "made").exists()
 
 
-def test_numpy_functions_named_by_the_file_are_not_called_either(batches, monkeypatch):
+def test_numpy_functions_named_by_the_file_are_not_called_either(pickled_cifar10, monkeypatch):
     monkeypatch.setattr(np._core.multiarray, "_reconstruct", None)
-    assert len(load_dataset("cifar10", batches.parent).test) == 3
+    assert len(load_dataset("cifar10", pickled_cifar10.parent).test) == 3
 
 
 @pytest.mark.parametrize("layout", ["binary", "pickled"])
@@ -167,13 +167,13 @@ def test_truncated_binary_is_named(tmp_path, left):
         load_dataset("cifar10", tmp_path)
 
 
-def test_every_truncation_of_a_pickle_is_refused(batches):
-    path = batches / "data_batch_2"
+def test_every_truncation_of_a_pickle_is_refused(pickled_cifar10):
+    path = pickled_cifar10 / "data_batch_2"
     whole = path.read_bytes()
     for length in [*range(0, 150), *range(150, len(whole), 97), len(whole) - 1]:
         path.write_bytes(whole[:length])
         with pytest.raises(DataError, match=r"data_batch_2 is truncated or not a batch of CIFAR .*; fetch it again"):
-            load_dataset("cifar10", batches.parent)
+            load_dataset("cifar10", pickled_cifar10.parent)
 
 
 @pytest.mark.parametrize(
@@ -188,10 +188,10 @@ def test_every_truncation_of_a_pickle_is_refused(batches):
         ([1, 2], "truncated or not a batch"),
     ],
 )
-def test_a_pickle_of_something_else_is_refused(batches, content, reason):
-    (batches / "test_batch").write_bytes(python2_pickle(content))
+def test_a_pickle_of_something_else_is_refused(pickled_cifar10, content, reason):
+    (pickled_cifar10 / "test_batch").write_bytes(python2_pickle(content))
     with pytest.raises(DataError, match=rf"test_batch.*{reason}"):
-        load_dataset("cifar10", batches.parent)
+        load_dataset("cifar10", pickled_cifar10.parent)
 
 
 @pytest.mark.parametrize(("name", "label"), [("cifar10", 10), ("cifar100", 100)])

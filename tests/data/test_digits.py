@@ -1,12 +1,6 @@
-import pytest
 import torch
 
 from autosparse.data import load_dataset
-
-
-@pytest.fixture(scope="module")
-def digits():
-    return load_dataset("digits")
 
 
 def test_shapes_and_dtypes(digits):

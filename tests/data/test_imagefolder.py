@@ -11,7 +11,7 @@ CLASSES = {"dog": [(30, 40), (9, 9)], "ant": [(20, 20)], "cat": [(20, 50)]}
 
 
 @pytest.fixture
-def folder(tmp_path):
+def pets(tmp_path):
     return write_folder(tmp_path / "pets", CLASSES, {"cat": [(20, 20)], "dog": [(20, 20)]})
 
 
@@ -23,16 +23,16 @@ def paths(split):
     return [str(split.files.path(i).relative_to(split.files.folder)) for i in range(len(split))]
 
 
-def test_labels_are_places_among_the_sorted_classes_of_train(folder):
-    data = load(folder)
+def test_labels_are_places_among_the_sorted_classes_of_train(pets):
+    data = load(pets)
     assert paths(data.train) == ["ant/0.png", "cat/0.png", "dog/0.png", "dog/1.png"]
     assert data.train.files.labels.tolist() == [0, 1, 2, 2]
     assert paths(data.test) == ["cat/0.png", "dog/0.png"]
     assert data.test.files.labels.tolist() == [1, 2]
 
 
-def test_facts_a_model_needs(folder):
-    data = load_dataset("imagefolder:pets", folder.parent)
+def test_facts_a_model_needs(pets):
+    data = load_dataset("imagefolder:pets", pets.parent)
     assert (data.name, data.num_classes, data.input_shape) == ("imagefolder:pets", 3, (3, 224, 224))
     assert isinstance(data.train, StreamedSplit)
 
@@ -43,41 +43,41 @@ def test_names_of_the_test_split(tmp_path, name):
     assert paths(load(tmp_path).test) == ["cat/0.png"]
 
 
-def test_sub_folders_and_every_usual_suffix_count_but_no_other_files(folder):
-    save(folder / "train" / "ant" / "deep" / "er" / "9.JPEG", pixels(1))
-    save(folder / "train" / "ant" / "._0.png", pixels(1))
-    (folder / "train" / "ant" / "notes.txt").write_text("x")
-    (folder / "train" / ".cache").mkdir()
-    (folder / "train" / "list.csv").write_text("x")
-    assert paths(load(folder).train)[:2] == ["ant/0.png", "ant/deep/er/9.JPEG"]
-    assert len(load(folder).train) == 5
+def test_sub_folders_and_every_usual_suffix_count_but_no_other_files(pets):
+    save(pets / "train" / "ant" / "deep" / "er" / "9.JPEG", pixels(1))
+    save(pets / "train" / "ant" / "._0.png", pixels(1))
+    (pets / "train" / "ant" / "notes.txt").write_text("x")
+    (pets / "train" / ".cache").mkdir()
+    (pets / "train" / "list.csv").write_text("x")
+    assert paths(load(pets).train)[:2] == ["ant/0.png", "ant/deep/er/9.JPEG"]
+    assert len(load(pets).train) == 5
 
 
 @pytest.mark.parametrize("change", ["size", "name", "class", "more"])
-def test_fingerprint_follows_paths_sizes_and_labels(folder, change):
-    before = load(folder).fingerprint
-    image = folder / "train" / "dog" / "1.png"
+def test_fingerprint_follows_paths_sizes_and_labels(pets, change):
+    before = load(pets).fingerprint
+    image = pets / "train" / "dog" / "1.png"
     if change == "size":
         image.write_bytes(image.read_bytes() + b"\0")
     elif change == "name":
         image.rename(image.with_name("2.png"))
     elif change == "class":
-        image.rename(folder / "train" / "cat" / "1.png")
+        image.rename(pets / "train" / "cat" / "1.png")
     else:
         shutil.copy(image, image.with_name("2.png"))
-    assert load(folder).fingerprint != before
+    assert load(pets).fingerprint != before
 
 
-def test_fingerprint_does_not_depend_on_where_the_folder_lies(folder, tmp_path):
-    shutil.copytree(folder, tmp_path / "moved")
-    assert load(tmp_path / "moved").fingerprint == load(folder).fingerprint
+def test_fingerprint_does_not_depend_on_where_the_folder_lies(pets, tmp_path):
+    shutil.copytree(pets, tmp_path / "moved")
+    assert load(tmp_path / "moved").fingerprint == load(pets).fingerprint
 
 
 @pytest.mark.parametrize(("gone", "message"), [("train", "no .*/train: "), ("val", r"no .*/val: .*val, validation,")])
-def test_missing_split_is_named(folder, gone, message):
-    shutil.rmtree(folder / gone)
+def test_missing_split_is_named(pets, gone, message):
+    shutil.rmtree(pets / gone)
     with pytest.raises(DataError, match=message):
-        load(folder)
+        load(pets)
 
 
 def test_missing_folder_is_named(tmp_path):
@@ -85,31 +85,31 @@ def test_missing_folder_is_named(tmp_path):
         load_dataset("imagefolder:absent", tmp_path)
 
 
-def test_class_without_images_is_named(folder):
-    (folder / "train" / "emu").mkdir()
+def test_class_without_images_is_named(pets):
+    (pets / "train" / "emu").mkdir()
     with pytest.raises(DataError, match=r"train/emu holds no images \(.jpeg, .*\); add some or remove it"):
-        load(folder)
+        load(pets)
 
 
-def test_a_link_to_nowhere_is_named(folder):
-    (folder / "train" / "ant" / "1.png").symlink_to(folder / "nowhere.png")
+def test_a_link_to_nowhere_is_named(pets):
+    (pets / "train" / "ant" / "1.png").symlink_to(pets / "nowhere.png")
     with pytest.raises(DataError, match=r"train/ant/1\.png cannot be read: No such file or directory; mend or remove"):
-        load(folder)
+        load(pets)
 
 
-def test_test_class_unknown_to_train_is_named(folder):
-    save(folder / "val" / "emu" / "0.png", pixels(0))
+def test_test_class_unknown_to_train_is_named(pets):
+    save(pets / "val" / "emu" / "0.png", pixels(0))
     with pytest.raises(DataError, match=r"val/emu is a class that .*/train does not have"):
-        load(folder)
+        load(pets)
 
 
-def test_flat_validation_folder_says_how_to_sort_it(folder):
-    shutil.rmtree(folder / "val")
-    save(folder / "val" / "ILSVRC2012_val_00000001.JPEG", pixels(0))
+def test_flat_validation_folder_says_how_to_sort_it(pets):
+    shutil.rmtree(pets / "val")
+    save(pets / "val" / "ILSVRC2012_val_00000001.JPEG", pixels(0))
     with pytest.raises(
         DataError, match=r"val has no class folders: move each image into .*ImageNet's val, torchvision"
     ):
-        load(folder)
+        load(pets)
 
 
 @pytest.fixture(scope="module")
@@ -137,10 +137,10 @@ def test_imagenet_is_normalised_by_its_published_statistics(imagenet_root):
     assert (split.std / 255).tolist() == pytest.approx([0.229, 0.224, 0.225])
 
 
-def test_part_of_imagenet_is_not_imagenet(folder):
-    folder.rename(folder.with_name("imagenet"))
+def test_part_of_imagenet_is_not_imagenet(pets):
+    pets.rename(pets.with_name("imagenet"))
     with pytest.raises(DataError, match=r"holds 3 classes, ImageNet has 1000; for a part of it write imagefolder:/"):
-        load_dataset("imagenet", folder.parent)
+        load_dataset("imagenet", pets.parent)
 
 
 def test_absent_imagenet_says_what_is_wanted(tmp_path):

@@ -31,7 +31,7 @@ def write(path, encoded, labels, image_column="image", label_column="label"):
 
 
 @pytest.fixture
-def folder(tmp_path):
+def four_images(tmp_path):
     """Three training images in two files and one test image; tests overwrite what they break."""
     write(tmp_path / "train-00000-of-00002.parquet", [png(colour(0)), png(colour(1))], [2, 0])
     write(tmp_path / "train-00001-of-00002.parquet", [png(colour(2))], [1])
@@ -43,13 +43,13 @@ def load(folder):
     return load_dataset(f"parquet:{folder}")
 
 
-def test_images_come_channels_first_in_the_order_of_files_and_rows(folder):
+def test_images_come_channels_first_in_the_order_of_files_and_rows(four_images):
     expected = np.stack([colour(seed) for seed in range(3)]).transpose(0, 3, 1, 2)
-    assert torch.equal(load(folder).train.images, torch.from_numpy(expected))
+    assert torch.equal(load(four_images).train.images, torch.from_numpy(expected))
 
 
-def test_labels_follow_their_images(folder):
-    data = load(folder)
+def test_labels_follow_their_images(four_images):
+    data = load(four_images)
     assert (data.train.labels.tolist(), data.test.labels.tolist(), data.num_classes) == ([2, 0, 1], [0], 3)
 
 
@@ -86,8 +86,8 @@ def test_files_may_lie_in_a_sub_folder(tmp_path):
     assert len(load(tmp_path).train) == 1
 
 
-def test_relative_path_is_looked_up_under_the_root(folder):
-    assert len(load_dataset(f"parquet:{folder.name}", folder.parent).train) == 3
+def test_relative_path_is_looked_up_under_the_root(four_images):
+    assert len(load_dataset(f"parquet:{four_images.name}", four_images.parent).train) == 3
 
 
 def test_grey_images_have_one_channel(tmp_path):
@@ -116,43 +116,43 @@ def test_absent_split_is_named(tmp_path):
         load(tmp_path)
 
 
-def test_missing_column_is_named_with_those_there(folder):
-    write(folder / "train-00001-of-00002.parquet", [png(colour(0))], [0], label_column="class")
+def test_missing_column_is_named_with_those_there(four_images):
+    write(four_images / "train-00001-of-00002.parquet", [png(colour(0))], [0], label_column="class")
     with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet needs a column.*'image', 'class'"):
-        load(folder)
+        load(four_images)
 
 
-def test_truncated_file_is_named(folder):
-    path = folder / "test-00000-of-00001.parquet"
+def test_truncated_file_is_named(four_images):
+    path = four_images / "test-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match=r"test-00000-of-00001\.parquet is truncated"):
-        load(folder)
+        load(four_images)
 
 
-def test_rows_without_image_bytes_are_refused(folder):
-    write(folder / "train-00001-of-00002.parquet", [png(colour(0)), None], [0, 1])
+def test_rows_without_image_bytes_are_refused(four_images):
+    write(four_images / "train-00001-of-00002.parquet", [png(colour(0)), None], [0, 1])
     with pytest.raises(DataError, match=r"train-00001-of-00002\.parquet has rows without image bytes or label"):
-        load(folder)
+        load(four_images)
 
 
-def test_rows_without_label_are_refused(folder):
-    write(folder / "train-00001-of-00002.parquet", [png(colour(0)), png(colour(1))], [0, None])
+def test_rows_without_label_are_refused(four_images):
+    write(four_images / "train-00001-of-00002.parquet", [png(colour(0)), png(colour(1))], [0, None])
     with pytest.raises(DataError, match="has rows without image bytes or label"):
-        load(folder)
+        load(four_images)
 
 
 @pytest.mark.parametrize("encoded", [b"no image", png(colour(0))[:60]])
-def test_images_that_cannot_be_decoded_are_refused(folder, encoded):
-    write(folder / "train-00001-of-00002.parquet", [encoded], [0])
+def test_images_that_cannot_be_decoded_are_refused(four_images, encoded):
+    write(four_images / "train-00001-of-00002.parquet", [encoded], [0])
     with pytest.raises(DataError, match="cannot be decoded"):
-        load(folder)
+        load(four_images)
 
 
 @pytest.mark.parametrize("split", ["train-00001-of-00002", "test-00000-of-00001"])
-def test_images_of_different_shapes_are_refused(folder, split):
-    write(folder / f"{split}.parquet", [png(colour(0, (5, 5, 3)))], [0])
+def test_images_of_different_shapes_are_refused(four_images, split):
+    write(four_images / f"{split}.parquet", [png(colour(0, (5, 5, 3)))], [0])
     with pytest.raises(DataError, match="mixes images of different shapes"):
-        load(folder)
+        load(four_images)
 
 
 def test_images_given_only_by_path_are_refused(tmp_path):

@@ -12,7 +12,7 @@ from autosparse.models import build_model
 from autosparse.seeds import generator
 
 
-def same(ones, others):
+def same_batches(ones, others):
     ones, others = list(ones), list(others)
     return len(ones) == len(others) > 0 and all(
         torch.equal(a, b) for pair, other in zip(ones, others, strict=True) for a, b in zip(pair, other, strict=True)
@@ -25,11 +25,11 @@ def test_a_second_pass_gives_the_batches_of_the_first(tiny_digits, augmentation)
     batches = tiny_digits.train.batches(64, draws, augmentation, limit=150)
     first = list(batches)
     torch.rand(5, generator=draws)
-    assert same(first, batches)
-    assert same(first, batches)
+    assert same_batches(first, batches)
+    assert same_batches(first, batches)
     assert [len(x) for x, _ in first] == [64, 64, 22]
     assert len(batches) == 3
-    assert same(tiny_digits.train.batches(64), tiny_digits.train.batches(64))
+    assert same_batches(tiny_digits.train.batches(64), tiny_digits.train.batches(64))
 
 
 def test_only_the_first_pass_moves_the_generator_on_and_the_next_pass_over_the_split_is_another(tiny_digits):
@@ -41,8 +41,8 @@ def test_only_the_first_pass_moves_the_generator_on_and_the_next_pass_over_the_s
     assert torch.equal(draws.get_state(), state)
     torch.randperm(200, generator=other)
     assert torch.equal(draws.get_state(), other.get_state())
-    assert not same(seen, tiny_digits.train.batches(64, draws))
-    assert same(seen, first)
+    assert not same_batches(seen, tiny_digits.train.batches(64, draws))
+    assert same_batches(seen, first)
 
 
 def test_two_passes_may_be_under_way_at_once(tiny_digits):
@@ -53,7 +53,7 @@ def test_two_passes_may_be_under_way_at_once(tiny_digits):
 def test_next_takes_one_after_the_other_and_a_loop_starts_at_the_first(tiny_digits):
     batches = tiny_digits.train.batches(128, generator(3))
     first, second = next(batches), next(batches)
-    assert same([first, second], batches)
+    assert same_batches([first, second], batches)
     with pytest.raises(StopIteration):
         next(batches)
     assert repr(batches) == "Pass(2 batches, in a random order)"

@@ -4,7 +4,7 @@ import emulated
 import numpy as np
 import pytest
 import torch
-from builders import a_cell
+from builders import a_cell, lenet
 
 from autosparse.autos import Scorer, fit_scorer, load_scorer
 from autosparse.autos.backbones import BACKBONES, build_backbone
@@ -14,7 +14,6 @@ from autosparse.criteria.autos import survival_features
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, IrpTask, ScorerTask
 from autosparse.irp import Survival
-from autosparse.models import build_model
 from autosparse.runner.work.cells import run_cells
 from autosparse.runner.work.fit import run_fit
 from autosparse.runner.work.gpu_check import device_named
@@ -26,7 +25,7 @@ HERE = emulated.NAME
 RECIPE = Recipe(epochs=1, batch_size=64, lr=2**-9)
 
 
-def survival(rows=1500):
+def survival_in_two_layers(rows=1500):
     draws = torch.Generator().manual_seed(0)
     param, grad = torch.randn(2, rows, generator=draws)
     count = (20 * (param.abs() / 3).clamp(max=1)).round().int()
@@ -38,10 +37,10 @@ def survival(rows=1500):
 def test_a_fit_there_is_the_one_on_the_cpu(device, tmp_path, name):
     """Also when it is saved there and read elsewhere."""
     options = {"batch_size": 256, "epochs": 2} if BACKBONES[name].by_gradient else {}
-    expected, found = (fit_scorer(survival(), name, device=where, **options) for where in ("cpu", HERE))
+    expected, found = (fit_scorer(survival_in_two_layers(), name, device=where, **options) for where in ("cpu", HERE))
     for figure in ("train_r2", "held_out_r2", "binned_mean_r2"):
         assert found.report[figure] == pytest.approx(expected.report[figure], abs=1e-2)
-    features, _ = survival().flat()
+    features, _ = survival_in_two_layers().flat()
     read = load_scorer(found.save(tmp_path / "scorer"))
     torch.testing.assert_close(read.predict(features), expected.predict(features), rtol=1e-2, atol=1e-2)
 
@@ -70,7 +69,7 @@ def test_a_surface_there_gives_the_scores_of_the_one_on_the_cpu(device):
     class Costly(BACKBONES["mlp"]):
         costly = True
 
-    features, _ = survival(6000).flat()
+    features, _ = survival_in_two_layers(6000).flat()
     network = Costly(2, 0)
     network.load_state_dict(build_backbone("mlp", 2, 0).state_dict())
     scorer = Scorer("mlp", ("param", "grad"), Standardisation((0.0, 0.0), (1.0, 1.0)), network.eval())
@@ -82,7 +81,7 @@ def test_a_surface_there_gives_the_scores_of_the_one_on_the_cpu(device):
 
 
 def test_feature_shards_of_a_network_there_are_those_of_the_cpu(device, tiny_digits, tmp_path):
-    model = build_model("lenet-300-100", 10, (1, 8, 8))
+    model = lenet()
     batches = list(tiny_digits.scoring_batches(torch.Generator().manual_seed(0), limit=64))
     expected = survival_features(model, batches, torch.nn.functional.cross_entropy, ("param", "grad"))
     there = [(x.to(HERE), y.to(HERE)) for x, y in batches]

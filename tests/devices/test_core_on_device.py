@@ -6,6 +6,7 @@ import emulated
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from torch import nn
 
 from autosparse.autos import fit_scorer
@@ -50,7 +51,7 @@ def assert_close(found, expected, **tolerance):
 
 
 @pytest.fixture(scope="module")
-def survival(tiny_digits):
+def survival_of_cpu(tiny_digits):
     return rewind_prune(network("cpu"), tiny_digits, iterations=2, recipe=RECIPE)
 
 
@@ -70,11 +71,11 @@ def options(name, data, survival):
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))
-def test_a_criterion_prunes_there_as_it_does_on_the_cpu(device, tiny_digits, survival, name):
+def test_a_criterion_prunes_there_as_it_does_on_the_cpu(device, tiny_digits, survival_of_cpu, name):
     def masks(where):
         data = tiny_digits.to(where)
         batches = list(data.scoring_batches(generator("score"), limit=64))
-        return prune(network(where), name, 0.7, batches, **options(name, data, survival))
+        return prune(network(where), name, 0.7, batches, **options(name, data, survival_of_cpu))
 
     expected, found = masks("cpu"), masks(HERE)
     assert all(mask.device.type == HERE for mask in found.values())
@@ -120,9 +121,9 @@ def test_building_a_model_seeds_no_device(device, name):
 
 
 def test_a_model_is_built_on_the_cpu_also_where_the_device_is_the_default(device):
-    expected = state(build_model("lenet-300-100", 10, (1, 8, 8)))
+    expected = state(lenet())
     with torch.device(HERE):
-        built = build_model("lenet-300-100", 10, (1, 8, 8))
+        built = lenet()
     assert {parameter.device.type for parameter in built.parameters()} == {"cpu"}
     assert_close(state(built), expected, rtol=0, atol=0)
 
@@ -233,9 +234,9 @@ def test_the_trial_of_a_pack_runs_there(device, tiny_digits, precision):
     assert seconds > 0
 
 
-def test_irp_there_gives_the_survival_data_of_the_cpu(device, tiny_digits, survival):
+def test_irp_there_gives_the_survival_data_of_the_cpu(device, tiny_digits, survival_of_cpu):
     found = rewind_prune(network(HERE), tiny_digits.to(HERE), iterations=2, recipe=RECIPE, execution=FLOAT32)
-    assert_close(found.param, survival.param, rtol=0, atol=0)
-    assert_close(found.grad, survival.grad)
-    same = sum(int((found.survived[n] == count).sum()) for n, count in survival.survived.items())
-    assert same > 0.9 * sum(count.numel() for count in survival.survived.values())
+    assert_close(found.param, survival_of_cpu.param, rtol=0, atol=0)
+    assert_close(found.grad, survival_of_cpu.grad)
+    same = sum(int((found.survived[n] == count).sum()) for n, count in survival_of_cpu.survived.items())
+    assert same > 0.9 * sum(count.numel() for count in survival_of_cpu.survived.values())

@@ -5,6 +5,7 @@ from dataclasses import replace
 import emulated
 import pytest
 import torch
+from builders import lenet, survival_of_largest
 
 from autosparse.autos import fit_scorer
 from autosparse.autos.dagger import Dagger
@@ -12,8 +13,6 @@ from autosparse.criteria import prune
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, RefineSpec, ScorerTask
-from autosparse.irp import Survival
-from autosparse.models import build_model
 from autosparse.runner.work.fit import run_fit
 from autosparse.seeds import generator
 
@@ -21,50 +20,42 @@ HERE = emulated.NAME
 INPUTS = ("log_param", "activation", "synflow", "trained")
 
 
-def net(seed=3, device="cpu"):
-    return build_model("lenet-300-100", 10, (1, 8, 8), seed).to(device)
+def net(seed, device="cpu"):
+    return lenet(seed).to(device)
 
 
 @pytest.fixture(scope="module")
-def survival():
-    """As if magnitude had pruned without training."""
-    param = {name: own.detach().clone() for name, own in net().named_parameters() if own.dim() > 1}
-    count = {name: (own.abs() * own.shape[1] ** 0.5 * 2).clamp(max=4).int() for name, own in param.items()}
-    about = {
-        "iterations": 4, "model": "lenet-300-100", "dataset": "digits", "seed": 3, "score_examples": 200,
-        "dataset_fingerprint": load_dataset("digits").fingerprint, "gradient_mode": "eval",
-        "recipe": {"epochs": 1, "lr": 2**-9, "milestones": [60, 120]},
-    }  # fmt: skip
-    return Survival(param, {name: torch.zeros_like(own) for name, own in param.items()}, count, about)
+def largest_survive():
+    return survival_of_largest(recipe={"epochs": 1, "lr": 2**-9, "milestones": [60, 120]})
 
 
-def batches(dataset):
+def scoring_batches(dataset):
     return list(dataset.scoring_batches(generator(0, "score"), limit=200))
 
 
 @pytest.mark.parametrize("backbone", ["linear", "trees"])
-def test_a_fit_and_its_masks_are_those_of_the_cpu(device, survival, backbone, monkeypatch):
+def test_a_fit_and_its_masks_are_those_of_the_cpu(device, largest_survive, backbone, monkeypatch):
     monkeypatch.setattr("autosparse.autos.backbones.trees.TREES", 4)  # each operation there takes its time
     digits = load_dataset("digits")
     there = digits.to(HERE)
     options = {"rounds": 2, "steps": 2, "examples": 100, "rows": 4000}
-    expected = fit_scorer(survival, backbone, INPUTS, datasets={"digits": digits}, **options)
-    found = fit_scorer(survival, backbone, INPUTS, device=HERE, datasets={"digits": there}, **options)
+    expected = fit_scorer(largest_survive, backbone, INPUTS, datasets={"digits": digits}, **options)
+    found = fit_scorer(largest_survive, backbone, INPUTS, device=HERE, datasets={"digits": there}, **options)
     assert found.report["held_out_r2"] == pytest.approx(expected.report["held_out_r2"], abs=0.02)
-    on_cpu = prune(net(7), "autos", 0.8, batches(digits), scorer=expected)
-    on_device = prune(net(7, HERE), "autos", 0.8, batches(there), scorer=found)
+    on_cpu = prune(net(7), "autos", 0.8, scoring_batches(digits), scorer=expected)
+    on_device = prune(net(7, HERE), "autos", 0.8, scoring_batches(there), scorer=found)
     assert on_device.kept == on_cpu.kept
     same = sum(int((on_device[name].cpu() & on_cpu[name]).sum()) for name in on_cpu)
     assert same > 0.95 * on_cpu.kept
 
 
 @pytest.mark.parametrize(("backbone", "options"), [("linear", {}), ("mlp", {"epochs": 1}), ("trees", {"rows": 3000})])
-def test_a_streamed_fit_there_is_that_of_the_cpu(device, survival, backbone, options, monkeypatch, tmp_path):
+def test_a_streamed_fit_there_is_that_of_the_cpu(device, largest_survive, backbone, options, monkeypatch, tmp_path):
     monkeypatch.setattr("autosparse.autos.backbones.trees.TREES", 4)
     digits, inputs, given = load_dataset("digits"), ("log_param", "layer_density"), {"rounds": 2, **options}
     expected, found = (
         fit_scorer(
-            survival, backbone, inputs, device=where, datasets={"digits": digits.to(where)},
+            largest_survive, backbone, inputs, device=where, datasets={"digits": digits.to(where)},
             rows_in=tmp_path / where, **given,
         )
         for where in ("cpu", HERE)
@@ -74,10 +65,10 @@ def test_a_streamed_fit_there_is_that_of_the_cpu(device, survival, backbone, opt
     assert found.report["held_out_r2"] == pytest.approx(expected.report["held_out_r2"], abs=0.02)
 
 
-def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(device, survival):
+def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(device, largest_survive):
     digits = load_dataset("digits")
     made = {"criterion": "magnitude", "options": {}, "final_density": 0.2, "schedule": "geometric"}
-    run = replace(survival, provenance=survival.provenance | made)
+    run = replace(largest_survive, provenance=largest_survive.provenance | made)
     options = {"rounds": 2, "examples": 50, "rows": 3000, "dagger": Dagger()}
     inputs = ("log_param", "layer_density")
     expected = fit_scorer(run, "linear", inputs, datasets={"digits": digits}, **options)
@@ -86,7 +77,7 @@ def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(de
     torch.testing.assert_close(found.network.coefficients.cpu(), expected.network.coefficients, rtol=0.1, atol=0.02)
 
 
-def test_a_refinement_there_goes_on_where_it_was(device, survival, tmp_path):
+def test_a_refinement_there_goes_on_where_it_was(device, largest_survive, tmp_path):
     there, told = load_dataset("digits").to(HERE), []
     refine = RefineSpec(generations=2, population=4, sparsities=(0.95,), start=("log_param",))
     fit = FitSpec(backbone="linear", inputs=("log_param", "activation"), rounds=2, examples=50, refine=refine)
@@ -98,8 +89,8 @@ def test_a_refinement_there_goes_on_where_it_was(device, survival, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_fit(task, [survival], store, HERE, once, there)
-    result = run_fit(task, [survival], store, HERE, told.append, there)
+        run_fit(task, [largest_survive], store, HERE, once, there)
+    result = run_fit(task, [largest_survive], store, HERE, told.append, there)
     assert [event["share"] for event in told if "accuracy" in event] == [0.5, 1.0]
     refined = result["report"]["refined"]
     assert len(refined["validation_accuracy"]) == 2

@@ -1,9 +1,9 @@
 """Records as version 0.1.0 wrote them: with what differed from its defaults, and no more."""
 
+from builders import ENVIRONMENT
+
 from autosparse.experiment.records import FOLDERS, WITH_FILES, checksums
 from autosparse.files import write_record
-
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 
 
 def write_old(store, task, result):

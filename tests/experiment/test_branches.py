@@ -1,7 +1,7 @@
 """Branches of IRP runs in an experiment: which cells they are, what they build on, and what is refused."""
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_loaded
@@ -21,17 +21,14 @@ def content(run=(), grid=(), **changes):
         "name": "x",
         "irp": {"snip": {**RUN, **dict(run)}},
         "grid": {
-            "models": ["lenet-300-100"],
-            "datasets": ["mnist"],
+            **a_grid(datasets=["mnist"], sparsities=[0.5, 0.6], seeds=[0, 1]),
             "methods": ["dense", {key: value for key, value in branch.items() if value is not None}],
-            "sparsities": [0.5, 0.6],
-            "seeds": [0, 1],
             **dict(grid),
         },
     }
 
 
-def plan_of(*given, **method):
+def plan_with_branch(*given, **method):
     return plan_from(**content(*given, **method))
 
 
@@ -40,7 +37,7 @@ def cells_of(plan):
 
 
 def test_levels_take_the_place_of_the_grid_s_sparsities():
-    cells = cells_of(plan_of(levels=[0, 10, 13, 20]))
+    cells = cells_of(plan_with_branch(levels=[0, 10, 13, 20]))
     assert [(cell.level, cell.seed) for cell in cells] == [(level, s) for level in (0, 10, 13, 20) for s in (0, 1)]
     sparsities = {cell.level: cell.sparsity for cell in cells}
     assert (sparsities[0], sparsities[10], sparsities[20]) == (0.0, 0.9, 0.99)
@@ -48,11 +45,11 @@ def test_levels_take_the_place_of_the_grid_s_sparsities():
 
 
 def test_a_branch_refers_to_its_run_by_content():
-    plan = plan_of()
+    plan = plan_with_branch()
     [run] = [planned.task.id for planned in plan.irp]
     assert all(cell.inputs == {run: "irp"} for cell in cells_of(plan))
     assert {planned.label for planned in plan.cells} == {"dense", "irp-snip"}
-    [shuffled] = {planned.label for planned in plan_of(ablation="shuffle").cells} - {"dense"}
+    [shuffled] = {planned.label for planned in plan_with_branch(ablation="shuffle").cells} - {"dense"}
     assert shuffled == "irp-snip-shuffle"
 
 
@@ -66,13 +63,13 @@ def test_a_branch_refers_to_its_run_by_content():
     ],
 )
 def test_cells_start_from_the_run_s_only_seed_or_each_from_its_own_or_from_the_one_that_is_named(run, method, seeds):
-    cells = cells_of(plan_of(run, **method))
+    cells = cells_of(plan_with_branch(run, **method))
     assert [cell.trunk.seed for cell in cells] == seeds
     assert [cell.init_seed for cell in cells] == seeds
 
 
 def test_the_initial_weights_are_the_run_s():
-    assert {cell.init_seed for cell in cells_of(plan_of({"init": 100, "seeds": [0, 1]}))} == {100}
+    assert {cell.init_seed for cell in cells_of(plan_with_branch({"init": 100, "seeds": [0, 1]}))} == {100}
 
 
 def test_a_branch_is_rebuilt_from_its_spec_and_its_id_never_changes():
@@ -87,7 +84,7 @@ def test_a_branch_is_rebuilt_from_its_spec_and_its_id_never_changes():
 
 
 def test_a_branch_is_not_started_before_its_run_has_finished(tmp_path):
-    plan = plan_of()
+    plan = plan_with_branch()
     store = Store(tmp_path)
     first = ready(plan.cells, store, plan)
     assert {planned.task.criterion for planned in first} == {"dense"}
@@ -96,7 +93,7 @@ def test_a_branch_is_not_started_before_its_run_has_finished(tmp_path):
 
 
 def test_a_branch_costs_its_training_alone():
-    cells = {planned.task.criterion: planned.task for planned in plan_of().cells}
+    cells = {planned.task.criterion: planned.task for planned in plan_with_branch().cells}
     costs = Costs(EXTENTS)
     assert costs(cells["irp"]) == costs(cells["dense"])
 
@@ -133,4 +130,4 @@ def test_what_is_not_as_published_is_told_of_the_run_too():
 )
 def test_a_branch_that_cannot_be_is_refused(run, grid, method, reason):
     with pytest.raises(AutosparseError, match=reason):
-        plan_of(run, grid, **method)
+        plan_with_branch(run, grid, **method)

@@ -1,10 +1,9 @@
 """Ids: the same for what means the same, and the same in every version."""
 
 import pytest
+from builders import a_grid, plan_from
 from pydantic import ValidationError
 
-from autosparse.experiment.load import parse_experiment
-from autosparse.experiment.plan import make_plan
 from autosparse.experiment.space import Downstream, SweepTask
 from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
 from autosparse.training import Recipe
@@ -42,11 +41,7 @@ def test_a_negative_zero_has_the_id_of_zero(negative, zero):
 
 
 def test_a_negative_zero_in_a_file_is_no_cell_of_its_own():
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "seeds": [0]}
-    plans = [
-        make_plan(parse_experiment({"name": "e", "grid": {**grid, "sparsities": [value]}}, "e.yaml"))
-        for value in (0.0, -0.0)
-    ]
+    plans = [plan_from(grid=a_grid(sparsities=[value])) for value in (0.0, -0.0)]
     assert plans[0].cells[0].task.id == plans[1].cells[0].task.id
 
 

@@ -1,6 +1,5 @@
 """What records were built on: a result stands only where its inputs are what they were."""
 
-import pytest
 from old_records import write_old
 
 from autosparse.experiment.lineage import fingerprint
@@ -18,11 +17,6 @@ SWEEP = SweepTask(irp=(IRP.id,), points=({"lr": 0.1},))
 WINNER = ScorerTask(sweep=SWEEP.id)
 BRANCH = Cell(**NETWORK, criterion="irp", irp=IrpFields(**AS_THEN), level=2, sparsity=0.5, seed=0)
 ALL = (IRP, SCORER, CELL, SWEEP, WINNER, BRANCH)
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
 
 
 def finish(store, task, data="aa"):

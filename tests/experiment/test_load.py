@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from builders import experiment_from
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import load_experiment
@@ -23,14 +24,8 @@ grid:
 """
 
 
-def load(tmp_path, text):
-    path = tmp_path / "small.yaml"
-    path.write_text(text)
-    return load_experiment(path).experiment
-
-
 def test_a_good_file_is_read_with_numbers_as_people_write_them(tmp_path):
-    experiment = load(tmp_path, GOOD)
+    experiment = experiment_from(tmp_path, GOOD)
     assert experiment.grid[0].recipe.lr == 1e-3
     assert experiment.irp["snip"].seeds == (7, 8)
     assert [method.label for method in experiment.grid[0].methods] == ["dense", "snip", "learned"]
@@ -109,7 +104,7 @@ def test_a_good_file_is_read_with_numbers_as_people_write_them(tmp_path):
 def test_a_mistake_is_refused_with_file_key_and_reason(tmp_path, old, new, key, reason):
     assert old in GOOD
     with pytest.raises(AutosparseError) as caught:
-        load(tmp_path, GOOD.replace(old, new, 1))
+        experiment_from(tmp_path, GOOD.replace(old, new, 1))
     message = str(caught.value)
     assert "small.yaml" in message
     assert key in message
@@ -118,25 +113,25 @@ def test_a_mistake_is_refused_with_file_key_and_reason(tmp_path, old, new, key, 
 
 def test_a_scorer_takes_a_backbone_and_one_input(tmp_path):
     text = GOOD.replace("{irp: snip}", "{irp: snip, backbone: conditional-mean, inputs: [grad]}")
-    scorer = load(tmp_path, text).scorers["mine"]
+    scorer = experiment_from(tmp_path, text).scorers["mine"]
     assert (scorer.backbone, scorer.inputs) == ("conditional-mean", ("grad",))
 
 
 def test_every_mistake_is_told_at_once_a_line_each(tmp_path):
     with pytest.raises(AutosparseError) as caught:
-        load(tmp_path, GOOD.replace("epochs: 2", "epochs: 0.5").replace("[0.9, 0.95]", "[2]"))
+        experiment_from(tmp_path, GOOD.replace("epochs: 2", "epochs: 0.5").replace("[0.9, 0.95]", "[2]"))
     assert len(str(caught.value).splitlines()) == 2
 
 
 def test_tags_that_build_python_objects_are_refused(tmp_path):
     with pytest.raises(AutosparseError, match="not YAML"):
-        load(tmp_path, GOOD.replace("small", "!!python/object/apply:os.getcwd []", 1))
+        experiment_from(tmp_path, GOOD.replace("small", "!!python/object/apply:os.getcwd []", 1))
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just words"])
 def test_a_file_that_is_no_mapping_is_refused(tmp_path, text):
     with pytest.raises(AutosparseError, match="is a mapping"):
-        load(tmp_path, text)
+        experiment_from(tmp_path, text)
 
 
 def test_an_absent_file_says_where_to_look(tmp_path):
@@ -148,7 +143,7 @@ def test_a_merged_key_may_be_overridden(tmp_path):
     text = GOOD.replace("recipe: {lr: 1e-3, epochs: 2}", "recipe:\n    <<: *base\n    epochs: 9").replace(
         "iterations: 2", "recipe: &base {lr: 0.5, epochs: 3}"
     )
-    recipe = load(tmp_path, text).grid[0].recipe
+    recipe = experiment_from(tmp_path, text).grid[0].recipe
     assert (recipe.lr, recipe.epochs) == (0.5, 9)
 
 

@@ -1,7 +1,7 @@
 """Expansion: which cells there are, and that ids name content and never change."""
 
 import pytest
-from builders import a_cell, plan_from
+from builders import a_cell, a_grid, plan_from
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment import plan as plan_module
@@ -10,14 +10,7 @@ from autosparse.training import Recipe
 
 
 def grid(**changes):
-    return {
-        "models": ["lenet-300-100"],
-        "datasets": ["digits"],
-        "methods": ["dense", "random", "snip"],
-        "sparsities": [0.8, 0.9],
-        "seeds": [0, 1, 2],
-        **changes,
-    }
+    return {**a_grid(methods=["dense", "random", "snip"], sparsities=[0.8, 0.9], seeds=[0, 1, 2]), **changes}
 
 
 def test_a_grid_expands_to_all_combinations_and_one_dense_cell_per_seed():
@@ -109,10 +102,10 @@ def test_a_grid_too_large_to_be_meant_is_refused_before_it_is_expanded(monkeypat
 
 def test_dense_counts_as_one_cell_a_seed_however_many_sparsities_the_grid_has(monkeypatch):
     monkeypatch.setattr("autosparse.experiment.plan.MAX_CELLS", 8)
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "sparsities": [0.5, 0.9, 0.95], "seeds": [0, 1]}
-    assert len(plan_from(grid={**grid, "methods": ["dense", "snip"]}).cells) == 8
+    wide = {"sparsities": [0.5, 0.9, 0.95], "seeds": [0, 1]}
+    assert len(plan_from(grid=a_grid(methods=["dense", "snip"], **wide)).cells) == 8
     with pytest.raises(AutosparseError, match="has 12 cells, more than 8"):
-        plan_from(grid={**grid, "methods": ["grasp", "snip"]})
+        plan_from(grid=a_grid(methods=["grasp", "snip"], **wide))
 
 
 def test_ten_million_cells_by_mistake_are_refused_at_once():

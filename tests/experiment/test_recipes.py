@@ -1,12 +1,13 @@
 """Recipes by name: written out wherever they are named, changed in one place, refused in one line."""
 
 import pytest
+from builders import a_grid
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.load import parse_experiment, parse_loaded
 
 IRP = {"model": "lenet-300-100", "dataset": "digits", "recipe": "short"}
-GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0]}
+GRID = a_grid()
 CONTENT = {
     "name": "x",
     "recipes": {"short": {"epochs": 1}, "long": {"epochs": 9, "lr": 0.5}},

@@ -28,11 +28,6 @@ def cell_of(criterion="snip", **fields):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
-
-
-@pytest.fixture
 def revised(monkeypatch):
     """Gives a criterion another revision, or other defaults of its options."""
 

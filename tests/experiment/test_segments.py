@@ -4,7 +4,7 @@ import json
 import logging
 
 import pytest
-from builders import a_cell
+from builders import Killed, a_cell
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from old_records import write_old
@@ -22,9 +22,9 @@ IDS = {cell.id for cell in CELLS}
 
 
 @pytest.fixture
-def store(tmp_path):
+def store_of_ten(store):
     """A store with ten finished cells, whose accuracies are their places in the list."""
-    return filled(Store(tmp_path / "results"))
+    return filled(store)
 
 
 def filled(store):
@@ -74,29 +74,29 @@ def test_gathered_records_are_found_as_before_and_get_their_own_files_back_to_th
     assert accuracies(store) == ALL
 
 
-def test_a_scan_reads_no_gathered_record_of_its_own(store, monkeypatch):
-    gather(store)
+def test_a_scan_reads_no_gathered_record_of_its_own(store_of_ten, monkeypatch):
+    gather(store_of_ten)
     reads, read = [], Folder.read
     monkeypatch.setattr(Folder, "read", lambda self, name: reads.append(name) or read(self, name))
     parts, read_part = [], Folder.read_part
     monkeypatch.setattr(
         Folder, "read_part", lambda self, name, *part: parts.append(name) or read_part(self, name, *part)
     )
-    fresh = Store(store.root)
+    fresh = Store(store_of_ten.root)
     assert fresh.finished(CELLS) == fresh.finished(CELLS) == IDS
     assert len(reads) == 1
     assert len(parts) == 2, "one record of each method tells whether the values of all are today's"
 
 
-def test_a_worker_does_not_look_into_segments(store):
-    gather(store)
-    assert Store(store.root, gathered=False).records(CELLS) == {}
+def test_a_worker_does_not_look_into_segments(store_of_ten):
+    gather(store_of_ten)
+    assert Store(store_of_ten.root, gathered=False).records(CELLS) == {}
 
 
-def test_a_record_that_another_process_gathers_meanwhile_is_found(store):
-    other = Store(store.root)
+def test_a_record_that_another_process_gathers_meanwhile_is_found(store_of_ten):
+    other = Store(store_of_ten.root)
     assert other.finished(CELLS) == IDS
-    gather(store)
+    gather(store_of_ten)
     assert other.record(CELLS[0])["result"]["test_accuracy"] == 0
     assert other.finished(CELLS) == IDS
 
@@ -120,77 +120,73 @@ def warned(caplog):
     return [record.getMessage() for record in caplog.records if "damaged" in record.getMessage()]
 
 
-def test_a_torn_segment_loses_only_what_is_torn_off_and_one_line_names_it(store, caplog):
-    gather(store)
-    path = only_segment(store)
+def test_a_torn_segment_loses_only_what_is_torn_off_and_one_line_names_it(store_of_ten, caplog):
+    gather(store_of_ten)
+    path = only_segment(store_of_ten)
     *left, _ = lines_of(path)
     path.write_bytes(path.read_bytes()[:-40])
     with caplog.at_level(logging.WARNING):
-        assert Store(store.root).finished(CELLS) == {CELLS[place].id for place in left}
+        assert Store(store_of_ten.root).finished(CELLS) == {CELLS[place].id for place in left}
     [line] = warned(caplog)
     assert f"{path} is damaged: 9 of 10 records are whole, and cells without one are done again" in line
-    assert accuracies(store) == {place: place for place in sorted(left)}
+    assert accuracies(store_of_ten) == {place: place for place in sorted(left)}
 
 
 @pytest.mark.parametrize("part", ["checksum", "id", "head", "record"])
-def test_a_flipped_bit_loses_one_record_and_gathering_mends_the_rest(store, caplog, part):
-    gather(store)
-    path = only_segment(store)
+def test_a_flipped_bit_loses_one_record_and_gathering_mends_the_rest(store_of_ten, caplog, part):
+    gather(store_of_ten)
+    path = only_segment(store_of_ten)
     first, second, *_ = path.read_bytes().split(b"\n")
     parts = second.split(b"\t", 3)
     at = len(first) + 1 + {"checksum": 3, "id": 68, "head": 90, "record": len(second) - len(parts[3]) + 30}[part]
     hit, *left = lines_of(path)
     path.write_bytes(flipped(path.read_bytes(), at))
-    assert accuracies(store) == {place: place for place in sorted(left)}
-    again = Store(store.root)
+    assert accuracies(store_of_ten) == {place: place for place in sorted(left)}
+    again = Store(store_of_ten.root)
     again.finish(CELLS[hit], {"test_accuracy": 99}, {})
-    assert accuracies(store) == ALL | {hit: 99}
+    assert accuracies(store_of_ten) == ALL | {hit: 99}
     assert gather(again).mended == 1
     caplog.clear()
-    assert accuracies(store) == ALL | {hit: 99}
+    assert accuracies(store_of_ten) == ALL | {hit: 99}
     assert not warned(caplog)
     assert not path.exists()
 
 
-def test_an_empty_segment_and_one_of_other_content_are_no_records(store, caplog):
-    gather(store)
-    only_segment(store).write_bytes(b"")
-    (store.root / "segments" / f"{'0' * 64}.jsonl").write_bytes(b"\x00\xff\t\t\t\n[]\n{}")
+def test_an_empty_segment_and_one_of_other_content_are_no_records(store_of_ten, caplog):
+    gather(store_of_ten)
+    only_segment(store_of_ten).write_bytes(b"")
+    (store_of_ten.root / "segments" / f"{'0' * 64}.jsonl").write_bytes(b"\x00\xff\t\t\t\n[]\n{}")
     with caplog.at_level(logging.WARNING):
-        assert Store(store.root).finished(CELLS) == set()
+        assert Store(store_of_ten.root).finished(CELLS) == set()
     assert len(warned(caplog)) == 2
 
 
-def test_what_cannot_be_read_back_is_not_removed(store, monkeypatch):
+def test_what_cannot_be_read_back_is_not_removed(store_of_ten, monkeypatch):
     write = Folder.write
     monkeypatch.setattr(
         Folder, "write", lambda self, name, data: write(self, name, data[:-9] if name.endswith(".jsonl") else data)
     )
     with pytest.raises(AutosparseError, match="is not what was written there, and nothing was removed"):
-        gather(store)
-    assert len(files(store, "cells")) == 10
-    assert accuracies(store) == ALL
+        gather(store_of_ten)
+    assert len(files(store_of_ten, "cells")) == 10
+    assert accuracies(store_of_ten) == ALL
 
 
-def test_a_damaged_file_is_not_gathered_and_the_cell_not_finished_even_if_a_segment_has_it(store):
-    gather(store)
-    store.record_path(CELLS[3]).write_text("half a rec")
-    assert accuracies(store) == {place: accuracy for place, accuracy in ALL.items() if place != 3}
-    assert gather(store).left == 1
-    assert store.record_path(CELLS[3]).read_text() == "half a rec"
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
+def test_a_damaged_file_is_not_gathered_and_the_cell_not_finished_even_if_a_segment_has_it(store_of_ten):
+    gather(store_of_ten)
+    store_of_ten.record_path(CELLS[3]).write_text("half a rec")
+    assert accuracies(store_of_ten) == {place: accuracy for place, accuracy in ALL.items() if place != 3}
+    assert gather(store_of_ten).left == 1
+    assert store_of_ten.record_path(CELLS[3]).read_text() == "half a rec"
 
 
 @pytest.mark.parametrize("work", [gather, loosen])
 @pytest.mark.parametrize("survived", [0, 1, 3, 8])
-def test_a_process_that_is_killed_halfway_loses_nothing_and_another_goes_on(store, monkeypatch, work, survived):
+def test_a_process_that_is_killed_halfway_loses_nothing_and_another_goes_on(store_of_ten, monkeypatch, work, survived):
     monkeypatch.setattr(gathering, "RECORDS", 4)
     monkeypatch.setattr(gathering, "AT_ONCE", 2)
     if work is loosen:
-        gather(store)
+        gather(store_of_ten)
     left = iter(range(survived))
 
     def mortal(name):
@@ -207,22 +203,22 @@ def test_a_process_that_is_killed_halfway_loses_nothing_and_another_goes_on(stor
         for name in ("write", "remove"):
             patch.setattr(Folder, name, mortal(name))
         with pytest.raises(Killed):
-            work(store)
-    assert accuracies(store) == ALL
-    work(Store(store.root))
-    assert accuracies(store) == ALL
-    assert len(files(store, "cells")) == (0 if work is gather else 10)
+            work(store_of_ten)
+    assert accuracies(store_of_ten) == ALL
+    work(Store(store_of_ten.root))
+    assert accuracies(store_of_ten) == ALL
+    assert len(files(store_of_ten, "cells")) == (0 if work is gather else 10)
 
 
-def test_what_is_set_aside_does_not_come_back_from_a_segment(store):
-    gather(store)
-    set_aside(CELLS[2], store)
-    assert accuracies(store) == {place: accuracy for place, accuracy in ALL.items() if place != 2}
-    [aside] = files(store, "superseded/cells").values()
+def test_what_is_set_aside_does_not_come_back_from_a_segment(store_of_ten):
+    gather(store_of_ten)
+    set_aside(CELLS[2], store_of_ten)
+    assert accuracies(store_of_ten) == {place: accuracy for place, accuracy in ALL.items() if place != 2}
+    [aside] = files(store_of_ten, "superseded/cells").values()
     assert json.loads(aside)["result"]["test_accuracy"] == 2
-    store.finish(CELLS[2], {"test_accuracy": 50}, {})
-    gather(store)
-    assert accuracies(store) == ALL | {2: 50}
+    store_of_ten.finish(CELLS[2], {"test_accuracy": 50}, {})
+    gather(store_of_ten)
+    assert accuracies(store_of_ten) == ALL | {2: 50}
 
 
 def test_a_gathered_record_falls_with_the_default_or_the_input_that_it_was_made_with(tmp_path, monkeypatch):

@@ -23,7 +23,7 @@ FILES = {
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def modules_folder(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -37,61 +37,61 @@ def fingerprint(module="own_pack.nets"):
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name != "own_pack/unused.py"])
-def test_a_module_of_the_users_that_is_imported_counts_wherever_it_is_imported(folder, name):
+def test_a_module_of_the_users_that_is_imported_counts_wherever_it_is_imported(modules_folder, name):
     before = fingerprint()
-    (folder / name).write_text(FILES[name] + "Y = 2\n")
+    (modules_folder / name).write_text(FILES[name] + "Y = 2\n")
     assert fingerprint() != before
 
 
-def test_a_module_that_is_not_imported_does_not_count(folder):
+def test_a_module_that_is_not_imported_does_not_count(modules_folder):
     before = fingerprint()
-    (folder / "own_pack/unused.py").write_text("X = 2\n")
+    (modules_folder / "own_pack/unused.py").write_text("X = 2\n")
     assert fingerprint() == before
 
 
 @pytest.mark.parametrize("text", [
     "'''What it holds.'''\nWIDTH = 8\n", "WIDTH = 8  # wide\n", "WIDTH = (\n    8\n)\n", "\n\nWIDTH=8"
 ])  # fmt: skip
-def test_comments_docstrings_and_formatting_do_not_count(folder, text):
+def test_comments_docstrings_and_formatting_do_not_count(modules_folder, text):
     before = fingerprint()
-    (folder / "own_pack/layers.py").write_text(text)
+    (modules_folder / "own_pack/layers.py").write_text(text)
     assert fingerprint() == before
 
 
 @pytest.mark.parametrize(
     "text", ["WIDTH = 9\n", "WIDTH = 8.0\n", "WIDTH = '8'\n", "WIDTH = -8\n", "WIDE = 8\n", "syntax error"]
 )
-def test_what_the_code_says_counts(folder, text):
+def test_what_the_code_says_counts(modules_folder, text):
     before = fingerprint()
-    (folder / "own_pack/layers.py").write_text(text)
+    (modules_folder / "own_pack/layers.py").write_text(text)
     assert fingerprint() != before
 
 
-def test_a_string_that_is_no_docstring_counts(folder):
-    (folder / "own_late.py").write_text("def f():\n    '''doc'''\n    return 'a'\n")
+def test_a_string_that_is_no_docstring_counts(modules_folder):
+    (modules_folder / "own_late.py").write_text("def f():\n    '''doc'''\n    return 'a'\n")
     before = fingerprint()
-    (folder / "own_late.py").write_text("def f():\n    '''other'''\n    return 'a'\n")
+    (modules_folder / "own_late.py").write_text("def f():\n    '''other'''\n    return 'a'\n")
     assert fingerprint() == before
-    (folder / "own_late.py").write_text("def f():\n    '''other'''\n    return 'b'\n")
+    (modules_folder / "own_late.py").write_text("def f():\n    '''other'''\n    return 'b'\n")
     assert fingerprint() != before
 
 
-def test_it_is_the_same_in_another_folder(folder, tmp_path_factory, monkeypatch):
+def test_it_is_the_same_in_another_folder(modules_folder, tmp_path_factory, monkeypatch):
     before, other = fingerprint(), tmp_path_factory.mktemp("other")
     for name, text in FILES.items():
         (other / name).parent.mkdir(exist_ok=True)
         (other / name).write_text(text)
-    monkeypatch.setattr(sys, "path", [str(other), *[path for path in sys.path if path != str(folder)]])
+    monkeypatch.setattr(sys, "path", [str(other), *[path for path in sys.path if path != str(modules_folder)]])
     assert fingerprint() == before
 
 
-def test_installed_packages_do_not_count(folder):
-    installed = folder / "site-packages"
+def test_installed_packages_do_not_count(modules_folder):
+    installed = modules_folder / "site-packages"
     (installed / "bought").mkdir(parents=True)
     (installed / "bought/__init__.py").write_text("X = 1\n")
     sys.path.append(str(installed))
     try:
-        (folder / "own_late.py").write_text("import bought\n")
+        (modules_folder / "own_late.py").write_text("import bought\n")
         before = fingerprint()
         (installed / "bought/__init__.py").write_text("X = 2\n")
         assert fingerprint() == before
@@ -120,7 +120,7 @@ def test_ours_have_none():
         assert list(functions_of(task)) == []
 
 
-def test_a_sweep_calls_its_backbones_and_the_network_that_it_trains(folder, monkeypatch):
+def test_a_sweep_calls_its_backbones_and_the_network_that_it_trains(modules_folder, monkeypatch):
     mine = type("Mine", (), {"__module__": "own_pack.nets"})
     monkeypatch.setattr("autosparse.experiment.sources.BACKBONES", ChainMap({"mine": mine}, BACKBONES))
     network = Downstream(model="lenet-300-100", dataset="digits", sparsity=0.5)

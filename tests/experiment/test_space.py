@@ -1,9 +1,9 @@
 """Sweeps in experiment files: what they may say, and what comes of it in a plan."""
 
 import pytest
+from builders import experiment_from
 
 from autosparse.errors import AutosparseError
-from autosparse.experiment.load import load_experiment
 from autosparse.experiment.plan import make_plan
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.summary import summarise
@@ -30,14 +30,8 @@ grid:
 """
 
 
-def load(tmp_path, text):
-    path = tmp_path / "small.yaml"
-    path.write_text(text)
-    return load_experiment(path).experiment
-
-
 def test_a_sweep_stands_between_its_irp_run_and_the_scorer_that_wins_it(tmp_path):
-    plan = make_plan(load(tmp_path, GOOD))
+    plan = make_plan(experiment_from(tmp_path, GOOD))
     [irp], [sweep], [scorer], [cell] = plan.irp, plan.sweeps, plan.scorers, plan.cells
     assert sweep.task.irp == (irp.task.id,)
     assert (sweep.task.size, sweep.task.metric, sweep.task.fit.epochs) == (5, "held_out_r2", 9)
@@ -48,7 +42,7 @@ def test_a_sweep_stands_between_its_irp_run_and_the_scorer_that_wins_it(tmp_path
 
 def test_a_sweep_alone_takes_with_it_the_irp_runs_that_it_needs(tmp_path):
     more = GOOD.replace("irp:\n", "irp:\n  other: {model: lenet-5, dataset: digits, iterations: 2}\n", 1)
-    plan = make_plan(load(tmp_path, more)).only_sweeps(["rate"])
+    plan = make_plan(experiment_from(tmp_path, more)).only_sweeps(["rate"])
     assert [planned.label for planned in plan] == ["snip", "rate"]
     assert len(plan.whole.cells) == 1, "of which the parent run goes on telling"
     told = summarise(plan, Store(tmp_path))
@@ -106,6 +100,6 @@ DOWNSTREAM = "downstream: {model: lenet-300-100, dataset: digits, sparsity: 1.5}
 def test_a_mistake_in_a_sweep_is_told_with_its_key_and_reason(tmp_path, old, new, key, reason):
     assert old in GOOD
     with pytest.raises(AutosparseError) as caught:
-        load(tmp_path, GOOD.replace(old, new, 1))
+        experiment_from(tmp_path, GOOD.replace(old, new, 1))
     lines = str(caught.value).splitlines()
     assert any(f"small.yaml: {key}" in line and reason in line for line in lines), lines

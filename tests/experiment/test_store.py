@@ -20,11 +20,6 @@ def cell():
     return a_cell()
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path)
-
-
 def test_a_finished_record_comes_back_as_written(store, cell):
     store.finish(cell, {"test_accuracy": 91.5}, {"host": "here"})
     record = store.record(cell)

@@ -23,16 +23,16 @@ pytestmark = pytest.mark.timeout(1200)  # Ray starts and ends, maybe beside othe
 
 
 @pytest.fixture(scope="module")
-def folder(begun, tmp_path_factory):
+def own_folder(begun, tmp_path_factory):
     """The newcomer's folder, to run in."""
     return shutil.copytree(begun, tmp_path_factory.mktemp("to a result") / "here")
 
 
 @pytest.fixture(scope="module")
-def run(installed, folder):
+def answer_of_run(installed, own_folder):
     """What ``autosparse run`` answers; it is tried again as long as it says so."""
     for _ in range(3):
-        answer = installed(folder, "run", FILE, "--data-root", ".", "--workers", "1")
+        answer = installed(own_folder, "run", FILE, "--data-root", ".", "--workers", "1")
         if BUSY not in answer.stderr:
             break
     assert answer.returncode == 0, answer.stderr
@@ -46,26 +46,26 @@ def test_before_the_run_its_plan_names_the_code_that_it_would_import(installed, 
     assert not (begun / "results").exists()
 
 
-def test_the_run_tries_the_newcomers_code_and_then_does_it_all(run):
-    assert f"trying criterion 'smallest' on one batch of mine with {NARROW}" in run.stderr
-    assert all(f"{name} on mine: test accuracy in %" in run.stdout for name in ("my_model:tiny", NARROW))
-    assert "scorers in" in run.stderr
+def test_the_run_tries_the_newcomers_code_and_then_does_it_all(answer_of_run):
+    assert f"trying criterion 'smallest' on one batch of mine with {NARROW}" in answer_of_run.stderr
+    assert all(f"{name} on mine: test accuracy in %" in answer_of_run.stdout for name in ("my_model:tiny", NARROW))
+    assert "scorers in" in answer_of_run.stderr
 
 
-def test_the_same_command_finds_everything_done(run, installed, folder):
-    answer = installed(folder, "run", FILE, "--data-root", ".", "--dry-run", "--json")
+def test_the_same_command_finds_everything_done(answer_of_run, installed, own_folder):
+    answer = installed(own_folder, "run", FILE, "--data-root", ".", "--dry-run", "--json")
     assert json.loads(answer.stdout)["cells"] == {"total": 20, "done": 20, "to_do": 0}
 
 
-def test_the_best_method_is_told_for_each_width(run, installed, folder):
-    rows = json.loads(installed(folder, "best", "--experiment", FILE, "--json").stdout)
+def test_the_best_method_is_told_for_each_width(answer_of_run, installed, own_folder):
+    rows = json.loads(installed(own_folder, "best", "--experiment", FILE, "--json").stdout)
     assert {(row["model"], row["method"]) for row in rows} == {
         (model, method) for model in ("my_model:tiny", NARROW) for method in METHODS
     }
 
 
-def test_python_has_the_cells_as_a_table(run, installed, folder):
-    answer = installed(folder, python=RESULTS)
+def test_python_has_the_cells_as_a_table(answer_of_run, installed, own_folder):
+    answer = installed(own_folder, python=RESULTS)
     assert answer.returncode == 0, answer.stderr
     rows = list(csv.DictReader(io.StringIO(answer.stdout)))
     assert len(rows) == 20
@@ -73,17 +73,17 @@ def test_python_has_the_cells_as_a_table(run, installed, folder):
     assert all(0 <= float(row["test_accuracy"]) <= 100 for row in rows)
 
 
-def test_the_report_shows_both_networks(run, installed, folder):
-    answer = installed(folder, "report", "mine")
+def test_the_report_shows_both_networks(answer_of_run, installed, own_folder):
+    answer = installed(own_folder, "report", "mine")
     assert answer.returncode == 0, answer.stderr
-    page = (folder / "report" / "index.html").read_text()
+    page = (own_folder / "report" / "index.html").read_text()
     assert f"{NARROW} on mine" in page
     assert "my_model:tiny on mine" in page
 
 
-def test_the_scorer_has_a_card(run, installed, folder):
-    (scorer,) = folder.glob("results/scorers/*/scorer")
-    answer = installed(folder, "card", str(scorer.relative_to(folder)))
+def test_the_scorer_has_a_card(answer_of_run, installed, own_folder):
+    (scorer,) = own_folder.glob("results/scorers/*/scorer")
+    answer = installed(own_folder, "card", str(scorer.relative_to(own_folder)))
     assert answer.returncode == 0, answer.stderr
     assert "my_model:tiny" in answer.stdout
     assert NARROW in answer.stdout

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import same_tensors
 from torch import nn
 
 from autosparse.criteria import score
@@ -29,10 +30,6 @@ def fresh():
 
 def state(model):
     return {name: value.clone() for name, value in model.state_dict().items()}
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
 
 
 def total_of(masks):
@@ -91,14 +88,14 @@ def plain_irp(data, iterations, final_density, recipe, seed, score_examples=None
 def test_masks_and_accuracies_equal_those_of_a_plain_loop(run, tiny_digits):
     masks, accuracies = plain_irp(tiny_digits, **RUN)
     assert run.accuracies == accuracies
-    assert all(same(dict(ours), dict(plain)) for ours, plain in zip(run.masks, masks, strict=True))
+    assert all(same_tensors(dict(ours), dict(plain)) for ours, plain in zip(run.masks, masks, strict=True))
 
 
 def test_each_iteration_scores_on_examples_of_its_own(tiny_digits):
     few = {**RUN, "score_examples": 20}
     masks, _ = plain_irp(tiny_digits, **few)
     survival = rewind_prune(fresh(), tiny_digits, **few)
-    assert all(same(dict(survival.masks(i)), dict(plain)) for i, plain in enumerate(masks, 1))
+    assert all(same_tensors(dict(survival.masks(i)), dict(plain)) for i, plain in enumerate(masks, 1))
 
 
 def test_on_iteration_is_called_after_each(run):
@@ -119,31 +116,31 @@ def test_no_weight_comes_back(run):
 
 
 def test_survived_is_the_number_of_masks_that_hold_the_weight(run):
-    assert same(run.survival.survived, total_of(run.masks))
+    assert same_tensors(run.survival.survived, total_of(run.masks))
 
 
 @pytest.mark.parametrize("iteration", [1, 2, 3])
 def test_masks_can_be_had_back_from_the_counts(run, iteration):
-    assert same(dict(run.survival.masks(iteration)), dict(run.masks[iteration - 1]))
+    assert same_tensors(dict(run.survival.masks(iteration)), dict(run.masks[iteration - 1]))
 
 
 def test_model_is_back_in_its_initial_state_bit_for_bit(run):
-    assert same(run.after, run.before)
+    assert same_tensors(run.after, run.before)
 
 
 def test_model_is_rewound_bit_for_bit_after_every_iteration(run):
-    assert [same(later, run.before) for later in run.states] == [True, True, True]
+    assert [same_tensors(later, run.before) for later in run.states] == [True, True, True]
 
 
 def test_training_of_later_iterations_starts_from_the_masked_initial_weights(run):
     assert len(run.first_batches) == 2
     for masks, at_first_batch in zip(run.masks, run.first_batches, strict=False):
         expected = {name: value * masks[name] if name in masks else value for name, value in run.before.items()}
-        assert same(at_first_batch, expected)
+        assert same_tensors(at_first_batch, expected)
 
 
 def test_param_is_the_initial_weight(run):
-    assert same(run.survival.param, {name: run.before[name] for name in ("1.weight", "4.weight")})
+    assert same_tensors(run.survival.param, {name: run.before[name] for name in ("1.weight", "4.weight")})
 
 
 def test_grad_is_that_of_the_initial_weights_over_the_train_split(tiny_digits):
@@ -196,7 +193,7 @@ def test_a_few_score_examples_are_those_that_the_seed_draws_first(tiny_digits):
 
 def test_score_examples_limits_what_the_gradient_sees(tiny_digits):
     few, all_of_them = (rewind_prune(fresh(), tiny_digits, score_examples=n, **RUN).grad for n in (20, None))
-    assert not same(few, all_of_them)
+    assert not same_tensors(few, all_of_them)
 
 
 def test_dtypes_and_shapes_are_those_promised(run):
@@ -233,8 +230,8 @@ def test_provenance_is_json_and_says_how_the_run_was_made(run, tiny_digits):
 
 def test_same_seed_gives_the_same_survival_bit_for_bit(run, tiny_digits):
     again = rewind_prune(fresh(), tiny_digits, **RUN)
-    assert same(again.survived, run.survival.survived)
-    assert same(again.grad, run.survival.grad)
+    assert same_tensors(again.survived, run.survival.survived)
+    assert same_tensors(again.grad, run.survival.grad)
 
 
 @pytest.mark.parametrize("reached", [1, 2, 3])
@@ -248,7 +245,7 @@ def test_a_run_that_goes_on_gives_the_same_survival_bit_for_bit(run, tiny_digits
     )
     assert later == list(range(reached + 1, 4))
     assert again.fingerprint == run.survival.fingerprint
-    assert same(state(model), before)
+    assert same_tensors(state(model), before)
 
 
 def test_a_run_does_not_go_on_from_another_network(tiny_digits):

@@ -4,64 +4,56 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import lenet, same_tensors
 from torch import nn
 
 from autosparse.errors import AutosparseError, NonFiniteLoss, UnknownName
 from autosparse.irp import rewind_prune
-from autosparse.models import build_model
 from autosparse.training import Recipe
 
 RECIPE = Recipe(lr=0.01, epochs=1, batch_size=50)
 RUN = {"iterations": 3, "final_density": 0.1, "recipe": RECIPE, "seed": 5}
 
 
-def fresh():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
-
-
-def same(a, b):
-    return a.keys() == b.keys() and all(torch.equal(value, b[name]) for name, value in a.items())
-
-
 def test_another_seed_gives_other_survival(tiny_digits):
-    first, other = (rewind_prune(fresh(), tiny_digits, **{**RUN, "seed": seed}).survived for seed in (5, 6))
-    assert not same(first, other)
+    first, other = (rewind_prune(lenet(), tiny_digits, **{**RUN, "seed": seed}).survived for seed in (5, 6))
+    assert not same_tensors(first, other)
 
 
 def test_global_generator_is_left_alone(tiny_digits):
-    model, before = fresh(), torch.get_rng_state()
+    model, before = lenet(), torch.get_rng_state()
     rewind_prune(model, tiny_digits, **RUN)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_random_draws_anew_in_each_iteration(tiny_digits):
     """With one draw for all iterations, two steps would end at the masks of one step to the same density."""
-    one, two = (rewind_prune(fresh(), tiny_digits, "random", n, 0.25, recipe=RECIPE).masks(n) for n in (1, 2))
+    one, two = (rewind_prune(lenet(), tiny_digits, "random", n, 0.25, recipe=RECIPE).masks(n) for n in (1, 2))
     assert one.kept == two.kept
-    assert not same(dict(one), dict(two))
+    assert not same_tensors(dict(one), dict(two))
 
 
 def test_random_scores_depend_on_the_seed_of_the_run(tiny_digits):
     first, again, other = (
-        rewind_prune(fresh(), tiny_digits, "random", 1, 0.5, recipe=RECIPE, seed=seed).survived for seed in (0, 0, 1)
+        rewind_prune(lenet(), tiny_digits, "random", 1, 0.5, recipe=RECIPE, seed=seed).survived for seed in (0, 0, 1)
     )
-    assert same(first, again)
-    assert not same(first, other)
+    assert same_tensors(first, again)
+    assert not same_tensors(first, other)
 
 
 def test_options_reach_the_criterion(tiny_digits):
-    cold, hot = (rewind_prune(fresh(), tiny_digits, "grasp", temperature=t, **RUN).survived for t in (1.0, 100.0))
-    assert not same(cold, hot)
+    cold, hot = (rewind_prune(lenet(), tiny_digits, "grasp", temperature=t, **RUN).survived for t in (1.0, 100.0))
+    assert not same_tensors(cold, hot)
 
 
 def test_divergence_is_reported(tiny_digits):
     with pytest.raises(NonFiniteLoss, match="epoch 1"):
-        rewind_prune(fresh(), tiny_digits, recipe=replace(RECIPE, optimizer="sgd", lr=1e30))
+        rewind_prune(lenet(), tiny_digits, recipe=replace(RECIPE, optimizer="sgd", lr=1e30))
 
 
 def test_unknown_criterion_suggests_the_nearest(tiny_digits):
     with pytest.raises(UnknownName, match="did you mean 'snip'"):
-        rewind_prune(fresh(), tiny_digits, "snp")
+        rewind_prune(lenet(), tiny_digits, "snp")
 
 
 class WorkStarted(Exception):
@@ -74,7 +66,7 @@ def test_wrong_arguments_are_refused_before_the_first_training(tiny_digits, wron
         raise WorkStarted
 
     with pytest.raises(AutosparseError):
-        rewind_prune(fresh(), tiny_digits, **{**RUN, "loss": untrainable, **wrong})
+        rewind_prune(lenet(), tiny_digits, **{**RUN, "loss": untrainable, **wrong})
 
 
 class Counting(nn.Module):

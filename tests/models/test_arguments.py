@@ -1,7 +1,6 @@
 """Arguments in the names of models: how they are written, read, checked and bound."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -15,6 +14,8 @@ from autosparse.models.arguments import name_from, parse_name, written_name
 from autosparse.models.signature import defaults_of
 from autosparse.plugins import withholding
 
+pytestmark = pytest.mark.usefixtures("user_models_are_importable")
+
 VALUES = st.recursive(
     st.booleans()
     | st.integers(-(2**62), 2**62)
@@ -25,11 +26,6 @@ VALUES = st.recursive(
     max_leaves=4,
 )
 NAMES = st.from_regex(r"arg_[a-z0-9_]{0,6}", fullmatch=True)
-
-
-@pytest.fixture(autouse=True)
-def user_models_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 def parameters(name, shape=(3, 32, 32)):

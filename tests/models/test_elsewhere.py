@@ -2,7 +2,6 @@
 
 import re
 import sys
-from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -13,6 +12,8 @@ from autosparse.errors import AutosparseError, UnknownName
 from autosparse.masks import prunable
 from autosparse.models import build_model, find_model
 from autosparse.models.logits import Logits
+
+pytestmark = pytest.mark.usefixtures("user_models_are_importable")
 
 
 def linear(num_classes, input_shape):
@@ -84,11 +85,6 @@ def test_the_logits_of_an_output_are_taken(monkeypatch):
     assert model(torch.zeros(2, 1, 8, 8)).shape == (2, 4)
     assert list(prunable(model)) == ["model.classifier.1.weight"]
     assert model.training
-
-
-@pytest.fixture(autouse=True)
-def user_models_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
 
 
 def test_arguments_of_timm_are_passed_on_but_not_those_that_the_data_set_gives(timm):

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from builders import same_network
 from torch import nn
 
 from autosparse.masks import prunable
@@ -28,10 +29,6 @@ def model(request):
 
 def layers(model):
     return {name: module for name, module in model.named_modules() if isinstance(module, LAYERS)}
-
-
-def same(a, b):
-    return all(torch.equal(value, b.state_dict()[name]) for name, value in a.state_dict().items())
 
 
 def test_weights_have_the_kaiming_standard_deviation(model):
@@ -71,7 +68,7 @@ def test_normalisation_is_the_identity_at_initialisation():
 
 @pytest.mark.parametrize("name", SHAPES)
 def test_same_seed_gives_the_same_weights_bit_for_bit(name):
-    assert same(build_model(name, 10, SHAPES[name], seed=3), build_model(name, 10, SHAPES[name], seed=3))
+    assert same_network(build_model(name, 10, SHAPES[name], seed=3), build_model(name, 10, SHAPES[name], seed=3))
 
 
 @pytest.mark.parametrize("name", SHAPES)
@@ -79,7 +76,7 @@ def test_weights_do_not_depend_on_the_global_generator(name):
     torch.manual_seed(1)
     first = build_model(name, 10, SHAPES[name], seed=3)
     torch.manual_seed(2)
-    assert same(first, build_model(name, 10, SHAPES[name], seed=3))
+    assert same_network(first, build_model(name, 10, SHAPES[name], seed=3))
 
 
 @pytest.mark.parametrize("seeds", [(3, 3), (3, 4)])

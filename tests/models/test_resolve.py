@@ -1,7 +1,6 @@
 """Names of networks from elsewhere: ``torchvision:NAME`` and ``package.module:factory``."""
 
 import re
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,10 +12,7 @@ from autosparse.experiment.fields import ModelName
 from autosparse.masks import prunable
 from autosparse.models import MODELS, build_model, find_model
 
-
-@pytest.fixture(autouse=True)
-def user_models_are_importable(monkeypatch):
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+pytestmark = pytest.mark.usefixtures("user_models_are_importable")
 
 
 def refused(name, reason, shape=(3, 8, 8), kind=AutosparseError):

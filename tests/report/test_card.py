@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import yaml
+from builders import unfitted_scorer
 from typer.testing import CliRunner
 
 import autosparse as asp
@@ -31,15 +32,14 @@ REPOSITORY = {".gitattributes": "*.safetensors filter=lfs", "README.md": "# mine
 
 
 @pytest.fixture
-def scorer():
+def scorer_with_warning():
     report = {"held_out_r2": 0.5, "train_r2": 0.625, "warnings": ["it has | not\nlearned"]}
     about = {"rows": 1234, "seed": 0, "survival": [MADE], "code_version": "0.2.0"}
-    network = build_backbone("mlp", 2, 0)
-    return asp.Scorer("mlp", ("param", "grad"), Standardisation((0.0, 0.0), (1.0, 1.0)), network, None, report, about)
+    return unfitted_scorer(report, about)
 
 
 @pytest.fixture
-def survival():
+def cifar10_survival():
     param = {"fc.weight": torch.randn(10, 7), "out.weight": torch.randn(3, 10)}
     survived = {name: torch.ones_like(value, dtype=torch.int32) for name, value in param.items()}
     return asp.Survival(param, param, survived, MADE)
@@ -54,9 +54,9 @@ def call(*arguments):
     return CliRunner().invoke(app, ["card", *map(str, arguments)], env={"MLFLOW_TRACKING_URI": ""})
 
 
-def test_a_scorer_s_card_has_the_metadata_of_the_hub_and_no_path_of_this_machine(scorer):
+def test_a_scorer_s_card_has_the_metadata_of_the_hub_and_no_path_of_this_machine(scorer_with_warning):
     measured = [Measured("mine", "resnet20", "cifar10", 0.95, 88.125, 3, "")]
-    card = scorer_card(scorer, "tiny", measured)
+    card = scorer_card(scorer_with_warning, "tiny", measured)
     header, body = read(card)
     assert (header["library_name"], header["datasets"]) == ("autosparse", ["cifar10"])
     assert {"autosparse", "pruning", "mlp"} <= set(header["tags"])
@@ -85,8 +85,8 @@ def test_a_scorer_of_which_nothing_is_known_has_a_card_without_results():
 
 
 @pytest.mark.parametrize("below", ["", "seed-0"])
-def test_a_data_card_names_the_files_of_each_dataset_and_how_many_rows_they_have(survival, tmp_path, below):
-    asp.save_survival(survival, tmp_path / "data" / below)
+def test_a_data_card_names_the_files_of_each_dataset_and_how_many_rows_they_have(cifar10_survival, tmp_path, below):
+    asp.save_survival(cifar10_survival, tmp_path / "data" / below)
     answer = call(tmp_path / "data")
     assert answer.exit_code == 0, answer.output
     header, body = read(answer.stdout)
@@ -97,8 +97,8 @@ def test_a_data_card_names_the_files_of_each_dataset_and_how_many_rows_they_have
     assert "/home" not in answer.stdout
 
 
-def test_a_card_is_written_once_more_unless_somebody_has_edited_it(scorer, tmp_path):
-    folder = scorer.save(tmp_path / "tiny")
+def test_a_card_is_written_once_more_unless_somebody_has_edited_it(scorer_with_warning, tmp_path):
+    folder = scorer_with_warning.save(tmp_path / "tiny")
     path = folder / "README.md"
     assert call(folder, "--write").exit_code == 0
     first = path.read_text()
@@ -132,29 +132,29 @@ def test_a_folder_without_either_is_refused_in_one_line(tmp_path):
     assert "no survival dataset in" in str(answer.exception)
 
 
-def test_a_local_copy_of_a_repository_loads(scorer, survival, tmp_path):
-    scorer.save(tmp_path / "scorer")
-    asp.save_survival(survival, tmp_path / "data")
+def test_a_local_copy_of_a_repository_loads(scorer_with_warning, cifar10_survival, tmp_path):
+    scorer_with_warning.save(tmp_path / "scorer")
+    asp.save_survival(cifar10_survival, tmp_path / "data")
     for folder in ("scorer", "data"):
         for name, text in REPOSITORY.items():
             (tmp_path / folder / name).parent.mkdir(exist_ok=True)
             (tmp_path / folder / name).write_text(text)
     loaded = asp.load_scorer(tmp_path / "scorer")
-    assert loaded.report == scorer.report
-    assert asp.load_survival(tmp_path / "data").fingerprint == survival.fingerprint
+    assert loaded.report == scorer_with_warning.report
+    assert asp.load_survival(tmp_path / "data").fingerprint == cifar10_survival.fingerprint
 
 
-def test_a_pointer_of_git_lfs_is_told_with_its_cure(scorer, survival, tmp_path):
-    weights = scorer.save(tmp_path / "scorer") / "scorer.safetensors"
-    shard = asp.save_survival(survival, tmp_path / "data") / "part-00000.parquet"
+def test_a_pointer_of_git_lfs_is_told_with_its_cure(scorer_with_warning, cifar10_survival, tmp_path):
+    weights = scorer_with_warning.save(tmp_path / "scorer") / "scorer.safetensors"
+    shard = asp.save_survival(cifar10_survival, tmp_path / "data") / "part-00000.parquet"
     for file, load in ((weights, asp.load_scorer), (shard, asp.load_survival)):
         file.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 1\n")
         with pytest.raises(CorruptFile, match="run `git lfs pull`"):
             load(file.parent)
 
 
-def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer, tmp_path, monkeypatch):
-    folder = scorer.save(tmp_path / "elsewhere")
+def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer_with_warning, tmp_path, monkeypatch):
+    folder = scorer_with_warning.save(tmp_path / "elsewhere")
     ours = read_record(folder / "scorer.json")
 
     def run(task_id, held_out, weights):

@@ -5,101 +5,88 @@ import json
 from dataclasses import asdict
 
 import pytest
+from builders import write_run
 
-from autosparse.experiment.store import Store
 from autosparse.results import cell_file
 from autosparse.results import cell_table as module
 from autosparse.results.best import best
 from autosparse.results.cell_table import ARTIFACT, OLDER, finished_cells, write_cell_table
 from autosparse.results.columns import table_of
 from autosparse.results.runs import Run, finished_runs
-from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.client import open_experiment
 from autosparse.tracking.log import Tracker
 
 HOUR = 3_600_000
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory, empty_store):
-    return connect(empty_store(tmp_path_factory.mktemp("store")))
-
-
 @pytest.fixture
-def name(request):
-    """The name of an experiment for this test alone."""
-    return request.node.name.replace("[", "-").replace("]", "")
-
-
-@pytest.fixture
-def tracker(client, name, tmp_path, monkeypatch):
+def tracker(client, store, monkeypatch):
     """The tracker of an experiment with four finished cells, an hour apart, and a table of them."""
     monkeypatch.setattr(module, "WORTH", 4)
-    experiment_id = open_experiment(client, name)
+    experiment_id = open_experiment(client, "exp")
     for seed in range(4):
-        cell(client, experiment_id, seed)
-    tracker = Tracker(client, name, Store(tmp_path / "results"))
+        write_hourly(client, experiment_id, seed)
+    tracker = Tracker(client, "exp", store)
     assert write_cell_table(tracker)
     return tracker
 
 
-def cell(client, experiment_id, seed):
-    """One finished cell of MLflow."""
+def write_hourly(client, experiment_id, seed):
+    """The id of a finished cell, which this writes to MLflow."""
     tags = {"kind": "cell", "task_id": f"task-{seed}", "method": "snip", "sparsity": "0.9", "mask_sketch": "long"}
-    run = client.create_run(experiment_id, start_time=HOUR * (seed + 1), run_name=f"cell {seed}", tags=tags)
-    client.log_param(run.info.run_id, "recipe.lr", "0.1")
-    client.log_metric(run.info.run_id, "test_accuracy", 90.0 + seed)
-    client.set_terminated(run.info.run_id, end_time=HOUR * (seed + 1) + 1000)
-    return run.info.run_id
+    measured, start = {"test_accuracy": 90.0 + seed}, HOUR * (seed + 1)
+    about = {"start_time": start, "run_name": f"cell {seed}", "tags": tags}
+    return write_run(client, experiment_id, end=start + 1000, params={"recipe.lr": "0.1"}, metrics=measured, **about)
 
 
 def without_sketch(runs):
     return [{**vars(run), "tags": {k: v for k, v in run.tags.items() if k != "mask_sketch"}} for run in runs]
 
 
-def tasks_by_table(client, name):
+def tasks_by_table(client):
     """Tasks of the cells that are found with the table, which must be the runs that MLflow has."""
-    found, expected = finished_cells(client, name), finished_runs(client, name, "cell")
+    found, expected = finished_cells(client, "exp"), finished_runs(client, "exp", "cell")
     assert without_sketch(found) == without_sketch(expected)
     return [run.tags["task_id"] for run in found]
 
 
-def test_cells_that_finish_change_or_go_after_the_table_was_written_are_seen(tracker, name):
+def test_cells_that_finish_change_or_go_after_the_table_was_written_are_seen(tracker):
     client = tracker.client
-    ids = {run.tags["task_id"]: run.run_id for run in finished_cells(client, name)}
-    assert tasks_by_table(client, name) == ["task-0", "task-1", "task-2", "task-3"]
-    cell(client, tracker.experiment_id, 4)
-    assert tasks_by_table(client, name)[-1] == "task-4"
+    ids = {run.tags["task_id"]: run.run_id for run in finished_cells(client, "exp")}
+    assert tasks_by_table(client) == ["task-0", "task-1", "task-2", "task-3"]
+    write_hourly(client, tracker.experiment_id, 4)
+    assert tasks_by_table(client)[-1] == "task-4"
     client.update_run(ids["task-1"], status="RUNNING")
     client.set_tag(ids["task-1"], "method", "grasp")
     client.set_terminated(ids["task-1"])
-    tasks_by_table(client, name)
-    assert [row["method"] for row in best(client, name)] == ["snip", "grasp"]
+    tasks_by_table(client)
+    assert [row["method"] for row in best(client, "exp")] == ["snip", "grasp"]
     client.delete_run(ids["task-2"])
-    assert "task-2" not in tasks_by_table(client, name)
+    assert "task-2" not in tasks_by_table(client)
     client.restore_run(ids["task-2"])
-    assert "task-2" in tasks_by_table(client, name)
+    assert "task-2" in tasks_by_table(client)
 
 
-def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_restored(tracker, name):
+def test_a_table_is_written_anew_when_enough_has_finished_and_has_what_may_be_restored(tracker):
     client, store = tracker.client, tracker.store
-    assert not write_cell_table(Tracker(client, name, store))
+    assert not write_cell_table(Tracker(client, "exp", store))
     for seed in range(4, 9):
-        last = cell(client, tracker.experiment_id, seed)
+        last = write_hourly(client, tracker.experiment_id, seed)
     client.delete_run(last)
-    assert write_cell_table(Tracker(client, name, store))
-    assert not write_cell_table(Tracker(client, name, store)), "the deleted cell is no reason for another table"
-    assert "task-8" not in tasks_by_table(client, name)
+    assert write_cell_table(Tracker(client, "exp", store))
+    assert not write_cell_table(Tracker(client, "exp", store)), "the deleted cell is no reason for another table"
+    assert "task-8" not in tasks_by_table(client)
     client.restore_run(last)
-    assert tasks_by_table(client, name)[-1] == "task-8"
+    assert tasks_by_table(client)[-1] == "task-8"
 
 
-def test_cells_that_ended_before_the_table_was_written_by_a_clock_that_has_been_set_back_are_seen(tracker, name):
+def test_cells_that_ended_before_the_table_was_written_by_a_clock_that_has_been_set_back_are_seen(tracker):
     client, store = tracker.client, tracker.store
     for seed in (10, 11):
-        run = cell(client, tracker.experiment_id, seed)
+        run = write_hourly(client, tracker.experiment_id, seed)
         client.set_terminated(run, end_time=HOUR)
-    assert not write_cell_table(Tracker(client, name, store))
-    assert tasks_by_table(client, name)[-2:] == ["task-10", "task-11"]
+    assert not write_cell_table(Tracker(client, "exp", store))
+    assert tasks_by_table(client)[-2:] == ["task-10", "task-11"]
 
 
 @pytest.fixture
@@ -130,8 +117,8 @@ def asked(tracker, monkeypatch):
     return names
 
 
-def test_the_table_spares_asking_for_what_is_in_it(tracker, name, asked):
-    (row,) = best(tracker.client, name)
+def test_the_table_spares_asking_for_what_is_in_it(tracker, asked):
+    (row,) = best(tracker.client, "exp")
     assert (row["n"], row["mean"]) == (4, 91.5)
     assert asked == ["cell 3"], "only what ended within a minute of the last, as clocks differ"
 
@@ -147,19 +134,19 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("damage", DAMAGED.values(), ids=DAMAGED)
-def test_a_damaged_table_is_passed_over(tracker, name, file, asked, damage):
+def test_a_damaged_table_is_passed_over(tracker, file, asked, damage):
     content, put = file
     put(damage(content))
-    assert [run.tags["task_id"] for run in finished_cells(tracker.client, name)] == [f"task-{i}" for i in range(4)]
+    assert [run.tags["task_id"] for run in finished_cells(tracker.client, "exp")] == [f"task-{i}" for i in range(4)]
     assert asked == ["cell 3", "cell 2", "cell 1", "cell 0"]
 
 
 @pytest.mark.parametrize("limit", ["MOST", "MOST_OF_COLUMN"])
-def test_a_table_that_unpacks_to_more_than_a_table_can_be_is_not_decoded(tracker, name, asked, monkeypatch, limit):
+def test_a_table_that_unpacks_to_more_than_a_table_can_be_is_not_decoded(tracker, asked, monkeypatch, limit):
     monkeypatch.setattr(cell_file, limit, 10)
     decoded = []
     monkeypatch.setattr(cell_file, "Tabled", decoded.append)
-    assert len(finished_cells(tracker.client, name)) == 4
+    assert len(finished_cells(tracker.client, "exp")) == 4
     assert len(asked) == 4
     assert not decoded
 
@@ -173,22 +160,22 @@ def test_many_rows_in_a_small_file_are_not_decoded(tmp_path, monkeypatch):
         cell_file.read_cells(tmp_path / ARTIFACT)
 
 
-def test_a_table_of_an_earlier_version_is_read(tracker, name, file, asked):
-    runs = list(finished_cells(tracker.client, name))
+def test_a_table_of_an_earlier_version_is_read(tracker, file, asked):
+    runs = list(finished_cells(tracker.client, "exp"))
     asked.clear()
     _, put = file
     put(b"")
     put(gzip.compress(json.dumps([asdict(run) for run in runs]).encode()), OLDER)
-    assert list(finished_cells(tracker.client, name)) == runs
+    assert list(finished_cells(tracker.client, "exp")) == runs
     assert asked == ["cell 3"]
 
 
-def test_a_table_of_an_earlier_version_that_is_too_large_is_not_read(tracker, name, file, asked, monkeypatch):
+def test_a_table_of_an_earlier_version_that_is_too_large_is_not_read(tracker, file, asked, monkeypatch):
     _, put = file
     put(b"")
     put(gzip.compress(b"[" + b" " * 200 + b"]"), OLDER)
     monkeypatch.setattr(module, "MOST", 100)
     read = []
     monkeypatch.setattr(module.json, "loads", read.append)
-    assert len(finished_cells(tracker.client, name)) == 4
+    assert len(finished_cells(tracker.client, "exp")) == 4
     assert not read

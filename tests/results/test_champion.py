@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from builders import a_grid
 from finished import finished
 from typer.testing import CliRunner
 
@@ -27,18 +28,15 @@ CONTENT = {
         "trained": {"irp": "snip", "epochs": 1},
         "table": {"irp": "snip", "backbone": "conditional-mean"},
     },
-    "grid": {
-        "models": ["lenet-300-100"],
-        "datasets": ["digits"],
-        "methods": [
+    "grid": a_grid(
+        methods=[
             {"criterion": "autos", "name": "by-trained", "scorer": "trained"},
             {"criterion": "autos", "name": "by-table", "scorer": "table"},
             "snip",
         ],
-        "sparsities": [0.9],
-        "seeds": [0, 1],
-        "recipe": {"epochs": 1},
-    },
+        seeds=[0, 1],
+        recipe={"epochs": 1},
+    ),
 }
 
 

@@ -9,7 +9,7 @@ NETWORK = {"model": "m", "dataset": "d"}
 FULL = {"seconds": 5.0, "images": 100.0, "images_score": 10.0, "flops_dense": 1000.0}
 
 
-def cell(criterion="snip", params=None, tags=None, **metrics):
+def measured(criterion="snip", params=None, tags=None, **metrics):
     return Run("id", criterion, {**NETWORK, **(tags or {})}, {"criterion": criterion, **(params or {})}, FULL | metrics)
 
 
@@ -23,7 +23,7 @@ def made(kind, task_id, params=None, **metrics):
 
 IRP = made("irp", "i1", NETWORK, seconds=50.0, images=2000.0)
 FIT = made("scorer", "s1", {"irp": "['i1']"}, seconds=3.0)
-LEARNED = cell("autos", {"scorer": "s1"})
+LEARNED = measured("autos", {"scorer": "s1"})
 
 
 def costs(run, *of):
@@ -37,15 +37,15 @@ def once(run, *of):
 
 
 def test_scoring_and_training_add_up():
-    assert costs(cell()) == [5, 110, 3 * 1000 * 110]
+    assert costs(measured()) == [5, 110, 3 * 1000 * 110]
 
 
 def test_training_counts_as_it_was_computed_and_scoring_as_dense():
-    assert costs(cell(flops_trained=200.0)) == [5, 110, 3 * (1000 * 10 + 200 * 100)]
+    assert costs(measured(flops_trained=200.0)) == [5, 110, 3 * (1000 * 10 + 200 * 100)]
 
 
 def test_trainings_before_the_masks_are_among_both_counts_and_count_once():
-    assert costs(cell("lth", images=300.0, images_score=200.0, flops_trained=400.0)) == [
+    assert costs(measured("lth", images=300.0, images_score=200.0, flops_trained=400.0)) == [
         5,
         300,
         3 * (1000 * 200 + 400 * 100),
@@ -53,11 +53,11 @@ def test_trainings_before_the_masks_are_among_both_counts_and_count_once():
 
 
 def test_masks_that_change_in_training_cost_no_scoring():
-    assert costs(cell("rigl", images_score=0.0)) == [5, 100, 3 * 1000 * 100]
+    assert costs(measured("rigl", images_score=0.0)) == [5, 100, 3 * 1000 * 100]
 
 
 def test_a_branch_has_its_share_of_its_irp_run():
-    branch = cell("irp", {"level": "5", "irp.iterations": "20"}, {"irp_id": "i1"})
+    branch = measured("irp", {"level": "5", "irp.iterations": "20"}, {"irp_id": "i1"})
     assert costs(branch, [IRP]) == [5 + 50 / 4, 100 + 500, 3 * 1000 * (100 + 500)]
     with pytest.raises(NotRecorded, match="IRP run i1"):
         costs(branch)
@@ -65,9 +65,9 @@ def test_a_branch_has_its_share_of_its_irp_run():
 
 
 def test_what_a_scorer_took_is_spent_once():
-    assert costs(LEARNED, [IRP], [FIT]) == costs(cell())
+    assert costs(LEARNED, [IRP], [FIT]) == costs(measured())
     assert once(LEARNED, [IRP], [FIT]) == [53, 2000, 3 * 1000 * 2000]
-    assert once(cell(), [IRP], [FIT]) == [0, 0, 0]
+    assert once(measured(), [IRP], [FIT]) == [0, 0, 0]
 
 
 def test_a_fit_that_trains_networks_has_their_images():
@@ -101,21 +101,21 @@ def test_flops_of_an_irp_run_on_a_network_of_which_no_cell_tells_are_not_guessed
     [("seconds", {"images", "flops"}), ("images_score", {"seconds"}), ("flops_dense", {"seconds", "images"})],
 )
 def test_what_an_older_version_did_not_record_is_not_known(missing, known):
-    run = without(cell(), missing)
+    run = without(measured(), missing)
     for unit in ("seconds", "images", "flops"):
         if unit in known:
-            assert Ledger([run]).of_cell(run, unit) == Ledger([cell()]).of_cell(cell(), unit)
+            assert Ledger([run]).of_cell(run, unit) == Ledger([measured()]).of_cell(measured(), unit)
         else:
             with pytest.raises(NotRecorded, match=missing):
                 Ledger([run]).of_cell(run, unit)
 
 
 def test_a_dense_network_is_not_scored_whatever_its_version_recorded():
-    assert costs(without(cell("dense"), "images_score")) == [5, 100, 3 * 1000 * 100]
+    assert costs(without(measured("dense"), "images_score")) == [5, 100, 3 * 1000 * 100]
 
 
 def test_a_criterion_that_is_not_here_may_have_trained():
-    foreign = cell("somebodys")
+    foreign = measured("somebodys")
     assert Ledger([foreign]).of_cell(foreign, "seconds") == 5
     with pytest.raises(NotRecorded, match="somebodys"):
         Ledger([foreign]).of_cell(foreign, "images")

@@ -6,13 +6,8 @@ from typer.testing import CliRunner
 from autosparse.cli import app
 from autosparse.errors import AutosparseError
 from autosparse.results.named import experiment_called
-from autosparse.tracking.client import connect
 
-
-@pytest.fixture
-def client(tmp_path, empty_store, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return connect(empty_store(tmp_path))
+pytestmark = pytest.mark.usefixtures("here")
 
 
 def test_its_own_name_comes_before_a_file_of_that_name(client):

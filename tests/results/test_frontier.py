@@ -1,6 +1,7 @@
 """Points of accuracy against cost: means over seeds, who competes with whom, and what is not known."""
 
 import pytest
+from builders import run_of_cell
 
 from autosparse.errors import AutosparseError
 from autosparse.results import frontier as module
@@ -8,12 +9,11 @@ from autosparse.results.frontier import frontier
 from autosparse.results.runs import Run
 
 
-def cell(method, accuracy, seconds, seed=0, sparsity=0.9, scorer=None, epochs=10, data="", **more):
-    tags = {"method": method, "model": "m", "dataset": "d", "sparsity": str(sparsity), "seed": str(seed)}
-    tags |= {"dataset_fingerprint": data} if data else {}
-    params = {"criterion": method, "recipe.epochs": str(epochs)} | ({"scorer": scorer} if scorer else {})
-    metrics = {"test_accuracy": accuracy} | ({} if seconds is None else {"seconds": seconds}) | more
-    return Run(f"{method}-{sparsity}-{seed}", "", tags, params, metrics)
+def timed(method, accuracy, seconds, seed=0, sparsity=0.9, data="", **more):
+    """The run of a cell that took so many seconds; None: as before they were recorded."""
+    tags = {"dataset_fingerprint": data} if data else {}
+    cost = {} if seconds is None else {"seconds": seconds}
+    return run_of_cell(method, sparsity, seed, accuracy, tags=tags, **cost, **more)
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def marks(points, name="pareto"):
 
 
 def test_a_point_is_the_mean_over_seeds_with_its_interval(runs):
-    runs["cell"] += [cell("snip", 90.0, 2.0, 0), cell("snip", 92.0, 4.0, 1)]
+    runs["cell"] += [timed("snip", 90.0, 2.0, 0), timed("snip", 92.0, 4.0, 1)]
     (point,) = frontier(None, "x")
     assert (point.n, point.accuracy, point.cost, point.once, point.together) == (2, 91.0, 3.0, 0.0, 3.0)
     assert point.half_width == pytest.approx(12.706, abs=1e-3)
@@ -37,7 +37,7 @@ def test_a_point_is_the_mean_over_seeds_with_its_interval(runs):
 
 
 def test_the_cheapest_come_first_and_those_of_unknown_cost_last(runs):
-    runs["cell"] += [cell("old", 99.0, None), cell("b", 90.0, 3.0), cell("a", 80.0, 1.0)]
+    runs["cell"] += [timed("old", 99.0, None), timed("b", 90.0, 3.0), timed("a", 80.0, 1.0)]
     points = frontier(None, "x")
     assert [point.method for point in points] == ["a", "b", "old"]
     assert points[2].cost is None
@@ -47,10 +47,10 @@ def test_the_cheapest_come_first_and_those_of_unknown_cost_last(runs):
 
 def test_a_sparsity_has_a_set_of_its_own(runs):
     runs["cell"] += [
-        cell("snip", 95.0, 1.0),
-        cell("snip", 80.0, 1.0, sparsity=0.98),
-        cell("lth", 94.0, 9.0),
-        cell("lth", 90.0, 9.0, sparsity=0.98),
+        timed("snip", 95.0, 1.0),
+        timed("snip", 80.0, 1.0, sparsity=0.98),
+        timed("lth", 94.0, 9.0),
+        timed("lth", 90.0, 9.0, sparsity=0.98),
     ]
     points = frontier(None, "x")
     assert marks(points) == {("snip", 0.9)}
@@ -59,14 +59,14 @@ def test_a_sparsity_has_a_set_of_its_own(runs):
 
 
 def test_the_dense_network_is_a_point_that_does_not_compete(runs):
-    runs["cell"] += [cell("dense", 99.0, 1.0, sparsity=0.0), cell("snip", 90.0, 2.0)]
+    runs["cell"] += [timed("dense", 99.0, 1.0, sparsity=0.0), timed("snip", 90.0, 2.0)]
     points = frontier(None, "x")
     assert [point.dense for point in points] == [True, False]
     assert marks(points) == marks(points, "pareto_at_sparsity") == {("snip", 0.9)}
 
 
 def test_what_is_spent_once_counts_in_the_second_set_alone(runs):
-    runs["cell"] += [cell("snip", 90.0, 2.0), cell("autos", 90.0, 1.0, scorer="s1")]
+    runs["cell"] += [timed("snip", 90.0, 2.0), timed("autos", 90.0, 1.0, scorer="s1")]
     runs["irp"] += [Run("i", "irp", {"task_id": "i1", "kind": "irp"}, {}, {"seconds": 50.0})]
     runs["scorer"] += [Run("s", "fit", {"task_id": "s1", "kind": "scorer"}, {"irp": '["i1"]'}, {"seconds": 5.0})]
     points = frontier(None, "x")
@@ -76,7 +76,7 @@ def test_what_is_spent_once_counts_in_the_second_set_alone(runs):
 
 
 def test_a_scorer_that_is_gone_leaves_its_method_out_of_the_second_set_alone(runs):
-    runs["cell"] += [cell("snip", 90.0, 2.0), cell("autos", 90.0, 1.0, scorer="s1")]
+    runs["cell"] += [timed("snip", 90.0, 2.0), timed("autos", 90.0, 1.0, scorer="s1")]
     points = frontier(None, "x")
     assert marks(points) == {("autos", 0.9)}
     assert marks(points, "pareto_together") == {("snip", 0.9)}
@@ -85,20 +85,20 @@ def test_a_scorer_that_is_gone_leaves_its_method_out_of_the_second_set_alone(run
 
 
 def test_a_longer_training_competes_by_its_cost_and_other_data_do_not(runs):
-    runs["cell"] += [cell("snip", 90.0, 2.0, data="aa"), cell("snip", 89.0, 4.0, epochs=20, data="aa")]
+    runs["cell"] += [timed("snip", 90.0, 2.0, data="aa"), timed("snip", 89.0, 4.0, epochs=20, data="aa")]
     points = frontier(None, "x")
     assert [(point.settings, point.pareto) for point in points] == [
         ("recipe.epochs=10", True),
         ("recipe.epochs=20", False),
     ]
-    runs["cell"] += [cell("snip", 80.0, 9.0, data="bb")]
+    runs["cell"] += [timed("snip", 80.0, 9.0, data="bb")]
     assert [point.pareto for point in frontier(None, "x")] == [True, False, True]
 
 
 def test_wrong_requests_are_refused_in_one_line(runs):
     with pytest.raises(AutosparseError, match="no finished cells of experiment 'x'"):
         frontier(None, "x")
-    runs["cell"] += [cell("snip", 90.0, None)]
+    runs["cell"] += [timed("snip", 90.0, None)]
     with pytest.raises(AutosparseError, match="the seconds of experiment 'x' are not known"):
         frontier(None, "x")
     with pytest.raises(AutosparseError, match="unknown cost 'second': did you mean 'seconds'"):

@@ -1,20 +1,17 @@
 """The leaderboard in the parent run's description, and the accuracies of scorers' models."""
 
 import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.results.leaderboard import HEADING, leaderboard, with_leaderboard, write_leaderboard
-from autosparse.tracking.client import connect
 from autosparse.tracking.described import NOTE
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.scorer_models import models_of
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 SCORER = Planned(ScorerTask(irp=("a" * 16,)), "mine")
 REPORT = {"held_out_r2": 0.5, "layer_density_at_95": {}, "warnings": []}
 ACCURACY = {"snip": [90.0, 92.0], "autos": [95.0, 96.0]}
@@ -25,39 +22,32 @@ def row(method, sparsity, mean, std=1.0, n=3, settings="", model="net"):
     return {**told, "model": model, "dataset": "digits"}
 
 
-def cell(method, seed):
+def planned_cell(method, seed):
     more = {"scorer": SCORER.task.id} if method == "autos" else {}
     return Planned(a_cell(criterion=method, seed=seed, **more), method)
 
 
-def result(accuracy):
-    plain = dict.fromkeys(("best_accuracy", "sparsity", "kept", "total", "seconds_score", "seconds_train"), 1.0)
-    told = {"history": {"test_accuracy": [accuracy]}, "collapsed_layers": [], "dataset_fingerprint": "d" * 16}
-    return {**plain, **told, "seconds": 1.0}
-
-
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "results")
+def finished_store(store):
     folder = store.files_path("scorer", SCORER.task.id)
     (folder / "scorer").mkdir(parents=True)
     (folder / "sample.parquet").write_bytes(b"sample")
     store.finish(SCORER.task, {"report": REPORT}, ENVIRONMENT)
     for method, values in ACCURACY.items():
         for seed, accuracy in enumerate(values):
-            store.finish(cell(method, seed).task, result(accuracy), ENVIRONMENT)
+            store.finish(planned_cell(method, seed).task, a_result(accuracy, dataset_fingerprint="d" * 16), ENVIRONMENT)
     return store
 
 
 @pytest.fixture
-def tracker(tmp_path, empty_store, store):
-    tracker = Tracker(connect(empty_store(tmp_path)), "exp", store)
+def tracker(client, finished_store):
+    tracker = Tracker(client, "exp", finished_store)
     tracker.parent.describe({"description": "What we try"}, RUNNING)
     tracker.sync(PLAN)
     return tracker
 
 
-PLAN = Plan("exp", scorers=[SCORER], cells=[cell(method, seed) for method in ACCURACY for seed in (0, 1)])
+PLAN = Plan("exp", scorers=[SCORER], cells=[planned_cell(method, seed) for method in ACCURACY for seed in (0, 1)])
 
 
 def note_of(tracker):
@@ -102,13 +92,13 @@ def _dying_at(log_batch, run_id):
     return log
 
 
-def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stays(tracker, store):
+def test_new_cells_change_the_leaderboard_and_what_somebody_wrote_around_it_stays(tracker, finished_store):
     write_leaderboard(tracker)
     before, board = note_of(tracker).split(HEADING)
     mine = f"My view.\n\n{HEADING}{board}\n\n## To do\n\nmore seeds"
     tracker.client.set_tag(tracker.parent.id, NOTE, mine)
-    more = cell("autos", 2)
-    store.finish(more.task, result(100.0), ENVIRONMENT)
+    more = planned_cell("autos", 2)
+    finished_store.finish(more.task, a_result(100.0, dataset_fingerprint="d" * 16), ENVIRONMENT)
     tracker.log(more)
     assert write_leaderboard(tracker)
     note = note_of(tracker)

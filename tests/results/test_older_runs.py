@@ -1,44 +1,26 @@
 """Runs of MLflow from before a record said all that made it, or of another record: completed, or replaced."""
 
-import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import FOLDERS, Store
+from autosparse.experiment.store import FOLDERS
 from autosparse.files import write_record
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
-from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.client import open_experiment
 from autosparse.tracking.entries import MADE, flat
 from autosparse.tracking.log import Tracker
-
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
-RESULT = {
-    "test_accuracy": 90.0, "best_accuracy": 91.0, "history": {"train_loss": [1.0], "test_accuracy": [90.0]},
-    "sparsity": 0.9, "kept": 10, "total": 100, "density_by_layer": {}, "collapsed_layers": [],
-    "seconds": 1.5, "seconds_score": 0.5, "seconds_train": 1.0,
-}  # fmt: skip
 
 
 def planned_of(seed=0):
     return Planned(a_cell(criterion="force", sparsity=0.9, seed=seed), "force")
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "results")
-
-
-@pytest.fixture
-def client(tmp_path, empty_store):
-    return connect(empty_store(tmp_path))
-
-
 def write_old_record(store, task):
     record = {"id": task.id, "kind": task.kind, "spec": task.spec, "ended_ms": 1_700_000_000_000}
     path = store.root / FOLDERS[task.kind] / f"{task.id}.json"
-    write_record(path, {**record, "result": RESULT, "files": {}, "environment": ENVIRONMENT})
+    write_record(path, {**record, "result": a_result(), "files": {}, "environment": ENVIRONMENT})
 
 
 def write_old_run(client, task, **params):
@@ -46,12 +28,8 @@ def write_old_run(client, task, **params):
     experiment_id = open_experiment(client, "exp")
     tags = {"task_id": task.id, "kind": "cell", "label": "force", "method": "force"}
     tags |= {name: str(getattr(task, name)) for name in ("model", "dataset", "sparsity", "seed")}
-    run = client.create_run(experiment_id, tags=tags)
-    for name, value in (flat(task.model_dump(mode="json")) | params).items():
-        client.log_param(run.info.run_id, name, value)
-    client.log_metric(run.info.run_id, "test_accuracy", 90.0)
-    client.set_terminated(run.info.run_id)
-    return run.info.run_id
+    params = flat(task.model_dump(mode="json")) | params
+    return write_run(client, experiment_id, params=params, metrics={"test_accuracy": 90.0}, tags=tags)
 
 
 def test_a_run_of_version_0_1_0_has_its_missing_settings_added_once(client, store):
@@ -72,7 +50,7 @@ def test_runs_from_before_and_of_now_with_the_same_settings_are_one_group(client
     old, new = planned_of(0), planned_of(1)
     write_old_record(store, old.task)
     write_old_run(client, old.task)
-    store.finish(new.task, RESULT, ENVIRONMENT)
+    store.finish(new.task, a_result(), ENVIRONMENT)
     Tracker(client, "exp", store).sync(Plan("exp", cells=[old, new]))
     (row,) = best(client, "exp")
     assert (row["n"], row["settings"]) == (2, "")
@@ -95,15 +73,13 @@ def test_a_run_that_was_written_with_other_defaults_than_its_record_has_is_repla
 def test_a_run_of_a_record_that_was_done_again_since_is_replaced(client, store):
     planned = planned_of()
     run_id = write_old_run(client, planned.task)
-    store.finish(planned.task, RESULT | {"dataset_fingerprint": "aa"}, ENVIRONMENT)
+    store.finish(planned.task, a_result(dataset_fingerprint="aa"), ENVIRONMENT)
     tracker = Tracker(client, "exp", store)
     assert tracker.log(planned)
     (run,) = finished_runs(client, "exp", "cell")
     assert run.run_id != run_id
     assert not Tracker(client, "exp", store).log(planned)
-    history = {"train_loss": [1.0], "test_accuracy": [70.0]}
-    result = RESULT | {"dataset_fingerprint": "bb", "test_accuracy": 70.0, "history": history}
-    store.finish(planned.task, result, ENVIRONMENT)
+    store.finish(planned.task, a_result(70.0, dataset_fingerprint="bb"), ENVIRONMENT)
     assert Tracker(client, "exp", store).log(planned)
     (other,) = finished_runs(client, "exp", "cell")
     assert other.run_id != run.run_id
@@ -112,7 +88,7 @@ def test_a_run_of_a_record_that_was_done_again_since_is_replaced(client, store):
 
 def test_runs_that_are_forgotten_are_in_no_table_and_come_back_with_their_records(client, store):
     planned = planned_of()
-    store.finish(planned.task, RESULT, ENVIRONMENT)
+    store.finish(planned.task, a_result(), ENVIRONMENT)
     tracker = Tracker(client, "exp", store)
     tracker.log(planned)
     tracker.forget([planned.task.id, "0" * 16])

@@ -3,7 +3,7 @@
 import io
 
 import pytest
-from mlflow import MlflowClient
+from builders import write_run
 from rich.console import Console
 
 from autosparse.cli import common
@@ -11,43 +11,35 @@ from autosparse.cli.watch import drawn, watch
 from autosparse.errors import AutosparseError, Unreachable
 from autosparse.results import progress as module
 from autosparse.results.progress import progress_of
-from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.client import open_experiment
 from autosparse.tracking.search import SUMMARY, WHOLE
 
 
-@pytest.fixture
-def client(tmp_path, empty_store) -> MlflowClient:
-    return connect(empty_store(tmp_path))
-
-
-def run(client, experiment_id, kind, status, end=None):
-    made = client.create_run(experiment_id, tags={"kind": kind})
-    if status != "RUNNING":
-        client.set_terminated(made.info.run_id, status, end_time=end)
-    return made.info.run_id
+def write_task(client, experiment_id, kind, status, end=None):
+    return write_run(client, experiment_id, status, end, tags={"kind": kind})
 
 
 def test_tasks_of_an_earlier_file_are_not_counted_as_done(client):
     experiment_id = open_experiment(client, "exp")
-    parent = run(client, experiment_id, WHOLE, "RUNNING")
+    parent = write_task(client, experiment_id, WHOLE, "RUNNING")
     assert [stage.total for stage in progress_of(client, "exp").stages] == [0] * 4, "nothing is told yet"
     others = {"cell": {"FINISHED": 2, "FAILED": 1}}
     client.log_dict(parent, {"tasks": {"cells": 3}, "others": others}, SUMMARY)
     for status in ("FINISHED", "FINISHED", "FAILED", "FINISHED"):
-        run(client, experiment_id, "cell", status, 1_000)
+        write_task(client, experiment_id, "cell", status, 1_000)
     cells = progress_of(client, "exp").stages[-1]
     assert (cells.total, cells.done, cells.failed) == (3, 1, 0)
 
 
 def test_counts_and_time_left(client, monkeypatch):
     experiment_id = open_experiment(client, "exp")
-    parent = run(client, experiment_id, WHOLE, "RUNNING")
+    parent = write_task(client, experiment_id, WHOLE, "RUNNING")
     client.log_dict(parent, {"tasks": {"irp": 1, "scorers": 0, "cells": 10}}, SUMMARY)
-    run(client, experiment_id, "irp", "FINISHED", 1_000)
+    write_task(client, experiment_id, "irp", "FINISHED", 1_000)
     for end in (10_000, 12_000, 14_000):
-        run(client, experiment_id, "cell", "FINISHED", end)
-    run(client, experiment_id, "cell", "FAILED", 16_000)
-    run(client, experiment_id, "cell", "RUNNING")
+        write_task(client, experiment_id, "cell", "FINISHED", end)
+    write_task(client, experiment_id, "cell", "FAILED", 16_000)
+    write_task(client, experiment_id, "cell", "RUNNING")
     monkeypatch.setattr(module.time, "time", lambda: 18.0)
     progress = progress_of(client, "exp")
     irp, _, scorers, cells = progress.stages
@@ -72,15 +64,15 @@ def test_counts_and_time_left(client, monkeypatch):
 @pytest.mark.parametrize("status", ["FINISHED", "SCHEDULED"])
 def test_an_experiment_of_which_a_stage_is_left_is_not_told_as_finished(client, status):
     experiment_id = open_experiment(client, "exp")
-    parent = run(client, experiment_id, WHOLE, "RUNNING")
+    parent = write_task(client, experiment_id, WHOLE, "RUNNING")
     client.log_dict(parent, {"tasks": {"irp": 1, "cells": 2}}, SUMMARY)
-    run(client, experiment_id, "irp", "FINISHED")
+    write_task(client, experiment_id, "irp", "FINISHED")
     client.set_terminated(parent, status)
     progress = progress_of(client, "exp")
     assert (progress.status, progress.over) == ("SCHEDULED", True)
     assert drawn("exp", progress).title == "exp: some is left to do, and nothing runs; `autosparse run` goes on"
     for cell in ("FINISHED", "FAILED"):
-        run(client, experiment_id, "cell", cell)
+        write_task(client, experiment_id, "cell", cell)
     client.set_terminated(parent, "FINISHED")
     assert progress_of(client, "exp").status == "FINISHED"
 

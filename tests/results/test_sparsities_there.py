@@ -1,21 +1,16 @@
 """A question about a sparsity that no cell has is answered with those that there are."""
 
 import pytest
+from builders import run_of_cell
 
 from autosparse.errors import AutosparseError
 from autosparse.results import best, frontier, winners
-from autosparse.results.runs import Run
-
-
-def cell(sparsity, **params):
-    tags = {"method": "m", "model": "m", "dataset": "d", "sparsity": str(sparsity), "seed": "0"}
-    return Run("id", "name", tags, params, {"test_accuracy": 90.0})
 
 
 @pytest.fixture
 def cells(monkeypatch):
     """The finished cells of every experiment; the last is of a learned scorer."""
-    cells = [cell(0.95), cell(0.9), cell(0.9), cell(0.98, scorer="s")]
+    cells = [run_of_cell(sparsity=own) for own in (0.95, 0.9, 0.9)] + [run_of_cell(sparsity=0.98, scorer="s")]
     for module in (best, winners, frontier):
         monkeypatch.setattr(module, "finished_cells", lambda client, experiment: cells)
     return cells

@@ -1,13 +1,13 @@
 """Winners and comparisons: means, intervals and leads, against SciPy's tests."""
 
 import pytest
+from builders import run_of_cell
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from autosparse.errors import AutosparseError
 from autosparse.results import winners as module
-from autosparse.results.runs import Run
 from autosparse.results.significance import half_width, holm, paired
 from autosparse.results.winners import compare, winners
 
@@ -52,29 +52,23 @@ def test_a_correction_keeps_the_order_and_makes_nothing_surer(p):
     assert corrected[order[0]] == min(1, len(p) * p[order[0]])
 
 
-def cell(method, sparsity, seed, accuracy, scorer=None, epochs=10, **metrics):
-    tags = {"method": method, "model": "m", "dataset": "d", "sparsity": str(sparsity), "seed": str(seed)}
-    params = {"recipe.epochs": str(epochs)} | ({"scorer": scorer} if scorer else {})
-    return Run("id", "name", tags, params, {"test_accuracy": accuracy, **metrics})
-
-
 RUNS = {
     "x": [
-        *(cell("snip", 0.9, seed, 90.0 + seed, seconds=5.0) for seed in range(3)),
-        *(cell("grasp", 0.9, seed, 89.0 + seed + 0.1 * (seed == 1), seconds=1.0) for seed in range(3)),
-        *(cell("autos", 0.9, seed, 80.0 + seed, "a", seconds=3.0) for seed in range(3)),
-        *(cell("autos-b", 0.9, seed, 80.5 + (seed == 2), "b") for seed in range(3)),
-        cell("snip", 0.99, 0, 50.0),
+        *(run_of_cell("snip", 0.9, seed, 90.0 + seed, seconds=5.0) for seed in range(3)),
+        *(run_of_cell("grasp", 0.9, seed, 89.0 + seed + 0.1 * (seed == 1), seconds=1.0) for seed in range(3)),
+        *(run_of_cell("autos", 0.9, seed, 80.0 + seed, scorer="a", seconds=3.0) for seed in range(3)),
+        *(run_of_cell("autos-b", 0.9, seed, 80.5 + (seed == 2), scorer="b") for seed in range(3)),
+        run_of_cell("snip", 0.99, 0, 50.0),
     ],
-    "y": [*(cell("snip", 0.9, seed, 91.0 + seed) for seed in range(1, 4)), cell("lth", 0.9, 0, 1.0)],
+    "y": [*(run_of_cell("snip", 0.9, seed, 91.0 + seed) for seed in range(1, 4)), run_of_cell("lth", 0.9, 0, 1.0)],
     "edited": [
-        *(cell("snip", 0.9, seed, 60.0) for seed in range(2)),
-        *(cell("grasp", 0.9, seed, 50.0) for seed in range(2)),
-        *(cell("snip", 0.9, seed, 70.0, epochs=20) for seed in range(2)),
-        *(cell("grasp", 0.9, seed, 75.0, epochs=20) for seed in range(2)),
+        *(run_of_cell("snip", 0.9, seed, 60.0) for seed in range(2)),
+        *(run_of_cell("grasp", 0.9, seed, 50.0) for seed in range(2)),
+        *(run_of_cell("snip", 0.9, seed, 70.0, epochs=20) for seed in range(2)),
+        *(run_of_cell("grasp", 0.9, seed, 75.0, epochs=20) for seed in range(2)),
     ],
-    "longer": [cell("snip", 0.9, 0, 71.5, epochs=20), cell("snip", 0.99, 0, 1.0, epochs=30)],
-    "refitted": [cell("autos", 0.9, 0, 80.0, "old"), cell("autos", 0.9, 0, 82.0, "new")],
+    "longer": [run_of_cell("snip", 0.9, 0, 71.5, epochs=20), run_of_cell("snip", 0.99, 0, 1.0, epochs=30)],
+    "refitted": [run_of_cell("autos", 0.9, 0, 80.0, scorer="old"), run_of_cell("autos", 0.9, 0, 82.0, scorer="new")],
 }
 SHORT, LONG = "recipe.epochs=10", "recipe.epochs=20"
 

@@ -1,5 +1,7 @@
 """Fewer rounds and steps than the defaults, for tests over all criteria."""
 
+from builders import a_cell
+
 FEW = {
     "force": {"rounds": 2},
     "early": {"rounds": 2, "steps": 2},
@@ -17,3 +19,8 @@ FEW = {
     "rigl": {"every": 1, "until": 1.0},
     "gmp": {"every": 1, "until": 1.0},
 }
+
+
+def cell_of_few_rounds(name, **fields):
+    """A cell of a criterion, with few rounds; ``autos`` reads the scorer ``some``."""
+    return a_cell(name, options=FEW.get(name, {}), scorer="some" if name == "autos" else None, **fields)

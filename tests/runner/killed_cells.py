@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import pytest
+from builders import Killed, a_cell
 
-from autosparse.experiment.tasks import Cell
 from autosparse.runner.work.cells import run_cells
 from autosparse.training import Execution, Recipe
 
@@ -15,31 +15,25 @@ TIMES = {"seconds", "seconds_score", "seconds_train", "trained_together", "resum
 COMPACT = Execution(compact="on")
 
 
-class Killed(BaseException):
-    """What a killed process does not catch."""
-
-
-def cell(criterion="random", sparsity=0.8, seed=0, model="lenet-300-100", recipe=RECIPE, **changes):
-    return Cell(
-        model=model, dataset="digits", criterion=criterion, sparsity=sparsity, seed=seed, recipe=recipe, **changes
-    )
+def cell_to_kill(criterion="random", sparsity=0.8, seed=0, recipe=RECIPE, **changes):
+    return a_cell(criterion, sparsity, seed, recipe=recipe, **changes)
 
 
 RESIDUAL = "tests.runner.killed_nets:block"
 EVERY_THREE = {"every": 3, "until": 0.9}
 CELLS = {
-    "dense": cell("dense", 0.0),
-    "BatchNorm": cell("magnitude", 0.5, model=RESIDUAL, recipe=MOMENTUM),
-    "compact": cell("snip", 0.98),
-    "sparse layer": cell("random-erk", 0.95, model="tests.runner.killed_nets:wide"),
-    "rigl": cell("rigl", 0.9, options=EVERY_THREE),
-    "gmp": cell("gmp", 0.9, options=EVERY_THREE),
-    "set": cell("set", 0.9, options=EVERY_THREE),
-    "rewound": cell("ltr", 0.8, options={"rounds": 1, "rewind": 0.4}),
-    "fine-tuned": cell("magnitude-after-training", 0.8, options={"epochs": 3}),
-    "sets weights": cell("3sp-reinit", 0.8),
-    "reinit": cell("snip", 0.8, ablation="reinit"),
-    "shuffle": cell("snip", 0.8, ablation="shuffle"),
+    "dense": cell_to_kill("dense", 0.0),
+    "BatchNorm": cell_to_kill("magnitude", 0.5, model=RESIDUAL, recipe=MOMENTUM),
+    "compact": cell_to_kill("snip", 0.98),
+    "sparse layer": cell_to_kill("random-erk", 0.95, model="tests.runner.killed_nets:wide"),
+    "rigl": cell_to_kill("rigl", 0.9, options=EVERY_THREE),
+    "gmp": cell_to_kill("gmp", 0.9, options=EVERY_THREE),
+    "set": cell_to_kill("set", 0.9, options=EVERY_THREE),
+    "rewound": cell_to_kill("ltr", 0.8, options={"rounds": 1, "rewind": 0.4}),
+    "fine-tuned": cell_to_kill("magnitude-after-training", 0.8, options={"epochs": 3}),
+    "sets weights": cell_to_kill("3sp-reinit", 0.8),
+    "reinit": cell_to_kill("snip", 0.8, ablation="reinit"),
+    "shuffle": cell_to_kill("snip", 0.8, ablation="shuffle"),
 }
 
 

@@ -1,26 +1,20 @@
 """Every ablation of every method that takes it: what it keeps, and what it changes."""
 
 import pytest
-from builders import a_cell
-from few_rounds import FEW
+from few_rounds import cell_of_few_rounds
 
-from autosparse.autos import fit_scorer
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
 from autosparse.experiment.methods import check_ablation
 from autosparse.experiment.store import Store
-from autosparse.irp import rewind_prune
-from autosparse.models import build_model
 from autosparse.runner.work.cells import run_cells
 from autosparse.training import Recipe
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, tiny_digits):
+def store_with_scorer(tmp_path_factory, tiny_scorer):
     store = Store(tmp_path_factory.mktemp("ablations"))
-    model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
-    survival = rewind_prune(model, tiny_digits, iterations=2, final_density=0.1, recipe=Recipe(epochs=1))
-    fit_scorer(survival, backbone="conditional-mean").save(store.files_path("scorer", "some") / "scorer")
+    tiny_scorer.save(store.files_path("scorer", "some") / "scorer")
     return store
 
 
@@ -32,27 +26,17 @@ def accepted(name, ablation):
     return True
 
 
-def results(name, ablations, store, dataset):
-    cells = [
-        a_cell(
-            criterion=name,
-            options=FEW.get(name, {}),
-            scorer="some" if name == "autos" else None,
-            ablation=ablation,
-            sparsity=0.8,
-            seed=0,
-            recipe=Recipe(epochs=1),
-        )
-        for ablation in (None, *ablations)
-    ]
+def results_by_ablation(name, ablations, store, dataset):
+    ablated = {"sparsity": 0.8, "recipe": Recipe(epochs=1)}
+    cells = [cell_of_few_rounds(name, ablation=ablation, **ablated) for ablation in (None, *ablations)]
     done = [pair for pack in run_cells(cells, store, dataset, "cpu") for pair in pack]
     return {cell.ablation: result for cell, result in done}
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))
-def test_ablations_keep_what_they_promise(name, store, tiny_digits):
+def test_ablations_keep_what_they_promise(name, store_with_scorer, tiny_digits):
     ablations = [ablation for ablation in ("shuffle", "reinit", "invert") if accepted(name, ablation)]
-    found = results(name, ablations, store, tiny_digits)
+    found = results_by_ablation(name, ablations, store_with_scorer, tiny_digits)
     plain = found.pop(None)
     losses = {plain["history"]["train_loss"][0]}
     for ablation, result in found.items():

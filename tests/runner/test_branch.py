@@ -34,7 +34,7 @@ def branch(level=2, seed=3, **changes):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory, tiny_digits):
+def store_with_trunk(tmp_path_factory, tiny_digits):
     """A storage with the IRP run that the cells branch from."""
     store = Store(tmp_path_factory.mktemp("branches"))
     run_irp(branch().trunk, store, tiny_digits, "cpu", lambda numbers: None)
@@ -42,8 +42,8 @@ def store(tmp_path_factory, tiny_digits):
 
 
 @pytest.fixture(scope="module")
-def survival(store):
-    return load_survival(store.files_path("irp", branch().trunk.id) / "survival")
+def trunk_survival(store_with_trunk):
+    return load_survival(store_with_trunk.files_path("irp", branch().trunk.id) / "survival")
 
 
 def start_of(cell, store, dataset):
@@ -51,38 +51,42 @@ def start_of(cell, store, dataset):
 
 
 @pytest.mark.parametrize("level", [0, 1, 2, 4])
-def test_a_branch_starts_from_the_masks_and_all_initial_values_of_its_run(level, store, survival, tiny_digits):
-    start = start_of(branch(level), store, tiny_digits)
-    assert start.masks == survival.masks(level)
+def test_a_branch_starts_from_the_masks_and_all_initial_values_of_its_run(
+    level, store_with_trunk, trunk_survival, tiny_digits
+):
+    start = start_of(branch(level), store_with_trunk, tiny_digits)
+    assert start.masks == trunk_survival.masks(level)
     assert start.masks.kept == start.masks.total - round(start.masks.total * branch(level).sparsity)
-    assert all(torch.equal(w, survival.param[name]) for name, w in prunable(start.model).items())
+    assert all(torch.equal(w, trunk_survival.param[name]) for name, w in prunable(start.model).items())
     original = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100).state_dict()
     assert all(torch.equal(value, original[name]) for name, value in start.model.state_dict().items())
 
 
-def test_the_cell_s_seed_is_that_of_the_training(store, survival, tiny_digits):
-    result = run_cell(branch(), store, tiny_digits, "cpu")
+def test_the_cell_s_seed_is_that_of_the_training(store_with_trunk, trunk_survival, tiny_digits):
+    result = run_cell(branch(), store_with_trunk, tiny_digits, "cpu")
     model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
-    history = train(model, tiny_digits, Recipe(epochs=2), survival.masks(2), seed=3)
+    history = train(model, tiny_digits, Recipe(epochs=2), trunk_survival.masks(2), seed=3)
     assert result["history"] == {"train_loss": history.train_loss, "test_accuracy": history.test_accuracy}
-    assert result["sparsity"] == survival.masks(2).sparsity
+    assert result["sparsity"] == trunk_survival.masks(2).sparsity
 
 
-def test_a_shuffled_branch_keeps_layer_densities_and_weights(store, survival, tiny_digits):
-    start = start_of(branch(ablation="shuffle"), store, tiny_digits)
-    assert start.masks == survival.masks(2).shuffled(3) != survival.masks(2)
-    assert start.masks.density_by_layer() == survival.masks(2).density_by_layer()
-    assert all(torch.equal(w, survival.param[name]) for name, w in prunable(start.model).items())
+def test_a_shuffled_branch_keeps_layer_densities_and_weights(store_with_trunk, trunk_survival, tiny_digits):
+    start = start_of(branch(ablation="shuffle"), store_with_trunk, tiny_digits)
+    assert start.masks == trunk_survival.masks(2).shuffled(3) != trunk_survival.masks(2)
+    assert start.masks.density_by_layer() == trunk_survival.masks(2).density_by_layer()
+    assert all(torch.equal(w, trunk_survival.param[name]) for name, w in prunable(start.model).items())
 
 
-def test_a_reinitialised_branch_keeps_the_masks_alone(store, survival, tiny_digits):
-    starts = [start_of(branch(seed=seed, ablation="reinit"), store, tiny_digits) for seed in (3, 4)]
-    assert all(start.masks == survival.masks(2) for start in starts)
+def test_a_reinitialised_branch_keeps_the_masks_alone(store_with_trunk, trunk_survival, tiny_digits):
+    starts = [start_of(branch(seed=seed, ablation="reinit"), store_with_trunk, tiny_digits) for seed in (3, 4)]
+    assert all(start.masks == trunk_survival.masks(2) for start in starts)
     first, second = (prunable(start.model) for start in starts)
-    assert not any(torch.equal(w, survival.param[name]) or torch.equal(w, second[name]) for name, w in first.items())
+    assert not any(
+        torch.equal(w, trunk_survival.param[name]) or torch.equal(w, second[name]) for name, w in first.items()
+    )
 
 
-def test_a_run_of_other_initial_weights_is_refused(store, tiny_digits, tmp_path):
+def test_a_run_of_other_initial_weights_is_refused(store_with_trunk, tiny_digits, tmp_path):
     cell = branch().model_copy(update={"irp_seed": 6})
     wrong = Store(tmp_path).files_path("irp", cell.trunk.id)
     wrong.parent.mkdir()

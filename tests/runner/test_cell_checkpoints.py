@@ -10,12 +10,12 @@ from autosparse.experiment.store import Store
 from autosparse.models import build_model
 from autosparse.runner.work import cell_states, cells
 from autosparse.training import Execution
-from tests.runner.killed_cells import CELLS, COMPACT, KILLED_AFTER, cell, cut_off, results
+from tests.runner.killed_cells import CELLS, COMPACT, KILLED_AFTER, cell_to_kill, cut_off, results
 
 
 @pytest.mark.parametrize(("suffix", "resumed"), [(".safetensors", [1]), (".json", [1]), ("both", None)])
 def test_a_damaged_checkpoint_counts_for_nothing_and_an_older_whole_one_is_used(tmp_path, tiny_digits, suffix, resumed):
-    store, some = Store(tmp_path), [cell("snip")]
+    store, some = Store(tmp_path), [cell_to_kill("snip")]
     undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None)
     cut_off(some, store, tiny_digits)
     files = sorted((tmp_path / "states" / some[0].id).iterdir())
@@ -37,7 +37,7 @@ CHANGES = ["none", "data", "code", "criterion", "network", "way of computing", "
 def test_a_cell_goes_on_only_where_nothing_has_changed_that_its_result_depends_on(
     tmp_path, tiny_digits, monkeypatch, change
 ):
-    store, some, data, execution = Store(tmp_path), [cell("snip")], tiny_digits, COMPACT
+    store, some, data, execution = Store(tmp_path), [cell_to_kill("snip")], tiny_digits, COMPACT
     cut_off(some, store, data)
     match change:
         case "data":

@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import a_cell
 
 from autosparse.criteria import CRITERIA
 from autosparse.data import load_dataset
 from autosparse.devices import DeviceLost
 from autosparse.errors import NonFiniteLoss
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import Cell
 from autosparse.runner.work import cells as module
 from autosparse.runner.work import train_cells
 from autosparse.runner.work.cells import run_cells
@@ -22,10 +22,8 @@ RECIPE = Recipe(epochs=2, lr=2e-3, batch_size=256)
 TIMES = {"seconds", "seconds_score", "seconds_train", "trained_together"}
 
 
-def cell(criterion="snip", sparsity=0.8, seed=0, model="lenet-300-100", recipe=RECIPE, **changes):
-    return Cell(
-        model=model, dataset="digits", criterion=criterion, sparsity=sparsity, seed=seed, recipe=recipe, **changes
-    )
+def short_cell(criterion="snip", sparsity=0.8, seed=0, recipe=RECIPE, **changes):
+    return a_cell(criterion, sparsity, seed, recipe=recipe, **changes)
 
 
 def results(cells, tmp_path, together=None):
@@ -38,16 +36,16 @@ def results(cells, tmp_path, together=None):
 
 
 MIXED = [
-    cell("dense", 0.0),
-    cell("random", 0.9),
-    cell("snip", 0.8),
-    cell("snip", 0.95),
-    cell("snip", 0.95, seed=3),
-    cell("snip", 0.9, ablation="invert"),
-    cell("snip", 0.9, ablation="shuffle"),
-    cell("grasp", 0.9, ablation="reinit", options={"temperature": 200.0}),
-    cell("synflow", 0.9, options={"rounds": 5}),
-    cell("magnitude", 0.98),
+    short_cell("dense", 0.0),
+    short_cell("random", 0.9),
+    short_cell("snip", 0.8),
+    short_cell("snip", 0.95),
+    short_cell("snip", 0.95, seed=3),
+    short_cell("snip", 0.9, ablation="invert"),
+    short_cell("snip", 0.9, ablation="shuffle"),
+    short_cell("grasp", 0.9, ablation="reinit", options={"temperature": 200.0}),
+    short_cell("synflow", 0.9, options={"rounds": 5}),
+    short_cell("magnitude", 0.98),
 ]
 
 
@@ -57,13 +55,22 @@ def test_a_result_does_not_depend_on_the_company(tmp_path, together):
 
 
 def test_cells_that_leave_off_in_the_midst_of_a_training_are_trained_apart_from_others(tmp_path):
-    some = [cell("ltr", 0.5, options={"rounds": 1}), cell("random", 0.5), cell("ltr", 0.8, options={"rounds": 1})]
+    some = [
+        short_cell("ltr", 0.5, options={"rounds": 1}),
+        short_cell("random", 0.5),
+        short_cell("ltr", 0.8, options={"rounds": 1}),
+    ]
     assert results(some, tmp_path, 3) == results(some, tmp_path, 1)
 
 
 def test_cells_whose_masks_change_are_trained_apart_from_others_and_say_how_they_changed(tmp_path):
     own = {"options": {"every": 2}}
-    some = [cell("rigl", 0.8, **own), cell("random", 0.8), cell("set", 0.9, **own), cell("gmp", 0.9, **own)]
+    some = [
+        short_cell("rigl", 0.8, **own),
+        short_cell("random", 0.8),
+        short_cell("set", 0.9, **own),
+        short_cell("gmp", 0.9, **own),
+    ]
     found = results(some, tmp_path, 4)
     assert found == results(some, tmp_path, 1)
     rigl, fixed, grown, gradual = found
@@ -81,7 +88,7 @@ def test_cells_whose_masks_change_are_trained_apart_from_others_and_say_how_they
 
 def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
     n = len(load_dataset("digits").train)
-    snip, lth = results([cell("snip"), cell("lth", options={"rounds": 3})], tmp_path, 2)
+    snip, lth = results([short_cell("snip"), short_cell("lth", options={"rounds": 3})], tmp_path, 2)
     assert (snip["images"], lth["images"]) == (2 * n, (3 + 1) * 2 * n)
     assert snip["parameters"] == snip["total"] + 300 + 100 + 10  # and the biases
 
@@ -101,13 +108,13 @@ def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
     ],
 )
 def test_a_cell_tells_how_many_images_its_method_was_shown(tmp_path, criterion, options, images):
-    both = [cell(criterion, sparsity, options=options, score_examples=600) for sparsity in (0.5, 0.6)]
+    both = [short_cell(criterion, sparsity, options=options, score_examples=600) for sparsity in (0.5, 0.6)]
     assert [result["images_score"] for result in results(both, tmp_path)] == [images, images]
 
 
 def test_a_cell_tells_which_weights_no_mask_covers(tmp_path):
     plain, attending = (
-        results([cell("magnitude", 0.5, model=model)], tmp_path)[0]
+        results([short_cell("magnitude", 0.5, model=model)], tmp_path)[0]
         for model in ("lenet-300-100", "tests.runner.narrow_models:transformer")
     )
     assert plain["left_out"] == {"names": [], "share": 0.0}
@@ -128,13 +135,13 @@ def test_networks_are_scored_once_for_all_sparsities(tmp_path, monkeypatch):
         return snip.function(*given, **options)
 
     monkeypatch.setitem(CRITERIA._members, "snip", replace(snip, function=counting))
-    results([cell("snip", s, seed) for seed in (0, 1) for s in (0.5, 0.8, 0.9)], tmp_path)
+    results([short_cell("snip", s, seed) for seed in (0, 1) for s in (0.5, 0.8, 0.9)], tmp_path)
     assert len(scored) == 2
 
 
 def test_a_cell_that_fails_is_told_of_and_the_others_are_as_alone(tmp_path, monkeypatch):
-    good = [cell("random", 0.5), cell("random", 0.9)]
-    bad = cell("snip", 0.9, seed=7)
+    good = [short_cell("random", 0.5), short_cell("random", 0.9)]
+    bad = short_cell("snip", 0.9, seed=7)
     prune = module._pruned
 
     def failing(which, *given):
@@ -172,7 +179,7 @@ def asserting(monkeypatch):
 def test_an_error_that_breaks_the_process_ends_it_and_is_no_failure_of_the_cells_after_it(
     tmp_path, asserting, together
 ):
-    some = [cell("random", seed=seed) for seed in (0, 1)]
+    some = [short_cell("random", seed=seed) for seed in (0, 1)]
     assert [str(error)[:10] for error in results(some, tmp_path, together)] == ["CUDA error"] * 2, "it goes on"
     asserting.append(True)
     with pytest.raises(DeviceLost, match=r"^CUDA error: device-side assert triggered, after which"):
@@ -185,11 +192,11 @@ def test_a_device_that_is_lost_in_a_training_ends_the_process_also_where_it_stil
 
     monkeypatch.setattr(module.Trainer, "finish", lost)
     with pytest.raises(DeviceLost, match="planted"):
-        results([cell("random")], tmp_path)
+        results([short_cell("random")], tmp_path)
 
 
 def test_a_network_that_diverges_in_a_pack_is_told_of(tmp_path):
-    wild = [cell("random", 0.5, seed, recipe=replace(RECIPE, optimizer="sgd", lr=1e30)) for seed in range(3)]
+    wild = [short_cell("random", 0.5, seed, recipe=replace(RECIPE, optimizer="sgd", lr=1e30)) for seed in range(3)]
     assert all(isinstance(error, NonFiniteLoss) for error in results(wild, tmp_path, 3))
 
 
@@ -207,7 +214,7 @@ def test_a_pack_that_does_not_fit_in_memory_is_halved_and_starts_anew(tmp_path, 
             raise torch.OutOfMemoryError("planted")
         return train_together(members, *given, **options)
 
-    some = [cell("random", 0.5, seed) for seed in range(5)]
+    some = [short_cell("random", 0.5, seed) for seed in range(5)]
     expected = results(some, tmp_path, 1)
     monkeypatch.setattr(train_cells, "train_together", small)
     assert results(some, tmp_path, 5) == expected
@@ -219,7 +226,7 @@ def test_where_the_trial_of_a_pack_fails_cells_train_one_by_one_and_the_reason_i
         raise RuntimeError("expected scalar type Float but found BFloat16\nmore of it")
 
     monkeypatch.setattr(module, "group_size", planted)
-    some = [cell("random", seed=seed) for seed in (0, 1)]
+    some = [short_cell("random", seed=seed) for seed in (0, 1)]
     assert [result["test_accuracy"] > 0 for result in results(some, tmp_path)] == [True, True]
     assert [record.getMessage() for record in caplog.records] == [
         "2 cells of lenet-300-100 are trained one by one, because a trial of them together failed: "
@@ -229,7 +236,7 @@ def test_where_the_trial_of_a_pack_fails_cells_train_one_by_one_and_the_reason_i
 
 def test_small_linear_networks_share_a_pack_and_larger_ones_train_alone(tmp_path):
     def together(model):
-        some = [cell("random", seed=seed, model=model) for seed in (0, 1)]
+        some = [short_cell("random", seed=seed, model=model) for seed in (0, 1)]
         packs = run_cells(some, Store(tmp_path), load_dataset("digits"), "cpu")
         return [record["trained_together"] for pack in packs for _, record in pack]
 
@@ -239,7 +246,7 @@ def test_small_linear_networks_share_a_pack_and_larger_ones_train_alone(tmp_path
 
 def masks_of(tmp_path, **changes):
     """Densities and accuracy of a magnitude cell with ``changes``."""
-    [result] = results([cell("magnitude", recipe=Recipe(epochs=3, lr=2e-3), **changes)], tmp_path)
+    [result] = results([short_cell("magnitude", recipe=Recipe(epochs=3, lr=2e-3), **changes)], tmp_path)
     return result
 
 
@@ -257,7 +264,7 @@ def test_invert_prunes_the_highest_scores(tmp_path):
 
 
 def test_criteria_that_set_the_weights_train_what_they_set(tmp_path):
-    cells = [cell(name, recipe=Recipe(epochs=1, lr=2e-3)) for name in ("3sp", "3sp-reinit", "3sp-rescale")]
+    cells = [short_cell(name, recipe=Recipe(epochs=1, lr=2e-3)) for name in ("3sp", "3sp-reinit", "3sp-rescale")]
     first, second, third = results(cells, tmp_path)
     assert first["density_by_layer"] == second["density_by_layer"] == third["density_by_layer"]
     assert len({result["history"]["train_loss"][0] for result in (first, second, third)}) == 3

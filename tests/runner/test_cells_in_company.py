@@ -2,17 +2,13 @@
 
 import pytest
 import torch
-from builders import a_cell
-from few_rounds import FEW
+from few_rounds import cell_of_few_rounds
 
-from autosparse.autos import fit_scorer
 from autosparse.criteria import CRITERIA
 from autosparse.errors import AutosparseError
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.methods import check_ablation
 from autosparse.experiment.store import Store
-from autosparse.irp import rewind_prune
-from autosparse.models import build_model
 from autosparse.runner.work import cells as module
 from autosparse.runner.work.cells import Scored, _pruned
 from autosparse.training import Execution, Recipe
@@ -20,23 +16,8 @@ from autosparse.training import Execution, Recipe
 SPARSITIES = (0.2, 0.3)
 
 
-@pytest.fixture(scope="module")
-def scorer(tiny_digits):
-    model = build_model("lenet-300-100", 10, tiny_digits.input_shape, seed=100)
-    survival = rewind_prune(model, tiny_digits, iterations=2, final_density=0.1, recipe=Recipe(epochs=1))
-    return fit_scorer(survival, backbone="conditional-mean")
-
-
-def cell(name, ablation, sparsity, seed=0):
-    return a_cell(
-        criterion=name,
-        options=FEW.get(name, {}),
-        scorer="some" if name == "autos" else None,
-        ablation=ablation,
-        sparsity=sparsity,
-        seed=seed,
-        recipe=Recipe(epochs=2),
-    )
+def ablated(name, ablation, sparsity):
+    return cell_of_few_rounds(name, ablation=ablation, sparsity=sparsity, recipe=Recipe(epochs=2))
 
 
 def accepted(name):
@@ -51,7 +32,7 @@ def accepted(name):
     return found
 
 
-def same(one, other):
+def same_start(one, other):
     """Whether two cells stand before the same training: masks, weights, and what is ahead."""
     weights, others = one.model.state_dict(), other.model.state_dict()
     return (
@@ -63,17 +44,17 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("name", [name for name in CRITERIA if name not in (DENSE, BRANCH)])
-def test_a_cell_starts_from_the_same_alone_and_after_others_in_its_job(name, tiny_digits, scorer, tmp_path):
+def test_a_cell_starts_from_the_same_alone_and_after_others_in_its_job(name, tiny_digits, tiny_scorer, tmp_path):
     def scored():
-        return Scored(Store(tmp_path), lambda _: scorer)
+        return Scored(Store(tmp_path), lambda _: tiny_scorer)
 
     def ready(own, last):
         return _pruned(own, tiny_digits, "cpu", Execution(), last)
 
-    job = [cell(name, ablation, sparsity) for ablation in accepted(name) for sparsity in SPARSITIES]
+    job = [ablated(name, ablation, sparsity) for ablation in accepted(name) for sparsity in SPARSITIES]
     shared = scored()
     for own in (*job, *reversed(job)):
-        assert same(ready(own, shared), ready(own, scored())), own
+        assert same_start(ready(own, shared), ready(own, scored())), own
 
 
 def test_what_changes_weights_or_trains_is_scored_for_each_cell(tiny_digits, tmp_path, monkeypatch):
@@ -87,5 +68,5 @@ def test_what_changes_weights_or_trains_is_scored_for_each_cell(tiny_digits, tmp
     last = Scored(Store(tmp_path), lambda _: None)
     for name in ("magnitude-after-training", "magnitude"):
         for sparsity in SPARSITIES:
-            _pruned(cell(name, "invert", sparsity), tiny_digits, "cpu", Execution(), last)
+            _pruned(ablated(name, "invert", sparsity), tiny_digits, "cpu", Execution(), last)
     assert asked == ["magnitude-after-training"] * 2 + ["magnitude"]

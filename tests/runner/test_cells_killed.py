@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import Killed
 
 from autosparse.errors import NonFiniteLoss, Unreachable
 from autosparse.experiment.store import Store
@@ -21,8 +22,7 @@ from tests.runner.killed_cells import (
     EPOCHS,
     KILLED_AFTER,
     RECIPE,
-    Killed,
-    cell,
+    cell_to_kill,
     cut_off,
     results,
 )
@@ -85,7 +85,7 @@ def test_the_compact_and_the_sparse_cell_are_of_these_kinds(tmp_path, tiny_digit
 @pytest.mark.parametrize("together", [1, 2, 3])
 @pytest.mark.parametrize("execution", [Execution(compact="off"), COMPACT], ids=["stacked", "some compact"])
 def test_members_of_a_pack_go_on_however_they_are_packed_then(tmp_path, tiny_digits, together, execution):
-    some = [cell("dense", 0.0), cell("random", 0.5, seed=1), cell("snip", 0.98, seed=2)]
+    some = [cell_to_kill("dense", 0.0), cell_to_kill("random", 0.5, seed=1), cell_to_kill("snip", 0.98, seed=2)]
     undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None, execution=execution)
     store = Store(tmp_path)
     cut_off(some, store, tiny_digits, together=3, execution=execution)
@@ -97,7 +97,7 @@ def test_members_of_a_pack_go_on_however_they_are_packed_then(tmp_path, tiny_dig
 
 
 def test_of_a_pack_only_the_member_that_was_kept_goes_on(tmp_path, tiny_digits, epochs):
-    some = [cell("random", 0.5, seed=seed) for seed in range(3)]
+    some = [cell_to_kill("random", 0.5, seed=seed) for seed in range(3)]
     undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None)
     store = Store(tmp_path)
     cut_off(some[1:2], store, tiny_digits)
@@ -110,7 +110,7 @@ def test_of_a_pack_only_the_member_that_was_kept_goes_on(tmp_path, tiny_digits, 
 
 
 def test_a_cell_that_is_killed_twice_goes_on_twice_and_adds_up_its_seconds(tmp_path, tiny_digits):
-    store, some = Store(tmp_path), [cell("snip")]
+    store, some = Store(tmp_path), [cell_to_kill("snip")]
     undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None)
     cut_off(some, store, tiny_digits, share=1 / EPOCHS)
     first = kept(store, some[0])
@@ -131,7 +131,7 @@ def kept(store, unfinished):
 
 
 def test_what_a_criterion_found_is_kept_before_the_training(tmp_path, tiny_digits, monkeypatch):
-    store, some = Store(tmp_path), [cell("lth", 0.8, options={"rounds": 2})]
+    store, some = Store(tmp_path), [cell_to_kill("lth", 0.8, options={"rounds": 2})]
     undisturbed, _ = results(some, Store(tmp_path / "apart"), tiny_digits, every=None)
 
     def killed(*given, **options):
@@ -150,10 +150,10 @@ def test_what_a_criterion_found_is_kept_before_the_training(tmp_path, tiny_digit
 def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path, tiny_digits, monkeypatch):
     saved, now, save = [], [1000.0], Checkpoints.save
     monkeypatch.setattr(Checkpoints, "save", lambda self, step, *rest: saved.append(step) or save(self, step, *rest))
-    results([cell()], Store(tmp_path), tiny_digits, every=CHECKPOINT_EVERY)
+    results([cell_to_kill()], Store(tmp_path), tiny_digits, every=CHECKPOINT_EVERY)
     assert saved == []
     monkeypatch.setattr(cell_states.time, "monotonic", lambda: now[0])
-    store, long = Store(tmp_path / "long"), cell(recipe=replace(RECIPE, epochs=10))
+    store, long = Store(tmp_path / "long"), cell_to_kill(recipe=replace(RECIPE, epochs=10))
 
     def pass_time(running, share):
         now[0] += 0 if share is None else 140
@@ -163,21 +163,21 @@ def test_a_short_cell_writes_no_checkpoint_and_one_that_takes_long_does(tmp_path
 
 
 def test_nothing_is_left_once_the_record_is_written_or_the_cell_has_failed(tmp_path, tiny_digits):
-    store, some = Store(tmp_path), cell("snip")
+    store, some = Store(tmp_path), cell_to_kill("snip")
     cut_off([some], store, tiny_digits)
     assert store.place.within("states").names(deep=True)
     (result,), _ = results([some], store, tiny_digits)
     store.finish(some, result, {})
     assert store.place.within("states").names(deep=True) == []
     assert not (tmp_path / "states" / some.id).exists()
-    other = cell("snip", seed=5)
+    other = cell_to_kill("snip", seed=5)
     cut_off([other], store, tiny_digits)
     store.fail(other, "planted", "", {})
     assert store.steps() == {}
 
 
 def test_a_cell_that_diverges_begins_anew_when_it_is_tried_again(tmp_path, tiny_digits):
-    wild = cell("random", recipe=replace(RECIPE, optimizer="sgd", lr=1e3, weight_decay=0.0, epochs=9))
+    wild = cell_to_kill("random", recipe=replace(RECIPE, optimizer="sgd", lr=1e3, weight_decay=0.0, epochs=9))
     store = Store(tmp_path)
     with pytest.raises(NonFiniteLoss):
         results([wild], store, tiny_digits)
@@ -185,7 +185,7 @@ def test_a_cell_that_diverges_begins_anew_when_it_is_tried_again(tmp_path, tiny_
 
 
 def test_a_storage_that_is_away_costs_the_checkpoint_and_not_the_cell(tmp_path, tiny_digits, monkeypatch, caplog):
-    own = cell("snip")
+    own = cell_to_kill("snip")
     undisturbed, _ = results([own], Store(tmp_path / "apart"), tiny_digits, every=None)
 
     def away(self, *given):
@@ -199,7 +199,7 @@ def test_a_storage_that_is_away_costs_the_checkpoint_and_not_the_cell(tmp_path, 
 
 
 def test_a_network_that_no_file_can_hold_is_trained_without_checkpoints(tmp_path, tiny_digits, caplog):
-    own = cell("random", model="tests.runner.killed_nets:wave")
+    own = cell_to_kill("random", model="tests.runner.killed_nets:wave")
     results([own], Store(tmp_path), tiny_digits)
     assert "goes on without a checkpoint" in caplog.text
     assert Store(tmp_path).steps() == {}
@@ -225,7 +225,7 @@ list(run_cells([cell], Store(sys.argv[1]), load_dataset("digits"), "cpu", on_pro
 def test_a_cell_whose_process_is_killed_goes_on_in_another(tmp_path):
     from autosparse.data import load_dataset
 
-    own, digits = cell("snip", 0.98, recipe=replace(RECIPE, batch_size=256)), load_dataset("digits")
+    own, digits = cell_to_kill("snip", 0.98, recipe=replace(RECIPE, batch_size=256)), load_dataset("digits")
     ran = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), own.model_dump_json()], env=os.environ)
     assert ran.returncode == -9
     undisturbed, _ = results([own], Store(tmp_path / "apart"), digits, every=None, execution=None)
@@ -234,7 +234,7 @@ def test_a_cell_whose_process_is_killed_goes_on_in_another(tmp_path):
 
 
 def test_a_cell_goes_on_from_a_bucket_and_leaves_nothing_there(s3, tmp_path, tiny_digits):
-    store, own = Store(s3("killed-cells")), cell("snip")
+    store, own = Store(s3("killed-cells")), cell_to_kill("snip")
     undisturbed, _ = results([own], Store(tmp_path), tiny_digits, every=None)
     cut_off([own], store, tiny_digits)
     found, [around] = results([own], store, tiny_digits)

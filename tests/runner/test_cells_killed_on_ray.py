@@ -1,7 +1,7 @@
 """A cell whose worker is killed goes on in the worker that takes its job over, and its record is the same."""
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
@@ -22,14 +22,8 @@ TIMES = {"seconds", "seconds_score", "seconds_train"}
 
 def plan(**grid):
     """The plan of one cell."""
-    usual = {
-        "models": ["lenet-300-100"],
-        "datasets": ["digits"],
-        "methods": ["dense"],
-        "sparsities": [0.0],
-        "seeds": [0],
-    }
-    return plan_from(grid={**usual, "recipe": {"epochs": 4, "batch_size": 256}, **grid})
+    usual = a_grid(methods=["dense"], sparsities=[0.0], recipe={"epochs": 4, "batch_size": 256})
+    return plan_from(grid={**usual, **grid})
 
 
 @pytest.mark.slow

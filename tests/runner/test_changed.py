@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from builders import plan_from
+from builders import ENVIRONMENT, a_grid, plan_from
 from PIL import Image
 
 from autosparse.criteria import CRITERIA
@@ -24,12 +24,10 @@ from autosparse.runner.driver.outcome import ready
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.driver.settle import superseded
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.do import do
 from autosparse.tracking.client import connect
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 RECIPE = {"epochs": 1, "batch_size": 32}
 
 
@@ -50,19 +48,18 @@ def in_process(context, stages, settled):
 
 
 @pytest.fixture
-def settings(tmp_path, empty_store, monkeypatch):
+def settings(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(run, "_do", in_process)
-    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path), data_root=tmp_path)
+    return replace(settings, data_root=tmp_path)
 
 
 def plan_of(dataset="parquet:dd", seeds=(0,), methods=("random",), model="lenet-300-100", scorer=False):
     content = {
         "name": "e",
-        "grid": {
-            "models": [model], "datasets": [dataset], "methods": list(methods), "sparsities": [0.5],
-            "seeds": list(seeds), "recipe": RECIPE,
-        },
-    }  # fmt: skip
+        "grid": a_grid(
+            models=[model], datasets=[dataset], methods=[*methods], sparsities=[0.5], seeds=[*seeds], recipe=RECIPE
+        ),
+    }
     if scorer:
         content["irp"] = {"run": {"model": model, "dataset": dataset, "iterations": 2, "recipe": RECIPE}}
         content["scorers"] = {"mine": {"irp": "run", "epochs": 1}}

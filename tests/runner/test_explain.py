@@ -4,15 +4,13 @@ import json
 
 import pytest
 import torch
+from builders import lenet, survival_of_largest
 
 from autosparse.autos import fit_scorer
 from autosparse.autos.explain import Listening
 from autosparse.autos.formulas import Formula
 from autosparse.criteria import prune
-from autosparse.data import load_dataset
 from autosparse.errors import AutosparseError
-from autosparse.irp import Survival
-from autosparse.models import build_model
 from autosparse.runner.driver import explain as module
 from autosparse.runner.driver.explain import FORMULA, PERMUTED, WHOLE, Explanation, Where, explain
 from autosparse.training import Recipe
@@ -21,30 +19,14 @@ WHERE = Where("lenet-300-100", "digits", 0.8, (0, 1), Recipe(epochs=1), 300)
 
 
 @pytest.fixture(scope="module")
-def digits():
-    return load_dataset("digits")
+def largest_survive():
+    """A survival dataset from which a scorer for rounds learns that the largest weights stay."""
+    return survival_of_largest(grad=lambda own: torch.randn(own.shape, generator=torch.Generator().manual_seed(0)))
 
 
 @pytest.fixture(scope="module")
-def survival(digits):
-    """As if the largest weights had survived; a scorer for rounds learns that."""
-    param = {
-        name: own.detach().clone()
-        for name, own in build_model("lenet-300-100", 10, (1, 8, 8), 3).named_parameters()
-        if own.dim() > 1
-    }
-    count = {name: (own.abs() * own.shape[1] ** 0.5 * 2).clamp(max=4).int() for name, own in param.items()}
-    about = {
-        "iterations": 4, "model": "lenet-300-100", "dataset": "digits", "seed": 3, "score_examples": 200,
-        "dataset_fingerprint": digits.fingerprint, "gradient_mode": "eval",
-    }  # fmt: skip
-    grad = {name: torch.randn(own.shape, generator=torch.Generator().manual_seed(0)) for name, own in param.items()}
-    return Survival(param, grad, count, about)
-
-
-@pytest.fixture(scope="module")
-def in_rounds(survival, digits):
-    return fit_scorer(survival, "linear", ("log_param", "density"), rounds=2, datasets={"digits": digits})
+def in_rounds(largest_survive, digits):
+    return fit_scorer(largest_survive, "linear", ("log_param", "density"), rounds=2, datasets={"digits": digits})
 
 
 def test_inputs_and_formula_are_measured_and_kept(in_rounds, digits, tmp_path):
@@ -93,8 +75,8 @@ def test_another_explanation_is_not_written_over(in_rounds, digits, tmp_path):
         explain(in_rounds, Where("lenet-300-100", "digits", 0.5), digits, tmp_path, "cpu")
 
 
-def test_the_shape_of_the_papers_curve_is_told(survival, digits, tmp_path):
-    paper = fit_scorer(survival, "conditional-mean")
+def test_the_shape_of_the_papers_curve_is_told(largest_survive, digits, tmp_path):
+    paper = fit_scorer(largest_survive, "conditional-mean")
     found = explain(paper, WHERE, digits, tmp_path, "cpu")
     assert set(found.shapes) == {"param", "grad"}
     shape = found.shapes["param"]
@@ -110,7 +92,7 @@ def test_a_scorer_that_no_formula_comes_near_has_the_longest(r2):
 
 
 def test_rows_are_those_that_it_was_asked_about(in_rounds, digits):
-    model = build_model("lenet-300-100", 10, (1, 8, 8), 0)
+    model = lenet(0)
     batches = list(digits.train.batches(200, limit=200))
     listening = Listening(in_rounds)
     heard = prune(model, "autos", 0.8, batches, scorer=listening)

@@ -6,29 +6,24 @@ import time
 from dataclasses import replace
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
 from autosparse.runner.screen.tally import Tally
-from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 from autosparse.tracking.search import all_runs
 
 pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.timeout(600)]
 
 RECIPE = {"epochs": 2, "batch_size": 64}
-GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "recipe": RECIPE}
+GRID = a_grid(methods=["random"], sparsities=[0.5], recipe=RECIPE)
 
 
 @pytest.fixture
-def settings(tmp_path, empty_store):
-    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path), workers=2, patience=20.0)
-
-
-def plan_of(**content):
-    return plan_from(name="hung", **content)
+def impatient(settings):
+    return replace(settings, workers=2, patience=20.0)
 
 
 def stop_once(monkeypatch, worth_it):
@@ -58,27 +53,27 @@ def gone(pid):
 
 
 @pytest.mark.slow
-def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(settings, monkeypatch, capsys):
-    plan = plan_of(grid={**GRID, "seeds": list(range(12)), "sparsities": [0.5, 0.8]})
+def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(impatient, monkeypatch, capsys):
+    plan = plan_from(name="hung", grid={**GRID, "seeds": list(range(12)), "sparsities": [0.5, 0.8]})
     stopped = stop_once(monkeypatch, lambda event: event.get("task_ids"))
-    outcome = run_plan(plan, settings, Screen())
+    outcome = run_plan(plan, impatient, Screen())
     assert (outcome.done, outcome.failed) == (24, [])
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "sign of life" in line]
     assert f"(process {stopped[0]} on " in warning
     assert "has given no sign of life for 2" in warning
     assert "its worker is ended, and its work is tried again (AUTOSPARSE_PATIENCE says how long to wait)" in warning
     assert gone(stopped[0])
-    client = connect(settings.tracking_uri)
+    client = connect(impatient.tracking_uri)
     runs = all_runs(client, client.get_experiment_by_name("hung").experiment_id)
     cells = [run.data.tags["cell_id"] for run in runs if "cell_id" in run.data.tags]
     assert sorted(cells) == sorted(planned.task.id for planned in plan.cells)
 
 
 @pytest.mark.slow
-def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settings, monkeypatch, tmp_path, capsys):
+def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(impatient, monkeypatch, tmp_path, capsys):
     from autosparse.runner.jobs import stage
 
-    plan = plan_of(grid={**GRID, "seeds": [0, 1], "sparsities": [0.5]})
+    plan = plan_from(name="hung", grid={**GRID, "seeds": [0, 1]})
     hangs, computes = (planned.task.id for planned in plan.cells)
     begun, run_job = tmp_path / "begun", stage.run_job
 
@@ -104,7 +99,7 @@ def test_work_that_hangs_is_ended_and_work_that_only_tells_nothing_is_not(settin
             cells._masks = find_masks
 
     monkeypatch.setattr(stage, "run_job", run_with_one_that_hangs)
-    outcome = run_plan(plan, settings, Screen())
+    outcome = run_plan(plan, impatient, Screen())
     assert (outcome.done, outcome.failed) == (2, [])
     assert sorted(begun.read_text().split()) == sorted([hangs, hangs, computes])
     assert capsys.readouterr().err.count("its worker is ended") == 1
@@ -127,7 +122,7 @@ def stops_its_reader(marker):
 
 
 @pytest.mark.slow
-def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypatch, tmp_path, capsys):
+def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(impatient, monkeypatch, tmp_path, capsys):
     from autosparse.runner.jobs import hang, stage
 
     monkeypatch.setattr(hang, "STARTS", 90.0)
@@ -138,19 +133,19 @@ def test_a_worker_that_hangs_before_it_has_begun_is_ended_too(settings, monkeypa
         run_job(config, given)
 
     monkeypatch.setattr(stage, "run_job", run_after)
-    outcome = run_plan(plan_of(grid={**GRID, "seeds": [0], "sparsities": [0.5]}), settings, Screen())
+    outcome = run_plan(plan_from(name="hung", grid=GRID), impatient, Screen())
     assert (outcome.done, outcome.failed) == (1, [])
     assert f"process {stops.marker.read_text()} has not begun its work for" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings, monkeypatch):
+def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(impatient, monkeypatch):
     from autosparse.runner.jobs import signs, stage
 
     for name in ("DEATHS", "DEATHS_ALONE"):
         monkeypatch.setattr(stage, name, 0)
     monkeypatch.setattr(signs, "MORE", 1.0)
-    plan = plan_of(grid={**GRID, "seeds": [0, 1], "sparsities": [0.5]})
+    plan = plan_from(name="hung", grid={**GRID, "seeds": [0, 1]})
     hangs, run_job = plan.cells[0].task.id, stage.run_job
 
     def run_with_one_that_hangs(config, given):
@@ -170,7 +165,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
             cells._masks = find_masks
 
     monkeypatch.setattr(stage, "run_job", run_with_one_that_hangs)
-    outcome = run_plan(plan, replace(settings, patience=10.0), Screen())
+    outcome = run_plan(plan, replace(impatient, patience=10.0), Screen())
     assert outcome.done == 1
     [(planned, reason)] = outcome.failed
     assert planned.task.id == hangs
@@ -179,7 +174,7 @@ def test_a_cell_that_hangs_each_time_is_marked_and_the_others_are_done(settings,
 
 
 @pytest.mark.slow
-def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(settings, monkeypatch, capsys):
+def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(impatient, monkeypatch, capsys):
     from autosparse.runner.jobs import hang
 
     content = {
@@ -195,9 +190,9 @@ def test_a_stopped_trial_of_a_sweep_is_ended_and_goes_on_elsewhere(settings, mon
         hear(self, job, event)
 
     monkeypatch.setattr(hang.Signs, "hear", stop_the_first_with_an_epoch_done)
-    plan = plan_of(**content)
-    outcome = run_plan(plan, settings, Screen())
+    plan = plan_from(name="hung", **content)
+    outcome = run_plan(plan, impatient, Screen())
     assert outcome.failed == []
     assert f"(process {stopped[0]} on " in capsys.readouterr().err
-    record = Store(settings.storage).record(plan.sweeps[0].task)
+    record = Store(impatient.storage).record(plan.sweeps[0].task)
     assert [(row["status"], row["epochs"]) for row in record["result"]["trials"]] == [("done", 60)] * 2

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from builders import plan_from
+from builders import a_grid, plan_from
 from PIL import Image
 
 from autosparse.data import load_dataset
@@ -77,18 +77,9 @@ def test_a_streamed_data_set_travels_as_its_paths_and_labels(jobs, streamed):
 
 @pytest.fixture
 def plan(streamed):
-    content = {
-        "name": "streamed",
-        "grid": {
-            "models": ["torchvision:shufflenet_v2_x0_5"],
-            "datasets": [streamed],
-            "methods": ["snip"],
-            "sparsities": [0.5],
-            "seeds": [0],
-            "recipe": {"epochs": 1, "batch_size": 8, "augmentation": "random-resized-crop"},
-        },
-    }
-    return plan_from(**content)
+    recipe = {"epochs": 1, "batch_size": 8, "augmentation": "random-resized-crop"}
+    grid = a_grid(models=["torchvision:shufflenet_v2_x0_5"], datasets=[streamed], sparsities=[0.5], recipe=recipe)
+    return plan_from(name="streamed", grid=grid)
 
 
 @pytest.mark.slow
@@ -122,9 +113,8 @@ class Silent:
 def test_what_fails_once_is_tried_again_alone_as_often_as_asked(
     jobs, tiny_digits, tmp_path, monkeypatch, retries, done
 ):
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "sparsities": [0.5]}
-    content = {"name": "again", "grid": {**grid, "seeds": [1, 2, 3], "recipe": {"epochs": 1}}}
-    tasks = [planned.task for planned in plan_from(**content).cells]
+    grid = a_grid(methods=["random"], sparsities=[0.5], seeds=[1, 2, 3], recipe={"epochs": 1})
+    tasks = [planned.task for planned in plan_from(name="again", grid=grid).cells]
     build_model, tried = cells.build_model, []
 
     def fail_once(name, classes, shape, seed):

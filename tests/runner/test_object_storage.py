@@ -1,8 +1,10 @@
 """An experiment whose storage is a prefix on a real S3 server: broken off, resumed, damaged, equal to a folder's."""
 
+from dataclasses import replace
+
 import pytest
 import torch
-from builders import plan_from
+from builders import Killed, a_grid, plan_from
 
 from autosparse import storage
 from autosparse.autos import load_scorer
@@ -12,7 +14,6 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.runner.driver.run import run_plan, unfinished
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.do import do
 from autosparse.runner.work.fit import survivals_of
@@ -26,36 +27,27 @@ PLAN = {
     "name": "objects",
     "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 3, "recipe": RECIPE}},
     "scorers": {"mine": {"irp": "snip", "backbone": "conditional-mean"}},
-    "grid": {
-        "models": ["lenet-300-100"],
-        "datasets": ["digits"],
-        "methods": ["snip", {"criterion": "autos", "scorer": "mine"}],
-        "sparsities": [0.9],
-        "seeds": [0],
-        "recipe": RECIPE,
-    },
+    "grid": a_grid(methods=["snip", {"criterion": "autos", "scorer": "mine"}], recipe=RECIPE),
 }
 OF_CHANCE = ("seconds", "seconds_score", "seconds_train", "trained_together")
 
 
 @pytest.fixture
-def settings(s3, tmp_path, empty_store, monkeypatch):
+def settings_on_s3(settings, s3, monkeypatch):
     monkeypatch.setattr(lease, "SETTLED", 0.1)
-    return Settings(s3("objects"), empty_store(tmp_path), workers=2)
-
-
-class Killed(BaseException):
-    """What a killed process does not catch."""
+    return replace(settings, storage=s3("objects"), workers=2)
 
 
 def result_of(store, task):
     return {name: value for name, value in store.record(task)["result"].items() if name not in OF_CHANCE}
 
 
-def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folder(settings, tmp_path, monkeypatch):
+def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folder(
+    settings_on_s3, tmp_path, monkeypatch
+):
     plan = plan_from(**PLAN)
     [irp], [scorer], cells = ([p.task for p in planned] for planned in (plan.irp, plan.scorers, plan.cells))
-    store, digits = Store(settings.storage), load_dataset("digits")
+    store, digits = Store(settings_on_s3.storage), load_dataset("digits")
 
     def kill(numbers):
         if numbers["share"] == 1:
@@ -64,7 +56,7 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
     with pytest.raises(Killed):
         do(irp, store, digits, "cpu", kill)
     assert store.states(irp).newest().step == 2, "what was done is not done again"
-    outcome = run_plan(plan, settings, Screen())
+    outcome = run_plan(plan, settings_on_s3, Screen())
     assert (outcome.done, outcome.failed) == (4, [])
     left = {name.partition("/")[0] for name in store.place.names(deep=True)}
     assert left == {".identity", "irp", "scorers", "cells"}, "no state, failure or lease"
@@ -79,16 +71,16 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
         assert result_of(folder, task) == result_of(store, task)
         assert folder.record(task)["files"].keys() == store.record(task)["files"].keys()
 
-    client = connect(settings.tracking_uri)
+    client = connect(settings_on_s3.tracking_uri)
     [run] = client.search_runs([client.get_experiment_by_name("objects").experiment_id], "tags.kind = 'scorer'")
     assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"sample.parquet", "scorer"}
 
     for name in (f"irp/{irp.id}/survival/part-00000.parquet", f"cells/{cells[0].id}.json"):
         store.place.write(name, store.place.read(name)[:-30])
-    assert Store(settings.storage).record(irp) is None, "also where this machine has seen the whole one"
+    assert Store(settings_on_s3.storage).record(irp) is None, "also where this machine has seen the whole one"
     monkeypatch.setenv("AUTOSPARSE_CACHE", str(tmp_path / "another machine"))
     storage._bucket.cache_clear()
-    elsewhere = Store(settings.storage)
+    elsewhere = Store(settings_on_s3.storage)
     assert elsewhere.root.is_relative_to(tmp_path)
     assert [p.task for p in unfinished(list(plan), elsewhere)] == [irp, cells[0]]
     with pytest.raises(CorruptFile, match=r"part-00000.parquet is truncated"):

@@ -4,17 +4,15 @@ import json
 from dataclasses import replace
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.cli import run as command
-from autosparse.experiment.store import Store
 from autosparse.results.progress import progress_of
 from autosparse.runner.driver import run as module
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.experiment import carry_out
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
@@ -35,13 +33,7 @@ CONTENT = {
     "name": "exp",
     "irp": {"snip": {"model": "lenet-300-100", "dataset": "digits", "iterations": 2}},
     "scorers": {"mine": {"irp": "snip"}},
-    "grid": {
-        "models": ["lenet-300-100"],
-        "datasets": ["digits"],
-        "methods": ["snip", {"criterion": "autos", "scorer": "mine"}],
-        "sparsities": [0.9],
-        "seeds": [0],
-    },
+    "grid": a_grid(methods=["snip", {"criterion": "autos", "scorer": "mine"}]),
 }
 
 
@@ -50,16 +42,9 @@ def plan():
     return plan_from(**CONTENT)
 
 
-@pytest.fixture
-def store(tmp_path):
-    made = Store(tmp_path / "results")
-    made.prepare()
-    return made
-
-
-@pytest.fixture
-def settings(store, tmp_path, empty_store):
-    return Settings(storage=store.root, tracking_uri=empty_store(tmp_path))
+@pytest.fixture(autouse=True)
+def _prepared(store):
+    store.prepare()
 
 
 @pytest.fixture

@@ -4,27 +4,23 @@ from builders import a_cell
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosparse.experiment.tasks import Cell, IrpTask
+from autosparse.experiment.tasks import IrpTask
 from autosparse.runner.jobs.packing import pack
 from autosparse.training import Recipe
 
 
-def cell(seed, dataset="digits", epochs=2):
-    return Cell(
-        model="lenet-300-100", dataset=dataset, criterion="snip", sparsity=0.9, seed=seed, recipe=Recipe(epochs=epochs)
-    )
-
-
 @given(st.lists(st.tuples(st.integers(0, 50), st.sampled_from(["digits", "mnist"])), unique=True), st.integers(1, 9))
 def test_every_task_is_in_exactly_one_job(specs, workers):
-    tasks = [cell(seed, dataset) for seed, dataset in specs]
+    tasks = [a_cell(seed=seed, dataset=dataset) for seed, dataset in specs]
     jobs = pack(tasks, workers, lambda task: 1.0)
     assert sorted(task.id for job in jobs for task in job) == sorted(task.id for task in tasks)
     assert all(jobs)
 
 
 def test_cells_of_different_data_or_recipes_do_not_share_a_job():
-    jobs = pack([cell(0), cell(0, "mnist"), cell(0, epochs=3), cell(1)], 1, lambda task: 1.0)
+    jobs = pack(
+        [a_cell(), a_cell(dataset="mnist"), a_cell(recipe=Recipe(epochs=3)), a_cell(seed=1)], 1, lambda task: 1.0
+    )
     for job in jobs:
         assert len({(task.dataset, task.recipe) for task in job}) == 1
 
@@ -44,7 +40,7 @@ def finish_times(jobs, workers, cost):
 
 @given(st.lists(st.integers(1, 20), min_size=40, max_size=120), st.integers(1, 6))
 def test_workers_end_together_in_few_jobs(costs, workers):
-    tasks = [cell(seed) for seed in range(len(costs))]
+    tasks = [a_cell(seed=seed) for seed in range(len(costs))]
     by_id = {task.id: cost for task, cost in zip(tasks, costs, strict=True)}
 
     def cost(task):
@@ -57,7 +53,7 @@ def test_workers_end_together_in_few_jobs(costs, workers):
 
 
 def test_the_dearest_cells_come_first():
-    tasks = [cell(seed) for seed in range(10)] + [cell(seed, "mnist") for seed in range(10)]
+    tasks = [a_cell(seed=seed) for seed in range(10)] + [a_cell(seed=seed, dataset="mnist") for seed in range(10)]
     jobs = pack(tasks, 2, lambda task: 100.0 if task.dataset == "mnist" else 1.0)
     datasets = [job[0].dataset for job in jobs]
     assert datasets == sorted(datasets, reverse=True)

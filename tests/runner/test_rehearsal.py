@@ -8,7 +8,7 @@ from unittest import mock
 
 import pytest
 import torch
-from builders import plan_from
+from builders import a_grid, plan_from
 from rich.console import Console
 
 from autosparse.criteria import CRITERIA
@@ -56,8 +56,8 @@ def theirs(tmp_path, monkeypatch):
         (tmp_path / "their_code.py").write_text(IMPORTS + textwrap.dedent(code))
         sys.modules.pop("their_code", None)
         __import__("their_code")
-        usual = {"models": ["lenet-300-100"], "datasets": [data], "methods": ["magnitude"], "sparsities": [0.5, 0.9]}
-        plan = plan_from(grid={**usual, "seeds": [0, 1], **grid})
+        usual = a_grid(datasets=[data], methods=["magnitude"], sparsities=[0.5, 0.9], seeds=[0, 1])
+        plan = plan_from(grid={**usual, **grid})
         rehearse(plan.cells, {data: load_dataset(data)}, screen or Screen(Console(quiet=True)))
 
     yield tried

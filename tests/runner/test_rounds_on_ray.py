@@ -1,13 +1,14 @@
 """Scorers that prune in rounds, through all stages on a local Ray."""
 
+from dataclasses import replace
+
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.autos import load_scorer
 from autosparse.experiment.store import Store
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("ray_running")
 RECIPE = {"epochs": 1, "batch_size": 256}
@@ -15,25 +16,24 @@ IRP = {"model": "lenet-300-100", "dataset": "digits", "iterations": 2, "final_de
 FIT = {"irp": "magnitude", "backbone": "linear", "inputs": ["log_param", "activation"], "rounds": 2}
 
 
-def plan_of(name, **parts):
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "sparsities": [0.8], "seeds": [0], "recipe": RECIPE}
-    grid |= {"methods": [{"criterion": "autos", "scorer": own, "name": own} for own in parts["scorers"]]}
+def plan_with_scorers(name, **parts):
+    methods = [{"criterion": "autos", "scorer": own, "name": own} for own in parts["scorers"]]
+    grid = a_grid(methods=methods, sparsities=[0.8], recipe=RECIPE)
     content = {"name": name, "irp": {"magnitude": {**IRP, "criterion": "magnitude"}}, "grid": grid, **parts}
     return plan_from(**content)
 
 
-def done(plan, tmp_path, empty_store):
-    settings = Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path), workers=2)
-    outcome = run_plan(plan, settings, Screen())
+def done(plan, settings):
+    outcome = run_plan(plan, replace(settings, workers=2), Screen())
     assert (outcome.failed, outcome.to_do) == ([], [])
     return Store(settings.storage)
 
 
 @pytest.mark.slow  # the demo fits one and prunes with it
-def test_workers_fit_refine_and_prune_with_them(tmp_path, empty_store):
+def test_workers_fit_refine_and_prune_with_them(settings):
     refine = {"generations": 1, "population": 4, "sparsities": [0.8]}
-    plan = plan_of("rounds", scorers={"plain": FIT, "refined": {**FIT, "refine": refine}})
-    store = done(plan, tmp_path, empty_store)
+    plan = plan_with_scorers("rounds", scorers={"plain": FIT, "refined": {**FIT, "refine": refine}})
+    store = done(plan, settings)
     records = {planned.label: store.record(planned.task) for planned in plan.scorers}
     assert {record["result"]["dataset_fingerprint"] for record in records.values()} == {"6a812af8365b27b7"}
     assert len(records["refined"]["result"]["report"]["refined"]["validation_accuracy"]) == 1
@@ -45,11 +45,11 @@ def test_workers_fit_refine_and_prune_with_them(tmp_path, empty_store):
 
 
 @pytest.mark.slow
-def test_a_sweep_over_rounds_feeds_its_winner_to_the_grid(tmp_path, empty_store):
+def test_a_sweep_over_rounds_feeds_its_winner_to_the_grid(settings):
     sweep = {**FIT, "points": [{"rounds": 1}, {"rounds": 3}]}
     sweep |= {"downstream": {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": RECIPE}}
-    plan = plan_of("swept", sweeps={"rounds": sweep}, scorers={"best": {"sweep": "rounds"}})
-    store = done(plan, tmp_path, empty_store)
+    plan = plan_with_scorers("swept", sweeps={"rounds": sweep}, scorers={"best": {"sweep": "rounds"}})
+    store = done(plan, settings)
     [swept], [winner] = plan.sweeps, plan.scorers
     best = store.record(swept.task)["result"]["best"]
     assert load_scorer(store.fetched("scorer", winner.task.id)).in_rounds.rounds == best["values"]["rounds"]
@@ -78,4 +78,4 @@ def test_what_makes_no_sense_is_refused_by_its_key(parts, said):
 
     parts = {"irp": {"magnitude": IRP, "other": {**IRP, "dataset": "mnist"}}, **parts}
     with pytest.raises(AutosparseError, match=said):
-        plan_of("wrong", **parts)
+        plan_with_scorers("wrong", **parts)

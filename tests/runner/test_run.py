@@ -8,7 +8,7 @@ import threading
 from dataclasses import replace
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 from rich.console import Console
 
 from autosparse.data import load_dataset
@@ -39,12 +39,7 @@ def plan_of(name="small", **grid):
         },
         "scorers": {"mine": {"irp": "snip", "epochs": 2}},
         "grid": {
-            "models": ["lenet-300-100"],
-            "datasets": ["digits"],
-            "methods": ["dense", "snip", {"criterion": "autos", "scorer": "mine"}],
-            "sparsities": [0.9],
-            "seeds": [0, 1],
-            "recipe": RECIPE,
+            **a_grid(methods=["dense", "snip", {"criterion": "autos", "scorer": "mine"}], seeds=[0, 1], recipe=RECIPE),
             **grid,
         },
     }
@@ -53,11 +48,6 @@ def plan_of(name="small", **grid):
 
 def cells_only(name, **grid):
     return Plan(name, cells=plan_of(name, **grid).cells)
-
-
-@pytest.fixture
-def settings(tmp_path, empty_store):
-    return Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
 
 
 def tracked(settings, name="small"):

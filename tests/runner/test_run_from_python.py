@@ -25,12 +25,11 @@ grid:
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch, empty_store):
-    (tmp_path / "mine.yaml").write_text(EXPERIMENT)
-    monkeypatch.chdir(tmp_path)
-    empty_store(tmp_path)
+def here_with_file(here, monkeypatch, empty_store):
+    (here / "mine.yaml").write_text(EXPERIMENT)
+    empty_store(here)
     monkeypatch.delenv("AUTOSPARSE_DATA", raising=False)
-    return tmp_path
+    return here
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def asked(monkeypatch):
 
 
 @pytest.mark.usefixtures("ray_running")
-def test_a_run_gives_a_summary_and_its_cells_and_the_same_call_finds_them_finished(folder, capsys):
+def test_a_run_gives_a_summary_and_its_cells_and_the_same_call_finds_them_finished(here_with_file, capsys):
     first = asp.run("mine.yaml", "smoke", {"grid.*.sparsities": [0.9]}, workers=2, quiet=True)
     assert (first.name, first.done, first.found, first.whole) == ("python-smoke", 1, 0, True)
     assert repr(first) == "RunSummary('python-smoke': 1 done, 0 found finished, 0 failed)"
@@ -61,7 +60,7 @@ def test_a_run_gives_a_summary_and_its_cells_and_the_same_call_finds_them_finish
     assert "python-smoke: 0 done, 1 found finished, 0 failed" in capsys.readouterr().err
 
 
-def test_python_and_the_command_line_ask_the_runner_for_the_same(folder, asked):
+def test_python_and_the_command_line_ask_the_runner_for_the_same(here_with_file, asked):
     from typer.testing import CliRunner
 
     from autosparse.cli import app
@@ -77,7 +76,7 @@ def test_python_and_the_command_line_ask_the_runner_for_the_same(folder, asked):
     assert plan.about == typed.about
 
 
-def test_what_is_not_done_is_in_the_summary_with_its_reason(folder, asked):
+def test_what_is_not_done_is_in_the_summary_with_its_reason(here_with_file, asked):
     summary = asp.run("mine.yaml", quiet=True)
     assert not summary.whole
     assert [(left["label"], left["reason"]) for left in summary.to_do] == [("magnitude", "it waits")]
@@ -99,19 +98,19 @@ def test_what_is_not_done_is_in_the_summary_with_its_reason(folder, asked):
     ],
     ids=lambda value: "" if isinstance(value, str) else ",".join(value),
 )
-def test_a_wrong_argument_is_one_clear_line(folder, asked, given, error):
+def test_a_wrong_argument_is_one_clear_line(here_with_file, asked, given, error):
     with pytest.raises(AutosparseError, match=error) as raised:
         asp.run(**given)
     assert len(str(raised.value).splitlines()) == 1
     assert not asked
 
 
-def test_a_loaded_experiment_takes_no_second_preset(folder, asked):
+def test_a_loaded_experiment_takes_no_second_preset(here_with_file, asked):
     with pytest.raises(AutosparseError, match=r"mine.yaml is loaded already: give preset and set to load_experiment"):
         asp.run(asp.load_experiment("mine.yaml"), preset="smoke")
 
 
-def test_the_environment_says_where_work_goes_unless_the_call_does(folder, asked, monkeypatch):
+def test_the_environment_says_where_work_goes_unless_the_call_does(here_with_file, asked, monkeypatch):
     monkeypatch.setenv("AUTOSPARSE_STORAGE", "elsewhere")
     asp.run("mine.yaml", quiet=True)
     asp.run("mine.yaml", storage="here", quiet=True)

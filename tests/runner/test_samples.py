@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from builders import lenet
 
 from autosparse.autos import fit_scorer
 from autosparse.data import load_dataset
@@ -12,7 +13,6 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Survival
 from autosparse.masks import prunable
-from autosparse.models import build_model
 from autosparse.report.collect_autos import Sample
 from autosparse.report.figures_autos import survival_figure
 from autosparse.runner.work import irp
@@ -22,7 +22,7 @@ from autosparse.training import Recipe
 
 def test_a_layer_that_has_collapsed_has_no_rows_in_later_states():
     digits, draws = load_dataset("digits"), torch.Generator().manual_seed(0)
-    model = build_model("lenet-300-100", 10, (1, 8, 8), 3)
+    model = lenet(3)
     weights = {name: weight.detach() for name, weight in prunable(model).items()}
     grad = {name: torch.randn(w.shape, generator=draws) for name, w in weights.items()}
     survived = {name: torch.randint(1, 5, w.shape, generator=draws).int() for name, w in weights.items()}

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 
 import pytest
-from builders import a_cell, plan_from
+from builders import a_cell, a_grid, plan_from
 
 from autosparse.experiment import store as stores
 from autosparse.experiment.plan import Plan
@@ -16,7 +16,6 @@ from autosparse.files import read_record, write_record
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 from autosparse.storage import Folder, folder
 
 RECIPE = {"epochs": 1, "batch_size": 256}
@@ -43,13 +42,9 @@ def cells(reads):
     return sorted(count for name, count in reads.items() if name.startswith("cells/"))
 
 
-def test_a_run_reads_each_record_once_and_lists_them_before_and_after(
-    ray_running, tmp_path, empty_store, reads, listings
-):
-    settings = Settings(storage=tmp_path / "results", tracking_uri=empty_store(tmp_path))
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["random"], "recipe": RECIPE}
-    content = {"name": "scans", "grid": {**grid, "sparsities": [0.5, 0.9], "seeds": [0, 1]}}
-    plan = Plan("scans", cells=plan_from(**content).cells)
+def test_a_run_reads_each_record_once_and_lists_them_before_and_after(ray_running, settings, reads, listings):
+    grid = a_grid(methods=["random"], sparsities=[0.5, 0.9], seeds=[0, 1], recipe=RECIPE)
+    plan = Plan("scans", cells=plan_from(name="scans", grid=grid).cells)
     assert run_plan(plan, settings, Screen()).done == 4
     assert cells(reads) == [1, 1, 1, 2], "one of them tells the layers of the network as well"
     assert listings["cells"] == 2
@@ -63,15 +58,7 @@ def test_a_run_reads_each_record_once_and_lists_them_before_and_after(
 @pytest.fixture
 def some(tmp_path):
     """A store with four finished cells that it has read, and the plan of them and a fifth."""
-    plan = plan_from(
-        grid={
-            "models": ["lenet-300-100"],
-            "datasets": ["digits"],
-            "methods": ["random"],
-            "sparsities": [0.5],
-            "seeds": [0, 1, 2, 3, 4],
-        }
-    )
+    plan = plan_from(grid=a_grid(methods=["random"], sparsities=[0.5], seeds=[0, 1, 2, 3, 4]))
     store = Store(tmp_path)
     for planned in plan.cells[:4]:
         store.finish(planned.task, {"test_accuracy": 1.0}, {})

@@ -56,10 +56,10 @@ def scorer_of(name, inputs=("param", "grad"), costly=False):
     return scorer
 
 
-def settings(**given):
+def on_two_workers():
     from autosparse.runner.settings import Settings
 
-    return Settings(**{"workers": 2, **given})
+    return Settings(workers=2)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_streamed_masks_are_those_of_the_model_in_memory(
     monkeypatch.setattr(stream, "MANY", 0 if actors else stream.MANY)
     model, batches = network
     scorer = scorer_of(name, costly=costly)
-    scored = stream.score_shards(scorer, features, tmp_path / "out", settings(), sparsity=0.9)
+    scored = stream.score_shards(scorer, features, tmp_path / "out", on_two_workers(), sparsity=0.9)
     expected = asp.prune(model, "autos", 0.9, batches, scorer=scorer)
     assert asp.Masks.load(tmp_path / "out" / "masks.safetensors") == expected
     assert (scored.kept, scored.rows) == (expected.kept, expected.total)
@@ -94,13 +94,13 @@ def test_streamed_masks_are_those_of_the_model_in_memory(
 def test_features_of_the_other_mode_are_refused_by_name(stream, network, tmp_path):
     folder = save_features(*network, tmp_path / "set", mode="train")
     with pytest.raises(AutosparseError, match=r"gradient_mode of .*/set is 'train', but the scorer learned .* 'eval'"):
-        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", settings())
+        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())
     assert not (tmp_path / "out").exists()
-    stream.score_shards(scorer_of("mlp", ("param",)), folder, tmp_path / "out", settings())  # reads no gradient
+    stream.score_shards(scorer_of("mlp", ("param",)), folder, tmp_path / "out", on_two_workers())  # reads no gradient
 
 
 def test_scores_say_what_they_are_of(stream, features, tmp_path):
-    stream.score_shards(scorer_of("conditional-mean"), features, tmp_path / "out", settings())
+    stream.score_shards(scorer_of("conditional-mean"), features, tmp_path / "out", on_two_workers())
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [*(f"scores-{number:05d}.parquet" for number in range(7)), "scores.json"] or len(names) == 1 + len(
         list(features.iterdir())
@@ -121,7 +121,7 @@ def test_what_was_read_is_told_and_no_digest_that_a_shard_claims(stream, network
         [(key, text)] = [pair for pair in pq.read_metadata(path).metadata.items() if pair[0].startswith(b"autosparse")]
         older = {name: value for name, value in json.loads(text).items() if name != "digests"} | {"digest": "stale"}
         pq.write_table(pq.read_table(path).replace_schema_metadata({key: json.dumps(older)}), path)
-    stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", settings())
+    stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", on_two_workers())
     assert caplog.text.count("is of an earlier version, without digests of its columns") == 1
     digests = Digests(("param", "grad"))
     for rows in read_rows(open_features(folder).files[1], open_features(folder).shapes, ("param", "grad")):
@@ -168,7 +168,7 @@ def test_where_ray_data_gives_up_it_is_asked_again_for_what_is_missing(stream, f
 
     monkeypatch.setattr(stream.ShardStream, "_watched", give_up_after_a_shard)
     files = open_features(features).files
-    counts = dict(stream.ShardStream(settings()).map(dying(tmp_path, 0), files))
+    counts = dict(stream.ShardStream(on_two_workers()).map(dying(tmp_path, 0), files))
     assert [int(counts[number][0]) for number in range(len(files))] == [shard.rows for shard in files]
     assert asked == [1, len(files) - 1]
 
@@ -187,7 +187,7 @@ def test_a_shard_that_failed_is_named_also_where_ray_data_gives_up(stream, featu
 
     monkeypatch.setattr(stream.ShardStream, "_watched", give_up_at_the_end)
     with pytest.raises(WorkFailed, match=r"part-00002.parquet is damaged"):
-        list(stream.ShardStream(settings()).map(work, open_features(features).files))
+        list(stream.ShardStream(on_two_workers()).map(work, open_features(features).files))
 
 
 def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(stream, features, tmp_path, monkeypatch):
@@ -211,13 +211,13 @@ def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(strea
 @pytest.mark.slow
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
-    counts = dict(stream.ShardStream(settings()).map(dying(tmp_path, 1), files, actors=True))
+    counts = dict(stream.ShardStream(on_two_workers()).map(dying(tmp_path, 1), files, actors=True))
     assert [int(counts[number][0]) for number in range(len(files))] == [shard.rows for shard in files]
 
 
 @pytest.mark.slow
 def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tmp_path):
-    pool = stream.ShardStream(settings())
+    pool = stream.ShardStream(on_two_workers())
     with pytest.raises(WorkFailed, match=r"part-00001.*died 3 times"):
         list(pool.map(dying(tmp_path, 1000), open_features(features).files))
     assert len(list(tmp_path.glob("try-*"))) == 3
@@ -233,7 +233,7 @@ def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stre
         return np.array([1])
 
     files, slow = open_features(features).files, False
-    pool = stream.ShardStream(settings())
+    pool = stream.ShardStream(on_two_workers())
     list(pool.map(work, files))  # now there are processes
     pool.patience, slow = 5, True
     with pytest.raises(WorkFailed, match=r"nothing moved for 5 s at .*part-00002"):
@@ -251,7 +251,7 @@ def test_a_shard_damaged_inside_is_named_and_has_no_scores(stream, network, tmp_
     content[pq.read_metadata(path).row_group(0).column(2).data_page_offset + 500] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(AutosparseError, match=r"part-00002\.parquet is truncated or damaged"):
-        stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", settings(), 0.9)
+        stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", on_two_workers(), 0.9)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.work", "features"]
     assert not (tmp_path / ".out.work" / "scores-00002.parquet").exists()
 
@@ -273,4 +273,4 @@ def test_what_is_wrong_with_the_folder_or_the_scorer_is_said_before_anything_sta
     folder = save_features(*network, tmp_path / "features", shard_rows=6001)
     (folder / "part-00001.parquet").write_bytes((folder / "part-00001.parquet").read_bytes()[:-9])
     with pytest.raises(CorruptFile, match="part-00001"):
-        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", settings())
+        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())

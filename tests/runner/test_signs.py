@@ -8,12 +8,7 @@ from autosparse.errors import AutosparseError
 from autosparse.runner.jobs.signs import Signs
 from autosparse.runner.settings import Settings
 
-
-def cell(seed, criterion="random"):
-    return a_cell(criterion=criterion, sparsity=0.5, seed=seed)
-
-
-TASKS = [cell(seed) for seed in range(4)]
+TASKS = [a_cell("random", 0.5, seed) for seed in range(4)]
 A, B, C, D = (task.id for task in TASKS)
 
 
@@ -82,7 +77,7 @@ def test_one_that_is_alive_and_gets_nowhere_is_ended_by_what_its_tasks_cost_and_
 
 
 def test_progress_is_not_asked_of_a_method_of_which_nothing_is_known():
-    tasks = [cell(0), cell(1, "npb")]
+    tasks = [a_cell("random", 0.5), a_cell("npb", 0.5, 1)]
     found = signs(1, 1, tasks=tasks, patience=10)
     found.hear("job", {"running": [tasks[0].id]})
     live(found, "job", 30)

@@ -25,7 +25,7 @@ def marked(path):
     return pytest.param(path, id=name, marks=[] if name in QUICK else [pytest.mark.slow])
 
 
-def plan_of(path):
+def smoke_plan(path):
     loaded = load_experiment(path, "smoke")
     return make_plan(loaded.experiment, loaded.paper, preset="smoke", file=str(path), command=f"autosparse run {path}")
 
@@ -39,7 +39,7 @@ def storage(request, ray_running, tmp_path_factory, empty_store):
     """All tasks of all files to be tested, done in one go: what they share is done once, Ray's stages start once."""
     folder = tmp_path_factory.mktemp("smoke")
     own = [item for item in request.session.items if item.path == request.path]
-    plans = [plan_of(item.callspec.params["path"]) for item in own]
+    plans = [smoke_plan(item.callspec.params["path"]) for item in own]
     whole = Plan(
         "all",
         each_once([plan.irp for plan in plans]),
@@ -63,7 +63,7 @@ def no_clouds(monkeypatch):
 def test_a_file_runs_through_all_its_stages(path, storage, tmp_path):
     store = tmp_path / "mlflow.db"
     shutil.copy(storage.tracking_uri.removeprefix("sqlite:///"), store)
-    settings, plan = Settings(storage.storage, f"sqlite:///{store}"), plan_of(path)
+    settings, plan = Settings(storage.storage, f"sqlite:///{store}"), smoke_plan(path)
     outcome = run_plan(plan, settings, Screen())
     assert (outcome.done, outcome.failed) == (0, [])
     page = render(connect(settings.tracking_uri), plan.name).page

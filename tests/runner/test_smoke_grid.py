@@ -48,7 +48,7 @@ def images(data_root, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store_with_scorer(tmp_path_factory):
     """A storage with the scorer that ``autos`` uses, fitted on digits."""
     store, digits = Store(tmp_path_factory.mktemp("smoke")), load_dataset("digits")
     model = build_model("lenet-300-100", 10, digits.input_shape, seed=100)
@@ -57,7 +57,7 @@ def store(tmp_path_factory):
     return store
 
 
-def run(name, store, dataset, **settings):
+def run_one(name, store, dataset, **settings):
     """The result of one cell at 90 %: of the weights, or of the channels."""
     structured = "channels" in CRITERIA[name].needs
     scorer = "smoke" if "scorer" in CRITERIA[name].needs else None
@@ -75,10 +75,12 @@ def run(name, store, dataset, **settings):
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))
-def test_method_prunes_and_trains_a_fully_connected_network(name, store):
+def test_method_prunes_and_trains_a_fully_connected_network(name, store_with_scorer):
     recipe = Recipe(epochs=2, lr=2e-3)
     options = {"every": 4} if name in DYNAMIC else {}
-    result = run(name, store, load_dataset("digits"), model="lenet-300-100", recipe=recipe, options=options)
+    result = run_one(
+        name, store_with_scorer, load_dataset("digits"), model="lenet-300-100", recipe=recipe, options=options
+    )
     first, *_, last = result["history"]["train_loss"]
     assert last < first or "training" in CRITERIA[name].needs
     assert 0 < result["effective_kept"] <= result["kept"]
@@ -87,9 +89,11 @@ def test_method_prunes_and_trains_a_fully_connected_network(name, store):
 
 @pytest.mark.parametrize("network", [NETWORKS[0], pytest.param(NETWORKS[1], marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", list(CRITERIA))
-def test_method_prunes_and_trains_a_convolutional_network(name, network, images, store):
+def test_method_prunes_and_trains_a_convolutional_network(name, network, images, store_with_scorer):
     recipe = Recipe(optimizer="momentum", lr=0.05, epochs=1, augmentation="crop-flip")
-    run(name, store, images, model=network, options=FEW.get(name, {}), score_examples=128, recipe=recipe)
+    run_one(
+        name, store_with_scorer, images, model=network, options=FEW.get(name, {}), score_examples=128, recipe=recipe
+    )
 
 
 CANNOT = {
@@ -104,12 +108,12 @@ COLLAPSING = ("synflow", "synflow-l2")
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))
-def test_method_prunes_and_trains_a_vision_transformer_or_says_why_not(name, store):
+def test_method_prunes_and_trains_a_vision_transformer_or_says_why_not(name, store_with_scorer):
     settings = {"model": TRANSFORMER, "recipe": Recipe(epochs=1, lr=2e-3), "score_examples": 128}
     settings["options"] = {**FEW.get(name, {}), **({"every": 4} if name in DYNAMIC else {})}
     if name not in CANNOT:
-        run(name, store, load_dataset("digits"), **settings)
+        run_one(name, store_with_scorer, load_dataset("digits"), **settings)
         return
     with pytest.raises(AutosparseError, match=CANNOT[name]) as refused:
-        run(name, store, load_dataset("digits"), **settings)
+        run_one(name, store_with_scorer, load_dataset("digits"), **settings)
     assert "\n" not in str(refused.value)

@@ -1,31 +1,21 @@
 """A run that is interrupted writes to MLflow what its workers finished, whether or not they told of it."""
 
 import pytest
-from builders import plan_from
+from builders import ENVIRONMENT, a_grid, a_result, plan_from
 
 from autosparse.errors import Interrupted
 from autosparse.experiment.store import Store
 from autosparse.results.runs import finished_runs
 from autosparse.runner.driver import run
 from autosparse.runner.screen.console import Screen
-from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
-RESULT = {
-    "test_accuracy": 90.0, "best_accuracy": 91.0, "history": {"train_loss": [1.0], "test_accuracy": [90.0]},
-    "sparsity": 0.9, "kept": 10, "total": 100, "density_by_layer": {}, "collapsed_layers": [],
-    "seconds": 1.5, "seconds_score": 0.5, "seconds_train": 1.0,
-}  # fmt: skip
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 
-
-def test_what_a_worker_had_finished_and_not_told_is_in_mlflow(tmp_path, empty_store, monkeypatch):
-    grid = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9]}
-    plan = plan_from(name="stopped", grid={**grid, "seeds": [0, 1], "recipe": {"epochs": 1}})
-    settings = Settings(tmp_path / "results", empty_store(tmp_path))
+def test_what_a_worker_had_finished_and_not_told_is_in_mlflow(settings, monkeypatch):
+    plan = plan_from(name="stopped", grid=a_grid(seeds=[0, 1], recipe={"epochs": 1}))
 
     def stopped(*_):
-        Store(settings.storage).finish(plan.cells[0].task, RESULT, ENVIRONMENT)  # as a worker does
+        Store(settings.storage).finish(plan.cells[0].task, a_result(), ENVIRONMENT)  # as a worker does
         raise KeyboardInterrupt
 
     monkeypatch.setattr(run, "_do", stopped)

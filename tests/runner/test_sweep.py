@@ -5,7 +5,7 @@ import signal
 from dataclasses import replace
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 
 from autosparse.autos.features import INPUTS
 from autosparse.errors import Unreachable
@@ -27,36 +27,29 @@ SPACE = {"lr": {"loguniform": [1e-5, 0.05]}, "batch_size": {"choice": [256, 1024
 
 
 @pytest.fixture(scope="module")
-def settings(tmp_path_factory, empty_store):
+def shared_settings(tmp_path_factory, empty_store):
     folder = tmp_path_factory.mktemp("sweep")
     return Settings(storage=folder / "results", tracking_uri=empty_store(folder), workers=2)
 
 
-def plan_of(name, **sweep):
+def plan_of_sweep(name, **sweep):
     irp = {"model": "lenet-300-100", "dataset": "digits", "iterations": 3, "final_density": 0.1, "recipe": RECIPE}
     content = {
         "name": name,
         "irp": {"snip": irp},
         "sweeps": {"fit": {"irp": "snip", "epochs": 4, **sweep}},
         "scorers": {"best": {"sweep": "fit"}},
-        "grid": {
-            "models": ["lenet-300-100"],
-            "datasets": ["digits"],
-            "methods": [{"criterion": "autos", "scorer": "best"}],
-            "sparsities": [0.9],
-            "seeds": [0],
-            "recipe": RECIPE,
-        },
+        "grid": a_grid(methods=[{"criterion": "autos", "scorer": "best"}], recipe=RECIPE),
     }
     return plan_from(**content)
 
 
-def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
+def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(shared_settings):
     points = [{"lr": 0.01}, {"lr": 1e-6}]  # one after the other, so that the second is worse than all before it
-    plan = plan_of("random", space=SPACE, trials=3, points=points, asha={"grace": 1, "reduction": 2})
-    outcome = run_plan(plan, replace(settings, workers=1), Screen())
+    plan = plan_of_sweep("random", space=SPACE, trials=3, points=points, asha={"grace": 1, "reduction": 2})
+    outcome = run_plan(plan, replace(shared_settings, workers=1), Screen())
     assert (outcome.done, outcome.failed) == (4, [])
-    store, [sweep] = Store(settings.storage), plan.sweeps
+    store, [sweep] = Store(shared_settings.storage), plan.sweeps
     result = store.record(sweep.task)["result"]
     rows = result["trials"]
     assert len(rows) == 5
@@ -72,70 +65,70 @@ def test_a_random_search_with_asha_feeds_its_winner_to_the_grid(settings):
     assert report["held_out_r2"] == pytest.approx(result["best"]["value"])
     assert not store.files_path("sweep", sweep.task.id).exists()
 
-    asked = best_trials(connect(settings.tracking_uri), "random", "fit")
+    asked = best_trials(connect(shared_settings.tracking_uri), "random", "fit")
     assert [row["scorer_id"] for row in asked] == [row["id"] for row in rows]
     assert asked[0].keys() >= {"value", "epochs", "status"}
     assert [(row["lr"], row["batch_size"]) for row in asked] == [(r["fit"]["lr"], r["fit"]["batch_size"]) for r in rows]
 
-    again = run_plan(plan, settings, Screen())
+    again = run_plan(plan, shared_settings, Screen())
     assert (again.found, again.done) == (4, 0)
 
-    winners = [settings.storage / "scorers" / name for name in (plan.scorers[0].task.id, result["best"]["id"])]
+    winners = [shared_settings.storage / "scorers" / name for name in (plan.scorers[0].task.id, result["best"]["id"])]
     weights = [winner / "scorer" / "scorer.safetensors" for winner in winners]
     whole = weights[0].read_bytes()
     for path in weights:
         path.write_bytes(whole[:-9])
-    healed = run_plan(plan, settings, Screen())
+    healed = run_plan(plan, shared_settings, Screen())
     assert (healed.found, healed.done, healed.failed) == (3, 1, [])
     assert [path.read_bytes() == whole for path in weights] == [True, True]
 
 
-def test_a_sweep_trains_as_it_is_told_to_and_says_on_what(settings):
+def test_a_sweep_trains_as_it_is_told_to_and_says_on_what(shared_settings):
     downstream = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": RECIPE}
-    plan = plan_of("precise", points=[{"lr": 0.01}, {"lr": 0.02}], epochs=1, downstream=downstream)
-    run_plan(plan, replace(settings, execution=Execution("bfloat16")), Screen(), only=("irp", "sweeps"))
-    store, [sweep] = Store(settings.storage), plan.sweeps
+    plan = plan_of_sweep("precise", points=[{"lr": 0.01}, {"lr": 0.02}], epochs=1, downstream=downstream)
+    run_plan(plan, replace(shared_settings, execution=Execution("bfloat16")), Screen(), only=("irp", "sweeps"))
+    store, [sweep] = Store(shared_settings.storage), plan.sweeps
     record = store.record(sweep.task)
     assert record["environment"]["device_name"]
     assert [row["precision"] for row in record["result"]["trials"]] == ["bfloat16"] * 2
     fit = ScorerTask(irp=sweep.task.irp, fit=FitSpec(**{**record["result"]["best"]["fit"], "inputs": INPUTS}))
     for environment in (record["environment"], store.record(fit)["environment"]):
         assert environment.keys() >= {"device_name", "gpus_per_job"}
-    client = connect(settings.tracking_uri)
+    client = connect(shared_settings.tracking_uri)
     for kind in ("sweep", "trial"):
         for run in finished_runs(client, "precise", kind):
             assert (run.tags["device"], run.tags["precision"]) == ("cpu", "bfloat16")
             assert run.tags["device_name"]
 
 
-def test_the_same_seed_draws_the_same_candidates(settings):
+def test_the_same_seed_draws_the_same_candidates(shared_settings):
     drawn = []
     for grace in (1, 2):
-        plan = plan_of(f"drawn-{grace}", space=SPACE, trials=3, search_seed=5, asha={"grace": grace})
-        run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
-        rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+        plan = plan_of_sweep(f"drawn-{grace}", space=SPACE, trials=3, search_seed=5, asha={"grace": grace})
+        run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
+        rows = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
         drawn.append({row["id"] for row in rows})
     assert drawn[0] == drawn[1]
 
 
-def test_points_alone_are_tried_exactly_and_the_fits_are_those_of_named_scorers(settings):
+def test_points_alone_are_tried_exactly_and_the_fits_are_those_of_named_scorers(shared_settings):
     points = [{"batch_size": 256, "lr": 0.01}, {"batch_size": 512, "lr": 0.001}, {"batch_size": 512, "lr": 1e30}]
-    plan = plan_of("points", points=points)
-    outcome = run_plan(plan, settings, Screen())
+    plan = plan_of_sweep("points", points=points)
+    outcome = run_plan(plan, shared_settings, Screen())
     assert outcome.failed == []
-    store = Store(settings.storage)
+    store = Store(shared_settings.storage)
     rows = store.record(plan.sweeps[0].task)["result"]["trials"]
     assert [row["status"] for row in rows] == ["done", "done", "failed"]
     assert "lower --lr" in rows[2]["error"]
-    named = plan_of("named", points=points[:1])
+    named = plan_of_sweep("named", points=points[:1])
     trial = Trial(store, named.sweeps[0].task, points[0])
     assert store.record(trial.task) is not None
 
 
-def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
+def test_a_worker_killed_in_mid_trial_loses_nothing(shared_settings, monkeypatch):
     from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
-    plan = plan_of("killed", space=SPACE, trials=3, search_seed=9, epochs=30)
+    plan = plan_of_sweep("killed", space=SPACE, trials=3, search_seed=9, epochs=30)
     killed = []
 
     def kill_one(self, iteration, trials, trial, result, **info):
@@ -144,19 +137,19 @@ def test_a_worker_killed_in_mid_trial_loses_nothing(settings, monkeypatch):
             os.kill(result["pid"], signal.SIGKILL)
 
     monkeypatch.setattr(_Seen, "on_trial_result", kill_one)
-    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     assert killed
     assert outcome.failed == []
-    rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    rows = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert [row["status"] for row in rows] == ["done"] * 3
     for row in rows:
         assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
 
 
-def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(settings):
+def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(shared_settings):
     from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
-    plan = plan_of("deadly", points=[{"lr": 0.01}], epochs=30)
+    plan = plan_of_sweep("deadly", points=[{"lr": 0.01}], epochs=30)
     sweep = plan.sweeps[0].task
 
     killed = set()
@@ -168,18 +161,18 @@ def test_a_trial_whose_workers_all_die_is_gone_on_with_by_the_same_command(setti
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_result", kill_each)
-        outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+        outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     [(left, reason)] = outcome.to_do
     assert (left.task, outcome.failed) == (sweep, [])
     assert "its worker died; run again to go on" in reason
-    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     assert (outcome.done, outcome.failed) == (1, [])
-    [row] = Store(settings.storage).record(sweep)["result"]["trials"]
+    [row] = Store(shared_settings.storage).record(sweep)["result"]["trials"]
     assert [numbers["epoch"] for numbers in row["history"]] == list(range(1, 31))
 
 
 @pytest.mark.parametrize("search", ["points", "optuna"])
-def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_from(settings, search, monkeypatch):
+def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_from(shared_settings, search, monkeypatch):
     from autosparse.runner.jobs import sweep as module  # here: Ray is imported after its session's settings
 
     whole = module._trainable
@@ -195,16 +188,16 @@ def test_a_trial_that_kills_its_workers_has_failed_and_the_others_are_chosen_fro
         pytest.importorskip("optuna")
         space = {"batch_size": {"choice": [123, 256]}}
         points, searched = [], {"search": "optuna", "space": space, "trials": 4, "search_seed": 1}
-    plan = plan_of(f"killer-{search}", points=points, epochs=2, **searched)
-    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+    plan = plan_of_sweep(f"killer-{search}", points=points, epochs=2, **searched)
+    outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     assert outcome.failed == []
-    good, *_, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    good, *_, bad = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert (good["status"], good["epochs"]) == ("done", 2)
     assert bad["status"] == "failed"
     assert "its worker process died each time, also alone" in bad["error"]
 
 
-def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from(settings, monkeypatch):
+def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from(shared_settings, monkeypatch):
     from autosparse.runner.jobs import sweep as module  # here: Ray is imported after its session's settings
 
     whole = module._trainable
@@ -224,38 +217,38 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
             sweep_trial.run_fit = fit
 
     monkeypatch.setattr(module, "_trainable", raising)
-    plan = plan_of("raising", points=[{"batch_size": 124}, {"batch_size": 256}], epochs=2)
-    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+    plan = plan_of_sweep("raising", points=[{"batch_size": 124}, {"batch_size": 256}], epochs=2)
+    outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     assert outcome.failed == []
-    good, bad = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    good, bad = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert (good["status"], bad["status"], bad["error"]) == ("done", "failed", "MemoryError: too large a batch")
     assert "in run_fit" in bad["traceback"]
 
 
-def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_command_goes_on(settings, capsys):
+def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_command_goes_on(shared_settings, capsys):
     from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
 
     def away(self, iteration, trials, trial, **info):
         with self._keeping_error():
             raise Unreachable("s3://bucket/x does not answer")
 
-    plan = plan_of("away", points=[{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}], epochs=2)
+    plan = plan_of_sweep("away", points=[{"lr": 0.01}, {"lr": 0.02}, {"lr": 0.03}], epochs=2)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_Seen, "on_trial_complete", away)
-        outcome = run_plan(plan, replace(settings, workers=1), Screen(), only=("irp", "sweeps"))
+        outcome = run_plan(plan, replace(shared_settings, workers=1), Screen(), only=("irp", "sweeps"))
     assert ["run again to go on" in reason for _, reason in outcome.to_do] == [True]
-    assert len(tried(plan.sweeps[0].task, Store(settings.storage))) < 3, "the search has stopped"
+    assert len(tried(plan.sweeps[0].task, Store(shared_settings.storage))) < 3, "the search has stopped"
     assert "s3://bucket/x does not answer" in capsys.readouterr().err
-    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+    outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     assert (outcome.done, outcome.failed) == (1, [])
-    rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    rows = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert [row["status"] for row in rows] == ["done"] * 3
 
 
-def test_optuna_chooses_where_it_is_asked_to(settings):
+def test_optuna_chooses_where_it_is_asked_to(shared_settings):
     pytest.importorskip("optuna")
-    plan = plan_of("optuna", space={"lr": {"loguniform": [1e-4, 0.05]}}, trials=4, search="optuna", epochs=2)
-    outcome = run_plan(plan, settings, Screen(), only=("irp", "sweeps"))
+    plan = plan_of_sweep("optuna", space={"lr": {"loguniform": [1e-4, 0.05]}}, trials=4, search="optuna", epochs=2)
+    outcome = run_plan(plan, shared_settings, Screen(), only=("irp", "sweeps"))
     assert outcome.failed == []
-    rows = Store(settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
+    rows = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert len({row["fit"]["lr"] for row in rows}) == 4

@@ -6,13 +6,13 @@ import shutil
 
 import pytest
 import torch
+from builders import Killed, a_survival
 
 from autosparse.autos import load_scorer
 from autosparse.errors import CorruptFile, Unreachable
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
-from autosparse.irp import Survival
 from autosparse.runner.work import sweep_trial as module
 from autosparse.runner.work.sweep_trial import Trial, finish_sweep, run_trial, tried
 from autosparse.runner.work.trial_origin import keep_for
@@ -23,12 +23,11 @@ SPACE = {"lr": {"uniform": (0.001, 0.1)}}
 DOWNSTREAM = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": {"epochs": 1}}
 
 
-@pytest.fixture(scope="module")
-def survival():
-    draws = torch.Generator().manual_seed(0)
-    param, grad = torch.randn(2, 4000, generator=draws)
-    survived = (param.abs() * 8).round().clamp(max=20).int()
-    return Survival({"fc.weight": param}, {"fc.weight": grad}, {"fc.weight": survived}, {"iterations": 20})
+def counts(param):
+    return (param.abs() * 8).round().clamp(max=20).int()
+
+
+SURVIVAL = a_survival(4000, count=counts, layer="fc.weight")
 
 
 def sweep_of(**changes):
@@ -40,28 +39,24 @@ def trial_of(store, sweep, lr=0.01):
     return Trial(store, sweep, {"lr": lr})
 
 
-def run(trial, survival, report=lambda numbers: None, dataset=None, retries=0):
-    run_trial(trial, lambda: [survival], dataset, "cpu", {}, report, retries)
+def carry_out(trial, report=lambda numbers: None, dataset=None, retries=0):
+    run_trial(trial, lambda: [SURVIVAL], dataset, "cpu", {}, report, retries)
 
 
-def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path, survival):
+def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path):
     store, sweep, told = Store(tmp_path), sweep_of(), []
     trial = trial_of(store, sweep)
-    run(trial, survival, told.append)
+    carry_out(trial, told.append)
     assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
     report = store.record(trial.task)["result"]["report"]
     assert trial.value == told[-1]["held_out_r2"] == report["held_out_r2"]
     assert not list(trial.place.path.glob("*.safetensors")), "nothing to go on from is left"
 
 
-class Killed(BaseException):
-    """What a killed process does not catch."""
-
-
 @pytest.mark.parametrize(("at", "place"), [(1, "folder"), (3, "folder"), (2, "bucket")])
-def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_path, survival, request, at, place):
+def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_path, request, at, place):
     sweep, whole = sweep_of(), trial_of(Store(tmp_path / "whole"), sweep_of())
-    run(whole, survival)
+    carry_out(whole)
 
     def kill(numbers):
         if numbers["epoch"] == at:
@@ -69,21 +64,21 @@ def test_a_trial_that_was_broken_off_goes_on_and_ends_the_same_to_the_bit(tmp_pa
 
     store = Store(tmp_path / "broken" if place == "folder" else request.getfixturevalue("s3")("trials"))
     with pytest.raises(Killed):
-        run(trial_of(store, sweep), survival, kill)
+        carry_out(trial_of(store, sweep), kill)
     assert [trial.status for trial in tried(sweep, store)] == ["running"]
 
     told, again = [], trial_of(store, sweep)
     assert again.checkpoints.newest().step == at
-    run(again, survival, told.append)
+    carry_out(again, told.append)
     assert told == whole.history == again.history
     states = [load_scorer(t.store.fetched("scorer", t.task.id)).network.state_dict() for t in (whole, again)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 @pytest.mark.parametrize("kept", [False, True])
-def test_a_trial_killed_as_its_last_epoch_is_kept_has_that_epochs_value(tmp_path, survival, monkeypatch, kept):
+def test_a_trial_killed_as_its_last_epoch_is_kept_has_that_epochs_value(tmp_path, monkeypatch, kept):
     sweep, whole = sweep_of(), trial_of(Store(tmp_path / "whole"), sweep_of())
-    run(whole, survival)
+    carry_out(whole)
     store, save = Store(tmp_path / "broken"), Checkpoints.save
 
     def kill(self, step, *given):
@@ -94,13 +89,13 @@ def test_a_trial_killed_as_its_last_epoch_is_kept_has_that_epochs_value(tmp_path
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Checkpoints, "save", kill)
-        run(trial_of(store, sweep), survival)
+        carry_out(trial_of(store, sweep))
     again = trial_of(store, sweep)
-    run(again, survival)
+    carry_out(again)
     assert again.history == whole.history
 
 
-def test_a_trial_killed_before_its_scorer_is_written_has_it_when_its_last_report_ends_it(tmp_path, survival):
+def test_a_trial_killed_before_its_scorer_is_written_has_it_when_its_last_report_ends_it(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
 
     def killed(self, *given):
@@ -113,17 +108,17 @@ def test_a_trial_killed_before_its_scorer_is_written_has_it_when_its_last_report
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
         patch.setattr(Store, "finish", killed)
-        run(trial_of(store, sweep), survival)
+        carry_out(trial_of(store, sweep))
     again = trial_of(store, sweep)
     assert (again.status, again.reached) == ("running", 4)
     with pytest.raises(Killed):
-        run(again, survival, stop)
+        carry_out(again, stop)
     assert trial_of(store, sweep).status == "done"
     assert store.record(again.task) is not None
 
 
 @pytest.mark.parametrize("error", [Unreachable, CorruptFile])
-def test_what_is_wrong_with_the_storage_is_no_failure_of_a_trial(tmp_path, survival, error):
+def test_what_is_wrong_with_the_storage_is_no_failure_of_a_trial(tmp_path, error):
     def gone():
         raise error("for a while")
 
@@ -131,29 +126,29 @@ def test_what_is_wrong_with_the_storage_is_no_failure_of_a_trial(tmp_path, survi
     with pytest.raises(error):
         run_trial(trial, gone, None, "cpu", {}, lambda numbers: None)
     assert not trial.over
-    run(trial, survival)
+    carry_out(trial)
     assert trial.status == "done"
 
 
-def test_a_candidate_drawn_twice_stays_done_when_its_double_is_stopped(tmp_path, survival):
+def test_a_candidate_drawn_twice_stays_done_when_its_double_is_stopped(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
     first, double = trial_of(store, sweep), trial_of(store, sweep)
-    run(first, survival)
+    carry_out(first)
     double.write("running")
     double.write("stopped")
     assert trial_of(store, sweep).row == first.row
 
 
-def test_what_another_trial_has_left_is_not_its_own(tmp_path, survival):
+def test_what_another_trial_has_left_is_not_its_own(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
-    run(trial_of(store, sweep), survival)
+    carry_out(trial_of(store, sweep))
     mine, theirs = trial_of(store, sweep).place.path, trial_of(store, sweep, lr=0.02).place.path
     shutil.copytree(mine, theirs)
     again = trial_of(store, sweep, lr=0.02)
     assert (again.status, again.history) == ("running", [])
 
 
-def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_path, survival):
+def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_path):
     store, sweep, told = Store(tmp_path), sweep_of(), []
 
     def kill(numbers):
@@ -161,27 +156,27 @@ def test_a_trial_whose_newest_state_is_damaged_goes_on_from_the_one_before(tmp_p
             raise Killed
 
     with pytest.raises(Killed):
-        run(trial_of(store, sweep), survival, kill)
+        carry_out(trial_of(store, sweep), kill)
     (trial_of(store, sweep).place.path / "00000003.safetensors").write_bytes(b"half a")
-    run(trial_of(store, sweep), survival, told.append)
+    carry_out(trial_of(store, sweep), told.append)
     assert [numbers["epoch"] for numbers in told] == [1, 2, 3, 4]
 
 
-def test_seconds_add_up_over_processes_and_trials(tmp_path, survival):
+def test_seconds_add_up_over_processes_and_trials(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
 
     def kill(numbers):
         raise Killed
 
     with pytest.raises(Killed):
-        run(trial_of(store, sweep), survival, kill)
+        carry_out(trial_of(store, sweep), kill)
     earlier = trial_of(store, sweep).seconds
     assert earlier > 0
     known = trial_of(store, sweep)
     known.seconds = 1000.0
     known.write("running")
-    run(trial_of(store, sweep), survival)
-    run(trial_of(store, sweep, lr=0.02), survival)
+    carry_out(trial_of(store, sweep))
+    carry_out(trial_of(store, sweep, lr=0.02))
     first, second = trial_of(store, sweep), trial_of(store, sweep, lr=0.02)
     assert 1000 < first.seconds < 1300
     assert store.record(first.task)["result"]["seconds"] == first.seconds
@@ -190,37 +185,37 @@ def test_seconds_add_up_over_processes_and_trials(tmp_path, survival):
     assert store.record(sweep)["result"]["seconds"] == pytest.approx(first.seconds + second.seconds)
 
 
-def test_what_is_over_is_told_again_and_not_done_again(tmp_path, survival):
+def test_what_is_over_is_told_again_and_not_done_again(tmp_path):
     store, sweep, told = Store(tmp_path), sweep_of(), []
-    run(trial_of(store, sweep), survival)
+    carry_out(trial_of(store, sweep))
     again = trial_of(store, sweep)
     run_trial(again, lambda: pytest.fail("read the data"), None, "cpu", {}, told.append)
     assert told == again.history
     assert len(told) == 4
 
 
-def test_a_stopped_trial_stays_stopped(tmp_path, survival):
+def test_a_stopped_trial_stays_stopped(tmp_path):
     store, sweep, told = Store(tmp_path), sweep_of(), []
 
     def stop(numbers):
         raise Killed
 
     with pytest.raises(Killed):
-        run(trial_of(store, sweep), survival, stop)
+        carry_out(trial_of(store, sweep), stop)
     trial_of(store, sweep).write("stopped")
     run_trial(trial_of(store, sweep), lambda: pytest.fail("read the data"), None, "cpu", {}, told.append)
     assert [numbers["epoch"] for numbers in told] == [1]
 
 
-def test_settings_that_do_not_work_fail_alone_with_their_reason(tmp_path, survival):
+def test_settings_that_do_not_work_fail_alone_with_their_reason(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
     trial = trial_of(store, sweep, lr=1e30)
-    run(trial, survival)
+    carry_out(trial)
     assert trial.status == "failed"
     assert "lower --lr" in trial.row["error"]
 
 
-def test_a_trial_that_raises_is_tried_as_often_as_asked_and_then_has_failed_with_its_traceback(tmp_path, survival):
+def test_a_trial_that_raises_is_tried_as_often_as_asked_and_then_has_failed_with_its_traceback(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
 
     def run_out(numbers):
@@ -229,7 +224,7 @@ def test_a_trial_that_raises_is_tried_as_often_as_asked_and_then_has_failed_with
 
     for status in ("running", "failed"):
         with pytest.raises(torch.OutOfMemoryError):
-            run(trial_of(store, sweep), survival, run_out, retries=1)
+            carry_out(trial_of(store, sweep), run_out, retries=1)
         assert trial_of(store, sweep).status == status
     row = trial_of(store, sweep).row
     assert row["error"] == "OutOfMemoryError: out of memory at s3://***@host/bucket"
@@ -238,12 +233,12 @@ def test_a_trial_that_raises_is_tried_as_often_as_asked_and_then_has_failed_with
     assert row["epochs"] == 2
 
 
-def test_a_trial_that_raised_once_goes_on_and_ends_well(tmp_path, survival):
+def test_a_trial_that_raised_once_goes_on_and_ends_well(tmp_path):
     store, sweep = Store(tmp_path), sweep_of()
     with pytest.raises(OSError, match="for a moment"):
         run_trial(trial_of(store, sweep), lambda: raising(OSError("for a moment")), None, "cpu", {}, print, retries=1)
     again = trial_of(store, sweep)
-    run(again, survival, retries=1)
+    carry_out(again, retries=1)
     assert (again.status, again.error, again.traceback) == ("done", "", "")
 
 
@@ -251,7 +246,7 @@ def raising(error):
     raise error
 
 
-def test_a_record_that_cannot_be_read_for_a_moment_is_no_failure_of_a_trial(tmp_path, survival, monkeypatch):
+def test_a_record_that_cannot_be_read_for_a_moment_is_no_failure_of_a_trial(tmp_path, monkeypatch):
     store, sweep = Store(tmp_path), sweep_of()
     trial, read = trial_of(store, sweep), store.place.read
 
@@ -260,29 +255,29 @@ def test_a_record_that_cannot_be_read_for_a_moment_is_no_failure_of_a_trial(tmp_
 
     monkeypatch.setattr(store.place, "read", fail)
     with pytest.raises(Unreachable, match="Input/output error; make it readable"):
-        run(trial, survival)
+        carry_out(trial)
     assert trial_of(store, sweep).status == "running"
 
 
-def test_a_trial_whose_metric_is_not_finite_has_failed_and_says_so(tmp_path, survival, monkeypatch):
+def test_a_trial_whose_metric_is_not_finite_has_failed_and_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr("autosparse.autos.learn.r_squared", lambda predicted, target: -math.inf)
     trial = trial_of(Store(tmp_path), sweep_of())
-    run(trial, survival, retries=1)
+    carry_out(trial, retries=1)
     assert trial.status == "failed"
     assert "held_out_r2 became -inf in epoch 1: try a lower lr" in trial.row["error"]
 
 
-def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_path, survival, tiny_digits):
+def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_path, tiny_digits):
     sweep = sweep_of(downstream=DOWNSTREAM, asha={"grace": 1, "reduction": 2}, fit={"epochs": 5, "batch_size": 512})
     trial = trial_of(Store(tmp_path), sweep)
-    run(trial, survival, dataset=tiny_digits)
+    carry_out(trial, dataset=tiny_digits)
     measured = [numbers["epoch"] for numbers in trial.history if "test_accuracy" in numbers]
     assert measured == [1, 2, 4, 5]
     assert trial.value == trial.history[-1]["test_accuracy"] > 0
 
 
 def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record_says_so(
-    tmp_path, survival, tiny_digits, monkeypatch
+    tmp_path, tiny_digits, monkeypatch
 ):
     losses = []
 
@@ -298,7 +293,7 @@ def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record
     for precision in ("float32", "bfloat16"):
         store = Store(tmp_path / precision)
         trial, execution = trial_of(store, sweep), Execution(precision)
-        run_trial(trial, lambda: [survival], tiny_digits, "cpu", environment, print, execution=execution)
+        run_trial(trial, lambda: [SURVIVAL], tiny_digits, "cpu", environment, print, execution=execution)
         finish_sweep(sweep, [trial_of(store, sweep)], store, {"gpus_per_job": 0.0})  # as another process reads it
         record = store.record(sweep)
         assert record["environment"] == environment
@@ -310,16 +305,16 @@ def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record
     assert losses[0] != losses[1]
 
 
-def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path, survival):
+def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path):
     store, told = Store(tmp_path), []
-    run(trial_of(store, sweep_of()), survival)
+    carry_out(trial_of(store, sweep_of()))
     other = trial_of(store, sweep_of(space={"lr": {"uniform": (0.001, 0.2)}}))
     run_trial(other, lambda: pytest.fail("fitted again"), None, "cpu", {}, told.append)
     assert [numbers["epoch"] for numbers in told] == [4]
     assert other.value == pytest.approx(trial_of(store, sweep_of()).value)
 
 
-def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_otherwise(tmp_path, survival):
+def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_otherwise(tmp_path):
     store, irp = Store(tmp_path), IrpTask(model="lenet-300-100", dataset="digits")
     sweep = sweep_of(irp=(irp.id,))
 
@@ -328,7 +323,7 @@ def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_
         store.finish(irp, {"dataset_fingerprint": data}, {})
 
     finish("aa")
-    run(trial_of(store, sweep), survival)
+    carry_out(trial_of(store, sweep))
     assert trial_of(store, sweep).over
     finish("aa")
     assert trial_of(store, sweep).over, "it came out the same"
@@ -337,7 +332,7 @@ def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_
     assert store.record(trial_of(store, sweep).task) is None
 
 
-def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_other_data(tmp_path, survival):
+def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_other_data(tmp_path):
     store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
     trial_of(store, sweep).write("stopped")
     keep_for("aa", sweep, store)
@@ -348,7 +343,7 @@ def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_othe
     assert not trial_of(store, sweep).over
 
 
-def test_where_the_note_of_the_data_is_damaged_trials_are_done_again(tmp_path, survival):
+def test_where_the_note_of_the_data_is_damaged_trials_are_done_again(tmp_path):
     store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
     keep_for("aa", sweep, store)
     trial_of(store, sweep).write("stopped")

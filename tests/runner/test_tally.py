@@ -8,15 +8,11 @@ from autosparse.runner.jobs.cost import ALIKE, Costs, Extent
 from autosparse.runner.screen.tally import Tally
 
 
-def cell(seed, **settings):
-    return a_cell(criterion="random", sparsity=0.5, seed=seed, **settings)
-
-
 class Stage:
     """Cells of given costs, and a clock."""
 
     def __init__(self, *costs, found=0):
-        self.now, self.tasks = 100.0, [cell(seed) for seed in range(len(costs))]
+        self.now, self.tasks = 100.0, [a_cell("random", 0.5, seed) for seed in range(len(costs))]
         self.ids = [task.id for task in self.tasks]
         self.tally = Tally("grid", found + len(costs), found, clock=lambda: self.now)
         self.tally.start(self.tasks, Given(*costs))
@@ -139,7 +135,7 @@ def test_what_failed_in_an_earlier_run_counts_as_failed_not_as_done():
 
 def test_a_task_in_this_process_needs_no_name():
     tally = Tally("scorers", 1, clock=iter([0.0, 4.0, 4.0]).__next__)
-    tally.start([cell(0)], ALIKE)
+    tally.start([a_cell("random", 0.5)], ALIKE)
     tally.advance({"share": 0.5, "loss": 0.01234})
     line = tally.line
     assert (counts(line), line.latest, line.seconds_left) == ((0, 1, 0, 0), "loss 0.0123", pytest.approx(4))
@@ -147,7 +143,7 @@ def test_a_task_in_this_process_needs_no_name():
 
 def test_before_the_last_training_of_a_cell_lie_the_trainings_that_its_method_needs():
     costs = Costs({"digits": Extent(60_000, 10_000, (1, 8, 8), 10)})
-    plain, rounds = cell(0), cell(0).model_copy(update={"criterion": "lth", "options": {"rounds": 4}})
+    plain, rounds = a_cell("random", 0.5), a_cell("lth", 0.5, options={"rounds": 4})
     assert costs.behind(plain, 0) < 0.2 * costs(plain)
     assert costs.behind(rounds, 0) == pytest.approx(0.8 * costs(rounds), rel=0.1)
     for task in (plain, rounds):

@@ -41,7 +41,7 @@ print(json.dumps([result.as_json() for result in results]))
 
 
 @pytest.fixture(scope="module")
-def results():
+def measured():
     """Measured in a separate process, because data loaders fork theirs from it."""
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
@@ -51,31 +51,31 @@ def results():
     return json.loads(ran.stdout)
 
 
-def test_each_side_has_a_rate(results):
-    for result in results:
+def test_each_side_has_a_rate(measured):
+    for result in measured:
         if "rates" in result:
             assert min(result["rates"] + result["baseline_rates"]) > 0
 
 
-def test_convolutions_say_how_much_of_the_arithmetic_they_reach(results):
+def test_convolutions_say_how_much_of_the_arithmetic_they_reach(measured):
     """ResNet-20 on 32x32 pixels: 41 million multiply-adds a forward pass (He et al. 2016), three passes a step."""
-    notes = results[1]["notes"]
+    notes = measured[1]["notes"]
     assert notes["FLOPs per image"] == pytest.approx(2 * 3 * 41e6, rel=0.02)
-    expected = results[1]["rates"][0] * notes["FLOPs per image"] / 1e12
+    expected = measured[1]["rates"][0] * notes["FLOPs per image"] / 1e12
     assert notes["achieved TFLOP/s"]["ours"] == pytest.approx(expected)
 
 
-def test_accuracies_are_of_both(results):
-    notes = results[3]["notes"]
-    assert results[3]["value"] == pytest.approx(notes["ours"][0] - notes["theirs"][0])
+def test_accuracies_are_of_both(measured):
+    notes = measured[3]["notes"]
+    assert measured[3]["value"] == pytest.approx(notes["ours"][0] - notes["theirs"][0])
 
 
-def test_a_smaller_fit_is_judged_on_the_rows_held_out_of_all(results):
-    assert set(results[5]["notes"]["held-out R2"]) == {"all", "sample"}
+def test_a_smaller_fit_is_judged_on_the_rows_held_out_of_all(measured):
+    assert set(measured[5]["notes"]["held-out R2"]) == {"all", "sample"}
 
 
-def test_scorers_that_prune_in_rounds_are_timed_beside_other_ways_in_rounds(results):
-    ways = [result["name"].rpartition(" by ")[2] for result in results[6:]]
+def test_scorers_that_prune_in_rounds_are_timed_beside_other_ways_in_rounds(measured):
+    ways = [result["name"].rpartition(" by ")[2] for result in measured[6:]]
     assert ways == ["context", "prospect", "early", "force", "synflow"]
-    assert all(result["value"] > 0 for result in results[6:])
-    assert [result["met"] is None for result in results[6:]] == [False, False, True, True, True]
+    assert all(result["value"] > 0 for result in measured[6:])
+    assert [result["met"] is None for result in measured[6:]] == [False, False, True, True, True]

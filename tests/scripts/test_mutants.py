@@ -63,7 +63,7 @@ def test_every_target_is_there_with_its_tests():
         assert target(name).sources
 
 
-def results(killed, *survivors):
+def counts_of(killed, *survivors):
     made_ = killed + len(survivors)
     counts = {"places": made_, "made": made_, "killed": killed, "timed out": 0, "survived": len(survivors)}
     return {"masks": {**counts, "seconds": 1.0, "survivors": list(survivors)}}
@@ -74,21 +74,21 @@ REASON = {("autosparse/masks.py", "a | b", "a & b"): "equivalent: both are sets 
 
 
 def test_a_survivor_needs_a_reason_wherever_its_line_has_moved():
-    text, good = page(results(9, SURVIVOR), {})
+    text, good = page(counts_of(9, SURVIVOR), {})
     assert not good
     assert "| `autosparse/masks.py:7` | `a \\| b` | `a & b` | **no reason given** |" in text
-    text, good = page(results(9, {**SURVIVOR, "line": 70}), REASON)
+    text, good = page(counts_of(9, {**SURVIVOR, "line": 70}), REASON)
     assert good
     assert "equivalent: both are sets of one" in text
 
 
 def test_fewer_than_85_in_100_are_not_enough():
-    assert page(results(17, *[SURVIVOR] * 3), REASON)[1]
-    assert not page(results(16, *[SURVIVOR] * 3), REASON)[1]
+    assert page(counts_of(17, *[SURVIVOR] * 3), REASON)[1]
+    assert not page(counts_of(16, *[SURVIVOR] * 3), REASON)[1]
 
 
 def test_what_was_not_run_is_named():
-    assert "Not run yet: `shards/sharded_topk`, `schedule`" in page(results(1), {})[0]
+    assert "Not run yet: `shards/sharded_topk`, `schedule`" in page(counts_of(1), {})[0]
 
 
 def test_a_module_that_there_is_not_is_refused_before_any_is_mutated():

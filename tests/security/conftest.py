@@ -4,9 +4,7 @@ import resource
 from pathlib import Path
 
 import pytest
-import torch
-
-from autosparse.irp import Survival
+from builders import a_survival
 
 
 @pytest.fixture
@@ -21,6 +19,4 @@ def little_memory():
 
 @pytest.fixture(scope="module")
 def survival():
-    draws = torch.Generator().manual_seed(0)
-    param, grad = torch.randn(2, 40, 10, generator=draws)
-    return Survival({"w": param}, {"w": grad}, {"w": (param.abs() * 9).int()}, {"iterations": 20})
+    return a_survival(40, 10)

@@ -19,19 +19,19 @@ pytestmark = pytest.mark.usefixtures("little_memory")
 
 
 @pytest.fixture
-def scorer(survival, tmp_path):
+def scorer_folder(survival, tmp_path):
     return fit_scorer(survival, backbone="conditional-mean").save(tmp_path / "scorer")
 
 
 @few
 @given(st.sampled_from(["scorer.json", "scorer.safetensors"]), *DAMAGE)
-def test_a_damaged_scorer(scorer, name, at, bits, cut):
-    whole = (scorer / name).read_bytes()
+def test_a_damaged_scorer(scorer_folder, name, at, bits, cut):
+    whole = (scorer_folder / name).read_bytes()
     try:
-        (scorer / name).write_bytes(damage(whole, at, bits, cut))
-        refused_or_fine(load_scorer, scorer)
+        (scorer_folder / name).write_bytes(damage(whole, at, bits, cut))
+        refused_or_fine(load_scorer, scorer_folder)
     finally:
-        (scorer / name).write_bytes(whole)
+        (scorer_folder / name).write_bytes(whole)
 
 
 KEYS = ("backbone", "inputs", "standardisation", "report", "provenance", "weights_sha256")
@@ -39,24 +39,24 @@ KEYS = ("backbone", "inputs", "standardisation", "report", "provenance", "weight
 
 @few
 @given(st.sampled_from(KEYS), JSON | st.sampled_from(["mlp", ["param"], {"mean": [0], "std": [0]}, {"mean": "ab"}]))
-def test_a_scorer_that_says_something_else_with_a_right_checksum(scorer, key, value):
-    whole = read_record(scorer / "scorer.json")
+def test_a_scorer_that_says_something_else_with_a_right_checksum(scorer_folder, key, value):
+    whole = read_record(scorer_folder / "scorer.json")
     try:
         with contextlib.suppress(ValueError):  # NaN is no value of a record
-            write_record(scorer / "scorer.json", {**whole, key: value})
+            write_record(scorer_folder / "scorer.json", {**whole, key: value})
         with contextlib.suppress(AutosparseError):
-            loaded = load_scorer(scorer)
+            loaded = load_scorer(scorer_folder)
             loaded.predict({name: torch.ones(100) for name in loaded.inputs})
             list(loaded.warnings)
     finally:
-        write_record(scorer / "scorer.json", whole)
+        write_record(scorer_folder / "scorer.json", whole)
 
 
 @pytest.mark.parametrize("length", [0, 2**63, 2**64 - 1, 10**9])
-def test_weights_whose_header_claims_any_length(scorer, length):
+def test_weights_whose_header_claims_any_length(scorer_folder, length):
     content = struct.pack("<Q", length) + b"{}" + to_safetensors({"x": torch.ones(3)})
-    (scorer / "scorer.safetensors").write_bytes(content)
-    whole = read_record(scorer / "scorer.json")
-    write_record(scorer / "scorer.json", {**whole, "weights_sha256": hashlib.sha256(content).hexdigest()})
+    (scorer_folder / "scorer.safetensors").write_bytes(content)
+    whole = read_record(scorer_folder / "scorer.json")
+    write_record(scorer_folder / "scorer.json", {**whole, "weights_sha256": hashlib.sha256(content).hexdigest()})
     with pytest.raises(CorruptFile):
-        load_scorer(scorer)
+        load_scorer(scorer_folder)

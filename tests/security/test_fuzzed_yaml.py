@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from builders import a_grid
 from fuzzing import JSON, few, refused_or_fine
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,7 +35,7 @@ def test_bytes_as_an_experiment_file(tmp_path, content):
     refused_or_fine(load_experiment, tmp_path / "fuzz.yaml")
 
 
-GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0]}
+GRID = a_grid()
 WHOLE = {
     "name": "x",
     "irp": {"i": {"model": "lenet-300-100", "dataset": "digits"}},

@@ -1,7 +1,7 @@
 """Names from a YAML file, a command line, a store or a network never lead out of the output folder."""
 
 import pytest
-from builders import a_cell
+from builders import a_cell, a_grid
 from typer.testing import CliRunner
 
 from autosparse.cli import app
@@ -17,7 +17,7 @@ from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 
 EVIL = ["../evil", "..", "/tmp/evil", "a/b", "a\\b", "evil\n", "", ".evil", "a\x00b", "~/evil", "C:evil", "x" * 101]
-GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0]}
+GRID = a_grid()
 IRP = {"model": "lenet-300-100", "dataset": "digits"}
 CELL = a_cell()
 

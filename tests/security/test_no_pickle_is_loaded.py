@@ -20,7 +20,7 @@ from autosparse.cli import app
 from autosparse.errors import AutosparseError, CorruptFile
 from autosparse.experiment.load import load_experiment
 from autosparse.experiment.store import Store
-from autosparse.irp import Survival, load_survival, save_survival
+from autosparse.irp import load_survival, save_survival
 from autosparse.irp.parquet import KEY
 from autosparse.masks import Masks
 from autosparse.shards import open_features
@@ -34,13 +34,6 @@ def ran(tmp_path):
     target = tmp_path / "it ran"
     yield target
     assert not target.exists()
-
-
-@pytest.fixture(scope="module")
-def survival():
-    draws = torch.Generator().manual_seed(0)
-    param, grad = torch.randn(2, 400, generator=draws)
-    return Survival({"w": param}, {"w": grad}, {"w": (param.abs() * 9).int()}, {"iterations": 20})
 
 
 def test_the_attack_works_where_it_is_loaded(tmp_path):

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from builders import plan_from
+from builders import a_grid, plan_from
 from mlflow import MlflowClient
 from typer.testing import CliRunner
 
@@ -22,7 +22,7 @@ from autosparse.tracking.client import connect
 from autosparse.tracking.search import all_runs
 
 PASSWORDS = ("hunter2", "hun/ter2", "hun@ter2", "hun:ter2", "h%40nter2")
-GRID = {"models": ["lenet-300-100"], "datasets": ["digits"], "methods": ["snip"], "sparsities": [0.9], "seeds": [0]}
+GRID = a_grid()
 PLAN = {"name": "secrets", "grid": [{**GRID, "recipe": {"epochs": 1}}]}
 
 

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from builders import random_batches
 from torch import nn
 
 from autosparse.criteria.autos import survival_features
@@ -26,12 +27,11 @@ def model():
 
 @pytest.fixture
 def batches():
-    draws = torch.Generator().manual_seed(1)
-    return [(torch.randn(8, 9, generator=draws), torch.randint(5, (8,), generator=draws)) for _ in range(3)]
+    return random_batches((9,), classes=5, sizes=(8, 8, 8))
 
 
 @pytest.fixture
-def folder(model, batches, tmp_path):
+def shards_folder(model, batches, tmp_path):
     """280 rows in 4 shards, of which the third spans two layers."""
     return save_features(model, batches, tmp_path / "features", provenance={"seed": 0}, shard_rows=77)
 
@@ -48,8 +48,8 @@ def rewrite(path, change):
     pq.write_table(change(table).replace_schema_metadata(kept), path)
 
 
-def test_the_rows_are_what_the_criterion_reads_of_the_model(folder, model, batches):
-    shards = open_features(folder)
+def test_the_rows_are_what_the_criterion_reads_of_the_model(shards_folder, model, batches):
+    shards = open_features(shards_folder)
     found = gathered(shards, ("param", "grad"))
     expected = survival_features(model, batches, nn.functional.cross_entropy, ("param", "grad"))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -57,8 +57,8 @@ def test_the_rows_are_what_the_criterion_reads_of_the_model(folder, model, batch
     assert shards.shapes == {"0.weight": (20, 9), "2.weight": (5, 20)}
 
 
-def test_every_row_says_its_layer_and_position(folder):
-    table = pa.concat_tables([pq.read_table(path) for path in sorted(folder.iterdir())]).to_pydict()
+def test_every_row_says_its_layer_and_position(shards_folder):
+    table = pa.concat_tables([pq.read_table(path) for path in sorted(shards_folder.iterdir())]).to_pydict()
     assert table["layer"] == ["0.weight"] * 180 + ["2.weight"] * 100
     assert table["position"] == [*range(180), *range(100)]
 
@@ -102,8 +102,8 @@ def test_shards_cover_all_rows_once():
     assert split_rows(range(0), 3) == [range(0)]
 
 
-def test_a_sample_holds_everything_or_a_share_with_the_extremes(folder, tmp_path):
-    shards = open_features(folder)
+def test_a_sample_holds_everything_or_a_share_with_the_extremes(shards_folder, tmp_path):
+    shards = open_features(shards_folder)
     whole = gathered(shards, ["param"])["param"]
     assert torch.equal(torch.from_numpy(read_sample(shards, ["param"], 280)["param"]), whole)
     shards = open_features(save_synthetic_features(tmp_path / "big", {"w": (ROWS_AT_ONCE + 1000,)}))
@@ -112,42 +112,42 @@ def test_a_sample_holds_everything_or_a_share_with_the_extremes(folder, tmp_path
     assert (some.min(), some.max()) == (whole.min(), whole.max())
 
 
-def test_a_truncated_shard_is_named(folder):
-    path = folder / "part-00002.parquet"
+def test_a_truncated_shard_is_named(shards_folder):
+    path = shards_folder / "part-00002.parquet"
     path.write_bytes(path.read_bytes()[:-50])
     with pytest.raises(CorruptFile, match=r"part-00002\.parquet is truncated"):
-        open_features(folder)
+        open_features(shards_folder)
 
 
-def test_a_flipped_byte_is_noticed_when_its_page_is_read(folder):
-    path = folder / "part-00001.parquet"
+def test_a_flipped_byte_is_noticed_when_its_page_is_read(shards_folder):
+    path = shards_folder / "part-00001.parquet"
     content = bytearray(path.read_bytes())
     content[pq.read_metadata(path).row_group(0).column(3).data_page_offset + 100] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(CorruptFile, match="part-00001"):
-        gathered(open_features(folder), ["grad"])
+        gathered(open_features(shards_folder), ["grad"])
 
 
-def test_a_missing_shard_is_named(folder):
-    (folder / "part-00001.parquet").unlink()
+def test_a_missing_shard_is_named(shards_folder):
+    (shards_folder / "part-00001.parquet").unlink()
     with pytest.raises(CorruptFile, match=r"part-00001\.parquet is missing"):
-        open_features(folder)
+        open_features(shards_folder)
 
 
-def test_rows_in_another_order_are_refused(folder):
-    rewrite(folder / "part-00002.parquet", lambda table: table.take(pa.array([1, 0, *range(2, 77)])))
+def test_rows_in_another_order_are_refused(shards_folder):
+    rewrite(shards_folder / "part-00002.parquet", lambda table: table.take(pa.array([1, 0, *range(2, 77)])))
     with pytest.raises(CorruptFile, match=r"part-00002.*order"):
-        gathered(open_features(folder), ["grad"])
+        gathered(open_features(shards_folder), ["grad"])
 
 
-def test_rows_of_another_layer_are_refused(folder):
+def test_rows_of_another_layer_are_refused(shards_folder):
     def relabel(table):
         names = pa.array(["2.weight"] * len(table)).dictionary_encode()
         return table.set_column(0, "layer", names)
 
-    rewrite(folder / "part-00000.parquet", relabel)
+    rewrite(shards_folder / "part-00000.parquet", relabel)
     with pytest.raises(CorruptFile, match=r"part-00000.*order"):
-        gathered(open_features(folder), ["grad"])
+        gathered(open_features(shards_folder), ["grad"])
 
 
 def reverse(column):
@@ -174,10 +174,10 @@ def with_other(path, name, change):
 
 
 @pytest.fixture(params=["features", "survival"])
-def either(request, folder, tmp_path):
+def either(request, shards_folder, tmp_path):
     """A folder of features, and one of survival shards."""
     if request.param == "features":
-        return folder
+        return shards_folder
     param, grad = torch.randn(2, 280, generator=torch.Generator().manual_seed(0)).unbind()
     survived = {"w": torch.arange(280, dtype=torch.int32)}
     return save_survival(Survival({"w": param}, {"w": grad}, survived, {"iterations": 1}), tmp_path / "set", 77)
@@ -216,24 +216,24 @@ def test_shards_of_an_earlier_version_are_read_and_known_for_it(either):
         assert load_survival(either).rows == 280
 
 
-def test_a_lost_row_is_noticed(folder):
-    rewrite(folder / "part-00000.parquet", lambda table: table.slice(0, 70))
+def test_a_lost_row_is_noticed(shards_folder):
+    rewrite(shards_folder / "part-00000.parquet", lambda table: table.slice(0, 70))
     with pytest.raises(CorruptFile, match=r"279|273"):
-        open_features(folder)
+        open_features(shards_folder)
 
 
-def test_a_missing_value_is_refused(folder):
+def test_a_missing_value_is_refused(shards_folder):
     grad = pa.array([None, *range(76)], pa.float32())
-    rewrite(folder / "part-00000.parquet", lambda table: table.set_column(3, "grad", grad))
+    rewrite(shards_folder / "part-00000.parquet", lambda table: table.set_column(3, "grad", grad))
     with pytest.raises(CorruptFile, match=r"part-00000.*without a value"):
-        gathered(open_features(folder), ["grad"])
+        gathered(open_features(shards_folder), ["grad"])
 
 
-def test_a_shard_of_another_network_is_refused(folder, model, batches, tmp_path):
+def test_a_shard_of_another_network_is_refused(shards_folder, model, batches, tmp_path):
     other = save_features(model, batches, tmp_path / "other", provenance={"seed": 1}, shard_rows=77)
-    (other / "part-00003.parquet").replace(folder / "part-00003.parquet")
+    (other / "part-00003.parquet").replace(shards_folder / "part-00003.parquet")
     with pytest.raises(CorruptFile, match=r"part-00003.*another network"):
-        open_features(folder)
+        open_features(shards_folder)
 
 
 def test_a_foreign_parquet_file_is_refused(tmp_path):
@@ -247,11 +247,11 @@ def test_an_empty_folder_says_what_is_needed(tmp_path):
         open_features(tmp_path)
 
 
-def test_a_scorer_that_reads_another_column_is_refused_with_the_file(folder):
-    for path in folder.iterdir():
+def test_a_scorer_that_reads_another_column_is_refused_with_the_file(shards_folder):
+    for path in shards_folder.iterdir():
         rewrite(path, lambda table: table.drop_columns(["grad"]))
     with pytest.raises(AutosparseError, match=r"part-00000\.parquet has no float32 column 'grad'"):
-        require_inputs(open_features(folder), ("param", "grad"))
+        require_inputs(open_features(shards_folder), ("param", "grad"))
 
 
 def test_a_write_that_fails_leaves_nothing(model, tmp_path):

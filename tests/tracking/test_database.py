@@ -4,7 +4,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from builders import a_cell
+from builders import a_cell, a_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -15,7 +15,6 @@ from sqlalchemy import Column, String
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.tracking import log
 from autosparse.tracking.client import connect
 from autosparse.tracking.database import Database, _takes
@@ -24,21 +23,12 @@ from autosparse.tracking.new_run import NewRun
 from autosparse.tracking.search import WHOLE, all_runs
 
 ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": "2.0"}}
-RESULT = {
-    "test_accuracy": 90.0,
-    "best_accuracy": 91.0,
-    "history": {"train_loss": [2.0, 1.0, 1.0], "test_accuracy": [85.0, 91.0, 90.0]},
-    "sparsity": 0.9,
-    "kept": 10,
-    "total": 100,
-    "density_by_layer": {"fc1.weight": 0.1},
-    "collapsed_layers": [],
-    "seconds": 1.5,
-    "seconds_score": 0.5,
-    "seconds_train": 1.0,
-    "device": "cpu",
-    "mask_sketch": "0123abcd:AAAA",
-}
+RESULT = a_result(
+    history={"train_loss": [2.0, 1.0, 1.0], "test_accuracy": [85.0, 91.0, 90.0]},
+    density_by_layer={"fc1.weight": 0.1},
+    device="cpu",
+    mask_sketch="0123abcd:AAAA",
+)
 POINTS = st.builds(
     Metric,
     st.sampled_from(["loss", "accuracy"]),
@@ -54,23 +44,12 @@ def plan():
 
 
 @pytest.fixture
-def store(tmp_path, plan):
-    """Three finished cells, a failed one, and one that nobody has begun."""
-    store = Store(tmp_path / "results")
+def half_done(store, plan):
+    """A storage with three finished cells, a failed one, and one that nobody has begun."""
     for planned in plan.cells[:3]:
         store.finish(planned.task, RESULT, ENVIRONMENT)
     store.fail(plan.cells[3].task, "it diverged", "Traceback: " + 2000 * "line ", ENVIRONMENT)
     return store
-
-
-@pytest.fixture
-def uri(tmp_path, empty_store):
-    return empty_store(tmp_path)
-
-
-@pytest.fixture
-def client(uri):
-    return connect(uri)
 
 
 def of_tasks(client):
@@ -88,12 +67,12 @@ def content(client, run, location):
     return info, tags, run.data.params, run.data.metrics, told
 
 
-def test_cells_written_together_are_those_that_the_client_writes(tmp_path, client, store, plan, empty_store):
+def test_cells_written_together_are_those_that_the_client_writes(tmp_path, client, half_done, plan, empty_store):
     (tmp_path / "other").mkdir()
     other = connect(empty_store(tmp_path / "other"))
-    one_by_one = Tracker(other, "exp", store)
+    one_by_one = Tracker(other, "exp", half_done)
     assert [one_by_one.log(planned) for planned in plan.cells] == [True, True, True, True, False]
-    assert Tracker(client, "exp", store).log_all(plan.cells) == 4
+    assert Tracker(client, "exp", half_done).log_all(plan.cells) == 4
     found, expected = of_tasks(client), of_tasks(other)
     assert found.keys() == expected.keys()
     for task_id in expected:
@@ -105,18 +84,18 @@ def test_cells_written_together_are_those_that_the_client_writes(tmp_path, clien
     assert all(run.info.end_time >= run.info.start_time for run in found.values())
 
 
-def test_they_are_written_without_a_request_of_the_client_and_known_afterwards(client, store, plan, monkeypatch):
-    tracker = Tracker(client, "exp", store)
+def test_they_are_written_without_a_request_of_the_client_and_known_afterwards(client, half_done, plan, monkeypatch):
+    tracker = Tracker(client, "exp", half_done)
     for name in ("create_run", "log_batch", "set_terminated", "search_runs"):
         monkeypatch.setattr(client, name, lambda *_, name=name, **__: pytest.fail(f"{name} was called"))
     assert tracker.log_all(plan.cells[:3]) == 3
     assert tracker.log_all(plan.cells[:3]) == 0
     monkeypatch.undo()
-    assert Tracker(client, "exp", store).known == tracker.known
+    assert Tracker(client, "exp", half_done).known == tracker.known
 
 
-def test_a_cell_that_another_driver_has_written_meanwhile_keeps_its_run(client, store, plan):
-    first, second = Tracker(client, "exp", store), Tracker(client, "exp", store)
+def test_a_cell_that_another_driver_has_written_meanwhile_keeps_its_run(client, half_done, plan):
+    first, second = Tracker(client, "exp", half_done), Tracker(client, "exp", half_done)
     first.log_all(plan.cells[:2])
     before = {task_id: run.info.run_id for task_id, run in of_tasks(client).items()}
     assert second.log_all(plan.cells[:3]) == 1
@@ -125,12 +104,12 @@ def test_a_cell_that_another_driver_has_written_meanwhile_keeps_its_run(client, 
     assert before.items() <= after.items()
 
 
-def test_a_failed_cell_that_succeeds_later_goes_on_in_its_run(client, store, plan):
+def test_a_failed_cell_that_succeeds_later_goes_on_in_its_run(client, half_done, plan):
     failed = plan.cells[3]
-    tracker = Tracker(client, "exp", store)
+    tracker = Tracker(client, "exp", half_done)
     tracker.log_all([failed])
     before = of_tasks(client)[failed.task.id]
-    store.finish(failed.task, RESULT, ENVIRONMENT)
+    half_done.finish(failed.task, RESULT, ENVIRONMENT)
     tracker.log_all([failed])
     after = of_tasks(client)[failed.task.id]
     assert (before.info.status, after.info.status) == ("FAILED", "FINISHED")
@@ -138,15 +117,15 @@ def test_a_failed_cell_that_succeeds_later_goes_on_in_its_run(client, store, pla
     assert "error" not in after.data.tags
 
 
-def test_a_cell_whose_run_was_deleted_gets_a_new_one(client, store, plan):
-    tracker = Tracker(client, "exp", store)
+def test_a_cell_whose_run_was_deleted_gets_a_new_one(client, half_done, plan):
+    tracker = Tracker(client, "exp", half_done)
     tracker.log_all(plan.cells[:1])
     client.delete_run(of_tasks(client)[plan.cells[0].task.id].info.run_id)
-    assert Tracker(client, "exp", store).log_all(plan.cells[:1]) == 1
+    assert Tracker(client, "exp", half_done).log_all(plan.cells[:1]) == 1
     assert len(of_tasks(client)) == 1
 
 
-def test_one_cell_that_mlflow_refuses_holds_up_no_other(client, store, plan, monkeypatch):
+def test_one_cell_that_mlflow_refuses_holds_up_no_other(client, half_done, plan, monkeypatch):
     bad = plan.cells[1].task.id
     make = log.new_run
     monkeypatch.setattr(
@@ -157,13 +136,13 @@ def test_one_cell_that_mlflow_refuses_holds_up_no_other(client, store, plan, mon
         ),
     )
     with pytest.raises(NotAllWritten) as raised:
-        Tracker(client, "exp", store).log_all(plan.cells[:3])
+        Tracker(client, "exp", half_done).log_all(plan.cells[:3])
     assert [planned.task.id for planned in raised.value.left] == [bad]
     finished = {task_id for task_id, run in of_tasks(client).items() if run.info.status == "FINISHED"}
     assert finished == {plan.cells[0].task.id, plan.cells[2].task.id}
 
 
-def test_of_a_batch_that_cannot_be_written_nothing_is(client, uri):
+def test_of_a_batch_that_cannot_be_written_nothing_is(client):
     experiment, database = client.create_experiment("exp"), Database.of(client)
     good = NewRun("a", 0, "FINISHED", {"task_id": "a"}, {}, [])
     with pytest.raises(MlflowException):

@@ -5,9 +5,8 @@ from builders import a_cell
 from mlflow import MlflowClient
 
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask, ScorerTask
-from autosparse.tracking.client import connect, open_experiment
+from autosparse.tracking.client import open_experiment
 from autosparse.tracking.described import KIND, TRAINING, note_of
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import RUNNING
@@ -17,19 +16,13 @@ ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": 
 
 
 @pytest.fixture
-def store(tmp_path):
-    store = Store(tmp_path / "results")
+def store_with_failed_cell(store):
     store.fail(CELL.task, "it diverged", "Traceback: ...", ENVIRONMENT)
     return store
 
 
-@pytest.fixture
-def client(tmp_path, empty_store):
-    return connect(empty_store(tmp_path))
-
-
-def test_a_run_says_what_it_is_and_where_it_comes_from(client, store):
-    tracker = Tracker(client, "exp", store)
+def test_a_run_says_what_it_is_and_where_it_comes_from(client, store_with_failed_cell):
+    tracker = Tracker(client, "exp", store_with_failed_cell)
     tracker.parent.describe({"file": "mine.yaml"}, RUNNING)
     tracker.log(CELL)
     tags = client.get_run(tracker.known[CELL.task.id].run_id).data.tags
@@ -55,12 +48,12 @@ def test_other_tasks_say_what_they_are():
     assert note_of(a_cell(criterion="dense", sparsity=0.0)).startswith("lenet-300-100 on digits, not pruned, trained")
 
 
-def test_a_description_that_somebody_wrote_stays(client, store):
-    tracker = Tracker(client, "exp", store)
+def test_a_description_that_somebody_wrote_stays(client, store_with_failed_cell):
+    tracker = Tracker(client, "exp", store_with_failed_cell)
     tracker.log(CELL)
     run_id = tracker.known[CELL.task.id].run_id
     client.set_tag(run_id, "mlflow.note.content", "looks odd")
-    store.fail(CELL.task, "its worker died", "Killed", ENVIRONMENT)
+    store_with_failed_cell.fail(CELL.task, "its worker died", "Killed", ENVIRONMENT)
     assert tracker.log(CELL)
     tags = client.get_run(run_id).data.tags
     assert (tags["mlflow.note.content"], tags["error"]) == ("looks odd", "its worker died")
@@ -76,8 +69,8 @@ def test_a_new_experiment_and_an_old_one_open_on_runs_unless_somebody_chose_othe
     assert client.get_experiment(old).tags[KIND] == "regression"
 
 
-def test_a_cell_takes_four_requests(client, store, monkeypatch):
-    tracker, asked = Tracker(client, "exp", store), []
+def test_a_cell_takes_four_requests(client, store_with_failed_cell, monkeypatch):
+    tracker, asked = Tracker(client, "exp", store_with_failed_cell), []
     requests = [name for name in vars(MlflowClient) if not name.startswith("_") and name != "tracking_uri"]
     for name in requests:
         real = getattr(client, name)

@@ -1,36 +1,25 @@
 """Two MLflow runs of one task, which an answer that was lost leaves or another driver: one stays."""
 
 import pytest
+from builders import ENVIRONMENT, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import ScorerTask
-from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.search import WHOLE, all_runs
 
 TASK = Planned(ScorerTask(sweep="a-sweep"), "mine")
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 
 
 @pytest.fixture
-def client(tmp_path, empty_store):
-    return connect(empty_store(tmp_path))
-
-
-@pytest.fixture
-def tracker(client, tmp_path):
-    store = Store(tmp_path / "results")
+def tracker(client, store):
     store.fail(TASK.task, "it diverged", "Traceback: ...", ENVIRONMENT)
     return Tracker(client, "exp", store)
 
 
 def begun(tracker, status="RUNNING"):
-    run_id = tracker.client.create_run(tracker.experiment_id, tags={"task_id": TASK.task.id}).info.run_id
-    if status != "RUNNING":
-        tracker.client.set_terminated(run_id, status=status)
-    return run_id
+    return write_run(tracker.client, tracker.experiment_id, status, tags={"task_id": TASK.task.id})
 
 
 def ids_of(tracker):

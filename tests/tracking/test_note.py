@@ -6,58 +6,41 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.store import Store
 from autosparse.tracking import log
-from autosparse.tracking.client import connect, open_experiment, sqlite_path
+from autosparse.tracking.client import open_experiment, sqlite_path
 from autosparse.tracking.entries import MADE
 from autosparse.tracking.known import FAILED
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.note import ARTIFACT, NOTED, read_note, write_note
 from autosparse.tracking.search import WHOLE, all_runs
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 CELLS = 6
 
 
-@pytest.fixture(scope="module")
-def client(tmp_path_factory, empty_store):
-    return connect(empty_store(tmp_path_factory.mktemp("store")))
+@pytest.fixture
+def experiment_id(client):
+    return open_experiment(client, "exp")
 
 
 @pytest.fixture
-def name(request):
-    """The name of an experiment for this test alone."""
-    return request.node.name.replace("[", "-").replace("]", "")
-
-
-@pytest.fixture
-def experiment_id(client, name):
-    return open_experiment(client, name)
-
-
-@pytest.fixture
-def noted(client, name, experiment_id, tmp_path):
+def noted(client, experiment_id, store):
     """The tracker of an experiment with finished cells and a note of them."""
     for seed in range(CELLS):
-        cell(client, experiment_id, seed)
-    tracker = Tracker(client, name, Store(tmp_path / "results"))
+        write_cell(client, experiment_id, seed)
+    tracker = Tracker(client, "exp", store)
     assert write_note(client, tracker.parent.id, tracker.known) == CELLS
     return tracker
 
 
-def cell(client, experiment_id, seed, status="FINISHED", end=None):
-    """One cell of MLflow; returns its run."""
+def write_cell(client, experiment_id, seed, status="FINISHED", end=None):
+    """The id of a run of a cell, which this writes to MLflow."""
     tags = {"kind": "cell", "task_id": f"task-{seed}", "label": "snip", MADE: f"made-{seed}"}
-    run_id = client.create_run(experiment_id, tags=tags).info.run_id
-    for param in ("recipe.lr", "recipe.epochs")[: 1 + seed % 2]:
-        client.log_param(run_id, param, "1")
-    if status != "RUNNING":
-        client.set_terminated(run_id, status=status, end_time=end)
-    return run_id
+    params = dict.fromkeys(("recipe.lr", "recipe.epochs")[: 1 + seed % 2], "1")
+    return write_run(client, experiment_id, status, end, params, tags=tags)
 
 
 def restarted(tracker):
@@ -92,23 +75,25 @@ def renamed(tracker):
 def swapped(tracker):
     """Delete one run and restore another, so that there are as many as before."""
     tracker.client.delete_run(one_of(tracker, 1))
-    cell(tracker.client, tracker.experiment_id, CELLS, end=1000)
+    write_cell(tracker.client, tracker.experiment_id, CELLS, end=1000)
 
 
 CHANGES = {
     "nothing": lambda tracker: None,
-    "a new cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9),
-    "a running cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "RUNNING"),
-    "a failed cell": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "FAILED"),
-    "a failed cell of a slow clock": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, "FAILED", 1000),
-    "a finished cell of a slow clock": lambda tracker: cell(tracker.client, tracker.experiment_id, 9, end=1000),
+    "a new cell": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9),
+    "a running cell": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9, "RUNNING"),
+    "a failed cell": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9, "FAILED"),
+    "a failed cell of a slow clock": lambda tracker: write_cell(
+        tracker.client, tracker.experiment_id, 9, "FAILED", 1000
+    ),
+    "a finished cell of a slow clock": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 9, end=1000),
     "a cell under way again": lambda tracker: tracker.client.update_run(one_of(tracker), status="RUNNING"),
     "another label": renamed,
     "a deleted cell": lambda tracker: tracker.client.delete_run(one_of(tracker)),
     "a cell that is deleted for good": lambda tracker: forever(tracker, one_of(tracker)),
     "all cells deleted for good": lambda tracker: [forever(tracker, one_of(tracker, n)) for n in range(CELLS)],
     "one gone and one come": swapped,
-    "a half-written double": lambda tracker: cell(tracker.client, tracker.experiment_id, 2, "RUNNING"),
+    "a half-written double": lambda tracker: write_cell(tracker.client, tracker.experiment_id, 2, "RUNNING"),
 }
 
 
@@ -119,7 +104,7 @@ def test_a_start_with_the_note_knows_what_one_without_it_knows(noted, change):
     assert known == without_note(noted)
 
 
-def test_a_cell_that_was_restored_after_the_note_is_known(noted, name, client):
+def test_a_cell_that_was_restored_after_the_note_is_known(noted, client):
     gone = one_of(noted)
     client.delete_run(gone)
     again = restarted(noted)
@@ -130,14 +115,14 @@ def test_a_cell_that_was_restored_after_the_note_is_known(noted, name, client):
 
 
 def test_a_second_finished_run_of_a_noted_task_is_deleted(noted, client, experiment_id):
-    cell(client, experiment_id, 2)
+    write_cell(client, experiment_id, 2)
     assert len(restarted(noted).known) == CELLS
     runs = [run for run in all_runs(client, experiment_id) if run.data.tags.get("kind") != WHOLE]
     assert sorted(run.data.tags["task_id"] for run in runs) == [f"task-{seed}" for seed in range(CELLS)]
 
 
 def test_runs_in_the_note_are_not_read_again(noted, client, experiment_id, monkeypatch):
-    cell(client, experiment_id, 9)
+    write_cell(client, experiment_id, 9)
     read, search = [], client.search_runs
 
     def counted(*args, **kwargs):
@@ -175,27 +160,25 @@ def note_of(tracker):
 
 
 @pytest.fixture
-def plan(tmp_path, name):
+def plan(store):
     """Eight cells, of which the last has failed."""
     cells = [Planned(a_cell(seed=seed), "snip") for seed in range(8)]
-    store = Store(tmp_path / "results")
     for planned in cells[:-1]:
-        store.finish(planned.task, result(), ENVIRONMENT)
+        store.finish(planned.task, RESULT, ENVIRONMENT)
     store.fail(cells[-1].task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    return Plan(name, cells=cells)
+    return Plan("exp", cells=cells)
 
 
-def result():
-    numbers = {"test_accuracy": 90.0, "best_accuracy": 91.0, "sparsity": 0.9, "kept": 10, "total": 100, "seconds": 1.5}
-    history = {"train_loss": [2.0, 1.0], "test_accuracy": [85.0, 90.0]}
-    layers = {"density_by_layer": {"fc1.weight": 0.1}, "collapsed_layers": []}
-    return {**numbers, "history": history, **layers, "seconds_score": 0.5, "seconds_train": 1.0, "device": "cpu"}
+RESULT = a_result(
+    history={"train_loss": [2.0, 1.0], "test_accuracy": [85.0, 90.0]},
+    density_by_layer={"fc1.weight": 0.1},
+    device="cpu",
+)
 
 
 @pytest.mark.parametrize("logged", range(1, 9))
-def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, tmp_path, monkeypatch, logged):
+def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, store, monkeypatch, logged):
     monkeypatch.setattr(log, "WORTH", 3)
-    store = Store(tmp_path / "results")
     first = Tracker(client, plan.name, store)
     for planned in plan.cells[:logged]:  # the spool's batches, of one cell each; then the driver is killed
         first.log_all([planned])
@@ -213,19 +196,19 @@ def test_wherever_a_driver_is_killed_each_cell_is_in_mlflow_once(plan, client, t
 
 
 def test_an_experiment_from_before_there_were_notes_gets_one_at_the_first_start(
-    client, name, experiment_id, tmp_path, monkeypatch
+    client, experiment_id, store, monkeypatch
 ):
     monkeypatch.setattr(log, "WORTH", CELLS)
     for seed in range(CELLS):
-        cell(client, experiment_id, seed)
-    tracker = Tracker(client, name, Store(tmp_path / "results"))
+        write_cell(client, experiment_id, seed)
+    tracker = Tracker(client, "exp", store)
     assert read_note(client, tracker.parent.id).known == tracker.known
 
 
 def test_a_note_that_cannot_be_written_stops_nothing(noted, client, experiment_id, monkeypatch):
     monkeypatch.setattr(log, "WORTH", 1)
     monkeypatch.setattr(client, "log_artifact", lambda *_: (_ for _ in ()).throw(OSError("no space left on device")))
-    cell(client, experiment_id, 9)
+    write_cell(client, experiment_id, 9)
     assert "task-9" in restarted(noted).known
     assert "task-9" in restarted(noted).known
 

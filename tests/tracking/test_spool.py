@@ -4,7 +4,7 @@ import signal
 import threading
 
 import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result
 
 from autosparse.errors import AutosparseError
 from autosparse.experiment.planned import Planned
@@ -110,13 +110,10 @@ def test_where_nothing_went_wrong_nothing_is_said(waiting):
     assert said == []
 
 
-RESULT = {
-    "test_accuracy": 90.0, "best_accuracy": 90.0, "history": {"train_loss": [1.0], "test_accuracy": [90.0]},
-    "sparsity": 0.9, "kept": 10, "total": 100, "density_by_layer": {}, "collapsed_layers": [], "device": "cpu",
-    "effective_sparsity": 0.9, "effective_kept": 10, "disconnected_layers": [], "flops_dense": 200, "flops_pruned": 20,
-    "mask_sketch": "0123abcd:AAAA", "seconds": 1.5, "seconds_score": 0.5, "seconds_train": 1.0,
-}  # fmt: skip
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
+RESULT = a_result(
+    effective_sparsity=0.9, effective_kept=10, disconnected_layers=[], flops_dense=200, flops_pruned=20,
+    mask_sketch="0123abcd:AAAA", device="cpu",
+)  # fmt: skip
 
 
 def test_a_full_disk_under_the_database_is_a_few_lines_and_all_is_written_when_there_is_room(

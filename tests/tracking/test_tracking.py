@@ -3,7 +3,7 @@
 import statistics
 
 import pytest
-from builders import a_cell
+from builders import ENVIRONMENT, a_cell, a_result
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.plan import Plan
@@ -19,31 +19,22 @@ from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.search import WHOLE, all_runs
 from autosparse.training import Recipe
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 ACCURACY = {("snip", 0.9): [90.0, 92.0, 94.0], ("random", 0.9): [80.0, 81.0, 85.0], ("snip", 0.95): [70.0, 72.0, 71.0]}
 
 
-def result(accuracy):
-    return {
-        "test_accuracy": accuracy,
-        "best_accuracy": accuracy + 1,
-        "history": {"train_loss": [2.0, 1.0], "test_accuracy": [accuracy - 5, accuracy]},
-        "sparsity": 0.9,
-        "kept": 10,
-        "total": 100,
-        "density_by_layer": {"fc1.weight": 0.1},
-        "collapsed_layers": [],
-        "effective_sparsity": 0.93,
-        "effective_kept": 7,
-        "disconnected_layers": ["fc1.weight"],
-        "flops_dense": 200,
-        "flops_pruned": 20,
-        "mask_sketch": "0123abcd:AAAA",
-        "seconds": 1.5,
-        "seconds_score": 0.5,
-        "seconds_train": 1.0,
-        "device": "cpu",
-    }
+def measured(accuracy):
+    return a_result(
+        accuracy,
+        history={"train_loss": [2.0, 1.0], "test_accuracy": [accuracy - 5, accuracy]},
+        density_by_layer={"fc1.weight": 0.1},
+        effective_sparsity=0.93,
+        effective_kept=7,
+        disconnected_layers=["fc1.weight"],
+        flops_dense=200,
+        flops_pruned=20,
+        mask_sketch="0123abcd:AAAA",
+        device="cpu",
+    )
 
 
 @pytest.fixture
@@ -57,17 +48,11 @@ def plan():
 
 
 @pytest.fixture
-def store(tmp_path, plan):
-    store = Store(tmp_path / "results")
+def finished_store(store, plan):
     for planned in plan.cells:
         accuracy = ACCURACY[planned.task.criterion, planned.task.sparsity][planned.task.seed]
-        store.finish(planned.task, result(accuracy), ENVIRONMENT)
+        store.finish(planned.task, measured(accuracy), ENVIRONMENT)
     return store
-
-
-@pytest.fixture
-def client(tmp_path, empty_store):
-    return connect(empty_store(tmp_path))
 
 
 def runs_of(client):
@@ -82,8 +67,8 @@ def without_database(client, store):
     return tracker
 
 
-def test_a_cell_becomes_one_run_with_all_that_people_filter_by(client, store, plan):
-    Tracker(client, "exp", store).log(plan.cells[1])
+def test_a_cell_becomes_one_run_with_all_that_people_filter_by(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).log(plan.cells[1])
     (run,) = runs_of(client)
     cell = plan.cells[1].task
     assert run.info.status == "FINISHED"
@@ -99,8 +84,8 @@ def test_a_cell_becomes_one_run_with_all_that_people_filter_by(client, store, pl
     assert [(point.step, point.value) for point in history] == [(1, 87.0), (2, 92.0)]
 
 
-def test_a_cell_has_the_measures_of_its_masks(client, store, plan):
-    Tracker(client, "exp", store).log(plan.cells[0])
+def test_a_cell_has_the_measures_of_its_masks(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
     assert run.data.tags["mask_sketch"] == "0123abcd:AAAA"
     expected = {"effective_sparsity": 0.93, "effective_kept": 7, "disconnected_layers": 1}
@@ -108,12 +93,12 @@ def test_a_cell_has_the_measures_of_its_masks(client, store, plan):
     assert expected.items() <= run.data.metrics.items()
 
 
-def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, store, plan):
+def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, finished_store, plan):
     where = {"device_name": "A GPU", "gpus_per_job": 0.25}
     more = {"device": "cuda", "images": 120, "parameters": 110, "dataset_fingerprint": "1e35"}
     more |= {"left_out": {"names": ["rnn.weight_ih_l0"], "share": 0.25}}
-    store.finish(plan.cells[0].task, result(50.0) | more, ENVIRONMENT | where)
-    Tracker(client, "exp", store).log(plan.cells[0])
+    finished_store.finish(plan.cells[0].task, measured(50.0) | more, ENVIRONMENT | where)
+    Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
     expected = {"device": "cuda", "device_name": "A GPU", "gpus_per_job": "0.25", "dataset_fingerprint": "1e35"}
     expected |= {"not_prunable": "rnn.weight_ih_l0 (25 % of the parameters)"}
@@ -122,54 +107,54 @@ def test_a_cell_tells_on_what_it_ran_and_how_its_training_went(client, store, pl
     assert unpack(run.data.tags["curves"]) == {"epochs": [1, 2], "train_loss": [2, 1], "test_accuracy": [45, 50]}
 
 
-def test_a_cell_whose_masks_changed_tells_how_far(client, store, plan):
+def test_a_cell_whose_masks_changed_tells_how_far(client, finished_store, plan):
     changed = {"steps": [5, 10], "kept": [7, 7], "overlap": [0.9, 0.4], "ever_alive": [0.1, 0.25]}
-    store.finish(plan.cells[0].task, result(50.0) | {"masks_changed": changed}, ENVIRONMENT)
-    Tracker(client, "exp", store).log(plan.cells[0])
+    finished_store.finish(plan.cells[0].task, measured(50.0) | {"masks_changed": changed}, ENVIRONMENT)
+    Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
     assert {"mask_changes": 2, "mask_overlap": 0.4, "mask_ever_alive": 0.25}.items() <= run.data.metrics.items()
 
 
-def test_a_cell_that_could_not_be_measured_is_logged_without(client, store, plan):
+def test_a_cell_that_could_not_be_measured_is_logged_without(client, finished_store, plan):
     measures = ("effective_sparsity", "effective_kept", "disconnected_layers", "flops_dense", "flops_pruned")
-    plain = {name: value for name, value in result(50.0).items() if name not in (*measures, "mask_sketch")}
-    store.finish(plan.cells[0].task, plain, ENVIRONMENT)
-    Tracker(client, "exp", store).log(plan.cells[0])
+    plain = {name: value for name, value in measured(50.0).items() if name not in (*measures, "mask_sketch")}
+    finished_store.finish(plan.cells[0].task, plain, ENVIRONMENT)
+    Tracker(client, "exp", finished_store).log(plan.cells[0])
     (run,) = runs_of(client)
     assert run.info.status == "FINISHED"
     assert not run.data.tags.keys() & {"mask_sketch", "not_prunable"}
     assert not run.data.metrics.keys() & {*measures, "flops_share"}
 
 
-def test_syncing_again_adds_nothing(client, store, plan):
-    assert Tracker(client, "exp", store).sync(plan) == 9
-    assert Tracker(client, "exp", store).sync(plan) == 0
+def test_syncing_again_adds_nothing(client, finished_store, plan):
+    assert Tracker(client, "exp", finished_store).sync(plan) == 9
+    assert Tracker(client, "exp", finished_store).sync(plan) == 0
     assert len(runs_of(client)) == 9
 
 
-def test_a_run_that_a_crash_left_half_written_is_completed_not_doubled(client, store, plan):
-    tracker = Tracker(client, "exp", store)
+def test_a_run_that_a_crash_left_half_written_is_completed_not_doubled(client, finished_store, plan):
+    tracker = Tracker(client, "exp", finished_store)
     client.create_run(tracker.experiment_id, tags={"task_id": plan.cells[0].task.id})
-    assert Tracker(client, "exp", store).sync(plan) == 9
+    assert Tracker(client, "exp", finished_store).sync(plan) == 9
     runs = runs_of(client)
     assert len(runs) == 9
     assert {run.info.status for run in runs} == {"FINISHED"}
 
 
-def test_a_run_that_another_driver_has_finished_meanwhile_is_left_as_it_is(client, store, plan):
-    stale = Tracker(client, "exp", store)
-    Tracker(client, "exp", store).sync(plan)
+def test_a_run_that_another_driver_has_finished_meanwhile_is_left_as_it_is(client, finished_store, plan):
+    stale = Tracker(client, "exp", finished_store)
+    Tracker(client, "exp", finished_store).sync(plan)
     theirs = {run.info.run_id for run in runs_of(client)}
     assert stale.sync(plan) == 0
     assert {run.info.run_id for run in runs_of(client)} == theirs
     assert stale.others(Plan("exp")) == {"cell": {"FINISHED": 9}}
 
 
-def test_a_failure_on_another_storage_leaves_a_finished_run_as_it_is(client, store, plan, tmp_path):
+def test_a_failure_on_another_storage_leaves_a_finished_run_as_it_is(client, finished_store, plan, tmp_path):
     there, planned = Store(tmp_path / "there"), plan.cells[0]
     there.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
     stale = Tracker(client, "exp", there)
-    Tracker(client, "exp", store).log(planned)
+    Tracker(client, "exp", finished_store).log(planned)
     (before,) = runs_of(client)
     for label in ("snip", "my-snip"):
         assert not stale.log(Planned(planned.task, label))
@@ -177,22 +162,22 @@ def test_a_failure_on_another_storage_leaves_a_finished_run_as_it_is(client, sto
     assert (run.info.run_id, run.info.status) == (before.info.run_id, "FINISHED")
 
 
-def test_a_failed_run_that_was_deleted_while_the_driver_works_is_written_anew(client, store, plan):
+def test_a_failed_run_that_was_deleted_while_the_driver_works_is_written_anew(client, finished_store, plan):
     planned = plan.cells[0]
-    store.record_path(planned.task).unlink()
-    store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    tracker = Tracker(client, "exp", store)
+    finished_store.record_path(planned.task).unlink()
+    finished_store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    tracker = Tracker(client, "exp", finished_store)
     tracker.log(planned)
     (run,) = runs_of(client)
     client.delete_run(run.info.run_id)
-    store.finish(planned.task, result(50.0), ENVIRONMENT)
+    finished_store.finish(planned.task, measured(50.0), ENVIRONMENT)
     assert tracker.log(planned)
     (run,) = runs_of(client)
     assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
 
 
-def test_a_finished_run_that_was_deleted_is_whole_when_it_is_written_under_a_new_label(client, store, plan):
-    tracker = Tracker(client, "exp", store)
+def test_a_finished_run_that_was_deleted_is_whole_when_it_is_written_under_a_new_label(client, finished_store, plan):
+    tracker = Tracker(client, "exp", finished_store)
     tracker.log(plan.cells[0])
     (run,) = runs_of(client)
     client.delete_run(run.info.run_id)
@@ -201,8 +186,8 @@ def test_a_finished_run_that_was_deleted_is_whole_when_it_is_written_under_a_new
     assert (run.data.tags["method"], run.data.metrics["test_accuracy"]) == ("my-snip", 90.0)
 
 
-def test_a_parent_run_that_was_deleted_while_the_driver_works_is_made_anew(client, store, plan):
-    tracker = Tracker(client, "exp", store)
+def test_a_parent_run_that_was_deleted_while_the_driver_works_is_made_anew(client, finished_store, plan):
+    tracker = Tracker(client, "exp", finished_store)
     tracker.parent.describe({}, RUNNING)
     client.delete_run(tracker.parent.id)
     tracker.parent.spent("grid", 1.5)
@@ -213,36 +198,36 @@ def test_a_parent_run_that_was_deleted_while_the_driver_works_is_made_anew(clien
     assert runs_of(client)[0].data.tags["mlflow.parentRunId"] == parent.info.run_id
 
 
-def test_a_new_server_is_rebuilt_from_the_records(client, store, plan, tmp_path):
-    Tracker(client, "exp", store).sync(plan)
+def test_a_new_server_is_rebuilt_from_the_records(client, finished_store, plan, tmp_path):
+    Tracker(client, "exp", finished_store).sync(plan)
     new = connect(f"sqlite:///{tmp_path / 'new.db'}")
-    assert Tracker(new, "exp", store).sync(plan) == 9
+    assert Tracker(new, "exp", finished_store).sync(plan) == 9
     assert best(new, "exp") == best(client, "exp")
 
 
-def test_a_failure_becomes_a_failed_run_that_a_later_success_turns_into_a_finished_one(client, store, plan):
+def test_a_failure_becomes_a_failed_run_that_a_later_success_turns_into_a_finished_one(client, finished_store, plan):
     planned = plan.cells[0]
-    store.record_path(planned.task).unlink()
-    store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
-    Tracker(client, "exp", store).log(planned)
+    finished_store.record_path(planned.task).unlink()
+    finished_store.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    Tracker(client, "exp", finished_store).log(planned)
     (run,) = runs_of(client)
     assert run.info.status == "FAILED"
     assert run.data.tags["error"] == "it diverged"
-    assert not Tracker(client, "exp", store).log(planned), "it is told already"
+    assert not Tracker(client, "exp", finished_store).log(planned), "it is told already"
 
-    store.fail(planned.task, "its worker died", "Killed", ENVIRONMENT)
-    assert Tracker(client, "exp", store).log(planned)
+    finished_store.fail(planned.task, "its worker died", "Killed", ENVIRONMENT)
+    assert Tracker(client, "exp", finished_store).log(planned)
     (run,) = runs_of(client)
     assert (run.info.status, run.data.tags["error"]) == ("FAILED", "its worker died")
 
-    store.finish(planned.task, result(50.0), ENVIRONMENT)
-    Tracker(client, "exp", store).log(planned)
+    finished_store.finish(planned.task, measured(50.0), ENVIRONMENT)
+    Tracker(client, "exp", finished_store).log(planned)
     (run,) = runs_of(client)
     assert (run.info.status, run.data.metrics["test_accuracy"]) == ("FINISHED", 50.0)
 
 
-def test_best_aggregates_over_seeds_highest_first(client, store, plan):
-    Tracker(client, "exp", store).sync(plan)
+def test_best_aggregates_over_seeds_highest_first(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).sync(plan)
     rows = best(client, "exp")
     assert [(row["method"], row["sparsity"], row["n"]) for row in rows] == [
         ("snip", 0.9, 3),
@@ -255,15 +240,15 @@ def test_best_aggregates_over_seeds_highest_first(client, store, plan):
         assert row["std"] == pytest.approx(statistics.stdev(values))
 
 
-def test_best_takes_another_metric_group_sparsity_and_top(client, store, plan):
-    Tracker(client, "exp", store).sync(plan)
+def test_best_takes_another_metric_group_sparsity_and_top(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).sync(plan)
     (row,) = best(client, "exp", metric="best_accuracy", sparsity=0.9, group_by=["method"], top=1)
     assert (row["method"], row["n"], row["mean"]) == ("snip", 3, 93.0)
     assert best(client, "exp", group_by=["model"])[0]["n"] == 9
 
 
-def test_best_says_what_is_unknown(client, store, plan):
-    Tracker(client, "exp", store).sync(plan)
+def test_best_says_what_is_unknown(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).sync(plan)
     with pytest.raises(UnknownName, match="did you mean 'test_accuracy'"):
         best(client, "exp", metric="test_acuracy")
     with pytest.raises(UnknownName, match="did you mean 'method'"):
@@ -274,13 +259,13 @@ def test_best_says_what_is_unknown(client, store, plan):
         finished_runs(client, "other", "cell")
 
 
-def test_one_seed_has_no_deviation(client, store, plan):
-    Tracker(client, "exp", store).log(plan.cells[0])
+def test_one_seed_has_no_deviation(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).log(plan.cells[0])
     assert best(client, "exp")[0]["std"] is None
 
 
-def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client, store, plan, monkeypatch):
-    tracker, written = without_database(client, store), []
+def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client, finished_store, plan, monkeypatch):
+    tracker, written = without_database(client, finished_store), []
     monkeypatch.setattr(tracker.client._tracking_client, "tracking_uri", "http://server:5000")
     monkeypatch.setattr(tracker, "log", lambda planned: written.append(planned.task.id) or True)
     assert tracker.client.tracking_uri.startswith("http")
@@ -288,8 +273,8 @@ def test_a_task_reported_twice_is_handed_to_one_of_the_threads_that_write(client
     assert sorted(written) == sorted(planned.task.id for planned in plan.cells)
 
 
-def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, store, plan, monkeypatch):
-    tracker, log = without_database(client, store), Tracker.log
+def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, finished_store, plan, monkeypatch):
+    tracker, log = without_database(client, finished_store), Tracker.log
     refused = plan.cells[0].task.id
 
     def some(self, planned):
@@ -304,8 +289,8 @@ def test_a_task_that_mlflow_refuses_keeps_no_other_from_being_written(client, st
     assert {run.data.tags["task_id"] for run in runs_of(client)} == {p.task.id for p in plan.cells[1:]}
 
 
-def test_a_server_that_is_away_is_not_asked_for_each_task(client, store, plan, monkeypatch):
-    tracker, asked = without_database(client, store), []
+def test_a_server_that_is_away_is_not_asked_for_each_task(client, finished_store, plan, monkeypatch):
+    tracker, asked = without_database(client, finished_store), []
 
     def away(planned):
         asked.append(planned)
@@ -319,15 +304,15 @@ def test_a_server_that_is_away_is_not_asked_for_each_task(client, store, plan, m
     assert told.value.left == plan.cells
 
 
-def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(client, store, plan):
+def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(client, finished_store, plan):
     longer = [
         Planned(p.task.model_copy(update={"recipe": Recipe(epochs=20)}), p.label)
         for p in plan.cells
         if p.task.sparsity == 0.95
     ]
     for planned in longer:
-        store.finish(planned.task, result(99.0), ENVIRONMENT)
-    Tracker(client, "exp", store).sync(Plan("exp", cells=plan.cells + longer))
+        finished_store.finish(planned.task, measured(99.0), ENVIRONMENT)
+    Tracker(client, "exp", finished_store).sync(Plan("exp", cells=plan.cells + longer))
     rows = best(client, "exp", sparsity=0.95)
     assert [(row["settings"], row["n"], row["mean"]) for row in rows] == [
         ("recipe.epochs=20", 3, 99.0),
@@ -335,10 +320,10 @@ def test_best_keeps_recipes_apart_when_an_experiment_was_edited_and_run_again(cl
     ]
 
 
-def test_a_method_that_was_renamed_has_its_new_name_in_its_old_run(client, store, plan):
-    Tracker(client, "exp", store).sync(plan)
+def test_a_method_that_was_renamed_has_its_new_name_in_its_old_run(client, finished_store, plan):
+    Tracker(client, "exp", finished_store).sync(plan)
     renamed = Plan("exp", cells=[Planned(p.task, f"my-{p.label}") for p in plan.cells])
-    Tracker(client, "exp", store).sync(renamed)
+    Tracker(client, "exp", finished_store).sync(renamed)
     assert {run.info.run_name.split()[0] for run in runs_of(client)} == {"my-snip", "my-random"}
     assert len(runs_of(client)) == 9
     assert {row["method"] for row in best(client, "exp")} == {"my-snip", "my-random"}

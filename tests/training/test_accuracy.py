@@ -5,21 +5,17 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from torch import nn
 
-from autosparse.models import build_model
 from autosparse.training import Recipe, accuracy, train
 
 RECIPE = Recipe(epochs=2, batch_size=64)
 
 
-def fresh():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
-
-
 @pytest.mark.parametrize("batch_size", [7, 90, 2000])
 def test_accuracy_equals_a_count_one_by_one(tiny_digits, batch_size):
-    model, split = fresh(), tiny_digits.test
+    model, split = lenet(), tiny_digits.test
     train(model, tiny_digits, RECIPE)
     right = sum(int(model(split.normalised(split.images[i : i + 1])).argmax()) == split.labels[i] for i in range(90))
     assert accuracy(model, split, batch_size) == pytest.approx(100 * right.item() / 90)
@@ -36,13 +32,13 @@ def test_accuracy_takes_fewer_large_images_at_a_time(tiny_digits, side, expected
             asked.append(batch_size)
             return super().batches(batch_size)
 
-    accuracy(fresh(), Large(**vars(tiny_digits.test)))
+    accuracy(lenet(), Large(**vars(tiny_digits.test)))
     assert asked == [expected]
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_accuracy_leaves_the_mode_of_each_layer_as_it_was(tiny_digits, training):
-    model = fresh().train(training)
+    model = lenet().train(training)
     model.fc2.train(not training)
     modes = [module.training for module in model.modules()]
     accuracy(model, tiny_digits.test)

@@ -5,21 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from torch import nn
 
 from autosparse.criteria import prune
 from autosparse.mask_change import Change
 from autosparse.masks import Masks, prunable
-from autosparse.models import build_model
 from autosparse.training import Execution, Recipe, Trainer, train
 from autosparse.training.changing import MaskHistory, forget
 
 RECIPE = Recipe(optimizer="momentum", lr=0.05, epochs=3, batch_size=32)  # 7 steps an epoch, 21 in all
 DYNAMIC = {"set": {"every": 2}, "rigl": {"every": 2}, "gmp": {"every": 3}}
-
-
-def fresh():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
 
 
 class Spy:
@@ -41,9 +37,9 @@ def swapped(masks):
 def test_one_step_of_sgd_and_a_change_by_hand(tiny_digits):
     """Gradients are the dense network's at the weights before the step; what falls is 0, what grows begins at 0."""
     recipe = Recipe(optimizer="sgd", lr=0.5, weight_decay=0.0, epochs=1, batch_size=200)
-    model, (x, y) = fresh(), next(tiny_digits.train.batches(200))
+    model, (x, y) = lenet(), next(tiny_digits.train.batches(200))
     masks = prune(model, "random", 0.5)
-    reference = masks.apply_(fresh())
+    reference = masks.apply_(lenet())
     F.cross_entropy(reference(x), y).backward()
     spy = Spy(swapped)
     history = train(model, tiny_digits, recipe, masks, change=Change(spy, 1, 1))
@@ -58,7 +54,7 @@ def test_one_step_of_sgd_and_a_change_by_hand(tiny_digits):
 
 
 def test_masks_are_held_between_changes_and_change_when_they_are_due(tiny_digits):
-    model, spy = fresh(), Spy(swapped)
+    model, spy = lenet(), Spy(swapped)
     masks = prune(model, "random", 0.7)
     seen = []
     model.register_forward_pre_hook(
@@ -89,7 +85,7 @@ def test_what_grows_has_an_empty_state_and_the_rest_keeps_its_own(optimizer):
 @pytest.mark.parametrize("name", DYNAMIC)
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_the_density_is_exact_at_every_step(tiny_digits, name, optimizer):
-    model = fresh()
+    model = lenet()
     trainer = Trainer(tiny_digits, replace(RECIPE, optimizer=optimizer, lr=0.01), seed=1)
     masks = prune(model, name, 0.8, training=trainer, **DYNAMIC[name])
     kept = []
@@ -123,32 +119,32 @@ def test_the_history_tells_how_far_masks_have_moved():
 
 
 def test_a_method_that_keeps_its_masks_has_no_history(tiny_digits):
-    model = fresh()
+    model = lenet()
     assert train(model, tiny_digits, RECIPE, prune(model, "random", 0.5)).masks is None
 
 
 def test_the_trainer_changes_masks_once_and_only_of_the_network_s_own_training(tiny_digits):
     trainer = Trainer(tiny_digits, RECIPE)
     assert not trainer.changes_masks
-    masks = prune(fresh(), "rigl", 0.5, training=trainer, every=5)
+    masks = prune(lenet(), "rigl", 0.5, training=trainer, every=5)
     assert trainer.changes_masks
-    trainer.finish(fresh(), masks)
+    trainer.finish(lenet(), masks)
     assert not trainer.changes_masks
-    assert trainer.finish(fresh(), masks).masks is None
+    assert trainer.finish(lenet(), masks).masks is None
 
 
 def test_a_training_with_changing_masks_is_not_graphed(tiny_digits, monkeypatch):
     asked = []
     step = Execution.step
     monkeypatch.setattr(Execution, "step", lambda self, *a: asked.append(self.cuda_graphs) or step(self, *a))
-    train(fresh(), tiny_digits, RECIPE, change=Change(Spy(lambda m: m), 5, 9), execution=Execution(cuda_graphs=True))
+    train(lenet(), tiny_digits, RECIPE, change=Change(Spy(lambda m: m), 5, 9), execution=Execution(cuda_graphs=True))
     assert asked == [False]
 
 
 def test_the_same_seed_gives_the_same_weights_bit_for_bit(tiny_digits):
     states = []
     for _ in range(2):
-        model, trainer = fresh(), Trainer(tiny_digits, RECIPE, seed=2)
+        model, trainer = lenet(), Trainer(tiny_digits, RECIPE, seed=2)
         trainer.finish(model, prune(model, "set", 0.9, training=trainer, every=3, seed=2))
         states.append(model.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from conv_nets import Conv
 from conv_nets import fresh as conv
 from double_net import Double
@@ -16,7 +17,6 @@ from autosparse.compaction.sparse import SparseLinear
 from autosparse.criteria import prune, score
 from autosparse.errors import NonFiniteLoss, UnknownName
 from autosparse.masks import Masks
-from autosparse.models import build_model
 from autosparse.training import Execution, Member, Recipe, train, train_together
 from autosparse.training.compacted import stand_in_for
 
@@ -39,10 +39,6 @@ class Block(nn.Module):
         x = self.stem_norm(self.stem(x)).relu()
         x = (x + self.two_norm(self.two(self.one_norm(self.one(x)).relu()))).relu()
         return self.head(x.mean((2, 3)))
-
-
-def lenet():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
 
 
 def block():
@@ -249,7 +245,7 @@ def test_another_word_is_refused_with_the_nearest():
 @pytest.mark.parametrize("sparsities", [(0.5, 0.98, 0.99, 0.2), (0.98, 0.5), (0.98, 0.98)])
 def test_a_pack_trains_its_compact_members_as_alone_and_the_others_together(tiny_digits, sparsities):
     def members():
-        models = [build_model("lenet-300-100", 10, (1, 8, 8), seed) for seed in range(len(sparsities))]
+        models = [lenet(seed) for seed in range(len(sparsities))]
         masks = [masks_of(m, tiny_digits, "snip", s) for m, s in zip(models, sparsities, strict=True)]
         return [Member(m, k, seed) for seed, (m, k) in enumerate(zip(models, masks, strict=True))]
 
@@ -265,7 +261,7 @@ def test_a_pack_trains_its_compact_members_as_alone_and_the_others_together(tiny
 
 
 def test_a_compact_member_that_diverges_leaves_the_others_as_they_were(tiny_digits):
-    models = [build_model("lenet-300-100", 10, (1, 8, 8), seed) for seed in range(2)]
+    models = [lenet(seed) for seed in range(2)]
     members = [Member(m, masks_of(m, tiny_digits, "snip", 0.98), 0) for m in models]
     models[0].fc3.bias.data[0] = torch.inf
     diverged, other = train_together(members, tiny_digits, replace(ADAM, epochs=2))

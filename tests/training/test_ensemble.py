@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from torch import nn
 
 from autosparse.errors import NonFiniteLoss
@@ -50,10 +51,6 @@ class Tokens(nn.Module):
 
     def forward(self, x):
         return self.head(self.each(x.reshape(len(x), 16, 4)).relu().mean(1))
-
-
-def lenet():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
 
 
 def members(make, count=4):

@@ -6,12 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from double_net import Double
 from torch import nn
 from torch.optim import lr_scheduler as schedulers
 
 from autosparse.criteria import prune
-from autosparse.models import build_model
 from autosparse.seeds import generator
 from autosparse.training import Execution, Member, Recipe, Trainer, train, train_together
 from autosparse.training.compacted import stand_in_for
@@ -47,8 +47,8 @@ def odd(seed=0):
     return net
 
 
-def lenet(seed=0):
-    return Double(build_model("lenet-300-100", 10, (1, 8, 8), seed))
+def lenet_in_double(seed=0):
+    return Double(lenet(seed))
 
 
 def scheduler_of(optimizer, recipe):
@@ -130,9 +130,9 @@ def test_each_member_of_a_pack_ends_as_alone(tiny_digits, name):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_the_compact_network_ends_as_the_whole_one(tiny_digits, name):
-    recipe, whole, small = RECIPES[name], lenet(), lenet()
-    masks = prune(lenet(), "snip", 0.98, list(tiny_digits.train.batches(200)))
-    rest = stand_in_for(lenet(), masks, tiny_digits, recipe, ON).rest
+    recipe, whole, small = RECIPES[name], lenet_in_double(), lenet_in_double()
+    masks = prune(lenet_in_double(), "snip", 0.98, list(tiny_digits.train.batches(200)))
+    rest = stand_in_for(lenet_in_double(), masks, tiny_digits, recipe, ON).rest
     assert rest is not None
     assert rest.values.numel() > 0, "weights that nothing reads decay"
     history = train(whole, tiny_digits, recipe, masks, execution=OFF)
@@ -151,11 +151,11 @@ def test_a_training_goes_on_from_an_epoch_to_the_bit(tiny_digits, name, kind):
         if kind == "rigl":
             trainer = Trainer(tiny_digits, recipe, seed=3)
             return trainer.finish(model, prune(model, "rigl", 0.9, training=trainer, every=3, until=0.9), **options)
-        masks = prune(lenet(), "snip", 0.98, list(tiny_digits.train.batches(200)))
+        masks = prune(lenet_in_double(), "snip", 0.98, list(tiny_digits.train.batches(200)))
         execution = ON if kind == "compact" else OFF
         return train(model, tiny_digits, recipe, masks, 3, execution=execution, **options)
 
-    undisturbed, resumed = lenet(), lenet()
+    undisturbed, resumed = lenet_in_double(), lenet_in_double()
     history = begin(undisturbed, on_state=lambda epoch, take: states.append(copy.deepcopy(take())))
     found = begin(resumed, resume=states[1])
     assert found.train_loss == history.train_loss

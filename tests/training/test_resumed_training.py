@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import lenet, same_network
 from conv_nets import Conv
 from conv_nets import fresh as conv
 from torch import nn
@@ -13,7 +14,6 @@ from autosparse.compaction.sparse import SparseLinear
 from autosparse.criteria import prune
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
-from autosparse.models import build_model
 from autosparse.training import Execution, Member, Recipe, State, Trainer, graphs, train, train_together
 from autosparse.training.compacted import stand_in_for
 
@@ -25,10 +25,6 @@ AUTO, ON, OFF = Execution(), Execution(compact="on"), Execution(compact="off")
 
 class BrokenOff(BaseException):
     """What a killed process does not catch."""
-
-
-def lenet(seed=0):
-    return build_model("lenet-300-100", 10, (1, 8, 8), seed)
 
 
 def dropping():
@@ -64,11 +60,6 @@ def broken_off(begin, epoch):
     return copy.deepcopy(kept[0])
 
 
-def equal(one, other):
-    mine, others = one.state_dict(), other.state_dict()
-    return all(torch.equal(mine[name], others[name]) for name in others)
-
-
 CASES = {
     "whole, adam": (lenet, ADAM, None, OFF),
     "whole, momentum, BatchNorm, augmented": (conv, MOMENTUM, 0.5, OFF),
@@ -97,7 +88,7 @@ def test_a_network_ends_as_if_it_had_not_been_interrupted(tiny_digits, case, epo
     found = train(resumed, tiny_digits, recipe, **options, resume=state, on_epoch=lambda number, _: seen.append(number))
     assert seen == list(range(epoch + 1, 5))
     assert (found, found.flops_left) == (history, history.flops_left)
-    assert equal(resumed, undisturbed)
+    assert same_network(resumed, undisturbed)
 
 
 def test_the_cases_are_of_the_kinds_that_they_name(tiny_digits):
@@ -128,7 +119,7 @@ def test_masks_that_change_go_on_changing_as_they_would_have(tiny_digits, name, 
     assert (found.masks.last, found.masks.record()) == (history.masks.last, history.masks.record())
     assert Masks(found.masks.ever) == Masks(history.masks.ever)
     assert len(history.masks.steps) > 3
-    assert equal(resumed, undisturbed)
+    assert same_network(resumed, undisturbed)
 
 
 def members(count=3, sparse=0.5):
@@ -161,7 +152,7 @@ def test_members_of_a_pack_go_on_alone_or_in_another_pack(tiny_digits, recipe, e
     pair = [fresh[2], fresh[0]]
     last, first = train_together(pair, tiny_digits, recipe, execution=execution, resume=[kept[2], kept[0]])
     assert [first, alone, last] == histories
-    assert all(equal(one.model, other.model) for one, other in zip(fresh, undisturbed, strict=True))
+    assert all(same_network(one.model, other.model) for one, other in zip(fresh, undisturbed, strict=True))
 
 
 def test_a_network_that_began_alone_goes_on_in_a_pack(tiny_digits):
@@ -175,7 +166,7 @@ def test_a_network_that_began_alone_goes_on_in_a_pack(tiny_digits):
     ]
     fresh = members(2)
     assert train_together(fresh, tiny_digits, MOMENTUM, execution=OFF, resume=states) == histories
-    assert all(equal(one.model, other.model) for one, other in zip(fresh, undisturbed, strict=True))
+    assert all(same_network(one.model, other.model) for one, other in zip(fresh, undisturbed, strict=True))
 
 
 def test_states_of_different_epochs_do_not_go_on_together(tiny_digits):
@@ -203,7 +194,7 @@ def test_a_graphed_training_remembers_what_its_optimiser_did(tiny_digits, monkey
     assert train(resumed, tiny_digits, recipe, execution=Graphed(compact="off"), resume=state).train_loss == (
         history.train_loss
     )
-    assert equal(resumed, undisturbed)
+    assert same_network(resumed, undisturbed)
 
 
 def test_a_training_that_had_not_begun_begins_with_the_network_of_its_state(tiny_digits):
@@ -213,7 +204,7 @@ def test_a_training_that_had_not_begun_begins_with_the_network_of_its_state(tiny
     with torch.no_grad():
         other.fc.weight.zero_()
     assert train(other, tiny_digits, MOMENTUM, resume=state) == history
-    assert equal(other, undisturbed)
+    assert same_network(other, undisturbed)
 
 
 def test_a_state_says_which_networks_it_is_of():

@@ -5,18 +5,14 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import lenet
 from torch import nn
 
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
-from autosparse.models import build_model
 from autosparse.training import Execution, Member, Recipe, train, train_together, why_not_together
 
 RECIPE = Recipe(epochs=2, batch_size=64)
-
-
-def lenet():
-    return build_model("lenet-300-100", 10, (1, 8, 8))
 
 
 def layers(between=nn.ReLU):
