@@ -30,6 +30,7 @@ def hosts(tmp_path_factory):
     variables = {
         "PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]),
         "AUTOSPARSE_CHAOS_PACE": str(folder / "pace"),
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "300",  # a busy machine, with this network, needs more than the usual 30 s
     }
     with LocalHosts(folder, DELAY, LOSS, **variables) as hosts:
         yield hosts
