@@ -125,6 +125,7 @@ def test_hosts_go_with_what_runs_there_however_their_owner_ends(ended):
         namespace, wire = owner.stdout.readline().split()
         inside = ["ip", "netns", "exec", namespace, sys.executable, "-c", "import time; time.sleep(1000)"]
         with subprocess.Popen(inside) as left:
+            wait_until(lambda: str(left.pid) in pids_in(namespace))
             if ended == "all that it started":  # as `timeout` does
                 os.killpg(owner.pid, signal.SIGTERM)
             if ended == "the wire":
@@ -136,6 +137,10 @@ def test_hosts_go_with_what_runs_there_however_their_owner_ends(ended):
                     pass
             wait_until(lambda: namespace not in namespaces())
             assert left.wait() == -signal.SIGKILL
+
+
+def pids_in(namespace):
+    return subprocess.run(["ip", "netns", "pids", namespace], capture_output=True, text=True).stdout.split()
 
 
 def cmdline(pid):
