@@ -1,7 +1,8 @@
 """A Ray cluster whose driver, nodes, MLflow server and S3 store are hosts of their own, on a network that can be cut.
 
 with LocalHosts(folder, delay=0.1, loss=0.02) as hosts:
-    subprocess.run(hosts.inside("autosparse", "run", "grid.yaml", "--address", hosts.address), env=hosts.environment)
+    command = hosts.inside("autosparse", "run", "grid.yaml", "--address", hosts.address)
+    subprocess.Popen(command, env=hosts.environment)
     hosts.network.cut("node-1")
 """
 
@@ -9,7 +10,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -54,7 +54,7 @@ class LocalHosts:
             self._start(STORE, sys.executable, local_s3.__file__, *map(str, self.store))
             self.mlflow = MlflowServer(folder / "mlflow", host=self.network.hosts[MLFLOW])
             stack.enter_context(self.mlflow)
-            self._await(STORE, self._stores)
+            self._await(STORE, lambda: local_s3.listens(*self.store))
             self.address = f"{self.network.hosts[DRIVER].address}:{RAY_PORT}"
             self._start_ray(DRIVER, "--head", f"--port={RAY_PORT}", "--num-cpus=0", "--include-dashboard=false")
             for name in NODES:
@@ -122,12 +122,6 @@ class LocalHosts:
 
     def _log(self, name: str) -> Path:
         return self.folder / f"{name}.log"
-
-    def _stores(self) -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection(self.store, timeout=5).close()
-            return True
-        return False
 
     def _forget(self) -> None:
         for process in self.running.values():

@@ -49,6 +49,14 @@ def make_bucket(where: str, name: str) -> str:
     return f"s3://{name}/some/prefix?scheme=http&region=us-east-1&endpoint_override={where}"
 
 
+def listens(host: str, port: int) -> bool:
+    """Whether a server takes connections there."""
+    with contextlib.suppress(OSError):
+        socket.create_connection((host, port), timeout=5).close()
+        return True
+    return False
+
+
 class S3Server:
     """A server in a process of its own, which can be stopped for a while; a context manager."""
 
@@ -65,7 +73,7 @@ class S3Server:
         self.process = subprocess.Popen(command, env=os.environ | NOBODY, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
         while self.process.poll() is None and time.monotonic() < deadline:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            if listens("127.0.0.1", self.port):
                 return self
             time.sleep(0.1)
         self.process.kill()

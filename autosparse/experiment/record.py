@@ -73,7 +73,7 @@ def reading(place: Place, name: str = "") -> Iterator[None]:
 
 
 def content_of(place: Place, name: str) -> bytes | None:
-    """The content of a file: None if there is none, empty if a folder has its name.
+    """Return the content of a file: None if it does not exist, nothing if a folder has its name.
 
     :raises Unreachable: if the place does not answer.
     """

@@ -84,7 +84,7 @@ def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list
 
 
 def _changed_data(groups: Sequence[Group]) -> set[str]:
-    """The data sets that have changed; the fingerprint of any other says no more than its name."""
+    """The names of data sets that have changed, so that only a fingerprint tells their versions apart."""
     told = {(group.dataset, dict(group.training).get(DATA)) for group in groups}
     names = [dataset for dataset, _ in told]
     return {name for name in names if names.count(name) > 1}

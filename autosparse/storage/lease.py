@@ -37,7 +37,7 @@ class Lease:
         self.place, self.option, self.token = place, option, secrets.token_hex(8)
         self.writes = ConditionalWrites.to(place)
         self.tag: str | None = None
-        """The ETag of the lease that the next conditional write replaces; None if there is none."""
+        """The ETag of the lease that the next conditional write replaces; None if no lease is there."""
 
     def take(self) -> None:
         """Take the lease; raise if another driver holds it, and gives a sign of life if that takes a while."""
@@ -98,7 +98,7 @@ class Lease:
         return self.tag is not None
 
     def _look(self) -> dict[str, Any]:
-        """The lease at the place; {} if there is none. Its ETag is noted."""
+        """Read the lease, and note its ETag; return {} if no lease is there."""
         try:
             found = json.loads(self._read())
         except (FileNotFoundError, json.JSONDecodeError, UnicodeDecodeError):

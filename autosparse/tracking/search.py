@@ -18,7 +18,7 @@ SUMMARY = "experiment.json"
 
 
 def parent_run(client: MlflowClient, experiment_id: str) -> Any | None:
-    """The run that stands for the whole experiment; None if there is none yet, or if somebody has deleted it."""
+    """Find the run of the whole experiment; return None if nobody has made it, or somebody has deleted it."""
     return next(iter(all_runs(client, experiment_id, f"tags.kind = '{WHOLE}'")), None)
 
 

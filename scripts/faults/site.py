@@ -4,7 +4,7 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -38,7 +38,7 @@ class Site:
     cluster: LocalCluster | LocalHosts
     server: MlflowServer
     results: str
-    troubles: dict[str, Trouble] = field(default_factory=dict)
+    troubles: dict[str, Trouble]
     """What may not work for a while here, by the name of the fault."""
 
 
@@ -76,10 +76,10 @@ def make_site(kind: str, folder: Path, variables: dict[str, str]) -> Iterator[Si
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path) -> Iterator[Trouble | None]:
-    """Mount a small disk at ``folder``, and yield what fills it; None if nothing may be mounted here."""
+def small_disk(folder: Path, size: int = DISK) -> Iterator[Trouble | None]:
+    """Mount a disk of ``size`` bytes at ``folder``, and yield what fills it; None if nothing may be mounted here."""
     folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "none", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     if subprocess.run(mount, capture_output=True).returncode:
         yield None
         return

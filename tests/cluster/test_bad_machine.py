@@ -3,11 +3,11 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import pytest
 from commands import GRID, LONGER, Work, command_of, descendants, ended, wait_for
+from faults.site import small_disk as mounted
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -15,12 +15,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 @pytest.fixture
 def small_disk(tmp_path):
     """A file system of 4 MiB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(folder)], capture_output=True).returncode:
-        pytest.skip("mounting a small file system needs a privilege that is not given here")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+    with mounted(tmp_path / "disk", 4 << 20) as full:
+        if full is None:
+            pytest.skip("mounting a small file system needs a privilege that is not given here")
+        yield tmp_path / "disk"
 
 
 @pytest.mark.parametrize("kind", ["cells", "irp"])

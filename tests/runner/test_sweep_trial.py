@@ -6,41 +6,16 @@ import shutil
 
 import pytest
 import torch
-from builders import Killed, a_survival
+from builders import Killed
+from sweep_trials import DOWNSTREAM, SURVIVAL, carry_out, sweep_of, trial_of
 
 from autosparse.autos import load_scorer
 from autosparse.errors import CorruptFile, Unreachable
-from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
-from autosparse.experiment.tasks import IrpTask
 from autosparse.runner.work import sweep_trial as module
-from autosparse.runner.work.sweep_trial import Trial, finish_sweep, run_trial, tried
-from autosparse.runner.work.trial_origin import keep_for
+from autosparse.runner.work.sweep_trial import finish_sweep, run_trial, tried
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
-
-SPACE = {"lr": {"uniform": (0.001, 0.1)}}
-DOWNSTREAM = {"model": "lenet-300-100", "dataset": "digits", "sparsity": 0.9, "recipe": {"epochs": 1}}
-
-
-def counts(param):
-    return (param.abs() * 8).round().clamp(max=20).int()
-
-
-SURVIVAL = a_survival(4000, count=counts, layer="fc.weight")
-
-
-def sweep_of(**changes):
-    content = {"irp": ("some",), "fit": {"epochs": 4, "batch_size": 256}, "space": SPACE, **changes}
-    return SweepTask.model_validate(content, strict=False)
-
-
-def trial_of(store, sweep, lr=0.01):
-    return Trial(store, sweep, {"lr": lr})
-
-
-def carry_out(trial, report=lambda numbers: None, dataset=None, retries=0):
-    run_trial(trial, lambda: [SURVIVAL], dataset, "cpu", {}, report, retries)
 
 
 def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path):
@@ -303,50 +278,3 @@ def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record
         [row] = record["result"]["trials"]
         assert (row["device_name"], row["precision"]) == ("some processor", precision)
     assert losses[0] != losses[1]
-
-
-def test_a_scorer_that_another_experiment_fitted_is_found(tmp_path):
-    store, told = Store(tmp_path), []
-    carry_out(trial_of(store, sweep_of()))
-    other = trial_of(store, sweep_of(space={"lr": {"uniform": (0.001, 0.2)}}))
-    run_trial(other, lambda: pytest.fail("fitted again"), None, "cpu", {}, told.append)
-    assert [numbers["epoch"] for numbers in told] == [4]
-    assert other.value == pytest.approx(trial_of(store, sweep_of()).value)
-
-
-def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_otherwise(tmp_path):
-    store, irp = Store(tmp_path), IrpTask(model="lenet-300-100", dataset="digits")
-    sweep = sweep_of(irp=(irp.id,))
-
-    def finish(data):
-        store.files_path("irp", irp.id).mkdir(parents=True, exist_ok=True)
-        store.finish(irp, {"dataset_fingerprint": data}, {})
-
-    finish("aa")
-    carry_out(trial_of(store, sweep))
-    assert trial_of(store, sweep).over
-    finish("aa")
-    assert trial_of(store, sweep).over, "it came out the same"
-    finish("bb")
-    assert not trial_of(store, sweep).over
-    assert store.record(trial_of(store, sweep).task) is None
-
-
-def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_other_data(tmp_path):
-    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
-    trial_of(store, sweep).write("stopped")
-    keep_for("aa", sweep, store)
-    assert trial_of(store, sweep).over, "by a version that did not say"
-    keep_for("aa", sweep, store)
-    assert trial_of(store, sweep).over
-    keep_for("bb", sweep, store)
-    assert not trial_of(store, sweep).over
-
-
-def test_where_the_note_of_the_data_is_damaged_trials_are_done_again(tmp_path):
-    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM)
-    keep_for("aa", sweep, store)
-    trial_of(store, sweep).write("stopped")
-    store.place.within(f"sweeps/{sweep.id}").write("data.json", b"{")
-    keep_for("bb", sweep, store)
-    assert not trial_of(store, sweep).over

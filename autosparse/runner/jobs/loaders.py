@@ -69,8 +69,8 @@ def with_loaders(
     count = loaders_per_job(max(asked) if asked else None, settings, nodes(settings))
     given = {}
     for name, data in datasets.items():
-        parts = {own: _with_most(part, count) if _is_streamed(part) else part for own, part in data.fields.items()}
-        given[name] = data._replace(fields=parts)
+        limited = {key: _with_most(part, count) for key, part in data.fields.items() if _is_streamed(part)}
+        given[name] = data._replace(fields={**data.fields, **limited})
     return given, 1 + count
 
 
