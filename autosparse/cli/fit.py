@@ -69,6 +69,7 @@ def fit(
     data_root: common.DataRoot = None,
     download: common.Download = False,
     address: common.Address = None,
+    label_selector: common.LabelSelector = None,
     workers: common.Workers = None,
     as_json: common.Json = False,
 ) -> None:
@@ -78,6 +79,7 @@ def fit(
     from autosparse.files import require_replaceable, require_writable
     from autosparse.irp import find_datasets
     from autosparse.runner.driver.fit_folders import fit_on_folders
+    from autosparse.runner.nodes import labels_from
     from autosparse.runner.screen.console import Screen
     from autosparse.runner.settings import Settings
 
@@ -97,7 +99,8 @@ def fit(
     require_replaceable(out, ("scorer.json", "scorer.safetensors"))
     require_writable(out.absolute().parent)
     screen = Screen()
-    settings = Settings(storage, tracking_uri, data_root, download, address, workers)
+    labels = labels_from(label_selector or ())
+    settings = Settings(storage, tracking_uri, data_root, download, address, workers, label_selector=labels)
     scorer, record = fit_on_folders(paths, spec, experiment, settings, screen, device, rows_in)
     export(scorer, out, ("scorer.json", "scorer.safetensors"))
     report = record["result"]["report"]

@@ -30,6 +30,7 @@ def score(
     data_root: common.DataRoot = None,
     download: common.Download = False,
     address: common.Address = None,
+    label_selector: common.LabelSelector = None,
     workers: common.Workers = None,
     gpus_per_job: common.GpusPerJob = 0.0,
     tracking_uri: common.TrackingUri = None,
@@ -44,6 +45,7 @@ def score(
     from autosparse.errors import AutosparseError
     from autosparse.files import require_replaceable, require_writable
     from autosparse.runner.driver.stopping import interruptible
+    from autosparse.runner.nodes import labels_from
     from autosparse.runner.settings import Settings
     from autosparse.runner.work.score import SCORES, score_network
     from autosparse.storage import Folder, place_at
@@ -59,7 +61,12 @@ def score(
     if features is not None:
         from autosparse.runner.driver.session import ray_session
 
-        settings = Settings(address=address, workers=workers, gpus_per_job=gpus_per_job)
+        settings = Settings(
+            address=address,
+            workers=workers,
+            gpus_per_job=gpus_per_job,
+            label_selector=labels_from(label_selector or ()),
+        )
         with interruptible(STOPPED), ray_session(settings):
             from autosparse.runner.shards.score import score_shards  # here: Ray reads its variables when it is imported
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from autosparse.errors import AutosparseError
 from autosparse.runner.nodes import labels_from
@@ -81,3 +82,8 @@ class Settings:
     def cluster(self) -> str | None:
         """Address of the running Ray cluster to connect to; None: a local Ray is started."""
         return self.address or os.environ.get("RAY_ADDRESS") or None
+
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Options of Ray's tasks and actors that put them on the nodes with these labels; empty: on any node."""
+        return {"label_selector": dict(self.label_selector)} if self.label_selector else {}

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import subprocess
+import sys
 
 import pytest
 from commands import GRID, IRP, Work, ended, start
@@ -32,6 +34,37 @@ def shared(tmp_path_factory):
 def server(shared):
     with MlflowServer(shared / "mlflow") as server:
         yield server
+
+
+NODES_OF_SHARDS = """
+import json, sys
+
+import numpy as np
+import ray
+import torch
+
+from autosparse.runner.driver.session import ray_session
+from autosparse.runner.settings import Settings
+from autosparse.shards import Shard
+
+def node():
+    return ray.get_runtime_context().get_node_id().encode()
+
+settings = Settings(address=sys.argv[1], label_selector={"team": sys.argv[2]})
+with ray_session(settings):
+    from autosparse.runner.shards.mapped import RayMapped
+    from autosparse.runner.shards.stream import ShardStream
+
+    shards = [Shard("/", str(number), number, 1) for number in range(6)]
+    stream, found = ShardStream(settings), {}
+    for kind, actors in (("tasks", False), ("actors", True)):
+        done = stream.map(lambda shard, beat: np.frombuffer(node(), np.int64), shards, actors)
+        found[kind] = [counts.tobytes().decode() for _, counts in done]
+    rows = RayMapped(settings)(lambda item: {"node": np.frombuffer(node(), np.uint8)}, range(6))
+    found["rows"] = [bytes(batch["node"].numpy()).decode() for batch in rows]
+print(json.dumps(found))
+"""
+"""A program that does work on shards, and prints on which node each shard was done."""
 
 
 class UsersWork(Work):
@@ -100,3 +133,11 @@ def test_irp_runs_and_sweeps_go_to_nodes_with_the_label_too(cluster, shared, ser
     assert work.finished() == 2
     records = [json.loads(path.read_text()) for path in (work.storage / "irp").glob("*.json")]
     assert [record["environment"]["node"] for record in records] == [node] * 3
+
+
+def test_work_on_shards_and_rows_goes_to_nodes_with_the_label_too(cluster):
+    for user, node in zip(USERS, cluster.nodes, strict=True):
+        command = [sys.executable, "-c", NODES_OF_SHARDS, cluster.address, user]
+        ran = subprocess.run(command, env=cluster.environment, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        assert json.loads(ran.stdout.splitlines()[-1]) == dict.fromkeys(("tasks", "actors", "rows"), 6 * [node.id])

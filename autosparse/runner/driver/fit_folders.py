@@ -121,5 +121,5 @@ def _streamed(work: Callable[..., Json], rows_in: Path, settings: Settings, prog
         from autosparse.runner.shards.mapped import RayMapped
 
         require_writable(rows_in)
-        require_shared(Folder(rows_in.absolute()), "--rows-in")
+        require_shared(Folder(rows_in.absolute()), "--rows-in", labels=settings.label_selector)
         return work(progress=progress, rows_in=rows_in, mapped=RayMapped(settings))

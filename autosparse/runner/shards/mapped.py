@@ -35,7 +35,7 @@ class RayMapped:
     """
 
     def __init__(self, settings: Settings, patience: float = PATIENCE):
-        self.workers, self.patience = worker_count(settings), patience
+        self.workers, self.placement, self.patience = worker_count(settings), settings.placement, patience
 
     def __call__(self, work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Mapping[str, Tensor]]:
         """See :data:`autosparse.autos.streamed.rows.Mapped`.
@@ -65,6 +65,7 @@ class RayMapped:
                 batch_size=1,
                 compute=ray.data.TaskPoolStrategy(size=min(self.workers, len(items))),
                 num_cpus=1,
+                **self.placement,
             )
             batches = iter(done.iter_torch_batches(batch_size=None))
         yield from batches

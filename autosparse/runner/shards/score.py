@@ -95,12 +95,12 @@ def score_shards(
     k = None if sparsity is None else keep_count(shards.rows, sparsity)
     described = {"features": shards.provenance, "scorer": scorer.provenance, "shards": len(shards.files)}
     with kept_until_whole(place_at(out)) as place:
-        require_shared(place, "--out")
+        require_shared(place, "--out", labels=settings.label_selector)
         stream = ShardStream(settings)
         judge, certificate, named = ray.put(scorer), None, judge_id(scorer)
         if not exact and needs_surface(scorer, shards.rows):
             near = SPARSITIES if sparsity is None else (sparsity,)
-            judge, certificate, named = _tabulated(judge, shards, near, settings.gpus_per_job)
+            judge, certificate, named = _tabulated(judge, shards, near, settings)
         on = "cuda" if settings.gpus_per_job else "cpu"
         named = content_id([named, on, torch.__version__, __version__])
         work = ScoreShard(judge, scorer.inputs, shards.shapes, place.address, {**described, JUDGE: named})
@@ -119,10 +119,12 @@ def score_shards(
 
 
 def _tabulated(
-    scorer: ray.ObjectRef, shards: Shards, sparsities: Sequence[float], gpus: float
+    scorer: ray.ObjectRef, shards: Shards, sparsities: Sequence[float], settings: Settings
 ) -> tuple[ray.ObjectRef, dict[str, Any] | None, str]:
     """The surface, its certificate and its name; with a warning, the scorer and None if the surface does not match."""
-    judge, certified = _fit_surface.options(num_gpus=gpus).remote(scorer, shards, sparsities)
+    judge, certified = _fit_surface.options(num_gpus=settings.gpus_per_job, **settings.placement).remote(
+        scorer, shards, sparsities
+    )
     if not ray.wait([certified], timeout=SILENCE)[0]:
         logger.warning(
             "no surface of the scorer after %.0f s: it is being fitted, or waits for a CPU: see `ray status`", SILENCE

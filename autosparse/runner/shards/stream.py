@@ -41,14 +41,21 @@ class _Coordinator:
     """Runs the datasets in a separate process: all that it started ends with it."""
 
     def run(
-        self, work: Work, rows: list[dict[str, Any]], signs: Signs, workers: int, actors: bool, gpus: float
+        self,
+        work: Work,
+        rows: list[dict[str, Any]],
+        signs: Signs,
+        workers: int,
+        actors: bool,
+        gpus: float,
+        placement: dict[str, Any],
     ) -> Iterator[dict[str, Any]]:
         import ray.data  # here: it takes seconds
 
         ray.data.DataContext.get_current().enable_progress_bars = False
         dataset = ray.data.from_items(rows, override_num_blocks=len(rows))
         given: dict[str, Any] = {"work": work, "signs": signs}
-        how: dict[str, Any] = {"batch_size": 1, "num_cpus": 1}
+        how: dict[str, Any] = {"batch_size": 1, "num_cpus": 1, **placement}
         if actors:
             pool = ray.data.ActorPoolStrategy(size=min(workers, len(rows)), max_tasks_in_flight_per_actor=1)
             how |= {"num_gpus": gpus, "max_restarts": RESTARTS, "max_task_retries": -1}
@@ -76,6 +83,7 @@ class ShardStream:
 
     def __init__(self, settings: Settings, patience: float = PATIENCE):
         self.patience, self.workers, self.gpus = patience, worker_count(settings), settings.gpus_per_job
+        self.placement = settings.placement
 
     def map(self, work: Work, shards: Sequence[Shard], actors: bool = False) -> Iterator[tuple[int, np.ndarray]]:
         """Yield the index of each of ``shards`` with its counts, in the order in which they are done.
@@ -115,7 +123,7 @@ class ShardStream:
         """Do the work on ``rows``. An error of a worker is raised only once no other worker is writing."""
         coordinator = _beside_driver(_Coordinator, COORDINATORS)
         results = coordinator.run.options(num_returns="streaming").remote(
-            work, rows, signs, self.workers, actors, self.gpus if actors else 0
+            work, rows, signs, self.workers, actors, self.gpus if actors else 0, self.placement
         )
         errors: list[str] = []
         try:
