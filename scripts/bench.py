@@ -28,7 +28,7 @@ from autosparse.files import write_atomic
 
 BENCHMARKS = (
     "training", "compact", "compact_runs", "sparse_layers", "scoring", "surface", "convolutions", "fitting",
-    "streaming", "packing", "queries", "cell_table", "nodes", "scale", "driver",
+    "streaming", "decoding", "packing", "queries", "cell_table", "nodes", "scale", "driver",
 )  # fmt: skip
 CLEANING = 30.0
 """Seconds for a benchmark to end the servers and clusters that it has started."""

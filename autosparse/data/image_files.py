@@ -1,5 +1,6 @@
 """Image files with their labels, and the decoder by which a loader's workers turn them into arrays of one size."""
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from autosparse.data.decode import decode
+from autosparse.data.decoded import Decoded, DecodedImages
 from autosparse.errors import DataError
 
 CROP, SHORTER_SIDE, CANVAS = 224, 256, 320
@@ -45,6 +47,13 @@ class Files:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def digest(self) -> bytes:
+        """SHA-256 of the paths: another folder, order or choice of files has another one."""
+        digest = hashlib.sha256(os.fsencode(self.folder) + b"\0")
+        for part in (self.ends, self.names):
+            digest.update(part.numpy().data)
+        return digest.digest()
+
     def path(self, index: int) -> Path:
         """The file of one example."""
         start = int(self.ends[index - 1]) if index else 0
@@ -56,21 +65,34 @@ class Decoder:
     """Gives a loader its batches of examples; it is sent to the worker processes.
 
     :param whole: give whole images, squashed to CANVAS x CANVAS, for random crops; else their centres, CROP x CROP.
+    :param kept: where decoded images are kept; None: each is decoded whenever it is asked for.
     """
 
     files: Files
     whole: bool
+    kept: DecodedImages | None = None
+
+    @classmethod
+    def of(cls, files: Files, whole: bool, kept_in: Path | None) -> "Decoder":
+        """A decoder that keeps decoded images in a folder of this node's disk; None: it keeps none."""
+        side = CANVAS if whole else CROP
+        kept = DecodedImages.open_in(kept_in, files.digest(), len(files), side) if kept_in else None
+        return cls(files, whole, kept)
 
     def __getitems__(self, indices: list[int]) -> Loaded | DataError:
         """The examples of one batch. An error is returned, since raising it in a worker would bury its message."""
+        paths = [self.files.path(index) for index in indices]
         try:
-            decoded = [self._one(self.files.path(index)) for index in indices]
+            if self.kept:
+                decoded = self.kept.batch(list(zip(indices, paths, strict=True)), self._one)
+            else:
+                decoded = [self._one(path) for path in paths]
         except DataError as error:
             return error
         images = torch.from_numpy(np.stack([pixels for pixels, _ in decoded])).permute(0, 3, 1, 2).contiguous()
         return images, self.files.labels[indices], torch.tensor([aspect for _, aspect in decoded])
 
-    def _one(self, path: Path) -> tuple[np.ndarray, float]:
+    def _one(self, path: Path) -> Decoded:
         image = decode(path, path, at_least=CANVAS if self.whole else None).convert("RGB")
         view = image.resize((CANVAS, CANVAS), Image.Resampling.BILINEAR) if self.whole else centre(image)
         return np.asarray(view), image.width / image.height

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from autosparse.data import register_dataset
+from autosparse.data.decoded import folder_from_environment
 from autosparse.data.folders import find_folder
 from autosparse.data.image_files import Files
 from autosparse.data.split import Dataset
@@ -80,7 +81,13 @@ def _split(folder: Path, found: dict[str, Found], labels: dict[str, int], digest
     listed = [(path, size, labels[class_name]) for class_name in sorted(found) for path, size in found[class_name]]
     digest.update(repr([(os.fsencode(path), size, label) for path, size, label in listed]).encode())
     files = Files.of(folder, [path for path, _, _ in listed], [label for _, _, label in listed])
-    return StreamedSplit(files, torch.tensor(MEAN) * 255, torch.tensor(STD) * 255, workers=workers_from_environment())
+    return StreamedSplit(
+        files,
+        torch.tensor(MEAN) * 255,
+        torch.tensor(STD) * 255,
+        workers=workers_from_environment(),
+        kept_in=folder_from_environment(),
+    )
 
 
 def _classes(split: Path) -> dict[str, Found]:

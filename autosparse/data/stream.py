@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,8 +31,9 @@ class StreamedSplit:
     file. Otherwise each example is the middle 224x224 of the image resized to a shorter side of 256, as usual in tests.
 
     ``mean`` and ``std`` are per channel, in units of bytes, on ``device``. ``workers`` is the number of processes that
-    decode; None: 0 on a CPU, where the job's own core decodes, else one per core, at most 8. Batches do not depend on
-    it.
+    decode; None: 0 on a CPU, where the job's own core decodes, else one per core, at most 8. ``kept_in`` is a folder on
+    each node's own disk where decoded images are kept, see :mod:`autosparse.data.decoded`; None: they are decoded in
+    each epoch. Batches depend on neither.
     """
 
     files: Files
@@ -39,6 +41,7 @@ class StreamedSplit:
     std: Tensor
     device: torch.device = torch.device("cpu")  # noqa: RUF009  # immutable
     workers: int | None = None
+    kept_in: Path | None = None
 
     def __len__(self) -> int:
         return len(self.files)
@@ -69,7 +72,7 @@ class StreamedSplit:
 
     def _cut(self, count: int, batch_size: int, augmentation: str, shuffle: torch.Generator | None) -> Iterator[Batch]:
         order = torch.arange(len(self)) if shuffle is None else torch.randperm(len(self), generator=shuffle)
-        decoder = Decoder(self.files, whole=augmentation == "random-resized-crop")
+        decoder = Decoder.of(self.files, augmentation == "random-resized-crop", self.kept_in)
         for images, labels, aspect in self._load(decoder, order[:count], batch_size):
             on_device = normalise(images.to(self.device, non_blocking=True), self.mean, self.std)
             yield (
