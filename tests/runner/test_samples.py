@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.parquet as pq
+import pytest
 import torch
 from builders import lenet
 
@@ -16,27 +17,46 @@ from autosparse.masks import prunable
 from autosparse.report.collect_autos import Sample
 from autosparse.report.figures_autos import survival_figure
 from autosparse.runner.work import irp
-from autosparse.runner.work.samples import states_sample
+from autosparse.runner.work.samples import SAMPLE_PER_LAYER, states_sample
 from autosparse.training import Recipe
 
 
-def test_a_layer_that_has_collapsed_has_no_rows_in_later_states():
+def sample_of_states(iterations, collapsed=False):
+    """A sample of a made-up IRP run on digits, as a data frame, and the name of the last layer.
+
+    :param collapsed: whether the last layer is gone after the first iteration.
+    """
     digits, draws = load_dataset("digits"), torch.Generator().manual_seed(0)
     model = lenet(3)
     weights = {name: weight.detach() for name, weight in prunable(model).items()}
     grad = {name: torch.randn(w.shape, generator=draws) for name, w in weights.items()}
-    survived = {name: torch.randint(1, 5, w.shape, generator=draws).int() for name, w in weights.items()}
-    gone = list(weights)[-1]
-    survived[gone].fill_(1)
+    survived = {name: torch.randint(1, iterations + 1, w.shape, generator=draws).int() for name, w in weights.items()}
+    last = list(weights)[-1]
+    if collapsed:
+        survived[last].fill_(1)
     about = {
-        "iterations": 4, "model": "lenet-300-100", "dataset": "digits", "seed": 3, "score_examples": 200,
+        "iterations": iterations, "model": "lenet-300-100", "dataset": "digits", "seed": 3, "score_examples": 200,
         "dataset_fingerprint": digits.fingerprint, "gradient_mode": "eval",
     }  # fmt: skip
     survival, datasets = Survival(weights, grad, survived, about), {"digits": digits}
     scorer = fit_scorer(survival, "linear", ("log_param", "density"), rounds=2, datasets=datasets)
-    rows = states_sample(scorer, survival, datasets, "cpu").to_pandas()
+    return states_sample(scorer, survival, datasets, "cpu").to_pandas(), last
+
+
+def test_a_layer_that_has_collapsed_has_no_rows_in_later_states():
+    rows, gone = sample_of_states(4, collapsed=True)
     assert set(rows.state[rows.layer == gone]) == {0, 1}
     assert set(rows.state) == {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize(("iterations", "step"), [(4, 1), (11, 2), (20, 2)])
+def test_a_sample_has_as_many_rows_whether_the_states_are_four_six_or_ten(iterations, step):
+    rows, _ = sample_of_states(iterations)
+    states = range(0, iterations, step)
+    counts = rows.state.value_counts()
+    each = SAMPLE_PER_LAYER * rows.layer.nunique() / len(states)
+    assert set(counts.index) == set(states)
+    assert (abs(counts - each) < 5 * each**0.5).all(), "drawn one by one, so a count scatters like a Poisson number"
 
 
 def test_an_irp_run_ends_well_though_a_saliency_for_reports_cannot_be_computed(tmp_path, tiny_digits, monkeypatch):

@@ -8,7 +8,7 @@ import torch
 
 from autosparse.autos import Scorer
 from autosparse.autos.backbones import build_backbone
-from autosparse.autos.states import STATES, visits
+from autosparse.autos.states import states_of, visits
 from autosparse.data.split import Dataset
 from autosparse.irp import Survival
 
@@ -56,12 +56,14 @@ def _sample_table(picked: dict[str, torch.Tensor], columns: dict[str, dict[str, 
 def states_sample(scorer: Scorer, survival: Survival, datasets: Mapping[str, Dataset], device: str) -> pa.Table:
     """Inputs, true and predicted survival scores in the states of an IRP run, for a scorer that prunes in rounds.
 
+    The states share the rows equally, and there are as many rows however many states are visited.
+
     Columns ``layer, position, state``, one per input, ``survival`` (of the remaining iterations) and ``predicted``.
     """
     rounds = scorer.in_rounds
     assert rounds is not None
     each = (SAMPLE_OF_COSTLY if scorer.network.costly else SAMPLE_PER_LAYER) * len(survival.param)
-    states = min(STATES, survival.iterations)
+    states = len(states_of(survival))  # at times fewer than STATES: 6 of 11 iterations
     found = visits(survival, datasets, scorer.inputs, rounds, lambda masks: each / states / masks.kept, device)
     tables = []
     for visit in found:
