@@ -5,12 +5,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 
 from autosparse.devices import backend
 
 Draws = torch.Generator | Sequence[torch.Generator]
 """One generator for a batch, or one for each of its equal parts."""
+STEP = np.uint64(0x9E3779B97F4A7C15)
+"""By which the state of SplitMix64 grows: its first number from a seed is that of the state ``seed + STEP``."""
 
 
 def derive_seed(*parts: object) -> int:
@@ -20,6 +23,19 @@ def derive_seed(*parts: object) -> int:
     """
     digest = hashlib.sha256(json.dumps([str(part) for part in parts]).encode()).digest()
     return int.from_bytes(digest[:4], "little")
+
+
+def splitmix64(states: np.ndarray) -> np.ndarray:
+    """The numbers that SplitMix64 (Steele et al. 2014) gives in these states, uint64; no two states give the same.
+
+    It writes them over the states.
+    """
+    states ^= states >> np.uint64(30)
+    states *= np.uint64(0xBF58476D1CE4E5B9)
+    states ^= states >> np.uint64(27)
+    states *= np.uint64(0x94D049BB133111EB)
+    states ^= states >> np.uint64(31)
+    return states
 
 
 def generator(*parts: object) -> torch.Generator:

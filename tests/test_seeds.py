@@ -1,12 +1,13 @@
 import hashlib
 import json
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autosparse.seeds import derive_seed, drawing_from, generator, rand
+from autosparse.seeds import STEP, derive_seed, drawing_from, generator, rand, splitmix64
 
 
 @given(st.lists(st.one_of(st.integers(), st.text()), max_size=4))
@@ -22,6 +23,18 @@ def test_where_one_part_ends_and_the_next_begins_matters():
 @pytest.mark.parametrize(("parts", "seed"), [((0, "order", 1), 1146554628), ((7, "irp", 2), 2966279809)])
 def test_seeds_never_change_between_versions(parts, seed):
     assert derive_seed(*parts) == seed
+
+
+@pytest.mark.parametrize(
+    ("seed", "published"),
+    [
+        (0, [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]),
+        (1_234_567, [6457827717110365317, 3203168211198807973, 9817491932198370423]),
+    ],
+)
+def test_splitmix64_gives_the_numbers_that_others_publish(seed, published):
+    states = np.uint64(seed) + np.arange(1, 4, dtype=np.uint64) * STEP
+    assert splitmix64(states).tolist() == published
 
 
 def test_each_part_matters():

@@ -9,6 +9,7 @@ import torch
 
 from autosparse.errors import AutosparseError
 from autosparse.masks import Masks
+from autosparse.seeds import STEP, splitmix64
 
 SIZE = 900
 """Weights in a sketch, which then has 4,809 characters: one tag of any MLflow server holds it."""
@@ -59,12 +60,7 @@ def _read(sketch: str) -> tuple[str, np.ndarray]:
 
 
 def _rank(positions: np.ndarray) -> np.ndarray:
-    """A pseudo-random uint64 of each position, no two alike (the bijection SplitMix64, Steele et al. 2014)."""
-    z = positions.astype(np.uint64)
-    z *= np.uint64(0x9E3779B97F4A7C15)
-    z ^= z >> np.uint64(30)
-    z *= np.uint64(0xBF58476D1CE4E5B9)
-    z ^= z >> np.uint64(27)
-    z *= np.uint64(0x94D049BB133111EB)
-    z ^= z >> np.uint64(31)
-    return z
+    """A pseudo-random uint64 of each position, no two alike: the numbers of SplitMix64 from seed 0."""
+    states = positions.astype(np.uint64)
+    states *= STEP
+    return splitmix64(states)

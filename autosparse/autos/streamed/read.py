@@ -14,7 +14,7 @@ from autosparse.autos.streamed.shard import AGAIN, StateShard, described_rows, d
 from autosparse.errors import CorruptFile, first_line
 from autosparse.irp import digests
 from autosparse.irp.digests import Digests
-from autosparse.seeds import derive_seed, generator
+from autosparse.seeds import STEP, derive_seed, generator, splitmix64
 
 Columns = dict[str, np.ndarray]
 Part = tuple[float, float]
@@ -26,20 +26,11 @@ Piece = tuple[int, Sequence[tuple[StateShard, int]]]
 def uniform(seed: int, shard: StateShard, position: np.ndarray) -> np.ndarray:
     """A number in [0, 1) for each row, float64, that depends on seed, run, state, layer and position alone.
 
-    It decides what a row is used for, in whatever order and company rows are read. Hashed by the finaliser of
-    SplitMix64 (Steele et al. 2014).
+    It decides what a row is used for, in whatever order and company rows are read. Hashed by SplitMix64.
     """
     salt = derive_seed(seed, "held out", shard.fingerprint, shard.iteration, shard.layer)
-    with np.errstate(over="ignore"):
-        salted = _mixed(np.array([salt], np.uint64)) + position.astype(np.uint64)
-        return (_mixed(salted) >> np.uint64(11)).astype(np.float64) * 2.0**-53
-
-
-def _mixed(values: np.ndarray) -> np.ndarray:
-    values = values + np.uint64(0x9E3779B97F4A7C15)
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return np.asarray(values ^ (values >> np.uint64(31)))
+    salted = splitmix64(np.array([salt], np.uint64) + STEP) + position.astype(np.uint64)
+    return (splitmix64(salted + STEP) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def read_groups(shard: StateShard, groups: Sequence[int], columns: Sequence[str]) -> Columns:
