@@ -15,7 +15,7 @@ from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import groups_of
 from autosparse.results.runs import Run, finished_runs
 from autosparse.results.scorer_accuracies import scorer_of
-from autosparse.tracking.client import tracking_errors
+from autosparse.tracking.client import all_experiments, tracking_errors
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ def measured_with(client: MlflowClient, folder: Path, experiment: str | None = N
 
     :param experiment: ask only this one.
     """
-    names = [experiment] if experiment else [e.name for e in client.search_experiments() if e.name != "Default"]
+    names = [experiment] if experiment else [e.name for e in all_experiments(client) if e.name != "Default"]
     return [measured for name in names for measured in _in_experiment(client, folder, name)]
 
 

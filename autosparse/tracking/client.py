@@ -22,6 +22,9 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 from mlflow import MlflowClient
+from mlflow.entities import Experiment
+
+from autosparse.tracking import pages
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -122,11 +125,16 @@ def open_experiment(client: MlflowClient, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=location, tags={KIND: TRAINING}))
 
 
+def all_experiments(client: MlflowClient) -> Iterator[Experiment]:
+    """Every experiment that is not deleted, newest first."""
+    return pages.every(lambda token: client.search_experiments(page_token=token))
+
+
 def find_experiment(client: MlflowClient, name: str) -> str:
     """The id of an experiment; if it does not exist, the error names those that do."""
     found = client.get_experiment_by_name(name)
     if found is None:
-        names = ", ".join(sorted(e.name for e in client.search_experiments() if e.name != "Default"))
+        names = ", ".join(sorted(e.name for e in all_experiments(client) if e.name != "Default"))
         raise AutosparseError(
             f"no experiment {name!r} in MLflow at {safe_uri(client.tracking_uri)}: it holds {names or 'none'}"
         )

@@ -9,9 +9,11 @@ from typing import TypeVar
 from mlflow import MlflowClient
 from mlflow.entities import DatasetInput, LoggedModel, LoggedModelOutput, LoggedModelStatus, Metric
 from mlflow.exceptions import MlflowException
+from mlflow.store.entities import PagedList
 
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.tasks import Task
+from autosparse.tracking import pages
 
 TYPE = "autosparse-scorer"
 OF_MODEL = ("train_r2", "held_out_r2", "binned_mean_r2")
@@ -39,16 +41,11 @@ def if_known(request: Callable[[], T]) -> T | None:
 def models_of(client: MlflowClient, experiment_id: str, task_id: str = "") -> list[LoggedModel] | None:
     """The logged models of an experiment's scorers, or of one of them; None if the server is too old for them."""
     asked = f"tags.task_id = '{task_id}'" if task_id else "tags.kind = 'scorer'"
-    found: list[LoggedModel] = []
-    token: str | None = None
-    while True:
-        page = if_known(lambda at=token: client.search_logged_models([experiment_id], asked, page_token=at))  # type: ignore[misc]
-        if page is None:
-            return None
-        found += page
-        token = page.token
-        if not token:
-            return found
+
+    def ask(token: str | None) -> PagedList[LoggedModel]:
+        return client.search_logged_models([experiment_id], asked, page_token=token)
+
+    return if_known(lambda: list(pages.every(ask)))
 
 
 class ScorerModels:

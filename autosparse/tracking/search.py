@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import ViewType
+from mlflow.entities import Run, ViewType
+from mlflow.store.entities import PagedList
+
+from autosparse.tracking import pages
 
 WHOLE = "experiment"
 """The kind of a parent run."""
@@ -41,14 +44,12 @@ def all_runs(
     client: MlflowClient, experiment_id: str, filter_string: str = "", view: str = ViewType.ACTIVE_ONLY
 ) -> Iterable[Any]:
     """Every run of an experiment that matches, page by page, newest first."""
-    token = None
-    while True:
+
+    def ask(token: str | None) -> PagedList[Run]:
         with _uncollected():
-            page = client.search_runs([experiment_id], filter_string, view, max_results=10_000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
+            return client.search_runs([experiment_id], filter_string, view, max_results=10_000, page_token=token)
+
+    return pages.every(ask)
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from builders import unfitted_scorer
+from mlflow.store.entities import PagedList
 from typer.testing import CliRunner
 
 import autosparse as asp
@@ -173,9 +174,14 @@ def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer_w
     cells = [cell("same", 0, 80.0), cell("same", 1, 90.0), cell("alike", 0, 10.0), cell("other", 0, 20.0)]
     monkeypatch.setattr(of_scorer, "finished_runs", lambda client, name, kind: runs if name == "one" else [])
     monkeypatch.setattr(of_scorer, "finished_cells", lambda client, name: cells)
+
+    def in_pages(page_token=None):
+        name, token = {None: ("two", "next"), "next": ("one", "last"), "last": ("Default", None)}[page_token]
+        return PagedList([SimpleNamespace(name=name)], token)
+
     client = SimpleNamespace(
         tracking_uri="",
-        search_experiments=lambda: [SimpleNamespace(name=name) for name in ("Default", "one", "two")],
+        search_experiments=in_pages,
         download_artifacts=lambda run_id, path, into: str(tmp_path / run_id),
     )
     assert measured_with(client, folder) == [Measured("one", "m", "d", 0.9, 85.0, 2, "")]

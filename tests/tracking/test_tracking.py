@@ -1,9 +1,11 @@
 """MLflow runs from records: one per task, complete, rebuilt into a new store; and what is asked of them."""
 
+import functools
 import statistics
 
 import pytest
 from builders import ENVIRONMENT, a_cell, a_result
+from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.plan import Plan
@@ -11,7 +13,8 @@ from autosparse.experiment.planned import Planned
 from autosparse.experiment.store import Store
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
-from autosparse.tracking.client import connect
+from autosparse.runner.driver.doctor import checkup
+from autosparse.tracking.client import connect, find_experiment
 from autosparse.tracking.curves import unpack
 from autosparse.tracking.known import FINISHED
 from autosparse.tracking.log import NotAllWritten, Tracker
@@ -257,6 +260,18 @@ def test_best_says_what_is_unknown(client, finished_store, plan):
         best(client, "exp", sparsity=0.5)
     with pytest.raises(AutosparseError, match="it holds exp"):
         finished_runs(client, "other", "cell")
+
+
+def test_every_experiment_is_named_and_counted_over_however_many_pages_mlflow_lists_them(client, monkeypatch):
+    names = [f"exp-{number}" for number in range(5)]
+    for name in names:
+        client.create_experiment(name)
+    a_page = functools.partialmethod(MlflowClient.search_experiments, max_results=2)  # MLflow's own: 1,000
+    monkeypatch.setattr(MlflowClient, "search_experiments", a_page)
+    with pytest.raises(AutosparseError, match=f"it holds {', '.join(names)}$"):
+        find_experiment(client, "other")
+    found = {finding.check: finding for finding in checkup(client.tracking_uri, None, None, skip_ray=True)}
+    assert "answers, 6 experiments" in found["mlflow store"].detail
 
 
 def test_one_seed_has_no_deviation(client, finished_store, plan):

@@ -53,7 +53,7 @@ def _devices() -> Finding:
 
 def _mlflow(uri: str | None) -> Finding:
     try:
-        from autosparse.tracking.client import connect, sqlite_path, tracking_uri
+        from autosparse.tracking.client import all_experiments, connect, sqlite_path, tracking_uri
     except Exception as error:  # whatever prevents the import is the finding
         return Finding("mlflow store", False, f"MLflow does not import: {error}")
     where = tracking_uri(uri)
@@ -61,7 +61,7 @@ def _mlflow(uri: str | None) -> Finding:
     if database and not database.exists():
         return Finding("mlflow store", None, f"{where} does not exist yet; the first run creates it")
     try:
-        experiments = connect(where).search_experiments()
+        experiments = list(all_experiments(connect(where)))
     except AutosparseError as error:
         return Finding("mlflow store", False, str(error))
     return Finding("mlflow store", True, f"{safe_uri(where)} answers, {len(experiments)} experiments")
