@@ -7,12 +7,14 @@ from typing import Any
 import yaml
 
 from autosparse.files import write_atomic
-from mutation.targets import NAMES, TESTS
+from mutation.targets import NAMES, REPOSITORY, TESTS
 
 PAGE = TESTS / "MUTANTS.md"
 FOUND, REASONS = TESTS / "mutants" / "found.json", TESTS / "mutants" / "reasons.yaml"
 ENOUGH = 0.85
 """The share of mutants that must be killed."""
+CHANGED = "its line has changed since"
+"""Said of a mutant that lived, but is no longer made."""
 
 Results = dict[str, dict[str, Any]]
 
@@ -44,6 +46,12 @@ def reasons() -> dict[tuple[str, str, str], str]:
     return {(entry["file"], entry["was"], entry["now"]): entry["why"] for entry in yaml.safe_load(REASONS.read_text())}
 
 
+def stands(file: str, line: str) -> bool:
+    """Whether a file still has a line, or several as one, wherever they have moved."""
+    path = REPOSITORY / file
+    return path.is_file() and line in " ".join(path.read_text("utf-8").split())
+
+
 def noticed(results: dict[str, Any]) -> float:
     """The share of mutants that a test noticed."""
     return float(results["killed"] + results["timed out"]) / max(results["made"], 1)
@@ -60,7 +68,7 @@ def write(results: Results) -> int:
 
 
 def page(results: Results, why: dict[tuple[str, str, str], str]) -> tuple[str, bool]:
-    """The text of the page, and whether enough mutants were killed and every survivor has a reason."""
+    """The text of the page, and whether enough mutants were killed and every survivor of today's code has a reason."""
     columns = ("places", "made", "killed", "timed out", "survived")
     total: dict[str, Any] = {column: sum(found[column] for found in results.values()) for column in columns}
     rows = [_row(f"`{name}`", found, columns, f"{found['seconds']:.1f}") for name, found in results.items()]
@@ -73,6 +81,8 @@ def page(results: Results, why: dict[tuple[str, str, str], str]) -> tuple[str, b
     for found in results.values():
         for own in found["survivors"]:
             reason = why.get((own["file"], own["was"], own["now"]))
+            if reason is None and not stands(own["file"], own["was"]):
+                reason = CHANGED
             good = good and reason is not None
             shown = reason or ("**no reason given**" if own["ran"] else "**no test runs it**")
             told += f"| `{own['file']}:{own['line']}` | {_code(own['was'])} | {_code(own['now'])} | {shown} |\n"

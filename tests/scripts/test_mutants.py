@@ -9,7 +9,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from mutation.make import Statements, made, places
-from mutation.table import page
+from mutation.table import page, reasons, stands
 from mutation.targets import NAMES, target
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -69,17 +69,29 @@ def counts_of(killed, *survivors):
     return {"masks": {**counts, "seconds": 1.0, "survivors": list(survivors)}}
 
 
-SURVIVOR = {"file": "autosparse/masks.py", "line": 7, "was": "a | b", "now": "a & b", "ran": 3}
-REASON = {("autosparse/masks.py", "a | b", "a & b"): "equivalent: both are sets of one"}
+STORE, WAS, NOW = "autosparse/experiment/store.py", "whole = told | trusted", "whole = told & trusted"
+SURVIVOR = {"file": STORE, "line": 7, "was": WAS, "now": NOW, "ran": 3}
+REASON = {(STORE, WAS, NOW): "equivalent: both are sets of one"}
 
 
 def test_a_survivor_needs_a_reason_wherever_its_line_has_moved():
     text, good = page(counts_of(9, SURVIVOR), {})
     assert not good
-    assert "| `autosparse/masks.py:7` | `a \\| b` | `a & b` | **no reason given** |" in text
+    assert f"| `{STORE}:7` | `whole = told \\| trusted` | `{NOW}` | **no reason given** |" in text
     text, good = page(counts_of(9, {**SURVIVOR, "line": 70}), REASON)
     assert good
     assert "equivalent: both are sets of one" in text
+
+
+@pytest.mark.parametrize("changed", [{"was": "whole = told ^ trusted"}, {"file": "autosparse/experiment/shop.py"}])
+def test_a_survivor_whose_line_is_no_longer_there_needs_no_reason(changed):
+    text, good = page(counts_of(9, {**SURVIVOR, **changed}), {})
+    assert good
+    assert text.endswith("| its line has changed since |\n")
+
+
+def test_each_reason_is_for_a_line_that_is_there():
+    assert [(file, was) for file, was, _ in reasons() if not stands(file, was)] == []
 
 
 def test_fewer_than_85_in_100_are_not_enough():
