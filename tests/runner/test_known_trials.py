@@ -5,7 +5,7 @@ from sweep_trials import DOWNSTREAM, carry_out, sweep_of, trial_of
 
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
-from autosparse.runner.work.sweep_trial import run_trial
+from autosparse.runner.work.sweep_trial import run_trial, tried
 from autosparse.runner.work.trial_origin import keep_for
 
 
@@ -34,6 +34,15 @@ def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_
     finish("bb")
     assert not trial_of(store, sweep).over
     assert store.record(trial_of(store, sweep).task) is None
+
+
+def test_the_records_of_irp_runs_are_read_once_for_all_trials_of_a_sweep(tmp_path, monkeypatch):
+    store, sweep, read = Store(tmp_path), sweep_of(irp=("some", "other")), []
+    for lr in (0.01, 0.02, 0.03):
+        trial_of(store, sweep, lr).write("stopped")
+    monkeypatch.setattr(store, "written", lambda kind, task_id: read.append(task_id))
+    assert [trial.over for trial in tried(sweep, store)] == [True] * 3
+    assert read == ["some", "other"]
 
 
 def test_what_is_known_of_trials_is_forgotten_where_networks_are_trained_on_other_data(tmp_path):

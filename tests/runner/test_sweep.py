@@ -3,6 +3,7 @@
 import os
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from builders import a_grid, plan_from
@@ -223,6 +224,21 @@ def test_a_trial_that_raises_each_time_has_failed_and_the_others_are_chosen_from
     good, bad = Store(shared_settings.storage).record(plan.sweeps[0].task)["result"]["trials"]
     assert (good["status"], bad["status"], bad["error"]) == ("done", "failed", "MemoryError: too large a batch")
     assert "in run_fit" in bad["traceback"]
+
+
+def test_the_driver_reads_the_records_of_irp_runs_once_and_not_for_each_trial_or_event(shared_settings, monkeypatch):
+    from autosparse.runner.jobs.sweep import _Seen  # here: Ray is imported after its session's settings
+
+    sweep = plan_of_sweep("read-once", points=[{"lr": 0.01}, {"lr": 0.02}]).sweeps[0].task
+    store, read = Store(shared_settings.storage), []
+    monkeypatch.setattr(store, "written", lambda kind, task_id: read.append(task_id))
+    seen = _Seen(sweep, store, lambda event: None)
+    for number, point in enumerate(sweep.points):
+        trial = SimpleNamespace(config=point, trial_id=str(number))
+        seen.on_trial_start(0, [], trial)
+        seen.on_trial_complete(0, [], trial)
+    assert [trial.status for trial in seen.trials] == ["stopped", "stopped"]
+    assert read == list(sweep.irp)
 
 
 def test_a_storage_that_goes_away_as_a_trial_ends_is_told_of_and_the_same_command_goes_on(shared_settings, capsys):

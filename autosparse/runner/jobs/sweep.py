@@ -29,7 +29,7 @@ from autosparse.runner.screen.tally import Event
 from autosparse.runner.work import sweep_trial as one
 from autosparse.runner.work.fit import survivals_of
 from autosparse.runner.work.sweep_trial import Trial, finish_sweep, tried
-from autosparse.runner.work.trial_origin import keep_for
+from autosparse.runner.work.trial_origin import keep_for, origin_of
 
 POINT = "point"
 """Key of a trial's configuration that holds a whole point."""
@@ -110,10 +110,15 @@ class _Seen(Unsaved, tune.Callback):
         self.halt = Halt()
         """Its reason is the storage's error, which is not raised here: Tune would blame the trial for it."""
 
+    @functools.cached_property
+    def _origin(self) -> str:
+        """That of all trials: no IRP run is done again while a sweep on it runs."""
+        return origin_of(self.sweep, self.store)
+
     @property
     def trials(self) -> list[Trial]:
         """All trials that were seen, in their present state."""
-        return [Trial(self.store, self.sweep, values) for values in self.values.values()]
+        return [Trial(self.store, self.sweep, values, self._origin) for values in self.values.values()]
 
     @property
     def unfinished(self) -> list[Trial]:
@@ -128,7 +133,7 @@ class _Seen(Unsaved, tune.Callback):
             self.halt.reason = self.halt.reason or error
 
     def _known(self, trial: Any) -> Trial:
-        known = Trial(self.store, self.sweep, values_of(trial.config))
+        known = Trial(self.store, self.sweep, values_of(trial.config), self._origin)
         self.values[known.task.id] = known.values
         self.task_ids[trial.trial_id] = known.task.id
         return known

@@ -37,11 +37,14 @@ WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
 class Trial:
     """What a sweep knows of one candidate: ``sweeps/<sweep>/<fit>/trial.json``, and the checkpoints beside it."""
 
-    def __init__(self, store: Store, sweep: SweepTask, values: dict[str, Any]):
+    def __init__(self, store: Store, sweep: SweepTask, values: dict[str, Any], origin: str | None = None):
+        """
+        :param origin: see :func:`origin_of`, which reads the record of each IRP run; None: ask it.
+        """
         self.store, self.sweep, self.values = store, sweep, values
         self.task = ScorerTask.on(sweep.irp, candidate(sweep.fit, values), sweep.dataset)
         self.place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}/{self.task.id}")
-        self.of = f"{sweep.id}/{self.task.id}{origin_of(sweep, store)}"
+        self.of = f"{sweep.id}/{self.task.id}{origin_of(sweep, store) if origin is None else origin}"
         self.checkpoints = Checkpoints(self.place, self.of)
         known = self._read()
         self.status: str = known.get("status", RUNNING)
@@ -131,12 +134,12 @@ class Trial:
 
 def tried(sweep: SweepTask, store: Store) -> list[Trial]:
     """The trials that have a state on the storage, in the order of their ids."""
-    found = []
+    found, origin = [], origin_of(sweep, store)
     place = store.place.within(f"{FOLDERS['sweep']}/{sweep.id}")
     for name in place.names(deep=True):
         with contextlib.suppress(CorruptFile, FileNotFoundError):
             if name.endswith(f"/{KNOWN}"):
-                found.append(Trial(store, sweep, unpack_record(place.read(name), name)["values"]))
+                found.append(Trial(store, sweep, unpack_record(place.read(name), name)["values"], origin))
     return found
 
 
