@@ -32,7 +32,7 @@ def measure(options: Options) -> Iterator[Result]:
     """An IRP run and a grid, with compact training beside the same without."""
     data = mnist(options.data_root)
     with one_thread():
-        yield pruned_in_rounds(first(data, 12_800) if options.quick else data, 1 if options.quick else 3)
+        yield pruned_in_rounds(first(data, 6_400) if options.quick else data, 1 if options.quick else 3)
     if not options.quick and options.data_root:
         yield grid(GRID, options.data_root, seeds=1)
 

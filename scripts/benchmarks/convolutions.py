@@ -18,7 +18,7 @@ from autosparse.data.split import Dataset
 from autosparse.masks import Masks
 from autosparse.training import Execution, accuracy
 from benchmarks.harness import Comparison, Figure, Options, Result, one_thread, seconds, side_by_side
-from benchmarks.images import cifar, first
+from benchmarks.images import cifar, first, noise
 from benchmarks.usual_loop import usual_epochs
 
 RECIPE = asp.Recipe(optimizer="momentum", lr=0.1, milestones=(5, 8), drop=0.1, epochs=10, augmentation="crop-flip")
@@ -40,13 +40,13 @@ def measure(options: Options) -> Iterator[Result]:
 
 def _measure(options: Options) -> Iterator[Result]:
     cuda = options.device.type == "cuda"
-    data = cifar(options.data_root if cuda else None)
+    data = cifar(options.data_root) if cuda else noise(1024, 1)
     products = {name: ceiling(name, options.device) for name in PEAKS if cuda or name != "tf32"}
     yield from products.values()
     peaks = peaks_of(products)
     repetitions = 2 if options.quick else 5
     for model in ("resnet20",) if options.quick and not cuda else ("resnet20", "resnet18"):
-        steps = (100 if cuda else 4) if options.quick or not cuda else None
+        steps = (100 if cuda else 3 if options.quick else 4) if options.quick or not cuda else None
         for batch_size, execution in itertools.product((128, 512) if cuda else (128,), executions(options)):
             images = len(data.train) if steps is None else steps * batch_size // (4 if model == "resnet18" else 1)
             yield speed(model, first(data, images), batch_size, execution, options.device, peaks, repetitions)

@@ -28,17 +28,20 @@ GRID: Content = {
 
 def measure(options: Options) -> list[Result]:
     """A grid on two nodes of one CPU beside the same on one node: cells a minute, start-up apart."""
-    seeds, epochs, repetitions = (4, 6, 1) if options.quick else (24, 12, 2)
+    seeds, epochs, repetitions = (4, 4, 1) if options.quick else (24, 12, 2)
     content = content_of(seeds, epochs)
-    one, two = [], []
+    one: list[float] = []
+    two: list[float] = []
     with tempfile.TemporaryDirectory(prefix="autosparse-nodes-") as scratch:
         for repetition in range(repetitions):
             folder = Path(scratch) / str(repetition)
-            for nodes, measured in ((1, one), (2, two)):
-                with LocalCluster(nodes) as cluster:  # alone: an idle one takes .05 of a core
-                    measured.append(cells_per_minute(cluster, folder / str(nodes), content))
+            with LocalCluster(1) as cluster:
+                one.append(cells_per_minute(cluster, folder / "1", content))
+                cluster.add()  # only now: an idle node takes .05 of a core
+                two.append(cells_per_minute(cluster, folder / "2", content))
     name = f"{len(plan_of(content).cells)} cells of ResNet-20/digits on two nodes of one CPU"
-    return [Comparison(name, "one node", "cells/min", one, two, goal=1.8)]
+    goal = None if options.quick else 1.8  # of few cells, the last ones on either node do not end together
+    return [Comparison(name, "one node", "cells/min", one, two, goal)]
 
 
 def content_of(seeds: int, epochs: int) -> Content:

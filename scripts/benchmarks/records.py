@@ -35,7 +35,7 @@ BEFORE = 3
 
 def measure(options: Options) -> Iterator[Result]:
     """Finding what is finished: each record read once or in segments, beside three readings; requests to S3."""
-    loose, gathered, objects = (2_000, 20_000, 400) if options.quick else (100_000, 1_000_000, OBJECTS)
+    loose, gathered, objects = (1_000, 10_000, 200) if options.quick else (100_000, 1_000_000, OBJECTS)
     result, environment = template()
     with tempfile.TemporaryDirectory(prefix="autosparse-records-") as scratch:
         yield looks(loose, Path(scratch), result, environment)

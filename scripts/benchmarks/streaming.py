@@ -31,7 +31,7 @@ LAYER = 4_000_000
 def measure(options: Options) -> list[Result]:
     """A network in shards scored and pruned by a stream in bounded memory, beside the same in memory in one process."""
     rows = QUICK if options.quick else FULL
-    scorer, cores = table_scorer(), os.cpu_count() or 1
+    scorer, cores = table_scorer(20_000 if options.quick else 200_000), os.cpu_count() or 1
     settings = Settings(workers=cores, gpus_per_job=1.0 if options.device.type == "cuda" else 0.0)
     with tempfile.TemporaryDirectory(prefix="autosparse-streaming-") as folder:
         features, out = Path(folder) / "features", Path(folder) / "out"
@@ -68,10 +68,10 @@ def layers(rows: int) -> Shapes:
     return {f"layer-{number:03d}.weight": (size,) for number, size in enumerate(sizes)}
 
 
-def table_scorer() -> Scorer:
-    """A conditional-mean scorer, fitted to a made-up survival score of features like the synthetic ones."""
+def table_scorer(rows: int) -> Scorer:
+    """A conditional-mean scorer, fitted to made-up survival scores of so many features like the synthetic ones."""
     draws = torch.Generator().manual_seed(0)
-    columns = [0.05 * torch.randn(200_000, generator=draws), 0.002 * torch.randn(200_000, generator=draws) ** 3]
+    columns = [0.05 * torch.randn(rows, generator=draws), 0.002 * torch.randn(rows, generator=draws) ** 3]
     scaling = Standardisation.of(columns)
     network = build_backbone("conditional-mean", 2, 0)
     network.fit(scaling(columns), torch.sigmoid(20 * columns[0].abs() + 300 * columns[1].abs() - 2), Training(), 0)

@@ -12,21 +12,29 @@ import autosparse as asp
 from autosparse.data.split import Dataset
 from autosparse.training import Member, train_together
 from benchmarks.harness import Comparison, Options, Result, one_thread, seconds, side_by_side
-from benchmarks.images import mnist
+from benchmarks.images import first, mnist
 from benchmarks.usual_loop import usual_epochs
 
 RECIPE = asp.Recipe(epochs=1, batch_size=128)
 CELLS = 8
 SPARSITY = 0.95
+FEW = 10_000
+"""Images in the quick form."""
 
 
 def measure(options: Options) -> Iterator[Result]:
     """Small networks on MNIST: model-epochs per second beside the usual loop, and together beside one by one."""
-    data, repetitions = mnist(options.data_root), 1 if options.quick else 5
-    yield from beside_the_usual_loop(data, options, repetitions)
+    data, repetitions = images(options.data_root, FEW if options.quick else None), 1 if options.quick else 5
+    yield from beside_the_usual_loop(data, options, 2 if options.quick else repetitions)
     kinds = [("lenet-300-100", asp.load_dataset("digits"), 36), ("lenet-300-100", data, 60), ("lenet-5", data, 6)]
     for name, d, steps in kinds:
         yield together(name, d, steps, options, repetitions)
+
+
+def images(root: str | None, count: int | None) -> Dataset:
+    """MNIST, or its first images."""
+    data = mnist(root)
+    return first(data, count) if count else data
 
 
 def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> Member:
@@ -45,7 +53,7 @@ def beside_the_usual_loop(data: Dataset, options: Options, repetitions: int) -> 
     baseline = ("usual loop", lambda: 1 / seconds(lambda: next(usual), options.device))
     count = 1 if options.device.type == "cuda" else os.cpu_count() or 1
     shares = [range(CELLS)[first::count] for first in range(count)]
-    spawn, given = multiprocessing.get_context("spawn"), (options.data_root, options.device)
+    spawn, given = multiprocessing.get_context("spawn"), (options, len(data.train))
 
     def many() -> float:
         return CELLS / seconds(lambda: list(workers.map(_train, shares)))
@@ -54,6 +62,7 @@ def beside_the_usual_loop(data: Dataset, options: Options, repetitions: int) -> 
         return 1 / seconds(lambda: workers.submit(_train, range(1)).result())
 
     name, unit = f"LeNet-300-100/{data.name}", "model-epochs/s"
+    name += f", {len(data.train):,} images" if options.quick else ""
     with ProcessPoolExecutor(count, spawn, _begin, given) as workers:
         yield side_by_side(f"{name}, {CELLS} cells", baseline, many, unit, repetitions, goal=12)
         yield side_by_side(f"{name}, one cell", baseline, alone, unit, repetitions, goal=4)
@@ -62,10 +71,11 @@ def beside_the_usual_loop(data: Dataset, options: Options, repetitions: int) -> 
 _DATA: dict[str, Dataset] = {}
 
 
-def _begin(root: str | None, device: torch.device) -> None:
+def _begin(options: Options, count: int) -> None:
     """Start a worker: one thread, the data in memory, everything imported."""
     torch.set_num_threads(1)
-    _DATA["mnist"] = mnist(root).to(device)
+    device = options.device
+    _DATA["mnist"] = images(options.data_root, count).to(device)
     few = replace(_DATA["mnist"], train=_DATA["mnist"].test)
     member = pruned("lenet-300-100", few, 0, device)
     asp.train(member.model, few, RECIPE, member.masks)
