@@ -46,7 +46,8 @@ def _measure(options: Options) -> Iterator[Result]:
     peaks = peaks_of(products)
     repetitions = 2 if options.quick else 5
     for model in ("resnet20",) if options.quick and not cuda else ("resnet20", "resnet18"):
-        steps = (100 if cuda else 3 if options.quick else 4) if options.quick or not cuda else None
+        few = 100 if cuda else 3 if options.quick else 4
+        steps = few if options.quick or not cuda else None
         for batch_size, execution in itertools.product((128, 512) if cuda else (128,), executions(options)):
             images = len(data.train) if steps is None else steps * batch_size // (4 if model == "resnet18" else 1)
             yield speed(model, first(data, images), batch_size, execution, options.device, peaks, repetitions)

@@ -1,7 +1,8 @@
 """Ask MLflow about ten thousand finished cells: the project's queries against a data frame of all runs.
 
-A hundred cells are written as ``autosparse run`` writes them; the others are copies of their rows with other seeds,
-ids and accuracies, because writing them through the client takes minutes. The store is SQLite.
+A hundred cells, or fifty in the quick form, are written as ``autosparse run`` writes them; the others are copies of
+their rows with other seeds, ids and accuracies, because writing them through the client takes minutes. The store is
+SQLite.
 """
 
 import random
