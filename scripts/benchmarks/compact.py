@@ -55,7 +55,7 @@ CASES = (
     Case("vgg16", "synflow", 0.99, 4.0, 4.0, 512),
     Case("resnet18", "synflow", 0.99, 4.0, None, 512),
 )
-FEW = 512
+FEW = 384
 """Images of convolutional networks if there is little time; the first steps, which are slow, then weigh more."""
 
 

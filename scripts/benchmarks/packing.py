@@ -53,7 +53,7 @@ class Ours:
 
 def measure(options: Options) -> list[Result]:
     """240 cells of digits, packed, with records and MLflow, beside one Tune trial per cell; Ray runs already."""
-    repetitions, trials, seeds = (1, 4, 3) if options.quick else (3, 12, SEEDS)
+    repetitions, trials, seeds = (1, 4, 2) if options.quick else (3, 12, SEEDS)
     started = time.perf_counter()
     with ray_session(Settings()), tempfile.TemporaryDirectory() as scratch:
         start_up = time.perf_counter() - started
