@@ -10,7 +10,7 @@ import torch
 from image_trees import pixels, save, write_folder
 
 from autosparse.data import decoded, image_files, load_dataset
-from autosparse.data.decoded import ROW, VARIABLE, folder_from_environment
+from autosparse.data.decoded import ROW, VARIABLE, DecodedImages, folder_from_environment
 from autosparse.seeds import generator
 
 SIZES = [(300, 400), (90, 50), (64, 64), (400, 300)]
@@ -148,9 +148,28 @@ def test_a_full_disk_gets_no_images_and_the_warning_names_the_need(split, plain,
         for _ in range(2):
             assert same(everything(split), everything(plain))
     [line] = caplog.messages
-    assert line.startswith("no more decoded images are kept: they need 0.0 GB, and ")
     assert VARIABLE in line
     assert only(split.kept_in, "pixels").stat().st_size == 0
+
+
+def test_a_warning_says_how_much_room_is_needed_and_there(tmp_path, monkeypatch, caplog):
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: usage._replace(free=2_340_000_000))
+    kept = DecodedImages.open_in(tmp_path, b"a list", 100_000, 320)
+    assert not kept.writes
+    [line] = caplog.messages
+    assert line.startswith(f"no more decoded images are kept: they need 30.7 GB, and {tmp_path} has 2.3 GB free; ")
+
+
+def test_a_full_disk_that_has_all_images_is_no_reason_to_warn(split, monkeypatch, caplog, calls):
+    everything(split)
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: usage._replace(free=0))
+    calls.clear()
+    with caplog.at_level(logging.WARNING):
+        everything(split)
+    assert not calls
+    assert not caplog.messages
 
 
 def test_images_that_are_there_are_read_from_a_full_disk(split, monkeypatch, calls):
