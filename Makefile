@@ -60,7 +60,7 @@ test-browser: setup .browser/installed  ## the report's page in a headless Chrom
 	@touch $@
 
 chaos: setup  ## 200 random faults over a grid of 500 cells; writes cluster/RELIABILITY.md
-	@$(BIN)/python scripts/chaos.py $(if $(S3),--s3 --page cluster/RELIABILITY-S3.md) \
+	@$(BIN)/python scripts/chaos.py $(if $(S3),--s3 --faults 40 --cells 100 --page cluster/RELIABILITY-S3.md) \
 		$(if $(HOSTS),--hosts --faults 60 --cells 150 --page cluster/RELIABILITY-HOSTS.md)
 
 soak: setup  ## a grid of two hours, and whether memory, files and threads stay flat; writes soak.json
