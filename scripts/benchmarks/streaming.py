@@ -18,8 +18,8 @@ from autosparse.runner.driver.session import ray_session
 from autosparse.runner.settings import Settings
 from autosparse.shards import open_features, read_rows
 from autosparse.shards.layout import Shapes
-from autosparse.shards.synthetic import save_synthetic_features
 from benchmarks.harness import Comparison, Figure, Options, Result, seconds
+from benchmarks.synthetic_features import save_synthetic_features
 from benchmarks.watch import Watch
 
 SPARSITY = 0.95

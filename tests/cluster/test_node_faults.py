@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from benchmarks.synthetic_features import save_synthetic_features
 from commands import GRID, LONGER, RECIPE, Work, ended, start, wait_for, workers_of
 from local_cluster import LocalCluster
 
@@ -16,7 +17,6 @@ from autosparse.autos import Scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.features import Standardisation
 from autosparse.irp import load_survival
-from autosparse.shards.synthetic import save_synthetic_features
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 

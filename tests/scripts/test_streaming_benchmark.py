@@ -1,10 +1,12 @@
-"""The benchmark of streaming: the baseline in memory reads no more rows than it is credited with."""
+"""The benchmark of streaming: its made-up features, and a baseline that reads no more rows than it is credited with."""
 
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+
+from autosparse.shards import open_features, read_rows
 
 
 @pytest.fixture
@@ -25,3 +27,16 @@ def test_no_further_chunk_is_read_once_there_are_enough_rows(streaming, monkeypa
     monkeypatch.setattr(streaming, "read_rows", read_rows)
     parts = list(streaming.read_first(Path(), {}, ("param", "grad"), asked))
     assert sum(len(part["grad"]) for part in parts) == sum(chunks) == read
+
+
+def test_synthetic_rows_depend_on_the_seed_alone(benchmark_module, tmp_path):
+    save_synthetic_features = benchmark_module("synthetic_features").save_synthetic_features
+    found = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        shards = open_features(save_synthetic_features(tmp_path / name, {"w": (1000,)}, seed, shard_rows=300))
+        assert [shard.rows for shard in shards.files] == [300, 300, 300, 100]
+        parts = [part["grad"] for shard in shards.files for part in read_rows(shard, shards.shapes, ["grad"])]
+        found.append(np.concatenate(parts))
+    assert np.array_equal(found[0], found[1])
+    assert not np.array_equal(found[0], found[2])
+    assert 0.5 < found[0].std() / 0.002 / 15**0.5 < 2  # the cube of a normal number has variance 15
