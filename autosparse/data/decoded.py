@@ -1,8 +1,8 @@
 """Decoded images on a node's own disk, so that all jobs and epochs there decode a file once.
 
-A list of images has two files: the pixels, and a row per image that vouches for them. A job that misses an image
-decodes it, writes its pixels and then its row. Nothing is locked, since two jobs with the same image write the same
-bytes. A row holds a checksum, so an image that was written in part, or damaged, is decoded again.
+A list of images has two files: one with their pixels, and one with a row per image. If a job finds an image missing,
+it decodes the file, writes the pixels and then the row. Nothing is locked, since two jobs with the same image write the
+same bytes. A row holds a checksum, so an image that was written in part, or damaged, is decoded again.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ VARIABLE = "AUTOSPARSE_DECODED_IMAGES"
 LAYOUT = 1
 """Goes up if the files or the decoding change. Files of another layout are not read."""
 ROW = Struct("<8sId")
-"""An image's row: which version of which file it is, the checksum of its pixels, and the aspect of Decoded."""
+"""An image's row: the version of its file, the checksum of its pixels, and its width / height."""
 
 Decoded = tuple[np.ndarray, float]
 """Pixels uint8 (side, side, 3), and width / height of the file's image."""
@@ -56,7 +56,7 @@ class DecodedImages:
     def open_in(cls, folder: Path, listed: bytes, count: int, side: int) -> "DecodedImages | None":
         """Make the two files in ``folder`` if they are not there; None, with a warning, if that fails.
 
-        If the disk has no room for the images that are missing, none is added, and a warning says how much they need.
+        If the disk has no room for all missing images, none is added, and a warning says how much they take.
 
         :param listed: digest of the images' paths; another list gets other files.
         :param count: images in the list.
@@ -74,8 +74,8 @@ class DecodedImages:
             return None
         if needed > free:
             _warn(
-                f"no more decoded images are kept: they need {needed / 1e9:.1f} GB, and {folder} has {free / 1e9:.1f} "
-                f"GB free; make room there, or point {VARIABLE} at a larger disk"
+                f"no room to keep more decoded images: {folder} has {free / 1e9:.1f} GB free, and the missing images "
+                f"take {needed / 1e9:.1f} GB; make room there, or point {VARIABLE} at a larger disk"
             )
             return replace(kept, writes=False)
         return kept

@@ -158,7 +158,8 @@ def test_a_warning_says_how_much_room_is_needed_and_there(tmp_path, monkeypatch,
     kept = DecodedImages.open_in(tmp_path, b"a list", 100_000, 320)
     assert not kept.writes
     [line] = caplog.messages
-    assert line.startswith(f"no more decoded images are kept: they need 30.7 GB, and {tmp_path} has 2.3 GB free; ")
+    told = f"no room to keep more decoded images: {tmp_path} has 2.3 GB free, and the missing images take 30.7 GB; "
+    assert line.startswith(told)
 
 
 def test_a_full_disk_that_has_all_images_is_no_reason_to_warn(split, monkeypatch, caplog, calls):

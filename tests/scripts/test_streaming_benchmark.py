@@ -1,4 +1,4 @@
-"""The benchmark of streaming: its made-up features, and a baseline that reads no more rows than it is credited with."""
+"""The benchmark of streaming: its features depend on the seed alone, and its baseline reads only what it counts."""
 
 from pathlib import Path
 from types import SimpleNamespace

@@ -266,7 +266,7 @@ def test_every_experiment_is_named_and_counted_over_however_many_pages_mlflow_li
     names = [f"exp-{number}" for number in range(5)]
     for name in names:
         client.create_experiment(name)
-    a_page = functools.partialmethod(MlflowClient.search_experiments, max_results=2)  # MLflow's own: 1,000
+    a_page = functools.partialmethod(MlflowClient.search_experiments, max_results=2)  # the default is 1,000
     monkeypatch.setattr(MlflowClient, "search_experiments", a_page)
     with pytest.raises(AutosparseError, match=f"it holds {', '.join(names)}$"):
         find_experiment(client, "other")
