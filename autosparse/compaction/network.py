@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, fx, nn
 
+from autosparse.compaction.compiled import CompiledGraph
 from autosparse.compaction.folding import folded
 from autosparse.compaction.hooks import hook_on
 from autosparse.compaction.maker import Maker
@@ -123,7 +124,7 @@ def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:
         rule.build(make)
     read = [str(node.target) for node in found.graph.nodes if node.op == "get_attr"]
     tensors = {name: operator.attrgetter(name)(found.model) for name in read}
-    network = fx.GraphModule({**make.modules, **tensors}, make.graph, type(found.model).__name__)
+    network = CompiledGraph({**make.modules, **tensors}, make.graph, type(found.model).__name__)
     _set_modes(network, found.model)
     return Compact(
         network,

@@ -11,6 +11,7 @@ import numpy
 import torch
 from torch import Tensor, fx, nn
 
+from autosparse.compaction.compiled import CompiledGraph
 from autosparse.seeds import generator_states, kept_generators
 from autosparse.users_code import kind_and_line
 
@@ -70,7 +71,7 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
         try:
             before = _states(example.device)
             evaluating = fx.Tracer().trace(probe.eval()).python_code("self").src
-            module = fx.GraphModule(probe.train(), fx.Tracer().trace(probe))
+            module = CompiledGraph(probe.train(), fx.Tracer().trace(probe))
             decides_at_random = _states(example.device) != before
             alike = evaluating == module.graph.python_code("self").src
             module.graph.eliminate_dead_code()

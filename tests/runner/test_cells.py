@@ -1,7 +1,9 @@
 """Cells in this process: alone, in packs, under ablations. That every criterion works is for the smoke grid."""
 
 import functools
+import gc
 import weakref
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -268,3 +270,18 @@ def test_criteria_that_set_the_weights_train_what_they_set(tmp_path):
     first, second, third = results(cells, tmp_path)
     assert first["density_by_layer"] == second["density_by_layer"] == third["density_by_layer"]
     assert len({result["history"]["train_loss"][0] for result in (first, second, third)}) == 3
+
+
+def test_cells_leave_nothing_behind_in_the_process(tmp_path):
+    """A worker does tens of thousands of cells, and must not grow by any of them."""
+
+    def objects():
+        gc.collect()
+        return Counter(type(each).__qualname__ for each in gc.get_objects())
+
+    cells = [short_cell("snip", 0.97, seed, replace(RECIPE, epochs=1)) for seed in range(24)]
+    results(cells[:8], tmp_path, 4)
+    before = objects()
+    results(cells[8:], tmp_path, 4)
+    left = objects() - before
+    assert left.total() < 16, f"16 cells left behind: {left.most_common(5)}"
