@@ -1,8 +1,10 @@
 """The one family of errors that users see: each message names the thing, the reason and the cure."""
 
+import logging
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from functools import cache
 
 
 class AutosparseError(ValueError):
@@ -33,6 +35,12 @@ def safe_uri(text: str) -> str:
 def first_line(error: BaseException) -> str:
     """The first line of what an error says; its kind if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+@cache
+def warn_once(module: str, line: str) -> None:
+    """Log ``line`` as a warning of ``module`` once in a process, however often it is true."""
+    logging.getLogger(module).warning("%s", line)
 
 
 class UnknownName(AutosparseError):

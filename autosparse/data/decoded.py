@@ -6,14 +6,12 @@ same bytes. A row holds a checksum, so an image that was written in part, or dam
 """
 
 import hashlib
-import logging
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from struct import Struct
 
@@ -21,7 +19,7 @@ import numpy as np
 import PIL
 from PIL import features
 
-from autosparse.errors import first_line
+from autosparse.errors import first_line, warn_once
 
 VARIABLE = "AUTOSPARSE_DECODED_IMAGES"
 LAYOUT = 1
@@ -70,12 +68,13 @@ class DecodedImages:
             needed = count * kept.size - 512 * kept.pixels.stat().st_blocks
             free = shutil.disk_usage(folder).free
         except OSError as error:
-            _warn(f"decoded images are not kept: {first_line(error)}; check {VARIABLE}")
+            warn_once(__name__, f"decoded images are not kept: {first_line(error)}; check {VARIABLE}")
             return None
         if needed > free:
-            _warn(
+            warn_once(
+                __name__,
                 f"no room to keep more decoded images: {folder} has {free / 1e9:.1f} GB free, and the missing images "
-                f"take {needed / 1e9:.1f} GB; make room there, or point {VARIABLE} at a larger disk"
+                f"take {needed / 1e9:.1f} GB; make room there, or point {VARIABLE} at a larger disk",
             )
             return replace(kept, writes=False)
         return kept
@@ -143,9 +142,3 @@ def _version(path: Path) -> bytes:
     return hashlib.blake2b(
         repr((os.fsencode(path), status.st_size, status.st_mtime_ns)).encode(), digest_size=8
     ).digest()
-
-
-@cache
-def _warn(line: str) -> None:
-    """Warn once per process, not once per epoch."""
-    logging.getLogger(__name__).warning("%s", line)

@@ -1,13 +1,11 @@
 """The compact network that is trained in place of a masked one, with the same outcome."""
 
-import functools
-import logging
-
 import torch
 from torch import Tensor, nn
 
 from autosparse.compaction import Compact, compact, put
 from autosparse.data.split import Dataset
+from autosparse.errors import warn_once
 from autosparse.masks import Masks
 from autosparse.training.execution import Execution
 from autosparse.training.history import History
@@ -86,16 +84,10 @@ def stand_in_for(
         found = compact(model, masks, dataset.input_shape, sparse)
         reason = "it draws at random, and would draw other numbers" if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
-            _warn_once(f"{type(model).__name__} is trained whole, not compact: {reason}")
+            warn_once(__name__, f"{type(model).__name__} is trained whole, not compact: {reason}")
         elif way == "on" or found.flops_left <= WORTH:
             small = found
     return StandIn(model, masks, recipe, small)
-
-
-@functools.cache
-def _warn_once(line: str) -> None:
-    """Log ``line`` as a warning, once in a process."""
-    logging.getLogger(__name__).warning("%s", line)
 
 
 class _Remainder(nn.Module):

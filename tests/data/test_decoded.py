@@ -11,6 +11,7 @@ from image_trees import pixels, save, write_folder
 
 from autosparse.data import decoded, image_files, load_dataset
 from autosparse.data.decoded import ROW, VARIABLE, DecodedImages, folder_from_environment
+from autosparse.errors import warn_once
 from autosparse.seeds import generator
 
 SIZES = [(300, 400), (90, 50), (64, 64), (400, 300)]
@@ -143,7 +144,7 @@ def test_a_folder_that_is_cleared_between_batches_does_no_harm(split, plain):
 def test_a_full_disk_gets_no_images_and_the_warning_names_the_need(split, plain, monkeypatch, caplog):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(decoded.shutil, "disk_usage", lambda _: usage._replace(free=100_000))
-    decoded._warn.cache_clear()
+    warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert same(everything(split), everything(plain))
@@ -195,7 +196,7 @@ def test_a_write_that_fails_costs_nothing_but_the_image(split, plain, monkeypatc
 def test_a_folder_that_cannot_be_made_is_told_once(plain, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     split = replace(plain, kept_in=tmp_path / "file" / "kept")
-    decoded._warn.cache_clear()
+    warn_once.cache_clear()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
             assert same(everything(split), everything(plain))
