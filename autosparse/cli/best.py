@@ -66,7 +66,7 @@ def best(
         _print_frontier(points[:top], f"{experiment}: {metric}", as_json, as_csv)
         return
     if sweep:
-        from autosparse.results.best_trials import best_trials
+        from autosparse.results.best import best_trials
 
         rows = best_trials(client, experiment, sweep)[:top]
         trials = rows if as_json or as_csv else [_trial(row) for row in rows]

@@ -9,9 +9,9 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError
 from autosparse.report.collect import METRIC
-from autosparse.report.provenance import facts_of
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import Group, groups_of
+from autosparse.results.runs import facts_of
 from autosparse.results.significance import LEVEL, Difference, holm
 from autosparse.results.winners import Place, pairs
 

@@ -1,12 +1,15 @@
 """The report of an experiment: one HTML file that needs nothing but a browser."""
 
+import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow import MlflowClient
@@ -14,7 +17,7 @@ from mlflow import MlflowClient
 from autosparse.analysis.sketch import LARGEST_ERROR, SIZE
 from autosparse.errors import safe_uri
 from autosparse.experiment.stages import NAMED
-from autosparse.report.collect import make_sections
+from autosparse.report.collect import make_sections, natural
 from autosparse.report.collect_autos import fits_of, in_order, irp_run
 from autosparse.report.collect_frontier import frontiers_of
 from autosparse.report.export import table_files, tables_of
@@ -26,7 +29,6 @@ from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.folder import PAGE, write_files
 from autosparse.report.formats import percent, seeds_text, sort_key
 from autosparse.report.gallery import Gallery
-from autosparse.report.provenance import provenance_of, run_pages
 from autosparse.report.published import concordant_pairs, published_tables, told_of
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
@@ -35,7 +37,7 @@ from autosparse.report.tables_agreement import changing_table, concordance_table
 from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
 from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
-from autosparse.results.runs import Run, finished_runs
+from autosparse.results.runs import ORIGIN, Run, facts_of, finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.known import FAILED
 from autosparse.tracking.search import all_runs
@@ -124,6 +126,30 @@ def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None
     return Report(page, list(tables_of(sections, published, concordant, concordances, stages, frontiers)), gallery)
 
 
+def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
+    """Commits, machines, versions and data fingerprints of the runs, with the number of runs of each if they differ."""
+    found = facts_of(runs)
+    places = [name.replace("_", " ") for name in ORIGIN]
+
+    def rank(name: str) -> tuple[int, bool, object]:
+        return places.index(name) if name in places else len(places), not name.startswith("data "), natural(name)
+
+    return {name: _tally(found[name]) for name in sorted(found, key=rank)}
+
+
+def run_pages(client: MlflowClient, experiment: str) -> str:
+    """The start of the addresses of the experiment's runs in a browser; a run's id completes it.
+
+    Empty if MLflow is not a server. User, password and query of the server's address are left out.
+    """
+    server = urlsplit(re.sub(r"://\S*@", "://", client.tracking_uri))  # a password may contain a slash, or an @
+    if server.scheme not in ("http", "https"):
+        return ""
+    with tracking_errors(client.tracking_uri):
+        found = find_experiment(client, experiment)
+    return f"{server.scheme}://{server.netloc}{server.path.rstrip('/')}/#/experiments/{quote(found)}/runs/"
+
+
 def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[..., str]]:
     """The functions with which the templates draw."""
     svg, png = gallery.svg, gallery.png
@@ -175,3 +201,9 @@ def _failed(client: MlflowClient, experiment: str) -> int:
     with tracking_errors(client.tracking_uri):
         found = all_runs(client, find_experiment(client, experiment), f"attributes.status = '{FAILED}'")
         return sum("task_id" in run.data.tags for run in found)
+
+
+def _tally(values: Counter[str]) -> str:
+    if len(values) == 1:
+        return next(iter(values))
+    return ", ".join(f"{value} ({count} run{'s' if count > 1 else ''})" for value, count in values.most_common())

@@ -1,5 +1,6 @@
-"""Finished runs as MLflow has them."""
+"""Finished runs as MLflow has them, and where they come from."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -9,6 +10,11 @@ from mlflow.entities import ViewType
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.known import FINISHED
 from autosparse.tracking.search import all_runs
+
+DIRTY = "+dirty"
+"""Ending of the commit of a checkout with local changes."""
+ORIGIN = ("git_commit", "host", "device", "device_name", "precision")
+"""The tags that say with what code and where a run was done."""
 
 
 @dataclass(frozen=True)
@@ -55,3 +61,22 @@ def newest_first(
 def one_per_task(runs: Iterable[Run]) -> list[Run]:
     """The last run of each task."""
     return list({run.tags.get("task_id", run.run_id): run for run in runs}.values())
+
+
+def facts_of(runs: Iterable[Run]) -> dict[str, Counter[str]]:
+    """The commits, machines, versions and data fingerprints of the runs, and how many runs have each."""
+    found = defaultdict[str, Counter[str]](Counter)
+    for run in runs:
+        for name, value in _facts(run):
+            found[name][value] += 1
+    return found
+
+
+def _facts(run: Run) -> Iterable[tuple[str, str]]:
+    for name, value in run.tags.items():
+        if name == "git_commit" and value.endswith(DIRTY):
+            yield "git commit", f"{value.removesuffix(DIRTY)} with uncommitted changes"
+        elif name in ORIGIN or name.startswith("version."):
+            yield name.removeprefix("version.").replace("_", " "), value
+        elif name == "dataset_fingerprint" and "dataset" in run.tags:
+            yield f"data {run.tags['dataset']}", f"fingerprint {value}"

@@ -4,7 +4,7 @@ import pytest
 from builders import write_run
 
 from autosparse.errors import AutosparseError
-from autosparse.results.best_trials import best_trials
+from autosparse.results.best import best_trials
 from autosparse.tracking.client import open_experiment
 from autosparse.tracking.trials import log_trials
 

@@ -12,7 +12,7 @@ from autosparse.autos.features import INPUTS
 from autosparse.errors import Unreachable
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, ScorerTask
-from autosparse.results.best_trials import best_trials
+from autosparse.results.best import best_trials
 from autosparse.results.runs import finished_runs
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen

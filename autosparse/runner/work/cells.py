@@ -15,15 +15,15 @@ from autosparse.criteria import CRITERIA, prune, score
 from autosparse.criteria.seen import Seen, counting
 from autosparse.data.split import Batch, Dataset
 from autosparse.devices import clock
-from autosparse.errors import first_line
+from autosparse.errors import AutosparseError, first_line
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.record import Json
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell
 from autosparse.files import canonical_json
-from autosparse.masks import Masks, Scores
+from autosparse.irp import load_survival
+from autosparse.masks import Masks, Scores, prunable
 from autosparse.models import build_model
-from autosparse.runner.work.branch import branch_masks
 from autosparse.runner.work.cell_states import CellStates
 from autosparse.runner.work.pruned import Pruned
 from autosparse.runner.work.train_cells import Done, alike_groups, attempt, part_of, train_group
@@ -32,6 +32,7 @@ from autosparse.training import Execution, State, Trainer
 from autosparse.training.group_size import group_size
 
 _scorer = functools.lru_cache(maxsize=1)(load_scorer)
+_survival = functools.lru_cache(maxsize=1)(load_survival)
 
 
 @dataclass
@@ -173,7 +174,7 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: S
     if cell.criterion == DENSE:
         return None, 0.0
     if cell.criterion == BRANCH:
-        return branch_masks(cell, model, last.store), clock() - started
+        return _branch_masks(cell, model, last.store), clock() - started
     criterion = CRITERIA[cell.criterion]
     given = {"seed": cell.seed, "training": trainer}
     options: dict[str, Any] = {**cell.options, **{name: given[name] for name in criterion.given & given.keys()}}
@@ -189,3 +190,27 @@ def _masks(cell: Cell, model: nn.Module, trainer: Trainer, last: Scored, seen: S
     if cell.ablation == "invert":
         scores = {name: -s for name, s in scores.items()}
     return Masks.from_scores(scores, cell.sparsity), before + clock() - started
+
+
+def _branch_masks(cell: Cell, model: nn.Module, store: Store) -> Masks:
+    """The masks of the IRP run that ``cell`` branches from, after iteration ``cell.level``, over its initial weights.
+
+    :param model: as initialised with ``cell.init_seed``.
+    :raises AutosparseError: if its weights differ in any bit from those that the run started from.
+    """
+    assert cell.trunk is not None
+    assert cell.level is not None
+    survival = _survival(store.fetched("irp", cell.trunk.id) / "survival")
+    for name, weight in prunable(model).items():
+        if name not in survival.param:
+            raise AutosparseError(
+                f"IRP run {cell.trunk.id} knows nothing of {name!r}, a weight of {cell.model} that can be pruned: an "
+                "earlier version left it out; do the run again, in a fresh --storage"
+            )
+        if not torch.equal(weight.detach().float().cpu(), survival.param[name]):
+            raise AutosparseError(
+                f"{cell.model} with seed {cell.init_seed} does not start from the weights of IRP run {cell.trunk.id} "
+                f"({name!r} differs): the model has changed since; use a fresh --storage"
+            )
+    device = next(model.parameters()).device
+    return survival.masks(cell.level).to(device)
