@@ -52,6 +52,7 @@ def best(
 ) -> None:
     """Mean and standard deviation over seeds, best first."""
     from autosparse.results.best import best as ask
+    from autosparse.results.best import best_trials
     from autosparse.results.frontier import frontier as ask_frontier
     from autosparse.results.winners import winners as ask_winners
 
@@ -66,8 +67,6 @@ def best(
         _print_frontier(points[:top], f"{experiment}: {metric}", as_json, as_csv)
         return
     if sweep:
-        from autosparse.results.best import best_trials
-
         rows = best_trials(client, experiment, sweep)[:top]
         trials = rows if as_json or as_csv else [_trial(row) for row in rows]
         common.listing(trials, f"{experiment}: {sweep} ({rows[0]['metric']})", as_json, as_csv)

@@ -1,50 +1,14 @@
 """Read IRP runs and scorers from MLflow as plain values, with the samples of weights that were logged with them."""
 
-import tempfile
 from dataclasses import dataclass
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
 
-from autosparse.errors import first_line
 from autosparse.report.collect import natural
-from autosparse.results.runs import Run, finished_runs
+from autosparse.results.runs import Run, finished_runs, history_of
+from autosparse.results.samples import Sample, sample_of
 from autosparse.schedule import density_after
-from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.texts import names_in
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A sample of the weights of a network: at most a few thousand of each layer."""
-
-    layers: list[str]
-    """Names, in network order."""
-    layer: np.ndarray
-    """(n,) int, positions in ``layers``."""
-    position: np.ndarray
-    """(n,) int, flat positions in the layer's weight."""
-    columns: dict[str, np.ndarray]
-    """(n,) float each: ``param``, ``grad``, ``survival``, and ``snip``, ``grasp``, if the network allows them, or
-    ``predicted``, ``untrained``."""
-
-    def __len__(self) -> int:
-        return len(self.layer)
-
-    @property
-    def weight(self) -> np.ndarray:
-        """(n,) number of weights that each sampled one stands for; the largest position gives a layer's size."""
-        sizes = np.zeros(len(self.layers))
-        np.maximum.at(sizes, self.layer, self.position + 1)
-        return (sizes / np.bincount(self.layer, minlength=len(self.layers)).clip(1))[self.layer]
-
-    @property
-    def most_per_layer(self) -> int:
-        """Number of weights in the layer that has the most."""
-        return max(np.bincount(self.layer).tolist(), default=0)
 
 
 @dataclass(frozen=True)
@@ -113,7 +77,7 @@ def fits_of(client: MlflowClient, experiment: str, irp: list[Run]) -> list[Fit]:
     fits = []
     for run in in_order(finished_runs(client, experiment, "scorer")):
         ids = names_in(run.params.get("irp", ""))
-        fits.append(Fit(run, [names.get(i, i) for i in ids], *_sample(client, run)))
+        fits.append(Fit(run, [names.get(i, i) for i in ids], *sample_of(client, run)))
     return fits
 
 
@@ -124,23 +88,8 @@ def in_order(runs: list[Run]) -> list[Run]:
 
 def irp_run(client: MlflowClient, run: Run) -> IrpRun:
     """An IRP run with accuracy and sample; slow if the artifacts are far away."""
-    with tracking_errors(client.tracking_uri):
-        history = client.get_metric_history(run.run_id, "accuracy")
-    steps = {metric.step: metric.value for metric in history}
+    steps = dict(history_of(client, run.run_id, "accuracy"))
     shape = (int(run.params["iterations"]), float(run.params["final_density"]), run.params["schedule"])
     # the network of iteration i was trained before the pruning of iteration i
     density = [1.0 if step == 1 else density_after(step - 1, *shape) for step in sorted(steps)]
-    return IrpRun(run, [steps[step] for step in sorted(steps)], density, *_sample(client, run))
-
-
-def _sample(client: MlflowClient, run: Run) -> tuple[Sample | None, str]:
-    """The run's sample, or None and the reason, because a report is worth writing without it."""
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            table = pq.read_table(client.download_artifacts(run.run_id, "sample.parquet", folder))
-        except (MlflowException, OSError, pa.ArrowException) as error:
-            return None, first_line(error)
-    layer = table["layer"].combine_chunks().dictionary_encode()
-    columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("layer", "position")}
-    position = table["position"].to_numpy()
-    return Sample(layer.dictionary.to_pylist(), layer.indices.to_numpy(), position, columns), ""
+    return IrpRun(run, [steps[step] for step in sorted(steps)], density, *sample_of(client, run))

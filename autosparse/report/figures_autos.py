@@ -6,9 +6,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from autosparse.report.axes import spread_axis
-from autosparse.report.collect_autos import IrpRun, Sample
+from autosparse.report.collect_autos import IrpRun
 from autosparse.report.style import INK, WARM, layer_colors, shown, small_panels
 from autosparse.report.tips import tell
+from autosparse.results.samples import Sample
 
 JITTER = 0.35
 """Jitter, as a share of the distance between two survival scores: enough to see how many points share a score."""

@@ -1,6 +1,5 @@
 """The report of an experiment: one HTML file that needs nothing but a browser."""
 
-import re
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
@@ -9,7 +8,6 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from mlflow import MlflowClient
@@ -29,18 +27,16 @@ from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.folder import PAGE, write_files
 from autosparse.report.formats import percent, seeds_text, sort_key
 from autosparse.report.gallery import Gallery
-from autosparse.report.published import concordant_pairs, published_tables, told_of
+from autosparse.report.published import concordant_pairs, published_tables
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
 from autosparse.report.tables import accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import changing_table, concordance_tables, overlap_table
-from autosparse.report.tables_cost import method_costs, stage_costs, wall_seconds
+from autosparse.report.tables_cost import method_costs, stage_costs
 from autosparse.report.tables_frontier import frontier_table
 from autosparse.report.tables_size import size_table
-from autosparse.results.runs import ORIGIN, Run, facts_of, finished_runs
-from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.known import FAILED
-from autosparse.tracking.search import all_runs
+from autosparse.results.costs import wall_seconds
+from autosparse.results.runs import ORIGIN, Run, facts_of, failed_tasks, finished_runs, parent_and_summary, run_pages
 from autosparse.version import __version__
 
 IRP_SHOWN = 2
@@ -90,7 +86,7 @@ def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None
     :param live: how far the experiment is, for a page that keeps itself up to date (``live.html.j2``).
     """
     cells, irp = finished_runs(client, experiment, "cell"), in_order(finished_runs(client, experiment, "irp"))
-    parent, told = told_of(client, experiment)
+    parent, told = parent_and_summary(client, experiment)
     summary = {**UNTOLD, **told}
     sections = make_sections(cells, summary["layers"])
     fits = fits_of(client, experiment, irp)
@@ -115,7 +111,7 @@ def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None
         stages=stages,
         frontiers=frontiers,
         counts={"cell": len(cells), "IRP run": len(irp), "scorer": len(fits)},
-        failed=_failed(client, experiment),
+        failed=failed_tasks(client, experiment),
         networks=list(dict.fromkeys(f"{section.model} on {section.dataset}" for section in sections)),
         provenance=provenance_of(runs),
         run_pages=run_pages(client, experiment),
@@ -135,19 +131,6 @@ def provenance_of(runs: Iterable[Run]) -> dict[str, str]:
         return places.index(name) if name in places else len(places), not name.startswith("data "), natural(name)
 
     return {name: _tally(found[name]) for name in sorted(found, key=rank)}
-
-
-def run_pages(client: MlflowClient, experiment: str) -> str:
-    """The start of the addresses of the experiment's runs in a browser; a run's id completes it.
-
-    Empty if MLflow is not a server. User, password and query of the server's address are left out.
-    """
-    server = urlsplit(re.sub(r"://\S*@", "://", client.tracking_uri))  # a password may contain a slash, or an @
-    if server.scheme not in ("http", "https"):
-        return ""
-    with tracking_errors(client.tracking_uri):
-        found = find_experiment(client, experiment)
-    return f"{server.scheme}://{server.netloc}{server.path.rstrip('/')}/#/experiments/{quote(found)}/runs/"
 
 
 def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Callable[..., str]]:
@@ -195,12 +178,6 @@ def environment() -> Environment:
 def _stages(client: MlflowClient, parent: str | None, **runs: list[Run]) -> Table | None:
     stages = {name: (NAMED[name].costs, of_stage) for name, of_stage in runs.items()}
     return stage_costs(stages, wall_seconds(client, parent, stages))
-
-
-def _failed(client: MlflowClient, experiment: str) -> int:
-    with tracking_errors(client.tracking_uri):
-        found = all_runs(client, find_experiment(client, experiment), f"attributes.status = '{FAILED}'")
-        return sum("task_id" in run.data.tags for run in found)
 
 
 def _tally(values: Counter[str]) -> str:

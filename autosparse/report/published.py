@@ -5,28 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow import MlflowClient
-from mlflow.exceptions import MlflowException
-
 from autosparse.report.collect import METRIC
 from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
 from autosparse.results.groups import apart, groups_of
 from autosparse.results.runs import Run
-from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.search import parent_run, summary_of
-
-
-def told_of(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
-    """The id of an experiment's parent run, and its summary; None and {} if an older store has no such run."""
-    with tracking_errors(client.tracking_uri):
-        run = parent_run(client, find_experiment(client, experiment))
-        if run is None:
-            return None, {}
-        try:
-            return run.info.run_id, summary_of(client, run.info.run_id)
-        except (MlflowException, OSError):
-            return run.info.run_id, {}
 
 
 def published_tables(summary: dict[str, Any], cells: Iterable[Run]) -> list[Table]:

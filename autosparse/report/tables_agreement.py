@@ -9,9 +9,10 @@ import torch
 
 from autosparse.analysis import concordance, estimated_iou
 from autosparse.report.collect import Point, Section
-from autosparse.report.collect_autos import IrpRun, Sample
+from autosparse.report.collect_autos import IrpRun
 from autosparse.report.formats import percent
 from autosparse.report.table import NOTHING, Cell, Row, Table
+from autosparse.results.samples import Sample
 
 Thing = TypeVar("Thing")
 CHANGING_NOTE = (

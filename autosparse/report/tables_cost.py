@@ -3,26 +3,13 @@
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
-from mlflow import MlflowClient
-
 from autosparse.report.collect import Point, Section
 from autosparse.report.formats import duration, quantity
 from autosparse.report.table import NOTHING, Table, texts
 from autosparse.results.costs import PASSES
 from autosparse.results.runs import Run
-from autosparse.tracking.client import tracking_errors
-from autosparse.tracking.parent import WALL_SECONDS
 
 NOT_KNOWN = NOTHING.text
-
-
-def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]) -> dict[str, float]:
-    """Seconds that each stage took from start to end, summed over the times that it ran, if the parent run knows."""
-    if parent is None:
-        return {}
-    with tracking_errors(client.tracking_uri):
-        points = {stage: client.get_metric_history(parent, WALL_SECONDS + stage) for stage in stages}
-    return {stage: sum(point.value for point in found) for stage, found in points.items() if found}
 
 
 def stage_costs(stages: Mapping[str, tuple[str, Sequence[Run]]], wall: Mapping[str, float]) -> Table | None:

@@ -15,9 +15,12 @@ A branch of an IRP run needs the iterations up to its level, so it bears that sh
 
 from collections.abc import Iterable
 
+from mlflow import MlflowClient
+
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.fields import BRANCH, DENSE
-from autosparse.results.runs import Run
+from autosparse.results.runs import Run, history_of
+from autosparse.tracking.parent import WALL_SECONDS
 from autosparse.tracking.texts import names_in
 
 UNITS = ("seconds", "images", "flops")
@@ -25,6 +28,14 @@ PASSES = 3
 """Forward and backward, in forward passes."""
 TRAINS_NETWORKS = (".dagger.", ".refine.", "downstream.")
 """Parts of the names of params of fits and sweeps that train networks."""
+
+
+def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]) -> dict[str, float]:
+    """Seconds that each stage took from start to end, summed over the times that it ran, if the parent run knows."""
+    if parent is None:
+        return {}
+    points = {stage: history_of(client, parent, WALL_SECONDS + stage) for stage in stages}
+    return {stage: sum(value for _, value in found) for stage, found in points.items() if found}
 
 
 class NotRecorded(Exception):

@@ -1,15 +1,19 @@
-"""Finished runs as MLflow has them, and where they come from."""
+"""An experiment's runs as MLflow has them: the parent run, its children, their histories, and where they come from."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from mlflow import MlflowClient
 from mlflow.entities import ViewType
+from mlflow.exceptions import MlflowException
 
 from autosparse.tracking.client import find_experiment, tracking_errors
-from autosparse.tracking.known import FINISHED
-from autosparse.tracking.search import all_runs
+from autosparse.tracking.known import FAILED, FINISHED
+from autosparse.tracking.search import all_runs, parent_run, summary_of
 
 DIRTY = "+dirty"
 """Ending of the commit of a checkout with local changes."""
@@ -61,6 +65,44 @@ def newest_first(
 def one_per_task(runs: Iterable[Run]) -> list[Run]:
     """The last run of each task."""
     return list({run.tags.get("task_id", run.run_id): run for run in runs}.values())
+
+
+def failed_tasks(client: MlflowClient, experiment: str) -> int:
+    """The number of tasks of an experiment whose last try has failed."""
+    with tracking_errors(client.tracking_uri):
+        found = all_runs(client, find_experiment(client, experiment), f"attributes.status = '{FAILED}'")
+        return sum("task_id" in run.data.tags for run in found)
+
+
+def parent_and_summary(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:
+    """The id of an experiment's parent run, and its summary; None and {} if an older store has no such run."""
+    with tracking_errors(client.tracking_uri):
+        run = parent_run(client, find_experiment(client, experiment))
+        if run is None:
+            return None, {}
+        try:
+            return run.info.run_id, summary_of(client, run.info.run_id)
+        except (MlflowException, OSError):
+            return run.info.run_id, {}
+
+
+def history_of(client: MlflowClient, run_id: str, metric: str) -> list[tuple[int, float]]:
+    """The points of a run's metric: steps and values."""
+    with tracking_errors(client.tracking_uri):
+        return [(point.step, point.value) for point in client.get_metric_history(run_id, metric)]
+
+
+def run_pages(client: MlflowClient, experiment: str) -> str:
+    """The start of the addresses of the experiment's runs in a browser; a run's id completes it.
+
+    Empty if MLflow is not a server. User, password and query of the server's address are left out.
+    """
+    server = urlsplit(re.sub(r"://\S*@", "://", client.tracking_uri))  # a password may contain a slash, or an @
+    if server.scheme not in ("http", "https"):
+        return ""
+    with tracking_errors(client.tracking_uri):
+        found = find_experiment(client, experiment)
+    return f"{server.scheme}://{server.netloc}{server.path.rstrip('/')}/#/experiments/{quote(found)}/runs/"
 
 
 def facts_of(runs: Iterable[Run]) -> dict[str, Counter[str]]:

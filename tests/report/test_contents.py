@@ -17,8 +17,9 @@ from autosparse.report.formats import about, duration, quantity
 from autosparse.report.page import render, write_report
 from autosparse.report.table import NOTHING
 from autosparse.report.tables_agreement import changing_table
-from autosparse.report.tables_cost import method_costs, wall_seconds
+from autosparse.report.tables_cost import method_costs
 from autosparse.report.tables_size import size_table
+from autosparse.results.costs import wall_seconds
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.curves import MOST, pack, unpack
 from autosparse.tracking.log import Tracker

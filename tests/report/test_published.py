@@ -4,9 +4,9 @@ from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
 from autosparse.report.page import render
-from autosparse.report.published import concordant_pairs, published_tables, told_of
+from autosparse.report.published import concordant_pairs, published_tables
 from autosparse.report.table import NOTHING, Cell
-from autosparse.results.runs import finished_runs
+from autosparse.results.runs import finished_runs, parent_and_summary
 from autosparse.tracking.search import SUMMARY, WHOLE
 
 DIFFERENT = ["recipe.epochs: 5 (published: 160)"]
@@ -38,7 +38,7 @@ def test_a_table_has_published_measured_and_difference(client: MlflowClient, run
             ),
         ],
     )
-    (table,) = published_tables(told_of(client, "exp")[1], finished_runs(client, "exp", "cell"))
+    (table,) = published_tables(parent_and_summary(client, "exp")[1], finished_runs(client, "exp", "cell"))
     assert table.title == "Table 2: resnet18 on cifar10"
     assert table.columns == ["method", "90%", "99%"]
     rows = {row.name: row.cells for row in table.rows}
@@ -56,14 +56,14 @@ def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns)
     runs.cell("snip", 0.9, 0, 99.0)
     other = ["models: lenet-300-100 (published: resnet18)"]
     told(client, runs, comparisons=[comparison("snip", 0.9, 92.5, [f"{1:016x}"], differences=other)])
-    (table,) = published_tables(told_of(client, "exp")[1], finished_runs(client, "exp", "cell"))
+    (table,) = published_tables(parent_and_summary(client, "exp")[1], finished_runs(client, "exp", "cell"))
     assert table.rows[0].cells[0].notes == ("99.00 (1)",)
 
 
 def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:
     pair = {"name": "SNIP & SNIP", "irp": ["a", "b"], "published": 0.23642, "source": "Table 9"}
     told(client, runs, concordances=[{**pair, "measured": 0.5}, {**pair, "published": None, "measured": None}])
-    first, second = concordant_pairs(told_of(client, "exp")[1])
+    first, second = concordant_pairs(parent_and_summary(client, "exp")[1])
     assert (first.published, first.measured) == ("+0.23642", "+0.50000")
     assert (second.published, second.measured) == ("", "")
     assert "+0.23642" in render(client, "exp").page
@@ -71,5 +71,5 @@ def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs
 
 def test_a_store_without_a_parent_run_has_no_such_table(client: MlflowClient, runs: FakeRuns) -> None:
     runs.cell("snip", 0.9, 0, 99.0)
-    assert told_of(client, "exp") == (None, {})
+    assert parent_and_summary(client, "exp") == (None, {})
     assert "Published and measured" not in render(client, "exp").page

@@ -14,10 +14,10 @@ from autosparse.report.collect import make_sections
 from autosparse.report.figures_density import density_figure
 from autosparse.report.figures_grid import accuracy_figure
 from autosparse.report.gallery import Gallery
-from autosparse.report.page import render, run_pages
+from autosparse.report.page import render
 from autosparse.report.style import draw_svg, line_styles
 from autosparse.report.tips import tell, tips_of
-from autosparse.results.runs import finished_runs
+from autosparse.results.runs import finished_runs, run_pages
 
 SVG = "{http://www.w3.org/2000/svg}"
 

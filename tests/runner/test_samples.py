@@ -14,8 +14,8 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Survival
 from autosparse.masks import prunable
-from autosparse.report.collect_autos import Sample
 from autosparse.report.figures_autos import survival_figure
+from autosparse.results.samples import Sample
 from autosparse.runner.work import irp
 from autosparse.runner.work.samples import SAMPLE_PER_LAYER, states_sample
 from autosparse.training import Recipe
