@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from autosparse.cli import common
+from autosparse.experiment.stages import CELLS, IRP, SWEEPS
 
 
 def show_plan(
@@ -72,7 +73,7 @@ def _print_plan(name: str, counts: dict[str, dict[str, int]], hours: dict[str, f
 
     table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {name}")
     for stage, count in counts.items():
-        if stage == "sweeps" and not count["total"]:
+        if stage == SWEEPS.plural and not count["total"]:
             continue
         shown = [str(count[column]) for column in ("total", "done", "to_do")]
         table.add_row(stage, *shown, _hours(hours[stage]) if stage in hours and count["total"] else "–")
@@ -102,7 +103,7 @@ def estimate(plan: Any, data_root: Path | None, tflops: float) -> dict[str, floa
             continue
     costs, withholds = Costs(extents), withheld()
     hours: dict[str, float | None] = {}
-    for stage, planned in (("irp", plan.irp), ("cells", plan.cells)):
+    for stage, planned in ((IRP, plan.irp), (CELLS, plan.cells)):
         known = not (withholds and withholds.code) and all(p.task.dataset in extents for p in planned)
-        hours[stage] = sum(costs(p.task) for p in planned) / (tflops * 1e12) / 3600 if known else None
+        hours[stage.plural] = sum(costs(p.task) for p in planned) / (tflops * 1e12) / 3600 if known else None
     return hours

@@ -7,9 +7,10 @@ import typer
 
 from autosparse.cli import common
 from autosparse.cli.dry_run import show_plan
+from autosparse.experiment.stages import NAMED
 
-ONLY = ("irp", "sweeps", "scorers", "grid", "report")
-"""Stages of an experiment."""
+ONLY = (*NAMED, "report")
+"""What an experiment can be asked for alone: its stages, and its report."""
 
 
 def complete_file(incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ from autosparse.experiment.board import Board
 from autosparse.experiment.lineage import Lineage
 from autosparse.experiment.record import Record, content_of, reading, record_from, unpacked
 from autosparse.experiment.segments import Segments
-from autosparse.experiment.stages import OF_KIND
+from autosparse.experiment.stages import IRP, OF_KIND, SCORERS
 from autosparse.experiment.tasks import Cell, Task
 from autosparse.files import sha256_file
 from autosparse.storage import Place, place_at
@@ -25,7 +25,7 @@ R = TypeVar("R")
 FOLDERS = {kind: stage.plural for kind, stage in OF_KIND.items()}
 FAILED, SUPERSEDED, STATES, SEGMENTS = "failed", "superseded", "states", "segments"
 IDENTITY = ".identity"
-WITH_FILES = ("irp", "scorer")
+WITH_FILES = (IRP.kind, SCORERS.kind)
 """Kinds of tasks that leave more than a record."""
 
 

@@ -8,8 +8,7 @@ from dataclasses import replace
 from autosparse.report.collect import Section
 from autosparse.report.collect_frontier import Frontier
 from autosparse.report.gallery import slug
-from autosparse.report.published import Concordant
-from autosparse.report.table import Cell, Row, Table, texts
+from autosparse.report.table import Cell, Row, Table
 from autosparse.report.tables import accuracy_table, density_table, effect_table
 from autosparse.report.tables_agreement import changing_table, overlap_table
 from autosparse.report.tables_cost import method_costs
@@ -55,7 +54,7 @@ def _lines(table: Table) -> list[list[str]]:
 def tables_of(
     sections: Sequence[Section],
     published: Iterable[Table],
-    concordant: Sequence[Concordant],
+    concordant: Table | None,
     concordances: Iterable[Table],
     stages: Table | None,
     frontiers: Sequence[Frontier] = (),
@@ -64,8 +63,7 @@ def tables_of(
     for table in published:
         yield replace(table, title=f"Published and measured, {table.title}")
     if concordant:
-        rows = [[pair.name, pair.published, pair.measured, pair.source] for pair in concordant]
-        yield texts("Concordance of IRP runs", ["runs", "published", "measured", "source"], rows)
+        yield concordant
     for section in sections:
         made = (accuracy_table, density_table, _with_size_before, effect_table, overlap_table, changing_table)
         yield from filter(None, (make(section) for make in made))

@@ -2,7 +2,6 @@
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from autosparse.report.collect import METRIC
@@ -90,23 +89,17 @@ def _notes(comparisons: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-@dataclass(frozen=True)
-class Concordant:
-    """A pair of IRP runs: the concordance correlation of their survival scores, as published and as measured."""
+def concordant_pairs(summary: dict[str, Any]) -> Table | None:
+    """A row per pair of IRP runs, in the order of the file, with the concordance correlation of their survival scores.
 
-    name: str
-    published: str
-    measured: str
-    source: str
-
-
-def concordant_pairs(summary: dict[str, Any]) -> list[Concordant]:
-    """The pairs of IRP runs, in the order of the file."""
-    return [
-        Concordant(pair["name"], _signed(pair["published"]), _signed(pair["measured"]), pair["source"])
+    None if no publication tells any. Files have nothing where the page says that a figure is missing.
+    """
+    rows = [
+        Row(pair["name"], [_signed(pair["published"], "–"), _signed(pair["measured"], "not yet"), Cell(pair["source"])])
         for pair in summary.get("concordances", [])
     ]
+    return Table("Concordance of IRP runs", ["runs", "published", "measured", "source"], rows) if rows else None
 
 
-def _signed(value: float | None) -> str:
-    return "" if value is None else f"{value:+.5f}"
+def _signed(value: float | None, missing: str) -> Cell:
+    return Cell(missing, plain="") if value is None else Cell(f"{value:+.5f}")

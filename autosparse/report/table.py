@@ -15,11 +15,11 @@ class Cell:
     """Why it stands out: ``best``, ``collapsed`` or ``marked``; ``none`` if there is nothing to show."""
     shade: int | None = None
     """Strength of the colour behind it, in percent."""
-    plain: str = ""
-    """The whole as one text, for files; empty: the text and the notes, with semicolons between."""
+    plain: str | None = None
+    """The whole as one text, for files; None: the text and the notes, with semicolons between."""
 
     def __str__(self) -> str:
-        return self.plain or "; ".join((self.text, *self.notes))
+        return "; ".join((self.text, *self.notes)) if self.plain is None else self.plain
 
 
 NOTHING = Cell("–", mark="none")

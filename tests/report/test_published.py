@@ -1,8 +1,11 @@
 """Published figures beside measured ones."""
 
+import re
+
 from fake_runs import FakeRuns
 from mlflow import MlflowClient
 
+from autosparse.report.export import comma_separated
 from autosparse.report.page import render
 from autosparse.report.published import concordant_pairs, published_tables
 from autosparse.report.table import NOTHING, Cell
@@ -63,10 +66,14 @@ def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns)
 def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:
     pair = {"name": "SNIP & SNIP", "irp": ["a", "b"], "published": 0.23642, "source": "Table 9"}
     told(client, runs, concordances=[{**pair, "measured": 0.5}, {**pair, "published": None, "measured": None}])
-    first, second = concordant_pairs(parent_and_summary(client, "exp")[1])
-    assert (first.published, first.measured) == ("+0.23642", "+0.50000")
-    assert (second.published, second.measured) == ("", "")
-    assert "+0.23642" in render(client, "exp").page
+    table = concordant_pairs(parent_and_summary(client, "exp")[1])
+    first, second = table.rows
+    assert [cell.text for cell in first.cells] == ["+0.23642", "+0.50000", "Table 9"]
+    assert [cell.text for cell in second.cells] == ["–", "not yet", "Table 9"]
+    assert comma_separated(table).splitlines()[1:] == ["SNIP & SNIP,+0.23642,+0.50000,Table 9", "SNIP & SNIP,,,Table 9"]
+    page = render(client, "exp").page
+    assert re.search(r"<td[^>]*>\+0.23642</td>", page)
+    assert "<td>not yet</td>" in page
 
 
 def test_a_store_without_a_parent_run_has_no_such_table(client: MlflowClient, runs: FakeRuns) -> None:

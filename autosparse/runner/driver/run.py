@@ -14,7 +14,7 @@ from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.record import Json
 from autosparse.experiment.space import SweepTask
-from autosparse.experiment.stages import NAMED
+from autosparse.experiment.stages import NAMED, SWEEPS
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Task
 from autosparse.results.cell_table import write_cell_table
@@ -149,7 +149,7 @@ def _do(context: Context, stages: dict[str, Sequence[Planned[Task]]], settled: S
             ):
                 on_event = _listener(tally, missing, store, spool, screen.warn)
                 means = Means(store, settings, on_event, arrays, environment, context.plan.plugins)
-                if stage == "sweeps":
+                if stage == SWEEPS.name:
                     _do_sweeps(tasks, means, screen)
                 elif why := run_stage(tasks, costs, means):
                     screen.warn(f"workers died or gave up; the last reason: {why}")
