@@ -22,7 +22,9 @@ from autosparse.storage.place import Place, R, T
 CREDENTIALS = re.compile(r"[^/?]*@|[^?]*:[^?]*@")
 """The secret may contain a slash."""
 PASSING = re.compile(r"NETWORK_CONNECTION|TIMEOUT|SLOW_DOWN|THROTTL|UNAVAILABLE|INTERNAL_FAILURE|status 5\d\d", re.I)
-"""Words in an object store's error after which the same request may succeed a moment later."""
+"""Words in an object store's error after which the same request may succeed a moment later.
+
+pyarrow gives no code beside the text. Its own retries see the code, but Ctrl-C has to wait until they end."""
 PATIENCE = 60.0
 """Seconds for which such a request is retried."""
 PIECE = 1 << 22
