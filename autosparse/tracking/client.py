@@ -6,8 +6,9 @@ import os
 import re
 import socket
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from autosparse.errors import AutosparseError, Unreachable, first_line, safe_uri
 from autosparse.tracking.described import KIND, TRAINING
@@ -23,8 +24,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 
 from mlflow import MlflowClient
 from mlflow.entities import Experiment
-
-from autosparse.tracking import pages
+from mlflow.store.entities import PagedList
 
 logging.getLogger("alembic").setLevel(logging.WARNING)
 logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -125,9 +125,23 @@ def open_experiment(client: MlflowClient, name: str) -> str:
     return str(client.create_experiment(name, artifact_location=location, tags={KIND: TRAINING}))
 
 
+def all_pages(ask: Callable[[str | None], PagedList[Any]]) -> Iterator[Any]:
+    """What all pages of an answer hold, in order: MLflow cuts each page at a number of its own.
+
+    :param ask: takes the token of a page, None for the first, and returns the page.
+    """
+    token = None
+    while True:
+        page = ask(token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
 def all_experiments(client: MlflowClient) -> Iterator[Experiment]:
     """Every experiment that is not deleted, newest first."""
-    return pages.every(lambda token: client.search_experiments(page_token=token))
+    return all_pages(lambda token: client.search_experiments(page_token=token))
 
 
 def find_experiment(client: MlflowClient, name: str) -> str:

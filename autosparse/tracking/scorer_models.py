@@ -13,7 +13,7 @@ from mlflow.store.entities import PagedList
 
 from autosparse.experiment.planned import Planned
 from autosparse.experiment.tasks import Task
-from autosparse.tracking import pages
+from autosparse.tracking.client import all_pages
 
 TYPE = "autosparse-scorer"
 OF_MODEL = ("train_r2", "held_out_r2", "binned_mean_r2")
@@ -45,7 +45,7 @@ def models_of(client: MlflowClient, experiment_id: str, task_id: str = "") -> li
     def ask(token: str | None) -> PagedList[LoggedModel]:
         return client.search_logged_models([experiment_id], asked, page_token=token)
 
-    return if_known(lambda: list(pages.every(ask)))
+    return if_known(lambda: list(all_pages(ask)))
 
 
 class ScorerModels:

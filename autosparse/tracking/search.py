@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.store.entities import PagedList
 
-from autosparse.tracking import pages
+from autosparse.tracking.client import all_pages
 
 WHOLE = "experiment"
 """The kind of a parent run."""
@@ -49,7 +49,7 @@ def all_runs(
         with _uncollected():
             return client.search_runs([experiment_id], filter_string, view, max_results=10_000, page_token=token)
 
-    return pages.every(ask)
+    return all_pages(ask)
 
 
 @contextlib.contextmanager
