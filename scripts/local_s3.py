@@ -65,7 +65,7 @@ class S3Server:
 
     @property
     def where(self) -> str:
-        """Its host and port."""
+        """The server's host and port."""
         return f"127.0.0.1:{self.port}"
 
     def __enter__(self) -> "S3Server":

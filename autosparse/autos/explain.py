@@ -43,7 +43,7 @@ class Listening:
 
 
 def mean_curves(columns: dict[str, Tensor], predicted: Tensor, bins: int = 25) -> dict[str, list[tuple[float, float]]]:
-    """By input, its mean and the mean prediction in each of ``bins`` bins with equal numbers of rows."""
+    """The mean of each input, and the mean prediction, in each of ``bins`` bins with equal numbers of rows."""
     curves = {}
     for name, column in columns.items():
         parts = column.argsort(stable=True).chunk(bins)

@@ -1,4 +1,4 @@
-"""For inference: BatchNorm as a part of the layer before it, constants as a part of biases, sparse products."""
+"""Fold a network for inference: BatchNorm into the layer before it, constants into biases; products become sparse."""
 
 import copy
 from collections.abc import Container

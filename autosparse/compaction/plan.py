@@ -37,7 +37,7 @@ def rules_of(traced: Traced, masks: Mapping[str, Tensor]) -> dict[fx.Node, Rule]
 
 
 def kept_channels(rules: dict[fx.Node, Rule]) -> dict[fx.Node, Tensor]:
-    """By node the channels that must be computed, bool (channels,); at least one of each."""
+    """The channels of each node that must be computed, bool (channels,); at least one of each."""
     nonzero: dict[fx.Node, Tensor] = {}
     for node, rule in rules.items():
         nonzero[node] = rule.nonzero([nonzero[source] for source in rule.sources])

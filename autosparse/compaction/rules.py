@@ -36,7 +36,7 @@ class Rule:
         return torch.ones(self.width, dtype=torch.bool)
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """For each source the channels that are read to compute ``kept``."""
+        """The channels of each source that are read to compute ``kept``."""
         return [torch.ones_like(channels) for channels in given]
 
     def build(self, make: Maker) -> None:
@@ -144,7 +144,7 @@ class Joined(Rule):
         return torch.cat([given[self.sources.index(part)] for part in self._parts()])
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """For each source its part of ``kept``."""
+        """The part of ``kept`` that each source has."""
         found = [torch.zeros_like(channels) for channels in given]
         parts = self._parts()
         widths = [len(given[self.sources.index(part)]) for part in parts]
@@ -191,7 +191,7 @@ class BatchSize(Rule):
     """``x.size(0)``, which is the same for any channels."""
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
-        """No channels."""
+        """None of the channels."""
         return [torch.zeros_like(channels) for channels in given]
 
     def build(self, make: Maker) -> None:

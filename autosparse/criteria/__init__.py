@@ -69,7 +69,7 @@ class Criterion:
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
-        """Its options by name: the function's own and, if it has one, ``mode``."""
+        """The options by name: the function's own and, if it has one, ``mode``."""
         parameters = dict(list(inspect.signature(self.function).parameters.items())[3:])
         if self.mode is not None:
             parameters["mode"] = Parameter("mode", Parameter.KEYWORD_ONLY, default=self.mode, annotation=Mode)

@@ -116,7 +116,7 @@ class _NoAttention(TorchFunctionMode):
 
 
 def _swapped(weight: Tensor, groups: int) -> Tensor:
-    """From (in, out / groups, *kernel) of a ConvTranspose to (out, in / groups, *kernel) of a Conv, or back."""
+    """Turn (in, out / groups, *kernel) of a ConvTranspose into (out, in / groups, *kernel) of a Conv, or back."""
     return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
 
 

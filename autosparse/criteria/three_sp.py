@@ -32,7 +32,7 @@ def three_sp(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity)
 
 @criterion("3sp-reinit", needs=NEEDS, paper=PAPER, mode="train", changes_weights=True)
 def three_sp_reinit(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, seed: int = 0) -> Scores:
-    """As ``3sp``; then the model's weights are redrawn, Kaiming-normal for the inputs that are left.
+    """Score as ``3sp`` does, then redraw the model's weights, Kaiming-normal for the inputs that are left.
 
     All weights change, in place: standard deviation sqrt(2 / fan-in) with the fan-in of the pruned layer; biases
     become 0. Scores are those of ``3sp``.
@@ -47,7 +47,7 @@ def three_sp_reinit(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sp
 
 @criterion("3sp-rescale", needs=NEEDS, paper=PAPER, mode="train", changes_weights=True)
 def three_sp_rescale(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity) -> Scores:
-    """As ``3sp``; then the model's weights are scaled up to the variance that suits the inputs that are left.
+    """Score as ``3sp`` does, then scale the model's weights up to the variance that suits the inputs that are left.
 
     In place, the weights of each layer are multiplied by sqrt(inputs before / inputs after). Scores are those of
     ``3sp``.

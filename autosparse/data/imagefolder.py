@@ -91,7 +91,7 @@ def _split(folder: Path, found: dict[str, Found], labels: dict[str, int], digest
 
 
 def _classes(split: Path) -> dict[str, Found]:
-    """By class name, the images in its folder, at any depth; names that begin with a dot are skipped."""
+    """The images of each class, by its name: those in its folder, at any depth, unless a name begins with a dot."""
     if not split.is_dir():
         raise DataError(
             f"no {split}: a folder of images needs train/CLASS/* and one of {', '.join(TEST_SPLITS)} beside it"

@@ -81,7 +81,7 @@ def _meant(given: str, files: dict[str, Path]) -> str | None:
 
 
 def _nearest(given: str, names: list[str]) -> list[str]:
-    """At most three names that look like ``given``, with or without their folders."""
+    """Up to three names that look like ``given``, with or without their folders."""
     wanted = given.removesuffix(SUFFIX).removeprefix(f"{LOCAL}/")
     forms = {form: name for name in reversed(names) for form in (name.rpartition("/")[2], name)}
     if wanted in forms:

@@ -62,7 +62,7 @@ class MethodSpec(Strict):
 
     @property
     def label(self) -> str:
-        """Its name in reports."""
+        """The name in reports."""
         return self.name or "-".join(part for part in (self.criterion, self.irp, self.ablation) if part)
 
 

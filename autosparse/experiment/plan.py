@@ -1,4 +1,4 @@
-"""From an experiment to its tasks: IRP runs, sweeps, scorers, cells, each with the label that reports show."""
+"""Turn an experiment into its tasks: IRP runs, sweeps, scorers, cells, each with the label that reports show."""
 
 import itertools
 from collections.abc import Collection, Iterator, Sequence

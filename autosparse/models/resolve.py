@@ -1,4 +1,4 @@
-"""From the name that a user types to the factory: ours, torchvision's, timm's, or the user's own.
+"""Find the factory that a user's name for a model means: ours, torchvision's, timm's, or the user's own.
 
 Arguments in the name, such as ``resnet20(width=32)``, are checked against the factory's signature. A network from
 elsewhere does not say what inputs it takes, so its factory tries it on two blank examples.

@@ -1,4 +1,4 @@
-"""From cells to the fields of the frontier: who competes with whom for accuracy at a cost."""
+"""Sort cells into the fields of the frontier: who competes with whom for accuracy at a cost."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -28,7 +28,7 @@ class File:
 
     @property
     def tag(self) -> str:
-        """Its ETag, with the quotes."""
+        """The ETag, with its quotes."""
         return f'"{hashlib.sha256(self.content).hexdigest()[:32]}"'
 
 

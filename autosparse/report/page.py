@@ -27,7 +27,7 @@ from autosparse.report.figures_grid import accuracy_figure, iterations_figure
 from autosparse.report.folder import PAGE, write_files
 from autosparse.report.formats import percent, seeds_text, sort_key
 from autosparse.report.gallery import Gallery
-from autosparse.report.published import concordant_pairs, published_tables
+from autosparse.report.published import concordance_table, published_tables
 from autosparse.report.style import LineStyle, line_styles
 from autosparse.report.table import Table
 from autosparse.report.tables import accuracy_table, density_table, effect_table
@@ -92,7 +92,7 @@ def render(client: MlflowClient, experiment: str, live: Mapping[str, Any] | None
     fits = fits_of(client, experiment, irp)
     runs = [*cells, *irp, *(fit.run for fit in fits)]
     compared = [irp_run(client, run) for run in irp[:IRP_COMPARED]]
-    published, concordant = published_tables(summary, cells), concordant_pairs(summary)
+    published, concordant = published_tables(summary, cells), concordance_table(summary)
     concordances = concordance_tables(compared)
     sweeps = finished_runs(client, experiment, "sweep")
     stages = _stages(client, parent, irp=irp, sweeps=sweeps, scorers=[fit.run for fit in fits], grid=cells)
@@ -153,7 +153,7 @@ def _drawing(gallery: Gallery, styles: Mapping[str, LineStyle]) -> dict[str, Cal
 
 
 def written_by(client: MlflowClient) -> dict[str, str]:
-    """When a page is written, from which MLflow, and by which version of autosparse."""
+    """Tell when a page is written, from which MLflow, and by which version of autosparse."""
     written = datetime.now().astimezone().strftime("%d %B %Y, %H:%M %Z")
     return {"written": written, "tracking_uri": safe_uri(client.tracking_uri), "version": __version__}
 

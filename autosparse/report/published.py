@@ -55,7 +55,7 @@ def _table(title: str, comparisons: list[dict[str, Any]], measured: Measured) ->
 
 
 def _names(comparisons: list[dict[str, Any]], measured: Measured) -> dict[str, dict[Way, str]]:
-    """For each method, the ways in which its cells were made, and the name of each."""
+    """The ways in which the cells of each method were made, and the name of each."""
     names: dict[str, dict[Way, str]] = {}
     for entry in comparisons:
         ways = names.setdefault(entry["method"], {})
@@ -89,7 +89,7 @@ def _notes(comparisons: list[dict[str, Any]]) -> list[str]:
     return notes
 
 
-def concordant_pairs(summary: dict[str, Any]) -> Table | None:
+def concordance_table(summary: dict[str, Any]) -> Table | None:
     """A row per pair of IRP runs, in the order of the file, with the concordance correlation of their survival scores.
 
     None if no publication tells any. Files have nothing where the page says that a figure is missing.

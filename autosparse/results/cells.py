@@ -58,7 +58,7 @@ class Cells:
         return [found[row] for row in rows.tolist()]
 
     def joined(self, others: Iterable[Run]) -> "Cells":
-        """These cells, and then others."""
+        """Append other cells to these."""
         more = Cells.of(others)
         offset = sum(map(len, self._sources))
         return Cells([*self._sources, *more._sources], np.concatenate([self._rows, more._rows + offset]))

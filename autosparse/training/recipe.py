@@ -142,11 +142,11 @@ class Recipe:
         return functools.partial(F.cross_entropy, label_smoothing=self.label_smoothing)
 
     def lasting(self, epochs: int) -> "Recipe":
-        """This recipe for another number of epochs; the warm-up stays shorter than they are."""
+        """The same recipe for another number of epochs; the warm-up stays shorter than they are."""
         return replace(self, epochs=epochs, warmup=min(self.warmup, epochs - 1))
 
     def fine_tuning(self, epochs: int) -> "Recipe":
-        """This recipe's last learning rate, held for ``epochs``.
+        """The last learning rate of this recipe, held for ``epochs``.
 
         :raises AutosparseError: if the schedule ends near 0.
         """

@@ -114,7 +114,7 @@ def of_each(loss: Loss) -> Loss:
 
 
 def _pruned(stack: Stack, members: Sequence[Member]) -> dict[Tensor, Tensor]:
-    """By tensor that has masks in some member, a bool tensor of its shape: True for each pruned weight."""
+    """A bool tensor for each tensor that some member masks, of its shape: True for each pruned weight."""
     pruned: dict[Tensor, Tensor] = {}
     for index, member in enumerate(members):
         for name, mask in (member.masks or {}).items():

@@ -51,7 +51,7 @@ def content_of(seeds: int, epochs: int) -> Content:
 
 
 def plan_of(content: Content) -> Plan:
-    """Its plan."""
+    """The plan of an experiment file with this content."""
     return make_plan(parse_experiment(content, "nodes"))
 
 

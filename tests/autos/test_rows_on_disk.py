@@ -65,7 +65,7 @@ def test_files_say_what_made_them_and_the_manifest_lists_them(run, context):
 
 
 class Killed(BaseException):
-    """As if the process had ended."""
+    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize(("inputs", "options"), [(INPUTS, {}), (TRAINED, {"steps": 2})])

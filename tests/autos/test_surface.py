@@ -99,7 +99,7 @@ def test_the_certificate_is_right_in_the_mean_and_near_in_each_draw(size, mean_w
 
 
 def test_the_certificate_seldom_passes_a_surface_that_misjudges_few_weights_by_far():
-    """As one does that misses a narrow ridge: weights far below the threshold are put among the first."""
+    """Misjudge as a surface that misses a narrow ridge: weights far below the threshold come out among the first."""
     columns, kept, draws = heavy_tailed(2), ROWS // 10, torch.Generator().manual_seed(1)
     exact = bowl(columns)
     order, scores = exact.argsort(descending=True), exact.clone()

@@ -21,7 +21,7 @@ def way(request, monkeypatch):
 
 
 def below(column, nodes):
-    """By counting, one value at a time."""
+    """Count them, one value at a time."""
     return [min(max(sum(node <= value for node in nodes) - 1, 0), len(nodes) - 2) for value in column]
 
 

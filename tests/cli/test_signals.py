@@ -33,7 +33,7 @@ except KeyboardInterrupt:
 
 
 def started_with_signals_ignored(*arguments):
-    """As a shell starts what a script has in the background."""
+    """Start it as a shell starts what a script has in the background."""
     script = f"trap '' INT TERM; exec {sys.executable} \"$@\""
     return subprocess.Popen(["sh", "-c", script, "sh", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 

@@ -88,7 +88,7 @@ class Work:
                 assert [point.step for point in history] == list(range(1, task.recipe.epochs + 1))
 
     def assert_cells_as_alone(self, places):
-        """These cells, in the plan's order, are to the bit what this process makes of them."""
+        """Check that these cells, in the plan's order, are to the bit what this process makes of them."""
         store = self.store
         for place in places:
             cell = self.plan.cells[place].task
@@ -109,7 +109,7 @@ def start(*arguments, cluster=None, environment=None):
 
 
 def ended(process, within=PATIENCE):
-    """Its exit code, stdout and stderr."""
+    """Wait for the process to end; return its exit code, stdout and stderr."""
     try:
         out, err = process.communicate(timeout=within)
     except subprocess.TimeoutExpired:

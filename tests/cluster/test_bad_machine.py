@@ -43,7 +43,7 @@ def test_a_full_disk_is_named_and_the_same_command_finishes_when_there_is_room(t
 
 
 def assert_told_of(process, work):
-    """It ends with one line that says what cannot be written, why, and what to do."""
+    """Check that it ends with one line that says what cannot be written, why, and what to do."""
     code, _, err = ended(process)
     assert code != 0
     errors = [line for line in err.splitlines() if "error: " in line]

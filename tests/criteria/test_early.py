@@ -16,7 +16,7 @@ LR, MOMENTUM = 0.05, 0.9
 
 
 def by_hand(start, batches, sparsity, rounds, steps, size, by):
-    """As plain as it gets; the momentum written out."""
+    """Compute the same as plainly as it gets, with the momentum written out."""
     names = list(prunable(start))
     masks = {name: torch.ones_like(start.get_parameter(name), dtype=torch.bool) for name in names}
     pieces = cycle([piece for x, y in batches for piece in zip(x.split(size), y.split(size), strict=True)])

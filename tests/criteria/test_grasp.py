@@ -19,7 +19,7 @@ def conv_net():
 
 
 class ResidualNet(nn.Module):
-    """With BatchNorm on the batch's own statistics, which running ones would hide from torch.func."""
+    """Has BatchNorm on the batch's own statistics, which running ones would hide from torch.func."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""In which mode criteria score: the one they say, whatever the caller's, and the caller's afterwards."""
+"""The mode in which criteria score: the one they say, whatever the caller's, and the caller's afterwards."""
 
 import copy
 

@@ -69,7 +69,7 @@ class Device:
         self.reset()
 
     def reset(self):
-        """As if nothing had been done."""
+        """Forget all that has been done."""
         self.draws = torch.Generator().manual_seed(1)
         self.seeded = 0
         """How often somebody has seeded the device's generator."""

@@ -34,7 +34,7 @@ def filled(store):
 
 
 def accuracies(store):
-    """By the place of the cell; of those that a new process finds finished, which are those that it can read."""
+    """The accuracies by place of the cell: of those that a new process finds finished, and so can read."""
     fresh = Store(store.place)
     finished = fresh.finished(CELLS)
     records = {cell.id: Store(store.place).record(cell) for cell in CELLS}

@@ -1,4 +1,4 @@
-"""From an empty folder to a result: own model, data and criterion, run, asked for, shown; from the wheel alone."""
+"""The way from an empty folder to a result from the wheel alone: own model, data and criterion, run, asked, shown."""
 
 import csv
 import io

@@ -53,7 +53,7 @@ PODS = [
 
 
 def check(thing):
-    """By Kubernetes' own schema, unknown keys refused; raises with the key and the reason."""
+    """Check by Kubernetes' own schema, and refuse unknown keys; an error names the key and the reason."""
     kubernetes_validate.validate(thing, KUBERNETES, strict=True)
 
 

@@ -7,7 +7,7 @@ from mlflow import MlflowClient
 
 from autosparse.report.export import comma_separated
 from autosparse.report.page import render
-from autosparse.report.published import concordant_pairs, published_tables
+from autosparse.report.published import concordance_table, published_tables
 from autosparse.report.table import NOTHING, Cell
 from autosparse.results.runs import finished_runs, parent_and_summary
 from autosparse.tracking.search import SUMMARY, WHOLE
@@ -66,7 +66,7 @@ def test_another_network_has_no_difference(client: MlflowClient, runs: FakeRuns)
 def test_concordances_stand_beside_the_published_ones(client: MlflowClient, runs: FakeRuns) -> None:
     pair = {"name": "SNIP & SNIP", "irp": ["a", "b"], "published": 0.23642, "source": "Table 9"}
     told(client, runs, concordances=[{**pair, "measured": 0.5}, {**pair, "published": None, "measured": None}])
-    table = concordant_pairs(parent_and_summary(client, "exp")[1])
+    table = concordance_table(parent_and_summary(client, "exp")[1])
     first, second = table.rows
     assert [cell.text for cell in first.cells] == ["+0.23642", "+0.50000", "Table 9"]
     assert [cell.text for cell in second.cells] == ["–", "not yet", "Table 9"]

@@ -24,7 +24,7 @@ def write_old_record(store, task):
 
 
 def write_old_run(client, task, **params):
-    """As version 0.1.0 did, with its defaults of the day."""
+    """Write the run as version 0.1.0 did, with its defaults of the day."""
     experiment_id = open_experiment(client, "exp")
     tags = {"task_id": task.id, "kind": "cell", "label": "force", "method": "force"}
     tags |= {name: str(getattr(task, name)) for name in ("model", "dataset", "sparsity", "seed")}

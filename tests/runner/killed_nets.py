@@ -82,5 +82,5 @@ def deadly(num_classes: int, input_shape: tuple[int, ...]) -> nn.Module:
 
 
 def wide(num_classes, input_shape):
-    """Its first layer is large enough to be computed sparse."""
+    """A network whose first layer is large enough to be computed sparse."""
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 2000), nn.ReLU(), nn.Linear(2000, num_classes))

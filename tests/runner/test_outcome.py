@@ -49,7 +49,7 @@ def _prepared(store):
 
 @pytest.fixture
 def idle(monkeypatch):
-    """No work is done, as where every worker dies."""
+    """Do no work, as happens if every worker dies."""
     monkeypatch.setattr(module, "_do", lambda *given: None)
 
 

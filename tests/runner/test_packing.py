@@ -31,7 +31,7 @@ def test_irp_runs_are_a_job_each():
 
 
 def finish_times(jobs, workers, cost):
-    """When each worker ends, if a free worker takes the next job."""
+    """The time at which each worker ends, if a free worker takes the next job."""
     ends = [0.0] * workers
     for job in jobs:
         ends[ends.index(min(ends))] += sum(map(cost, job))

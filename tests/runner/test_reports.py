@@ -1,4 +1,4 @@
-"""When a job reports: at once if few jobs run, and less often if a thousand do, but nothing that it did is left out."""
+"""Times at which a job reports: at once if few jobs run, less often if a thousand do; nothing it did is left out."""
 
 from types import SimpleNamespace
 

@@ -31,7 +31,7 @@ def network():
 
 @pytest.fixture(scope="module")
 def features(network, tmp_path_factory):
-    """Its features in 7 shards."""
+    """The network's features in 7 shards."""
     return save_features(*network, tmp_path_factory.mktemp("features") / "set", shard_rows=6001)
 
 

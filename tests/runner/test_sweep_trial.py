@@ -77,7 +77,7 @@ def test_a_trial_killed_before_its_scorer_is_written_has_it_when_its_last_report
         raise Killed
 
     def stop(numbers):
-        """As ASHA does at the most epochs that there are."""
+        """Stop as ASHA does at the most epochs that there are."""
         if numbers["epoch"] == 4:
             raise Killed
 

@@ -26,7 +26,7 @@ class Conv(nn.Module):
 
 
 class ViewingConv(Conv):
-    """As much old code has it: the feature map must be contiguous."""
+    """Needs a contiguous feature map, as much old code does."""
 
     @staticmethod
     def flat(x: Tensor) -> Tensor:

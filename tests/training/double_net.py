@@ -4,7 +4,7 @@ from torch import nn
 
 
 class Double(nn.Module):
-    """In float64, so that nothing but a mistake makes a difference."""
+    """Computes in float64, so that nothing but a mistake makes a difference."""
 
     def __init__(self, inner):
         super().__init__()

@@ -53,7 +53,7 @@ def test_accuracy_is_measured_in_eval_mode_and_leaves_batchnorm_alone(tiny_digit
 
 
 class AlwaysDropping(nn.Module):
-    """It drops out in evaluation mode too, as Monte Carlo dropout does."""
+    """Drops out in evaluation mode too, as Monte Carlo dropout does."""
 
     def __init__(self):
         super().__init__()

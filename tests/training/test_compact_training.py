@@ -117,7 +117,7 @@ def test_weights_that_nothing_reads_decay_as_in_the_whole_network(tiny_digits):
 
 
 def wide():
-    """Its first layer keeps 3 % of its weights."""
+    """A network whose first layer keeps 3 % of its weights."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1300), nn.ReLU(), nn.Linear(1300, 10))
 

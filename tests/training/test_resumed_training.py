@@ -32,7 +32,7 @@ def dropping():
 
 
 def wide(_=0):
-    """Its first layer keeps 3 % of its weights."""
+    """A network whose first layer keeps 3 % of its weights."""
     torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1300), nn.ReLU(), nn.Linear(1300, 10))
 

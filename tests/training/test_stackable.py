@@ -39,7 +39,7 @@ class Centre(nn.Module):
 
 
 class OfEight(nn.Module):
-    """It knows the size of its batch."""
+    """Knows the size of its batch."""
 
     def forward(self, x):
         return x.view(8, 10)
@@ -56,7 +56,7 @@ class Shared(nn.Module):
 
 
 class Asking(Wrapped):
-    """It reads a weight by its name."""
+    """Reads a weight by its name."""
 
     def forward(self, x):
         return self.body(self.last(x.flatten(1).to(self.last.weight.dtype)))

@@ -87,7 +87,7 @@ class Trial:
 
     @property
     def row(self) -> Json:
-        """Its row in the sweep's record."""
+        """The trial's row in the sweep's record."""
         fit = self.task.fit.model_dump(mode="json")
         last = self.history[-1] if self.history else {}
         return {
