@@ -2,9 +2,11 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from local_network import why_no_network
@@ -28,15 +30,26 @@ def test_random_faults_lose_nothing_double_nothing_and_change_no_result(tmp_path
         pytest.skip(reason)
     path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
     command = [sys.executable, str(ROOT / "scripts" / "chaos.py"), "--quick", "--out", str(tmp_path / "chaos.json")]
-    ran = subprocess.run(
+    code, out, err = ended(
         [*command, "--faults", str(faults), "--cells", str(cells), *where],
         env={**os.environ, "PYTHONPATH": path},
         cwd=tmp_path,
-        capture_output=True,
-        text=True,
     )
-    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert code == 0, out + err
     result = json.loads((tmp_path / "chaos.json").read_text())
     assert result["finished runs"] == {"cell": cells, "irp": 1, "experiment": 1}
     assert sum(damage["injected"] for damage in result["faults"].values()) == faults
-    assert f"| **all** | **{faults}** | **0** | **0** | **0** |" in ran.stdout
+    assert f"| **all** | **{faults}** | **0** | **0** | **0** |" in out
+
+
+def ended(command: list[str], **options: Any) -> tuple[int, str, str]:
+    """Run a script to its end. If the test is stopped, the script ends its servers; a kill would leave them running."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, start_new_session=True, **pipes, **options) as script:
+        try:
+            out, err = script.communicate()
+        except BaseException:
+            script.send_signal(signal.SIGINT)
+            script.communicate(timeout=60)
+            raise
+    return script.returncode, out, err
