@@ -1,6 +1,7 @@
 """Nodes that die in the midst of work, and one that does not see the storage."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -41,6 +42,22 @@ def test_a_node_that_dies_in_mid_grid_costs_no_cell(two_nodes, tmp_path):
     work.assert_cells_as_alone(range(0, 60, 6))
 
 
+def test_a_long_cell_whose_node_dies_goes_on_on_the_other_from_its_last_epoch(two_nodes, tmp_path):
+    recipe = {"epochs": 2000, "batch_size": 64}
+    often = {"AUTOSPARSE_CHECKPOINT_EVERY": "0"}
+    work = Work(tmp_path, {"name": "long", "grid": {**GRID, "seeds": [0], "recipe": recipe}}, **often)
+    [cell] = (planned.task for planned in work.plan.cells)
+    process = work.start(cluster=two_nodes)
+    wait_for(lambda: work.store.steps().get(cell.id, 0) >= 5, process)
+    two_nodes.replace(busy(two_nodes))
+    code, _, err = ended(process)
+    assert code == 0, err
+    [resumed_from] = work.store.record(cell)["environment"]["resumed_from"]
+    assert 5 <= resumed_from < 2000
+    work.assert_each_once()
+    work.assert_cells_as_alone([0])
+
+
 def test_an_irp_run_whose_node_dies_goes_on_on_the_other_from_its_last_iteration(two_nodes, tmp_path):
     spec = {"model": "lenet-300-100", "dataset": "digits", "iterations": 12, "recipe": {**RECIPE, "epochs": 30}}
     work = Work(tmp_path / "here", {"name": "irp", "irp": {"snip": spec}})
@@ -63,27 +80,63 @@ def test_an_irp_run_whose_node_dies_goes_on_on_the_other_from_its_last_iteration
     assert all(torch.equal(here.survived[name], there.survived[name]) for name in there.survived)
 
 
-def test_a_node_that_dies_in_mid_scoring_costs_no_shard(two_nodes, tmp_path):
+@pytest.fixture(scope="module")
+def score(tmp_path_factory, two_nodes):
+    """Starts to score a network of 8 million weights in 40 shards, on both nodes, into a folder."""
+    folder = tmp_path_factory.mktemp("scored")
     layers = {f"layer-{number:02d}.weight": (200_000,) for number in range(40)}
-    save_synthetic_features(tmp_path / "features", layers, shard_rows=200_000)
+    save_synthetic_features(folder / "features", layers, shard_rows=200_000)
     network = build_backbone("mlp", 2, 0)
     scorer = Scorer("mlp", ("param", "grad"), Standardisation((0.0, 0.0), (0.05, 0.002)), network.eval())
-    scorer.save(tmp_path / "scorer")
+    scorer.save(folder / "scorer")
+    what = ("--scorer", folder / "scorer", "--features", folder / "features", "--sparsity", 0.9, "--exact")
+    return lambda out: start("score", *what, "--out", out, cluster=two_nodes)
 
-    def score(out):
-        arguments = ("score", "--scorer", tmp_path / "scorer", "--features", tmp_path / "features", "--out", out)
-        return start(*arguments, "--sparsity", 0.9, "--exact", cluster=two_nodes)
 
-    process = score(tmp_path / "out")
-    wait_for(lambda: len(list((tmp_path / "out").glob("scores-*.parquet"))) >= 3, process)
-    two_nodes.replace(1)
+@pytest.fixture(scope="module")
+def undisturbed(score, tmp_path_factory):
+    """The masks of a call that nothing disturbs."""
+    out = tmp_path_factory.mktemp("undisturbed") / "out"
+    code, _, err = ended(score(out))
+    assert code == 0, err
+    masks = asp.Masks.load(out / "masks.safetensors")
+    assert masks.kept == 800_000
+    return masks
+
+
+def shards_in_work(out):
+    """The shards that have scores while the others have none: which file each is."""
+    found = out.with_name(f".{out.name}.work").glob("scores-*.parquet")
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+
+
+def test_nodes_that_die_in_mid_scoring_cost_no_shard(two_nodes, score, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    process = score(out)
+    for place, shards in ((1, 3), (0, 20)):  # both: the work must not depend on any process of either
+        wait_for(lambda shards=shards: len(shards_in_work(out)) >= shards, process)
+        two_nodes.replace(place)
+    assert len(shards_in_work(out)) < 40, "it was done before its nodes died"
     code, _, err = ended(process)
     assert code == 0, err
-    code, _, err = ended(score(tmp_path / "again"))
+    assert asp.Masks.load(out / "masks.safetensors") == undisturbed
+
+
+def test_scoring_that_is_stopped_goes_on_with_the_shards_that_are_missing(score, undisturbed, tmp_path):
+    out = tmp_path / "out"
+    process = score(out)
+    wait_for(lambda: len(shards_in_work(out)) >= 3, process)
+    process.send_signal(signal.SIGINT)
+    code, _, err = ended(process)
+    assert code == 130, err
+    held = shards_in_work(out)
+    assert 3 <= len(held) < 40
+    code, _, err = ended(score(out))
     assert code == 0, err
-    disturbed, undisturbed = (asp.Masks.load(tmp_path / out / "masks.safetensors") for out in ("out", "again"))
-    assert disturbed == undisturbed
-    assert disturbed.kept == 800_000
+    found = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.glob("scores-*.parquet")}
+    assert len(found) == 40
+    assert held.items() <= found.items(), "a shard was scored twice"
+    assert asp.Masks.load(out / "masks.safetensors") == undisturbed
 
 
 @pytest.mark.parametrize("late", [False, True], ids=["there at the start", "joins later"])

@@ -171,6 +171,6 @@ def _beside_driver(kind: Any, kept: dict[str, Any]) -> Any:
     """An actor on the driver's node, so that the death of another does not end it; one per connection to Ray."""
     job = ray.get_runtime_context().get_job_id()
     if job not in kept:
-        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+        beside = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         kept[job] = kind.options(scheduling_strategy=beside).remote()
     return kept[job]
