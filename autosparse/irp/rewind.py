@@ -23,6 +23,7 @@ from autosparse.seeds import derive_seed, drawing_from, generator
 from autosparse.training.execution import Execution
 from autosparse.training.loop import train
 from autosparse.training.recipe import Recipe
+from autosparse.training.state import State, Take
 from autosparse.version import __version__
 
 SCORE_EXAMPLES = 5120
@@ -37,6 +38,8 @@ class Reached:
     """int32 counts per prunable weight tensor; masks are nested, so the counts determine them all."""
     accuracy: list[float]
     """Test accuracy in percent of each iteration."""
+    training: State | None = None
+    """The training of the next iteration, after some of its epochs; None: it has not begun."""
 
     @property
     def iteration(self) -> int:
@@ -57,6 +60,7 @@ def rewind_prune(
     loss: Loss = F.cross_entropy,
     on_iteration: Callable[[int, Masks, float], None] | None = None,
     on_reached: Callable[[Reached], None] | None = None,
+    on_state: Callable[[int, Callable[[], Reached]], None] | None = None,
     resume: Reached | None = None,
     execution: Execution | None = None,
     gradient_mode: str = EVAL,
@@ -76,6 +80,8 @@ def rewind_prune(
     :param score_examples: examples that g_0 and the criterion see (a random draw); None: the whole train split.
     :param on_iteration: called with (i, masks, test accuracy in percent) after each iteration.
     :param on_reached: called after each iteration with what ``resume`` takes.
+    :param on_state: called after each epoch of an iteration but its last, with the epoch's number and a function that
+        returns what ``resume`` takes; to be called before the training goes on.
     :param resume: what an earlier run with the same arguments had reached; the outcome is the same to the bit.
     :param execution: precision and the like of the trainings; gradients and scores are always float32, with no TF32.
     :param gradient_mode: the mode in which g_0 is taken: ``eval``, as in the paper's Algorithms 1 and 2, or ``train``.
@@ -99,12 +105,22 @@ def rewind_prune(
     accuracies = list(resume.accuracy) if resume else []
     first = len(accuracies)
 
+    def reached(training: State | None = None) -> Reached:
+        return Reached({name: count.clone() for name, count in survived.items()}, list(accuracies), training)
+
     def train_and_score(done: int, masks: Masks) -> Scores:
+        def tell(epoch: int, take: Take) -> None:
+            if on_state and epoch < recipe.epochs:
+                on_state(epoch, lambda: reached(take()))
+
         i = first + done + 1
         iteration_seed = derive_seed(seed, "irp", i)
         seeded = {"seed": iteration_seed} if "seed" in chosen.options else {}
         with rewinding(model):
-            history = train(model, dataset, recipe, masks, iteration_seed, loss, execution=how)
+            under_way = resume.training if resume and not done else None
+            history = train(
+                model, dataset, recipe, masks, iteration_seed, loss, execution=how, resume=under_way, on_state=tell
+            )
             accuracies.append(history.last)
             return score(model, criterion, batches(i), loss, **options, **seeded)
 
@@ -124,7 +140,7 @@ def rewind_prune(
             if on_iteration:
                 on_iteration(i, masks, accuracies[-1])
             if on_reached:
-                on_reached(Reached({name: count.clone() for name, count in survived.items()}, list(accuracies)))
+                on_reached(reached())
     provenance = {
         "criterion": criterion,
         "options": options,

@@ -68,7 +68,7 @@ class Settings:
     checkpoint_every: float = field(
         default_factory=lambda: seconds_from(CHECKPOINT_VARIABLE, CHECKPOINT_EVERY, "inf for no checkpoints")
     )
-    """Least seconds between the checkpoints of a cell."""
+    """Least seconds between the checkpoints of a cell, or within an iteration of IRP."""
 
     def __post_init__(self) -> None:
         labels_from(f"{key}={value}" for key, value in self.label_selector.items())

@@ -186,7 +186,7 @@ class Experiment:
         return len(self.finished()) == len(self.expected)
 
     def steps(self) -> dict[str, int]:
-        """The iteration of the newest whole checkpoint of each IRP run that has one."""
+        """The epoch of the newest whole checkpoint of each IRP run that has one."""
         steps = {planned.task.id: self._step(planned.task) for planned in self.plan.irp}
         return {task: step for task, step in steps.items() if step}
 

@@ -65,7 +65,7 @@ def test_an_irp_run_whose_node_dies_goes_on_on_the_other_from_its_last_iteration
     irp = work.plan.irp[0].task
     states = work.store.states(irp)
     process = work.start(cluster=two_nodes)
-    wait_for(lambda: states.newest() and states.newest().step >= 3, process)
+    wait_for(lambda: states.newest() and states.newest().step >= 3 * irp.recipe.epochs, process)
     two_nodes.replace(busy(two_nodes))
     kept = {path: path.stat().st_mtime_ns for path in states.place.local.glob("*.json")}
     first = min(int(path.stem) for path in kept)

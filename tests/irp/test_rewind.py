@@ -248,6 +248,20 @@ def test_a_run_that_goes_on_gives_the_same_survival_bit_for_bit(run, tiny_digits
     assert same_tensors(state(model), before)
 
 
+@pytest.mark.parametrize("under_way", range(3), ids=["first iteration", "second", "last"])
+def test_a_run_that_goes_on_within_an_iteration_gives_the_same_survival_bit_for_bit(tiny_digits, under_way):
+    run, states, later = RUN | {"recipe": replace(RECIPE, epochs=3)}, [], []
+    undisturbed = rewind_prune(fresh(), tiny_digits, on_state=lambda epoch, take: states.append((epoch, take())), **run)
+    assert [epoch for epoch, _ in states] == [1, 2] * 3
+    [*_, resume] = (reached for _, reached in states if reached.iteration == under_way)
+    model = fresh()
+    before = state(model)
+    again = rewind_prune(model, tiny_digits, resume=resume, on_state=lambda epoch, _: later.append(epoch), **run)
+    assert later == [1, 2] * (2 - under_way)
+    assert again.fingerprint == undisturbed.fingerprint
+    assert same_tensors(state(model), before)
+
+
 def test_a_run_does_not_go_on_from_another_network(tiny_digits):
     states = []
     rewind_prune(fresh(), tiny_digits, on_reached=states.append, **RUN)

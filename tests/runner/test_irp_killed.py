@@ -20,6 +20,7 @@ from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import load_survival, rewind
 from autosparse.models import build_model
 from autosparse.runner.work import irp as work
+from autosparse.runner.work import irp_states
 from autosparse.runner.work.irp import run_irp
 from autosparse.training import Recipe
 
@@ -143,7 +144,7 @@ def test_it_goes_on_only_with_the_values_code_and_data_that_it_began_with(
     chosen.__dict__["defaults"] = CRITERIA["snip"].defaults | given
     monkeypatch.setitem(CRITERIA._members, "snip", chosen)
     if change == "code":
-        monkeypatch.setattr(work, "code_of", lambda task: {"model net:mine": "0" * 16})
+        monkeypatch.setattr(irp_states, "code_of", lambda task: {"model net:mine": "0" * 16})
     if change == "version 0.1.0":
         known = {name: kept.content[name] for name in ("accuracy", "dataset_fingerprint", "initial_network")}
         store.states(task).save(kept.step, kept.tensors, known)

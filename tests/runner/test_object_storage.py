@@ -55,7 +55,7 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
 
     with pytest.raises(Killed):
         do(irp, store, digits, "cpu", kill)
-    assert store.states(irp).newest().step == 2, "what was done is not done again"
+    assert store.states(irp).newest().step == 2 * irp.recipe.epochs, "what was done is not done again"
     outcome = run_plan(plan, settings_on_s3, Screen())
     assert (outcome.done, outcome.failed) == (4, [])
     left = {name.partition("/")[0] for name in store.place.names(deep=True)}

@@ -75,7 +75,7 @@ class GivenJobs(Given):
     datasets: Mapping[str, Arrays] = field(default_factory=dict)
     """The data sets by name."""
     checkpoint_every: float = CHECKPOINT_EVERY
-    """Least seconds between the checkpoints of a cell."""
+    """Least seconds between the checkpoints of a cell, or within an iteration of IRP."""
     side_by_side: int = 1
     """Number of jobs that run at a time."""
     failures: Mapping[str, Record] = field(default_factory=dict)

@@ -101,8 +101,8 @@ def _outcomes(
             if isinstance(task, IrpTask | ScorerTask):
                 dataset = datasets[task.dataset] if task.dataset else None
                 reports.progress([task], {})
-                tell = partial(reports.progress, [task])
-                yield task, attempt(do, task, store, dataset, device, tell, given.execution, gpu_share)
+                tell, every = partial(reports.progress, [task]), given.checkpoint_every
+                yield task, attempt(do, task, store, dataset, device, tell, given.execution, gpu_share, every)
 
     for left in range(given.retries, -1, -1):
         again: list[Task] = []

@@ -24,12 +24,16 @@ def do(
     progress: Progress,
     execution: Execution | None = None,
     share: float = 1.0,
+    checkpoint_every: float | None = None,
 ) -> Json:
-    """Do one task, write its files, and return the result that goes into its record."""
+    """Do one task, write its files, and return the result that goes into its record.
+
+    :param checkpoint_every: see :func:`autosparse.runner.work.irp.run_irp`.
+    """
     started = time.perf_counter()
     if isinstance(task, IrpTask):
         assert dataset is not None
-        result = run_irp(task, store, dataset, device, progress, execution)
+        result = run_irp(task, store, dataset, device, progress, execution, checkpoint_every)
     elif task.sweep:
         result = take_winner(task, store, lambda again: do(again, store, dataset, device, progress, execution, share))
     else:
