@@ -12,7 +12,7 @@ from faults.experiment import FAST, PLUGIN, set_pace
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(1800)]
 
-MOST, IDLE = 3, 10.0
+MOST, IDLE = 4, 10.0
 """Nodes, and the seconds without work after which one is ended."""
 SEEDS = 60
 SLOW = "1.5"
