@@ -12,7 +12,7 @@ class Whole(NamedTuple):
     ground: Mapping[str, str]
     """See :meth:`autosparse.experiment.lineage.Lineage.ground`."""
     stamp: int | None
-    """The stamp of its file then; None if the place gives none to a single file."""
+    """The stamp of its file then; None if the place does not tell it, or if it has no file of its own."""
 
 
 class Board:

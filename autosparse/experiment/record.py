@@ -77,13 +77,18 @@ def content_of(place: Place, name: str) -> bytes | None:
 
     :raises Unreachable: if the place does not answer.
     """
+    return stamped_content(place, name)[0]
+
+
+def stamped_content(place: Place, name: str) -> tuple[bytes | None, int | None]:
+    """Return the :func:`content_of` a file, and its stamp then, see :meth:`autosparse.storage.Place.read_stamped`."""
     with reading(place, name):
         try:
-            return place.read(name)
+            return place.read_stamped(name)
         except FileNotFoundError:
-            return None
+            return None, None
         except IsADirectoryError:
-            return b""
+            return b"", None
 
 
 def unpacked(data: bytes | None) -> Json | None:

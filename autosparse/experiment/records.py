@@ -11,7 +11,7 @@ from typing import TypeVar
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile
 from autosparse.experiment.board import Board
 from autosparse.experiment.lineage import Lineage
-from autosparse.experiment.record import Record, content_of, reading, record_from, unpacked
+from autosparse.experiment.record import Record, content_of, reading, record_from, stamped_content, unpacked
 from autosparse.experiment.segments import Segments
 from autosparse.experiment.stages import IRP, OF_KIND, SCORERS
 from autosparse.experiment.tasks import Cell, Task
@@ -107,10 +107,14 @@ class Records:
 
         Its own file, whole or not, counts before a segment.
         """
-        data = content_of(self.place, f"{name_of(kind, task_id)}.json")
+        return self._stamped(kind, task_id)[0]
+
+    def _stamped(self, kind: str, task_id: str) -> tuple[Record | None, int | None]:
+        """The record as :meth:`written`, and the stamp of its own file as it was read."""
+        data, stamp = stamped_content(self.place, f"{name_of(kind, task_id)}.json")
         if data is None and self.segments and kind == Cell.kind:
-            return record_from(self.segments.record(task_id), kind, task_id)
-        return record_from(unpacked(data), kind, task_id)
+            return record_from(self.segments.record(task_id), kind, task_id), None
+        return record_from(unpacked(data), kind, task_id), stamp
 
     def record_of(self, kind: str, task_id: str) -> Record:
         """The :meth:`record` of a finished task of which only the id is known.

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from autosparse.errors import safe_uri
 from autosparse.experiment.lineage import Lineage, Made, made_by
 from autosparse.experiment.record import Json, Record, content_of, reading, record_from, unpacked
-from autosparse.experiment.records import FAILED, FOLDERS, WITH_FILES, Records, checksums, name_of
+from autosparse.experiment.records import FAILED, FOLDERS, WITH_FILES, Records, checksums
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.segments import Row
 from autosparse.experiment.sources import code_of
@@ -45,10 +45,7 @@ class Store(Records):
         return found
 
     def _record(self, task: Task, lineage: Lineage) -> Record | None:
-        name = name_of(task.kind, task.id)
-        with reading(self.place, f"{name}.json"):
-            stamp = self.place.stamp(f"{name}.json")  # before reading: what is written later differs
-        found = self.written(task.kind, task.id)
+        found, stamp = self._stamped(task.kind, task.id)
         if found is None or lineage.changed(task, found) or not self._has_files(task.kind, task.id, found):
             self.board.doubt(task.id)
             return None
@@ -197,7 +194,7 @@ class Store(Records):
         if found is None or found.ground != lineage.ground(task):
             return False
         stamped = task.kind not in WITH_FILES or not isinstance(self.place, Folder)
-        return known or (stamped and found.stamp in (None, stamp))
+        return known or (stamped and found.stamp is not None and found.stamp == stamp)
 
     def _write(self, folder: str, task: Task, outcome: Json, environment: Json) -> None:
         record: Json = {"id": task.id, "kind": task.kind, "spec": task.spec, "resolved": resolve(task)}

@@ -94,6 +94,10 @@ class Folder(Place):
                         found[entry.name] = _stamp(entry.stat())
         return found
 
+    def read_stamped(self, name: str) -> tuple[bytes, int | None]:
+        stamp = self.stamp(name)  # first: what is written later differs
+        return self.read(name), stamp
+
     def stamp(self, name: str) -> int | None:
         try:
             return _stamp((self.path / name).stat())

@@ -62,6 +62,9 @@ class Place(Protocol):
     def stamps(self) -> dict[str, int]:
         """A stamp of each file in the place, without those in its folders; a file that is replaced gets another."""
 
+    def read_stamped(self, name: str) -> tuple[bytes, int | None]:
+        """The content of a file and its stamp then; None for the stamp if the place does not tell it."""
+
     def stamp(self, name: str) -> int | None:
         """The stamp of one file; None if there is no such file, or if asking for it would be one more request."""
 

@@ -237,9 +237,10 @@ class Experiment:
         set_pace(self.pace, "0")
         if self.mending:
             self.mending.join()
+        if self.driver is not None:
+            self.driver.wait()  # it may have looked at the records before the last fault
         for attempt in range(1, tries + 1):
-            if not self.running:
-                self.start()
+            self.start()
             assert self.driver
             if self.driver.wait() == 0:
                 return attempt

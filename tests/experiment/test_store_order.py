@@ -64,8 +64,8 @@ def test_a_failure_and_the_states_are_forgotten_only_after_the_record_is_written
 def test_what_is_known_to_be_whole_in_a_bucket_is_not_read_again_until_it_changes(either_store, made, monkeypatch):
     either_store.finish(TASK, {"accuracy": [1.0]}, {})
     assert either_store.finished([TASK]) == {TASK.id}
-    reads, read = [], either_store.place.read
-    monkeypatch.setattr(either_store.place, "read", lambda name: reads.append(name) or read(name))
+    reads, read = [], either_store.place.read_stamped
+    monkeypatch.setattr(either_store.place, "read_stamped", lambda name: reads.append(name) or read(name))
     assert either_store.finished([TASK]) == {TASK.id}
     assert bool(reads) == isinstance(either_store.place, Folder)
     either_store.forget(TASK)

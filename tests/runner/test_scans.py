@@ -16,7 +16,8 @@ from autosparse.files import read_record, write_record
 from autosparse.runner.driver.outcome import outcome_of
 from autosparse.runner.driver.run import run_plan
 from autosparse.runner.screen.console import Screen
-from autosparse.storage import Folder, folder
+from autosparse.storage import Bucket, Folder, folder
+from autosparse.storage import bucket as buckets
 
 RECIPE = {"epochs": 1, "batch_size": 256}
 
@@ -80,6 +81,45 @@ def test_what_was_whole_and_is_damaged_before_the_end_is_found_at_the_end(some, 
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     outcome, _ = outcome_of(plan.cells, plan.cells[4:], store, plan)
     assert ids(each for each, _ in outcome.to_do) == ids([plan.cells[1], plan.cells[4]])
+
+
+@pytest.fixture
+def on_s3(s3):
+    """The same on S3."""
+    plan = plan_from(grid=a_grid(methods=["random"], sparsities=[0.5], seeds=[0, 1, 2, 3, 4]))
+    store = Store(s3("scans"))
+    for planned in plan.cells[:4]:
+        store.finish(planned.task, {"test_accuracy": 1.0}, {})
+    assert len(store.finished(planned.task for planned in plan.cells)) == 4
+    return plan, store
+
+
+def test_on_s3_what_was_whole_and_is_damaged_within_the_same_second_is_found_at_the_end(on_s3):
+    plan, store = on_s3
+    name = f"cells/{plan.cells[1].task.id}.json"
+    store.place.write(name, store.place.read(name)[:-20])
+    outcome, _ = outcome_of(plan.cells, plan.cells[4:], store, plan)
+    assert ids(each for each, _ in outcome.to_do) == ids([plan.cells[1], plan.cells[4]])
+
+
+def test_on_s3_only_what_is_another_is_read_at_the_end(on_s3, monkeypatch):
+    plan, store = on_s3
+    store.place.write(f"cells/{plan.cells[0].task.id}.json", b"damaged")
+    read, names = Bucket.read_stamped, []
+    monkeypatch.setattr(Bucket, "read_stamped", lambda self, name: names.append(name) or read(self, name))
+    assert store.finished(planned.task for planned in plan.cells) == ids(plan.cells[1:4])
+    assert names == [f"cells/{plan.cells[0].task.id}.json"]
+
+
+def test_where_a_store_tells_no_times_all_are_read_at_the_end(on_s3, monkeypatch):
+    plan, store = on_s3
+    monkeypatch.setattr(buckets, "_stamp", lambda told: None)
+    fresh, read, names = Store(store.place), Bucket.read_stamped, []
+    tasks = [planned.task for planned in plan.cells]
+    assert fresh.finished(tasks) == ids(plan.cells[:4])
+    monkeypatch.setattr(Bucket, "read_stamped", lambda self, name: names.append(name) or read(self, name))
+    assert fresh.finished(tasks) == ids(plan.cells[:4])
+    assert sorted(names) == sorted(f"cells/{task.id}.json" for task in tasks[:4])
 
 
 def test_at_the_end_only_what_is_new_or_another_is_read(some, reads):

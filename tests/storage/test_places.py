@@ -75,6 +75,7 @@ def test_a_stamp_stays_until_the_file_is_another(place):
     assert place.stamps() == first
     assert place.stamp("a.json") in (None, first["a.json"])
     assert place.stamp("absent.json") is None
+    assert place.read_stamped("a.json") == (b"one", first["a.json"])
     place.write("a.json", b"another")
     assert place.stamps() != first
 
