@@ -104,19 +104,24 @@ def undisturbed(score, tmp_path_factory):
     return masks
 
 
-def shards_in_work(out):
-    """The shards that have scores while the others have none: which file each is."""
-    found = out.with_name(f".{out.name}.work").glob("scores-*.parquet")
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in found}
+def shards_in(folder):
+    """Which file holds the scores of each shard that has some."""
+    stats = {path.name: path.stat() for path in folder.glob("scores-*.parquet")}
+    return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
+
+
+def in_work(out):
+    """The folder in which scores for ``out`` are until all are there."""
+    return out.with_name(f".{out.name}.work")
 
 
 def test_nodes_that_die_in_mid_scoring_cost_no_shard(two_nodes, score, undisturbed, tmp_path):
     out = tmp_path / "out"
     process = score(out)
     for place, shards in ((1, 3), (0, 20)):  # both: the work must not depend on any process of either
-        wait_for(lambda shards=shards: len(shards_in_work(out)) >= shards, process)
+        wait_for(lambda shards=shards: len(shards_in(in_work(out))) >= shards, process)
         two_nodes.replace(place)
-    assert len(shards_in_work(out)) < 40, "it was done before its nodes died"
+    assert len(shards_in(in_work(out))) < 40, "it was done before its nodes died"
     code, _, err = ended(process)
     assert code == 0, err
     assert asp.Masks.load(out / "masks.safetensors") == undisturbed
@@ -125,15 +130,15 @@ def test_nodes_that_die_in_mid_scoring_cost_no_shard(two_nodes, score, undisturb
 def test_scoring_that_is_stopped_goes_on_with_the_shards_that_are_missing(score, undisturbed, tmp_path):
     out = tmp_path / "out"
     process = score(out)
-    wait_for(lambda: len(shards_in_work(out)) >= 3, process)
+    wait_for(lambda: len(shards_in(in_work(out))) >= 3, process)
     process.send_signal(signal.SIGINT)
     code, _, err = ended(process)
     assert code == 130, err
-    held = shards_in_work(out)
+    held = shards_in(in_work(out))
     assert 3 <= len(held) < 40
     code, _, err = ended(score(out))
     assert code == 0, err
-    found = {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.glob("scores-*.parquet")}
+    found = shards_in(out)
     assert len(found) == 40
     assert held.items() <= found.items(), "a shard was scored twice"
     assert asp.Masks.load(out / "masks.safetensors") == undisturbed

@@ -67,6 +67,27 @@ print(json.dumps(found))
 """A program that does work on shards, and prints on which node each shard was done."""
 
 
+NODES_OF_HELPERS = """
+import json, sys
+
+import ray
+
+from autosparse.runner.driver.session import ray_session
+from autosparse.runner.settings import Settings
+
+def node():
+    return ray.get_runtime_context().get_node_id()
+
+with ray_session(Settings(address=sys.argv[1])):
+    from autosparse.runner.shards.stream import _Board, _Coordinator, _beside_driver
+
+    helpers = [_beside_driver(kind, {}) for kind in 6 * [_Board, _Coordinator]]
+    nodes = [helper.__ray_call__.remote(lambda self: node()) for helper in helpers]
+    print(json.dumps([node(), *ray.get(nodes, timeout=120)]))
+"""
+"""A program that starts what watches over work on shards, several times, and prints its own node and theirs."""
+
+
 class UsersWork(Work):
     """An experiment of one user; the grids of all users have the same cells."""
 
@@ -141,3 +162,13 @@ def test_work_on_shards_and_rows_goes_to_nodes_with_the_label_too(cluster):
         ran = subprocess.run(command, env=cluster.environment, capture_output=True, text=True)
         assert ran.returncode == 0, ran.stderr
         assert json.loads(ran.stdout.splitlines()[-1]) == dict.fromkeys(("tasks", "actors", "rows"), 6 * [node.id])
+
+
+def test_what_watches_over_the_shards_is_on_the_drivers_node_though_it_has_no_cpu(cluster):
+    command = [sys.executable, "-c", NODES_OF_HELPERS, cluster.address]
+    ran = subprocess.run(command, env=cluster.environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    drivers, *helpers = json.loads(ran.stdout.splitlines()[-1])
+    assert len(helpers) == 12
+    assert drivers not in {node.id for node in cluster.nodes}
+    assert set(helpers) == {drivers}

@@ -8,7 +8,7 @@ import torch
 from autosparse.criteria import CRITERIA
 from autosparse.experiment.store import Store
 from autosparse.models import build_model
-from autosparse.runner.work import cell_states, cells
+from autosparse.runner.work import cell_states, cells, checkpointing
 from autosparse.training import Execution
 from tests.runner.killed_cells import CELLS, COMPACT, KILLED_AFTER, cell_to_kill, cut_off, results
 
@@ -53,7 +53,7 @@ def test_a_cell_goes_on_only_where_nothing_has_changed_that_its_result_depends_o
         case "way of computing":
             execution = Execution(compact="off")
         case "version":
-            monkeypatch.setattr(cell_states, "__version__", "9.9")
+            monkeypatch.setattr(checkpointing, "__version__", "9.9")
         case "input":
             monkeypatch.setattr(Store, "built_on", lambda self, task: {"an irp run": "0" * 16})
     undisturbed, _ = results(some, Store(tmp_path / "apart"), data, every=None, execution=execution)

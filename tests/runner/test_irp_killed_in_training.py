@@ -13,7 +13,7 @@ from autosparse.errors import CannotWrite, NonFiniteLoss
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import load_survival, rewind
-from autosparse.runner.work import irp_states
+from autosparse.runner.work import checkpointing, irp_states
 from autosparse.runner.work.irp import run_irp
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, Recipe, history
@@ -99,7 +99,7 @@ def test_a_training_that_would_go_on_otherwise_begins_its_iteration_again(
     broken_off(store, tiny_digits, at=5)
     epochs.clear()
     if change == "version":
-        monkeypatch.setattr(irp_states, "__version__", "another")
+        monkeypatch.setattr(checkpointing, "__version__", "another")
     given = {"precision": Execution(precision="bfloat16"), "compact": Execution(compact="off")}
     run_irp(TASK, store, tiny_digits, "cpu", quiet, given.get(change))
     assert len(epochs) == 12 - (5 if change == "none" else 3)

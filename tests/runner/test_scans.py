@@ -56,15 +56,24 @@ def test_a_run_reads_each_record_once_and_lists_them_before_and_after(ray_runnin
     assert listings["cells"] == 1
 
 
-@pytest.fixture
-def some(tmp_path):
+def with_four_finished(root):
     """A store with four finished cells that it has read, and the plan of them and a fifth."""
     plan = plan_from(grid=a_grid(methods=["random"], sparsities=[0.5], seeds=[0, 1, 2, 3, 4]))
-    store = Store(tmp_path)
+    store = Store(root)
     for planned in plan.cells[:4]:
         store.finish(planned.task, {"test_accuracy": 1.0}, {})
     assert len(store.finished(planned.task for planned in plan.cells)) == 4
     return plan, store
+
+
+@pytest.fixture
+def some(tmp_path):
+    return with_four_finished(tmp_path)
+
+
+@pytest.fixture
+def on_s3(s3):
+    return with_four_finished(s3("scans"))
 
 
 def ids(planned):
@@ -81,17 +90,6 @@ def test_what_was_whole_and_is_damaged_before_the_end_is_found_at_the_end(some, 
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
     outcome, _ = outcome_of(plan.cells, plan.cells[4:], store, plan)
     assert ids(each for each, _ in outcome.to_do) == ids([plan.cells[1], plan.cells[4]])
-
-
-@pytest.fixture
-def on_s3(s3):
-    """The same on S3."""
-    plan = plan_from(grid=a_grid(methods=["random"], sparsities=[0.5], seeds=[0, 1, 2, 3, 4]))
-    store = Store(s3("scans"))
-    for planned in plan.cells[:4]:
-        store.finish(planned.task, {"test_accuracy": 1.0}, {})
-    assert len(store.finished(planned.task for planned in plan.cells)) == 4
-    return plan, store
 
 
 def test_on_s3_what_was_whole_and_is_damaged_within_the_same_second_is_found_at_the_end(on_s3):

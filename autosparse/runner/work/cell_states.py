@@ -4,17 +4,14 @@ What is kept is the training of the pruned network, from its masks on. If a crit
 masks and is cut off in that, it begins again.
 """
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import torch
 
 from autosparse.data.split import Dataset
-from autosparse.devices import DeviceLost
-from autosparse.errors import AutosparseError, Unreachable, first_line
+from autosparse.experiment.record import Json
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Store
@@ -22,13 +19,11 @@ from autosparse.experiment.tasks import Cell
 from autosparse.files import content_id
 from autosparse.masks import Masks
 from autosparse.models import build_model
+from autosparse.runner.work.checkpointing import at_most_a_warning, computed_with
 from autosparse.runner.work.network_sketch import Sketch, alike, sketch_of
 from autosparse.runner.work.pruned import Pruned
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, Recipe, State, Trainer
-from autosparse.version import __version__
-
-logger = logging.getLogger(__name__)
 
 MASKS = "masks"
 
@@ -56,7 +51,7 @@ class CellStates:
         :param seconds_train: seconds that this process has trained it.
         :raises CannotWrite: if the storage is full, or refuses to be written.
         """
-        try:
+        with at_most_a_warning(f"cell {pruned.cell.id} goes on without a checkpoint of it"):
             state = take()
             checkpoints, initial = self._of(pruned.cell)
             tensors = {f"{MASKS}/{name}": mask for name, mask in (pruned.masks or {}).items()}
@@ -75,10 +70,6 @@ class CellStates:
             }
             checkpoints.save(state.epoch, {**state.tensors, **tensors}, content)
             self._there.add(pruned.cell.id)
-        except Exception as error:  # such as of a user's network that holds what no file of tensors can
-            if isinstance(error, AutosparseError | DeviceLost) and not isinstance(error, Unreachable):
-                raise
-            logger.warning("cell %s goes on without a checkpoint of it: %s", pruned.cell.id, first_line(error))
         pruned.kept_at = time.monotonic()
 
     def resumed(self, cell: Cell, device: str, prune: Callable[[], Pruned]) -> Pruned | None:
@@ -133,8 +124,6 @@ class CellStates:
 
     def _mark(self, cell: Cell) -> str:
         """A mark that differs where a result may differ, even in its last bits."""
-        device = self.dataset.train.device
-        made: dict[str, Any] = {"resolved": resolve(cell), "code": code_of(cell), "built_on": self.store.built_on(cell)}
-        made |= {"data": self.dataset.fingerprint, "device": device.type, "compact": self.execution.compact}
-        made |= {"precision": self.execution.precision_on(device), "versions": [__version__, str(torch.__version__)]}
+        made: Json = {"resolved": resolve(cell), "code": code_of(cell), "built_on": self.store.built_on(cell)}
+        made |= {"data": self.dataset.fingerprint, **computed_with(self.dataset.train.device, self.execution)}
         return content_id(made)

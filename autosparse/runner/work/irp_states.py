@@ -4,31 +4,27 @@ What is kept within an iteration is its training. A training counts only if it w
 otherwise its iteration begins again.
 """
 
-import logging
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from autosparse.data.split import Dataset
-from autosparse.devices import DeviceLost
-from autosparse.errors import AutosparseError, Unreachable, first_line
 from autosparse.experiment.record import Json
 from autosparse.experiment.resolved import differences, resolve, resolved_of
 from autosparse.experiment.sources import code_of
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.irp import Reached
+from autosparse.runner.work.checkpointing import at_most_a_warning, computed_with
 from autosparse.runner.work.network_sketch import alike, sketch_of
 from autosparse.training import Execution, State
-from autosparse.version import __version__
 from autosparse.weights import prunable
 
-logger = logging.getLogger(__name__)
-
-TRAINING = "training"
-"""The key of a training's content, and the first part of the names of its tensors."""
+PART = "training/"
+"""The first part of the names of a training's tensors."""
 
 
 class IrpStates:
@@ -50,9 +46,7 @@ class IrpStates:
         self.checkpoints = store.states(task)
         self.origin: Json = {"dataset_fingerprint": dataset.fingerprint, "initial_network": sketch_of(model)}
         self.origin |= {"kind": task.kind, "spec": task.spec, "resolved": resolve(task), "code": code_of(task)}
-        device = dataset.train.device
-        self.computed: Json = {"device": device.type, "precision": execution.precision_on(device)}
-        self.computed |= {"compact": execution.compact, "versions": [__version__, str(torch.__version__)]}
+        self.computed = computed_with(dataset.train.device, execution)
         self.last: Reached | None = None
         self.kept_at = time.monotonic()
 
@@ -62,7 +56,8 @@ class IrpStates:
         if found is None:
             return None
         then = {"kind": self.task.kind, "spec": self.origin["spec"], "code": {}, **found.content}  # 0.1.0 kept none
-        counts = {name: tensor for name, tensor in found.tensors.items() if not name.startswith(f"{TRAINING}/")}
+        training = {name.removeprefix(PART): it for name, it in found.tensors.items() if name.startswith(PART)}
+        counts = {name: it for name, it in found.tensors.items() if not name.startswith(PART)}
         same = (
             counts.keys() == set(prunable(self.model))
             and all(then.get(name) == self.origin[name] for name in ("dataset_fingerprint", "code"))
@@ -72,8 +67,7 @@ class IrpStates:
         if not same:
             return None
         self.last = Reached(counts, found.content["accuracy"])
-        training = self._training(found.tensors, found.content.get(TRAINING))
-        return Reached(counts, found.content["accuracy"], training)
+        return replace(self.last, training=self._training(training, found.content.get("training")))
 
     def keep(self, reached: Reached) -> None:
         """Keep the state after an iteration."""
@@ -87,13 +81,8 @@ class IrpStates:
         """
         if self.every is None or time.monotonic() - self.kept_at < self.every:
             return
-        try:
+        with at_most_a_warning(f"IRP run {self.task.id} goes on without a checkpoint of epoch {epoch}"):
             self._save(take())
-        except Exception as error:  # such as of a user's network that holds what no file of tensors can
-            if isinstance(error, AutosparseError | DeviceLost) and not isinstance(error, Unreachable):
-                raise
-            reason = first_line(error)
-            logger.warning("IRP run %s goes on without a checkpoint of epoch %d: %s", self.task.id, epoch, reason)
         self.kept_at = time.monotonic()
 
     def forget_training(self) -> None:
@@ -107,8 +96,8 @@ class IrpStates:
         content: Json = {"accuracy": reached.accuracy, **self.origin}
         tensors, step = dict(reached.survived), reached.iteration * self.task.recipe.epochs
         if (training := reached.training) is not None:
-            tensors |= {f"{TRAINING}/{name}": tensor for name, tensor in training.tensors.items()}
-            content[TRAINING] = {"epoch": training.epoch, "content": training.content, "computed": self.computed}
+            tensors |= {PART + name: tensor for name, tensor in training.tensors.items()}
+            content["training"] = {"epoch": training.epoch, "content": training.content, "computed": self.computed}
             step += training.epoch
         self.checkpoints.save(step, tensors, content)
         self.kept_at = time.monotonic()
@@ -116,7 +105,5 @@ class IrpStates:
     def _training(self, tensors: dict[str, torch.Tensor], kept: Any) -> State | None:
         if not kept or kept["computed"] != self.computed:
             return None
-        part = f"{TRAINING}/"
-        own = {name.removeprefix(part): tensor for name, tensor in tensors.items() if name.startswith(part)}
-        state = State(kept["epoch"], own, kept["content"])
+        state = State(kept["epoch"], tensors, kept["content"])
         return state if state.fits(self.model) else None
