@@ -41,7 +41,7 @@ class _Loose(NamedTuple):
 
 
 def gather(store: Store) -> Gathered:
-    """Move the records in ``cells/`` into segments, and write damaged segments anew from what is whole of them.
+    """Move the records in ``cells/`` into segments, and rewrite damaged segments from their whole lines.
 
     A file is removed only after its segment has been written and read back, so it can be interrupted anywhere: a
     record that is in both places then counts once. The caller holds :meth:`Store.one_driver`.
@@ -74,11 +74,11 @@ def _read(cells: Place, name: str) -> _Loose | None:
 
 
 def _move(store: Store, segments: Segments, cells: Place, batch: Sequence[_Loose], done: Gathered) -> None:
-    """Write a segment of the records that are in none, then remove the files of all."""
+    """Write the records that no segment holds to a new segment, then remove the files of the whole batch."""
     known = [loose for loose in batch if loose.task_id in segments.rows]
     # a process that was ended halfway has gathered these already
     same = {loose.task_id for loose in known if segments.record(loose.task_id) == _record(loose.line)}
-    loosen(store, [loose.task_id for loose in batch if loose.task_id not in same])  # another record of the cell
+    loosen(store, [loose.task_id for loose in batch if loose.task_id not in same])  # a segment has another record
     if lines := [loose.line for loose in batch if loose.task_id not in same]:
         segments.add(lines)
         done.segments += 1
@@ -96,9 +96,7 @@ def _move(store: Store, segments: Segments, cells: Place, batch: Sequence[_Loose
 def _mend(segments: Segments) -> int:
     damaged = sorted(segments.damaged)
     for name in damaged:
-        if lines := segments.lines(name):
-            segments.add(list(lines.values()))
-        segments.place.remove(name)
+        segments.replace(name, segments.lines(name).values())
     segments.look()
     return len(damaged)
 
@@ -106,7 +104,7 @@ def _mend(segments: Segments) -> int:
 def loosen(store: Store, ids: Collection[str] | None = None) -> int:
     """Give gathered records files of their own again, and take them out of their segments; return how many there were.
 
-    A cell that has a file keeps that. The file is written first, so it can be interrupted anywhere.
+    A cell that has a file keeps it. The file is written first, so it can be interrupted anywhere.
 
     :param ids: those of the cells; None: all. The caller holds :meth:`Store.one_driver`.
     """
@@ -122,11 +120,11 @@ def loosen(store: Store, ids: Collection[str] | None = None) -> int:
     for name in segments.names if segments.doubled else sorted(set(newest.values())):
         lines = segments.lines(name)
         out = wanted & lines.keys()
+        if not out:
+            continue
         alone = [task_id for task_id in out if newest[task_id] == name and f"{task_id}.json" not in there]
         _write_all(cells, {task_id: lines[task_id] for task_id in alone})
-        if rest := [line for task_id, line in lines.items() if task_id not in out]:
-            segments.add(rest)
-        segments.place.remove(name)
+        segments.replace(name, [line for task_id, line in lines.items() if task_id not in out])
     segments.look()
     for task_id in wanted:
         store.board.wrote(FOLDERS[Cell.kind], task_id)

@@ -101,6 +101,7 @@ class Segments:
         before = self._stamps or {}
         lost = {name for name, stamp in before.items() if stamps.get(name) != stamp}
         if lost and self.doubled:  # a row may have hidden an older one
+            self._stamps = None  # if the reading fails, the next look begins anew
             before, self.rows, self.doubled = {}, {}, False
         elif lost:
             self.rows = {task_id: row for task_id, row in self.rows.items() if row.segment not in lost}
@@ -143,13 +144,21 @@ class Segments:
             )
         return name
 
+    def replace(self, name: str, lines: Collection[bytes]) -> None:
+        """Put these lines in the place of the segment ``name``; without lines, remove it.
+
+        :raises AutosparseError: if what is read back is not what was written; the segment is then still there.
+        """
+        if not lines or self.add(lines) != name:  # the same lines have the same name
+            self.place.remove(name)
+
     def _read_in(self, name: str) -> None:
         for line in self._whole_lines(name):
             ended_ms, terms, fingerprint, data, code, built_on = json.loads(line.head)
             made = Made(fingerprint, sys.intern(data), self._codes.setdefault(str(code), code))
             row = Row(name, line.start, line.length, ended_ms, sys.intern(terms), made, built_on)
             other = self.rows.get(line.task_id)
-            self.doubled = self.doubled or other is not None
+            self.doubled |= other is not None and other.segment != name
             if other is None or other.ended_ms <= ended_ms:
                 self.rows[line.task_id] = row
 
@@ -166,7 +175,9 @@ class Segments:
                 count += 1
                 yield line
             start += len(text) + 1
-        if not sure:
+        if sure:
+            self.damaged.discard(name)
+        else:
             self.damaged.add(name)
             logging.getLogger(__name__).warning(
                 "%s/%s is damaged: %d %srecords are whole, and cells without one are done again; "

@@ -1,5 +1,6 @@
 """Gathered records: found as those with files of their own are, and never lost, doubled or brought back."""
 
+import contextlib
 import json
 import logging
 
@@ -9,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from old_records import write_old
 
-from autosparse.errors import AutosparseError
+from autosparse.errors import AutosparseError, Unreachable
 from autosparse.experiment import gathering
 from autosparse.experiment.gathering import gather, loosen
+from autosparse.experiment.segments import Segments
 from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import FitSpec, ScorerTask
@@ -152,6 +154,91 @@ def test_a_flipped_bit_loses_one_record_and_gathering_mends_the_rest(store_of_te
     assert not path.exists()
 
 
+@pytest.mark.parametrize("damage", ["count", "end cut off", "bytes behind"])
+def test_a_segment_that_is_damaged_outside_its_records_loses_none_when_it_is_mended(store_of_ten, damage, caplog):
+    gather(store_of_ten)
+    path = only_segment(store_of_ten)
+    data = path.read_bytes()
+    path.write_bytes({"count": flipped(data, 12), "end cut off": data[:-1], "bytes behind": data + b"x"}[damage])
+    assert gather(Store(store_of_ten.root)).mended == 1
+    caplog.clear()
+    assert accuracies(store_of_ten) == ALL
+    assert not warned(caplog)
+    assert path.read_bytes() == data
+
+
+def test_what_is_mended_is_not_mended_again(store_of_ten):
+    gather(store_of_ten)
+    path = only_segment(store_of_ten)
+    path.write_bytes(path.read_bytes() + b"x")
+    store = Store(store_of_ten.root)
+    assert [gather(store).mended, gather(store).mended] == [1, 0]
+    assert accuracies(store) == ALL
+
+
+def cut_off(store, ids, after):
+    """Take records out of their segments in a process that is killed after so many files were written or removed."""
+    left = iter(range(after))
+
+    def mortal(act):
+        def acted(self, *given):
+            if next(left, None) is None:
+                raise Killed
+            return act(self, *given)
+
+        return acted
+
+    with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+        for name in ("write", "remove"):
+            patch.setattr(Folder, name, mortal(getattr(Folder, name)))
+        loosen(store, ids)
+
+
+@pytest.mark.parametrize("after", range(4))
+def test_segments_that_hold_none_of_the_wanted_records_stay_though_others_are_doubled(store_of_ten, monkeypatch, after):
+    monkeypatch.setattr(gathering, "RECORDS", 4)
+    monkeypatch.setattr(gathering, "AT_ONCE", 2)
+    gather(store_of_ten)
+    cut_off(Store(store_of_ten.root), [CELLS[0].id], after)
+    fresh = Store(store_of_ten.root)
+    for cell in CELLS[1:3]:
+        loosen(fresh, [cell.id])
+    assert accuracies(store_of_ten) == ALL
+    loosen(Store(store_of_ten.root))
+    assert len(files(store_of_ten, "cells")) == 10
+
+
+def test_a_look_that_is_cut_off_takes_nothing_for_doubled_and_hides_nothing(store_of_ten, monkeypatch):
+    monkeypatch.setattr(gathering, "RECORDS", 4)
+    monkeypatch.setattr(gathering, "AT_ONCE", 2)
+    gather(store_of_ten)
+    store = Store(store_of_ten.root)
+
+    def look_until(count):
+        with monkeypatch.context() as patch:
+            read, left = Segments._read_in, iter(range(count))
+
+            def read_in(self, name):
+                if next(left, None) is None:
+                    raise Unreachable("the store is away")
+                read(self, name)
+
+            patch.setattr(Segments, "_read_in", read_in)
+            with pytest.raises(Unreachable):
+                store.segments.look()
+
+    look_until(1)
+    assert store.segments.look().keys() == IDS
+    assert not store.segments.doubled
+    cut_off(Store(store_of_ten.root), [CELLS[0].id], after=2)
+    assert store.segments.look().keys() == IDS
+    assert store.segments.doubled
+    path = store_of_ten.root / "segments" / store.segments.names[0]
+    path.write_bytes(path.read_bytes() + b"x")
+    look_until(1)
+    assert store.segments.known().keys() == IDS
+
+
 def test_an_empty_segment_and_one_of_other_content_are_no_records(store_of_ten, caplog):
     gather(store_of_ten)
     only_segment(store_of_ten).write_bytes(b"")
@@ -257,11 +344,14 @@ ACTS = st.one_of(
     st.tuples(st.just("damage"), st.integers(0, 3)),
     st.tuples(st.sampled_from(["gather", "loosen"]), st.just(0)),
     st.tuples(st.just("loosen one"), st.integers(0, 3)),
+    st.tuples(st.just("new process"), st.just(0)),
+    st.tuples(st.just("kill while loosening"), st.integers(0, 4)),
+    st.tuples(st.just("damage a segment's end"), st.integers(0, 3)),
 )
 
 
-@settings(max_examples=40)
-@given(st.lists(ACTS, max_size=12))
+@settings(max_examples=100)
+@given(st.lists(ACTS, max_size=14))
 def test_whatever_is_done_in_any_order_the_last_record_of_each_cell_counts(tmp_path_factory, acts):
     store, expected = Store(tmp_path_factory.mktemp("acts")), {}
     for number, (act, place) in enumerate(acts):
@@ -284,5 +374,14 @@ def test_whatever_is_done_in_any_order_the_last_record_of_each_cell_counts(tmp_p
             loosen(store)
         elif act == "loosen one":
             loosen(store, [cell.id])
+        elif act == "kill while loosening":
+            cut_off(store, [CELLS[number % 4].id], after=place)
+            store = Store(store.root)
+        elif act == "damage a segment's end":
+            for path in sorted((store.root / "segments").glob("*"))[place : place + 1]:
+                path.write_bytes(path.read_bytes() + b"x")
+            store = Store(store.root)
+        elif act == "new process":
+            store = Store(store.root)
         assert store.finished(CELLS) == store.finished(CELLS, known=True) == {CELLS[found].id for found in expected}
     assert accuracies(store) == expected
