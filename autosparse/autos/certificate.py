@@ -16,7 +16,8 @@ NEAR = (0.02, 0.1, 0.4)
 PER_STRATUM = 72
 """Weights of each stratum at which the network is asked."""
 WIDE = 4
-"""Factor by which wide strata get more: there, a surface that misses a narrow ridge errs rarely, but by far."""
+"""Factor by which wide strata get more: there, a surface that misses a narrow ridge errs rarely, but by a wide
+margin."""
 
 
 @dataclass(frozen=True)
@@ -33,16 +34,16 @@ class Certificate:
     iou: dict[str, float]
     """By number of weights kept (text, for JSON): intersection over union of the masks, estimated on a sample
     stratified by rank. An estimate, not a bound: it is nearly unbiased, with a standard deviation of 0.001 to 0.004
-    if errors lie near the threshold, but of about 0.01 if a few weights are misjudged by far."""
+    if errors lie near the threshold, but of about 0.01 if a few weights are misjudged by a wide margin."""
 
     @property
     def text(self) -> str:
         """One line for people."""
         worst = min(self.iou.values())
         return (
-            f"from a table that agrees with the network at {self.sampled:,} weights asked: masks to an IoU of "
-            f"{worst:.4f} or better, scores to {self.mean_error:.2g} in the mean and {self.max_error:.2g} at most, "
-            f"rank correlation {self.spearman:.5f}"
+            f"scored from a table; at {self.sampled:,} weights compared with the network, masks agree to an IoU of "
+            f"{worst:.4f} or better, scores differ by {self.mean_error:.2g} on average and {self.max_error:.2g} at "
+            f"most, rank correlation {self.spearman:.5f}"
         )
 
 

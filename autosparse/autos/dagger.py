@@ -72,7 +72,7 @@ def rows_met(
     :raises AutosparseError: if a network or its data cannot be rebuilt, or the expert could judge none of the networks.
     """
     assert scorer.in_rounds is not None
-    parts, images = [], 0
+    parts, images, errors = [], 0, list[AutosparseError]()
     networks = len(survivals) * how.networks * scorer.in_rounds.rounds
     most_each = None if most is None else most / networks
     for survival in survivals:
@@ -84,10 +84,15 @@ def rows_met(
             for met in _met(scorer, survival, dataset, model, seed, most_each):
                 targets = _expert(survival, dataset, recipe, model, met.masks, seed, execution)
                 images += how.epochs * len(dataset.train)
-                if targets is not None:
+                if isinstance(targets, AutosparseError):
+                    errors.append(targets)
+                elif targets is not None:
                     parts.append(_rows(met, targets))
     if not parts:
-        raise AutosparseError("DAgger: no network that the scorer pruned could be trained; fit without dagger")
+        why = f" ({errors[0]})" if errors else ""
+        raise AutosparseError(
+            f"DAgger: no network that the scorer pruned could be trained and scored{why}; fit without dagger"
+        )
     return joined(parts), images
 
 
@@ -128,10 +133,10 @@ def _expert(
     masks: Masks,
     seed: int,
     execution: Execution | None,
-) -> dict[str, Tensor] | None:
+) -> dict[str, Tensor] | AutosparseError | None:
     """The :func:`shares` after one more iteration of the IRP run from ``masks``: train the network, then score it.
 
-    None if the training diverges, or no iteration is left.
+    The error if the training diverges or the network cannot be scored; None if no iteration is left.
     """
     made = survival.provenance
     drawn: dict[str, Any] = {"seed": seed} if "seed" in CRITERIA[made["criterion"]].options else {}
@@ -139,9 +144,12 @@ def _expert(
     try:
         with rewinding(model):
             train(model, dataset, recipe, masks, seed, execution=execution)
-            scores = score(model, made["criterion"], batches, **made["options"], **drawn)
-    except NonFiniteLoss:
-        return None
+            try:
+                scores = score(model, made["criterion"], batches, **made["options"], **drawn)
+            except AutosparseError as error:
+                return error
+    except NonFiniteLoss as error:
+        return error
     return shares(scores, masks, made["iterations"], made["final_density"], made["schedule"])
 
 

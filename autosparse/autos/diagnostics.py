@@ -88,12 +88,10 @@ def report_of(figures: Mapping[str, Any], densities: Mapping[str, float], **more
     """
     collapsed = [name for name, density in densities.items() if density == 0]
     report = {**figures, "layer_density_at_95": densities, "collapsed_layers": collapsed, **more}
-    held_out, binned = report["held_out_r2"], report.get("binned_mean_r2", 0.0)
+    held_out, binned = report["held_out_r2"], report.get("binned_mean_r2")  # not measured if it prunes in rounds
     warnings = []
-    if not held_out >= 0.5 * binned:  # `not >=`, so that NaN warns, too
-        warnings.append(
-            f"the scorer explains {held_out:.1%} of the held-out variance, less than half of what a binned conditional "
-            f"mean does ({binned:.1%}): it has not learned"
-        )
+    if not held_out > max(0.0, 0.5 * (binned or 0.0)):  # `not >`, so that NaN warns, too
+        beside = "" if binned is None else f"; a binned conditional mean explains {binned:.1%}"
+        warnings.append(f"the scorer has not learned: it explains {held_out:.1%} of the held-out variance{beside}")
     warnings += [f"its scores remove every weight of {name} at {COLLAPSE_SPARSITY:.0%} sparsity" for name in collapsed]
     return {**report, "warnings": warnings}

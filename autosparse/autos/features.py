@@ -37,7 +37,7 @@ def check_inputs(inputs: Sequence[str]) -> tuple[str, ...]:
 
 
 ROUNDS, STEPS = 10, 10
-"""Defaults of a scorer that prunes in rounds; it takes steps only if an input is a feature after training."""
+"""Defaults of a scorer that prunes in rounds; it takes steps only if an input is measured after training."""
 
 
 def rounds_for(
@@ -57,9 +57,9 @@ def rounds_for(
         return None
     trains = [name for name in inputs if "steps" in find_feature(name).needs]
     if trains and steps == 0:
-        raise AutosparseError(f"input {trains[0]!r} is a feature after training: give steps of 1 or more")
+        raise AutosparseError(f"input {trains[0]!r} is measured after training: give steps of 1 or more")
     if steps and not trains:
-        raise AutosparseError(f"none of the inputs {', '.join(inputs)} is a feature after training: leave steps out")
+        raise AutosparseError(f"none of the inputs {', '.join(inputs)} is measured after training: leave steps out")
     count = (STEPS if trains else 0) if steps is None else steps
     brief = Steps(count, lr=step_lr, batch_size=step_batch_size)
     return InRounds(ROUNDS if rounds is None else rounds, brief, examples)

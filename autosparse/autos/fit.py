@@ -75,22 +75,23 @@ def fit_scorer(
         ``autosparse list features``, the sets ``context`` and ``prospect``, and names of criteria.
     :param epochs, batch_size, lr: of backbones that are trained by gradient; others refuse all but the defaults.
     :param rows: fit on this many of the train rows, drawn by layer and survival count; the rows held out stay the same.
-        Of rows from states it takes about as many, a tenth of which is held out. None: all, or about 20 million of
-        those from states.
+        From states the fit takes about this many rows in all and holds out a tenth of them. None: all, or about 20
+        million of those from states.
     :param on_epoch: called after each epoch of a backbone that is trained by gradient.
     :param resume: a state of this very fit to continue from; the scorer is the same, to the bit.
     :param rounds: rounds in which the scorer prunes; None: 10, or one shot with the paper's inputs.
-    :param steps: training steps in each round; None: 10 if an input is a feature after training, else none.
+    :param steps: training steps in each round; None: 10 if an input is measured after training, else none.
     :param step_lr, step_batch_size: of these steps: SGD with momentum 0.9.
     :param examples: examples on which it takes gradients and activations in a round; None: all that it is given.
     :param datasets: those of the IRP runs by name, for a scorer that prunes in rounds.
     :param dagger: adds rows from networks that the scorer has pruned itself, and fits it again; None: no.
     :param execution: of the trainings that ``dagger`` needs.
-    :param rows_in: a folder for the rows of all weights in all states, as Parquet; written where missing
+    :param rows_in: a folder for the rows of all weights in all states, as Parquet; written if missing
         (:func:`autosparse.autos.streamed.write_rows`), then streamed, so that they need not fit in memory. A hash of
-        seed, run, state, layer and position holds rows out. Backbones that learn in memory, such as ``trees``,
-        take a stratified sample of ``rows``, or of 20 million; their ``train_r2`` is that of any train rows.
-    :param mapped: does what is to be done with each of these files; by default, one after the other in this process.
+        seed, run, state, layer and position decides which rows are held out. Backbones that learn in memory, such as
+        ``trees``, take a stratified sample of ``rows``, or of 20 million; their ``train_r2`` is measured on all kinds
+        of train rows, sampled or not.
+    :param mapped: runs the work on each of these files; by default, one after the other in this process.
     :raises AutosparseError: if survival datasets hold gradients of both modes, or a network of an IRP run cannot be
         rebuilt.
     :raises NonFiniteLoss: if the fit diverges.
@@ -185,7 +186,7 @@ def _report(scorer: Scorer, split: Split, densities: dict[str, float]) -> dict[s
 
 
 def _tell_of_sample(survivals: Sequence[Survival], most: int) -> None:
-    """Say so if ``most`` rows of each IRP run are fewer than there are; see :func:`in_states`."""
+    """Warn if the limit ``most`` leaves out rows of an IRP run; see :func:`in_states`."""
     total, taken = 0, 0.0
     for survival in survivals:
         kept = [survival.masks(i).kept for i in states_of(survival)]
@@ -193,8 +194,8 @@ def _tell_of_sample(survivals: Sequence[Survival], most: int) -> None:
         taken += sum(min(count, most / len(states_of(survival))) for count in kept)
     if taken < total:
         logging.getLogger(__name__).warning(
-            "of %d rows of weights in states of IRP, the fit takes a random sample of about %d: --rows-in FOLDER "
-            "(in Python rows_in) streams all of them",
-            total,
+            "the fit samples about %d of %d rows from IRP states at random: --rows-in FOLDER (rows_in in Python) "
+            "streams them all",
             round(taken),
+            total,
         )

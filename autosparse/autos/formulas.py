@@ -16,7 +16,8 @@ from autosparse.errors import AutosparseError
 from autosparse.seeds import generator
 
 RAW = ("param", "grad")
-"""Inputs of both signs and of many magnitudes, whose logarithms are worth a try; the other features have their own."""
+"""Inputs of both signs and of many magnitudes, whose logarithms are worth a try; most other features already are
+logarithms."""
 MOST_TERMS = 12
 DIGITS = 4
 

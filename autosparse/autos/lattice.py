@@ -66,7 +66,7 @@ def cell_of(columns: Sequence[Tensor], edges: Sequence[Tensor]) -> Tensor:
 
 
 def around_centres(nodes: Tensor) -> Tensor:
-    """The weighted sum over the 5 ** axes nodes around the middle one of each cell of twice the step.
+    """The weighted sum over the 5 ** axes nodes around the centre node of each cell two steps wide.
 
     The weights are 1, 4, 6, 4, 1 along each axis.
     """

@@ -31,7 +31,7 @@ class Asked(PredictsSurvival, Protocol):
 PROMISE = 0.99
 """Intersection over union of the surface's masks and the network's."""
 BUDGETS = (6144, 16384, 65536)
-"""Total evaluations to spend on a surface: the next number if it does not keep the promise with fewer."""
+"""Evaluation budgets for a surface, tried in turn until it keeps the promise."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,6 @@ def not_kept(scorer: Asked, verdict: Verdict) -> str:
     """The message about a surface that does not keep the promise."""
     worst = min(verdict.certificate.iou.values()) if verdict.certificate else 1.0
     return (
-        f"a surface of {verdict.evaluations} evaluations agrees with the {scorer.backbone} scorer to an IoU of "
-        f"{worst:.3f} only"
+        f"a surface of {verdict.evaluations} evaluations agrees with the {scorer.backbone} scorer with an IoU of "
+        f"only {worst:.3f}"
     )

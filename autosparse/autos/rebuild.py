@@ -44,7 +44,9 @@ def rebuilt(survival: Survival, dataset: Dataset, device: torch.device | str = "
         raise AutosparseError(f"{whose}: {error}; {cure}") from error
     weights = prunable(model)
     if {layer: w.shape for layer, w in weights.items()} != {layer: p.shape for layer, p in survival.param.items()}:
-        raise AutosparseError(f"{whose}, but what is made under this name now has other weights: run IRP again")
+        raise AutosparseError(
+            f"{whose}, but the network now built under this name has weights of other names or shapes: run IRP again"
+        )
     with torch.no_grad():
         for layer, weight in weights.items():
             weight.copy_(survival.param[layer])

@@ -55,7 +55,7 @@ def stratified_sample(stratum: Tensor, rows: int | None, draws: torch.Generator)
     :raises AutosparseError: if fewer than 1000 rows are asked for.
     """
     if rows is not None and rows < FEWEST:
-        raise AutosparseError(f"a scorer is fitted on at least {FEWEST} rows, not {rows}; leave rows out for all")
+        raise AutosparseError(f"a scorer is fitted on at least {FEWEST} rows, not {rows}; omit `rows` to use them all")
     if rows is None or rows >= len(stratum):
         return torch.arange(len(stratum))
     return systematic(stratum, rows, draws)

@@ -76,7 +76,7 @@ class Scorer:
         return self.predictor(columns[0].device, prepare=len(columns[0]) >= FEW)(columns)
 
     def clipped(self, features: Mapping[str, Tensor], deviations: float) -> dict[str, Tensor]:
-        """The features, none further than so many standard deviations from its mean over the rows of the fit."""
+        """The features, each clamped to within ``deviations`` standard deviations of its mean over the fit's rows."""
         fitted = zip(self.inputs, self.standardisation.mean, self.standardisation.std, strict=True)
         return {n: features[n].clamp(mean - deviations * std, mean + deviations * std) for n, mean, std in fitted}
 
@@ -138,8 +138,9 @@ def require_one_shot(scorer: Scorer) -> None:
     """Raise if the scorer prunes in rounds: its score of a weight depends on what was pruned before."""
     if scorer.in_rounds is not None:
         raise AutosparseError(
-            f"this scorer prunes in {scorer.in_rounds.rounds} rounds and scores only what each has left, so there are "
-            "no scores of all weights to write: make masks with `autosparse prune --scorer`"
+            f"this scorer prunes in {scorer.in_rounds.rounds} rounds, and each scores only the weights that "
+            "earlier rounds have left, so there are no scores of all weights to write: make masks with "
+            "`autosparse prune --scorer`"
         )
 
 

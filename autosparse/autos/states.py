@@ -64,7 +64,8 @@ def visits(
     :param datasets: by name; that of the IRP run must be there.
     :param how: the steps and examples of the features.
     :param share: takes the masks of a state and returns the share of the weights left to sample at random.
-    :param wanted: takes the iteration of a state and returns whether to visit it; the others stay as they are.
+    :param wanted: takes the iteration of a state and returns whether to visit it; skipping a state does not
+        change the others.
     :raises AutosparseError: if the network cannot be rebuilt, or its data are not at hand.
     """
     dataset = dataset_of_survival(survival, datasets).to(device)
@@ -90,7 +91,8 @@ def visits(
                 rows = mask.flatten().nonzero().squeeze(1)
                 if sampled < 1:
                     rows = rows[torch.rand(len(rows), generator=draws) < sampled]
-                values = (f.compute(state, name).expand(mask.shape).flatten()[rows.to(device)] for f in features)
+                computed = (f.compute(state, name).to(device) for f in features)  # depth and the like are on the CPU
+                values = (found.expand(mask.shape).flatten()[rows.to(device)] for found in computed)
                 survived = survival.survived[name].flatten()[rows].long() - i
                 yield Visit(i, name, rows, [value.float().cpu() for value in values], survived, total - i)
 

@@ -102,8 +102,8 @@ class Surface:
     def _error(self) -> tuple[Tensor, Tensor]:
         """Expected squared error of interpolation in each of the finest cells, and how often its cell was halved.
 
-        An error at new nodes counts for the cells around them, blended with the prediction from coarser levels. Halves
-        of a cell are expected to err half as much; the errors of cells that were halved further correct this.
+        An error at new nodes counts for the cells around them, blended with the prediction from coarser levels. A half
+        is assumed to err half as much as its cell. Errors seen in cells halved again correct this assumption.
         """
         variance = result = self._cells(0, torch.inf)
         depth = self._cells(0, 0, torch.int8)
@@ -159,7 +159,10 @@ class Surface:
 
 
 def _thresholds(scores: Tensor, mass: Tensor, keep: Sequence[int]) -> list[tuple[float, int]]:
-    """The score above which each number of weights lies, where ``mass`` of them have each score."""
+    """Pair each number to keep with the score above which that many weights lie.
+
+    ``mass`` counts the weights at each score.
+    """
     scores, order = scores.sort(descending=True)
     above = mass[order].double().cumsum(0)
     return [(float(scores[int((above < kept).sum().clamp(max=len(scores) - 1))]), kept) for kept in keep]

@@ -11,18 +11,18 @@ from torch import Tensor
 CHUNK = 1 << 15
 """Rows looked up at once on the CPU: few enough for its cache, and for torch to use one thread."""
 MANY = 1 << 18
-"""Rows from which on a search for nodes by address pays."""
+"""The number of rows from which a search by address pays off."""
 SAMPLE = 1 << 20
-"""The most values that nodes are placed by."""
+"""At most this many values decide where nodes lie."""
 DROPPED = 14
-"""Bits of a float32 that its address leaves out: 2 ** 18 addresses, 512 between a number and its double."""
+"""Bits of a float32 that its address leaves out: 2 ** 18 addresses, 512 between a number and twice that number."""
 
 
 def spread(column: Tensor, count: int, tail: float) -> Tensor:
     """``count`` nodes along a column, ascending, from its least to its greatest value.
 
-    Half of them lie evenly between the quantiles ``tail`` and ``1 - tail``, as a function's bends do, half at
-    quantiles that are even in normal scores, so that the rest of the tails has some too.
+    Half of the placement is even in value between the quantiles ``tail`` and ``1 - tail``, where functions bend. The
+    other half is even in normal scores, so that the tails get nodes, too.
     """
     sample = column[:: -(-len(column) // SAMPLE)].sort().values
     low, high = sample[int(tail * len(sample))], sample[-1 - int(tail * len(sample))]

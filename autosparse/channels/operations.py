@@ -19,18 +19,18 @@ KEPT_WHOLE = frozenset({"softmax", "logsoftmax"})
 def pools_places(operation: str, dims: int) -> bool:
     """Whether ``operation`` pools each channel of a tensor (batch, channels, ...) of ``dims`` dimensions on its own.
 
-    PyTorch takes a tensor with one dimension less for a single example, and its batch dimension for the channels.
+    PyTorch treats a tensor with one dimension fewer as a single example and its batch dimension as channels.
     """
     return operation in POOLING and operation.endswith(f"{dims - 2}d")
 
 
 def averaged_places(node: fx.Node, dims: int) -> list[int]:
-    """The dimensions of space that a mean over a tensor of ``dims`` dimensions takes; none if it takes others, too."""
+    """The spatial dimensions that a mean over a tensor of ``dims`` dimensions takes; none if it takes others, too."""
     over = arguments(node, "dim").get("dim", ())
     places = [d % dims for d in (over if isinstance(over, tuple | list) else (over,)) if dims and isinstance(d, int)]
     return places if places and min(places) >= 2 else []
 
 
 def arguments(node: fx.Node, *names: str) -> dict[str, Any]:
-    """The arguments of an operation after its input, which are called ``names``, as far as they are given."""
+    """The arguments given after an operation's input, by the ``names`` they have."""
     return dict(zip(names, node.args[1:], strict=False)) | node.kwargs

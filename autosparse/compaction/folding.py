@@ -125,7 +125,10 @@ def _module(network: fx.GraphModule, node: fx.Node) -> nn.Module | None:
 
 
 def _scaling(norm: _BatchNorm) -> _BatchNorm:
-    """The same BatchNorm with a weight and a bias; PyTorch folds none without these into a Linear layer."""
+    """The same BatchNorm with a weight and a bias.
+
+    PyTorch cannot fold a BatchNorm that lacks them into a Linear layer.
+    """
     if norm.weight is not None:
         return norm
     assert norm.running_var is not None

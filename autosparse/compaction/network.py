@@ -11,7 +11,7 @@ from torch import Tensor, fx, nn
 
 from autosparse.compaction.compiled import CompiledGraph
 from autosparse.compaction.folding import folded
-from autosparse.compaction.hooks import hook_on
+from autosparse.compaction.hooks import hook_on, onlookers
 from autosparse.compaction.maker import Maker
 from autosparse.compaction.plan import kept_channels, rules_of
 from autosparse.compaction.rules import Rule
@@ -80,12 +80,12 @@ def put(full: Tensor, places: Tensor, values: Tensor) -> None:
 def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse: bool = False) -> Compact:
     """A smaller network that computes what ``model`` does under ``masks``, from masks of any kind.
 
-    The forward is traced symbolically (:mod:`torch.fx`). Units and channels that nothing reads on a way to the output
-    are taken out, and so are those without a live way in, which stay 0 whatever is trained. Inputs that nothing reads
+    The forward is traced symbolically (:mod:`torch.fx`). It removes units and channels from which no path leads to
+    the output, and those that no live input reaches: the latter stay 0 whatever is trained. Inputs that nothing reads
     are not multiplied. Units that are constant (a bias alone; after BatchNorm, its bias) stay, so that training goes
     on as in the full network. Channels are followed through Linear layers, convolutions in any number of groups,
     BatchNorm, elementwise operations, residual sums, concatenations, pooling, mean over space, and flatten; around
-    everything else all of them stay. Outputs agree within rounding, in training and in evaluation mode.
+    any other operation all channels stay. Outputs agree within rounding, in training and in evaluation mode.
 
     Example:
 
@@ -98,20 +98,23 @@ def compact(model: nn.Module, masks: Masks, input_shape: tuple[int, ...], sparse
     True
 
     :param input_shape: shape of one example.
-    :param sparse: on the CPU, where few of a Linear layer's weights are left, keep and multiply only those: its
+    :param sparse: on the CPU, if few of a Linear layer's weights are left, keep and multiply only those: its
         ``weight`` is then the vector of them (:class:`autosparse.compaction.sparse.SparseLinear`).
     :return: with a network of its own; ``model`` is left as it was. A network that cannot be traced is copied whole.
     :raises AutosparseError: if the masks are of another network.
     """
     whole = masks.apply_(copy.deepcopy(model))
     try:
-        if (hook := hook_on(model)) is not None:
+        if (hook := hook_on(model, besides_onlookers=True)) is not None:
             raise NotFollowed(hook)
         found = traced(whole, input_shape)
     except NotFollowed as error:
         count = _parameters(whole)
         return Compact(whole, masks, {}, (count, count), (1, 1), str(error))
-    return _made(found, masks, sparse)
+    small = _made(found, masks, sparse)
+    for onlooker in onlookers(model):
+        small.network.register_forward_pre_hook(onlooker)
+    return small
 
 
 def _made(found: Traced, masks: Masks, sparse: bool) -> Compact:

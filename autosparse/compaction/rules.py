@@ -111,7 +111,7 @@ class Summed(Rule):
     """Two tensors added or subtracted, channel by channel."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """Channels that are not 0 in either tensor."""
+        """Channels that can differ from 0 in at least one of the tensors."""
         return given[0] | given[1]
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:
@@ -128,7 +128,7 @@ class Multiplied(Summed):
     """Two tensors multiplied, channel by channel."""
 
     def nonzero(self, given: Sequence[Tensor]) -> Tensor:
-        """Channels that are not 0 in both tensors."""
+        """Channels that can differ from 0 in both tensors."""
         return given[0] & given[1]
 
     def needed(self, kept: Tensor, given: Sequence[Tensor]) -> list[Tensor]:

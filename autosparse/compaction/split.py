@@ -9,7 +9,7 @@ class SplitLinear(nn.Linear):
 
     Its weight is that of a Linear layer whose last columns read the constants, and whose last rows read nothing else.
 
-    :param layer: with the parameters of both.
+    :param layer: a Linear layer with the parameters of the live and constant parts.
     :param live: numbers of rows and of columns that differ from example to example.
     """
 
@@ -40,7 +40,9 @@ class SplitLinear(nn.Linear):
         return plain, still[:, rows:].clone()
 
     def forward(self, x: Tensor, constant: Tensor | None = None) -> tuple[Tensor, Tensor]:  # type: ignore[override]
-        """Compute both: (batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows).
+        """Compute the live and the constant outputs.
+
+        (batch, live columns), (1, constant columns) -> (batch, live rows), (1, constant rows).
 
         It splits tensors rather than slicing them, because the gradient of a slice is as large as the whole.
         """

@@ -61,8 +61,9 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
     The model and all generators are left as they are.
 
     :param input_shape: shape of one example.
-    :raises NotFollowed: if the forward cannot be traced, is another one in training, reads a tensor that an operation
-        in place has changed under another name, or draws at random in Python: the graph would keep what was drawn.
+    :raises NotFollowed: if the forward cannot be traced, differs between training and evaluation, reads a tensor that
+        an operation in place has changed under another name, or draws at random in Python: the graph would keep what
+        was drawn.
     """
     probe = copy.deepcopy(model)
     first = next(probe.parameters(), torch.zeros(()))
@@ -84,7 +85,7 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
     if decides_at_random:
         raise NotFollowed("its forward draws at random outside of the graph")
     if not alike:
-        raise NotFollowed("its forward is another one in training")
+        raise NotFollowed("its forward differs between training and evaluation")
     found = Traced(model, module.graph, run.shapes, run.storages, draws)
     _refuse_overwriting(found)
     return found

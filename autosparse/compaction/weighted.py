@@ -25,7 +25,7 @@ class Weighted(Rule):
         self.reads = torch.block_diag(*self.kept_weights.chunk(self.groups)).bool()
 
     def knows_constants(self, make: Maker) -> bool:
-        """Dense Linear layers do."""
+        """Return True for a dense Linear layer."""
         return isinstance(self.layer, nn.Linear) and not self._is_sparse(make)
 
     def _is_sparse(self, make: Maker) -> bool:
@@ -78,7 +78,7 @@ class Weighted(Rule):
     def _live_first(self, rows: Channels, have: Channels) -> tuple[Channels, int]:
         """The rows, first those that read anything that differs from example to example, and the number of these.
 
-        They are at least one, and all of a convolution's.
+        The number is at least 1; for a convolution it is that of all rows.
         """
         if not isinstance(self.layer, nn.Linear):
             return rows, len(rows)

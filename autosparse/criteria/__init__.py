@@ -26,7 +26,7 @@ from autosparse.criteria.types import Batches, Loss
 from autosparse.criteria.watch import Watch
 from autosparse.devices import DeviceLost, full_float32
 from autosparse.errors import AutosparseError, UnknownName
-from autosparse.masks import Masks, Scores
+from autosparse.masks import Masks, Scores, keep_count
 from autosparse.mode import TRAIN, in_mode
 from autosparse.ranking import refuse_zeros, require_finite
 from autosparse.registry import Registry, first_line
@@ -260,13 +260,29 @@ def prune(
     >>> model = asp.build_model("lenet-300-100", 10, data.input_shape)
     >>> asp.prune(model, "iter-snip", 0.9, data.train.batches(128, limit=512), rounds=5)
     Masks(3 layers, 5020 of 50200 weights kept, sparsity 0.9000)
+
+    :raises AutosparseError: also if ``near`` lets rounds prune more than ``sparsity`` does.
     """
     check_values(name, {"sparsity": sparsity}, inspect.signature(prune).parameters)
     if "near" in CRITERIA[name].options:
         options.setdefault("near", sparsity)
     if "sparsity" not in CRITERIA[name].options:
-        masks = Masks.from_scores(score(model, name, batches, loss, **options), sparsity)
+        scores = score(model, name, batches, loss, **options)
+        if "near" in options:
+            _refuse_revival(scores, name, sparsity)
+        masks = Masks.from_scores(scores, sparsity)
     else:
         masks = Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
     masks.left_out = left_out(model)
     return masks
+
+
+def _refuse_revival(scores: Scores, name: str, sparsity: float) -> None:
+    """Raise if rounds have pruned weights that would have to stay at ``sparsity``: nothing ranks those."""
+    kept = keep_count(sum(score.numel() for score in scores.values()), sparsity)
+    left = sum(int((score > -torch.inf).sum()) for score in scores.values())
+    if left < kept:
+        raise AutosparseError(
+            f"criterion {name!r} has left only {left} of the {kept} weights that stay at sparsity {sparsity}: option "
+            "near is the sparsity that its rounds end at; leave it out, or set it to at most that"
+        )

@@ -38,7 +38,7 @@ class PredictsSurvival(Protocol):
         """Features of all weights, each of shape (n,) -> predicted survival scores (n,)."""
 
     def clipped(self, features: Mapping[str, Tensor], deviations: float) -> dict[str, Tensor]:
-        """The features, none further than so many standard deviations from its mean where the scorer learned."""
+        """The features, each clamped to within ``deviations`` standard deviations of its mean over the fit's rows."""
 
 
 @criterion("autos", needs=("gradients", "scorer"), paper="Liu et al. 2024, arXiv:2408.14757, Algorithm 1 and eq. 3")
@@ -57,7 +57,7 @@ def autos(
     clip: Positive | None = None,
     seed: int = 0,
 ) -> Scores:
-    """AutoS(theta_0, g_0): the weights stay that are predicted to survive iterative pruning longest.
+    """AutoS(theta_0, g_0): keep the weights predicted to survive iterative pruning longest.
 
     theta_0 are the model's weights as they are, g_0 the gradient of the mean loss over all batches. g_0 is taken in
     the mode in which the scorer learned: evaluation, as in the paper's algorithms, unless its IRP runs say otherwise.
@@ -74,7 +74,7 @@ def autos(
         right at 90, 95, 98 and 99 %.
     :param mode: in which gradients are taken; None: the scorer's, the only one that is accepted.
     :param rounds: on a geometric schedule, with features taken again in each; None: the scorer's own, or one shot.
-    :param steps: of training in each round, for features after training; None: the scorer's own.
+    :param steps: of training in each round, for features measured after training; None: the scorer's own.
     :param revive: whether what a round prunes may come back; None: the scorer's own choice, or no.
     :param permute: an input whose values are exchanged at random between all weights of the network, in each round. The
         accuracy that this costs says how important the input is.
@@ -138,8 +138,9 @@ def mode_for(scorer: PredictsSurvival, mode: str | None, whose: str = "option mo
     """
     if mode not in (None, scorer.gradient_mode) and set(scorer.inputs) != {"param"}:
         raise AutosparseError(
-            f"{whose} is {mode!r}, but the scorer learned from gradients in mode {scorer.gradient_mode!r}, which are "
-            f"other features: use a scorer whose IRP runs have gradient_mode {mode!r}"
+            f"{whose} is {mode!r}, but the scorer learned from gradients in mode {scorer.gradient_mode!r}. "
+            "Gradients of the two modes are different features: use a scorer whose IRP runs have gradient_mode "
+            f"{mode!r}"
         )
     return scorer.gradient_mode
 

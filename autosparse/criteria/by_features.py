@@ -77,11 +77,13 @@ def prune_by_features(
     found = {name: find_feature(name) for name in features}
     for name, feature in found.items():
         if "steps" in feature.needs and not how.steps.count:
-            raise AutosparseError(f"{whose} reads {name!r}, a feature after training: set steps to 1 or more")
+            raise AutosparseError(
+                f"{whose} reads {name!r}, a feature measured after training steps: set steps to 1 or more"
+            )
         if "data" in feature.needs and batches is None:
             raise AutosparseError(f"{whose} reads {name!r}, which needs data: pass batches, an iterable of (x, y)")
     if how.steps.count and not any("steps" in feature.needs for feature in found.values()):
-        raise AutosparseError(f"{whose} reads no feature after training: leave steps out")
+        raise AutosparseError(f"{whose} reads no feature measured after training steps: leave steps out")
     whole = None if batches is None else list(batches)
     pieces = None if whole is None else in_pieces(whole, how.steps.batch_size)
     examples = None if whole is None else first_examples(whole, how.examples)

@@ -91,7 +91,7 @@ def hutchinson_diagonal(
 ) -> Scores:
     """Mean of z * (H z) over random vectors z of +1 and -1: an unbiased estimate of the diagonal of the Hessian H.
 
-    :param weights: those by which the loss is differentiated; H covers no others.
+    :param weights: those with respect to which the loss is differentiated; H covers no others.
     :param draws: a CPU generator.
     :return: at least float32, of the weights' shapes. A weight that the loss does not depend on gets 0.
     """

@@ -52,10 +52,10 @@ def formula(
     In each round the features are those of the network as masked so far; the schedule is geometric. The names are those
     of :data:`autosparse.criteria.features.FEATURES`, or of criteria. ``log_product`` alone is SNIP, in rounds.
 
-    If the expression reads features after training, such as ``trained``, each round first takes ``steps`` steps of SGD
-    in training mode, and then sets everything back. A round then costs ``steps * batch_size`` examples, and a pass over
-    ``batches`` for each kind of feature. Scores have the weight's shape: the last round's for what stays, -inf
-    elsewhere.
+    If the expression reads features measured after training, such as ``trained``, each round first takes ``steps``
+    steps of SGD in training mode, and then sets everything back. A round then costs ``steps * batch_size`` examples,
+    and a pass over ``batches`` for each kind of feature. Scores have the weight's shape: the last round's for what
+    stays, -inf elsewhere.
 
     :param expression: see :class:`autosparse.criteria.expression.Expression`; it is parsed, never evaluated as code.
     :param steps, lr, momentum, batch_size: as in ``early``.

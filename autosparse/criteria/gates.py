@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 ABOVE = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_"})
-"""Functions whose units are active where their input is positive."""
+"""Functions whose units are active if their input is positive."""
 BETWEEN = frozenset({"relu6", "hardtanh", "hardtanh_"})
 """Functions whose units are active between two bounds: 0 and 6 of ReLU6, ``min_val`` and ``max_val`` of Hardtanh."""
 CLAMPS = frozenset({"clamp", "clamp_", "clamp_min", "clamp_max", "clip", "maximum", "minimum"})

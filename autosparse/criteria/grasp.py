@@ -18,7 +18,7 @@ from autosparse.seeds import kept_generators
 )
 @twice_differentiable()
 def grasp(model: nn.Module, batches: Batches, loss: Loss, temperature: Positive = 1.0) -> Scores:
-    """theta * (H g): weights whose removal reduces the gradient flow most stay.
+    """theta * (H g): keep the weights whose removal would reduce gradient flow most.
 
     g is the gradient and H the Hessian of the mean loss over all examples with respect to the prunable weights (Wang et
     al. eq. 8, Algorithm 1). They remove the weights with the highest -theta * H g, so the score to keep is its

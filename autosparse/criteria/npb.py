@@ -142,7 +142,8 @@ def path_network(model: nn.Module) -> nn.Module:
 def paths_through(layer: nn.Module, inputs: Tensor) -> Tensor:
     """Paths that arrive through each weight of a layer if it were dense; float64 of the weight's shape.
 
-    They are the gradient of the summed output by the weight, in multiples of ``ONE_PATH`` as ``inputs`` are.
+    They are the gradient of the summed output with respect to the weight, in multiples of ``ONE_PATH`` as
+    ``inputs`` are.
     """
     with torch.enable_grad():
         (paths,) = torch.autograd.grad(layer.forward(inputs).sum(), layer.get_parameter("weight"))

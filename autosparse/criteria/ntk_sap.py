@@ -40,8 +40,8 @@ def ntk_sap(
     input.
 
     Rounds, draws and examples are those of the authors' command for CIFAR-10 (github.com/YiteWang/NTK-SAP: 20, 5, and
-    10 inputs a class), and epsilon is their code's default. As there, BatchNorm takes for both outputs the statistics
-    of the noise inputs at the unperturbed weights; in mode ``train`` it takes for each output its own.
+    10 inputs a class), and epsilon is their code's default. As there, BatchNorm normalises both outputs by the
+    statistics of the noise inputs at the unperturbed weights; in mode ``train`` it uses each output's own.
 
     Scores are float64 of the weight's shape: the last round's of what stays, -inf elsewhere.
 
@@ -72,7 +72,7 @@ def ntk_sap(
 def trace_gradient(
     network: nn.Module, masks: Masks, inputs: Tensor, epsilon: float, random: torch.Generator
 ) -> dict[str, Tensor]:
-    """The gradient by the masks of the squared change of all outputs under Gaussian noise on the weights.
+    """The gradient, with respect to the masks, of all outputs' squared change under Gaussian noise on the weights.
 
     :param network: in float64; in evaluation mode BatchNorm takes the statistics of ``inputs`` for both outputs.
     :param inputs: (n, *shape of one), on any device.

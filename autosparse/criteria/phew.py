@@ -25,7 +25,7 @@ def phew(model: nn.Module, batches: Batches | None, loss: Loss, sparsity: Sparsi
     A walk goes from a unit to the next with a probability in proportion to |theta| of the weight between them. Units
     are features or channels, and in a kernel one place is drawn in proportion to its |theta|. Walks forward and
     backward alternate and begin at inputs and outputs in turn, until the asked number of weights is kept; the last walk
-    may end on its way. So at most as many weights as the network is deep lie on no path.
+    may end on its way. So at most one weight per layer lies on no complete path.
 
     The paper does not say what follows. After a residual sum all weights that leave the unit compete, whichever later
     layer they belong to. After a flatten the columns of a channel are its places. Walks go through depthwise

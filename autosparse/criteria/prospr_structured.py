@@ -30,7 +30,7 @@ def prospr_structured(
     first_buffer: FirstBuffer = "detached",
     new_data: bool = True,
 ) -> Scores:
-    """|dL(w_M) / dc| / sum with one gate c per channel on w_init and w_M after M steps of SGD: whole channels stay.
+    """|dL(w_M) / dc| / sum with one gate c per channel of w_init, and w_M the weights after M steps of SGD.
 
     As in ``prospr``, with a mask c of one entry per channel, which multiplies the weights that read the channel at
     initialisation, as in ``snip-structured``. ``sparsity`` is the share of removable channels that go (see

@@ -25,9 +25,9 @@ def px(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity, round
 
     R bounds the trace of the neural tangent kernel (Iurada et al.). For each output it multiplies two sums over the
     output's paths. The first is over the products of the paths' squared weights: a network without activations computes
-    it on an all-ones input. The second is over the squared inputs of the paths on which every unit is active: a network
-    computes it whose kept weights are 1 and whose units are active where those of ``model`` are. Only the first is
-    differentiated. Labels and loss do not matter.
+    it on an all-ones input. The second is over the squared inputs of the paths on which every unit is active. A network
+    computes it: its kept weights are 1, and its units are active exactly where those of ``model`` are. Only the first
+    is differentiated. Labels and loss do not matter.
 
     Geometric schedule, 100 rounds as in the authors' command; a pruned weight does not come back. Each round takes the
     next batch; the authors take a class-balanced subset. As in their code (github.com/iurada/px-ntk-pruning,

@@ -6,21 +6,23 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from autosparse.compaction.hooks import Onlooker
 
-class Seen:
+
+class Seen(Onlooker):
     """Counts examples; one that is seen twice counts twice."""
 
     count: int = 0
 
+    def __call__(self, model: nn.Module, inputs: tuple[Any, ...]) -> None:
+        """Count the examples of a forward pass."""
+        if inputs and isinstance(inputs[0], Tensor):
+            self.count += len(inputs[0])
+
 
 @contextlib.contextmanager
 def counting(model: nn.Module) -> Iterator[Seen]:
-    """Count the examples that pass through ``model``, and through copies made of it, within the block."""
+    """Count the examples that pass through ``model``, and through copies and compact forms of it, within the block."""
     seen = Seen()
-
-    def add(_: nn.Module, inputs: tuple[Any, ...]) -> None:
-        if inputs and isinstance(inputs[0], Tensor):
-            seen.count += len(inputs[0])
-
-    with model.register_forward_pre_hook(add):
+    with model.register_forward_pre_hook(seen):
         yield seen

@@ -14,7 +14,7 @@ from autosparse.seeds import generator
 
 @criterion("snip", needs=("data", "gradients"), paper="Lee et al. 2019, arXiv:1810.02340", mode="eval")
 def snip(model: nn.Module, batches: Batches, loss: Loss, reinit: bool = False, seed: int = 0) -> Scores:
-    """|theta * dL/dtheta| / sum: weights whose removal changes the loss most stay (connection sensitivity).
+    """|theta * dL/dtheta| / sum: keep the weights whose removal would change the loss most (connection sensitivity).
 
     With c the mask, dL/dc at c = 1 is theta * dL/dtheta (Lee et al. eq. 4-5; ProsPr eq. 1-2). Over several
     batches L is the mean loss of all their examples. Scores have the weight's shape, are at least 0 and

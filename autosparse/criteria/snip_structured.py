@@ -18,11 +18,12 @@ from autosparse.masks import Scores, prunable
     mode="train",
 )
 def snip_structured(model: nn.Module, batches: Batches, loss: Loss, sparsity: Sparsity) -> Scores:
-    """|dL/dc| / sum with one gate c per channel: whole channels whose removal changes the loss most stay.
+    """|dL/dc| / sum with one gate c per channel: keep the channels whose removal would change the loss most.
 
     ``sparsity`` is the share of removable channels that go (see :func:`autosparse.channels.select_channels`). Scores
     are those of :func:`channel_sensitivity`, float32 of the weight's shape, -inf where pruned. In training mode by
-    default, as in a SNIP by one of van Amersfoort et al. (github.com/mil-ad/snip); we found no code of their paper.
+    default, as in a SNIP implementation by an author of van Amersfoort et al. (github.com/mil-ad/snip); we found no
+    code for that paper itself.
     """
     groups = channel_groups(model)
     scores = channel_sensitivity(model, groups, batches, loss)

@@ -24,8 +24,8 @@ def synflow_l2(
 ) -> Scores:
     """theta^2 * dR/d(theta^2) with R the summed output of the squared network on an all-ones input.
 
-    R is the sum over all paths of the product of their squared weights. Its derivatives by the squared weights sum to
-    the trace of the path kernel (Gebhart et al.). The network is a float64 copy with the square of every
+    R is the sum over all paths of the product of their squared weights. Its derivatives with respect to the squared
+    weights sum to the trace of the path kernel (Gebhart et al.). The network is a float64 copy with the square of every
     parameter and buffer; geometric schedule, a pruned weight does not come back. In evaluation mode by default, as in
     the code of the comparison by Iurada et al. (github.com/iurada/px-ntk-pruning, lib/pruners.py). That code
     multiplies the gradient by |theta|; here it is theta^2, which gives the sum over the paths through the weight and

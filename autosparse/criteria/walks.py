@@ -120,7 +120,10 @@ class Walker:
         return found
 
     def _starts(self, forward: bool) -> tuple[Tensor, Tensor]:
-        """Layer and unit of each start of walks: the units that no layer before writes (or none after reads)."""
+        """The layer and unit at which walks start.
+
+        They are units that no earlier layer writes (backward: that no later layer reads).
+        """
         outermost = [i for i in range(len(self.layers)) if not self._onward(i, not forward)]
         sizes = [len(self.layers[i].ways[forward].totals) for i in outermost]
         layers = [torch.full((size,), i) for i, size in zip(outermost, sizes, strict=True)]

@@ -34,7 +34,10 @@ class Survival:
         for name, param in self.param.items():
             for other in (self.grad, self.survived):
                 if name not in other or other[name].shape != param.shape:
-                    raise AutosparseError(f"survival data of {name!r} do not have one shape")
+                    raise AutosparseError(
+                        f"param, grad and survived of {name!r} are missing or differ in shape: give each the weight's "
+                        "shape"
+                    )
 
     def __repr__(self) -> str:
         known = self.provenance

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from autosparse.errors import NonFiniteLoss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks, prunable
 from autosparse.training.graphs import Step
@@ -82,6 +83,11 @@ class Changing:
     def _change(self) -> None:
         old, weights = self.history.last, prunable(self.model)
         values = {name: weights[name].detach() for name in old}
+        if any(value.isnan().any() for value in values.values()):
+            raise NonFiniteLoss(
+                f"weights are NaN after step {self.done}, at which the masks change: "
+                "lower the learning rate or check the data"
+            )
         found = {name: weights[name].grad for name in old}  # None if the network does not use the weight
         gradients = {name: torch.zeros_like(values[name]) if grad is None else grad for name, grad in found.items()}
         new = self.change.rule(self.done, old, values, gradients)

@@ -63,7 +63,10 @@ class StandIn:
         return State.now(epoch, self.model, history, taken(optimizer, dict(self.network.named_parameters())), rest)
 
     def resume(self, state: State, optimizer: torch.optim.Optimizer) -> None:
-        """Let the optimiser remember what it did at ``state``, to which the model was set before this was made."""
+        """Restore what the optimiser remembered at ``state``.
+
+        Set the model to ``state`` before building this stand-in.
+        """
         put_back(optimizer, dict(self.network.named_parameters()), state.part(OPTIMIZER))
         if self.rest is not None:
             put_back(optimizer, dict(self.rest.named_parameters()), state.part(REST))
@@ -82,7 +85,8 @@ def stand_in_for(
     if masks is not None and (way == "on" or (way == "auto" and on_cpu and masks.density <= DENSE)):
         sparse = execution.precision_on(dataset.train.device) == "float32"
         found = compact(model, masks, dataset.input_shape, sparse)
-        reason = "it draws at random, and would draw other numbers" if found.draws else found.reason
+        drawing = "its forward draws at random, and a compact network would draw other numbers"
+        reason = drawing if found.draws else found.reason
         if found.draws or (found.reason and not found.places):
             warn_once(__name__, f"{type(model).__name__} is trained whole, not compact: {reason}")
         elif way == "on" or found.flops_left <= WORTH:
@@ -114,7 +118,10 @@ class _Remainder(nn.Module):
         self.zeros = torch.zeros_like(self.values)
 
     def without_gradient(self, *_: object) -> None:
-        """Give the values a gradient of 0, as weights have that nothing reads; without one they would not decay."""
+        """Give the values a gradient of 0, like any weight that nothing reads.
+
+        Without a gradient they would not decay.
+        """
         self.values.grad = self.zeros
 
     @torch.no_grad()

@@ -30,13 +30,20 @@ class Course:
         :raises AutosparseError: if the steps are not within the training.
         """
         length = steps_per_epoch(self.dataset, self.recipe)
-        last = self.recipe.epochs * length
-        stop = last if self.stop is None else self.stop
+        last, stop = self.recipe.epochs * length, self._stop
         if not 0 <= self.start < stop <= last:
             raise AutosparseError(f"steps {self.start} to {stop} are not within a training of {last} steps")
         for epoch in range(self.start // length + 1, math.ceil(stop / length) + 1):
             before = (epoch - 1) * length
             yield epoch, range(max(self.start - before, 0), min(stop - before, length))
+
+    @property
+    def _stop(self) -> int:
+        return self.recipe.epochs * steps_per_epoch(self.dataset, self.recipe) if self.stop is None else self.stop
+
+    def ends_with(self, epoch: int) -> bool:
+        """Whether ``epoch`` is the last one that has steps to do."""
+        return 0 < epoch == math.ceil(self._stop / steps_per_epoch(self.dataset, self.recipe))
 
     def rates(self, epoch: int, steps: range) -> list[float]:
         """The learning rate in each of these steps of an epoch (from 1)."""

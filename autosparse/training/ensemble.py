@@ -12,7 +12,7 @@ from autosparse.training.compacted import stand_in_for
 from autosparse.training.course import Course
 from autosparse.training.execution import Execution
 from autosparse.training.history import History, require_finite
-from autosparse.training.loop import Ended, train_by_epoch
+from autosparse.training.loop import Ended, finished, train_by_epoch
 from autosparse.training.recipe import Recipe
 from autosparse.training.stackable import Member, why_not_together
 from autosparse.training.stacked import Outcome, SoFar, train_stacked
@@ -35,8 +35,9 @@ def train_together(
 
     Each member has its own data order, augmentation, masks, BatchNorm statistics and optimiser state. Members that are
     trained as compact networks, see :class:`Execution`, take their epochs in turns with the others. On the CPU,
-    networks whose only parameters are those of linear layers end bit for bit as alone on one thread, others within
-    floating-point noise. Parameters ``start``, ``stop`` and ``execution`` are those of :func:`autosparse.train`.
+    networks whose only parameters are those of linear layers end with the same bits as if each trained alone on one
+    thread; others agree within floating-point noise. Parameters ``start``, ``stop`` and ``execution`` are those of
+    :func:`autosparse.train`.
 
     :param members: networks of one architecture, on the data set's device.
     :param on_epoch: called after each epoch with its number (from 1).
@@ -53,10 +54,15 @@ def train_together(
     course = Course(dataset, recipe, loss, start, stop, execution or Execution())
     if resume:
         if len({state.epoch for state in resume}) > 1:
-            raise AutosparseError("these networks cannot go on together: they have not done as many epochs")
+            raise AutosparseError(
+                "cannot resume these networks together: their states are of different epochs; resume each with "
+                "autosparse.train"
+            )
         course = course.after(resume[0].epoch)
         for member, state in zip(members, resume, strict=True):
             state.put(member.model)
+        if course.ends_with(resume[0].epoch):
+            return [_finished(member, course, state) for member, state in zip(members, resume, strict=True)]
     running = _parts(members, course, resume)
     found = [SoFar(History(), None) for _ in members]
     for epoch, _ in course.epochs():
@@ -91,6 +97,15 @@ def _parts(
         own = [resume[index] for index in stacked] if resume else []
         parts.append((stacked, train_stacked([members[index] for index in stacked], course, own)))
     return parts
+
+
+def _finished(member: Member, course: Course, resume: State) -> Outcome:
+    """The outcome of a member whose training ``resume`` is the end of."""
+    stand_in = stand_in_for(member.model, member.masks, course.dataset, course.recipe, course.execution)
+    try:
+        return finished(stand_in, resume, None, course.recipe)
+    except NonFiniteLoss as error:
+        return error
 
 
 def _alone(epochs: Iterator[Ended]) -> Iterator[list[SoFar]]:

@@ -1,4 +1,6 @@
-"""A training step as one CUDA graph: a replay launches its hundreds of kernels at once, which small batches wait for.
+"""A training step as one CUDA graph.
+
+A replay launches all its kernels at once; with small batches, launches are what takes the time.
 
 Opt-in, because a graph repeats what was done at its capture: a model that decides in Python what to compute (a layer
 dropped by ``random.random()``) would decide once and for all.
@@ -68,7 +70,7 @@ class GraphedStep:
             except DeviceLost:
                 raise
             except RuntimeError as error:
-                warning = "no CUDA graph of this training, which goes on without: %s"
+                warning = "training continues without a CUDA graph: %s"
                 logging.getLogger(__name__).warning(warning, first_line(error))
         with torch.no_grad():
             for tensor, value in zip(tensors, saved, strict=True):

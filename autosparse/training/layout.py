@@ -35,10 +35,10 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
 
 
 def _overruns(layer: nn.Module) -> bool:
-    """Whether oneDNN writes beyond its memory in the backward pass, channels-last, on processors with AVX2 alone.
+    """Whether oneDNN writes beyond its memory in the backward pass, channels-last.
 
-    It does so for a convolution of single pixels that has a stride and fewer than 8 input channels: PyTorch 2.15 ends
-    with a corrupted heap, or worse, goes on.
+    On processors that have AVX2 but not AVX-512 it does so for a convolution of single pixels that has a stride and
+    fewer than 8 input channels: PyTorch 2.15 ends with a corrupted heap, or worse, goes on.
     """
     if not isinstance(layer, nn.Conv2d) or layer.weight.device.type != "cpu":
         return False

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 MULTI_STEP = "multi-step"
 RISING, FIRST, LAST = 0.3, 1 / 25, 1 / 25 / 1e4
-"""``OneCycleLR``: the share of the steps in which the rate rises, its factor before the first and in the last."""
+"""``OneCycleLR``: the share of the steps in which the rate rises, and its factors in the first and in the last step."""
 
 
 def cosine(step: int, steps: int) -> float:

@@ -72,7 +72,7 @@ def train(
         which hide the gradients, nor as a compact network. Weights that grow begin at 0, with an empty state of the
         optimiser.
     :param resume: the state that an earlier training with the same arguments reached. This one goes on from there and
-        ends as that one would have, to the bit on the CPU.
+        ends as that one would have, to the bit on the CPU; if nothing is left to do, the history is returned at once.
     :param on_state: called after each epoch, before ``on_epoch``, with its number and a function that returns the state
         then.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
@@ -86,6 +86,8 @@ def train(
         resume.put(model)
         course = course.after(resume.epoch)
     stand_in = stand_in_for(model, masks, dataset, recipe, execution)
+    if resume is not None and course.ends_with(resume.epoch):
+        return finished(stand_in, resume, change, recipe)
     history = History()
     for epoch, history, state in train_by_epoch(stand_in, course, seed, change, resume):
         if on_state:
@@ -106,7 +108,7 @@ def train_by_epoch(
     dataset, recipe = course.dataset, course.recipe
     device = dataset.train.device
     optimizer = stand_in.optimizer(recipe)
-    first = None if change is None else (masks or Masks.dense(network)).to(device)
+    first = _first_masks(stand_in, change)
     history = resume.history(first) if resume else History()
     history.flops_left = stand_in.flops_left
     step = course.execution.step(network, optimizer, recipe.loss_in_training(course.loss), device)
@@ -134,6 +136,25 @@ def train_by_epoch(
     if held is not None:
         held.remove()
     require_finite(stand_in.model, recipe)
+
+
+def finished(stand_in: StandIn, resume: State, change: Change | None, recipe: Recipe) -> History:
+    """The history of a training that ``resume``, to which the model has been set, is the end of.
+
+    :raises NonFiniteLoss: if a weight is NaN or infinite.
+    """
+    history = resume.history(_first_masks(stand_in, change))
+    history.flops_left = stand_in.flops_left
+    stand_in.model.train()
+    require_finite(stand_in.model, recipe)
+    return history
+
+
+def _first_masks(stand_in: StandIn, change: Change | None) -> Masks | None:
+    """The masks that a training begins with; None if they do not change."""
+    if change is None:
+        return None
+    return (stand_in.masks or Masks.dense(stand_in.network)).to(next(stand_in.network.parameters()).device)
 
 
 def train_epoch(model: nn.Module, batches: Iterator[Batch], step: Step, steps: range) -> Tensor:

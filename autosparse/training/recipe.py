@@ -88,12 +88,14 @@ class Recipe:
         default = {field.name: field.default for field in fields(self)}
         for name in OF_MOMENTUM:
             if self.optimizer != "momentum" and getattr(self, name) != default[name]:
-                raise AutosparseError(f"recipe: {name} is of optimizer momentum, not of {self.optimizer}: leave it out")
+                raise AutosparseError(
+                    f"recipe: {name} applies to optimizer momentum only, not to {self.optimizer}: leave it out"
+                )
         if self.nesterov and not self.momentum:
             raise AutosparseError("recipe: nesterov needs a momentum greater than 0")
         if self.schedule in BY_STEP and self.milestones not in ((), default["milestones"]):
             raise AutosparseError(
-                f"recipe: milestones are of schedule {MULTI_STEP}, not of {self.schedule}: set milestones: []"
+                f"recipe: milestones apply to schedule {MULTI_STEP} only, not to {self.schedule}: set milestones: []"
             )
         if not 0 <= self.warmup < self.epochs:
             raise AutosparseError(f"recipe: warmup must be from 0 to below the {self.epochs} epochs, got {self.warmup}")
@@ -138,7 +140,9 @@ class Recipe:
         if not self.label_smoothing:
             return loss
         if loss is not F.cross_entropy:
-            raise AutosparseError("recipe: label_smoothing is of cross-entropy: smooth the labels in your own loss")
+            raise AutosparseError(
+                "recipe: label_smoothing applies to cross-entropy only: smooth the labels in your own loss"
+            )
         return functools.partial(F.cross_entropy, label_smoothing=self.label_smoothing)
 
     def lasting(self, epochs: int) -> "Recipe":

@@ -98,6 +98,31 @@ def test_a_scorer_for_one_shot_meets_nothing(run):
         FitSpec(dagger={"passes": 1})
 
 
+def test_a_network_that_the_expert_cannot_score_is_left_out(run, digits, monkeypatch):
+    scorer, calls = fitted(run, digits), []
+
+    def failing(*given, **options):
+        calls.append(given)
+        if len(calls) == 2:
+            raise AutosparseError("every score is 0")
+        return score(*given, **options)
+
+    monkeypatch.setattr("autosparse.autos.dagger.score", failing)
+    found, images = rows_met(scorer, [run], {"digits": digits}, Dagger(), 1)
+    total = sum(p.numel() for p in run.param.values())
+    assert len(found) == sum(total - round(total * (1 - 0.05 ** (r / 3))) for r in (0, 2))
+    assert images == 3 * len(digits.train)
+
+
+def test_the_reason_is_told_if_the_expert_can_score_none(run, digits, monkeypatch):
+    def failing(*_, **__):
+        raise AutosparseError("every score is 0")
+
+    monkeypatch.setattr("autosparse.autos.dagger.score", failing)
+    with pytest.raises(AutosparseError, match=r"could be trained and scored \(every score is 0\); fit without dagger"):
+        rows_met(fitted(run, digits), [run], {"digits": digits}, Dagger(), 1)
+
+
 def test_trainings_that_all_diverge_are_told(run, digits):
     wild = replace(run, provenance=run.provenance | {"recipe": run.provenance["recipe"] | {"lr": 1e30}})
     with pytest.raises(AutosparseError, match="DAgger: no network that the scorer pruned could be trained"):

@@ -1,9 +1,11 @@
 """The yardsticks of a fit, by hand."""
 
+import math
+
 import pytest
 import torch
 
-from autosparse.autos.diagnostics import binned_mean_r_squared, sampled_densities
+from autosparse.autos.diagnostics import binned_mean_r_squared, report_of, sampled_densities
 from autosparse.irp import Survival
 
 
@@ -38,3 +40,27 @@ def test_the_densities_are_of_exactly_the_share_that_is_kept():
     one = {"w": torch.arange(100.0)}
     survival = Survival(one, one, {"w": torch.zeros(100, dtype=torch.int64)}, {"iterations": 1})
     assert sampled_densities(ByParam(), survival) == {"w": pytest.approx(0.05)}
+
+
+@pytest.mark.parametrize(
+    ("held_out", "binned", "warns"),
+    [
+        (0.30, 0.50, False),
+        (0.20, 0.50, True),
+        (-0.04, -0.10, True),
+        (0.0, -0.10, True),
+        (0.01, -0.10, False),
+        (math.nan, 0.50, True),
+        (0.01, None, False),
+        (-0.01, None, True),
+    ],
+)
+def test_a_scorer_that_explains_nothing_or_less_than_half_of_the_binned_mean_has_not_learned(held_out, binned, warns):
+    more = {} if binned is None else {"binned_mean_r2": binned}
+    found = report_of({"held_out_r2": held_out}, {"w": 0.5}, **more)["warnings"]
+    assert len(found) == warns
+    assert all(
+        warning.startswith(f"the scorer has not learned: it explains {held_out:.1%} of the held-out variance")
+        for warning in found
+    )
+    assert all(("binned" in warning) == (binned is not None) for warning in found)

@@ -77,6 +77,16 @@ def test_rounds_and_revival_can_be_asked_for(scorer_in_rounds, digits):
     )
 
 
+def test_rounds_that_end_below_the_sparsity_are_cut_and_those_that_end_above_are_refused(scorer_in_rounds, digits):
+    options = {"scorer": scorer_in_rounds, "rounds": 2}
+    kept = prune(network(digits), "autos", 0.9, scoring_batches(digits), **options).kept
+    assert prune(network(digits), "autos", 0.9, scoring_batches(digits), near=0.8, **options).kept == kept
+    with pytest.raises(
+        AutosparseError, match=rf"left only \d+ of the {kept} weights that stay at sparsity 0.9: option near"
+    ):
+        prune(network(digits), "autos", 0.9, scoring_batches(digits), near=0.95, **options)
+
+
 def test_the_papers_scorer_in_one_round_is_its_one_shot(run, digits):
     paper = fit_scorer(run, "conditional-mean")
     assert paper.in_rounds is None
@@ -99,7 +109,7 @@ def test_scores_are_of_what_is_left(scorer_in_rounds, digits):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"steps": 2}, "this scorer reads no feature after training: leave steps out"),
+        ({"steps": 2}, "this scorer reads no feature measured after training steps: leave steps out"),
         ({"mode": "train"}, "option mode is 'train', but the scorer learned from gradients in mode 'eval'"),
     ],
 )
@@ -130,8 +140,8 @@ def test_sets_are_written_out():
 @pytest.mark.parametrize(
     ("inputs", "options", "said"),
     [
-        (("log_param",), {"steps": 3}, "none of the inputs log_param is a feature after training"),
-        (("trained",), {"steps": 0}, "input 'trained' is a feature after training: give steps of 1 or more"),
+        (("log_param",), {"steps": 3}, "none of the inputs log_param is measured after training"),
+        (("trained",), {"steps": 0}, "input 'trained' is measured after training: give steps of 1 or more"),
     ],
 )
 def test_steps_go_with_features_after_training(inputs, options, said):

@@ -119,7 +119,7 @@ def test_one_layer_is_in_memory_at_a_time(run, digits, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("inputs", "options", "said"),
     [
-        (("log_param",), {}, "made with inputs log_param, layer_density, grad, this fit needs log_param: name another"),
+        (("log_param",), {}, "inputs log_param, layer_density, grad, but this fit needs log_param: name another"),
         ((*INPUTS, "trained"), {"steps": 1}, "made with inputs"),
     ],
 )
@@ -132,7 +132,7 @@ def test_rows_of_other_inputs_are_refused(run, digits, tmp_path, inputs, options
 def test_rows_of_other_steps_or_runs_are_refused_even_before_they_are_whole(run, digits, tmp_path):
     written(run, digits, tmp_path / "rows", TRAINED, steps=2)
     (tmp_path / "rows" / "rows.json").unlink()
-    with pytest.raises(AutosparseError, match=r"made with steps of training .*count 2, .* this fit needs .*count 1, "):
+    with pytest.raises(AutosparseError, match=r"with steps of training .*count 2, .* but this fit needs .*count 1, "):
         written(run, digits, tmp_path / "rows", TRAINED, steps=1)
     with pytest.raises(AutosparseError, match="holds rows of other IRP runs than this fit learns from: name another"):
         write_rows([run], {"digits": digits}, TRAINED, how(TRAINED, steps=2), tmp_path / "rows", fingerprints=["0"])
@@ -151,7 +151,7 @@ def test_a_truncated_or_exchanged_file_is_named(run, digits, tmp_path):
 
 def test_a_folder_of_something_else_is_left_alone(run, digits, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(AutosparseError, match=r"holds 'notes.txt', which is not a row of states: name a new folder"):
+    with pytest.raises(AutosparseError, match=r"holds 'notes.txt', which is not a file of rows: name a new folder"):
         written(run, digits, tmp_path)
     with pytest.raises(AutosparseError, match=r"notes.txt is a file, but rows of states need a folder"):
         written(run, digits, tmp_path / "notes.txt")

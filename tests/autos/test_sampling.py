@@ -115,5 +115,5 @@ def test_a_sample_fits_nearly_as_well_as_all_rows():
 
 
 def test_too_few_rows_are_refused():
-    with pytest.raises(AutosparseError, match="at least 1000 rows, not 999; leave rows out for all"):
+    with pytest.raises(AutosparseError, match="at least 1000 rows, not 999; omit `rows` to use them all"):
         fit_scorer(rare_survival(), rows=999)

@@ -182,6 +182,6 @@ def test_a_sample_of_rows_in_memory_names_the_way_to_have_all(run, digits, monke
     monkeypatch.setattr("autosparse.autos.fit.MOST_ROWS", 5000)
     sampled = fit_scorer(run, "linear", ["log_param"], **options)
     total = sum(run.masks(i).kept for i in range(4))
-    assert f"of {total} rows of weights in states of IRP, the fit takes a random sample of about 6000" in caplog.text
+    assert f"the fit samples about 6000 of {total} rows from IRP states at random" in caplog.text
     assert "--rows-in FOLDER" in caplog.text
     assert sampled.provenance["rows"] == pytest.approx(6000, rel=0.05)

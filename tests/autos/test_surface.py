@@ -192,7 +192,7 @@ def test_a_costly_scorer_is_asked_about_few_weights_and_keeps_its_promise(costly
     assert min(verdict.certificate.iou.values()) >= PROMISE
     for sparsity in (0.9, 0.95, 0.98, 0.99):
         assert iou(verdict.scores, exact, round(ROWS * (1 - sparsity))) > 0.98
-    assert verdict.certificate.text.startswith("from a table that agrees")
+    assert verdict.certificate.text.startswith("scored from a table; at ")
 
 
 def test_exact_is_the_network_s_own_verdict(costly_mlp):

@@ -144,7 +144,7 @@ class Watched(Hooked):
     ("kind", "reason"),
     [
         (Counting, "its forward cannot be traced"),
-        (Moody, "its forward is another one in training"),
+        (Moody, "its forward differs between training and evaluation"),
         (Overwriting, "overwrites a tensor that is read again"),
         (Hooked, "a hook watches 'layer'"),
         (Watched, "a hook watches it"),

@@ -142,8 +142,8 @@ def test_a_number_alone_is_added_to_every_weight():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"expression": "moved"}, "reads 'moved', a feature after training: set steps to 1 or more"),
-        ({"expression": "param", "steps": 2}, "reads no feature after training: leave steps out"),
+        ({"expression": "moved"}, "reads 'moved', a feature measured after training steps: set steps to 1 or more"),
+        ({"expression": "param", "steps": 2}, "reads no feature measured after training steps: leave steps out"),
         ({"expression": "log(param)"}, "expression 'log(param)' is not finite at"),
         ({"expression": "param + 1 / 0"}, "is not finite at"),
         ({"expression": "param * 10 ** 10 ** 10"}, "is not finite at"),

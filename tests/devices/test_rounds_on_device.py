@@ -9,6 +9,7 @@ from builders import lenet, survival_of_largest
 
 from autosparse.autos import fit_scorer
 from autosparse.autos.dagger import Dagger
+from autosparse.autos.features import check_inputs
 from autosparse.criteria import prune
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
@@ -63,6 +64,20 @@ def test_a_streamed_fit_there_is_that_of_the_cpu(device, largest_survive, backbo
     assert next(iter(found.network.state_dict().values())).device.type == torch.device(HERE).type
     assert found.report["rows_used"] == expected.report["rows_used"]
     assert found.report["held_out_r2"] == pytest.approx(expected.report["held_out_r2"], abs=0.02)
+
+
+def test_features_that_are_one_number_for_a_layer_are_read_there(device, largest_survive):
+    digits = load_dataset("digits")
+    inputs = (*check_inputs(["context"]), "depth", "density")
+    options = {"rounds": 2, "examples": 100, "rows": 4000}
+    expected, found = (
+        fit_scorer(
+            largest_survive, "linear", inputs, device=where, datasets={"digits": digits.to(where)}, **options
+        ).report
+        for where in ("cpu", HERE)
+    )
+    assert found["rows_used"] == expected["rows_used"]
+    assert found["held_out_r2"] == pytest.approx(expected["held_out_r2"], abs=0.02)
 
 
 def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(device, largest_survive):

@@ -61,11 +61,11 @@ def test_sample_is_drawn_once_and_for_all(survival):
 
 @pytest.mark.parametrize("wrong", [{}, {**GRAD, "b.weight": torch.zeros(4)}])
 def test_gradients_that_do_not_fit_are_refused(wrong):
-    with pytest.raises(AutosparseError, match=r"survival data of 'b\.weight' do not have one shape"):
+    with pytest.raises(AutosparseError, match=r"survived of 'b\.weight' are missing or differ in shape"):
         Survival(PARAM, wrong, COUNTS, {"iterations": 4})
 
 
 @pytest.mark.parametrize("wrong", [{}, {**COUNTS, "a.weight": torch.zeros(2)}])
 def test_counts_that_do_not_fit_are_refused(wrong):
-    with pytest.raises(AutosparseError, match="do not have one shape"):
+    with pytest.raises(AutosparseError, match="are missing or differ in shape"):
         Survival(PARAM, GRAD, wrong, {"iterations": 4})

@@ -9,6 +9,7 @@ from builders import lenet
 from torch import nn
 
 from autosparse.criteria import prune
+from autosparse.errors import NonFiniteLoss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks, prunable
 from autosparse.training import Execution, Recipe, Trainer, train
@@ -148,3 +149,14 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tiny_digits):
         trainer.finish(model, prune(model, "set", 0.9, training=trainer, every=3, seed=2))
         states.append(model.state_dict())
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+
+
+@pytest.mark.parametrize("name", ["set", "rigl", "gmp"])
+def test_a_training_that_diverges_before_its_masks_change_says_so(tiny_digits, name):
+    trainer, model = (
+        Trainer(tiny_digits, Recipe(epochs=2, batch_size=10), loss=lambda out, _: out.sum() * torch.nan),
+        lenet(),
+    )
+    masks = prune(model, name, 0.5, training=trainer, every=2)
+    with pytest.raises(NonFiniteLoss, match="weights are NaN after step 2, at which the masks change"):
+        trainer.finish(model, masks)

@@ -13,11 +13,13 @@ from conv_nets import fresh as conv
 from double_net import Double
 from torch import nn
 
+from autosparse.compaction import hook_on
 from autosparse.compaction.sparse import SparseLinear
 from autosparse.criteria import prune, score
+from autosparse.criteria.seen import counting
 from autosparse.errors import NonFiniteLoss, UnknownName
 from autosparse.masks import Masks
-from autosparse.training import Execution, Member, Recipe, train, train_together
+from autosparse.training import Execution, Member, Recipe, Trainer, train, train_together
 from autosparse.training.compacted import stand_in_for
 
 ON, OFF = Execution(compact="on"), Execution(compact="off")
@@ -216,7 +218,7 @@ class Deciding(Conv):
 
 @pytest.mark.parametrize(
     ("make", "reason"),
-    [(Deciding, "its forward cannot be traced"), (lambda: Conv(dropout=0.5), "it draws at random")],
+    [(Deciding, "its forward cannot be traced"), (lambda: Conv(dropout=0.5), "its forward draws at random")],
 )
 def test_a_network_that_cannot_be_trained_compact_is_trained_whole_and_a_line_says_so(
     tiny_digits, caplog, make, reason
@@ -267,3 +269,37 @@ def test_a_compact_member_that_diverges_leaves_the_others_as_they_were(tiny_digi
     diverged, other = train_together(members, tiny_digits, replace(ADAM, epochs=2))
     assert isinstance(diverged, NonFiniteLoss)
     assert len(other.test_accuracy) == 2
+
+
+@pytest.mark.parametrize(("name", "options"), [("lth", {}), ("ltr", {"rewind": 0.25}), ("snip-iter", {})])
+def test_methods_that_train_on_the_way_do_so_compactly_and_their_images_are_counted(
+    tiny_digits, name, options, monkeypatch, caplog
+):
+    stand_ins, told = [], []
+
+    def noting(*given):
+        stand_ins.append(stand_in_for(*given))
+        return stand_ins[-1]
+
+    monkeypatch.setattr("autosparse.training.loop.stand_in_for", noting)
+    recipe = replace(ADAM, epochs=2, milestones=())
+    for execution in (OFF, ON):
+        model, trainer = lenet(), Trainer(tiny_digits, recipe, seed=3, execution=execution)
+        with counting(model) as seen:
+            masks = prune(
+                model, name, 0.98, list(tiny_digits.train.batches(200)), training=trainer, rounds=3, **options
+            )
+        assert seen.count > trainer.images > 0  # also those that accuracy is measured on
+        told.append((seen.count, trainer.images, masks.kept))
+        assert hook_on(model) is None
+    assert told[0] == told[1]
+    assert stand_ins[-1].flops_left < 1
+    assert "trained whole" not in caplog.text
+
+
+def test_a_hook_that_is_not_ours_keeps_the_network_whole_also_while_images_are_counted(tiny_digits):
+    model = lenet()
+    masks = masks_of(model, tiny_digits)
+    with counting(model), model.register_forward_hook(lambda *_: None):
+        stand_in = stand_in_for(model, masks, tiny_digits, ADAM, ON)
+    assert stand_in.network is model

@@ -84,7 +84,7 @@ def test_if_a_step_cannot_be_captured_training_goes_on_eagerly_with_a_warning(
     told = [
         record.getMessage() for record in caplog.records if record.name == graphs.__name__
     ]  # others: once a process
-    assert told == [f"no CUDA graph of this training, which goes on without: {reason}"]
+    assert told == [f"training continues without a CUDA graph: {reason}"]
 
 
 class Fakes:

@@ -120,8 +120,8 @@ def test_a_warm_up_rises_by_step_to_the_rate_and_the_schedule_follows():
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"momentum": 0.5}, "momentum is of optimizer momentum, not of adam: leave it out"),
-        ({"optimizer": "sgd", "nesterov": True}, "nesterov is of optimizer momentum, not of sgd"),
+        ({"momentum": 0.5}, "momentum applies to optimizer momentum only, not to adam: leave it out"),
+        ({"optimizer": "sgd", "nesterov": True}, "nesterov applies to optimizer momentum only, not to sgd"),
         ({"optimizer": "momentum", "nesterov": True, "momentum": 0.0}, "nesterov needs a momentum greater than 0"),
         ({"optimizer": "momentum", "momentum": 1.0}, r"momentum must be a number in \[0, 1\), got 1\.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be a number in \[0, 1\), got 1\.0"),
@@ -129,7 +129,7 @@ def test_a_warm_up_rises_by_step_to_the_rate_and_the_schedule_follows():
         ({"clip_norm": 0.0}, r"clip_norm must be a number greater than 0, got 0\.0"),
         (
             {"schedule": "cosine", "milestones": (5,)},
-            r"milestones are of schedule multi-step, not of cosine: .*\[\]",
+            r"milestones apply to schedule multi-step only, not to cosine: .*\[\]",
         ),
         ({"warmup": 10}, "warmup must be from 0 to below the 10 epochs, got 10"),
         ({"warmup": -1}, "warmup must be from 0 to below the 10 epochs, got -1"),
@@ -148,7 +148,7 @@ def test_an_unknown_schedule_suggests_the_nearest():
 
 
 def test_labels_are_smoothed_only_in_cross_entropy():
-    with pytest.raises(AutosparseError, match="label_smoothing is of cross-entropy"):
+    with pytest.raises(AutosparseError, match="label_smoothing applies to cross-entropy only"):
         Recipe(label_smoothing=0.1).loss_in_training(lambda logits, y: logits.sum())
 
 

@@ -169,9 +169,56 @@ def test_a_network_that_began_alone_goes_on_in_a_pack(tiny_digits):
     assert all(same_network(one.model, other.model) for one, other in zip(fresh, undisturbed, strict=True))
 
 
+@pytest.mark.parametrize("case", ["whole, sgd", "compact, adam"])
+def test_a_training_that_has_ended_gives_its_history_again(tiny_digits, case):
+    make, recipe, sparsity, execution = CASES[case]
+    options = {"masks": snip(make(), tiny_digits, sparsity), "seed": 3, "execution": execution}
+    undisturbed, resumed, kept = make(), make().eval(), []
+    history = train(undisturbed, tiny_digits, recipe, **options, on_state=lambda _, take: kept.append(take()))
+    found = train(resumed, tiny_digits, recipe, **options, resume=kept[-1])
+    assert (found, found.flops_left) == (history, history.flops_left)
+    assert same_network(resumed, undisturbed)
+    assert resumed.training
+
+
+def test_a_part_of_a_training_that_has_ended_gives_its_history_again(tiny_digits):
+    kept, options = [], {"seed": 3, "stop": 3}
+    history = train(lenet(), tiny_digits, ADAM, **options, on_state=lambda _, take: kept.append(take()))
+    assert train(lenet(), tiny_digits, ADAM, **options, resume=kept[-1]) == history
+    with pytest.raises(AutosparseError, match="not within a training of 20 steps"):
+        train(lenet(), tiny_digits, ADAM, seed=3, resume=replace(kept[-1], epoch=9))
+
+
+def test_masks_that_have_changed_come_with_the_history_of_a_training_that_has_ended(tiny_digits):
+    def begin(**options):
+        trainer, model = Trainer(tiny_digits, MOMENTUM, seed=3), lenet()
+        masks = prune(model, "rigl", 0.9, training=trainer, every=3, until=0.9)
+        return trainer.finish(model, masks, **options)
+
+    kept = []
+    history = begin(on_state=lambda _, take: kept.append(take()))
+    found = begin(resume=kept[-1])
+    assert (found.test_accuracy, found.masks.last) == (history.test_accuracy, history.masks.last)
+    assert found.masks.record() == history.masks.record()
+
+
+@pytest.mark.parametrize("execution", [ON, OFF], ids=["compact", "whole"])
+def test_a_pack_that_has_ended_gives_its_histories_again(tiny_digits, execution):
+    undisturbed, kept = members(), []
+    histories = train_together(
+        undisturbed, tiny_digits, MOMENTUM, execution=execution,
+        on_states=lambda _, takes: kept.append([take() for take in takes]),
+    )  # fmt: skip
+    fresh = members()
+    found = train_together(fresh, tiny_digits, MOMENTUM, execution=execution, resume=kept[-1])
+    assert found == histories
+    assert [one.flops_left for one in found] == [one.flops_left for one in histories]
+    assert all(same_network(one.model, other.model) for one, other in zip(fresh, undisturbed, strict=True))
+
+
 def test_states_of_different_epochs_do_not_go_on_together(tiny_digits):
     states = [State.before(lenet()), replace(State.before(lenet()), epoch=1)]
-    with pytest.raises(AutosparseError, match="not done as many epochs"):
+    with pytest.raises(AutosparseError, match="their states are of different epochs"):
         train_together(members(2), tiny_digits, ADAM, resume=states)
 
 

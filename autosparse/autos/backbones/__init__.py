@@ -26,7 +26,7 @@ class Backbone(nn.Module):
     chunk: ClassVar[int] = 1 << 10
     """Rows scored at once, so that activations stay small."""
     costly: ClassVar[bool] = False
-    """Whether a row takes so long that a table of a few thousand rows pays."""
+    """Whether scoring a row takes so long that tabulating a few thousand first pays off."""
     most_inputs: ClassVar[int | None] = None
     """The most inputs that it takes; None: any number."""
     by_gradient: ClassVar[bool] = True
@@ -65,7 +65,7 @@ class Backbone(nn.Module):
         on_epoch: OnEpoch | None = None,
         resume: State | None = None,
     ) -> int:
-        """Learn from the train rows of a stream, on the backbone's device; return from how many."""
+        """Learn from a stream's train rows, on the backbone's device, and return the number of rows learned from."""
         if not self.streams():
             features, target = rows.sample()
             self.fit(features, target, training, seed, on_epoch, resume)
@@ -114,7 +114,7 @@ def build_backbone(name: str, inputs: int, seed: int) -> Backbone:
 
 
 def check_training(name: str, training: Training, inputs: int = 0) -> None:
-    """Raise if settings of a training by gradient are given for a backbone that has none, or too many inputs."""
+    """Raise if gradient settings are given for a backbone not trained by gradient, or if there are too many inputs."""
     most = BACKBONES[name].most_inputs
     if most is not None and inputs > most:
         raise AutosparseError(f"backbone {name!r} takes at most {most} inputs, got {inputs}: use trees, linear or mlp")

@@ -27,7 +27,7 @@ SCORES = torch.linspace(-REACH, REACH, NODES, dtype=torch.float64)
 
 @backbone("conditional-mean")
 class ConditionalMean(Backbone):
-    """A smooth estimate of E[survival | features] as a table with interpolation; fitted at once, by no gradient.
+    """A smooth estimate of E[survival | features] as a table with interpolation; fitted in one step, without gradients.
 
     Along each input the table has nodes at quantiles that lie evenly in normal scores, so that tails, where the
     weights that stay at high sparsity come from, are resolved too. The rows nearest to each node are averaged; a ridge

@@ -15,8 +15,7 @@ RIDGE = 1e-6
 class Linear(Backbone):
     """Least squares. The features bring the curvature: most of them are logarithms.
 
-    It extrapolates as it interpolates, to networks and densities that it has not seen. Option ``clip`` of ``autos``
-    limits that.
+    It extrapolates linearly to networks and densities that it has not seen. Option ``clip`` of ``autos`` limits that.
     """
 
     chunk = 1 << 21
@@ -51,7 +50,7 @@ class Linear(Backbone):
         return moments.count
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, inputs) -> (rows,) float32: each row's sum in one order, whatever rows are around it."""
+        """(rows, inputs) -> (rows,) float32. A row's score is the same to the bit whatever rows surround it."""
         total = self.intercept.expand(len(x)).clone()
         for column, coefficient in zip(x.unbind(1), self.coefficients, strict=True):
             total += column.double() * coefficient

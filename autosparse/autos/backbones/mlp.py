@@ -19,7 +19,10 @@ class MLP(Backbone):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, inputs) -> (rows,): each row's to the bit, whatever rows are around it and however many threads."""
+        """(rows, inputs) -> (rows,).
+
+        A row's score is the same to the bit whatever rows surround it, on any number of threads.
+        """
         # A product with one row or one column is a sum that BLAS cuts up as it pleases: give it several.
         *layers, last = self.layers
         assert isinstance(last, nn.Linear)

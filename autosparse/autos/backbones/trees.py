@@ -75,7 +75,7 @@ class Trees(Backbone):
         self.load_state_dict(fresh)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(rows, inputs) -> (rows,): each row's to the bit, whatever rows are around it."""
+        """(rows, inputs) -> (rows,). A row's score is the same to the bit whatever rows surround it."""
         total = self.baseline.expand(len(x)).clone()
         columns = x.T.contiguous()
         rows = torch.arange(len(x), device=x.device)

@@ -15,7 +15,7 @@ from autosparse.autos.features import Standardisation
 class Moments:
     """Sufficient statistics of rows of d inputs and their target, which comes last; all in float64.
 
-    The scatter is about the mean, so that no digits are lost where a column hardly varies (Chan, Golub and LeVeque
+    The scatter is about the mean, so that no digits are lost if a column hardly varies (Chan, Golub and LeVeque
     1983).
     """
 

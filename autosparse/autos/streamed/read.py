@@ -26,7 +26,8 @@ Piece = tuple[int, Sequence[tuple[StateShard, int]]]
 def uniform(seed: int, shard: StateShard, position: np.ndarray) -> np.ndarray:
     """A number in [0, 1) for each row, float64, that depends on seed, run, state, layer and position alone.
 
-    It decides what a row is used for, in whatever order and company rows are read. Hashed by SplitMix64.
+    It decides what a row is used for, whatever the order of reading and whichever rows are read with it. Hashed by
+    SplitMix64.
     """
     salt = derive_seed(seed, "held out", shard.fingerprint, shard.iteration, shard.layer)
     salted = splitmix64(np.array([salt], np.uint64) + STEP) + position.astype(np.uint64)
@@ -91,7 +92,7 @@ def read_rows(
 
 
 def sample_rows(shard: StateShard, inputs: tuple[str, ...], seed: int, low: float, share: float) -> Columns:
-    """A share of a shard's rows from ``low`` on, with as large a share of each survival count.
+    """A share of the rows whose :func:`uniform` number is at least ``low``; each survival count keeps its proportion.
 
     :return: ``features`` (n, inputs) and ``target`` (n,), float32.
     """

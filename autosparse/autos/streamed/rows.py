@@ -15,13 +15,14 @@ from autosparse.errors import AutosparseError
 from autosparse.seeds import generator
 
 TOGETHER = 64
-"""Row groups that are read, shuffled and handed on together: about a million rows, of as many layers and states."""
+"""Row groups that are read, shuffled and handed on together: about a million rows, from up to 64 layers and
+states."""
 AT_ONCE = 1 << 16
 """Rows that are scored at once."""
 
 Mapped = Callable[[Callable[[Any], Columns], Sequence[Any]], Iterator[Mapping[str, Tensor]]]
 """Does work on each item, in this process or in others, and yields the rows that it returns: on the CPU, in the order
-of the items, cut anywhere."""
+of the items, in pieces of any size."""
 
 
 def one_by_one(work: Callable[[Any], Columns], items: Sequence[Any]) -> Iterator[Mapping[str, Tensor]]:

@@ -94,11 +94,16 @@ def require_key(found: Mapping[str, Any], wanted: Mapping[str, Any], folder: Pat
     cure = "name another folder, or delete this one"
     if found.get("runs") != wanted["runs"]:
         raise AutosparseError(f"{folder} holds rows of other IRP runs than this fit learns from: {cure}")
-    names = {"inputs": "inputs", "steps": "steps of training", "examples": "examples", "code_version": "a version"}
+    names = {
+        "inputs": "inputs",
+        "steps": "steps of training",
+        "examples": "examples",
+        "code_version": "autosparse version",
+    }
     for name, text in names.items():
         if found.get(name) != wanted[name]:
             before, now = (_shown(values.get(name)) for values in (found, wanted))
-            raise AutosparseError(f"{folder} holds rows made with {text} {before}, this fit needs {now}: {cure}")
+            raise AutosparseError(f"{folder} holds rows made with {text} {before}, but this fit needs {now}: {cure}")
 
 
 def _shown(value: Any) -> str:

@@ -80,7 +80,9 @@ def write_rows(
             temporary.unlink()  # of a process that was killed while it wrote
         write_record(folder / MANIFEST, content)
     elif manifest != content:
-        raise CorruptFile(f"{folder / MANIFEST} lists other files than are there: delete the folder to make it again")
+        raise CorruptFile(
+            f"{folder / MANIFEST} does not list the files in its folder: delete the folder to make it again"
+        )
     return shards
 
 
@@ -91,7 +93,7 @@ def require_ours(folder: Path) -> None:
     for path in sorted(folder.iterdir()) if folder.exists() else ():
         if not (path.name.startswith(".") or path.name == MANIFEST or path.match(SHARDS)):
             raise AutosparseError(
-                f"{folder} holds {path.name!r}, which is not a row of states: name a new folder for them"
+                f"{folder} holds {path.name!r}, which is not a file of rows: name a new folder for the rows"
             )
 
 

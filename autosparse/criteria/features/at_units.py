@@ -15,19 +15,19 @@ def activation(state: State, name: str) -> Tensor:
 
 @feature("output_gradient", needs=("data",), reads_units=True)
 def output_gradient(state: State, name: str) -> Tensor:
-    """log of the loss's gradient by the output that the weight feeds, relative to the layer's."""
+    """log of the loss's gradient with respect to the output that the weight feeds, relative to the layer's."""
     return _on_data(state, name, state.units.of("gradient", name), "output")
 
 
 @feature("input_left")
 def input_left(state: State, name: str) -> Tensor:
-    """log of the share of weights left among those that read the same input."""
+    """log of the share of weights left, counted as at least one, among those that read the same input."""
     return _left(state, name, "input")
 
 
 @feature("output_left")
 def output_left(state: State, name: str) -> Tensor:
-    """log of the share of weights left among those that the same output sums."""
+    """log of the share of weights left, counted as at least one, among those that the same output sums."""
     return _left(state, name, "output")
 
 
@@ -67,7 +67,8 @@ def _on_data(state: State, name: str, values: Tensor, side: Side) -> Tensor:
 
 def _left(state: State, name: str, side: Side) -> Tensor:
     layout = state.layouts[name]
-    return layout.spread(layout.sums(state.masks[name].float(), side) / layout.fan(side), side).log()
+    left = layout.sums(state.masks[name].float(), side).clamp(min=1)
+    return layout.spread(left / layout.fan(side), side).log()
 
 
 def _summed(state: State, name: str, values: Tensor, side: Side) -> Tensor:

@@ -35,5 +35,7 @@ def density(state: State, name: str) -> Tensor:
 
 @feature("layer_density")
 def layer_density(state: State, name: str) -> Tensor:
-    """log of the share of the layer that is left."""
-    return state.masks[name].float().mean().log()
+    """log of the share of the layer that is left, counted as at least one weight."""
+    mask = state.masks[name]
+    share = mask.float().mean()
+    return share.masked_fill(share == 0, 1 / mask.numel()).log()

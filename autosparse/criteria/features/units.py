@@ -23,8 +23,8 @@ class Units:
     activation: dict[str, Tensor]
     """Standard deviation of each input over examples and positions, (inputs,)."""
     gradient: dict[str, Tensor]
-    """Root of the mean, over examples, of the squared derivatives of the example's own loss by each output, summed over
-    positions, (outputs,)."""
+    """Root of the mean, over examples, of the squared derivatives of the example's own loss with respect to each
+    output, summed over positions, (outputs,)."""
 
     def of(self, what: str, name: str) -> Tensor:
         """``activation`` or ``gradient`` at a weight; raises if it has none."""

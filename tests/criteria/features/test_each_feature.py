@@ -128,7 +128,7 @@ def test_sums_over_units(state, name):
             for entry in entries:
                 own = sums[kind][entry[side]]
                 if kind == "left":
-                    expected = math.log(own / sums["all"][entry[side]]) if own else -math.inf
+                    expected = math.log(max(own, 1) / sums["all"][entry[side]])
                 else:
                     expected = math.log(own / mean + LEAST)
                 assert float(values[entry[0]]) == pytest.approx(expected, rel=1e-4, abs=1e-5)
@@ -289,3 +289,26 @@ def test_steps_that_never_get_better_are_refused_in_one_line():
         AutosparseError, match=r"the 4 steps of training diverge: the loss becomes nan .*; take a smaller lr"
     ):
         FEATURES["trained"].compute(asked, "0.weight")
+
+
+def test_what_is_left_of_an_empty_unit_or_layer_counts_as_one_weight():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    first = torch.ones(3, 4, dtype=torch.bool)
+    first[1], first[:, 2] = False, False
+    state = State(model, Masks({"0.weight": first, "2.weight": torch.zeros(2, 3)}))
+    rows, columns = first.sum(1), first.sum(0)
+    left = {name: FEATURES[name].compute(state, "0.weight") for name in ("output_left", "input_left", "layer_density")}
+    assert torch.equal(left["output_left"], (rows.clamp(min=1).float() / 4).log()[:, None])
+    assert torch.equal(left["input_left"], (columns.clamp(min=1).float() / 3).log()[None])
+    assert torch.equal(left["layer_density"], first.float().mean().log())
+    assert FEATURES["layer_density"].compute(state, "2.weight").item() == pytest.approx(math.log(1 / 6))
+
+
+@pytest.mark.parametrize("feature", ["input_left", "output_left", "layer_density"])
+def test_revival_goes_on_after_a_unit_or_a_layer_is_empty(feature):
+    model = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 2))
+    with torch.no_grad():
+        model[2].weight.mul_(1e-3)  # the first to go
+    batches = [(torch.randn(8, 4), torch.zeros(8, dtype=torch.long))]
+    masks = prune(model, "formula", 0.9, batches, expression=f"log_param + 0.01 * {feature}", rounds=4, revive=True)
+    assert masks.kept == 4
