@@ -176,6 +176,27 @@ class Experiment:
         data = self.store.place.read(name)
         self.store.place.write(name, data[: int(left * len(data))])
 
+    def segments(self) -> list[str]:
+        """The names of the files that hold the records of many cells."""
+        return [name for name in self.store.place.within("segments").names() if name.endswith(".jsonl")]
+
+    def gather(self, command: str, after: float, patience: float = 90.0) -> None:
+        """Begin ``autosparse storage gather`` or ``scatter``, and kill it ``after`` its first change of a file."""
+        arguments = [sys.executable, "-m", "autosparse", "storage", command, "--storage", self.site.results]
+        before, deadline = self._gathered(), time.monotonic() + patience
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(
+                self.cluster.inside(*arguments), env=self.cluster.environment, stdout=log, stderr=log
+            )
+        while process.poll() is None and self._gathered() == before and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(after)
+        process.kill()
+        process.wait()
+
+    def _gathered(self) -> list[list[str]]:
+        return [self.store.place.within(folder).names() for folder in ("cells", "segments")]
+
     def finished(self) -> set[str]:
         """The tasks that have a whole record."""
         return {planned.task.id for planned in self.plan if self.store.record(planned.task) is not None}

@@ -21,6 +21,8 @@ WEIGHTS = {
     "Ctrl-C": 10,
     "kill -9 of the MLflow server": 10,
     "truncated record": 20,
+    "kill -9 of storage gather or scatter": 12,
+    "truncated segment": 6,
     "truncated checkpoint, its worker killed": 30,
     "SIGSTOP of a worker": 10,
     "kill -9 of a start in its migration": 4,
@@ -85,8 +87,12 @@ class Faults:
             found["kill -9 of the MLflow server"] = self._kill_server
         if not self.experiment.troubled:
             found |= {name: partial(self._trouble, name) for name in self.experiment.site.troubles}
-            if any(planned.task.id in self.inspector.finished for planned in self.experiment.plan.cells):
+            if self._with_files():
                 found["truncated record"] = self._truncate_record
+            if self.experiment.segments():
+                found["truncated segment"] = self._truncate_segment
+            if len(self.inspector.finished) > 1:
+                found["kill -9 of storage gather or scatter"] = self._kill_gathering
         return found
 
     @property
@@ -162,10 +168,29 @@ class Faults:
     def _truncate_record(self) -> int:
         """Truncate one record, or ten if the grid is done."""
         experiment = self.experiment
-        cells = [cell.task for cell in experiment.plan.cells if cell.task.id in self.inspector.finished]
+        cells = self._with_files()
         for cell in self.dice.sample(cells, min(len(cells), 1 if experiment.running else 10)):
-            experiment.truncate(f"cells/{cell.id}.json", self.dice.random())
-            self.inspector.forgive_record(cell.id)
+            experiment.truncate(f"cells/{cell}.json", self.dice.random())
+            self.inspector.forgive_record(cell)
+        return 0
+
+    def _with_files(self) -> list[str]:
+        """The finished cells whose records have files of their own."""
+        files = self.experiment.store.place.within("cells").names()
+        return [task for name in files if (task := name.removesuffix(".json")) in self.inspector.finished]
+
+    def _truncate_segment(self) -> int:
+        """Truncate a file with the records of many cells; most of them are left."""
+        name = self.dice.choice(self.experiment.segments())
+        self.experiment.truncate(f"segments/{name}", self.dice.uniform(0.8, 1))
+        for cell in self.inspector.finished - self.experiment.finished():
+            self.inspector.forgive_record(cell)
+        return 0
+
+    def _kill_gathering(self) -> int:
+        """Kill `autosparse storage gather`, or `scatter`, in its midst; the run goes on after it."""
+        self.experiment.kill_driver()
+        self.experiment.gather(self.dice.choice(["gather", "gather", "scatter"]), self.dice.uniform(0, 0.1))
         return 0
 
     def _truncate_checkpoint(self) -> int:

@@ -20,6 +20,7 @@ LONG = pytest.mark.cluster
     [
         (2, 10, []),
         pytest.param(10, 60, [], marks=LONG),
+        pytest.param(6, 20, ["--only", "gather,segment"], marks=LONG),
         pytest.param(6, 20, ["--s3"], marks=LONG),
         pytest.param(6, 20, ["--hosts"], marks=LONG),
     ],
