@@ -59,9 +59,9 @@ KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true 
 
 
 def fits(value: Any, annotation: Any) -> bool:
-    """Whether a value is of the type, and in the range, that an annotation gives; of one that is not known, yes.
+    """Whether a value has the type and lies in the range that an annotation gives; True if it is not understood.
 
-    A ``Literal`` takes any value of its types: which names there are says another check better.
+    A ``Literal`` takes any value of its types; another check reports unknown names better.
     """
     if _is_union(annotation):
         return any(fits(value, member) for member in get_args(annotation))

@@ -59,7 +59,7 @@ def full_float32() -> Iterator[None]:
     with warnings.catch_warnings():  # since 2.9, PyTorch warns of the old names
         warnings.simplefilter("ignore")
         for read, change, _ in _settings():
-            with contextlib.suppress(RuntimeError):  # the user's new settings may be none that an old name can express
+            with contextlib.suppress(RuntimeError):  # an old name cannot express every new setting
                 before.append((change, read()))
         for _, change, full in _settings():
             with contextlib.suppress(RuntimeError):

@@ -45,8 +45,11 @@ def refuse_pointer(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Sync ``folder``, so that the names in it survive a crash."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Sync ``folder``, so that the names in it survive a crash; one that may not be read cannot be synced."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:
+        return
     try:
         os.fsync(handle)
     finally:
@@ -63,8 +66,7 @@ def make_folder(folder: Path) -> None:
     except FileExistsError as error:
         if not folder.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
-    with contextlib.suppress(PermissionError):  # a folder that may be written but not read cannot be synced
-        sync_folder(folder.parent)
+    sync_folder(folder.parent)
 
 
 @contextlib.contextmanager
@@ -115,9 +117,9 @@ def write_atomic(path: Path, data: bytes) -> None:
 def require_replaceable(path: Path, ours: Collection[str]) -> None:
     """Raise if ``path`` holds anything but files named by the patterns ``ours``: it is somebody else's."""
     if path.resolve() == Path.cwd():
-        raise AutosparseError(f"{path} is the folder in which this runs, and cannot be replaced: name one in it")
+        raise AutosparseError(f"{path} is the current folder, which cannot be replaced; name a folder inside it")
     if path.exists() and not path.is_dir():
-        raise AutosparseError(f"{path} is a file, a folder is needed; choose another name")
+        raise AutosparseError(f"{path} is a file, not a folder; choose another name")
     foreign = [p.name for p in path.iterdir() if not any(p.match(o) for o in ours)] if path.exists() else []
     if foreign:
         raise AutosparseError(

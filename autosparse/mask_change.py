@@ -33,7 +33,7 @@ class Change:
 
 
 def step_at(criterion: str, steps: int, share: float, every: int, idle: bool = False) -> int:
-    """The step at ``share`` of a training of ``steps``, up to which its masks change every so many.
+    """The last step at which masks may change: ``share`` of all ``steps``.
 
     :param idle: whether that step itself changes nothing.
     :raises AutosparseError: if no multiple of ``every`` is among the steps that change something.

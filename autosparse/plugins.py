@@ -108,13 +108,19 @@ def load_plugins(modules: Iterable[str], folder: str | None = None) -> None:
 
 
 def _require_own(name: str, folder: str) -> None:
-    """Raise if ``name`` is a file or a package in the folder, but an installed module has been imported."""
+    """Raise if ``name`` is a file or a package in the folder, but another module has been imported."""
     path = Path(folder, *name.split("."))
     own = next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
     found = getattr(sys.modules[name], "__file__", None) or "Python"
-    elsewhere = not Path(found).is_relative_to(folder)
-    if own and elsewhere and (found == "Python" or _is_installed(Path(found))):
+    if own is None or Path(found).is_relative_to(folder):
+        return
+    if found == "Python" or _is_installed(Path(found)):
         raise AutosparseError(f"plugin {name!r}: {own} is hidden by a module of {found}: rename it")
+    if Path(found).is_file() and own.read_bytes() != Path(found).read_bytes():  # a copy is as good
+        raise AutosparseError(
+            f"plugin {name!r}: {own} is hidden by {found}, which has the same name and comes first in this process: "
+            "rename one of them, or start a new process"
+        )
 
 
 def _is_installed(file: Path) -> bool:

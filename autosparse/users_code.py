@@ -39,7 +39,7 @@ def place_of(function: Callable[..., Any]) -> str:
 
 
 def place_of_error(error: BaseException | None) -> str:
-    """``file:line`` of the innermost line of the user's that an error, or what caused it, came through; else empty."""
+    """``file:line`` of the innermost user frame in an error's traceback or its causes'; empty if there is none."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

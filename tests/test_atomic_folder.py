@@ -99,9 +99,9 @@ def test_what_somebody_puts_there_meanwhile_is_not_lost(tmp_path):
 
 def test_the_folder_in_which_it_runs_is_not_replaced(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(AutosparseError, match=r"\. is the folder in which this runs"):
+    with pytest.raises(AutosparseError, match=r"\. is the current folder, which cannot be replaced"):
         require_replaceable(Path(), OURS)
-    with pytest.raises(AutosparseError, match="is the folder in which this runs"), atomic_folder(Path()):
+    with pytest.raises(AutosparseError, match="is the current folder"), atomic_folder(Path()):
         pass
 
 

@@ -1,6 +1,7 @@
 import hashlib
 import json
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -83,6 +84,20 @@ def test_an_older_folder_goes_after_the_name_of_the_new_one_is_kept(tmp_path, sy
     assert names(tmp_path) == ["data"]
 
 
+def test_a_folder_that_may_be_written_but_not_read_is_written_to(tmp_path, monkeypatch):
+    open_file = os.open
+
+    def refuse(path, *given):  # a superuser may read any folder
+        if Path(path) == tmp_path:
+            raise PermissionError(13, "Permission denied", str(path))
+        return open_file(path, *given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "open", refuse)
+        write_atomic(tmp_path / "x", b"new")
+    assert (tmp_path / "x").read_bytes() == b"new"
+
+
 def test_write_replaces_and_leaves_nothing_else(tmp_path):
     write_atomic(tmp_path / "x", b"long old content")
     write_atomic(tmp_path / "x", b"new")
@@ -135,7 +150,7 @@ def test_replaceable_names_the_foreign_file(tmp_path):
 
 def test_replaceable_refuses_a_file_in_place_of_the_folder(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(AutosparseError, match="is a file, a folder is needed"):
+    with pytest.raises(AutosparseError, match="is a file, not a folder"):
         require_replaceable(tmp_path / "file", [])
 
 

@@ -64,6 +64,21 @@ def test_a_plugin_that_an_installed_module_hides_is_refused(folder_with_plugin, 
         load_plugins(["json"], str(folder_with_plugin))
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_plugin_that_one_of_another_folder_hides_is_refused_unless_it_is_a_copy(folder_with_plugin, same):
+    other = folder_with_plugin / "other"
+    other.mkdir()
+    (other / "beside_plugin.py").write_text("" if same else "MINE = True\n")
+    load_plugins(["beside_plugin"], str(folder_with_plugin))
+    if same:
+        load_plugins(["beside_plugin"], str(other))
+    else:
+        with pytest.raises(
+            AutosparseError, match=r"other/beside_plugin.py is hidden by .*/beside_plugin.py, which has"
+        ):
+            load_plugins(["beside_plugin"], str(other))
+
+
 def test_whoever_only_looks_at_a_file_does_not_look_beside_it(folder_with_plugin):
     with withholding():
         load_experiment(folder_with_plugin / "mine.yaml")

@@ -16,7 +16,7 @@ def concordance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> float:
     ``2 cov(x, y) / (var x + var y + (mean x - mean y)^2)`` with population moments, in float64. 1 means that the
     two are equal, not just correlated. If one of them is constant, it is 0; if both are the same constant, 1.
 
-    :param x: of any shape, that of ``y``.
+    :param x: values of any shape, the same as ``y``.
     :param weight: how much each pair counts, of the same shape; e.g. in samples that are denser in places.
     :raises AutosparseError: if the shapes differ or there are no values.
     """

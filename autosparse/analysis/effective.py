@@ -31,10 +31,10 @@ def effective_masks(model: nn.Module, masks: Masks, input_shape: tuple[int, ...]
     """``masks`` without the weights that no path from an input to an output of the masked network runs through.
 
     Vysogorets and Kempe 2023 (arXiv:2107.02306). Paths lead through units, as in their computation with SynFlow: a
-    convolution's weight is effective if one of its uses, at some position of the map, is on a path. One that only
-    meets zero padding, like the rim of a 3x3 kernel on a 1x1 map, never acts, so that even a dense network may have
-    ineffective weights. Paths also run through what is not pruned: shortcuts, poolings, weights that ``masks`` do not
-    name. Biases do not count as inputs.
+    convolution's weight is effective if one of its uses, at some position of the map, is on a path. A weight that
+    meets only zero padding, like the rim of a 3x3 kernel on a 1x1 map, never acts, so that even a dense network may
+    have ineffective weights. Paths also run through what is not pruned: shortcuts, poolings, weights that ``masks`` do
+    not name. Biases do not count as inputs.
 
     Exact for networks of Linear, Conv, normalisation, pooling, attention, ReLU-like activations, sums and
     concatenations, however deep. In attention a path through a query also takes the key's entry that it is multiplied

@@ -52,8 +52,8 @@ def dense_and_kept_flops(
 def pruned_flops(dense: Mapping[str, int], masks: Masks) -> dict[str, int]:
     """The share of ``dense``, :func:`flops`, that falls to the weights that are kept.
 
-    This assumes that each entry of a weight is used equally often, as in Linear and Conv layers. Where that is not so,
-    as in cross-attention with different numbers of queries and keys, use ``flops(..., masks)``.
+    This assumes that each entry of a weight is used equally often, as in Linear and Conv layers. If not, as in
+    cross-attention with different numbers of queries and keys, use ``flops(..., masks)``.
     """
     return {name: count // masks[name].numel() * int(masks[name].sum()) for name, count in dense.items()}
 

@@ -22,7 +22,7 @@ def mask_sketch(masks: Masks) -> str:
     """The kept weights that come first in a pseudo-random order, which is the same for all masks of a network.
 
     A bottom-k MinHash sketch (Broder 1997): a digest of the layers' names and shapes, then the first ``SIZE`` kept
-    weights. Masks that keep no more than that are in their sketch as a whole.
+    weights. A mask that keeps at most ``SIZE`` weights is stored completely.
     """
     flat = torch.cat([mask.flatten() for mask in masks.values()]) if masks else torch.zeros(0)
     if flat.numel() > np.iinfo("<u4").max:

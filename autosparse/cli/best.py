@@ -11,6 +11,14 @@ from autosparse.errors import AutosparseError
 if TYPE_CHECKING:
     from autosparse.results.frontier import Point
 
+APART = {
+    "--frontier": ("--winners", "--scorers", "--sweep", "--group-by"),
+    "--sweep": ("--winners", "--scorers", "--group-by", "--sparsity"),
+    "--winners": ("--group-by",),
+    "--scorers": ("--group-by",),
+}
+"""Options that do not go with each of these."""
+
 
 def best(
     experiment: common.ExperimentName,
@@ -23,7 +31,7 @@ def best(
             "[default: method, sparsity, and model and dataset if there are several]"
         ),
     ] = None,
-    top: Annotated[int | None, typer.Option(help="Only the first so many.", min=1)] = None,
+    top: Annotated[int | None, typer.Option(help="Show only this many rows.", min=1)] = None,
     winners: Annotated[
         bool,
         typer.Option(
@@ -58,9 +66,13 @@ def best(
 
     if cost and not frontier:
         raise AutosparseError("--cost says what --frontier counts: add --frontier")
-    beside = {"--winners": winners, "--scorers": scorers, "--sweep": sweep, "--group-by": group_by}
-    if frontier and (given := [name for name, value in beside.items() if value]):
-        raise AutosparseError(f"{given[0]} does not go with --frontier: ask for one after the other")
+    given = {
+        "--frontier": frontier, "--sweep": sweep, "--winners": winners, "--scorers": scorers,
+        "--group-by": group_by, "--sparsity": sparsity is not None,
+    }  # fmt: skip
+    for option, others in APART.items():
+        if given[option] and (beside := [name for name in others if given[name]]):
+            raise AutosparseError(f"{beside[0]} does not go with {option}: ask for one after the other")
     client, experiment = common.client_and_name(experiment, tracking_uri)
     if frontier:
         points = ask_frontier(client, experiment, cost or "seconds", metric, sparsity)

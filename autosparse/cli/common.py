@@ -57,8 +57,8 @@ CudaGraphs = Annotated[
 Compact = Annotated[
     str,
     typer.Option(
-        help="Train masked networks by smaller ones that compute the same: on, off, or auto: on CPUs, where enough "
-        "comes off."
+        help="Train masked networks by smaller ones that compute the same: on, off, or auto: on CPUs, if pruning "
+        "removes enough."
     ),
 ]
 RedoChanged = Annotated[
@@ -156,7 +156,7 @@ def listing_with_notes(
 ) -> None:
     """Print rows as JSON, as CSV, or as a table that names long settings by numbers, which are explained below it.
 
-    :param brief: makes the table's row of a row; the only network of all is in the title.
+    :param brief: turns a row into the row that the table shows. If all rows share a network, the title names it.
     """
     if as_json or as_csv:
         listing(rows, title, as_json, as_csv)
@@ -208,7 +208,10 @@ def client_and_name(experiment: str, tracking_uri: str | None) -> "tuple[MlflowC
 def two_named(
     a: str, b: str, experiment: str | None, tracking_uri: str | None
 ) -> "tuple[MlflowClient, str, str, str | None]":
-    """MLflow, and what to compare by its names there: two methods of ``experiment``, or without it two experiments."""
+    """The client, the names of A and B in MLflow, and the experiment that holds both.
+
+    The last is None if A and B are experiments.
+    """
     client, first = client_and_name(experiment or a, tracking_uri)
     if experiment is not None:
         return client, a, b, first

@@ -1,4 +1,4 @@
-"""``--dry-run``: what a run would do, what is done of it, and what it would cost.
+"""``--dry-run``: what a run would do, how much of it is done, and what it would cost.
 
 Nothing that a file names is imported.
 """
@@ -47,13 +47,13 @@ def show_plan(
     _print_plan(plan.name, counts, hours, tflops)
     if cpus > 1:
         typer.echo(
-            f"{', '.join(streamed)}: images stream from files, so a job asks Ray for up to {cpus} CPUs, as its node "
-            "has room for them: one, and one per process that decodes (AUTOSPARSE_LOADER_WORKERS)",
+            f"{', '.join(streamed)}: images stream from files, so a job asks Ray for up to {cpus} CPUs, as far as "
+            "its node has them free: one for itself and one per decoding process (AUTOSPARSE_LOADER_WORKERS)",
             err=True,
         )
     if code.code:
         trusted = f"; taken on trust: {', '.join(sorted(code.trusted))}" if code.trusted else ""
-        typer.echo(f"not imported: {', '.join(code.code)}; a run imports it, and so runs it{trusted}", err=True)
+        typer.echo(f"not imported: {', '.join(code.code)}; a run would import and execute this code{trusted}", err=True)
     for reason in missing.values():
         typer.echo(f"absent data: {reason}", err=True)
     return 1 if missing else 0

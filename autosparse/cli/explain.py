@@ -29,7 +29,7 @@ def explain(
     """Say what each input of a scorer is worth in accuracy, and give a short formula that prunes like it.
 
     It prunes networks with the scorer, with each input permuted between all weights, and by the formula, and trains
-    them. Measurements are kept: the same command goes on.
+    them. Measurements are kept: the same command resumes.
     """
     from autosparse.data import load_dataset
     from autosparse.files import require_writable, write_atomic

@@ -51,9 +51,9 @@ def fit(
     rows_in: Annotated[
         Path | None,
         typer.Option(
-            help="Folder for the rows of every weight in every state, as Parquet: written where missing, then streamed "
-            "by Ray Data, so that they need not fit in memory. Needs rounds [default: in memory, of more than 20 "
-            "million a sample]"
+            help="Folder for the rows of every weight in every state, as Parquet: written if missing, then streamed "
+            "by Ray Data, so that they need not fit in memory. Needs rounds [default: rows in memory; a sample if "
+            "there are more than 20 million]"
         ),
     ] = None,
     dagger: Annotated[

@@ -40,7 +40,9 @@ def explain_key(
         common.emit([_row(one) for one in keys])
         return
     common.listing([_brief(one) for one in keys], "")
-    typer.echo("`autosparse help KEY` explains those of a key: `autosparse help grid.methods`", err=True)
+    typer.echo(
+        "`autosparse help KEY` explains a key and the keys inside it, e.g. `autosparse help grid.methods`", err=True
+    )
 
 
 def _row(key: "Key") -> dict[str, Any]:

@@ -40,5 +40,5 @@ def report(
         client, name = common.client_and_name(name, tracking_uri)
         told = {"experiment": name, "page": str(write_report(client, name, out or ALONE))}
     else:
-        raise AutosparseError("of which experiment? Name it, or two of them after --compare")
+        raise AutosparseError("no experiment given: name one, or give two after --compare")
     common.tell(told, told["page"], as_json)

@@ -7,6 +7,7 @@ import typer
 
 from autosparse.cli import common
 from autosparse.cli.dry_run import show_plan
+from autosparse.errors import AutosparseError
 from autosparse.experiment.stages import NAMED
 
 ONLY = (*NAMED, "report")
@@ -73,6 +74,9 @@ def run(
     if dry_run:
         with withholding():
             plan = planned(file, preset, changes or [], quiet=as_json)
+            if only == "report":
+                raise AutosparseError("--dry-run shows what would be computed, and --only report computes nothing")
+            plan = plan.only_stages([only]) if only else plan
             raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
     if only == "report":
         from autosparse.report.page import write_report

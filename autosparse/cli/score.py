@@ -38,8 +38,8 @@ def score(
 ) -> None:
     """Score every prunable weight, and write Parquet with columns layer, position, score.
 
-    With --features, score networks of any size: one file of scores per shard, in the shard's order. What was stopped
-    goes on where it was if the same command is given again.
+    With --features, score networks of any size: one file of scores per shard, in the shard's order. If it is
+    stopped, the same command resumes it.
     """
     from autosparse.data import load_dataset
     from autosparse.errors import AutosparseError

@@ -9,12 +9,14 @@ app = typer.Typer(no_args_is_help=True, help="Gather the records of many finishe
 
 @app.command()
 def gather(storage: common.Storage = common.STORAGE) -> None:
-    """Move the records of finished cells into a few large files, which are read faster, by this version or later."""
+    """Move the records of finished cells into a few large files, which are faster to read.
+
+    Versions up to 0.2.0 cannot read them.
+    """
     from autosparse.experiment.gathering import gather
     from autosparse.experiment.store import Store
 
     store = Store(storage)
-    store.prepare()
     with store.one_driver():
         done = gather(store)
     left = f"; {done.left:,} files in cells/ are not whole records and stay" if done.left else ""
@@ -31,7 +33,6 @@ def scatter(storage: common.Storage = common.STORAGE) -> None:
     from autosparse.experiment.store import Store
 
     store = Store(storage)
-    store.prepare()
     with store.one_driver():
         count = loosen(store)
     typer.echo(f"{count:,} records of {store.place} have files of their own again", err=True)

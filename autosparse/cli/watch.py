@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 PATIENCE = 600.0
 """Seconds without an answer after which watching ends."""
 UNREAD = 3
-"""With ``--web``, looks without a request after which the page is no longer drawn anew."""
+"""With ``--web``, stop redrawing after this many looks without a browser request."""
 
 
 def watch(
@@ -64,7 +64,7 @@ def watch(
             time.sleep(every)
             try:
                 progress = progress_of(client, name)
-            except Unreachable as error:  # for a moment: the experiment goes on
+            except Unreachable as error:  # probably temporary; the experiment itself continues
                 if time.monotonic() - answered > PATIENCE:
                     raise
                 line = Text(str(error), "yellow", no_wrap=True, overflow="ellipsis")
@@ -114,7 +114,7 @@ def serve(
             begun = time.monotonic()
             try:
                 page.look(draw=begun - server.asked < UNREAD * max(pause, 5.0))
-            except Unreachable as error:  # for a moment: the experiment goes on
+            except Unreachable as error:  # probably temporary; the experiment itself continues
                 if time.monotonic() - answered > patience:
                     raise
                 page.tell(str(error))

@@ -170,7 +170,7 @@ def load_dataset(
     dataset = _loaded(source_of(name), data_root(root), plain.partition(":")[2], download)
     if not dataset.fingerprint.startswith(version):
         raise DataError(
-            f"dataset {name!r}: the data here have the fingerprint {dataset.fingerprint}, not {version}; put back what "
-            f"is asked for, or ask for what is here: {plain}@{dataset.fingerprint}"
+            f"dataset {name!r}: the data here have the fingerprint {dataset.fingerprint}, not {version}; restore that "
+            f"version, or name this one: {plain}@{dataset.fingerprint}"
         )
     return dataset.to(device)

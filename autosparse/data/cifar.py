@@ -119,6 +119,8 @@ def _read_binary(path: Path, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
     values = np.fromfile(path, np.uint8)
     record = label_bytes + PIXELS
     if values.size == 0 or values.size % record:
-        raise DataError(f"{path} is truncated: {values.size} bytes are no whole records of {record}; fetch it again")
+        raise DataError(
+            f"{path} is truncated: {values.size} bytes are not a whole number of {record}-byte records; fetch it again"
+        )
     records = values.reshape(-1, record)
     return records[:, label_bytes:], records[:, label_bytes - 1]

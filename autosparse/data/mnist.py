@@ -39,7 +39,9 @@ def _load(name: str, title: str, root: Path, download: bool) -> Dataset:
     train_x, train_y, test_x, test_y = (read_idx(folder, file) for file in FILES)
     for values, rank, file in zip((train_x, train_y, test_x, test_y), (3, 1, 3, 1), FILES, strict=True):
         if values.ndim != rank:
-            raise DataError(f"{folder / file} holds {values.ndim} dimensions, not {rank}: two files are mixed up")
+            raise DataError(
+                f"{folder / file} holds {values.ndim} dimensions, not {rank}: two files are mixed up; fetch them again"
+            )
     return make_dataset(name, (train_x[:, None], train_y.long()), (test_x[:, None], test_y.long()))
 
 

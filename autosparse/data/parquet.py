@@ -49,9 +49,8 @@ def _read_split(folder: Path, names: tuple[str, ...], shape: torch.Size | None =
         encoded += image_bytes
         labels += image_labels
     if not encoded or min(labels) < 0 or max(labels) >= MAX_CLASSES:
-        raise DataError(
-            f"{folder}: {files[0].name} and its like hold no images, or labels outside 0..{MAX_CLASSES - 1}"
-        )
+        split = files[0].name.partition("-")[0]
+        raise DataError(f"{folder}: its {split} files hold no images, or labels outside 0..{MAX_CLASSES - 1}")
     with ThreadPoolExecutor() as pool:
         images = list(pool.map(_decode, encoded, [folder] * len(encoded)))
     shapes = {image.shape for image in images}
@@ -64,7 +63,7 @@ def _read_file(path: Path) -> tuple[list[bytes], list[int]]:
     try:
         table = pq.read_table(path)
     except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{path} is truncated or no Parquet file; fetch it again") from error
+        raise DataError(f"{path} is truncated or not a Parquet file; fetch it again") from error
     columns = [next((c for c in wanted if c in table.column_names), None) for wanted in (IMAGE_COLUMNS, LABEL_COLUMNS)]
     if None in columns:
         raise DataError(

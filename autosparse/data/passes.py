@@ -1,4 +1,4 @@
-"""One pass over a split as batches, which can be gone through again and again."""
+"""One pass over a split as batches that can be iterated repeatedly."""
 
 from collections.abc import Callable, Generator, Iterator
 
@@ -10,7 +10,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Pass:
-    """Batches of one pass: each time that they are iterated, the same ones come.
+    """Batches of one pass; every iteration yields the same ones.
 
     The first time draws from ``shuffle`` itself, which thus moves on; each further time draws again what the first one
     drew, and leaves ``shuffle`` alone. ``next(batches)`` takes one batch after the other, as from an iterator.

@@ -20,7 +20,7 @@ __all__ = ["Batch", "Dataset", "Examples", "Split", "channel_statistics", "fitti
 
 
 class Examples(Protocol):
-    """What training, criteria and IRP need of a split: :class:`Split` is one, a split streamed from files another."""
+    """The interface that training, criteria and IRP use; :class:`Split` and ``StreamedSplit`` implement it."""
 
     @property
     def device(self) -> torch.device:
@@ -42,7 +42,9 @@ class Examples(Protocol):
         augmentation: str = "none",
         limit: int | None = None,
     ) -> Iterator[Batch]:
-        """Cut one pass over the split into batches; those of this package's splits can be gone through again.
+        """Cut one pass over the split into batches.
+
+        This package's splits return batches that can be iterated repeatedly.
 
         :param shuffle: generator of the order (and of the augmentation); None keeps the stored order.
         :param augmentation: a name known to :func:`autosparse.data.augment.augment`.
@@ -65,7 +67,8 @@ class Split:
     def __post_init__(self) -> None:
         if len(self.images) == 0 or len(self.images) != len(self.labels):
             raise DataError(
-                f"a split needs one label per image, at least one; got {len(self.labels)} and {len(self.images)}"
+                f"a split needs one label per image, at least one; got {len(self.images)} images and "
+                f"{len(self.labels)} labels"
             )
 
     def __len__(self) -> int:

@@ -33,9 +33,10 @@ def _locate(root: Path, argument: str) -> None:
 
 @register_dataset("subset", argument="TRAIN[,TEST]:NAME", check=_check, locate=_locate)
 def subset(root: Path, argument: str, download: bool) -> Dataset:
-    """subset:TRAIN[,TEST]:NAME, so many images of another data set, drawn at random, the same each time.
+    """subset:TRAIN[,TEST]:NAME, TRAIN training and TEST test images of another data set.
 
-    Without TEST, all test images are taken. Both splits are normalised by the training images drawn.
+    They are drawn at random, the same each time. Without TEST, all test images are taken. Both splits are normalised by
+    the training images drawn.
     """
     train, test, name = _parsed(argument)
     whole = load_dataset(name, root, download=download)

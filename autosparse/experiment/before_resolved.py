@@ -3,8 +3,8 @@
 Records of that version hold only what differed from its defaults. Later records hold every value, so that a default
 may change: a result under the old default then belongs to another task. An option that is neither in a record nor here
 is newer than the record, and counts as today's default. That is right as long as the default does what was done before
-the option existed. **So add an option here if its default does something else, with the value for what was done before;
-and add an option whose default changes later, with its first default.**
+the option existed. **Add a new option here if its default changes behaviour, with the value that reproduces the old
+behaviour. If a default changes later, add the option with its first default.**
 """
 
 from collections.abc import Collection
@@ -81,7 +81,7 @@ PARTS: dict[str, Values] = {
 """By their key in a task or another part. A value there that is a list of ids or None is left alone."""
 
 TRAIN: Values = {"mode": "train"}
-"""Networks are built in this mode, and a criterion took its gradients in the mode that it found."""
+"""At that time, networks were built in training mode, and criteria took gradients in the network's current mode."""
 PROSPR: Values = {
     "steps": 3,
     "lr": 0.5,

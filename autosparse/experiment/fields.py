@@ -52,7 +52,10 @@ def _for_irp() -> Iterator[str]:
 
 def _known_irp_criterion(name: str) -> str:
     if "scorer" in CRITERIA[name].needs:
-        raise AutosparseError(f"criterion {name!r} needs a scorer, which is what IRP makes the data for")
+        raise AutosparseError(
+            f"criterion {name!r} needs a scorer, and scorers are fitted on IRP's output; choose a criterion that needs "
+            "none"
+        )
     if "sparsity" in CRITERIA[name].options or "training" in CRITERIA[name].needs:
         raise AutosparseError(
             f"criterion {name!r} has rounds or trainings of its own, or prunes channels; IRP takes one that only scores"

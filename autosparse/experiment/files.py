@@ -106,12 +106,12 @@ def read_content(file: ExperimentFile) -> dict[str, object]:
     content = parse_yaml(read_text(file), file.name)
     if not isinstance(content, dict):
         kind = type(content).__name__
-        raise AutosparseError(f"{file.name}: an experiment is a mapping with `name:` and `grid:`, this is {kind}")
+        raise AutosparseError(f"{file.name}: an experiment is a mapping with `name:` and `grid:`; got {kind}")
     return content
 
 
 def experiment_names(given: str) -> list[str]:
-    """What the experiment of a file is called in MLflow: the file's ``name``, or that with each of its presets.
+    """What the experiment of a file is called in MLflow: its ``name``, with each of its presets if it has some.
 
     :raises AutosparseError: as :func:`find_file` and :func:`read_content` do.
     """
@@ -127,7 +127,8 @@ def new_file(name: str, source: str | None = None) -> str:
     :raises AutosparseError: if there is no such file, or it has no line ``name:``.
     """
     text = TEMPLATE.read_text() if source is None else read_text(find_file(source))
-    text, count = re.subn(r"(?m)^name:.*$", f"name: {name}", text, count=1)
+    written = name if parse_yaml(name, "the name") == name else f'"{name}"'  # 2024 would be read as a number
+    text, count = re.subn(r"(?m)^name:.*$", f"name: {written}", text, count=1)
     if not count:
         raise AutosparseError(f"{source} has no line `name: ...` of its own to change")
     lines = [line for line in text.splitlines(keepends=True) if not line.startswith(POINTER)]

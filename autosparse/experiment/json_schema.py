@@ -22,7 +22,7 @@ ALONE = (("GridSpec", "published"), ("ScorerSpec", "irp"), ("SweepSpec", "irp"),
 """Lists that may be written as their only item."""
 RECIPE_NAME: Schema = {"type": "string", "pattern": "."}
 TRAINED = ("IrpSpec", "GridSpec", "Downstream")
-"""What has a recipe, which may be the name of one."""
+"""Sections with a recipe, which may be given by name."""
 PATHS = "Paths of keys with dots between, such as grid.*.recipe.epochs; a list's items by number, name, or *."
 PRESETS: Schema = {
     "description": "Smaller scales of the file by name; --preset chooses one, or paper for the file as it stands.",

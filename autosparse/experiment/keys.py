@@ -117,7 +117,7 @@ def _mapping(schema: Schema, parts: Schema) -> tuple[Schema, tuple[str, ...]]:
 
 
 def _named(schema: Schema) -> Schema | None:
-    """What a mapping of names that the user chooses holds; None if it is no such mapping, or may hold anything."""
+    """The schema of the values in a mapping with user-chosen keys; None if it is not one or may hold anything."""
     patterns = list(schema.get("patternProperties", {}).values())
     found = patterns[0] if patterns else schema.get("additionalProperties")
     return found if isinstance(found, dict) else None

@@ -66,7 +66,10 @@ def load_experiment(path: str | Path, preset: str | None = None, set: Sequence[s
 
 
 def plan_of(loaded: Loaded) -> Plan:
-    """Expand what :func:`load_experiment` returned, with what the parent run in MLflow says of file and command."""
+    """Expand what :func:`load_experiment` returned.
+
+    Add what the parent run in MLflow shows about the file and the command.
+    """
     parts = ["autosparse", "run", loaded.file, *(["--preset", loaded.preset] if loaded.preset else [])]
     parts += [part for change in loaded.asked for part in ("--set", change)]
     experiment = loaded.experiment
@@ -80,7 +83,7 @@ def scale_of(loaded: Loaded) -> str | None:
     if loaded.preset is None:
         return None
     others = ", ".join(name for name in loaded.presets if name != loaded.preset)
-    return f"preset {loaded.preset} (there are also: {others})"
+    return f"preset {loaded.preset} (others: {others})"
 
 
 def parse_loaded(

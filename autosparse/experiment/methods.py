@@ -43,7 +43,7 @@ class MethodSpec(Strict):
     levels: Annotated[tuple[Level, ...], Field(min_length=1), DISTINCT] | None = None
     """For ``irp``, the iterations after which masks are taken, in place of the grid's sparsities."""
     irp_seed: Seed | None = None
-    """For ``irp``, the run's seed that all cells start from; by default its only seed, or of several the cell's own."""
+    """For ``irp``, the seed that all cells start from: by default the run's only one or, if several, the cell's own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "MethodSpec":
@@ -91,13 +91,15 @@ def check_ablation(method: str, ablation: Ablation) -> None:
     if method == BRANCH:
         if ablation == "invert":
             raise AutosparseError(
-                f"{BRANCH!r} cannot be inverted: survival scores tie, and do not say which of the weights that fell "
-                f"first would stay; invert a criterion"
+                f"{BRANCH!r} cannot be inverted: survival scores tie, so their inverse does not say which weights "
+                "stay; invert a criterion instead"
             )
         return
     criterion = CRITERIA[method]
     if "changing masks" in criterion.needs:
-        raise AutosparseError(f"{method!r} changes its masks while training, so that no ablation keeps them: drop it")
+        raise AutosparseError(
+            f"{method!r} changes its masks while training, which would undo the ablation: drop `ablation:`"
+        )
     structured = "channels" in criterion.needs
     if ablation == "invert" and "sparsity" in criterion.options:
         raise AutosparseError(f"{method!r} prunes in rounds or whole channels: its scores inverted mean nothing")

@@ -55,6 +55,11 @@ class Plan:
         irp = [p for p in self.irp if p.task.id in needed]
         return replace(self, irp=irp, sweeps=sweeps, scorers=[], cells=[], whole=self)
 
+    def only_stages(self, names: Collection[str]) -> "Plan":
+        """The part of the plan with the stages of these names."""
+        others: dict[str, Any] = {stage.plural: [] for stage in STAGES if stage.name not in names}
+        return replace(self, **others, whole=self)
+
     @property
     def datasets(self) -> list[str]:
         """Names of all data sets that the tasks read."""
@@ -159,14 +164,14 @@ def _cells(grid: GridSpec, scorer_ids: dict[str, str], irp: dict[str, IrpSpec]) 
 
 
 def _with_seed(first: Cell, seed: int) -> Cell:
-    """A cell that differs in its seed, which the grid has checked; it shares the rest, as a million cells must."""
+    """Copy a cell with another seed. The grid has checked the seed; all else is shared, to save memory."""
     cell = first.model_copy(update={"seed": seed})
     object.__setattr__(cell, "__pydantic_fields_set__", first.__pydantic_fields_set__)
     return cell
 
 
 def _points(grid: GridSpec, method: MethodSpec, irp: dict[str, IrpSpec]) -> list[dict[str, Any]]:
-    """The sparsities of a method, each with the values that only its cells there have."""
+    """The sparsities of a method, each with the fields that its cells need; for a branch, the run and the level."""
     if method.irp is None:
         return [{"sparsity": sparsity} for sparsity in ((0.0,) if method.criterion == DENSE else grid.sparsities)]
     run = irp[method.irp]

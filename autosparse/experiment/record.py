@@ -25,7 +25,7 @@ class Record(TypedDict):
     spec: Json
     """What the task is: only what differs from the defaults of the version that wrote it."""
     resolved: NotRequired[Json]
-    """What it was: every value. Records of version 0.1.0 lack it, as they lack ``code`` and ``built_on``."""
+    """The task with every value written out. Records of version 0.1.0 lack it, and ``code`` and ``built_on``."""
     code: NotRequired[dict[str, str]]
     """Fingerprints of the user's own code, by its key."""
     built_on: NotRequired[dict[str, str]]
@@ -73,7 +73,7 @@ def reading(place: Place, name: str = "") -> Iterator[None]:
 
 
 def content_of(place: Place, name: str) -> bytes | None:
-    """Return the content of a file: None if it does not exist, nothing if a folder has its name.
+    """Return the content of a file: None if there is no such file; empty if a folder has its name.
 
     :raises Unreachable: if the place does not answer.
     """

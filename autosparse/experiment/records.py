@@ -4,7 +4,7 @@ import contextlib
 import re
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -65,9 +65,16 @@ class Records:
                 "all nodes mount at this path, such as NFS, or on s3://"
             )
 
-    def one_driver(self) -> contextlib.AbstractContextManager[threading.Event]:
-        """Hold the storage for this driver alone, see :func:`one_driver`."""
-        return one_driver(self.place)
+    @contextlib.contextmanager
+    def one_driver(self) -> Iterator[threading.Event]:
+        """Hold the storage for this driver alone, see :func:`one_driver`; make it first, if it is new.
+
+        :raises CannotWrite: if the storage cannot be written.
+        """
+        self.place.require_writable()
+        with one_driver(self.place) as lost:
+            self.prepare()  # within, because two drivers that start at once would each give it an identity
+            yield lost
 
     def record_path(self, task: Task) -> Path:
         """Where the record of a finished task lies, in a storage that is a folder."""
@@ -135,7 +142,7 @@ class Records:
         return {task.id: result for task, result in zip(tasks, found, strict=True) if result}
 
     def _has_files(self, kind: str, task_id: str, record: Record) -> bool:
-        """Whether the files of a record are there and whole, and no other file that would be read as one of them.
+        """Whether a record's files are there and whole, and no foreign file is there that would be read as one of them.
 
         If only this machine's copy of them is damaged, it is fetched anew.
         """

@@ -131,7 +131,8 @@ class Published(Strict):
 class GridSpec(Strict):
     """All combinations of models, datasets, methods, sparsities and seeds, trained by one recipe.
 
-    ``dense`` among the methods stands for one unpruned training per model, dataset and seed, ``irp`` for one per level.
+    Among the methods, ``dense`` stands for one unpruned training per model, dataset and seed; ``irp`` stands for one
+    per level.
     """
 
     name: Name | None = None
@@ -201,7 +202,7 @@ class ConcordanceSpec(Strict):
     irp: tuple[Name, Name]
     """Names of the two runs."""
     published: float | None = None
-    """The concordance correlation that a paper prints, -1 to 1; None: none."""
+    """The concordance correlation that a paper prints, -1 to 1; None if it prints none."""
     source: str = ""
     """Paper and table or figure."""
 

@@ -1,6 +1,7 @@
 """Segments: files that each hold the records of thousands of finished cells, so that a scan reads a few large files.
 
-``segments/<SHA-256 of the file>.jsonl``. The first line says how many records follow; the line of each is, with tabs:
+``segments/<SHA-256 of the file>.jsonl``. The first line says how many records follow. Then each record is one line with
+four fields, separated by tabs:
 
     SHA-256 of the rest   id   what a scan needs to know of it, as JSON   the record, as in ``cells/<id>.json``
 
@@ -44,7 +45,7 @@ class Row(NamedTuple):
 def terms_of(record: Record) -> str:
     """A hash of everything in a cell's record that decides whether its values are still today's.
 
-    Cells that differ only in what they had to give, see APART, have the same terms, and stand or fall together.
+    Cells that differ only in the fields in APART have the same terms, and stand or fall together.
     """
     parts: list[Json] = [record["spec"], record.get("resolved", {})]
     given = [{name: value for name, value in part.items() if name not in APART} for part in parts]

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.fields import (
+    DISTINCT,
     UNSIGNED,
     DatasetName,
     ModelName,
@@ -95,7 +96,7 @@ class Downstream(Strict):
     """The data that it is trained and tested on."""
     sparsity: Sparsity
     """Share of its weights to remove."""
-    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1), DISTINCT] = (0,)
     """One network each; not those of the grid, so that no scorer wins by what it is measured with."""
     score_examples: ScoreExamples = SCORE_EXAMPLES
     """Training images that the scorer's gradients are taken on; None: all."""

@@ -28,7 +28,7 @@ from autosparse.storage import Folder
 __all__ = ["FOLDERS", "Json", "Store", "plain"]
 
 FEW = 1000
-"""Records that are looked for one by one; a listing tells of as many in one request."""
+"""Up to this many, look records up one by one; one listing request covers as many."""
 
 
 class Store(Records):
@@ -63,7 +63,7 @@ class Store(Records):
         self.board.forget(FOLDERS[task.kind], task.id)
 
     def finished(self, tasks: Iterable[Task], known: bool = False) -> set[str]:
-        """The ids of those that have a :meth:`record`; faster than asking one by one.
+        """The ids of the tasks that have a :meth:`record`; faster than asking one by one.
 
         It lists the records, and reads those that it has not found whole before, or whose files are no longer the same.
 
@@ -100,7 +100,7 @@ class Store(Records):
         return self._stand[row.terms] and not (cell.inputs and lineage.fallen(cell, row.built_on))
 
     def finished_now(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that are :meth:`finished`, with those that workers wrote but did not live to report.
+        """The ids of the tasks that are :meth:`finished`, with those that workers wrote but did not live to report.
 
         It looks for the record of each task that nothing is known about, or lists them all if that is less work.
         """
@@ -116,18 +116,18 @@ class Store(Records):
         self.board.told.update(task_ids)
 
     def records(self, tasks: Iterable[Task]) -> dict[str, Record]:
-        """The :meth:`record` of each that has one, by its id. It lists no folder, which is faster for few tasks."""
+        """The :meth:`record` of each task that has one, by id. It lists no folder, which is faster for few tasks."""
         lineage = self.lineage()
         return self.each(lambda task: self._record(task, lineage), tasks)
 
     def recorded(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that have a file now, of success or failure, whole or not."""
+        """The ids of the tasks that have a file now, of success or failure, whole or not."""
         tasks = list(tasks)
         failed = self._names(FAILED) if tasks else set()
         return self.there(tasks, known=False) | {task.id for task in tasks if f"{task.id}.json" in failed}
 
     def there(self, tasks: Iterable[Task], known: bool = True) -> set[str]:
-        """The ids of those that have a file of success, whole or not.
+        """The ids of the tasks that have a file of success, whole or not.
 
         :param known: for cells, answer from what is known, and list nothing again.
         """
@@ -147,11 +147,11 @@ class Store(Records):
         return None if found is None or self.lineage().changed(task, found) else found
 
     def failed(self, tasks: Iterable[Task]) -> set[str]:
-        """The ids of those that have a :meth:`failure`."""
+        """The ids of the tasks that have a :meth:`failure`."""
         return set(self.failures(tasks))
 
     def failures(self, tasks: Iterable[Task]) -> dict[str, Record]:
-        """The :meth:`failure` of each that has one, by its id."""
+        """The :meth:`failure` of each task that has one, by its id."""
         tasks = list(tasks)
         names = self._names(FAILED) if tasks else set()
         return self.each(self.failure, [task for task in tasks if f"{task.id}.json" in names])
@@ -188,7 +188,7 @@ class Store(Records):
     def _trusts(self, task: Task, stamp: int | None, lineage: Lineage, known: bool) -> bool:
         """Whether a record need not be read again, see :meth:`finished`: it was whole, and stands on the same today.
 
-        :param stamp: of its file, as listed; in a folder, the other files of its task have none.
+        :param stamp: the listed stamp of the record's file. In a folder, a stamp does not cover the task's other files.
         """
         found = self.board.whole.get(task.id)
         if found is None or found.ground != lineage.ground(task):

@@ -33,9 +33,9 @@ _Loader.add_implicit_resolver(
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Parse YAML by the safe loader, strictly; no small text becomes something large.
+    """Parse YAML strictly with the safe loader. Aliases cannot make a small text large.
 
-    :raises AutosparseError: for whatever else the text is.
+    :raises AutosparseError: if the text is anything else.
     """
     if len(text) > MOST_CHARACTERS:
         raise AutosparseError(f"{source} has more than {MOST_CHARACTERS:,} characters: an experiment is a few pages")

@@ -15,6 +15,7 @@ from autosparse.autos.rows import FEWEST
 from autosparse.criteria.briefly import Steps
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.fields import (
+    DISTINCT,
     Ablation,
     DatasetName,
     IrpCriterion,
@@ -122,7 +123,7 @@ class RefineSpec(Strict):
     """Number of generations."""
     population: Annotated[int, Field(ge=4, le=10_000)] = Refinement.population
     """Candidates in each generation."""
-    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1)] = Refinement.sparsities
+    sparsities: Annotated[tuple[Sparsity, ...], Field(min_length=1), DISTINCT] = Refinement.sparsities
     """Each candidate prunes one network to each of them."""
     epochs: Annotated[int, Field(ge=1)] = Refinement.epochs
     """How long each of these networks is trained."""
@@ -226,7 +227,7 @@ class ScorerTask(Task):
     dataset: DatasetName | None = None
     """The data set of the IRP runs, if the fit rebuilds the states of their networks."""
     streamed: bool = False
-    """Whether the fit streams the rows of all weights in all states, of which a hash holds some out."""
+    """Whether the fit streams the rows of all weights in all states, and holds some rows out, chosen by a hash."""
 
     @classmethod
     def on(cls, irp: tuple[str, ...], fit: FitSpec, dataset: str | None, streamed: bool = False) -> "ScorerTask":

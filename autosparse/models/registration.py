@@ -60,4 +60,4 @@ def _check_images(name: str, input_shape: tuple[int, ...], min_side: int, multip
         pixels = "1 pixel" if min_side == 1 else f"{min_side} pixels"
         raise AutosparseError(f"{refused}it needs images (channels, height, width) with sides of at least {pixels}")
     if any(side % multiple_of for side in input_shape[1:]):
-        raise AutosparseError(f"{refused}its patches of {multiple_of} x {multiple_of} pixels must divide the image")
+        raise AutosparseError(f"{refused}its height and width must be multiples of {multiple_of} pixels")

@@ -53,8 +53,9 @@ def check_arguments(
 
     :param name: the network's bare one, for errors.
     :param known: what it takes; None: that is unknown.
-    :param given: names that autosparse gives, besides those of :data:`GIVEN` that the network does not take itself.
-    :param factory: the factory whose place in the user's code errors tell; None: they tell none.
+    :param given: further names that autosparse sets itself. A name in :data:`GIVEN` is refused, too, unless the network
+        takes it.
+    :param factory: the factory that errors locate in the user's code; None: no location.
     """
     theirs = factory is not None and not is_ours(factory)
     cure = ", or let its factory have it after the input shape" if theirs else ""

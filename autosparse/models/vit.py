@@ -90,13 +90,14 @@ def vit_tiny(
 ) -> nn.Module:
     """ViT-Tiny on patches of 4 x 4 (width 192, 12 layers, 3 heads of 64); 5,350,090 parameters for CIFAR-10.
 
-    :param width: features of each patch; a multiple of the heads, and of 4 from 8 on, which its positions need.
+    :param width: features of each patch; at least 8, and divisible by 4 (for the positions) and by the number of heads.
     :param depth: layers of attention.
     :param heads: heads of each layer.
     """
     if width % heads or width % 4 or width < 8:
         raise AutosparseError(
-            f"model 'vit-tiny': width {width} with {heads} heads: give a width from 8 on that 4 and the heads divide"
+            f"model 'vit-tiny': width {width} with {heads} heads: the width must be at least 8 and divisible by 4 and "
+            "by the number of heads"
         )
     return VisionTransformer(num_classes, input_shape, width, depth, heads)
 

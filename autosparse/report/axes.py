@@ -30,7 +30,7 @@ def density_axis(axes: Axes, densities: Sequence[float], ticks: Sequence[float] 
     span = max(high - low, 0.1)
     places = sorted({math.log10(d) for d in ticks or densities if low <= math.log10(d) <= high})
     labelled: list[float] = []
-    for place in places:  # from the sparsest on, which matters most where labels would collide
+    for place in places:  # start with the sparsest: its label must survive if labels collide
         if not labelled or place - labelled[-1] > 0.065 * span:
             labelled.append(place)
     axes.set_xscale("log")

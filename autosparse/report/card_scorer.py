@@ -9,7 +9,7 @@ from autosparse.results.of_scorer import Measured
 
 FIGURES = {
     "held_out_r2": "R² on held-out weights",
-    "binned_mean_r2": "R² of a binned conditional mean, about the best that can be",
+    "binned_mean_r2": "R² of a binned conditional mean, roughly the best attainable",
     "train_r2": "R² on the weights learned from",
 }
 LOADING = """```python

@@ -49,7 +49,9 @@ class Fit:
         if not (found := self._settings("fit.refine.")):
             return ""
         reached = self.run.metrics.get("validation_accuracy")
-        told = "" if reached is None else f"; their mean at last pruned to {reached:.2f} % on validation images"
+        told = ""
+        if reached is not None:
+            told = f"; networks pruned by the final mean reach {reached:.2f} % on validation images"
         return f"{found['generations']} generations of {found['population']} candidates{told}"
 
     @property

@@ -140,7 +140,7 @@ def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None =
 
 
 def _apart(found: Sequence[Pair]) -> Iterator[Apart]:
-    """Settings in which cells differ that are compared with each other; then versions, machines and data."""
+    """Settings that differ between compared cells; then versions, machines and data."""
     told: Counter[tuple[str, str, str]] = Counter()
     for pair in found:
         a, b = (dict(group.training + group.method) for group in (pair.a, pair.b))

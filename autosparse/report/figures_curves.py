@@ -21,7 +21,7 @@ METRICS = {"test_accuracy": "test accuracy (%)", "train_loss": "training loss"}
 MARKED = 12
 """Up to this many epochs, each has a marker."""
 TOLD = 40
-"""Points of a curve that answer to a pointer, the last one among them."""
+"""Points of a curve that have a tooltip, the last one among them."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ def _draw_dense(axes: Axes, point: Point, densities: Iterable[float]) -> None:
     axes.axhline(point.mean, color=INK, linestyle=(0, (5, 3)), linewidth=1.2, label="dense")
     if point.std is not None:
         axes.axhspan(point.mean - point.std, point.mean + point.std, color=INK, alpha=0.1, linewidth=0)
-    for density in sorted(set(densities)):  # the line answers above each sparsity
+    for density in sorted(set(densities)):  # the line has a tooltip above each sparsity
         _tell(axes, density, point, "dense")
 
 

@@ -19,7 +19,7 @@ TIPS = Markup('<script type="application/json">{}</script>')
 class Gallery:
     """Draws figures when the page asks for them.
 
-    Each is drawn once, and then tells where its points are, which only a drawn figure knows.
+    Each is drawn once; only then are the positions of its points known.
     """
 
     def __init__(self) -> None:
@@ -46,7 +46,7 @@ class Gallery:
 
 
 def _plot(picture: Markup, figure: Figure) -> Markup:
-    """The picture in a box that can be scrolled, with what it answers to a pointer."""
+    """The picture in a box that can be scrolled, with the tooltips of its points."""
     tips = tips_of(figure)
     return PLOT.format(picture, TIPS.format(Markup(tips)) if tips else "")
 

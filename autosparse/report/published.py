@@ -92,7 +92,7 @@ def _notes(comparisons: list[dict[str, Any]]) -> list[str]:
 def concordance_table(summary: dict[str, Any]) -> Table | None:
     """A row per pair of IRP runs, in the order of the file, with the concordance correlation of their survival scores.
 
-    None if no publication tells any. Files have nothing where the page says that a figure is missing.
+    None if there are none. If a figure is missing, the page says so and files leave the cell empty.
     """
     rows = [
         Row(pair["name"], [_signed(pair["published"], "–"), _signed(pair["measured"], "not yet"), Cell(pair["source"])])

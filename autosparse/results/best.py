@@ -30,7 +30,7 @@ def best(
 ) -> list[dict[str, Any]]:
     """Mean of ``metric`` over seeds in each group of cells, best first: the highest, or the lowest of a time or loss.
 
-    Only cells that differ in nothing but the seed (and in what is not grouped by) are averaged, see
+    Only cells that differ in nothing but the seed (and in what ``group_by`` leaves out) are averaged, see
     :mod:`autosparse.results.groups`. If an experiment was edited and run again, or if its data changed, a group has
     several rows. ``settings`` tells them apart, and is otherwise empty.
 

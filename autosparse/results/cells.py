@@ -18,7 +18,7 @@ class Numbers(NamedTuple):
     """A metric of each cell."""
 
     values: np.ndarray
-    """float64; NaN also where a cell lacks the metric."""
+    """float64; NaN also if a cell lacks the metric."""
     there: np.ndarray
     """Whether a cell has it."""
 

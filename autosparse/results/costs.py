@@ -27,7 +27,7 @@ UNITS = ("seconds", "images", "flops")
 PASSES = 3
 """Forward and backward, in forward passes."""
 TRAINS_NETWORKS = (".dagger.", ".refine.", "downstream.")
-"""Parts of the names of params of fits and sweeps that train networks."""
+"""If a param of a fit or sweep has one of these in its name, it trains networks."""
 
 
 def wall_seconds(client: MlflowClient, parent: str | None, stages: Iterable[str]) -> dict[str, float]:
@@ -96,7 +96,7 @@ class Ledger:
 
     def _found(self, what: str, task_id: str) -> Run:
         if task_id not in self._runs:
-            raise NotRecorded(f"MLflow does not have its {what}{f' {task_id}' if task_id else ''} as finished")
+            raise NotRecorded(f"MLflow has no finished {what}{f' {task_id}' if task_id else ''}")
         return self._runs[task_id]
 
     def _of_run(self, run: Run, unit: str, networks: Iterable[tuple[str, str]] = ()) -> float:
@@ -118,7 +118,7 @@ class Ledger:
 def _images_of_cell(cell: Run) -> tuple[float, float]:
     """Images that a cell's network was shown before it had its masks, and after.
 
-    Records count those before among both if they were shown in trainings.
+    If the images before were shown in trainings, the record's ``images`` includes them.
     """
     images, name = _metric(cell, "images"), cell.params.get("criterion", "")
     before = 0.0 if name in (DENSE, BRANCH) else _metric(cell, "images_score")
@@ -146,7 +146,7 @@ def _network(run: Run) -> tuple[str, str]:
 
 def _metric(run: Run, name: str) -> float:
     if name not in run.metrics:
-        raise NotRecorded(f"its records have no {name!r}, as those of earlier versions")
+        raise NotRecorded(f"its records lack {name!r}, as those of earlier versions do")
     return run.metrics[name]
 
 
@@ -154,4 +154,4 @@ def _param(run: Run, name: str) -> float:
     try:
         return float(run.params[name])
     except (KeyError, ValueError) as error:
-        raise NotRecorded(f"its records have no {name!r}, as those of earlier versions") from error
+        raise NotRecorded(f"its records lack {name!r}, as those of earlier versions do") from error

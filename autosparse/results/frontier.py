@@ -85,7 +85,10 @@ def frontier(
     if unit not in UNITS:
         raise UnknownName("cost", unit, UNITS)
     if metric.startswith(LOWER_IS_BETTER):
-        raise AutosparseError(f"a frontier of {metric!r}: less of it is better; ask for a metric like {ACCURACY!r}")
+        raise AutosparseError(
+            f"a frontier needs a metric of which more is better, and {metric!r} is not one; choose one such as "
+            f"{ACCURACY!r}"
+        )
     cells = finished_cells(client, experiment)
     at = [cell for cell in cells if sparsity is None or abs(float(cell.tags["sparsity"]) - sparsity) <= 1e-9]
     if not at:

@@ -80,12 +80,12 @@ def leaderboard(rows: Rows, experiment: str, room: int = MOST) -> str:
         text = "\n\n".join([_head(experiment), *(_table(place, body, shown) for place, body in lines.items())])
         if len(text) <= room:
             return text
-    return f"{_head(experiment)}\n\nIt is too large for this page."
+    return f"{_head(experiment)}\n\nThe table is too large for this page."
 
 
 def _head(experiment: str) -> str:
     return (
-        f"{HEADING}\n\nTest accuracy in %: mean ± standard deviation over seeds (in brackets their number). "
+        f"{HEADING}\n\nTest accuracy in %: mean ± standard deviation over seeds (number of seeds in brackets). "
         f"`autosparse best --experiment {shlex.quote(experiment)} --winners` says which leads are significant."
     )
 

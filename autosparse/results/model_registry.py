@@ -33,6 +33,8 @@ from autosparse.tracking.texts import names_in
 NAME, CHAMPION = "autos", "champion"
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 FILES = ("scorer.json", "scorer.safetensors")
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
+"""MLflow's codes for a model, a version, or an alias that is not there."""
 
 
 def promote(
@@ -75,15 +77,18 @@ def load_registered(client: MlflowClient, address: str) -> Scorer:
         raise AutosparseError(
             f"{address!r} is not the address of a scorer; write models:/autos@champion or models:/autos/1"
         )
-    try:
-        if found["alias"]:
-            held = client.get_model_version_by_alias(found["name"], found["alias"])
-        else:
-            held = client.get_model_version(found["name"], found["version"])
-    except MlflowException as error:
-        raise AutosparseError(
-            f"no {address} in MLflow at {safe_uri(client.tracking_uri)}; make one with `autosparse promote`"
-        ) from error
+    with tracking_errors(client.tracking_uri):
+        try:
+            if found["alias"]:
+                held = client.get_model_version_by_alias(found["name"], found["alias"])
+            else:
+                held = client.get_model_version(found["name"], found["version"])
+        except MlflowException as error:
+            if error.error_code not in ABSENT:
+                raise
+            raise AutosparseError(
+                f"no {address} in MLflow at {safe_uri(client.tracking_uri)}; make one with `autosparse promote`"
+            ) from error
     with tempfile.TemporaryDirectory() as folder:
         with tracking_errors(client.tracking_uri):
             for name in FILES:  # by name, so that nothing else that somebody put there is fetched

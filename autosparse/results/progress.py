@@ -13,7 +13,7 @@ from autosparse.tracking.known import FAILED, FINISHED
 from autosparse.tracking.parent import SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
-LEFT = "some is left to do, and nothing runs; `autosparse run` goes on"
+LEFT = "tasks are left, and nothing is running; `autosparse run` continues"
 """What users are told in place of SCHEDULED, MLflow's name, which says too little."""
 RECENT = 50
 """Number of finished runs from which the rate is estimated."""
@@ -37,7 +37,7 @@ class Progress:
 
     status: str
     """The parent run's status: RUNNING, FINISHED, FAILED, KILLED, or SCHEDULED if something is left for another run.
-    A driver that was killed at once leaves RUNNING."""
+    If a driver was killed with SIGKILL, the status stays RUNNING."""
     stages: list[Stage]
 
     @property

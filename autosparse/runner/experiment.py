@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What became of the tasks of one :func:`run`; each task that is not done is told with the reason."""
+    """What became of the tasks of one :func:`run`; it lists each task that is not done, with the reason."""
 
     name: str
     """The experiment, as MLflow calls it."""
@@ -99,6 +99,7 @@ def run(
         variable ``AUTOSPARSE_STORAGE``, else ``results``.
     :param tracking_uri: MLflow's server or store; None: ``MLFLOW_TRACKING_URI``, else ``mlflow.db`` here.
     :param data_root: folder of the data sets; None: ``AUTOSPARSE_DATA``, else ``data``.
+    :param download: whether to fetch data sets that are missing, if they can be fetched.
     :param address: of a running Ray cluster; None: ``RAY_ADDRESS``, else a Ray of its own, which ends with the call.
     :param workers: jobs at a time; None: one per CPU.
     :param gpus_per_job: GPUs that each job takes, or a share of one.
@@ -107,7 +108,9 @@ def run(
     :param retry_failed: whether to retry tasks that an earlier run marked as failed.
     :param redo_changed: whether to redo results whose data, or your own code behind them, have changed.
     :param precision: ``float32``, ``bfloat16`` or ``auto``, see :class:`autosparse.training.Execution`.
-    :param compact: ``on``, ``off`` or ``auto``: train masked networks by smaller ones that compute the same.
+    :param cuda_graphs: whether to replay training steps as CUDA graphs on a GPU; experimental.
+    :param compact: ``on``, ``off`` or ``auto``: whether to train a smaller, equivalent network in place of a masked
+        one.
     :param rehearsal: whether to try models, data sets and your own criteria on one batch before Ray starts.
     :param quiet: whether to print nothing but warnings.
     :raises AutosparseError: if the file or a setting is wrong, data are missing, or MLflow or Ray does not answer.

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import platform
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile, Unreachable
 from autosparse.files import content_id
 from autosparse.irp.digests import KEY, Digests, join
 from autosparse.irp.parquet import KEY as SURVIVAL
@@ -24,7 +25,7 @@ from autosparse.shards.writer import KEYS
 from autosparse.storage import Place, place_at
 
 FOOTER, MAGIC = 1 << 16, b"PAR1"
-"""Bytes within which a footer mostly lies, and those at its end."""
+"""The last bytes of a file, which usually hold the whole footer; and the mark that ends it."""
 AGAIN = "make the shards again"
 IN_ORDER = np.arange(ROWS_AT_ONCE)
 
@@ -66,7 +67,7 @@ def open_features(folder: str | Path) -> Shards:
 
 @dataclass(frozen=True)
 class _Footer:
-    """What is kept of each of many shards."""
+    """The few facts kept about each shard."""
 
     network: str
     """An id of all that the shards of one network have in common."""
@@ -154,7 +155,7 @@ def _batches(shard: Shard, columns: list[str]) -> Iterator[pa.RecordBatch]:
         for batch in file.iter_batches(ROWS_AT_ONCE, columns=columns, use_threads=False):
             left -= len(batch)
             if left < 0 or any(column.null_count for column in batch.columns):
-                raise CorruptFile(f"{shard} has a row too many or without a value; {AGAIN}")
+                raise CorruptFile(f"{shard} has one row too many, or a row without a value; {AGAIN}")
             yield batch
     if left:
         raise CorruptFile(f"{shard} holds {shard.rows - left} rows, not {shard.rows}; {AGAIN}")
@@ -203,6 +204,11 @@ def _refusing(path: str, damage: str) -> Iterator[None]:
             "share, or on s3://"
         ) from error
     except (pa.ArrowException, OSError) as error:
+        if isinstance(error, OSError) and error.errno:  # damage has none
+            reason = os.strerror(error.errno)
+            raise Unreachable(
+                f"cannot read {path}: {reason}; wait until its disk answers, and run the same command again"
+            ) from error
         raise CorruptFile(f"{path} is {damage}: {error}; {AGAIN}") from error
 
 

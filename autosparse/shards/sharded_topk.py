@@ -3,7 +3,7 @@
 float32 is mapped to uint32 in the same order. Counting the upper 16 bits of all scores finds the bin of the k-th
 highest and how many are needed from it; counting the lower 16 bits of that bin's scores then finds its value. Counts
 add up over shards, so that each can be counted anywhere, and only their sum is held. If some of the scores that equal
-the k-th highest must go, a third pass counts them per shard: a number each.
+the k-th highest must go, a third pass counts them: one number per shard.
 """
 
 from collections.abc import Iterable, Sequence
@@ -18,7 +18,7 @@ BINS = 1 << 16
 
 @dataclass(frozen=True)
 class Cut:
-    """Where the scores are cut: those above stay, and the first :attr:`kept` of those that equal it."""
+    """Where the scores are cut: scores above the cut stay, and the first :attr:`kept` of the scores equal to it."""
 
     bits: int
     """Ordered bits of the k-th highest score."""

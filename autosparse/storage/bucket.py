@@ -74,7 +74,7 @@ class Bucket(Place):
 
     @contextlib.contextmanager
     def bring(self, name: str) -> Iterator[IO[bytes]]:
-        """Yield a copy without a name, which ends with the process."""
+        """Yield an unnamed local copy, which vanishes when the block or the process ends."""
         _make(self.local)
         with tempfile.TemporaryFile(dir=self.local) as copy:
 
@@ -226,7 +226,8 @@ class Bucket(Place):
         except (OSError, ArrowException) as error:
             if isinstance(error, OSError) and error.errno in FULL:
                 raise CannotWrite(
-                    f"cannot write what {self} sends: {os.strerror(error.errno)}; make room, or set AUTOSPARSE_CACHE"
+                    f"cannot write to the local cache of {self}: {os.strerror(error.errno)}; make room, or set "
+                    "AUTOSPARSE_CACHE to another folder"
                 ) from error
             kind = Unreachable if _may_pass(error) else AutosparseError
             raise kind(
@@ -273,7 +274,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _stamp(told: Mapping[str, bytes]) -> int | None:
-    """The stamp that a listing gives an object of which S3 tells this; None for stores that tell something else."""
+    """The stamp of an object from S3's metadata, equal to the listing's; None for stores with other metadata."""
     try:
         time = datetime.fromisoformat(told["Last-Modified"].decode())
         return hash((int(told["Content-Length"]), int(time.timestamp())))

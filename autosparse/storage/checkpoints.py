@@ -51,7 +51,8 @@ class Checkpoints:
         self.place.write(f"{stem}.safetensors", data)
         record = {"of": self.of, "step": step, "sha256": hashlib.sha256(data).hexdigest(), "content": dict(content)}
         self.place.write(f"{stem}.json", pack_record(record))
-        for old in self._stems()[KEPT:]:
+        kept = self._stems(".json")[:KEPT]  # a process that was killed may have left the other file alone
+        for old in [other for other in self._stems() if other not in kept]:
             self._remove(old)
 
     def newest(self) -> Checkpoint | None:
@@ -67,11 +68,12 @@ class Checkpoints:
             self._remove(stem)
         self.place.drop_if_empty()
 
-    def _stems(self) -> list[str]:
-        """The names of all checkpoints without suffix, newest first."""
+    def _stems(self, suffix: str = "") -> list[str]:
+        """The names of all files of checkpoints that end with ``suffix``, without it, newest first."""
         with _answering(str(self.place)):
             names = self.place.names()
-        return sorted({name.partition(".")[0] for name in names if name[0].isdigit()}, reverse=True)
+        ours = (name for name in names if name[0].isdigit() and name.endswith(suffix))
+        return sorted({name.partition(".")[0] for name in ours}, reverse=True)
 
     def _read(self, stem: str) -> Checkpoint | None:
         try:
@@ -99,7 +101,10 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _answering(path: str) -> Iterator[None]:
-    """Raise :class:`Unreachable` if a disk fails: if it were taken for empty, its work would be redone and removed."""
+    """Raise :class:`Unreachable` if a disk fails.
+
+    If it were taken for empty, the work would be redone and its checkpoints removed.
+    """
     try:
         yield
     except ABSENT:

@@ -80,8 +80,8 @@ class ConditionalWrites:
     def write(self, name: str, data: bytes, tag: str | None) -> str | None:
         """Write an object if its ETag is ``tag``, or, for None, if there is none.
 
-        :param data: like no other that anybody writes, so that a write whose answer was lost is known again.
-        :returns: the new ETag; None if the object is another, and nothing was written.
+        :param data: content that nobody else writes, so that a write can be recognised if its answer is lost.
+        :returns: the new ETag; None if the object has changed; then nothing was written.
         :raises NotConditional: if the store refuses the condition.
         """
         condition = {"IfNoneMatch": "*"} if tag is None else {"IfMatch": tag}

@@ -23,8 +23,8 @@ SETTLED = 1.0
 class Lease:
     """One driver's hold of a place. The others watch it for changes, so no clocks are compared.
 
-    In S3, if boto3 is installed, conditional writes take a lease and keep it up: of any number of drivers that start at
-    once, one gets it, and one that was taken for dead notices at its next write.
+    In S3, if boto3 is installed, the driver takes and renews its lease by conditional writes. If several drivers start
+    at once, exactly one gets it. A driver that was taken for dead notices at its next write.
 
     In other stores, and if a store refuses or ignores the conditions, a driver writes, waits until a second one that
     started with it has written, too, and looks whose lease is there. If they start within a second of each other and
@@ -40,7 +40,10 @@ class Lease:
         """The ETag of the lease that the next conditional write replaces; None if no lease is there."""
 
     def take(self) -> None:
-        """Take the lease; raise if another driver holds it, and gives a sign of life if that takes a while."""
+        """Take the lease.
+
+        If another driver holds it, wait for it to fall silent; raise if it gives a sign of life.
+        """
         self._wait_for_silence()
         if self.writes and self._taken_on_condition(self.writes):
             return
@@ -69,14 +72,17 @@ class Lease:
 
     def _wait_for_silence(self) -> None:
         """Return when nobody holds the place; raise if its holder gives a sign of life."""
-        first, since = self._look(), time.monotonic()
-        while first and time.monotonic() - since < SILENCE:
+        first, silent = self._look(), 0.0
+        while first and silent < SILENCE:
+            began = time.monotonic()
             time.sleep(BEAT / 10)
             now = self._look()
             if not now:
                 return
             if now != first:
                 raise self._refused(now)
+            # if a look takes long, the store is away, and the holder cannot give a sign of life either
+            silent += min(time.monotonic() - began, BEAT / 2)
 
     def _taken_on_condition(self, writes: ConditionalWrites) -> bool:
         """Whether a conditional write has taken the lease; raise if another driver was faster."""

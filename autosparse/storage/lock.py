@@ -37,6 +37,8 @@ def _locked(folder: Path, option: str) -> Iterator[threading.Event]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise refused(folder, option) from error
+            if not path.exists() or not os.path.samestat(os.fstat(lock.fileno()), path.stat()):
+                raise refused(folder, option)  # whoever held it has moved or removed the folder meanwhile
         yield threading.Event()
 
 
@@ -50,7 +52,7 @@ def _leased(bucket: Place, option: str) -> Iterator[threading.Event]:
     beating.start()
     try:
         yield lost
-    except AutosparseError as error:
+    except (AutosparseError, KeyboardInterrupt) as error:  # losing the lease sends this process SIGTERM
         if lost.is_set():
             raise AutosparseError(
                 f"another autosparse assumed this run had crashed and took over {bucket}: wait for it, or choose "

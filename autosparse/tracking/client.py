@@ -17,8 +17,8 @@ from autosparse.tracking.schema import bring_up_to_date
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")  # stdout is for results
-# Report an absent server in seconds, not minutes. The spool tries again, and looks first what is there: to repeat a
-# request for a new run blindly would make a second run if only the answer was lost.
+# Report an absent server in seconds, not minutes. The spool tries again, and first looks at what is there. A blind
+# repeat would make a second run if only the answer had been lost.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
 

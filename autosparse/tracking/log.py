@@ -228,7 +228,8 @@ class Tracker:
                 if told_already(run, record):
                     return False
                 if run.data.metrics:
-                    self.client.delete_run(run.info.run_id)  # half-written, perhaps from a record that is lost now
+                    # half-written, perhaps from a record that is lost now
+                    self._drop(str(run.info.run_id), task.id, task.kind)
                     run = None
             new = self._new(planned, record)
             if run is not None and of_another(run, record, new.params):

@@ -1,4 +1,4 @@
-"""Note in a file of the parent run which runs MLflow has, so that a start asks for the others alone.
+"""Note in a file of the parent run which runs MLflow has, so that a start asks only for the others.
 
 MLflow returns a run as some sixty objects, which takes most of a millisecond. A note has five values of it. A start
 asks MLflow which runs have ended since the note, which have not finished, which were deleted, and whether there are as

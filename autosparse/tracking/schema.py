@@ -71,8 +71,8 @@ def _make_beside(database: Path, held: sqlite3.Connection, revision: str | None,
             raise
         reason = str(cause).partition("\n")[0]
         raise AutosparseError(
-            f"the MLflow database {database} was left in the midst of a migration that was killed, and cannot be "
-            f"mended ({reason}): put a backup of it in its place, or move it away (mv {database} {database}.broken) "
+            f"the MLflow database {database} was left half-migrated by a killed process, and cannot be "
+            f"repaired ({reason}): put a backup of it in its place, or move it away (mv {database} {database}.broken) "
             "and run the same command, which makes a new one and writes all finished work to it from the results folder"
         ) from error
     kept = database.with_name(f"{database.name}.{revision or 'unversioned'}.bak")

@@ -57,7 +57,7 @@ class Troubles:
                 f"{tasks} not in MLflow yet: kept in the results folder, and written at the end or by the next run"
             )
         elif self.told:
-            self.warn("MLflow could be written again: it has all that has finished")
+            self.warn("MLflow can be written to again, and has every finished task")
 
 
 class Spool:

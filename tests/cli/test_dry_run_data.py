@@ -61,5 +61,17 @@ def test_a_dry_run_with_the_data_exits_with_0(call_run, words):
     assert "absent data" not in answer.output
 
 
+def test_a_dry_run_of_one_stage_counts_and_misses_what_that_stage_needs(call_run):
+    answer = call_run("--dry-run", "--json", "--only", "irp", dataset="mnist")
+    assert answer.exit_code == 0
+    found = json.loads(answer.stdout)
+    assert (found["absent_data"], found["cells"]["total"]) == ({}, 0)
+    assert call_run("--dry-run", "--json", "--only", "grid", dataset="mnist").exit_code == 1
+
+
+def test_a_dry_run_of_the_report_alone_is_refused(call_run):
+    assert "--only report computes nothing" in str(call_run("--dry-run", "--only", "report").exception)
+
+
 def test_data_that_will_be_fetched_are_not_missed(call_run):
     assert call_run("--dry-run", "--download", dataset="mnist").exit_code == 0

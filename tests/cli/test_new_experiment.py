@@ -34,6 +34,12 @@ def test_a_copy_keeps_the_comments(call, tmp_path):
     assert "# an initialisation that the grid below never sees" in (tmp_path / "mine.yaml").read_text()
 
 
+@pytest.mark.parametrize("name", ["2024", "on", "null", "1.5", "2026-11-30", "0x1f"])
+def test_a_name_that_yaml_would_take_for_something_else_stays_a_name(call, tmp_path, name):
+    call("init", name)
+    assert load_experiment(tmp_path / f"{name}.yaml").experiment.name == name
+
+
 def test_a_copy_of_a_new_file_points_to_the_schema_once(call, tmp_path):
     call("init", "first")
     call("init", "second", "--from", "first")

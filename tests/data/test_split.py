@@ -91,18 +91,18 @@ def test_shuffle_seeds_the_augmentation_too():
 
 @pytest.mark.parametrize("labels", [0, 5, 7])
 def test_split_needs_one_label_per_image(labels):
-    with pytest.raises(DataError, match=f"one label per image.* got {labels} and 6"):
+    with pytest.raises(DataError, match=f"one label per image.* got 6 images and {labels} labels"):
         Split(random_images(0), torch.zeros(labels), torch.zeros(3), torch.ones(3))
 
 
 def test_split_without_images_is_refused():
-    with pytest.raises(DataError, match=r"at least one.* got 0 and 0"):
+    with pytest.raises(DataError, match=r"at least one.* got 0 images and 0 labels"):
         Split(torch.empty(0, 1, 2, 2), torch.empty(0), torch.zeros(1), torch.ones(1))
 
 
 def test_a_data_set_without_images_is_refused_in_one_line():
     nothing = torch.empty(0, 1, 2, 2, dtype=torch.uint8), torch.empty(0, dtype=torch.int64)
-    with pytest.raises(DataError, match="a split needs one label per image, at least one; got 0 and 0"):
+    with pytest.raises(DataError, match="a split needs one label per image, at least one; got 0 images and 0 labels"):
         make_dataset("empty", nothing, nothing)
 
 

@@ -13,6 +13,7 @@ from autosparse.experiment.lineage import made_by
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import IrpTask
 from autosparse.files import write_record
+from autosparse.storage.lock import one_driver
 
 
 @pytest.fixture
@@ -133,6 +134,19 @@ def test_a_second_driver_on_the_same_storage_is_refused_until_the_first_ends(tmp
         Store(tmp_path).one_driver().__enter__()
     with Store(tmp_path).one_driver():
         pass
+
+
+def test_a_storage_gets_its_identity_from_the_driver_that_holds_it(tmp_path, monkeypatch):
+    store, prepare = Store(tmp_path / "new"), Store.prepare
+
+    def prepared(self):
+        with pytest.raises(AutosparseError, match="another autosparse"):
+            one_driver(self.place).__enter__()
+        prepare(self)
+
+    monkeypatch.setattr(Store, "prepare", prepared)
+    with store.one_driver():
+        assert len(store.identity) == 32
 
 
 def test_a_failure_is_remembered_until_the_task_finishes(store, cell):

@@ -42,7 +42,7 @@ def answer_of_run(installed, own_folder):
 def test_before_the_run_its_plan_names_the_code_that_it_would_import(installed, begun):
     answer = installed(begun, "run", FILE, "--dry-run")
     assert answer.returncode == 0, answer.stderr
-    assert "not imported: my_data, my_method, my_model:tiny; a run imports it" in answer.stderr
+    assert "not imported: my_data, my_method, my_model:tiny; a run would import and execute this code" in answer.stderr
     assert not (begun / "results").exists()
 
 

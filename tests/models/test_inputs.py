@@ -86,7 +86,9 @@ def test_images_of_the_smallest_side_and_any_channels_are_taken(name, channels):
 @pytest.mark.parametrize("name", MULTIPLES)
 @pytest.mark.parametrize("shape", [(1, 28, 30), (3, 33, 32), (3, 6, 6)])
 def test_images_that_patches_do_not_divide_are_refused(name, shape):
-    message = f"model '{name}' does not take inputs of shape {shape}: its patches of 4 x 4 pixels must divide the image"
+    message = (
+        f"model '{name}' does not take inputs of shape {shape}: its height and width must be multiples of 4 pixels"
+    )
     with pytest.raises(AutosparseError, match=f"^{re.escape(message)}$"):
         build_model(name, 10, shape)
 

@@ -52,6 +52,9 @@ def test_json_has_every_figure() -> None:
     [
         (["--cost", "images"], "add --frontier"),
         (["--frontier", "--winners"], "--winners does not go with --frontier"),
+        (["--sweep", "mine", "--sparsity", "0.9"], "--sparsity does not go with --sweep"),
+        (["--sweep", "mine", "--scorers"], "--scorers does not go with --sweep"),
+        (["--winners", "--group-by", "method"], "--group-by does not go with --winners"),
         (["--frontier", "--cost", "hours"], "unknown cost 'hours'"),
     ],
 )

@@ -141,5 +141,5 @@ def test_the_command_writes_the_page_and_asks_for_a_name(filled: MlflowClient, t
     assert (told.exit_code, told.stdout) == (0, f"{tmp_path / 'out' / 'index.html'}\n")
     of_one = ["report", "exp", "--compare", "snip", "grasp", *words[4:], "--json"]
     assert '"experiment": "exp"' in CliRunner().invoke(app, of_one).stdout
-    with pytest.raises(AutosparseError, match=r"of which experiment\? Name it, or two of them after --compare"):
+    with pytest.raises(AutosparseError, match="no experiment given: name one, or give two after --compare"):
         CliRunner().invoke(app, ["report"], catch_exceptions=False)

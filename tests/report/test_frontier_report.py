@@ -104,13 +104,13 @@ def test_a_method_of_unknown_cost_is_told_of(runs: FakeRuns, client: MlflowClien
         runs.cell(method, 0.9, 0, 90.0, measures=cost(2.0))
     runs.cell("autos", 0.9, 0, 90.0, params={"scorer": "gone"}, measures=cost(2.0))
     runs.cell("older", 0.9, 0, 90.0, measures={"seconds": 1.0})
-    gone = "MLflow does not have its scorer gone as finished"
+    gone = "MLflow has no finished scorer gone"
     assert frontier_of(client).left_out == (
         f"autos, seconds spent once: {gone}",
         f"autos, images spent once: {gone}",
-        "older, images: its records have no 'images', as those of earlier versions",
+        "older, images: its records lack 'images', as those of earlier versions do",
         f"autos, flops spent once: {gone}",
-        "older, flops: its records have no 'flops_dense', as those of earlier versions",
+        "older, flops: its records lack 'flops_dense', as those of earlier versions do",
     )
     assert "Left out, as it is not known" in render(client, "exp").page
 

@@ -9,12 +9,13 @@ import pytest
 import torch
 from builders import a_grid
 from finished import finished
+from mlflow.exceptions import MlflowException
 from typer.testing import CliRunner
 
 from autosparse.autos import load_scorer
 from autosparse.cli import app
 from autosparse.data import load_dataset
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile, Unreachable
 from autosparse.masks import Masks
 from autosparse.results import model_registry
 from autosparse.results.model_registry import load_registered, promote
@@ -135,7 +136,7 @@ def test_a_folder_that_cannot_be_read_is_not_taken_for_a_server_that_is_away(don
         (lambda client: promote(client, "exp", label="tabel"), "unknown scorer 'tabel': did you mean 'table'"),
         (lambda client: load_registered(client, "models:/autos@nobody"), "no models:/autos@nobody in MLflow"),
         (lambda client: load_registered(client, "models:/autos"), "is not the address of a scorer"),
-        (lambda client: masks_of("lenet-300-100", None, "lth", 0.9, 0), "trains the network on the way"),
+        (lambda client: masks_of("lenet-300-100", None, "lth", 0.9, 0), "trains the network while it scores"),
         (lambda client: masks_of("lenet-300-100", None, "autos", 0.9, 0), "needs --scorer"),
     ],
 )
@@ -176,3 +177,15 @@ def test_of_scorers_that_win_as_often_the_better_mean_decides(monkeypatch, metri
 
     monkeypatch.setattr(model_registry, "contests", lambda *_, **__: [won_by("1", 0.5), won_by("2", 0.2)])
     assert model_registry._best([], "exp", None, metric, {"1": "high", "2": "low"}) == leads
+
+
+def test_a_server_that_is_away_is_not_a_scorer_that_is_absent(done, monkeypatch):
+    def away(*given):
+        raise MlflowException("API request failed with error code 503")
+
+    client, *_ = done
+    monkeypatch.setattr(client, "get_model_version_by_alias", away)
+    with pytest.raises(Unreachable, match="does not answer: API request failed with error code 503"):
+        load_registered(client, "models:/autos@champion")
+    with pytest.raises(AutosparseError, match="no models:/autos/99999 in MLflow"):
+        load_registered(client, "models:/autos/99999")

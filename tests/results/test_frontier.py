@@ -103,7 +103,7 @@ def test_wrong_requests_are_refused_in_one_line(runs):
         frontier(None, "x")
     with pytest.raises(AutosparseError, match="unknown cost 'second': did you mean 'seconds'"):
         frontier(None, "x", "second")
-    with pytest.raises(AutosparseError, match="less of it is better"):
+    with pytest.raises(AutosparseError, match="a metric of which more is better, and 'train_loss' is not one"):
         frontier(None, "x", metric="train_loss")
     with pytest.raises(AutosparseError, match="unknown metric"):
         frontier(None, "x", metric="tset_accuracy")

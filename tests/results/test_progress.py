@@ -70,7 +70,7 @@ def test_an_experiment_of_which_a_stage_is_left_is_not_told_as_finished(client, 
     client.set_terminated(parent, status)
     progress = progress_of(client, "exp")
     assert (progress.status, progress.over) == ("SCHEDULED", True)
-    assert drawn("exp", progress).title == "exp: some is left to do, and nothing runs; `autosparse run` goes on"
+    assert drawn("exp", progress).title == "exp: tasks are left, and nothing is running; `autosparse run` continues"
     for cell in ("FINISHED", "FAILED"):
         write_task(client, experiment_id, "cell", cell)
     client.set_terminated(parent, "FINISHED")

@@ -285,3 +285,20 @@ def test_cells_leave_nothing_behind_in_the_process(tmp_path):
     results(cells[8:], tmp_path, 4)
     left = objects() - before
     assert left.total() < 16, f"16 cells left behind: {left.most_common(5)}"
+
+
+def test_a_pack_is_pruned_after_the_networks_of_the_one_before_are_gone(tmp_path, monkeypatch):
+    held, build = [], module.build_model
+
+    def built(*given):
+        if len(held) == 2:
+            gc.collect()
+            assert [reference() for reference in held] == [None, None]
+        model = build(*given)
+        held.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(module, "build_model", built)
+    some = [short_cell("random", 0.5, seed) for seed in range(4)]
+    results(some, tmp_path, 2)
+    assert len(held) == 4

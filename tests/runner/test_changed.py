@@ -119,7 +119,7 @@ def test_results_under_a_default_that_has_changed_are_done_again_and_told_of(set
     outcome = run_plan(plan, settings, Screen())
     assert (outcome.found, outcome.done, outcome.failed) == (1, 1, [])
     told = capsys.readouterr().err
-    assert "1 found result is of other values than today's (options.rounds 60 -> 7): done again" in told
+    assert "1 stored result used other values than today's (options.rounds 60 -> 7): it is done again" in told
     assert kept(settings) == ["cells"]
     runs = {run.tags["method"]: run for run in finished_runs(connect(settings.tracking_uri), "e", "cell")}
     assert len(runs) == 2
@@ -134,7 +134,7 @@ def test_what_builds_on_a_result_that_is_done_again_is_done_again_too(settings, 
     revised("snip", reinit=True)
     outcome = run_plan(plan, settings, Screen())
     told = capsys.readouterr().err
-    assert "2 found results are of other values than today's (options.reinit False -> True, irp.options.reinit" in told
+    assert "2 stored results used other values than today's (options.reinit False -> True, irp.options.reinit" in told
     assert "2 build on what has changed" in told
     assert (outcome.found, outcome.done, outcome.failed) == (1, 4, []), "all but the random cell"
     assert kept(settings) == ["cells", "cells", "irp", "scorers"]
@@ -165,7 +165,7 @@ def test_data_that_changed_under_one_name_are_refused_with_both_fingerprints(set
     with pytest.raises(DataError) as refused:
         run_plan(plan_of(seeds=[0, 1, 2]), settings, Screen())
     told = str(refused.value)
-    assert "dataset 'parquet:dd' has changed: 2 found results" in told
+    assert "dataset 'parquet:dd' has changed: 2 stored results used data with" in told
     assert before in told
     assert f"parquet:dd@{fingerprint_of(data)}" in told
     assert "--redo-changed" in told
@@ -215,14 +215,14 @@ def test_results_that_disagree_among_themselves_are_refused_without_their_data(s
     (settings.storage / "cells" / record.name).write_bytes(record.read_bytes())
     for file in data.iterdir():
         file.unlink()
-    with pytest.raises(DataError, match="found results are of different data"):
+    with pytest.raises(DataError, match="the stored results come from different data"):
         run_plan(plan_of(seeds=[0, 1]), settings, Screen())
 
 
 def test_an_irp_run_of_other_data_is_refused_too(settings, data):
     run_plan(plan_of(scorer=True), settings, Screen(), only=["irp"])
     scramble(data)
-    with pytest.raises(DataError, match="1 found result is of data"):
+    with pytest.raises(DataError, match="1 stored result used data"):
         run_plan(plan_of(scorer=True), settings, Screen())
 
 
@@ -267,7 +267,7 @@ def test_a_model_of_the_users_that_changed_is_told_of_and_redone_where_asked_for
     told = capsys.readouterr().err
     assert (outcome.found, outcome.done) == (2, 0)
     assert f"warning: model 'net_of_mine:net' ({mine / 'net_of_mine.py'}), or what it imports, has changed" in told
-    assert "2 found results" in told
+    assert "since 2 results were stored" in told
     assert "--redo-changed" in told
     outcome = run_plan(plan, redoing(settings), Screen())
     assert (outcome.found, outcome.done, kept(settings)) == (0, 2, ["cells", "cells"])

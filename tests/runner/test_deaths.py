@@ -45,7 +45,7 @@ autosparse.runner.work.gpu_check.DeviceLost: CUDA error: device-side assert trig
         (WORKER + WORKER, {"job-00007": "It was killed."}),
         (MEMORY, {"job-00007": "1 worker(s) were killed due to the node running low on memory"}),
         (LOST + WORKER + LOST, {"job-00007": "CUDA error: device-side assert triggered, after which the GPU is gone"}),
-        (WORKER + HUNG, {"job-00007": "it gave no sign of life, or got nowhere, for too long"}),
+        (WORKER + HUNG, {"job-00007": "it gave no sign of life, or made no progress, for too long"}),
         (WORKER + NODE, {}),
         (NODE + WORKER, {}),
         (OURS, {}),

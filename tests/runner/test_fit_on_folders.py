@@ -21,7 +21,7 @@ def test_a_survival_dataset_is_not_fitted_on_twice_wherever_its_copies_lie(tmp_p
     weight = {"w": torch.zeros(3)}
     first = save_survival(Survival(weight, weight, {"w": torch.ones(3).int()}, {"iterations": 1}), tmp_path / "first")
     copy = shutil.copytree(first, tmp_path / "copy")
-    with pytest.raises(AutosparseError, match=r"first and .*copy hold one survival dataset, .* leave one out"):
+    with pytest.raises(AutosparseError, match=r"first and .*copy hold the same survival dataset, .* give only one"):
         fit_on_folders([first, copy], FitSpec(), "scorers", Settings(tmp_path / "results"), None)
     assert not (tmp_path / "results").exists()
 

@@ -61,7 +61,7 @@ def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(impatient, 
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "sign of life" in line]
     assert f"(process {stopped[0]} on " in warning
     assert "has given no sign of life for 2" in warning
-    assert "its worker is ended, and its work is tried again (AUTOSPARSE_PATIENCE says how long to wait)" in warning
+    assert "its worker is ended, and its work is tried again (set AUTOSPARSE_PATIENCE to wait longer)" in warning
     assert gone(stopped[0])
     client = connect(impatient.tracking_uri)
     runs = all_runs(client, client.get_experiment_by_name("hung").experiment_id)

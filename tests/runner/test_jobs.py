@@ -222,7 +222,7 @@ def test_where_nothing_can_be_written_as_a_scorer_is_brought_the_stage_ends(two,
     monkeypatch.setattr(jobs.tune, "report", told.append)
 
     def full(*given):
-        raise CannotWrite("cannot write what s3://bucket sends: No space left on device")
+        raise CannotWrite("cannot write to the local cache of s3://bucket: No space left on device")
 
     monkeypatch.setattr(Store, "fetched", full)
     two[-1]()

@@ -87,3 +87,21 @@ def test_a_run_on_s3_is_broken_off_resumed_and_checked_and_equals_one_in_a_folde
         survivals_of([irp.id], elsewhere)
     predicted = [load_scorer(s.fetched("scorer", scorer.id)).network.state_dict() for s in (folder, elsewhere)]
     assert all(torch.equal(value, predicted[1][name]) for name, value in predicted[0].items())
+
+
+@pytest.mark.parametrize("backbone", ["linear", "mlp"])
+def test_a_sweep_on_s3_fits_scorers_that_are_the_same_as_in_a_folder(settings_on_s3, tmp_path, backbone):
+    sweep = {"irp": "snip", "backbone": backbone, "points": [{}]}
+    sweep |= {"epochs": 1} if backbone == "mlp" else {}
+    plan = plan_from(name="swept", irp=PLAN["irp"], sweeps={"mine": sweep})
+    assert run_plan(plan, settings_on_s3, Screen()).failed == []
+    in_folder = replace(settings_on_s3, storage=str(tmp_path / "folder"))
+    assert run_plan(plan, in_folder, Screen()).failed == []
+    [task] = [planned.task for planned in plan.sweeps]
+    stores = [Store(where.storage) for where in (settings_on_s3, in_folder)]
+    best = [store.record(task)["result"]["best"] for store in stores]
+    assert best[0]["value"] == best[1]["value"]
+    here, there = (
+        load_scorer(s.fetched("scorer", b["id"])).network.state_dict() for s, b in zip(stores, best, strict=True)
+    )
+    assert all(torch.equal(value, there[name]) for name, value in here.items())

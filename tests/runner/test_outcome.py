@@ -128,6 +128,6 @@ def test_the_command_says_that_failures_are_left_alone(plan, store, settings, id
     store.fail(plan.cells[1].task, "it diverged", "Traceback: ...", ENVIRONMENT)
     assert command.show_outcome(carry_out(plan, settings), as_json=True) == 1
     captured = capsys.readouterr()
-    assert "the next run leaves alone what failed, unless it has --retry-failed" in captured.err
+    assert "the next run skips failed tasks; use --retry-failed to try them again" in captured.err
     assert "still to do" not in captured.err
     assert [left["reason"] for left in json.loads(captured.out)["failed"]] == ["it diverged"]

@@ -60,7 +60,7 @@ def test_a_sweep_over_rounds_feeds_its_winner_to_the_grid(settings):
     [
         (
             {"scorers": {"s": {**FIT, "steps": 3}}},
-            "none of the inputs log_param, activation is a feature after training",
+            "none of the inputs log_param, activation is measured after training",
         ),
         ({"scorers": {"s": {**FIT, "backbone": "conditional-mean", "inputs": ["context"]}}}, "takes at most 2 inputs"),
         ({"scorers": {"s": {**FIT, "inputs": ["log_parm"]}}}, "unknown scorer input 'log_parm'"),

@@ -219,6 +219,22 @@ def test_two_processes_do_not_write_to_one_folder(score, features, tmp_path):
         score(scorer_of(), features, tmp_path / "out")
 
 
+def test_nobody_else_begins_while_the_scores_take_their_place(score, features, tmp_path, monkeypatch):
+    from autosparse.runner.shards import out as module
+
+    put, work = module.put_folder, Folder(tmp_path / ".out.work")
+
+    def put_while_another_begins(*given):
+        with pytest.raises(AutosparseError, match="another autosparse is running"):
+            one_driver(work, "--out").__enter__()
+        put(*given)
+
+    monkeypatch.setattr(module, "put_folder", put_while_another_begins)
+    score(scorer_of(), features, tmp_path / "out")
+    assert not list((tmp_path / "out").glob(".*"))
+    assert not work.path.exists()
+
+
 def test_the_board_counts_attempts_and_stops_all_workers_of_a_stream_that_failed():
     board = Board()
     board.open("a")

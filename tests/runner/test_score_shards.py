@@ -274,3 +274,21 @@ def test_what_is_wrong_with_the_folder_or_the_scorer_is_said_before_anything_sta
     (folder / "part-00001.parquet").write_bytes((folder / "part-00001.parquet").read_bytes()[:-9])
     with pytest.raises(CorruptFile, match="part-00001"):
         stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())
+
+
+@pytest.mark.slow
+def test_the_death_of_the_board_is_told_and_the_next_call_has_another(stream, features):
+    import ray
+
+    def kill_board():
+        ray.kill(stream.stream.BOARDS[ray.get_runtime_context().get_job_id()])
+
+    files, pool = open_features(features).files, stream.ShardStream(on_two_workers())
+    done = pool.map(lambda shard, beat: np.array([1]), files)
+    next(done)
+    kill_board()
+    with pytest.raises(WorkFailed, match="the process that keeps count of the shards has died"):
+        list(done)
+    assert len(list(pool.map(lambda shard, beat: np.array([1]), files))) == len(files)
+    kill_board()
+    assert len(list(pool.map(lambda shard, beat: np.array([1]), files))) == len(files)

@@ -77,7 +77,7 @@ def test_a_run_imports_it(trace, name):
 
 def test_a_dry_run_tells_what_it_did_not_import_and_what_it_took_on_trust(trace):
     answer = CliRunner().invoke(app, ["run", "experiments/theirs.yaml", "--dry-run"])
-    assert "not imported: evil_models:factory, evil_plugin; a run imports it" in answer.stderr
+    assert "not imported: evil_models:factory, evil_plugin; a run would import and execute this code" in answer.stderr
     assert "taken on trust: criterion their-criterion, dataset their-data, model their-model" in answer.stderr
     assert "unknown: data or code not at hand" in answer.stdout
     told = json.loads(CliRunner().invoke(app, ["run", "experiments/theirs.yaml", "--dry-run", "--json"]).stdout)

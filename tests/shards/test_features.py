@@ -1,5 +1,6 @@
 """Feature shards: what is written is what the scorer would read of the model, and damage is named by its file."""
 
+import errno
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from builders import random_batches
 from torch import nn
 
 from autosparse.criteria.autos import survival_features
-from autosparse.errors import AutosparseError, CorruptFile
+from autosparse.errors import AutosparseError, CorruptFile, Unreachable
 from autosparse.irp import Survival, load_survival, save_survival
 from autosparse.shards import open_features, read_rows, require_inputs, save_features
 from autosparse.shards.layout import ROWS_AT_ONCE, coordinates, split_rows
@@ -123,6 +124,16 @@ def test_a_flipped_byte_is_noticed_when_its_page_is_read(shards_folder):
     path.write_bytes(bytes(content))
     with pytest.raises(CorruptFile, match="part-00001"):
         gathered(open_features(shards_folder), ["grad"])
+
+
+def test_a_disk_that_does_not_answer_is_not_damage(shards_folder, monkeypatch):
+    def stale(*given, **how):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    shards = open_features(shards_folder)
+    monkeypatch.setattr(pq, "ParquetFile", stale)
+    with pytest.raises(Unreachable, match=r"cannot read .*part-00000.*: Stale file handle; wait until its disk"):
+        gathered(shards, ["param"])
 
 
 def test_a_missing_shard_is_named(shards_folder):

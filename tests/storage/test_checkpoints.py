@@ -119,3 +119,10 @@ def test_a_file_that_is_no_state_is_left_alone_and_counts_for_none(three, name):
     assert (three.place.path / name).read_text() == "somebody's"
     assert len(list(three.place.path.iterdir())) == 5
     assert three.newest().step == 12
+
+
+def test_half_a_checkpoint_of_a_process_that_was_killed_does_not_count_as_a_generation(three):
+    three.place.write("00000012.safetensors", b"half")
+    three.save(13, {}, {})
+    assert sorted(path.name for path in three.place.path.glob("*.json")) == ["00000011.json", "00000013.json"]
+    assert not (three.place.path / "00000012.safetensors").exists()

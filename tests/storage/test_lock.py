@@ -6,11 +6,13 @@ import signal
 import sys
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 from builders import a_cell
 
 from autosparse.errors import AutosparseError, Interrupted
+from autosparse.runner.driver.stopping import interruptible
 from autosparse.storage import lease, lock, place_at
 from autosparse.storage.conditional import ConditionalWrites
 from autosparse.storage.lease import LEASE, Lease
@@ -243,3 +245,42 @@ def test_a_lease_that_is_no_json_keeps_nobody_out(bucket):
     bucket.write(LEASE, b"\x80\x04pickle")
     with one_driver(bucket):
         pass
+
+
+def test_while_the_store_is_away_nobody_is_taken_for_dead(tmp_path, monkeypatch):
+    now, looks = [0.0], iter([(0, "first"), (60, "first"), (60, "first"), (1, "second")])
+
+    def look(self):
+        seconds, beat = next(looks)
+        now[0] += seconds
+        return {"beat": beat, "pid": 1, "host": "there"}
+
+    def sleep(seconds):
+        now[0] += seconds
+
+    monkeypatch.setattr(lease, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(Lease, "_look", look)
+    with pytest.raises(AutosparseError, match=r"another autosparse \(process 1 on there\) is running"):
+        Lease(place_at(tmp_path)).take()
+
+
+def test_a_command_that_lost_its_lease_says_so_though_it_was_only_to_be_interrupted(bucket):
+    with (
+        pytest.raises(AutosparseError, match="another autosparse assumed this run had crashed and took over"),
+        interruptible("interrupted: run the same command again"),
+        one_driver(bucket),
+    ):
+        take_over(bucket)
+
+
+def test_a_lock_whose_folder_was_moved_meanwhile_is_nobodys(tmp_path, monkeypatch):
+    folder, flock = tmp_path / "work", lock.fcntl.flock
+    folder.mkdir()
+
+    def moved(*given):
+        folder.rename(tmp_path / "out")
+        flock(*given)
+
+    monkeypatch.setattr(lock.fcntl, "flock", moved)
+    with pytest.raises(AutosparseError, match="another autosparse is running"):
+        one_driver(place_at(folder)).__enter__()

@@ -5,6 +5,7 @@ from builders import ENVIRONMENT, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
+from autosparse.experiment.space import SweepTask
 from autosparse.experiment.tasks import ScorerTask
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.search import WHOLE, all_runs
@@ -54,3 +55,15 @@ def test_a_half_written_run_gives_way_to_a_whole_one(tracker):
     (left,) = ids_of(tracker)
     assert left != half
     assert tracker.client.get_run(left).info.status == "FAILED"
+
+
+def test_the_trials_of_a_half_written_sweep_go_with_it(client, store):
+    sweep = SweepTask(irp=("0" * 16,), points=({"lr": 0.1},))
+    store.fail(sweep, "it diverged", "Traceback: ...", ENVIRONMENT)
+    tracker = Tracker(client, "exp", store)
+    half = write_run(client, tracker.experiment_id, "RUNNING", tags={"task_id": sweep.id})
+    client.log_metric(half, "value", 0.5)
+    tags = {"kind": "trial", "sweep_id": sweep.id, "trial_id": f"{sweep.id}/a", "mlflow.parentRunId": half}
+    trial = write_run(client, tracker.experiment_id, "FINISHED", tags=tags)
+    assert tracker.log(Planned(sweep, "mine"))
+    assert {half, trial}.isdisjoint(ids_of(tracker))

@@ -82,7 +82,7 @@ def test_one_left_half_migrated_that_holds_runs_is_told_of_with_what_to_do(half,
     before = half.read_bytes()
     with pytest.raises(AutosparseError) as told:
         connect(f"sqlite:///{half}")
-    assert "left in the midst of a migration that was killed, and cannot be mended (" in str(told.value)
+    assert "left half-migrated by a killed process, and cannot be repaired (" in str(told.value)
     assert f"move it away (mv {half} {half}.broken) and run the same command" in str(told.value)
     assert "..." not in str(told.value)
     assert "start it" not in str(told.value)

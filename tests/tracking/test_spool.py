@@ -142,6 +142,6 @@ def test_a_full_disk_under_the_database_is_a_few_lines_and_all_is_written_when_t
         full["pages"] = 1 << 30
     assert len(said) == 2
     assert "disk is full; see that its folder has room" in said[0]
-    assert said[1] == "MLflow could be written again: it has all that has finished"
+    assert said[1] == "MLflow can be written to again, and has every finished task"
     assert capfd.readouterr().err == ""
     assert len(list(all_runs(client, tracker.experiment_id))) == 1 + len(CELLS)

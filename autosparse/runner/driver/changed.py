@@ -30,11 +30,12 @@ def told(changes: Collection[Changed]) -> str:
     more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
     parts = []
     if count := sum(bool(changed.values) for changed in changes):
-        which = "result is" if count == 1 else "results are"
-        parts.append(f"{count} found {which} of other values than today's ({', '.join(shown)}{more})")
+        which = "result" if count == 1 else "results"
+        parts.append(f"{count} stored {which} used other values than today's ({', '.join(shown)}{more})")
     if count := sum(not changed.values for changed in changes):
         parts.append(f"{count} {'builds' if count == 1 else 'build'} on what has changed")
-    return f"{', '.join(parts)}: done again; {KEPT}"
+    again = "it is" if len(changes) == 1 else "they are"
+    return f"{', '.join(parts)}: {again} done again; {KEPT}"
 
 
 def with_dependents(ids: Collection[str], tasks: Tasks) -> set[str]:
@@ -85,15 +86,15 @@ def refused_data(name: str, others: ByData, here: str) -> DataError:
     counts = [f"{len(tasks)} of {data}" for data, tasks in others.items()]
     if not here:
         return DataError(
-            f"dataset {name!r}: found results are of different data ({', '.join(counts)}), which must not be "
-            f"averaged; bring the data that you mean, and {REDO} redoes the results of other data ({KEPT})"
+            f"dataset {name!r}: the stored results come from different data ({', '.join(counts)}) and must not be "
+            f"averaged; provide the data that you mean, and run with {REDO} to redo the others ({KEPT})"
         )
     count = sum(map(len, others.values()))
-    results, them = ("result is", "it") if count == 1 else ("results are", "them")
+    results, them = ("result", "it") if count == 1 else ("results", "them")
     return DataError(
-        f"dataset {name!r} has changed: {count} found {results} of data with the fingerprint {', '.join(others)}, "
-        f"those here have {here}; {REDO} redoes {them} on what is here ({KEPT}), and under the name {name}@{here} "
-        "results on these data are kept apart from the found ones"
+        f"dataset {name!r} has changed: {count} stored {results} used data with fingerprint {', '.join(others)}; the "
+        f"data here have {here}. Use {REDO} to redo {them} ({KEPT}), or name the dataset {name}@{here} to keep new "
+        "results apart"
     )
 
 
@@ -112,10 +113,11 @@ def of_other_code(found: Tasks, store: Store) -> dict[Function, list[Planned[Tas
 
 def told_code(function: Function, count: int, redo: bool) -> str:
     """What has changed and what follows, in one line."""
-    results, them = ("1 found result", "it") if count == 1 else (f"{count} found results", "them")
-    changed = f"{function.role} {function.name!r} ({function.file}), or what it imports, has changed since {results}"
+    results, them = ("1 result was", "it") if count == 1 else (f"{count} results were", "them")
+    what = f"{function.role} {function.name!r} ({function.file}), or what it imports"
+    changed = f"{what}, has changed since {results} stored"
     if redo:
-        return f"{changed}: done again; {KEPT}"
+        return f"{changed}: {'it is' if count == 1 else 'they are'} done again; {KEPT}"
     return f"{changed}: do not average old and new; {REDO} redoes {them}"
 
 

@@ -64,12 +64,11 @@ def fit_on_folders(
     for folder, task_id in zip(folders, task.irp, strict=True):
         if task_id in seen:
             raise AutosparseError(
-                f"{seen[task_id]} and {folder} hold one survival dataset, whose rows would be both fitted on and held "
-                "out; leave one out"
+                f"{seen[task_id]} and {folder} hold the same survival dataset, so its rows would be both fitted and "
+                "held out; give only one"
             )
         seen[task_id] = folder
     store = Store(settings.storage)
-    store.prepare()
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
         tracker = Tracker(connect(settings.tracking_uri), experiment, store)
         try:

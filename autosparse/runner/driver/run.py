@@ -52,7 +52,6 @@ def run_plan(
     :param store: that of the settings, for a caller who asks it for more afterwards.
     """
     store = store or Store(settings.storage)
-    store.prepare()
     stages = {stage.name: planned for stage, planned in plan.stages.items() if stage.name in only}
     asked = [p for planned in stages.values() for p in planned]
     with store.one_driver() as lost, stoppable():
@@ -89,7 +88,7 @@ def _run(
                 rehearse(settled.todo, settled.datasets, screen)
             _do(context, stages, settled)
         elif context.settings.rehearsal:
-            screen.say("nothing is to do, so nothing is tried or started")
+            screen.say("there is nothing to do, so nothing was tried or started")
     except KeyboardInterrupt:
         if not lost.is_set():
             screen.guard(lambda: tracker.sync(plan))

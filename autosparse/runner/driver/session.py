@@ -92,8 +92,8 @@ def _watched() -> Iterator[None]:
         while not over.wait(1.0):
             if dead := dead_processes():
                 sys.stderr.write(
-                    f"\nerror: Ray's own process {dead[0]!r} has died, killed or out of memory; what has finished "
-                    "is kept: run the same command to go on\n"
+                    f"\nerror: Ray's own process {dead[0]!r} has died (it was killed, or memory ran out); finished "
+                    "work is kept: run the same command to go on\n"
                 )
                 return
 

@@ -132,7 +132,9 @@ def _of_other_data(context: Context, asked: Tasks, found: Tasks, gone: set[str],
             here = settled.datasets[name].fingerprint if name in settled.datasets else ""
             if context.settings.redo_changed and here:
                 stale = {p.task.id for data, planned in by_data.items() if data != here for p in planned}
-                screen.say(f"{len(stale)} found results are of other data than {name!r} is today: done again; {KEPT}")
+                results, again = ("result", "it is") if len(stale) == 1 else ("results", "they are")
+                said = f"{len(stale)} stored {results} used another version of dataset {name!r}"
+                screen.say(f"{said}: {again} done again; {KEPT}")
                 gone |= stale
             elif name in needed or len(by_data) > 1 or not here:
                 raise refused_data(name, by_data, here)

@@ -19,7 +19,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def heed_signals() -> None:
-    """Restore the default handlers of SIGINT and SIGTERM if this process inherited that it ignores them."""
+    """Restore the default handlers of SIGINT and SIGTERM if this process inherited that they are ignored."""
     if threading.current_thread() is not threading.main_thread():
         return
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
@@ -65,7 +65,7 @@ def interruptible(message: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def signals_kept() -> Iterator[None]:
-    """Restore after the block the handlers that are functions: Ray installs its own for SIGTERM.
+    """After the block, restore the handlers that are functions: Ray installs its own for SIGTERM.
 
     If there was none, Ray's stays; it ends the process cleanly.
     """

@@ -34,7 +34,7 @@ def tell(outcome: Outcome, plan: Plan, store: Store, settings: Settings, screen:
     if saved := saved_by_compact(plan, store):
         screen.say(saved)
     if outcome.failed and not settings.retry_failed:
-        screen.say("the next run leaves alone what failed, unless it has --retry-failed")
+        screen.say("the next run skips failed tasks; use --retry-failed to try them again")
     if len(store.board.listed.get("cells", ())) > MANY:
         screen.say("this many records are found faster after `autosparse storage gather`")
     if plan.irp:

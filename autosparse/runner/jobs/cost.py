@@ -55,7 +55,10 @@ class Weights:
         return 1.0
 
     def behind(self, task: Task, share: float) -> float:
-        """The cost of the finished part of a task: ``share`` is done of its IRP, its fit, or a cell's last training."""
+        """The cost of the finished part of a task.
+
+        :param share: the finished share of its IRP, its fit, or a cell's last training.
+        """
         return share
 
 

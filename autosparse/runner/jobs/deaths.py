@@ -14,7 +14,7 @@ from autosparse.runner.settings import PATIENCE_VARIABLE
 
 LOST = f"{DeviceLost.__name__}: "
 """How the traceback of a process that lost its device ends."""
-HUNG = "it gave no sign of life, or got nowhere, for too long"
+HUNG = "it gave no sign of life, or made no progress, for too long"
 """Our text for a worker that was ended because it hung."""
 FAILURE = "Failure # "
 """How Tune begins each of the failures of a trial."""

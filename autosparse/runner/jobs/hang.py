@@ -119,7 +119,7 @@ class Hangs(Unsaved, tune.Callback):
 
     def _end(self, trial: Any, seconds: float) -> None:
         trial_id = trial.trial_id
-        hung = "given no sign of life" if self.signs.silent(trial_id) >= seconds else "got nowhere"
+        hung = "given no sign of life" if self.signs.silent(trial_id) >= seconds else "made no progress"
         where = self.where.get(trial_id, "")
         self.signs.end(trial_id)
         ray.kill(trial.temporary_state.ray_actor)
@@ -127,7 +127,7 @@ class Hangs(Unsaved, tune.Callback):
         self._warn(f"{what}: its worker is ended, and its work is tried again")
 
     def _warn(self, what: str) -> None:
-        self.on_event({"warning": f"{what} ({PATIENCE_VARIABLE} says how long to wait)"})
+        self.on_event({"warning": f"{what} (set {PATIENCE_VARIABLE} to wait longer)"})
 
     def on_experiment_end(self, trials: list[Any], **info: Any) -> None:
         """Called by Tune at the end."""

@@ -40,7 +40,8 @@ def run_job(config: dict[str, Any], given: GivenJobs) -> None:
 
     :param config: ``{"job": index}``.
     :raises Exception: at the end, the storage's error, if some tasks failed because of it.
-    :raises DeviceLost: at once, and unrecorded. The driver marks a task as failed if it does so with no job beside it.
+    :raises DeviceLost: if the device is lost: at once, and the task is not recorded. The driver marks a task as failed
+        if it loses the device even with no other job running.
     """
     try:
         with pulse():

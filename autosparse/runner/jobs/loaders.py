@@ -1,4 +1,4 @@
-"""How many processes decode for a job whose images stream from files, so that Ray knows of the CPUs that they take.
+"""Choose how many processes decode images for a job that streams them from files, and tell Ray about their CPUs.
 
 A job asks Ray for one CPU and one per process. By default there are as many as the job's share of the smallest node
 that can run it allows, at most 8, and none without a GPU. So all jobs that share a node's GPUs still fit there, a job

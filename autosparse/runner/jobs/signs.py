@@ -8,7 +8,7 @@ from autosparse.experiment.tasks import Cell, Task
 from autosparse.runner.jobs.cost import Weights
 
 PROGRESS = 4.0
-"""A job may go this many times the patience without a report, at least."""
+"""A job may run at least this many times the patience without a report."""
 SLOWER = 20.0
 """It may also take this many times as long as the slowest task of its method, relative to their costs."""
 MORE = 2.0

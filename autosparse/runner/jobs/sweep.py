@@ -46,7 +46,7 @@ def run_sweep(sweep: SweepTask, means: Means) -> None:
     if it does so again.
 
     :raises WorkersDied: if trials are left.
-    :raises WorkFailed: if none ended well.
+    :raises WorkFailed: if every trial failed or was stopped.
     """
     store, settings, name = means.store, means.settings, dataset_of(sweep)
     used, cpus = with_loaders({name: means.datasets[name]} if name else {}, settings)
@@ -69,12 +69,13 @@ def run_sweep(sweep: SweepTask, means: Means) -> None:
                 trial.write(one.FAILED, error, plain(death.traceback))
     if left := len(seen.unfinished) + len(grid) - len(seen.task_ids):  # trials that have not ended, or not begun
         why = f" ({reason})" if (reason := first_error(grid)) else ""
-        raise WorkersDied(f"{left} of {len(grid)} trials did not come to an end{why}; run again to go on")
+        raise WorkersDied(f"{left} of {len(grid)} trials did not finish{why}; run again to go on")
     trials = seen.trials
     if not any(trial.status == one.DONE for trial in trials):
         for trial in trials:
             trial.forget()  # --retry-failed then tries all of them
-        failed = WorkFailed(f"no trial of the sweep ended well; the first: {trials[0].error or 'stopped early'}")
+        reason = trials[0].error or "stopped early"
+        failed = WorkFailed(f"every trial of the sweep failed or was stopped; the first: {reason}")
         failed.add_note(trials[0].traceback)
         raise failed
     finish_sweep(sweep, trials, store, means.environment, data)

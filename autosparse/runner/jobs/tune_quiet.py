@@ -43,7 +43,7 @@ class Unsaved:
 
 
 class Halt(Unsaved, tune.Stopper):
-    """Ends all trials once it has a reason: what a report says under ``stop``, or what the driver gives it."""
+    """Ends all trials once ``reason`` is set, by a report's ``stop`` or by the driver."""
 
     reason: Any = None
 

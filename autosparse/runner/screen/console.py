@@ -43,7 +43,7 @@ class Screen:
         self.console.print(f"[yellow]warning:[/yellow] {escape(line)}", soft_wrap=True)
 
     def guard(self, write: Callable[[], Any]) -> None:
-        """Do something that may fail, because the end of the run does it again; warn once."""
+        """Do something that may fail; the end of the run does it again. Warn only once."""
         try:
             write()
         except AutosparseError as error:
@@ -116,7 +116,7 @@ def due(share: float, since: float, elapsed: float) -> bool:
     """Whether a log is due another line.
 
     :param share: share of the work done since the last line; a tenth makes one due, but not within five seconds.
-    :param since: seconds since the last line; a minute makes one due, in a long stage a tenth of the time elapsed, at
-        most ten minutes.
+    :param since: seconds since the last line; a line is due after a minute; in a long stage, after a tenth of the
+        elapsed time, but after ten minutes at most.
     """
     return (share >= 0.1 and since >= 5) or since >= min(max(60, elapsed / 10), 600)

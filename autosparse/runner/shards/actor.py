@@ -1,4 +1,7 @@
-"""Do one shard in a worker process, or report its error; give it up if workers die of it. Imports little."""
+"""Work on one shard in a worker process.
+
+Report its error, or give the shard up if it keeps killing its workers. Keep imports few: every worker loads this.
+"""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,7 @@
-"""What the workers of a stream of shards tell of themselves: attempts, signs of life, failures. Imports little."""
+"""Keep what the workers of a shard stream report: attempts, signs of life, failures.
+
+Keep imports few: the process that holds the board loads this.
+"""
 
 from collections import Counter
 
@@ -22,7 +25,7 @@ class Board:
         self.failed.discard(run)
 
     def close(self, run: str) -> None:
-        """Forget the stream, whose workers have all ended or are to end."""
+        """Forget the stream, whose workers have all ended, or must now stop."""
         self.attempts.pop(run, None)
         self.beats.pop(run, None)
         self.failed.add(run)
@@ -35,7 +38,7 @@ class Board:
         return before
 
     def beat(self, run: str, shard: int) -> bool:
-        """Note a sign of life; return whether the worker is to stop."""
+        """Note a sign of life; return whether the worker must stop."""
         if run in self.failed or run not in self.beats:
             return True
         self.beats[run][shard] += 1

@@ -1,4 +1,7 @@
-"""Where scores are written until they are whole; if that fails, they stay, and the same command goes on from them."""
+"""The place where scores are written until they are complete.
+
+After a failure they stay there, and the same command continues from them.
+"""
 
 import contextlib
 from collections.abc import Iterator
@@ -11,11 +14,11 @@ from autosparse.storage.lease import LEASE
 from autosparse.storage.lock import LOCK, one_driver
 
 MANIFEST, MASKS = "scores.json", "masks.safetensors"
-OURS = ("scores-*.parquet", "masks-*.parquet", MASKS, MANIFEST, ".*.parquet.*.tmp")
+OURS = ("scores-*.parquet", "masks-*.parquet", MASKS, MANIFEST, ".*.parquet.*.tmp", LOCK)
 
 
 def kept_until_whole(out: Place) -> contextlib.AbstractContextManager[Place]:
-    """The place to write to, for this process alone; it is ``out``, whole, when the block ends without error.
+    """The place to write to, for this process alone; if the block ends without error, it becomes ``out``.
 
     For a folder it is a hidden one beside it, ``.OUT.work``, which then takes its place. A bucket has no way to do
     that at once. The block writes in place there, and ``scores.json`` last: with it, the scores are whole.
@@ -37,8 +40,8 @@ def _folder(out: Folder) -> Iterator[Place]:
             if work.names(deep=True) == [LOCK]:
                 work.clear()
             raise
-        work.remove(LOCK)
-        put_folder(work.path, out.path, OURS)
+        put_folder(work.path, out.path, OURS)  # with the lock in it, so that no other process begins meanwhile
+        out.remove(LOCK)
 
 
 @contextlib.contextmanager

@@ -121,7 +121,10 @@ def score_shards(
 def _tabulated(
     scorer: ray.ObjectRef, shards: Shards, sparsities: Sequence[float], settings: Settings
 ) -> tuple[ray.ObjectRef, dict[str, Any] | None, str]:
-    """The surface, its certificate and its name; with a warning, the scorer and None if the surface does not match."""
+    """The surface, its certificate and its name.
+
+    If the surface does not match: warn, and return the scorer, None, and the scorer's name.
+    """
     judge, certified = _fit_surface.options(num_gpus=settings.gpus_per_job, **settings.placement).remote(
         scorer, shards, sparsities
     )
@@ -145,7 +148,10 @@ def _tabulated(
 def _fit_surface(
     scorer: Scorer, shards: Shards, sparsities: Sequence[float]
 ) -> tuple[Any, tuple[dict[str, Any] | str, str]]:
-    """The surface with its certificate, or the scorer with a reason; and its name. On one thread, like ``prune``."""
+    """The surface, its certificate and its name; on one thread, like ``prune``.
+
+    If the surface does not match: the scorer, the reason, and the scorer's name.
+    """
     torch.set_num_threads(1)
     device = "cuda" if ray.get_gpu_ids() else "cpu"
     sample = read_sample(shards, scorer.inputs, SAMPLE)

@@ -97,7 +97,7 @@ class ShardStream:
             {"number": number, "folder": shard.folder, "name": shard.name, "rows": [shard.start, shard.rows]}
             for number, shard in enumerate(shards)
         ]
-        signs, done = Signs(_beside_driver(_Board, BOARDS), secrets.token_hex(8)), set[int]()
+        signs, done = Signs(_board(), secrets.token_hex(8)), set[int]()
         try:
             for left in reversed(range(ROUNDS)):
                 signs.tell("open")
@@ -110,6 +110,11 @@ class ShardStream:
                 except _GaveUp:
                     if not left:
                         raise
+        except ray.exceptions.RayActorError as error:
+            raise WorkFailed(
+                "the process that keeps count of the shards has died: it was killed, or memory ran out; the same "
+                "command goes on"
+            ) from error
         finally:
             with contextlib.suppress(ray.exceptions.RayError):
                 signs.tell("close")
@@ -165,6 +170,17 @@ class ShardStream:
 def _under_way(signs: dict[int, int], shards: Sequence[Shard]) -> str:
     begun = [str(shards[number]) for number in sorted(signs)]
     return f" at {', '.join(begun)}" if begun else " before the first shard was begun"
+
+
+def _board() -> Any:
+    """The board of this connection to Ray; a new one, if the last has died."""
+    board = _beside_driver(_Board, BOARDS)
+    try:
+        ray.get(board.__ray_ready__.remote())
+    except ray.exceptions.RayActorError:
+        del BOARDS[ray.get_runtime_context().get_job_id()]
+        board = _beside_driver(_Board, BOARDS)
+    return board
 
 
 def _beside_driver(kind: Any, kept: dict[str, Any]) -> Any:

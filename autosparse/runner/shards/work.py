@@ -103,7 +103,7 @@ class CountEqual:
     cut: int
 
     def __call__(self, shard: Shard, beat: Beat) -> np.ndarray:
-        """How many of one shard of scores do, of shape (1,)."""
+        """The number of scores in one shard that equal the cut, of shape (1,)."""
         return np.array([sum(int((bits == self.cut).sum()) for bits in _read_bits(shard, beat))], np.int64)
 
 

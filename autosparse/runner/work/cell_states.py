@@ -1,7 +1,7 @@
-"""How far cells have come: kept on the storage now and then, so that a cell that is cut off goes on from there.
+"""Save the state of cells in training to the storage, so that an interrupted cell can continue.
 
-What is kept is the training of the pruned network, from its masks on. If a criterion trains networks on the way to its
-masks and is cut off in that, it begins again.
+Only the training of the pruned network is saved, once it has its masks. If a criterion trains networks to find its
+masks and is interrupted there, it begins again.
 """
 
 import time
@@ -42,7 +42,7 @@ class CellStates:
         self._known: dict[str, tuple[Checkpoints, Sketch]] = {}
 
     def due(self, cells: Sequence[Pruned]) -> bool:
-        """Whether one of these cells has not been kept for long enough."""
+        """Whether the last checkpoint of any of these cells is old enough to write another."""
         return time.monotonic() - min(pruned.kept_at for pruned in cells) >= self.every
 
     def save(self, pruned: Pruned, take: Callable[[], State], seconds_train: float = 0.0) -> None:
@@ -123,7 +123,7 @@ class CellStates:
         return build_model(cell.model, self.dataset.num_classes, self.dataset.input_shape, cell.init_seed)
 
     def _mark(self, cell: Cell) -> str:
-        """A mark that differs where a result may differ, even in its last bits."""
+        """A mark that differs if a result may differ, even in its last bits."""
         made: Json = {"resolved": resolve(cell), "code": code_of(cell), "built_on": self.store.built_on(cell)}
         made |= {"data": self.dataset.fingerprint, **computed_with(self.dataset.train.device, self.execution)}
         return content_id(made)

@@ -98,19 +98,29 @@ def run_cells(
     states = None if checkpoint_every is None else CellStates(store, dataset, execution, checkpoint_every)
     if together is None:
         together = _group_size(cells, dataset, device, execution, share)
+    ready = functools.partial(_ready, dataset=dataset, device=device, execution=execution, last=last, states=states)
     for start in range(0, len(cells), together):
-        taken = cells[start : start + together]
-        tell = functools.partial(on_progress, taken)
-        tell(None)
-        tried = [(cell, attempt(_ready, cell, dataset, device, execution, last, states)) for cell in taken]
-        failed: list[Done] = [(cell, error) for cell, error in tried if isinstance(error, Exception)]
-        if failed:
-            yield failed
-        before = len(failed)
-        for group in alike_groups([pruned for _, pruned in tried if isinstance(pruned, Pruned)]):
-            yield train_group(group, dataset, part_of(tell, before / len(taken), len(group) / len(taken)), states)
-            before += len(group)
-        tried.clear()  # lets go of this pack's networks before the next pack is pruned
+        yield from _pack(cells[start : start + together], ready, dataset, on_progress, states)
+
+
+def _pack(
+    cells: Sequence[Cell],
+    ready: Callable[[Cell], Pruned],
+    dataset: Dataset,
+    on_progress: OnProgress,
+    states: CellStates | None,
+) -> Iterator[list[Done]]:
+    """Do a pack of cells; when it ends, nothing holds its networks, and the next pack has their memory."""
+    tell = functools.partial(on_progress, cells)
+    tell(None)
+    tried = [(cell, attempt(ready, cell)) for cell in cells]
+    failed: list[Done] = [(cell, error) for cell, error in tried if isinstance(error, Exception)]
+    if failed:
+        yield failed
+    before = len(failed)
+    for group in alike_groups([pruned for _, pruned in tried if isinstance(pruned, Pruned)]):
+        yield train_group(group, dataset, part_of(tell, before / len(cells), len(group) / len(cells)), states)
+        before += len(group)
 
 
 def run_cell(cell: Cell, store: Store, dataset: Dataset, device: str, execution: Execution | None = None) -> Json:

@@ -27,14 +27,14 @@ def computed_with(device: torch.device, execution: Execution) -> Json:
 
 @contextlib.contextmanager
 def at_most_a_warning(warning: str) -> Iterator[None]:
-    """Keep a checkpoint within; if that cannot be done, log ``warning`` with the reason, and go on.
+    """Let the block keep a checkpoint; if that fails, log ``warning`` with the reason, and go on.
 
     :raises CannotWrite: if the storage is full, or refuses to be written.
-    :raises DeviceLost: if the device is.
+    :raises DeviceLost: if the device is lost.
     """
     try:
         yield
-    except Exception as error:  # such as of a user's network that holds what no file of tensors can
+    except Exception as error:  # such as a user's network with a state that safetensors cannot hold
         if isinstance(error, AutosparseError | DeviceLost) and not isinstance(error, Unreachable):
             raise
         logger.warning("%s: %s", warning, first_line(error))

@@ -1,4 +1,4 @@
-"""Do an IRP run; it is kept on its way, so that an interrupted run goes on."""
+"""Do an IRP run, with checkpoints, so that an interrupted run can continue."""
 
 import logging
 from typing import Any, cast
@@ -36,8 +36,8 @@ def run_irp(
 ) -> Json:
     """Do iterative rewind pruning; write a survival dataset, and a sample of it for reports.
 
-    Reports draw saliencies beside it. If one cannot be computed, a warning says so, and the sample lacks it.
-    An interrupted run goes on from its last checkpoint, and ends the same, to the bit on a CPU.
+    Reports also show saliencies. If a saliency cannot be computed, a warning says so, and the sample lacks it.
+    An interrupted run continues from its last checkpoint, and ends the same, to the bit on a CPU.
 
     :param checkpoint_every: least seconds between checkpoints within an iteration, at the end of an epoch; None: each
         iteration is kept, and nothing within one.

@@ -75,7 +75,7 @@ class IrpStates:
         self.last = Reached(reached.survived, reached.accuracy)
 
     def keep_within(self, epoch: int, take: Callable[[], Reached]) -> None:
-        """Keep the state within an iteration, if it is time; a warning says so if that cannot be done.
+        """Keep the state within an iteration if a checkpoint is due; if that fails, only warn.
 
         :raises CannotWrite: if the storage is full, or refuses to be written.
         """

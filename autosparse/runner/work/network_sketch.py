@@ -1,4 +1,4 @@
-"""A sketch of an initial network: whether what was computed with it may go on with another."""
+"""A sketch of an initial network, to tell if work that began with it may continue with another."""
 
 from torch import nn
 

@@ -167,7 +167,7 @@ def _small(dataset: Dataset, batch: Batch) -> Dataset:
 
 @dataclass
 class _OneStep(Trainer):
-    """Describes itself as the task's trainer does, but does one step of training where that does many."""
+    """Looks like the task's trainer, but trains for one step only."""
 
     small: Dataset | None = None
 

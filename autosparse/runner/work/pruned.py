@@ -22,13 +22,13 @@ class Pruned:
     images: int
     """Images trained on, including those of the final training."""
     images_score: int
-    """Images that the method was shown to find the masks, including trainings on the way."""
+    """Images shown to the method while it found the masks, including those of its trainings."""
     state: State | None = None
     """Where the training goes on; None: at its beginning."""
     seconds_train: float = 0.0
     """Seconds that earlier processes trained to get there."""
     resumed_from: tuple[int, ...] = ()
-    """The epochs after which processes took the cell over, this one last."""
+    """The epochs at which the cell was resumed; the last is where this process began."""
     kept_at: float = field(default_factory=time.monotonic)
     """When work on it began, or when its state was last kept, by :func:`time.monotonic`."""
 

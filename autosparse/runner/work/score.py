@@ -58,11 +58,11 @@ def masks_of(
 ) -> Masks:
     """Masks at initialisation, equal to those of a grid cell with this seed.
 
-    :raises AutosparseError: if the criterion trains on the way, lacks a scorer, or takes none.
+    :raises AutosparseError: if the criterion trains while it scores, lacks a scorer, or takes none.
     """
     found = CRITERIA[criterion]
     if "training" in found.needs:
-        raise AutosparseError(f"{criterion!r} trains the network on the way; use it in `autosparse run`")
+        raise AutosparseError(f"{criterion!r} trains the network while it scores; use `autosparse run`")
     if scorer is None and "scorer" in found.needs:
         raise AutosparseError(f"{criterion!r} needs --scorer, a folder or models:/autos@champion")
     if scorer is not None and "scorer" not in found.needs:

@@ -8,6 +8,7 @@ import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from autosparse.autos import Scorer, load_scorer
@@ -31,7 +32,7 @@ Numbers = dict[str, float]
 KNOWN = "trial.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
-"""Keys that say where a trial was done; it has the last two only if networks were trained for it."""
+"""Keys that say where a trial was done; a trial has the last two only if networks were trained to test its scorer."""
 
 
 class Trial:
@@ -75,7 +76,7 @@ class Trial:
 
     @property
     def reached(self) -> int:
-        """The epochs, and then the generations of a refinement, after which it can go on."""
+        """The number of epochs, plus generations of a refinement, from which it can continue."""
         kept = self.checkpoints.newest(), self.store.states(self.task).newest()
         return sum(found.step for found in kept if found)
 
@@ -172,7 +173,8 @@ def run_trial(
         measure = functools.partial(_downstream, trial, dataset, device, execution, share)
         done = trial.store.record(trial.task)
         if done is not None:
-            trial.history = _history_of(done["result"], trial, measure)
+            folder = trial.store.fetched("scorer", trial.task.id)
+            trial.history = _history_of(done["result"], folder, trial, measure)
             trial.write(DONE)
             _again(trial.history, report)
             return
@@ -197,7 +199,8 @@ def run_trial(
             trial.task, survivals(), trial.store, device, lambda _: None, dataset, on_epoch, state, execution, share
         )
         if not trial.history:  # a backbone without epochs
-            trial.history = _history_of(result, trial, measure)
+            folder = trial.store.files_path("scorer", trial.task.id)  # as `finish` will send it
+            trial.history = _history_of(result, folder, trial, measure)
         trial.seconds = earlier + time.perf_counter() - started
         trial.store.finish(trial.task, {**result, "seconds": trial.seconds, "device": device}, environment)
         trial.write(DONE)
@@ -252,9 +255,9 @@ def _where(dataset: Dataset | None, device: str, environment: Json, execution: E
     return {name: value for name, value in found.items() if value}
 
 
-def _history_of(result: Json, trial: Trial, measure: Callable[[Scorer], Numbers]) -> list[Numbers]:
-    """A history of one entry, for a scorer whose epochs are not known one by one."""
-    measured = measure(load_scorer(trial.store.fetched("scorer", trial.task.id)))
+def _history_of(result: Json, folder: Path, trial: Trial, measure: Callable[[Scorer], Numbers]) -> list[Numbers]:
+    """A history of one entry, for the scorer in ``folder``, whose epochs are not known one by one."""
+    measured = measure(load_scorer(folder))
     return [{"epoch": trial.task.fit.epochs, "held_out_r2": result["report"]["held_out_r2"], **measured}]
 
 

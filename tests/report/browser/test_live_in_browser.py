@@ -103,7 +103,7 @@ def test_the_end_and_an_absent_server_are_told(chromium, page, grid):
         told(window, "RUNNING")
         grid.end()
         page.look()
-        told(window, "some is left to do, and nothing runs")
+        told(window, "tasks are left, and nothing is running")
     told(window, "Nothing is heard of autosparse watch")
     assert window.locator("table").first.is_visible()
     window.close()
