@@ -36,7 +36,7 @@ def test_the_table_has_a_star_beside_what_is_best_at_its_cost_and_fits_a_termina
     assert {method for method, line in shown.items() if "★" in line} == {"random", "snip"}
     assert "?" in shown["of-an-older-version"]
     assert max(len(line) for line in lines if not line.startswith("exp:")) <= 80
-    assert "not known: of-an-older-version: its records have no 'seconds'" in answer.stderr
+    assert "not known: of-an-older-version: its records lack 'seconds'" in answer.stderr
 
 
 def test_json_has_every_figure() -> None:

@@ -264,13 +264,16 @@ def test_while_the_store_is_away_nobody_is_taken_for_dead(tmp_path, monkeypatch)
         Lease(place_at(tmp_path)).take()
 
 
-def test_a_command_that_lost_its_lease_says_so_though_it_was_only_to_be_interrupted(bucket):
+def test_a_command_that_lost_its_lease_says_so_though_it_was_only_to_be_interrupted(bucket, monkeypatch):
+    stopped = []
+    monkeypatch.setattr(lock.os, "kill", lambda *given: stopped.append(given))
     with (
         pytest.raises(AutosparseError, match="another autosparse assumed this run had crashed and took over"),
         interruptible("interrupted: run the same command again"),
         one_driver(bucket),
     ):
-        take_over(bucket)
+        take_over(bucket, lambda: stopped)
+        raise KeyboardInterrupt  # as the handler of the signal does
 
 
 def test_a_lock_whose_folder_was_moved_meanwhile_is_nobodys(tmp_path, monkeypatch):
