@@ -87,7 +87,7 @@ class Experiment:
         """Number of drivers started."""
         self.restarting: threading.Timer | None = None
         self.mending: threading.Timer | None = None
-        """Ends the trouble that there is."""
+        """Ends the present trouble."""
 
     def __enter__(self) -> "Experiment":
         self.expected = dict(self._undisturbed())
@@ -199,6 +199,7 @@ class Experiment:
 
     def finished(self) -> set[str]:
         """The tasks that have a whole record."""
+        self.store = Store(self.site.results)  # gathering rewrites the segments that an old one has read
         return {planned.task.id for planned in self.plan if self.store.record(planned.task) is not None}
 
     @property
@@ -254,7 +255,7 @@ class Experiment:
         set_pace(self.pace, SLOW if ahead else FAST)
 
     def go_on_to_the_end(self, tries: int = 20) -> int:
-        """Run the same command until it says that all is done; return how often that was."""
+        """Run the same command until it says that all is done; return how often it was run."""
         set_pace(self.pace, "0")
         if self.mending:
             self.mending.join()
