@@ -58,7 +58,7 @@ def public(name: str) -> doc.Module:
 def to_markdown(context: Context, docstring: str) -> str:
     """pdoc's Markdown of a docstring, in which the text of a field begins a line.
 
-    On the line of its name, pdoc would take all up to the text's last colon for the name.
+    If the text were on the line of the field's name, pdoc would take all up to its last colon for the name.
     """
     return to_markdown_with_context(context, FIELD.sub(r"\1\n    ", docstring))
 

@@ -91,7 +91,7 @@ def main() -> None:
     parser.add_argument("--criterion", default="snip-structured")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--repetitions", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU; 1 where it is busy")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="of the CPU; 1 if it is busy")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     chip = torch.cuda.get_device_name() if options.device.startswith("cuda") else platform.processor() or "cpu"

@@ -37,7 +37,7 @@ PAGE = SCRIPTS.parent / "cluster" / "RELIABILITY.md"
 WHOLE, QUICK = {"faults": 200, "cells": 500}, {"faults": 10, "cells": 60}
 """Default sizes."""
 ALWAYS = 24 * 60.0
-"""Minutes that are more than any run takes."""
+"""More minutes than any run takes."""
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 
 python scripts/cluster_versions.py                              write them
 python scripts/cluster_versions.py --image REGISTRY/NAME:TAG    the same, with your image
-python scripts/cluster_versions.py --check                      change nothing; exit 1 where they differ
+python scripts/cluster_versions.py --check                      change nothing; exit 1 if they differ
 """
 
 import argparse
@@ -87,7 +87,7 @@ def main() -> int:
     """Write or check; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", help="NAME:TAG of the image that every node runs")
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 where something differs")
+    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 if something differs")
     options = parser.parse_args()
     changed = differences(REPOSITORY, expected(REPOSITORY, options.image))
     for path, text in changed.items():

@@ -1,9 +1,9 @@
 """Compare pruning in training and in evaluation mode: ``python scripts/compare_modes.py``.
 
 SNIP, GraSP (temperature 200) and AutoS score one network in both modes; what they leave is trained and tested. AutoS
-has one scorer per mode. Both are fitted on one IRP run (seed 100), once with its initial gradient in this mode, once in
-that; SNIP scores in its default mode there. Prints one JSON object per seed, then a table in Markdown: mean ± sample
-standard deviation over seeds of the test accuracy, the correlation of the two g_0, and the IoU of the masks.
+has one scorer per mode. Both are fitted on one IRP run (seed 100), each with the run's initial gradient in its own
+mode; within IRP, SNIP scores in its default mode. Prints one JSON object per seed, then a table in Markdown: mean ±
+sample standard deviation over seeds of the test accuracy, the correlation of the two g_0, and the IoU of the masks.
 """
 
 import argparse

@@ -29,7 +29,7 @@ HEAD_ID = "fffffffffffffffffffffffffffffffffffffffffffffffffff00000"
 """What the provider calls the head, which must have this id."""
 
 WITHOUT = ("setup_commands", "head_setup_commands", "worker_setup_commands", "cluster_synced_files")
-"""What a host would be given and do first; Ray wants the keys."""
+"""Keys that Ray requires: the files that a new host would get, and the commands that it would run first."""
 ID = "RAY_OVERRIDE_NODE_ID_FOR_TESTING"
 
 

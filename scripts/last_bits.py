@@ -42,7 +42,7 @@ def swapped(masks: Masks, scores: Scores) -> Masks:
 
 @contextlib.contextmanager
 def one_other_weight() -> Iterator[None]:
-    """Within the block, the first masks that are made from scores have another last weight."""
+    """Exchange the last weight of the first masks that are made from scores within the block."""
     select, first = Masks.from_scores, [True]
 
     def other(scores: Scores, sparsity: float, within: Masks | None = None) -> Masks:
@@ -54,7 +54,7 @@ def one_other_weight() -> Iterator[None]:
 
 
 def channels_first() -> contextlib.AbstractContextManager[object]:
-    """Within the block, trainings keep the tensors of convolutions channels-first."""
+    """Keep the tensors of convolutions channels-first in trainings within the block."""
     return patch.object(loop, "channels_last", lambda *_: contextlib.nullcontext())
 
 
@@ -65,7 +65,7 @@ def build(name: str, data: asp.Dataset, seed: int) -> nn.Module:
 
 def rounds(data: asp.Dataset) -> Iterator[str]:
     """Yield the lines of the first table."""
-    yield "| method | rounds | network | IoU with one other weight in round 1 | of so many kept, differ |"
+    yield "| method | rounds | network | IoU with one other weight in round 1 | weights kept: different ones |"
     yield "|---|---|---|---|---|"
     for method in METHODS:
         own = CRITERIA[method].defaults

@@ -27,7 +27,7 @@ DRIVER, MLFLOW, STORE, NODES = "driver", "mlflow", "store", ("node-1", "node-2")
 RAY_PORT, S3_PORT = 6379, 9000
 SUPERVISED = ("sh", "-c", 'while true; do "$@"; sleep 1; done', "supervisor")
 """Starts a command again when it has ended, as a supervisor of services does: Ray ends on a node that was cut off, and
-after 30 s of a start on a busy machine."""
+if its start takes more than 30 s on a busy machine."""
 
 
 class LocalHosts:

@@ -1,11 +1,12 @@
-"""Hosts on this machine, each a network namespace with an address of its own, and a network that is slow and loses.
+"""Hosts on this machine, each a network namespace with its own address, and a network that is slow and loses packets.
 
     with Network("driver", "store") as network:
         network.set(delay=0.1, loss=0.02)
         subprocess.Popen(network.hosts["store"].inside("python", "-m", "http.server"))
         network.cut("store")
 
-This machine reaches every host, at once and always, so that a test can look at what they do. It must be root, on Linux.
+This machine reaches every host, at once and always, so that a test can look at what they do. The process must be root,
+on Linux.
 """
 
 import json
@@ -43,7 +44,7 @@ class Host:
 class Network:
     """Makes hosts, which end with it and with this process; a context manager.
 
-    :param names: those of the hosts.
+    :param names: names of the hosts.
     """
 
     def __init__(self, *names: str):

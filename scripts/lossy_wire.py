@@ -1,7 +1,8 @@
 """Carries packets between network namespaces of this machine, late, not all of them, and not to hosts that are cut off.
 
-`local_network.py` starts it. Each namespace has a TUN device whose other end is here. So it needs neither a bridge nor
-the kernel's `netem`, which many kernels of clouds and of CI lack. The namespaces, and what runs in them, end with it.
+`local_network.py` starts it. Each namespace has a TUN device whose other end is here. So this needs neither a bridge
+nor the kernel's `netem`, which many kernels of clouds and of CI lack. The namespaces, and what runs in them, end with
+this process.
 """
 
 import contextlib
@@ -82,7 +83,7 @@ def remove_stale() -> None:
 
 
 def attach(device: str, address: str, namespace: str | None = None) -> int:
-    """Give a namespace, or this one, an address of a network of 256; returns what reads and writes its packets.
+    """Give a namespace, or this process's, an address of a network of 256; return what reads and writes its packets.
 
     What a namespace sends to elsewhere is lost, as at a firewall.
     """
@@ -178,7 +179,7 @@ def main(names: list[str]) -> None:
     """Make a namespace for each name, and carry their packets."""
     remove_stale()
     own = os.getpid()
-    network = f"198.18.{own % 256}"  # of those that are for tests of networks, so that no other has it: RFC 2544
+    network = f"198.18.{own % 256}"  # of the range for tests of networks (RFC 2544), which no other network uses
     watcher, hosts = f"{network}.254", {}
     try:
         ends = {watcher: attach(f"asp{own}", watcher)}

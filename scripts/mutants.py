@@ -94,7 +94,7 @@ def ask(name: str, mutants: list[Mutant]) -> tuple[dict[str, int], list[dict[str
 def _require_life(unchanged: Mutant, tests: list[str], known: dict[str, Any]) -> None:
     """Raise if the tests fail for an unchanged file: then they would say nothing about mutants."""
     if tests and server.verdict(unchanged, tests, sum(known["seconds"][test] for test in tests)) != "survived":
-        raise SystemExit(f"error: {unchanged.path} is killed unchanged: its tests do not bear to run in a child")
+        raise SystemExit(f"error: {unchanged.path} is killed unchanged: its tests cannot run in a child process")
 
 
 def _tests(known: dict[str, Any], path: Path, lines: range | None) -> list[str]:
@@ -126,7 +126,7 @@ def main() -> int:
         "--only", type=lambda text: text.split(","), default=NAMES, help=f"of {', '.join(NAMES)}; separated by commas"
     )
     parser.add_argument("--sample", type=int, default=SAMPLE, help=f"mutants of a module [{SAMPLE}]")
-    parser.add_argument("--survivors", action="store_true", help="only those that lived the last time")
+    parser.add_argument("--survivors", action="store_true", help="only those that survived the last time")
     parser.add_argument("--all", action="store_true", help="every mutant")
     parser.add_argument("--render", action="store_true", help="no mutant; only write the table")
     options = parser.parse_args()

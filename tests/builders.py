@@ -25,7 +25,7 @@ def plan_from(**content) -> Plan:
 
 
 def experiment_from(folder, text) -> Experiment:
-    """The experiment of a file with this text, which this writes into a folder."""
+    """Write a file with this text into a folder, and return its experiment."""
     path = folder / "small.yaml"
     path.write_text(text)
     return load_experiment(path).experiment
@@ -122,7 +122,7 @@ def run_of_cell(method="snip", sparsity=0.9, seed=0, accuracy=90.0, *, epochs=10
 
 
 def write_run(client, experiment_id, status="FINISHED", end=None, params=(), metrics=(), **options) -> str:
-    """The id of a run that this writes to MLflow; one with the status ``RUNNING`` has no end."""
+    """Write a run to MLflow, and return its id; one with the status ``RUNNING`` has no end."""
     run_id = client.create_run(experiment_id, **options).info.run_id
     for name, value in dict(params).items():
         client.log_param(run_id, name, value)

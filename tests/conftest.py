@@ -1,4 +1,4 @@
-"""What all tests share: one thread, real data where it is at hand, one Ray session."""
+"""What all tests share: one thread, real data if it is at hand, one Ray session."""
 
 import contextlib
 import os
@@ -76,7 +76,7 @@ def ray_running():
 
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
-    """Puts an empty MLflow store into a folder, and returns its address: to make the schema takes MLflow seconds."""
+    """Copies an empty MLflow store into a folder, and returns its address: MLflow takes seconds to make a schema."""
     from autosparse.tracking.client import connect
 
     made = tmp_path_factory.mktemp("store") / "mlflow.db"
@@ -137,8 +137,8 @@ def wheel(tmp_path_factory):
 def installed(wheel, tmp_path_factory):
     """Calls ``autosparse``, or with ``python=`` a script, in a folder and an environment that has the wheel.
 
-    ``given=`` is what it reads from stdin.
-    Its other packages are those of this environment; the checkout is not on its path.
+    ``given=`` is what the call reads from stdin. The environment's other packages are those of this one; the checkout
+    is not on its path.
     """
     folder = tmp_path_factory.mktemp("environment")
     venv.create(folder, with_pip=False, symlinks=True)
@@ -162,7 +162,7 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def s3():
-    """Makes an empty bucket on an S3 server that ends with the session; the address of a prefix in it."""
+    """Makes an empty bucket on an S3 server that ends with the session, and returns the address of a prefix in it."""
     sys.path.append(str(Path(__file__).parents[1] / "scripts"))
     from local_s3 import make_bucket, s3_server
 

@@ -1,4 +1,4 @@
-"""Full float32: within the block, whatever was set before it, and afterwards as it was."""
+"""Full float32 holds within the block, whatever was set before it; afterwards the settings are as they were."""
 
 import pytest
 import torch

@@ -14,7 +14,7 @@ from autosparse.files import PROBE, atomic_folder, make_folder, require_writable
 
 @pytest.fixture
 def synced(monkeypatch):
-    """Names of what is synced, in order; with the size of a file."""
+    """Names of what is synced, in order; of a file, with its size."""
     found, fsync = [], os.fsync
 
     def noted(handle):

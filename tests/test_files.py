@@ -59,7 +59,7 @@ def test_write_creates_missing_folders(tmp_path):
 
 @pytest.fixture
 def synced(monkeypatch):
-    """The folders that are synced, as they are."""
+    """The folders that are synced, in order."""
     folders, sync = [], files.sync_folder
     monkeypatch.setattr(files, "sync_folder", lambda folder: folders.append(folder) or sync(folder))
     return folders

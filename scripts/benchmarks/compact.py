@@ -1,10 +1,10 @@
 """Networks pruned to 95 and 99 %: compact training and inference, beside the same networks with masks.
 
-On a CPU both compute on one thread, as each job of a run does. Images are noise where no data are at hand, and those of
-CIFAR's shape also in the quick form, because it takes seconds to decode them; masks are made from them. The notes tell
-the share of the dense FLOPs that is left. That explains most of a missed goal: what remains is read and written as
-whole images, and BatchNorm and activations cost time, but no FLOPs. For inference, BatchNorm is folded into the compact
-network, and not into the masked one.
+On a CPU both compute on one thread, as each job of a run does. Images are noise if no data are at hand; images of
+CIFAR's shape are noise in the quick form, too, because it takes seconds to decode real ones. The masks are made from
+the same images. The notes tell the share of the dense FLOPs that is left. That explains most of a missed goal: what
+remains is read and written as whole images, and BatchNorm and activations cost time, but no FLOPs. For inference,
+BatchNorm is folded into the compact network, and not into the masked one.
 """
 
 import copy
@@ -61,7 +61,7 @@ FEW = 384
 
 @dataclass(frozen=True)
 class Subject:
-    """The network of a case, with its masks, and compact."""
+    """The network of a case, its masks, and its compact form."""
 
     case: Case
     data: Dataset
@@ -152,7 +152,7 @@ def peak(subject: Subject, compact: str) -> float:
 
 
 def resident(what: str) -> float:
-    """A line of this process's memory, in MiB."""
+    """A figure of this process's memory by its name in /proc, in MiB."""
     found = re.search(rf"{what}:\s*(\d+)", Path("/proc/self/status").read_text())
     assert found
     return int(found[1]) / 1024

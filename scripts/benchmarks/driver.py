@@ -49,7 +49,7 @@ FEW = 200
 CELL = 1.0
 """Seconds that a cell takes in the simulated workers: less than Tune's loop keeps up with."""
 LONG = 30.0
-"""The same where each report but a few is one of progress within a cell."""
+"""The same for a stage in which nearly every report tells of progress within a cell."""
 
 
 def measure(options: Options) -> Iterator[Result]:
@@ -173,7 +173,7 @@ def asked() -> Figure:
 def looped(plan: Plan, store: Store, cell: float, workers: int = WORKERS, told: int | None = None) -> Figure:
     """A whole stage on Tune: its loop and the driver's part of it, with a running trial for each worker.
 
-    :param told: what the workers are told of their number; 1: they report as often as one that is alone.
+    :param told: the number of workers that each of them is told; 1: each reports as often as one that is alone.
     """
     tasks, planned = [each.task for each in plan.cells], {each.task.id: each for each in plan.cells}
     jobs, heard = pack(tasks, workers, ALIKE), list[Heard]()

@@ -90,7 +90,7 @@ def data_loader_epoch(
 
 
 def samples(data: Survival, rows: int, device: torch.device, repetitions: int) -> Comparison:
-    """Fits per second, evaluation and report included, and what the smaller one explains of the same held-out rows."""
+    """Fits per second, evaluation and report included, and what each fit explains of the same held-out rows."""
     explained: dict[str, float] = {}
 
     def rate(name: str, rows: int | None) -> float:

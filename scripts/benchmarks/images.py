@@ -1,4 +1,4 @@
-"""The images that the benchmarks train on; noise of the same shape where the real ones are absent."""
+"""The images that the benchmarks train on; noise of the same shape if the real ones are absent."""
 
 from dataclasses import replace
 from pathlib import Path

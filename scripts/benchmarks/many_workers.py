@@ -142,7 +142,7 @@ class Places(ResourceManager):
 
 @contextlib.contextmanager
 def standing_for_workers(jobs: Sequence[Sequence[Cell]], seconds: float, side_by_side: int) -> Iterator[None]:
-    """Within the block, Tune's workers are those of one process, and each cell takes them so many seconds."""
+    """Let one process stand for Tune's workers within the block; each cell takes them so many seconds."""
     specs = [[(cell.kind, cell.spec) for cell in job] for job in jobs]
     there = {"env_vars": {"PYTHONPATH": os.pathsep.join([str(SCRIPTS), os.environ.get("PYTHONPATH", "")])}}
     actor = ray.remote(Workers).options(num_cpus=0, max_concurrency=10_000, runtime_env=there)

@@ -37,10 +37,10 @@ def measure(options: Options) -> list[Result]:
             folder = Path(scratch) / str(repetition)
             with LocalCluster(1) as cluster:
                 one.append(cells_per_minute(cluster, folder / "1", content))
-                cluster.add()  # only now: an idle node takes .05 of a core
+                cluster.add()  # only now: an idle node takes 0.05 of a core
                 two.append(cells_per_minute(cluster, folder / "2", content))
     name = f"{len(plan_of(content).cells)} cells of ResNet-20/digits on two nodes of one CPU"
-    goal = None if options.quick else 1.8  # of few cells, the last ones on either node do not end together
+    goal = None if options.quick else 1.8  # with few cells, the last ones of the two nodes end apart
     return [Comparison(name, "one node", "cells/min", one, two, goal)]
 
 

@@ -64,7 +64,7 @@ def measure(options: Options) -> list[Result]:
             ours.append(packed(plan_of(seeds), folder / "packed"))
     notes = {"seconds until Ray has started": start_up, "cells of the baseline": trials}
     overhead = statistics.median(run.overhead for run in ours)
-    goal = ("", None) if options.quick else ("below 50", overhead < 0.05)  # a run's fixed time, over few cells
+    goal = ("", None) if options.quick else ("below 50", overhead < 0.05)  # few cells share a run's fixed time
     return [
         Comparison(
             f"{ours[0].cells} cells of LeNet-300-100/digits",

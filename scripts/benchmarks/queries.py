@@ -54,7 +54,7 @@ GOAL = 2.0
 
 
 def measure(options: Options) -> list[Result]:
-    """The best methods and the winners of ten thousand cells in MLflow, beside a data frame of all runs; a start."""
+    """The best methods and winners of ten thousand cells in MLflow, beside a data frame of all runs; driver starts."""
     seeds, repetitions = (20, 1) if options.quick else (100, 3)
     grid = {**GRID, "sparsities": GRID["sparsities"][::2]} if options.quick else GRID
     with tempfile.TemporaryDirectory() as scratch:

@@ -28,9 +28,9 @@ from autosparse.runner.work.cells import run_cell
 from benchmarks.harness import Comparison, Figure, Options, Result, seconds
 
 OBJECTS = 2000
-"""Records on the S3 server: it is a slow one."""
+"""Records on the S3 server, which is slow."""
 BEFORE = 3
-"""How often a run read each record before: when it was new, for MLflow, and at the end."""
+"""How often a run of earlier versions read each record: when it was new, for MLflow, and at the end."""
 
 
 def measure(options: Options) -> Iterator[Result]:

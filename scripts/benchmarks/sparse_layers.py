@@ -1,7 +1,7 @@
 """Linear layers of which few weights are kept: sparse products beside dense ones with zeros.
 
-On a CPU on one thread, as each job of a run computes. These figures are why ``autosparse/compaction/sparse.py`` takes
-sparse layers up to a density, and no small ones.
+Both compute on one thread of the CPU, as each job of a run does. These figures are why
+``autosparse/compaction/sparse.py`` makes only large layers sparse, and only up to a density.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def compared(size: tuple[int, int], density: float, options: Options, training: 
 
 
 def stepped(x: Tensor, outputs: int) -> Callable[[nn.Module], None]:
-    """All gradients of a layer, as in the midst of a network."""
+    """All gradients of a layer, as in the middle of a network."""
     upstream = torch.randn(len(x), outputs)
 
     def once(layer: nn.Module) -> None:

@@ -3,11 +3,11 @@
 In full: ResNet-18 (11.2 million weights) and the paper's ``resnet18`` scorer, which is fitted here for a hundred steps,
 a minute or two on two cores, so that nothing needs to be at hand; AUTOSPARSE_SCORER names another. Asking it about
 every weight takes hours: that is timed on a sample and multiplied up, and the masks are compared on a sample stratified
-by rank, drawn apart from the certificate's. Timed is the first surface, with its certificate, whether or not it keeps
-the promise; agreement is that of the first and of the last.
+by rank, drawn apart from the certificate's. The time is that of the first surface, with its certificate, whether or not
+it keeps the promise; the agreement is told of the first surface and of the last.
 
 With ``--quick``: LeNet-5 and an ``mlp`` scorer that is treated as if it were costly, compared on all weights.
-Images are those of ``parquet:cifar10-jpeg`` where the data root has them, else the embedded digits.
+Images are those of ``parquet:cifar10-jpeg`` if the data root has them, else the embedded digits.
 """
 
 import os

@@ -51,7 +51,7 @@ def pruned(name: str, data: Dataset, seed: int, device: torch.device) -> Member:
 def beside_the_usual_loop(data: Dataset, options: Options, repetitions: int) -> Iterator[Comparison]:
     """Eight cells at a time, and one; both against one network in the usual loop, which has all cores.
 
-    The cells have one worker per core, as in a run; on a GPU, which one process fills, one.
+    The cells have one worker per core, as in a run; on a GPU, which one process fills, they have one worker.
     """
     network = pruned("lenet-300-100", data, 0, options.device)
     usual = usual_epochs(network.model, network.masks, data, RECIPE, options.device)
@@ -87,7 +87,7 @@ def _begin(options: Options, count: int) -> None:
 
 
 def _train(seeds: range) -> None:
-    """Train each network for one epoch; together where a run would."""
+    """Train each network for one epoch; together if a run would."""
     data = _DATA["mnist"]
     members = [pruned("lenet-300-100", data, seed, data.train.device) for seed in seeds]
     if data.train.device.type == "cuda" and len(members) > 1:

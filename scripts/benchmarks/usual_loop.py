@@ -1,9 +1,9 @@
 """The loop that most published pruning code trains with, written plainly: the baseline of the speed claims.
 
-As the papers' descriptions have it: one network at a time, images transformed one by one by the workers of a loader,
-float32, channels first, the optimiser as it comes. With the strongest ordinary settings: as many workers as cores, kept
-alive between epochs, pinned memory on a GPU, copies that do not wait. Where torchvision is absent, its transforms are
-replaced by the same arithmetic on tensors, which is a little faster; ``TRANSFORMS`` says which it is.
+It is what the papers describe: one network at a time, images transformed one by one by the workers of a loader,
+float32, channels first, the optimiser as it comes. Its settings are the strongest ordinary ones: as many workers as
+cores, kept alive between epochs, pinned memory on a GPU, copies that do not wait. If torchvision is absent, its
+transforms are replaced by the same arithmetic on tensors, which is a little faster; ``TRANSFORMS`` says which it is.
 """
 
 import importlib.util

@@ -17,7 +17,7 @@ from checks.report import SKIPPED, Report, Skipped
 
 def main() -> None:
     """Run the part; its entries go to the file, an error to stderr."""
-    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks where it hangs before it ends it
+    faulthandler.register(signal.SIGUSR1, all_threads=True)  # the supervisor asks where the part hangs before ending it
     when_orphaned(lambda: os.killpg(0, signal.SIGKILL))  # with everything that the part has started
     module, options, path = sys.argv[1:]
     given = json.loads(options)

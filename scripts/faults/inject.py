@@ -155,7 +155,7 @@ class Faults:
         driver = self.experiment.driver
         assert driver
         driver.send_signal(signal.SIGINT)
-        return int(driver.wait() not in (130, -signal.SIGINT, 0))  # for a shell the first two are one
+        return int(driver.wait() not in (130, -signal.SIGINT, 0))  # a shell reports the first two alike
 
     def _kill_server(self) -> int:
         self.experiment.kill_server(away=self.dice.uniform(0, 8))
@@ -188,7 +188,7 @@ class Faults:
         return 0
 
     def _kill_gathering(self) -> int:
-        """Kill `autosparse storage gather`, or `scatter`, in its midst; the run goes on after it."""
+        """Kill `autosparse storage gather`, or `scatter`, midway; the run goes on after it."""
         self.experiment.kill_driver()
         self.experiment.gather(self.dice.choice(["gather", "gather", "scatter"]), self.dice.uniform(0, 0.1))
         return 0

@@ -1,4 +1,4 @@
-"""Where the experiment runs: on two nodes of this machine, with a folder or a bucket, or on hosts of their own."""
+"""Sites of the experiment: two nodes of this machine, with a folder or a bucket, or hosts on a network of their own."""
 
 import contextlib
 import os

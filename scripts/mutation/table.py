@@ -14,7 +14,7 @@ FOUND, REASONS = TESTS / "mutants" / "found.json", TESTS / "mutants" / "reasons.
 ENOUGH = 0.85
 """The share of mutants that must be killed."""
 CHANGED = "its line has changed since"
-"""Said of a mutant that lived, but is no longer made."""
+"""Said of a mutant that survived, but is no longer made."""
 
 Results = dict[str, dict[str, Any]]
 

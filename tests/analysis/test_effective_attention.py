@@ -68,7 +68,7 @@ NETS = {
 
 
 def with_a_gradient(net, masks):
-    """The weights by which an output has a derivative that is not 0, for one of some random inputs and weights."""
+    """The weights with respect to which the outputs have a derivative other than 0, in any of four random draws."""
     found = {name: torch.zeros_like(mask) for name, mask in masks.items()}
     draws = torch.Generator().manual_seed(1)
     for _ in range(4):

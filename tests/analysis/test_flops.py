@@ -104,7 +104,7 @@ def test_attention_by_hand():
 
 
 class Cross(Attention):
-    """Two queries, all others keys and values."""
+    """Attention whose queries are two places, and whose keys and values are all others."""
 
     def forward(self, x):
         return self.attention(x[:, :2], x[:, 2:], x[:, 2:])[0]

@@ -51,7 +51,7 @@ def test_rows_are_of_the_networks_that_pruning_goes_through(run, digits):
     densities = [0.05 ** (r / 3) for r in range(3)]
     assert len(found) == sum(total - round(total * (1 - density)) for density in densities)
 
-    # of the dense one: features at initialisation, and one epoch of IRP by SNIP from there
+    # the rows of the dense network: features at initialisation, and one epoch of IRP by SNIP from there
     weights = [own.detach() for name, own in model.named_parameters() if name in run.param]
     expected = torch.cat([(w.abs() * w.shape[1] ** 0.5 + 1e-6).log().flatten() for w in weights])
     torch.testing.assert_close(found.columns[0][:total], expected, rtol=1e-4, atol=1e-5)

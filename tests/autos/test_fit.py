@@ -1,4 +1,4 @@
-"""Fitting: it learns what is there to learn, says so, and warns where it did not."""
+"""Fitting: it learns what is there to learn, says so, and warns if it did not."""
 
 import pytest
 import torch

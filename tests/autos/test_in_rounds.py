@@ -178,7 +178,7 @@ def test_its_report_says_what_it_prunes(scorer_in_rounds, run, digits):
 
 
 def test_a_permuted_input_says_nothing(run, digits):
-    """An input that alone decides: its exchange leaves chance. One that is the same everywhere: nothing changes."""
+    """If one input alone decides, permuting it leaves chance; permuting one that is constant changes nothing."""
     one = fitted(run, digits, inputs=("log_param", "density"), rounds=3)
     own = prune(network(digits), "autos", 0.9, scoring_batches(digits), scorer=one)
     assert prune(network(digits), "autos", 0.9, scoring_batches(digits), scorer=one, permute="density") == own
@@ -201,7 +201,7 @@ def test_what_the_papers_scorer_reads_can_be_permuted_too(run, digits):
 
 
 def test_inputs_further_from_their_means_than_clip_says_are_taken_there(run, digits):
-    """Within the widest limits nothing changes; a limit that all weights lie outside of leaves two values to each."""
+    """Very wide limits change no mask and narrow ones do; a value beyond a limit becomes that limit."""
     one = fitted(run, digits, inputs=("log_param", "layer_density"), rounds=3)
     own = prune(network(digits), "autos", 0.9, scoring_batches(digits), scorer=one)
     assert prune(network(digits), "autos", 0.9, scoring_batches(digits), scorer=one, clip=1e6) == own

@@ -1,4 +1,4 @@
-"""Rows of states on disk: what they hold, what is gone on with after a kill, and what is refused."""
+"""Rows of states on disk: what they hold, how a killed write goes on, and what is refused."""
 
 import json
 import weakref

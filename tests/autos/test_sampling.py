@@ -97,7 +97,7 @@ def test_a_fit_on_as_many_rows_as_there_are_is_the_fit_on_all_bit_for_bit():
 
 
 def test_the_rows_held_out_are_the_same_whatever_the_sample():
-    """And never fitted on: the binned mean, of all train rows, says the same of them."""
+    """The binned mean is that of all train rows, whatever the sample: it says the same of the same held-out rows."""
     data = rare_survival()
     reports = [fit_scorer(data, "conditional-mean", rows=rows).report for rows in (None, 1500, 3000)]
     assert len({report["binned_mean_r2"] for report in reports}) == 1

@@ -125,7 +125,7 @@ def test_a_fits_folder_in_the_storage_is_taken_for_its_scorer(scorer, scorer_fol
 
 
 def fitted_in(*modes, inputs=("param", "grad")):
-    """A scorer fitted on survival data of a small network, one dataset per mode; None: of before modes were told."""
+    """A scorer fitted on survival data of a small network, one dataset per mode; None: no mode is recorded."""
     draws = torch.Generator().manual_seed(0)
     sets = []
     for mode in modes:
@@ -149,10 +149,10 @@ def batch():
 
 @pytest.mark.parametrize(("told", "mode"), [("eval", "eval"), ("train", "train"), (None, "train")])
 def test_a_scorer_says_in_which_mode_it_learned(told, mode, tmp_path):
-    """Survival data of before it was told hold gradients of training mode."""
+    """Survival data from before the mode was recorded hold gradients of training mode."""
     scorer = fitted_in(told)
     assert scorer.gradient_mode == load_scorer(scorer.save(tmp_path / "scorer")).gradient_mode == mode
-    scorer.provenance.pop("gradient_mode")  # a scorer of before
+    scorer.provenance.pop("gradient_mode")  # as in a scorer from before the mode was recorded
     assert load_scorer(scorer.save(tmp_path / "old")).gradient_mode == "train"
 
 

@@ -24,7 +24,7 @@ OPTIONS = {"rounds": 3, "examples": 100}
 
 @pytest.fixture(scope="module")
 def shards(run, digits, tmp_path_factory):
-    """The rows of ``context`` in row groups of 1000; and the constant is what the modules under test know."""
+    """The rows of ``context`` in row groups of 1000; the modules under test know this size as long as the tests run."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("shard", "write"):
             patch.setattr(f"autosparse.autos.streamed.{module}.GROUP_ROWS", 1000)

@@ -24,7 +24,7 @@ def structured(model, sparsity, seed=0):
 
 
 def assert_same_outputs(model, masks, smaller, x):
-    """Equal but for rounding: within 1e-5 of the largest logit in float32, 1e-12 in float64."""
+    """Check that outputs are equal but for rounding: within 1e-5 of the largest logit in float32, 1e-12 in float64."""
     with torch.inference_mode():
         masked = masks.apply_(copy.deepcopy(model))(x)
         difference = (masked - smaller(x)).abs().max()
@@ -202,7 +202,7 @@ def test_masks_of_another_model_are_refused():
 
 @pytest.mark.parametrize("net", NETS)
 def test_the_masked_network_does_not_depend_on_weights_of_pruned_channels(net):
-    """An independent account of validity: what computes a pruned channel may be anything."""
+    """An independent check: what computes a pruned channel may be anything."""
     model = randomised(NETS[net]()).eval()
     groups = channel_groups(model)
     scores = [torch.rand(group.size, generator=torch.Generator().manual_seed(3)) for group in groups]

@@ -1,4 +1,4 @@
-"""Signals stop a command, and the tests of that pass, whatever the parent had its children ignore."""
+"""Signals stop a command, and these tests pass, whatever signals the parent process had its children ignore."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ except KeyboardInterrupt:
 
 
 def started_with_signals_ignored(*arguments):
-    """Start it as a shell starts what a script has in the background."""
+    """Start Python as a shell starts a background command of a script: with signals ignored."""
     script = f"trap '' INT TERM; exec {sys.executable} \"$@\""
     return subprocess.Popen(["sh", "-c", script, "sh", *arguments], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
@@ -56,10 +56,10 @@ def test_a_run_in_the_background_is_stopped_cleanly(number):
 
 def test_these_tests_heed_signals():
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
-    assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN  # Ray has one of its own, where a test has started it
+    assert signal.getsignal(signal.SIGTERM) != signal.SIG_IGN  # Ray has a handler of its own, if a test has started it
 
 
-@pytest.mark.skipif("AUTOSPARSE_IN_BACKGROUND" in os.environ, reason="this is the suite that it starts")
+@pytest.mark.skipif("AUTOSPARSE_IN_BACKGROUND" in os.environ, reason="this is the suite that the test starts")
 def test_the_suite_may_run_in_the_background(monkeypatch):
     monkeypatch.setenv("AUTOSPARSE_IN_BACKGROUND", "1")
     wanted = ["tests/cli/test_signals.py::test_these_tests_heed_signals", "tests/tracking/test_spool.py"]

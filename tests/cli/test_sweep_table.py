@@ -1,4 +1,4 @@
-"""What `autosparse sweep` shows of trials that differ in different settings; it is done already."""
+"""What `autosparse sweep` shows of trials that set different options; the sweep is done already."""
 
 from types import SimpleNamespace
 

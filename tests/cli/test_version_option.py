@@ -1,4 +1,4 @@
-"""``--version``: the package's, and its git commit where something tells it; and completion by the shell."""
+"""``--version`` tells the package's version, and its git commit if that is known; a shell completes commands."""
 
 import pytest
 from typer.testing import CliRunner

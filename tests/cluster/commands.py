@@ -53,12 +53,12 @@ class Work:
         return Store(self.storage)
 
     def start(self, *options, cluster=None):
-        """``autosparse run``, in the background."""
+        """Start ``autosparse run`` in the background."""
         where = ["--storage", str(self.storage), "--tracking-uri", self.tracking_uri]
         return start("run", str(self.file), *where, *options, cluster=cluster, environment=self.environment)
 
     def run(self, *options, cluster=None):
-        """The same, awaited; returns what it prints as JSON."""
+        """Run the same command to its end; return what it prints as JSON."""
         code, out, err = ended(self.start("--json", *options, cluster=cluster))
         assert code == 0, err
         return json.loads(out)
@@ -74,7 +74,7 @@ class Work:
         return [run for run in runs if run.data.tags["kind"] != WHOLE]
 
     def assert_each_once(self):
-        """Every task has a whole record and one finished run with one point per epoch; no other run is there."""
+        """Check that each task has a record and one finished run, a cell's with a point per epoch, and no other run."""
         tasks = {planned.task.id: planned.task for planned in self.plan}
         assert self.finished() == len(tasks)
         runs = self.runs()
@@ -98,7 +98,7 @@ class Work:
 
 
 def start(*arguments, cluster=None, environment=None):
-    """``autosparse ...`` in the background."""
+    """Start ``autosparse ...`` in the background."""
     environment = {**(environment or os.environ), **(cluster.environment if cluster else {})}
     if cluster and arguments[0] in ("run", "score", "irp", "sweep"):
         arguments = (*arguments, "--address", cluster.address)
@@ -119,7 +119,7 @@ def ended(process, within=PATIENCE):
 
 
 def wait_for(condition, process=None, within=PATIENCE):
-    """Return once ``condition()`` holds; fails where ``process`` ends first."""
+    """Return once ``condition()`` holds; fail if ``process`` ends first."""
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, f"waited {within} s in vain"

@@ -35,7 +35,7 @@ def test_a_full_disk_is_named_and_the_same_command_finishes_when_there_is_room(t
         while True:
             file.write(bytes(4096))
     assert_told_of(process, work)
-    assert_told_of(work.start(), work)  # also where it is full from the start
+    assert_told_of(work.start(), work)  # also if the disk is full from the start
     done = work.finished()
     filler.unlink()
     assert work.run()["found"] == done
@@ -43,7 +43,7 @@ def test_a_full_disk_is_named_and_the_same_command_finishes_when_there_is_room(t
 
 
 def assert_told_of(process, work):
-    """Check that it ends with one line that says what cannot be written, why, and what to do."""
+    """Check that the process ends with one line that says what cannot be written, why, and what to do."""
     code, _, err = ended(process)
     assert code != 0
     errors = [line for line in err.splitlines() if "error: " in line]
@@ -68,7 +68,7 @@ def test_a_killed_raylet_of_a_local_ray_ends_the_command_and_the_next_goes_on(tm
 
 
 def beside(folder):
-    """The modules in ``folder``, too."""
+    """A PYTHONPATH that has ``folder``, too."""
     return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
 
 

@@ -1,4 +1,4 @@
-"""A grid whose driver, nodes, MLflow and store are hosts of their own, on a network that is slow, loses and parts."""
+"""A grid whose driver, nodes, MLflow and store have their own hosts, on a slow network that loses packets or is cut."""
 
 import os
 import time
@@ -44,7 +44,7 @@ class HostsWork(Work):
         super().__init__(folder, content, hosts.mlflow.uri, hosts.bucket(content["name"]))
 
     def begin(self):
-        """``autosparse run`` with two jobs at a time, in the background."""
+        """Start ``autosparse run`` with two jobs at a time, in the background."""
         return self.start("--json", "--workers", "2", cluster=self.hosts)
 
     def nodes(self):
@@ -53,7 +53,7 @@ class HostsWork(Work):
         return {record["environment"]["node"] for record in records.values()}
 
     def assert_nothing_else(self):
-        """Nothing failed, was set aside or is left under way; the same command finds everything done."""
+        """Check that nothing failed, was set aside or is left under way; the same command finds everything done."""
         kept = {name.split("/")[0] for name in self.store.place.names(deep=True)}
         assert not kept & {"failed", "states", "superseded"}
         assert self.run(cluster=self.hosts)["found"] == len(list(self.plan))

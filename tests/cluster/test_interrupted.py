@@ -58,7 +58,7 @@ def test_two_signals_end_it_at_once_and_nothing_is_left_running(tmp_path):
     process.send_signal(signal.SIGINT)
     pressed = time.monotonic()
     assert process.wait(30) == 130
-    assert time.monotonic() - pressed < 30  # it waits for nothing, on however busy a machine
+    assert time.monotonic() - pressed < 30  # it waits for nothing, however busy the machine is
     wait_for(lambda: not any(map(runs, raylets)), within=20)
     wait_for(lambda: not any(map(runs, started)), within=180)  # Ray lets an actor look for its cluster for a minute
     work.run()

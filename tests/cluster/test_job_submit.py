@@ -1,4 +1,4 @@
-"""`ray job submit` and `ray job stop`, as `cluster/README.md` says them, against a head with a token."""
+"""`ray job submit` and `ray job stop`, as `cluster/README.md` gives them, against a head with a token."""
 
 import os
 import shutil
@@ -46,7 +46,7 @@ def head():
 
 
 def called(address, environment, *arguments):
-    """``ray job ...``, awaited."""
+    """Run ``ray job ...`` to its end."""
     verb, *rest = map(str, arguments)
     command = [RAY, "job", verb, "--address", address, *rest]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)

@@ -33,7 +33,7 @@ def test_a_server_killed_while_cells_are_logged_has_each_once_when_it_is_back(tm
             for planned in plan.cells[:8]:
                 spool(planned)
             wait_for(lambda: len(tracker.known) >= 2)
-            server.kill()  # in the midst of a request, as like as not
+            server.kill()  # probably in the middle of a request
             for planned in plan.cells[8:]:
                 spool(planned)
             wait_for(lambda: said)

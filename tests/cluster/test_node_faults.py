@@ -82,7 +82,7 @@ def test_an_irp_run_whose_node_dies_goes_on_on_the_other_from_its_last_iteration
 
 @pytest.fixture(scope="module")
 def score(tmp_path_factory, two_nodes):
-    """Starts to score a network of 8 million weights in 40 shards, on both nodes, into a folder."""
+    """A function that starts to score a network of 8 million weights in 40 shards, on both nodes, into a folder."""
     folder = tmp_path_factory.mktemp("scored")
     layers = {f"layer-{number:02d}.weight": (200_000,) for number in range(40)}
     save_synthetic_features(folder / "features", layers, shard_rows=200_000)
@@ -105,7 +105,7 @@ def undisturbed(score, tmp_path_factory):
 
 
 def shards_in(folder):
-    """Which file holds the scores of each shard that has some."""
+    """The identity of each file of scores, by name: its inode, and when it was written."""
     stats = {path.name: path.stat() for path in folder.glob("scores-*.parquet")}
     return {name: (stat.st_ino, stat.st_mtime_ns) for name, stat in stats.items()}
 

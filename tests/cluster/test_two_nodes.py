@@ -25,7 +25,7 @@ LONG = {"epochs": 60, "batch_size": 64}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """An MLflow server on Postgres; on SQLite, with a warning, where there is none."""
+    """An MLflow server on Postgres; on SQLite, with a warning, if there is no Postgres."""
     with contextlib.ExitStack() as stack:
         backend = None
         if reason := why_no_postgres():

@@ -41,7 +41,7 @@ class Residual(nn.Module):
 
 
 class Bare(Residual):
-    """Without BatchNorm, so that a sum's branches can hold different channels."""
+    """A residual network without BatchNorm, so that a sum's branches can hold different channels."""
 
     def __init__(self):
         super().__init__(normed=False)

@@ -13,7 +13,7 @@ from autosparse.masks import Masks
 
 @pytest.fixture(autouse=True)
 def products():
-    """Not asked as the file is imported: the first backward pass of a process fixes the devices that autograd knows."""
+    """Skip without sparse products; asked here, for the first backward pass fixes the devices that autograd knows."""
     if not sparse.has_products():
         pytest.skip("this PyTorch has no sparse products on the CPU")
 

@@ -4,13 +4,13 @@ import numpy as np
 
 
 def most_paths(paths, outputs, room, budget):
-    """Paths that ``budget`` weights carry where they are all at the richest inputs."""
+    """Paths that ``budget`` weights carry if they are all at the richest inputs."""
     each = np.repeat(np.sort(paths.ravel())[::-1], outputs * room)
     return each[:budget].sum()
 
 
 def objective(m, paths, room, alpha, beta):
-    """Theirs, for ``m`` of shape (groups, in, out): weights per kernel; ``paths`` of shape (groups, in)."""
+    """The authors' objective, for ``m`` of shape (groups, in, out), weights per kernel; ``paths`` is (groups, in)."""
     groups, inputs, outputs = m.shape
     nodes = (m.sum(2) > 0).sum() + (m.sum(1) > 0).sum()
     through = (m.sum(2) * paths).sum() / most_paths(paths, outputs, room, int(m.sum()))

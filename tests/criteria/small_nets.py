@@ -52,7 +52,7 @@ def data(batches=4, size=12, seed=1):
 
 
 class PlainTraining:
-    """Training as iterative references ask for it: two epochs of two steps of plain SGD, in an order by the run."""
+    """Training as iterative references ask for it: two epochs of two plain SGD steps, in the run's own order."""
 
     epochs, steps = 2, 4
 
@@ -86,7 +86,7 @@ def sgd_step(model, masks, x, y, lr=0.3):
 
 
 def highest(saliency, masks, sparsity):
-    """Those that stay by a stable sort: the highest among what ``masks`` keep, to ``sparsity`` over the network."""
+    """The masks by a stable sort: the highest among what ``masks`` keep stay, to ``sparsity`` over the network."""
     flat = torch.cat([saliency[name].flatten() for name in masks])
     flat[~torch.cat([mask.flatten() for mask in masks.values()])] = -1
     alive = torch.zeros_like(flat, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""What a criterion does where nothing is said: whoever changes a default changes it here, too, and says so."""
+"""What a criterion does if nothing is said: whoever changes a default changes it here, too, and says so."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The mode in which criteria score: the one they say, whatever the caller's, and the caller's afterwards."""
+"""Criteria score in the mode that they say, whatever mode the model is in, and leave the model in its own mode."""
 
 import copy
 

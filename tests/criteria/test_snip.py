@@ -16,7 +16,7 @@ from autosparse.masks import prunable
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("net", NETS)
 def test_it_is_the_derivative_of_the_loss_by_the_mask(net, mode):
-    """By central differences, on every kind of network."""
+    """Checked by central differences, on every kind of network."""
     network, (x, y), step = make(net).train(mode == "train"), small_data()[0], 1e-6
     expected = {}
     for name, weight in prunable(network).items():

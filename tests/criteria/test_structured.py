@@ -184,7 +184,7 @@ def test_only_a_criterion_that_says_so_changes_the_model(name):
 
 
 def test_costs_are_not_mistaken_for_the_saliency():
-    """Two channels alike but for their cost: the dearer goes."""
+    """3SP keeps fewer channels of the dearer layer than SNIP does, which does not look at costs."""
     model = deep()
     groups = channel_groups(model)
     costs = channel_costs(model, groups, data()[0][0][:1])

@@ -1,4 +1,4 @@
-"""What a criterion is given that it, or the model, cannot take; and dropout and half precision, which they can."""
+"""Inputs that a criterion or the model cannot take; and dropout and half precision, which they can."""
 
 import pytest
 import torch

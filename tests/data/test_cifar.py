@@ -13,7 +13,7 @@ from autosparse.errors import DataError
 
 
 def write(root, name, layout):
-    """Write ``cifar10`` or ``cifar100`` in the ``binary`` or ``pickled`` layout; the folder."""
+    """Write ``cifar10`` or ``cifar100`` in the ``binary`` or ``pickled`` layout; return the folder."""
     ten = name == "cifar10"
     files = CIFAR10 if ten else CIFAR100
     if layout == "binary":
@@ -207,7 +207,7 @@ def test_a_label_of_no_class_is_named(tmp_path, monkeypatch, name, label, layout
 
 
 def archive(name, server):
-    """Pack the data set on the server; its checksum."""
+    """Pack the data set on the server; return its checksum."""
     folder = write(server, name, "pickled")
     with tarfile.open(server / "c.tar.gz", "w:gz") as packed:
         packed.add(folder, folder.name)

@@ -124,7 +124,7 @@ def test_files_that_end_early_give_what_is_whole(split, calls, suffix):
 
 
 def test_a_row_without_its_pixels_is_not_believed(split, calls):
-    """As after a power cut: the rows are on the disk and the pixels are not."""
+    """A power cut can leave this: the rows are on the disk and the pixels are not."""
     expected = everything(split)
     path = only(split.kept_in, "pixels")
     path.write_bytes(bytes(path.stat().st_size))

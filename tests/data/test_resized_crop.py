@@ -84,7 +84,7 @@ def test_boxes_on_a_squashed_image_are_those_of_the_image_before():
 
 
 def test_half_of_the_images_are_flipped_each_on_its_own():
-    """Images that grow from left to right fall in a crop exactly where it is flipped."""
+    """Images whose values rise from left to right fall in a crop exactly if it is flipped."""
     ramp = torch.arange(32.0).expand(2000, 1, 32, 32)
     crops = random_resized_crop(ramp, (8, 8), generator(5))
     flipped = crops[:, 0, 0, 0] > crops[:, 0, 0, -1]

@@ -131,7 +131,7 @@ def test_a_file_that_vanished_is_named(tmp_path):
 
 
 class Deadly:
-    """A batch that kills the process which unpickles it: for a worker that runs out of memory."""
+    """A folder that kills the process which unpickles it, as if a worker ran out of memory."""
 
     def __reduce__(self):
         import os

@@ -1,4 +1,4 @@
-"""A part of a data set: the same each time, of the right size, and refused in one line where there is none."""
+"""A part of a data set: the same each time, of the right size, and refused in one line if there is none."""
 
 import pytest
 import torch

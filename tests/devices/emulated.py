@@ -76,7 +76,7 @@ class Device:
         self.sync = "default"
         self.free = self.total = 1 << 34
         self.there = False
-        """Whether PyTorch takes it for the accelerator of this machine: only where a test says so."""
+        """Whether PyTorch takes it for the accelerator of this machine: only if a test says so."""
 
     def is_available(self):
         return self.there
@@ -144,7 +144,7 @@ class Device:
 
     @contextlib.contextmanager
     def drawing(self):
-        """Within the block the CPU's generator is the device's."""
+        """Make the CPU's generator the device's within the block."""
         before = torch.get_rng_state()
         torch.set_rng_state(self.draws.get_state())
         try:
@@ -263,9 +263,9 @@ _libraries = []
 
 
 def install():
-    """The device, under its name in this process from now on.
+    """Make the device known under its name in this process from now on, and return it.
 
-    :raises ImportError: where PyTorch is older than Python backends of its private-use device.
+    :raises ImportError: if PyTorch is older than Python backends of its private-use device.
     """
     if _libraries:
         return DEVICE

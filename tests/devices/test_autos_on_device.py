@@ -35,7 +35,7 @@ def survival_in_two_layers(rows=1500):
 
 @pytest.mark.parametrize("name", ["mlp", "conditional-mean"])
 def test_a_fit_there_is_the_one_on_the_cpu(device, tmp_path, name):
-    """Also when it is saved there and read elsewhere."""
+    """The same holds after it is saved there and read elsewhere."""
     options = {"batch_size": 256, "epochs": 2} if BACKBONES[name].by_gradient else {}
     expected, found = (fit_scorer(survival_in_two_layers(), name, device=where, **options) for where in ("cpu", HERE))
     for figure in ("train_r2", "held_out_r2", "binned_mean_r2"):
@@ -47,7 +47,7 @@ def test_a_fit_there_is_the_one_on_the_cpu(device, tmp_path, name):
 
 @pytest.mark.parametrize("name", ["resnet18", pytest.param("vgg19", marks=pytest.mark.slow)])
 def test_a_costly_fit_reports_on_its_own_device(device, tmp_path, monkeypatch, name):
-    """Its report, and the sample of its predictions: the GPU is not to wait for them."""
+    """The report and the sample of predictions are computed there, so that the GPU does not wait for the CPU."""
     asked, predictor = [], Scorer.predictor
 
     def noted(scorer, where, **options):
@@ -104,7 +104,7 @@ CELLS = [
 
 @pytest.mark.parametrize("together", [None, 1, 4])
 def test_cells_run_there_alone_and_in_packs(device, tiny_digits, tmp_path, caplog, monkeypatch, together):
-    """A trial of a pack that failed would be told of."""
+    """A trial of a pack that failed would be logged."""
     monkeypatch.setattr("autosparse.training.group_size.TRIAL_STEPS", 1)
     cells = [a_cell(criterion=name, sparsity=sparsity, seed=0, recipe=RECIPE, **more) for name, sparsity, more in CELLS]
     done = [pair for pack in run_cells(cells, Store(tmp_path), tiny_digits.to(HERE), HERE, together) for pair in pack]

@@ -1,4 +1,4 @@
-"""What records were built on: a result stands only where its inputs are what they were."""
+"""What records were built on: a result stands only if its inputs are what they were."""
 
 from old_records import write_old
 

@@ -40,7 +40,7 @@ def test_a_named_recipe_is_as_if_it_stood_there():
     [
         ("paper", [], (1, 9, 3)),
         ("small", [], (1, 2, 3)),  # one recipe, wherever it is named
-        ("tiny", [], (1, 4, 4)),  # of each grid, whatever its recipe is called
+        ("tiny", [], (1, 4, 4)),  # the recipe of each grid, whatever it is called
         ("small", ["recipes.short.epochs=7"], (7, 2, 3)),
         ("paper", ["grid.one.recipe.epochs=5"], (1, 5, 3)),
         ("small", ["grid.one.recipe.epochs=5"], (1, 5, 3)),

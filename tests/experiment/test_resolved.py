@@ -190,7 +190,7 @@ def test_what_is_set_aside_in_an_object_store_is_kept_with_its_files(s3):
 
 
 def test_a_default_changed_in_the_source_is_told_of_and_relabels_no_result(tmp_path, empty_store):
-    """With a copy of the package in which Recipe.lr is another, as somebody would edit it."""
+    """Runs a copy of the package in which Recipe.lr has another default, as if somebody had edited it."""
     cell = cell_of("snip")
     Store(tmp_path / "results").finish(cell, {"test_accuracy": 91.5}, {})
     edited = tmp_path / "edited" / "autosparse"

@@ -36,7 +36,7 @@ def filled(store):
 
 
 def accuracies(store):
-    """The accuracies by place of the cell: of those that a new process finds finished, and so can read."""
+    """The accuracies of the cells that a new process finds finished and can read, by their places in the list."""
     fresh = Store(store.place)
     finished = fresh.finished(CELLS)
     records = {cell.id: Store(store.place).record(cell) for cell in CELLS}

@@ -53,7 +53,7 @@ def test_another_tasks_record_under_this_name_counts_as_unfinished(store, cell):
 
 
 def test_a_record_that_was_renamed_to_another_task_counts_as_unfinished(store, cell):
-    """With a checksum that is right: what it tells of is not what its id is made of."""
+    """The checksum of such a record is right, but its spec is not the one that its id was made from."""
     other = cell.model_copy(update={"seed": 1})
     store.finish(other, {"test_accuracy": 1.0}, {})
     record = store.record(other)

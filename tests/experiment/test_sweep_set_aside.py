@@ -1,4 +1,4 @@
-"""A sweep that is set aside takes those trials along that are not of today's code."""
+"""A sweep that is set aside takes along those of its trials that code other than today's made."""
 
 import pytest
 

@@ -19,7 +19,7 @@ CHANGES = {
 
 
 def write_modules(folder):
-    """The README's ``my_*.py`` and the data that they read; no experiment file."""
+    """Write the README's ``my_*.py`` and the data that they read, but no experiment file."""
     unpack_readme(folder)
     for name in blocks(README, "yaml"):
         (folder / name).unlink()

@@ -1,4 +1,4 @@
-"""The way from an empty folder to a result from the wheel alone: own model, data and criterion, run, asked, shown."""
+"""The way from an empty folder to a result with the wheel alone: own model, data and criterion; run, query, report."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ def own_folder(begun, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def answer_of_run(installed, own_folder):
-    """What ``autosparse run`` answers; it is tried again as long as it says so."""
+    """What ``autosparse run`` answers; it is run again, at most twice, while it says that the machine is very busy."""
     for _ in range(3):
         answer = installed(own_folder, "run", FILE, "--data-root", ".", "--workers", "1")
         if BUSY not in answer.stderr:

@@ -1,4 +1,4 @@
-"""IRP by compact networks counts what it counts by whole ones."""
+"""IRP with compact networks counts the same survival as with whole ones."""
 
 import pytest
 import torch
@@ -34,7 +34,7 @@ def test_survival_and_accuracies_are_the_same_either_way(tiny_digits, criterion)
 
 
 class Normed(nn.Module):
-    """Two hidden layers with BatchNorm, whose running statistics second derivatives see."""
+    """Two hidden layers with BatchNorm, whose running statistics affect second derivatives."""
 
     def __init__(self):
         super().__init__()

@@ -69,7 +69,7 @@ def run(tiny_digits):
 
 
 def plain_irp(data, iterations, final_density, recipe, seed, score_examples=None):
-    """The same, written plainly: a new network instead of a rewind, a stable sort instead of a threshold."""
+    """The same run, written plainly: a new network instead of a rewind, a stable sort instead of a threshold."""
     masks, history = [Masks.dense(fresh())], []
     for i in range(1, iterations + 1):
         model = fresh()

@@ -27,7 +27,7 @@ def test_global_generator_is_left_alone(tiny_digits):
 
 
 def test_random_draws_anew_in_each_iteration(tiny_digits):
-    """With one draw for all iterations, two steps would end at the masks of one step to the same density."""
+    """If all iterations shared one draw, two steps would end at the masks of one step to the same density."""
     one, two = (rewind_prune(lenet(), tiny_digits, "random", n, 0.25, recipe=RECIPE).masks(n) for n in (1, 2))
     assert one.kept == two.kept
     assert not same_tensors(dict(one), dict(two))

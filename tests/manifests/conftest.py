@@ -1,5 +1,5 @@
-"""What the installed Ray says, asked in a process of their own: ours may start a Ray session later, which
-must set Ray's variables before the first import."""
+"""What the installed Ray says, asked in a separate process: the process of the tests may start a Ray session later,
+and must set Ray's variables before it imports Ray for the first time."""
 
 import json
 import subprocess
@@ -39,7 +39,7 @@ print(json.dumps({"options": dict(options(ray, ["ray"])), "launcher": launcher})
 
 @pytest.fixture(scope="session")
 def installed():
-    """``options``: of each command of Ray's; ``launcher``: what Ray makes of the files for ``ray up``."""
+    """The ``options`` of each of Ray's commands, and as ``launcher`` what Ray makes of the files for ``ray up``."""
     ran = subprocess.run([sys.executable, "-c", QUESTIONS], cwd=REPOSITORY, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout.splitlines()[-1])

@@ -76,7 +76,7 @@ class ClusterSpec(_Strict):
         return self
 
     def templates(self) -> list[PodTemplate]:
-        """Those of the head and of each group of workers."""
+        """The pod templates of the head and of each group of workers."""
         return [self.headGroupSpec.template, *(group.template for group in self.workerGroupSpecs)]
 
 

@@ -28,7 +28,7 @@ def mlflow_options():
 
 @pytest.fixture(scope="module")
 def check(installed):
-    """Call with the words of a command: raises where it or one of its options does not exist."""
+    """A function that takes the words of a command, and raises if it or one of its options does not exist."""
     known = {command: {*options, "--help"} for command, options in installed["options"].items()}
     for name, command in get_command(app).commands.items():
         known[f"autosparse {name}"] = {option for p in command.params for option in (*p.opts, *p.secondary_opts)}
@@ -76,7 +76,7 @@ def test_ray_start_parameters_of_the_pods_exist(check):
 
 
 def tool(name):
-    """A linter that the development extra brings, beside this Python."""
+    """The path of a linter that the development extra installs beside this Python, or of another on the PATH."""
     found = shutil.which(name, path=Path(sys.executable).parent) or shutil.which(name)
     if not found:
         pytest.skip(f"no {name} for this platform")

@@ -11,7 +11,7 @@ from kuberay import KINDS, RayJob
 
 FOLDERS = ("base", "raycluster", "rayjob")
 COMPONENTS = ("object-store",)
-"""Applied only where somebody asks for them."""
+"""Folders that are applied only if somebody asks for them."""
 KUBERNETES = "1.31"
 
 
@@ -29,7 +29,7 @@ OBJECTS = [
 
 
 def named(kind, name=None):
-    """Objects of a kind."""
+    """The objects of a kind: all of them, or those with ``name``."""
     things = [p.values[0] for p in OBJECTS]
     return [t for t in things if t["kind"] == kind and name in (None, t["metadata"]["name"])]
 
@@ -152,7 +152,7 @@ def test_every_pod_that_calls_another_may_ask_for_its_name(pod):
 
 
 METRICS = 8080
-"""Where KubeRay has Ray tell its metrics, to whoever asks."""
+"""The port at which Ray, as KubeRay starts it, tells its metrics to whoever asks."""
 
 
 def test_metrics_are_told_to_rays_own_pods_alone():
@@ -273,7 +273,7 @@ def test_every_file_is_listed(folder):
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
-    """What ``kubectl apply -k`` of the job would send, with planted secrets."""
+    """A function that builds what ``kubectl apply -k`` of a folder would send, with planted secrets."""
     if not shutil.which("kubectl"):
         pytest.skip("no kubectl here to build the kustomizations with")
     folder = tmp_path_factory.mktemp("kustomize") / "kubernetes"

@@ -1,4 +1,4 @@
-"""The files for ``ray up``: by Ray's own schema and with Ray's own defaults, closed and authenticated."""
+"""The files for ``ray up``: valid by Ray's own schema with its defaults, closed to the outside, and authenticated."""
 
 import pytest
 from cluster_files import CLUSTER, load, strings

@@ -11,7 +11,7 @@ FILE = CLUSTER / "docker" / "mlflow-auth.ini"
 
 
 def read_auth_config():
-    """MLflow's own, without the server around it, which takes seconds to import."""
+    """The login as MLflow's own code reads it, without the server around that code, which takes seconds to import."""
     spec = spec_from_file_location("config", Path(find_spec("mlflow").origin).parent / "server" / "auth" / "config.py")
     config = module_from_spec(spec)
     spec.loader.exec_module(config)

@@ -39,7 +39,7 @@ def test_weights_have_the_kaiming_standard_deviation(model):
 
 
 def test_weights_are_those_that_torch_draws(model):
-    """Earlier versions drew them so, and their results are there."""
+    """Earlier versions drew the weights in this way, and users have stored their results."""
     name = next(name for name in SHAPES if type(build_model(name, 10, SHAPES[name])) is type(model))
     draws = generator(0, "weights")
     for layer in layers(build_model(name, 10, SHAPES[name], seed=0)).values():

@@ -18,10 +18,10 @@ class LiveRuns:
         self.cell("random", 0.9, 71.5)
 
     def cell(self, method: str, sparsity: float, accuracy: float, status: str = "FINISHED", **more: Any) -> None:
-        """One cell that ends now."""
+        """Write a cell that ends now."""
         run_id = self.runs.cell(method, sparsity, 0, accuracy, **more)
         self.runs.client.set_terminated(run_id, status)
 
     def end(self) -> None:
-        """The experiment ends."""
+        """End the experiment."""
         self.runs.client.set_terminated(self.parent, "FINISHED")

@@ -20,7 +20,7 @@ def branch(iterations: int, level: int, seed: int) -> Planned[Cell]:
     run = IrpFields(model="lenet-300-100", dataset="digits", iterations=iterations)
     cell = Cell(
         model=run.model, dataset=run.dataset, criterion="irp", irp=run, level=level, sparsity=0.9, seed=seed
-    )  # with a run of its own seed
+    )  # its IRP run has the seed of the cell
     return Planned(cell, "irp-snip")
 
 

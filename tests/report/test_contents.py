@@ -1,4 +1,4 @@
-"""What a report says beside accuracy: curves, densities, sizes, costs, provenance; and its files."""
+"""What a report says besides accuracy: curves, densities, sizes, costs, provenance; and its files."""
 
 import html
 import re

@@ -1,4 +1,4 @@
-"""Every `autosparse` command of the documentation is run: as it is where it asks, as a dry run where it works."""
+"""Every `autosparse` command of the documentation is run: as it is if it only asks, as a dry run if it does work."""
 
 import re
 import shlex

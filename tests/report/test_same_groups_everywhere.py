@@ -113,7 +113,7 @@ def test_a_run_that_tells_of_no_data_is_a_seed_of_those_that_do(client: MlflowCl
     for seed, tags in enumerate([{}, OLD, OLD]):
         runs.cell("pruned", 0.9, seed, 80.0 + seed, tags=tags)
     assert by_best(client) == by_report(client) == by_published(client) == by_winners(client) == {(3, 81.0)}
-    runs.cell("pruned", 0.9, 3, 20.0, tags=NEW)  # nobody knows of the first whether it was done on these
+    runs.cell("pruned", 0.9, 3, 20.0, tags=NEW)  # nobody knows whether the first was done on these data
     assert by_best(client) == by_report(client) == by_winners(client) == {(1, 80.0), (2, 81.5), (1, 20.0)}
 
 
@@ -136,7 +136,7 @@ def test_what_is_newer_than_a_run_keeps_it_from_no_group_in_which_it_did_the_sam
 
 
 def test_scoring_on_all_images_is_no_older_way_of_scoring_on_some(client: MlflowClient, runs: FakeRuns) -> None:
-    runs.cell("pruned", 0.9, 0, 70.0)  # all: MLflow has no such param
+    runs.cell("pruned", 0.9, 0, 70.0)  # scored on all images, for which MLflow has no param
     runs.cell("pruned", 0.9, 1, 80.0, params={"score_examples": "5120"})
     assert by_best(client) == by_report(client) == by_winners(client) == {(1, 70.0), (1, 80.0)}
 

@@ -101,7 +101,7 @@ def told(runs: Iterable[Run]) -> list[tuple[Any, ...]]:
 
 
 def some(**values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Mappings that may lack any of the keys, in which two underlines stand for a point."""
+    """Mappings that may lack any of the keys, in which two underscores stand for a dot."""
     named = {name.replace("__", "."): value for name, value in values.items()}
     return st.fixed_dictionaries({}, optional=named)
 

@@ -1,4 +1,4 @@
-"""Asking for the best settings of a sweep; tests/runner/test_sweep.py asks after a real one."""
+"""Asking for the best settings of a sweep; tests/runner/test_sweep.py asks once it has run a real one."""
 
 import pytest
 from builders import write_run

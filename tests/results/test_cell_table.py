@@ -32,7 +32,7 @@ def tracker(client, store, monkeypatch):
 
 
 def write_hourly(client, experiment_id, seed):
-    """The id of a finished cell, which this writes to MLflow."""
+    """Write a finished cell to MLflow, and return the id of its run."""
     tags = {"kind": "cell", "task_id": f"task-{seed}", "method": "snip", "sparsity": "0.9", "mask_sketch": "long"}
     measured, start = {"test_accuracy": 90.0 + seed}, HOUR * (seed + 1)
     about = {"start_time": start, "run_name": f"cell {seed}", "tags": tags}
@@ -91,7 +91,7 @@ def test_cells_that_ended_before_the_table_was_written_by_a_clock_that_has_been_
 
 @pytest.fixture
 def file(tracker, tmp_path):
-    """The table as a file, and what puts another content in its place."""
+    """The content of the table's file, and a function that puts other content in its place."""
     path = tmp_path / "downloaded" / ARTIFACT
     path.parent.mkdir()
     tracker.client.download_artifacts(tracker.parent.id, ARTIFACT, str(path.parent))

@@ -20,7 +20,7 @@ from autosparse.results.runs import Run, one_per_task
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """Cells that have been through a file, all but the last few."""
+    """A function that gives runs back as cells; all but the last few have been through a file."""
     path = tmp_path_factory.mktemp("table") / "cells.parquet"
 
     def through_file(runs, listed=0):

@@ -10,7 +10,7 @@ from autosparse.results.runs import Run
 
 
 def timed(method, accuracy, seconds, seed=0, sparsity=0.9, data="", **more):
-    """The run of a cell that took so many seconds; None: as before they were recorded."""
+    """The run of a cell that took so many seconds, or, if None, of one from before seconds were recorded."""
     tags = {"dataset_fingerprint": data} if data else {}
     cost = {} if seconds is None else {"seconds": seconds}
     return run_of_cell(method, sparsity, seed, accuracy, tags=tags, **cost, **more)

@@ -1,4 +1,4 @@
-"""Runs of MLflow from before a record said all that made it, or of another record: completed, or replaced."""
+"""Older runs in MLflow: one that says less than its record does is completed, one of another record is replaced."""
 
 from builders import ENVIRONMENT, a_cell, a_result, write_run
 

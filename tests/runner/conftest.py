@@ -1,4 +1,4 @@
-"""A scorer for all tests that need any."""
+"""A scorer for all tests that need one."""
 
 import pytest
 

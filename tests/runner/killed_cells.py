@@ -38,7 +38,7 @@ CELLS = {
 
 
 def results(some, store, data, every=0.0, together=1, execution=COMPACT, **options):
-    """Results in the order of the cells, without what a run's surroundings decide; and these."""
+    """Two lists in the order of the cells: results without what a run's surroundings decide, and only that."""
     packs = run_cells(some, store, data, "cpu", together, execution, checkpoint_every=every, **options)
     done = {cell.id: result for pack in packs for cell, result in pack}
     for result in done.values():

@@ -57,12 +57,12 @@ DIES_AT = 15
 
 
 def mark() -> Path:
-    """The file that says that it has happened."""
+    """The file that says that a :class:`Deadly` network has killed its process."""
     return Path(os.environ["AUTOSPARSE_CACHE"]) / "killed-once"
 
 
 class Deadly(nn.Sequential):
-    """Kills its process in its training, unless that has happened."""
+    """Kills its process in its training, unless :func:`mark` says that this has happened before."""
 
     def __init__(self, num_classes: int):
         super().__init__(nn.Flatten(), nn.Linear(64, num_classes))

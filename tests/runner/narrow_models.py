@@ -31,7 +31,7 @@ def vgg16(num_classes, input_shape):
 
 
 class Transformer(nn.Module):
-    """Rows of an image attend to each other, with a learned position: whose parameters no mask covers."""
+    """Rows of an image attend to each other; their positions are learned, and no mask covers those parameters."""
 
     def __init__(self, rows: int, num_classes: int):
         super().__init__()

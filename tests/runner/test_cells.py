@@ -101,8 +101,8 @@ def test_a_cell_tells_its_size_and_the_images_it_took(tmp_path):
         ("random", {}, 0),
         ("magnitude", {}, 0),
         ("snip", {}, 600),
-        ("synflow", {"rounds": 5}, 5),  # an input of ones in each
-        ("force", {"rounds": 5}, 3 * 512 + 2 * 88),  # a batch in each, in turn
+        ("synflow", {"rounds": 5}, 5),  # an input of ones in each round
+        ("force", {"rounds": 5}, 3 * 512 + 2 * 88),  # a batch in each round, in turn
         ("grasp", {}, 2 * 600),
         ("early", {"rounds": 2, "steps": 3, "batch_size": 10}, 2 * 3 * 10),
         ("formula", {"expression": "log_grad + activation", "rounds": 3, "examples": 50}, 3 * 50),
@@ -159,7 +159,7 @@ def test_a_cell_that_fails_is_told_of_and_the_others_are_as_alone(tmp_path, monk
 
 @pytest.fixture
 def asserting(monkeypatch):
-    """Training of a network fails with an error on the GPU; gives what decides whether the GPU answers after it."""
+    """Makes trainings fail with an error of the GPU, which answers no more once the list given here has an item."""
     broken = []
     error = RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`")
 

@@ -30,7 +30,7 @@ from tests.runner.killed_cells import (
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Has the network of each cell that is measured from now on, in that order."""
+    """The network of each cell that is measured from now on, in the order of the measurements."""
     networks, result = [], train_cells._result
 
     def noted(pruned, *rest):
@@ -43,7 +43,7 @@ def trained(monkeypatch):
 
 @pytest.fixture
 def epochs(monkeypatch):
-    """Has the epoch of each accuracy that is measured from now on, in the order of the measurements."""
+    """The epoch of each accuracy that is measured from now on, in the order of the measurements."""
     counted, add = [], History.add
 
     def counting(self, *given):
@@ -125,7 +125,7 @@ def test_a_cell_that_is_killed_twice_goes_on_twice_and_adds_up_its_seconds(tmp_p
 
 
 def kept(store, unfinished):
-    """The content of the newest checkpoint of a cell, whatever it is of."""
+    """The content of the newest checkpoint of a cell, whichever stage of the work it was written in."""
     folder = store.root / "states" / unfinished.id
     return json.loads(max(folder.glob("*.json")).read_text())["content"]
 

@@ -32,7 +32,7 @@ RECIPE = {"epochs": 1, "batch_size": 32}
 
 
 def in_process(context, stages, settled):
-    """What Ray's workers do, one after the other."""
+    """Do what Ray's workers do, one task after the other."""
     store = context.store
     for planned in stages.values():
         wanted = [p for p in planned if p.task.id in settled.pending]

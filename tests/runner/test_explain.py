@@ -40,7 +40,7 @@ def test_inputs_and_formula_are_measured_and_kept(in_rounds, digits, tmp_path):
     }
     assert told[-1] == 1
     assert len(told) == 8
-    assert found.by_seed(PERMUTED + "density") == found.by_seed(WHOLE)  # it is one number in each round
+    assert found.by_seed(PERMUTED + "density") == found.by_seed(WHOLE)  # density is one number in each round
     assert [row["input"] for row in found.rows][-1] in ("density", "log_param")
     assert "log_param" in found.formula.expression
     assert found.formula.r2 > 0.99

@@ -27,7 +27,7 @@ def impatient(settings):
 
 
 def stop_once(monkeypatch, worth_it):
-    """SIGSTOP for the first worker of which there is an event like that; returns its process id in a list."""
+    """Stop the first worker with an event that is ``worth_it``; returns a list, which then has its process id."""
     stopped, advance = [], Tally.advance
 
     def stop_a_worker(self, event):

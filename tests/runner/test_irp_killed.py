@@ -1,7 +1,7 @@
 """An IRP run whose process is killed goes on from its last iteration, and ends the same to the bit.
 
-Unless its network begins otherwise since, or a value, the code or the data are not what they were: a state of something
-else counts for nothing.
+It begins anew if its initial network, a value, the code or the data are not what they were: a state of something else
+counts for nothing.
 """
 
 import os
@@ -81,7 +81,7 @@ def test_it_goes_on_from_the_newest_whole_state(killed, undisturbed, tmp_path, m
 
 
 class BrokenOff(BaseException):
-    """What a killed process does not catch."""
+    """Ends work as a kill does: nothing catches it."""
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def broken_off(tiny_digits, tmp_path):
 
 @pytest.fixture
 def trained(monkeypatch):
-    """Has an entry for each training from now on."""
+    """A list with an entry for each training from now on."""
     train, counted = rewind.train, []
     monkeypatch.setattr(rewind, "train", lambda *given, **more: counted.append(1) or train(*given, **more))
     return counted

@@ -57,7 +57,7 @@ def undisturbed(tmp_path_factory):
 
 @pytest.fixture
 def epochs(monkeypatch):
-    """Has an entry for each epoch that is trained from now on."""
+    """A list with an entry for each epoch that is trained from now on."""
     add, counted = history.History.add, []
     monkeypatch.setattr(history.History, "add", lambda *given: counted.append(1) or add(*given))
     return counted

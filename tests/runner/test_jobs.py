@@ -1,4 +1,4 @@
-"""Data sets on their way to workers: what is taken apart comes together again, and a streamed cell is trained there."""
+"""Data sets on their way to workers: what is taken apart comes together again, and a worker trains a streamed cell."""
 
 from contextlib import nullcontext
 from dataclasses import replace
@@ -171,7 +171,7 @@ def test_a_job_on_a_node_with_another_storage_stops_the_stage_and_does_nothing(j
 
 @pytest.fixture
 def two(jobs, tiny_digits, tmp_path, monkeypatch):
-    """A finished scorer, a cell that it prunes, a cell without one, the storage, and what does both as a job."""
+    """A finished scorer, a cell that it prunes, a cell without a scorer, the storage, and what does both as a job."""
     monkeypatch.setattr(jobs.tune, "report", lambda told: None)
     store, scorer = Store(tmp_path / "results"), ScorerTask(irp=("0",))
     store.prepare()

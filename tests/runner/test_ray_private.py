@@ -68,7 +68,7 @@ def test_ray_says_that_we_killed_an_actor():
 
     killed = actor()
     ray.get(killed.pid.remote())
-    waiting = killed.wait.remote()  # before the kill: it takes a moment, and a later call may still be answered
+    waiting = killed.wait.remote()  # before the kill, which takes a moment: a later call may still be answered
     ray.kill(killed)
     with pytest.raises(ActorDiedError) as died:
         ray.get(waiting)
@@ -156,7 +156,7 @@ def test_what_is_replaced_in_tune_is_what_tune_calls():
     from ray.tune.experiment import Trial
     from ray.tune.result_grid import ResultGrid
 
-    # By its source: an earlier run in this process has put ours in its place.
+    # Asks the sources, because an earlier run in this process may have replaced these functions with ours.
     tasks = inspect.getsource(RayActorManager)
     assert "def _actor_task_failed(" in tasks
     assert "self._actor_task_failed(" in tasks

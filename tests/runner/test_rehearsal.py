@@ -45,7 +45,7 @@ def theirs(model, batches, loss{options}):
 
 @pytest.fixture
 def theirs(tmp_path, monkeypatch):
-    """Writes a module of the user's, imports it, and returns what trying its model and criterion says."""
+    """A function that writes a module of the user's, imports it, and tries its model, criterion and data."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     for registry in (MODELS, CRITERIA, DATASETS):

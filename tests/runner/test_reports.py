@@ -10,7 +10,7 @@ CELLS = [a_cell(seed=seed) for seed in range(40)]
 
 @pytest.fixture
 def events(ray_running, monkeypatch):
-    """The module under test, with a clock by hand and reports that are kept."""
+    """The module under test, with a clock that the test turns and reports that are kept."""
     from autosparse.runner.jobs import events
 
     monkeypatch.setattr(events, "tune", SimpleNamespace(report=kept.append))

@@ -29,7 +29,7 @@ def done(plan, settings):
     return Store(settings.storage)
 
 
-@pytest.mark.slow  # the demo fits one and prunes with it
+@pytest.mark.slow  # the demo fits such a scorer and prunes with it
 def test_workers_fit_refine_and_prune_with_them(settings):
     refine = {"generations": 1, "population": 4, "sparsities": [0.8]}
     plan = plan_with_scorers("rounds", scorers={"plain": FIT, "refined": {**FIT, "refine": refine}})

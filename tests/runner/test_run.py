@@ -158,7 +158,7 @@ def test_a_worker_killed_in_mid_job_loses_and_doubles_nothing(settings, monkeypa
     assert (outcome.done, outcome.failed) == (24, [])
     assert len({run.data.tags["cell_id"] for run in tracked(settings, "killed")}) == 24
     assert len(tracked(settings, "killed")) == 24
-    assert capsys.readouterr().out == ""  # which is for results: Ray itself would tell of the death there
+    assert capsys.readouterr().out == ""  # stdout is for results; Ray itself would tell of the death there
 
 
 @pytest.mark.slow

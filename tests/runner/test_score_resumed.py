@@ -113,7 +113,7 @@ def test_another_scorer_does_not_take_the_scores_over(score, network, features, 
 
 @pytest.fixture
 def work(ray_running, features, tmp_path, monkeypatch):
-    """Scores one shard in this process; the folder of its scores."""
+    """Scores one shard at a time in this process, into ``tmp_path``."""
     from autosparse.runner.shards import work
 
     monkeypatch.setattr(work.ray, "get", lambda judge: judge)

@@ -1,4 +1,4 @@
-"""Asking each node whether it sees the storage, where nodes go or cannot answer."""
+"""Asking each node whether it sees the storage, if nodes have gone or cannot answer."""
 
 import pytest
 

@@ -17,7 +17,7 @@ from autosparse.tracking.client import connect
 ROOT = Path(__file__).parents[2] / "experiments"
 SCALED = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
 QUICK = ("ours-sweep",)
-"""It has every kind of task; the others are of `make test-all`."""
+"""Files that `make test` runs: together they have every kind of task. Only `make test-all` runs the others."""
 
 
 def marked(path):
@@ -55,7 +55,7 @@ def storage(request, ray_running, tmp_path_factory, empty_store):
 
 @pytest.fixture(autouse=True)
 def no_clouds(monkeypatch):
-    """Clouds of points are of the same code for every file, and take seconds each; tests/report draws them."""
+    """Draw no clouds of points: each takes seconds, and one piece of code, which tests/report tests, draws all."""
     monkeypatch.setattr(Gallery, "png", lambda self, draw, name, told: "")
 
 

@@ -104,7 +104,7 @@ CANNOT = {
 CANNOT |= {name: "no channel mapping for VisionTransformer" for name in CRITERIA if "channels" in CRITERIA[name].needs}
 """What cannot go through a transformer, and the one line that says so."""
 COLLAPSING = ("synflow", "synflow-l2")
-"""On a transformer: all patches of their constant input look alike, so that queries and keys carry no flow."""
+"""Methods that collapse a transformer: patches of a constant input look alike, so queries and keys carry no flow."""
 
 
 @pytest.mark.parametrize("name", list(CRITERIA))

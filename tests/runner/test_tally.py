@@ -18,7 +18,7 @@ class Stage:
         self.tally.start(self.tasks, Given(*costs))
 
     def hear(self, at, job="a", **event):
-        """A report at ``at`` seconds; tasks by their number."""
+        """Hear a report at ``at`` seconds, which names tasks by their number; returns the line of the stage."""
         self.now = 100.0 + at
         ids = {name: [self.ids[i] for i in event.pop(name, ())] for name in ("running", "task_ids", "failed")}
         named = {"job": f"job-{job}"} if "silent" in event else {}

@@ -1,4 +1,4 @@
-"""``scripts/bench.py``: what is not measured elsewhere here."""
+"""``scripts/bench.py`` and the benchmark of nodes, which no other file here tests."""
 
 import subprocess
 import sys

@@ -42,7 +42,7 @@ print(json.dumps([result.as_json() for result in results]))
 
 @pytest.fixture(scope="module")
 def measured():
-    """Measured in a separate process, because data loaders fork theirs from it."""
+    """The results, measured in a separate process, because data loaders fork their workers from it."""
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(
         [sys.executable, "-c", TINY], env={**os.environ, "PYTHONPATH": path}, capture_output=True, text=True

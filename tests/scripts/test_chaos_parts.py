@@ -20,7 +20,7 @@ def part(monkeypatch):
 
 
 class Standing:
-    """An experiment of which the test says what it has."""
+    """An experiment that has whatever the test says."""
 
     folder, log = Path(), Path()
 

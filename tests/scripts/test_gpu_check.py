@@ -24,7 +24,7 @@ importlib.machinery.PathFinder.find_spec = classmethod(
     lambda cls, name, path=None, target=None: None if name.split(".")[0] in absent else find(name, path, target)
 )
 """
-"""A module ``sitecustomize`` with which imports of these fail in every process, as where they are not installed."""
+"""A module ``sitecustomize`` that makes imports of these fail in every process, as if they were not installed."""
 
 PARTS = {
     "hangs": "with report.entry('first') as found: found['figure'] = 1\n"
@@ -63,7 +63,7 @@ def run_part(checks, tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def without_a_folder_that_is_absent(monkeypatch):
-    """Real data are no part of these tests, and the command refuses a folder that is not there."""
+    """Unset AUTOSPARSE_DATA if its folder is absent: the command would refuse it, and these tests need no real data."""
     if not Path(os.environ.get("AUTOSPARSE_DATA", ".")).is_dir():
         monkeypatch.delenv("AUTOSPARSE_DATA")
 
@@ -90,7 +90,7 @@ def test_a_part_that_hangs_is_ended_and_what_it_found_stays(run_part):
     assert [(entry["name"], entry["status"]) for entry in result["entries"]] == [("first", "ok"), ("second", "running")]
     assert result["entries"][0]["figures"] == {"figure": 1}
     assert any("part_hangs.py" in line for line in result["said"])  # where it hung
-    assert seen[-1]["entries"][0]["figures"] == {"figure": 1}  # while it ran
+    assert seen[-1]["entries"][0]["figures"] == {"figure": 1}  # told while it ran
 
 
 @pytest.mark.slow

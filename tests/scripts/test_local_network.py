@@ -145,6 +145,6 @@ def pids_in(namespace):
 
 def cmdline(pid):
     try:
-        return Path(f"/proc/{pid}/cmdline").read_text()  # that of a zombie is empty
+        return Path(f"/proc/{pid}/cmdline").read_text()  # a zombie's is empty
     except OSError:
         return ""

@@ -16,5 +16,5 @@ class Attack:
 
 
 def malicious_pickle(path: Path) -> bytes:
-    """Makes ``path`` a folder when it is loaded."""
+    """A pickle that makes a folder at ``path`` when it is loaded."""
     return pickle.dumps(Attack(path))

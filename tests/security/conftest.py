@@ -1,4 +1,4 @@
-"""Little memory, and a survival set, for the tests that give loaders anything."""
+"""Little memory, and a survival set, for the tests that give loaders arbitrary content."""
 
 import resource
 from pathlib import Path

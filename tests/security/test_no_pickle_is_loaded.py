@@ -30,7 +30,7 @@ from autosparse.storage.checkpoints import Checkpoints
 
 @pytest.fixture
 def ran(tmp_path):
-    """What a pickle makes that is loaded; must not be there in the end."""
+    """The folder that a pickle makes if it is loaded; it must not be there in the end."""
     target = tmp_path / "it ran"
     yield target
     assert not target.exists()

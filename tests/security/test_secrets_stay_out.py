@@ -34,16 +34,16 @@ def found_in(folder: Path, *secrets: str) -> list[tuple[str, str]]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("ray-cli")  # it starts a Ray of its own: not beside those that do so, too
+@pytest.mark.xdist_group("ray-cli")  # it starts a Ray of its own, so it must not run beside others that do
 def test_nothing_that_a_run_writes_holds_a_secret(tmp_path, monkeypatch, empty_store):
-    """Neither of a cell that ends well nor of one that fails; workers have the driver's environment, Ray has logs."""
+    """One cell ends well and one fails; workers have the driver's environment, and Ray has logs."""
     names = ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN", "DATABASE_PASSWORD", "AWS_SECRET_ACCESS_KEY")
     secrets = {name: f"planted-{name}" for name in (*names, "RAY_AUTH_TOKEN")}
     uri, cell = empty_store(tmp_path), {**GRID, "score_examples": 20}
     grid = [{**cell, "recipe": {"epochs": 1}}, {**cell, "recipe": {"epochs": 1, "lr": 1e30}}]
     (tmp_path / "secrets.yaml").write_text(json.dumps({"name": "secrets", "grid": grid}))
     command = [sys.executable, "-m", "autosparse", "--debug", "run", "secrets.yaml", "--tracking-uri", uri]
-    with tempfile.TemporaryDirectory(prefix="asp-", dir="/tmp") as logs:  # the paths of sockets are bounded
+    with tempfile.TemporaryDirectory(prefix="asp-", dir="/tmp") as logs:  # a socket's path may not be long
         environment = {**os.environ, **secrets, "RAY_TMPDIR": logs}
         ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert ran.returncode == 1, ran.stderr

@@ -183,7 +183,7 @@ def with_other(path, name, change):
 
 @pytest.fixture(params=["features", "survival"])
 def either(request, shards_folder, tmp_path):
-    """A folder of features, and one of survival shards."""
+    """A folder of features, or one of survival shards."""
     if request.param == "features":
         return shards_folder
     param, grad = torch.randn(2, 280, generator=torch.Generator().manual_seed(0)).unbind()

@@ -1,4 +1,4 @@
-"""States of long work: to the bit, and the one before where the newest is damaged."""
+"""States of long work: the newest comes back to the bit, or the one before if the newest is damaged."""
 
 import errno
 

@@ -155,7 +155,7 @@ def test_only_an_empty_folder_is_dropped(tmp_path):
 def test_a_folder_that_is_written_to_while_it_is_dropped_stays(tmp_path, monkeypatch):
     folder = Folder(tmp_path / "f")
     folder.write("a", b"1")
-    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))  # as it was a moment ago
+    monkeypatch.setattr(Path, "iterdir", lambda self: iter(()))  # empty, as the folder was a moment ago
     folder.drop_if_empty()
     assert folder.read("a") == b"1"
 
@@ -197,7 +197,7 @@ def test_what_this_machine_has_sent_or_brought_is_not_brought_again(s3, tmp_path
     monkeypatch.setattr(Bucket, "_download", lambda self, *given: brought.append(self) or bring(self, *given))
     here.fetch("f")
     assert brought == []
-    time.sleep(1.1)  # times are told in seconds
+    time.sleep(1.1)  # a store tells times in whole seconds
     for _ in range(2):
         assert (there.fetch("f") / "a").read_bytes() == b"12"
     assert brought == [there]

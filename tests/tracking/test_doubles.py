@@ -1,4 +1,4 @@
-"""Two MLflow runs of one task, which an answer that was lost leaves or another driver: one stays."""
+"""Two MLflow runs of one task, left by an answer that was lost or by another driver: one stays."""
 
 import pytest
 from builders import ENVIRONMENT, write_run

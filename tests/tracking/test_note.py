@@ -37,7 +37,7 @@ def noted(client, experiment_id, store):
 
 
 def write_cell(client, experiment_id, seed, status="FINISHED", end=None):
-    """The id of a run of a cell, which this writes to MLflow."""
+    """Write the run of a cell to MLflow, and return its id."""
     tags = {"kind": "cell", "task_id": f"task-{seed}", "label": "snip", MADE: f"made-{seed}"}
     params = dict.fromkeys(("recipe.lr", "recipe.epochs")[: 1 + seed % 2], "1")
     return write_run(client, experiment_id, status, end, params, tags=tags)
@@ -48,7 +48,7 @@ def restarted(tracker):
 
 
 def without_note(tracker):
-    """What a start without the note knows; the note is away afterwards."""
+    """What a start without the note knows; the note is gone afterwards."""
     tracker.client.delete_tag(tracker.parent.id, NOTED)
     return restarted(tracker).known
 
@@ -73,7 +73,7 @@ def renamed(tracker):
 
 
 def swapped(tracker):
-    """Delete one run and restore another, so that there are as many as before."""
+    """Delete one run and write another, so that there are as many as before."""
     tracker.client.delete_run(one_of(tracker, 1))
     write_cell(tracker.client, tracker.experiment_id, CELLS, end=1000)
 

@@ -36,7 +36,7 @@ def started(database, step):
 
 
 def beside(database):
-    """The names in its folder."""
+    """The names in the folder of a database."""
     return sorted(path.name for path in database.parent.iterdir())
 
 

@@ -1,4 +1,4 @@
-"""A scorer is one logged model of MLflow, with its data and figures, however often and by whom it is written."""
+"""A scorer is one logged model of MLflow, with its data and figures, however often it is written, and by whomever."""
 
 import pytest
 from mlflow.entities import LoggedModelStatus

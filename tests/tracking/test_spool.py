@@ -19,7 +19,7 @@ CELLS = [Planned(a_cell(seed=seed), "snip") for seed in range(6)]
 
 
 class SlowTracker:
-    """Writes nothing, and takes its time: each batch until it is let go on."""
+    """Writes nothing, and holds each batch until it may go on."""
 
     def __init__(self):
         self.begun, self.ended, self.writing, self.go_on = [], [], threading.Event(), threading.Event()
@@ -130,7 +130,7 @@ def test_a_full_disk_under_the_database_is_a_few_lines_and_all_is_written_when_t
 
     @sqlalchemy.event.listens_for(engine, "checkout")
     def limit(connection, *_):
-        connection.execute(f"PRAGMA max_page_count = {full['pages']}")  # SQLite takes the present size for the least
+        connection.execute(f"PRAGMA max_page_count = {full['pages']}")  # SQLite takes no less than the present size
 
     with Spool(tracker, said.append) as spool:
         for planned in CELLS:

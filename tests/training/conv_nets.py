@@ -34,5 +34,5 @@ class ViewingConv(Conv):
 
 
 def fresh(kind: type[Conv] = Conv, **options: float) -> nn.Module:
-    """The same weights every time."""
+    """A network with the same weights every time."""
     return kaiming_normal_(kind(**options), generator("conv nets"))

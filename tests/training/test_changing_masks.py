@@ -20,7 +20,7 @@ DYNAMIC = {"set": {"every": 2}, "rigl": {"every": 2}, "gmp": {"every": 3}}
 
 
 class Spy:
-    """A rule that passes on what it is given, and gives the masks that it is told to."""
+    """A rule that notes what it is given, and answers with the masks that ``choose`` makes."""
 
     def __init__(self, choose):
         self.choose, self.given = choose, []

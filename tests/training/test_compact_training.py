@@ -289,7 +289,7 @@ def test_methods_that_train_on_the_way_do_so_compactly_and_their_images_are_coun
             masks = prune(
                 model, name, 0.98, list(tiny_digits.train.batches(200)), training=trainer, rounds=3, **options
             )
-        assert seen.count > trainer.images > 0  # also those that accuracy is measured on
+        assert seen.count > trainer.images > 0  # counts the images that accuracy is measured on, too
         told.append((seen.count, trainer.images, masks.kept))
         assert hook_on(model) is None
     assert told[0] == told[1]

@@ -73,7 +73,7 @@ def test_in_bfloat16_only_training_computes_so_and_the_accuracy_is_float32(tiny_
     model, dtypes = fresh(), {True: set(), False: set()}
     model.conv2.register_forward_hook(lambda m, _, out: dtypes[m.training].add(out.dtype))
     train(model, tiny_digits, RECIPE, execution=HALF)
-    assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}  # the latter: also the trial of the layout
+    assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}  # the trial of the layout is in eval mode, too
 
 
 def test_in_bfloat16_masks_hold(tiny_digits):

@@ -19,7 +19,7 @@ RECIPES = [RECIPE, replace(RECIPE, optimizer="momentum"), replace(RECIPE, optimi
 
 
 class Graphed(Execution):
-    """CUDA graphs on the CPU; ``steps`` counts replays and eager steps."""
+    """CUDA graphs on the CPU."""
 
     def step(self, model, optimizer, loss, device):
         return graphs.GraphedStep(super().step(model, optimizer, loss, device), model, optimizer)
@@ -53,7 +53,7 @@ def trained(data, recipe, execution, device="cpu", dropout=0.5):
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_graphed_training_is_the_eager_one_bit_for_bit(tiny_digits, replays, recipe):
-    """Warm-up undone, masks held, learning rate changed between replays, the smaller last batch too."""
+    """The warm-up is undone, masks hold, the rate changes between replays, and the last batch is smaller."""
     expected, history, _ = trained(tiny_digits, recipe, None)
     found, graphed, masks = trained(tiny_digits, recipe, Graphed())
     assert graphed.train_loss == history.train_loss
@@ -83,7 +83,7 @@ def test_if_a_step_cannot_be_captured_training_goes_on_eagerly_with_a_warning(
     assert all(torch.equal(found[name], value) for name, value in expected.items())
     told = [
         record.getMessage() for record in caplog.records if record.name == graphs.__name__
-    ]  # others: once a process
+    ]  # other loggers warn only once a process
     assert told == [f"training continues without a CUDA graph: {reason}"]
 
 
@@ -121,7 +121,7 @@ class Fakes:
         self.current = "the capture's"
         yield
         if self.broken:
-            raise self.broken  # PyTorch 2.11 leaves it at that
+            raise self.broken  # PyTorch 2.11 does not put the stream back
         self.current = "its own"
 
 

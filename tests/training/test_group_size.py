@@ -70,7 +70,7 @@ def gpu(monkeypatch):
 
 
 def asked(tiny_digits, seconds, monkeypatch, gpu, share=1.0, most=32):
-    """How many go together where ``seconds(count)`` is what a trial takes, and the trials that were made."""
+    """How many go together if a trial takes ``seconds(count)``, and the trials that were made."""
     tried = []
 
     def trial(make, count, *_):

@@ -15,7 +15,7 @@ READS = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "
 
 
 class Reads(TorchDispatchMode):
-    """Collects those operations."""
+    """Collects the operations of ``READS`` and lookups by a boolean mask, which wait as well."""
 
     def __init__(self):
         super().__init__()
@@ -42,7 +42,7 @@ class Copies(TorchDispatchMode):
 
 
 def an_epoch(data, execution, augmentation="crop-flip", optimizer="adam"):
-    """One epoch of a pruned convolutional network with dropout: its mean loss."""
+    """A function that trains a pruned convolutional network with dropout for an epoch, and returns its mean loss."""
     device, recipe = data.device, Recipe(batch_size=64, optimizer=optimizer, augmentation=augmentation)
     model = fresh(dropout=0.5).to(device)
     optimizer = recipe.optimizer_for(model)
@@ -76,7 +76,7 @@ def test_such_a_read_would_be_noticed(read):
 
 @pytest.mark.parametrize("augmentation", ["none", "crop-flip", "random-resized-crop"])
 def test_batches_are_cut_on_the_device_and_draws_sent_there_without_waiting(monkeypatch, augmentation):
-    """With tensors that only pretend to be on a GPU: reading one back, or mixing devices, is an error."""
+    """Tensors only pretend to be on a GPU here: reading one back, or mixing devices, is an error."""
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     with FakeTensorMode():
         split = Split(

@@ -135,7 +135,7 @@ def test_a_training_may_follow_a_training(tiny_digits):
 
 @pytest.mark.parametrize(("channels", "stride", "taken"), [(6, 2, False), (6, 1, True), (8, 2, True)])
 def test_a_model_whose_backward_pass_would_overrun_its_memory_is_left_alone(channels, stride, taken):
-    """With AVX2 but not AVX-512, oneDNN's channels-last kernel of such a convolution corrupts the heap."""
+    """oneDNN's channels-last kernel of such a convolution corrupts the heap on CPUs with AVX2 but without AVX-512."""
     model = torch.nn.Sequential(torch.nn.Conv2d(1, channels, 3), torch.nn.Conv2d(channels, 12, 1, stride))
     with channels_last(model, SHAPE):
         assert model[1].weight.stride() == ((channels, 1, channels, channels) if taken else (channels, 1, 1, 1))

@@ -24,7 +24,7 @@ AUTO, ON, OFF = Execution(), Execution(compact="on"), Execution(compact="off")
 
 
 class BrokenOff(BaseException):
-    """What a killed process does not catch."""
+    """Ends a training as a kill does: nothing catches it."""
 
 
 def dropping():
@@ -223,7 +223,7 @@ def test_states_of_different_epochs_do_not_go_on_together(tiny_digits):
 
 
 def test_a_graphed_training_remembers_what_its_optimiser_did(tiny_digits, monkeypatch):
-    """A capture that runs the step as CUDA would before it, and a replay that computes on the captured batch."""
+    """The capture here runs the step as CUDA would before one, and its replay computes on the captured batch."""
 
     class Graphed(Execution):
         def step(self, model, optimizer, loss, device):
@@ -235,7 +235,7 @@ def test_a_graphed_training_remembers_what_its_optimiser_did(tiny_digits, monkey
         return step
 
     monkeypatch.setattr(graphs, "capture", capture)
-    recipe, undisturbed, resumed = replace(MOMENTUM, lr=2**-7), conv(), conv()  # exact as the tensor that a graph reads
+    recipe, undisturbed, resumed = replace(MOMENTUM, lr=2**-7), conv(), conv()  # exact in the tensor of the rate
     history = train(undisturbed, tiny_digits, recipe)
     state = broken_off(lambda keep: train(conv(), tiny_digits, recipe, on_state=keep), 2)
     assert train(resumed, tiny_digits, recipe, execution=Graphed(compact="off"), resume=state).train_loss == (

@@ -42,7 +42,7 @@ def chromium():
 
 @pytest.fixture(scope="session")
 def address(chromium, tmp_path_factory: pytest.TempPathFactory, empty_store: Callable[[Path], str]) -> Iterator[str]:
-    """Where the page lies; its runs are said to be on a server."""
+    """The address of the page, which links its runs as if they were on a server."""
     folder = tmp_path_factory.mktemp("page")
     client = connect(empty_store(folder))
     (folder / "scratch").mkdir()
@@ -54,7 +54,7 @@ def address(chromium, tmp_path_factory: pytest.TempPathFactory, empty_store: Cal
 
 @pytest.fixture
 def opened(chromium, address: str):
-    """Opens the page in a window of a width, in a colour scheme; fails if the console has an error."""
+    """Opens the page in a window of the given width and colour scheme; fails if the console has an error."""
     windows, errors = [], []
 
     def open_page(width: int = 1280, scheme: str = "light"):

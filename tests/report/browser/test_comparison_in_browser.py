@@ -17,7 +17,7 @@ SEEDS = 3
 
 @pytest.fixture(scope="session")
 def address(chromium, tmp_path_factory, empty_store) -> str:
-    """Where the page lies that compares two experiments, of which the second trains for longer."""
+    """The address of the page that compares two experiments, the second of which trains for longer."""
     folder: Path = tmp_path_factory.mktemp("comparison")
     client = connect(empty_store(folder))
     for name, epochs in (("short", "10"), ("long", "20")):

@@ -1,4 +1,4 @@
-"""The page of ``autosparse watch --web`` in headless Chromium: news come, and what the reader has chosen stays."""
+"""The page of ``autosparse watch --web`` in headless Chromium: news arrives, and what the reader has chosen stays."""
 
 import pytest
 from fake_runs import FakeRuns
@@ -26,7 +26,7 @@ TOP = """() => [...document.querySelectorAll("h3")].find((one) => one.textConten
 
 @pytest.fixture
 def grid(tmp_path, empty_store) -> LiveRuns:
-    """A grid of seven methods, of which a cell is left to do."""
+    """A grid of seven methods, with one cell left to do."""
     (tmp_path / "scratch").mkdir()
     made = LiveRuns(FakeRuns(connect(empty_store(tmp_path)), "exp", tmp_path / "scratch"), total=2 + len(METHODS) + 1)
     for method in METHODS:
@@ -44,7 +44,7 @@ def page(grid) -> LivePage:
 
 @pytest.fixture
 def opened(chromium, page):
-    """Opens the page as it is served; fails if the console has an error while it is."""
+    """Opens the page as it is served; fails if the console has an error meanwhile."""
     errors, windows = [], []
     with PageServer(lambda: page.files) as server:
 
@@ -63,7 +63,7 @@ def opened(chromium, page):
 
 
 def told(window, text: str) -> None:
-    """Wait until the page says so."""
+    """Wait until the page shows this text."""
     window.locator("body", has_text=text).wait_for()
 
 

@@ -6,7 +6,7 @@ WIDE = """() => [...document.querySelectorAll("body *")]
 
 
 def assert_nothing_is_wider(window, width):
-    """Open all that is folded; nothing is wider than the window, but what scrolls by itself."""
+    """Open all that is folded; then nothing may be wider than the window, except what scrolls by itself."""
     for closed in window.query_selector_all("details:not([open]) > summary"):
         closed.click()
     assert window.evaluate("document.documentElement.scrollWidth") == width
