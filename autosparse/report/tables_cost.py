@@ -1,12 +1,13 @@
 """The cost of an experiment: time, images, CPU-hours and GPU-hours."""
 
+import contextlib
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 
 from autosparse.report.collect import Point, Section
 from autosparse.report.formats import duration, quantity
 from autosparse.report.table import NOTHING, Table, texts
-from autosparse.results.costs import PASSES
+from autosparse.results.costs import NotRecorded, training_flops
 from autosparse.results.runs import Run
 
 NOT_KNOWN = NOTHING.text
@@ -37,7 +38,7 @@ def method_costs(section: Section) -> Table | None:
             images = [_mean(points, name) for name in ("images_score", "images")]
             count = str(sum(point.n for point in points))
             shown = [NOT_KNOWN if time is None else f"{time:.2f}" for time in times]
-            numbers = [*images, _flops(points, "flops_dense"), _flops(points, "flops_trained")]
+            numbers = [*images, *_flops(points)]
             shown += [NOT_KNOWN if number is None else quantity(number) for number in numbers]
             rows.append([method.name, count, *shown])
     columns = ["method", "cells", "seconds to prune", "to train", "in all", "images seen to prune", "images trained on"]
@@ -56,11 +57,14 @@ def _mean(points: Iterable[Point], metric: str) -> float | None:
     return statistics.fmean(values) if values else None
 
 
-def _flops(points: Iterable[Point], forward: str) -> float | None:
-    """Mean FLOPs of a cell's trainings, forward and backward; ``forward`` is the metric of one image's forward pass."""
-    runs = [run.metrics for point in points for run in point.runs]
-    found = [PASSES * run["images"] * run[forward] for run in runs if "images" in run and forward in run]
-    return statistics.fmean(found) if found else None
+def _flops(points: Iterable[Point]) -> tuple[float | None, float | None]:
+    """Mean FLOPs of a cell's trainings: as if all were dense, and as computed, see :func:`training_flops`."""
+    found = []
+    for run in (run for point in points for run in point.runs):
+        with contextlib.suppress(NotRecorded):
+            found.append(training_flops(run))
+    dense, computed = (statistics.fmean(values) for values in zip(*found, strict=True)) if found else (None, None)
+    return dense, computed
 
 
 def _images(runs: Sequence[Run]) -> str:

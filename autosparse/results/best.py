@@ -32,7 +32,8 @@ def best(
 
     Only cells that differ in nothing but the seed (and in what ``group_by`` leaves out) are averaged, see
     :mod:`autosparse.results.groups`. If an experiment was edited and run again, or if its data changed, a group has
-    several rows. ``settings`` tells them apart, and is otherwise empty.
+    several rows. ``settings`` tells them apart. It also tells apart rows whose networks were trained in different ways,
+    which must not be compared. It is otherwise empty.
 
     :param group_by: some of GROUPS; None: method and sparsity, and model and dataset if there are several.
     :return: rows with the group's values, ``settings``, ``metric``, ``n``, ``mean``, and ``std`` (of the sample; None
@@ -54,6 +55,18 @@ def best_of(
     top: int | None = None,
 ) -> list[dict[str, Any]]:
     """The rows of :func:`best` for groups of cells; errors name the experiment."""
+    return [row for row, _ in rows_with_training(found, experiment, metric, sparsity, group_by, top)]
+
+
+def rows_with_training(
+    found: Sequence[Group],
+    experiment: str,
+    metric: str = "test_accuracy",
+    sparsity: float | None = None,
+    group_by: Sequence[str] | None = None,
+    top: int | None = None,
+) -> list[tuple[dict[str, Any], str]]:
+    """The rows of :func:`best_of`, each with what sets the training of its networks apart from that of others."""
     groups = [g for g in found if sparsity is None or math.isclose(g.sparsity, sparsity, abs_tol=1e-9)]
     if not groups:
         raise none_found(experiment, sparsity, (group.sparsity for group in found))
@@ -64,7 +77,7 @@ def best_of(
         several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]
         group_by = ["method", "sparsity", *several]
     rows = _rows(groups, metric, group_by)
-    return sorted(rows, key=lambda row: sign * row["mean"])[:top]
+    return sorted(rows, key=lambda row: sign * row[0]["mean"])[:top]
 
 
 def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[str, Any]]:
@@ -101,25 +114,31 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
     return sorted(rows, key=lambda row: (row["status"] != "done", -row["value"] if row["value"] is not None else 1e9))
 
 
-def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list[dict[str, Any]]:
+def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list[tuple[dict[str, Any], str]]:
     data = _changed_data(groups)
-    found: dict[tuple[Any, ...], dict[Settings, list[float]]] = {}
+    place = [name for name in ("model", "dataset") if name in group_by]
+    found: dict[tuple[Any, ...], dict[tuple[Settings, Settings], list[float]]] = {}
+    trainings: dict[tuple[str, ...], dict[Settings, str]] = {}
     for group in groups:
         if values := group.values(metric).values():
-            told = tuple(pair for pair in group.training if pair[0] != DATA or group.dataset in data)
-            told += group.method if "method" in group_by else ()
+            training = tuple(pair for pair in group.training if pair[0] != DATA or group.dataset in data)
+            method = group.method if "method" in group_by else ()
             key = tuple(group.label if name == "method" else getattr(group, name) for name in group_by)
-            variants = found.setdefault(key, {})
-            variants.setdefault(told, []).extend(values)
-    return [
-        {
-            **dict(zip(group_by, key, strict=True)),
-            **{"settings": settings, "metric": metric, "n": len(values), "mean": statistics.fmean(values)},
-            "std": statistics.stdev(values) if len(values) > 1 else None,
-        }
-        for key, variants in found.items()
-        for settings, values in zip(apart([dict(told) for told in variants]), variants.values(), strict=True)
-    ]
+            found.setdefault(key, {}).setdefault((training, method), []).extend(values)
+            trainings.setdefault(tuple(getattr(group, name) for name in place), {})[training] = ""
+    for notes in trainings.values():
+        notes.update(zip(list(notes), apart([dict(training) for training in notes]), strict=True))
+    rows = []
+    for key, variants in found.items():
+        row = dict(zip(group_by, key, strict=True))
+        notes = trainings[tuple(row[name] for name in place)]
+        methods = apart([dict(method) for _, method in variants])
+        for ((how, _), numbers), what in zip(variants.items(), methods, strict=True):
+            settings = ", ".join(filter(None, (what, notes[how])))
+            spread = statistics.stdev(numbers) if len(numbers) > 1 else None
+            told = {"settings": settings, "metric": metric, "n": len(numbers), "mean": statistics.fmean(numbers)}
+            rows.append(({**row, **told, "std": spread}, notes[how]))
+    return rows
 
 
 def _changed_data(groups: Sequence[Group]) -> set[str]:

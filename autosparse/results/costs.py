@@ -115,19 +115,39 @@ class Ledger:
         return PASSES * images * sum(filter(None, forward))
 
 
-def _images_of_cell(cell: Run) -> tuple[float, float]:
-    """Images that a cell's network was shown before it had its masks, and after.
+def training_flops(cell: Run) -> tuple[float, float]:
+    """FLOPs of all trainings of a cell: as if each were dense, and with its own training as it was computed.
 
-    If the images before were shown in trainings, the record's ``images`` includes them.
+    :raises NotRecorded: if its records do not tell.
     """
-    images, name = _metric(cell, "images"), cell.params.get("criterion", "")
+    images = _metric(cell, "images")
+    own = images_of_own_training(cell.params.get("criterion", ""), images, cell.metrics.get("images_score"))
+    dense, trained = _metric(cell, "flops_dense"), _metric(cell, "flops_trained")
+    return PASSES * images * dense, PASSES * ((images - own) * dense + own * trained)
+
+
+def images_of_own_training(criterion: str, images: float, images_score: float | None) -> float:
+    """Images of the training under a cell's masks. ``images`` includes those of trainings on the way to the masks.
+
+    :param images_score: None: not recorded.
+    :raises NotRecorded: if the criterion is not installed, or trains on the way and ``images_score`` is not recorded.
+    """
+    if criterion in (DENSE, BRANCH) or images_score == 0:
+        return images
+    if criterion not in CRITERIA:
+        raise NotRecorded(f"criterion {criterion!r} is not installed here: its trainings cannot be told from scoring")
+    if "training" not in CRITERIA[criterion].options:
+        return images
+    if images_score is None:
+        raise NotRecorded("its records lack 'images_score', as those of earlier versions do")
+    return images - images_score
+
+
+def _images_of_cell(cell: Run) -> tuple[float, float]:
+    """Images that a cell's network was shown before it had its masks, and after."""
+    name = cell.params.get("criterion", "")
     before = 0.0 if name in (DENSE, BRANCH) else _metric(cell, "images_score")
-    if before == 0:
-        return before, images
-    if name not in CRITERIA:
-        raise NotRecorded(f"criterion {name!r} is not installed here: its trainings cannot be told from scoring")
-    trainings = "training" in CRITERIA[name].options
-    return before, images - before if trainings else images
+    return before, images_of_own_training(name, _metric(cell, "images"), before)
 
 
 def _images_of_run(run: Run) -> float:

@@ -2,13 +2,13 @@
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from mlflow.entities import RunTag
 
 from autosparse.files import content_id
-from autosparse.results.best import GROUPS, best_of
+from autosparse.results.best import GROUPS, rows_with_training
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import groups_of
 from autosparse.results.scorer_accuracies import write_accuracies
@@ -24,8 +24,10 @@ MOST = 4900
 OF = "leaderboard_of"
 """Tag of the parent run: a fingerprint of the runs that its leaderboard and the scorers' figures were made from."""
 METRIC = "test_accuracy"
+TRAINING = "training"
+"""Key of a row: what sets the training of its networks apart; only rows that share it compete."""
 Rows = Sequence[dict[str, Any]]
-"""Rows as :func:`autosparse.results.best.best` returns them."""
+"""Rows as :func:`autosparse.results.best.best` returns them, with TRAINING."""
 
 
 def write_leaderboard(tracker: Tracker) -> bool:
@@ -48,7 +50,8 @@ def write_leaderboard(tracker: Tracker) -> bool:
         measured = [group for group in groups if group.values(METRIC)]
         note = tags.get(NOTE, tags.get("description", ""))
         if measured:
-            rows = best_of(measured, tracker.experiment, METRIC, group_by=GROUPS)
+            found = rows_with_training(measured, tracker.experiment, METRIC, group_by=GROUPS)
+            rows = [{**row, TRAINING: training} for row, training in found]
             note = with_leaderboard(note, rows, tracker.experiment)
         tracker.client.log_batch(tracker.parent.id, tags=[RunTag(NOTE, note), RunTag(OF, made_from)])
     return True
@@ -67,7 +70,8 @@ def with_leaderboard(note: str, rows: Rows, experiment: str) -> str:
 def leaderboard(rows: Rows, experiment: str, room: int = MOST) -> str:
     """Test accuracy as Markdown: a table for each network and data set, methods as rows, sparsities as columns.
 
-    Methods are in the order of their means at the highest sparsity; the best pruned one of each column is bold.
+    Methods are in the order of their means at the highest sparsity; the best pruned one of each column is bold, and if
+    networks were trained in several ways, the best one of each way.
 
     :param room: most characters; what does not fit is left out, the worst methods first, and counted.
     """
@@ -103,25 +107,28 @@ def _lines(rows: Rows) -> list[str]:
     for row in rows:
         name = f"{row['method']} ({row['settings']})" if row["settings"] else row["method"]
         methods.setdefault(name, {})[row["sparsity"]] = row
-    pruned = [sparsity for sparsity in sparsities if sparsity > 0]
-    best = {sparsity: max(of[sparsity]["mean"] for of in methods.values() if sparsity in of) for sparsity in pruned}
+    best: dict[tuple[float, str], float] = {}
+    for row in rows:
+        if (at := (row["sparsity"], row.get(TRAINING, "")))[0] > 0:
+            best[at] = max(row["mean"], best.get(at, row["mean"]))
     top = sparsities[-1]
     worst = {"mean": float("-inf")}
     ranked = sorted(methods, key=lambda name: (0 not in methods[name], -methods[name].get(top, worst)["mean"], name))
-    body = [_line([_text(name), *(_cell(methods[name].get(s), best.get(s)) for s in sparsities)]) for name in ranked]
+    body = [_line([_text(name), *(_cell(methods[name].get(s), best) for s in sparsities)]) for name in ranked]
     titles = ["method", *(f"{100 * sparsity:.6g} %" if sparsity else "dense" for sparsity in sparsities)]
     return [_line(titles), _line(["---", *["---:"] * len(sparsities)]), *body]
 
 
-def _cell(row: dict[str, Any] | None, best: float | None) -> str:
+def _cell(row: dict[str, Any] | None, best: Mapping[tuple[float, str], float]) -> str:
     """A mean with its spread and number of seeds.
 
-    :param best: the best mean of its column, which is bold; None if nothing in the column competes.
+    :param best: the best mean of each column and training, which is bold.
     """
     if row is None:
         return ""
     mean = f"{row['mean']:.2f}" + ("" if row["std"] is None else f" ± {row['std']:.2f}")
-    return f"**{mean}** ({row['n']})" if row["mean"] == best else f"{mean} ({row['n']})"
+    is_best = row["mean"] == best.get((row["sparsity"], row.get(TRAINING, "")))
+    return f"**{mean}** ({row['n']})" if is_best else f"{mean} ({row['n']})"
 
 
 def _line(cells: Iterable[str]) -> str:

@@ -23,16 +23,20 @@ class Difference:
     half_width: float | None
     """Half of the confidence interval's width."""
     p: float | None
-    """From the paired t-test, two-sided; None for fewer than two pairs."""
+    """From the paired t-test, two-sided; None for fewer than two pairs, and if all differences are the same but 0."""
     significant: bool
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
-    """``a - b`` by seed; None if they have no seed in common."""
+    """``a - b`` by seed; None if they have no seed in common.
+
+    If all differences are the same, nothing tells how far that of a further seed may lie. Two seeds on a few hundred
+    test images have the same difference now and then by chance. So there is then no interval, and no p.
+    """
     differences = [a[seed] - b[seed] for seed in sorted(a.keys() & b.keys())]
     if not differences:
         return None
-    half, p = _tested(differences)
+    half, p = (None, None) if _without_spread(differences) and any(differences) else _tested(differences)
     return Difference(len(differences), statistics.fmean(differences), half, p, p is not None and p < 1 - LEVEL)
 
 
@@ -40,13 +44,18 @@ def _tested(values: Sequence[float]) -> tuple[float | None, float | None]:
     """Half of the mean's confidence interval, and the p-value for a mean of 0; None for fewer than two values."""
     if len(values) < 2:
         return None, None
-    if statistics.stdev(values) == 0:  # SciPy warns if all values are equal
-        return 0.0, 1.0 if values[0] == 0 else 0.0
+    if _without_spread(values):  # SciPy warns of it
+        return 0.0, 0.0 if any(values) else 1.0
     from scipy.stats import ttest_1samp
 
     found = ttest_1samp(values, 0)
     low, high = found.confidence_interval(LEVEL)
     return float(high - low) / 2, float(found.pvalue)
+
+
+def _without_spread(values: Sequence[float]) -> bool:
+    """Whether all values are the same, within rounding."""
+    return max(values) - min(values) <= 1e-9 * max(map(abs, values))
 
 
 def holm(p: Sequence[float]) -> list[float]:

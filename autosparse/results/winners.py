@@ -8,6 +8,7 @@ from typing import Any
 from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
+from autosparse.results.adjusted import adjusted_means
 from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import Group, Settings, apart, groups_of, none_found
@@ -27,9 +28,16 @@ class Contest:
     methods: dict[str, Group] = field(default_factory=dict)
 
     def ranked(self, metric: str) -> list[Group]:
-        """The methods, best first."""
-        sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
-        return sorted(self.methods.values(), key=lambda group: sign * statistics.fmean(group.values(metric).values()))
+        """The methods, best first, by their means as if all had the same seeds, see :func:`adjusted_means`."""
+        groups = list(self.methods.values())
+        means = adjusted_means([group.values(metric) for group in groups])
+        order = sorted(range(len(groups)), key=lambda i: -_better(metric) * means[i])
+        return [groups[i] for i in order]
+
+
+def _better(metric: str) -> int:
+    """1 if more of a metric is better, -1 if less is."""
+    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
 
 
 Contests = dict[tuple[Place, Settings], Contest]
@@ -48,8 +56,11 @@ def winners(
     has a row for each way of training. ``settings`` tells them apart, and is otherwise empty. An edited method counts
     as two methods. :mod:`autosparse.results.groups` decides what is averaged.
 
-    The lead is paired by seed: the mean difference over the seeds that both have. Because the lead is picked among
-    several, ``p`` has Holm's correction over the tests of the best method against each other one.
+    If methods lack seeds, as in a grid that is half done, they are ranked as if all had all of them
+    (:func:`autosparse.results.adjusted.adjusted_means`); ``mean`` is that of the seeds that there are. The lead is
+    paired by seed: the mean difference over the seeds that both have. Because the lead is picked among several, ``p``
+    has Holm's correction over the tests of the best method against each other one. A lead is significant only if it
+    has the right sign.
 
     :param scorers_only: compare only learned scorers.
     :return: rows with ``model, dataset, sparsity, settings, best, n, mean, half_width, next, pairs, lead,
@@ -87,12 +98,14 @@ def compare(
 
     :param experiment: the experiment that has the methods ``a`` and ``b``; None: they are experiments.
     :return: rows with ``model, dataset, sparsity, settings, method, a, b, pairs, difference, half_width, p,
-        significant``; ``difference`` is ``a - b``.
+        significant``; ``difference`` is ``a - b``, and ``a`` and ``b`` are means over the seeds that both have.
     :raises AutosparseError: if the two have no cell in common.
     """
     rows = []
     for place, settings, method, one, other, difference in pairs(client, a, b, experiment, metric):
-        means = {side: statistics.fmean(group.values(metric).values()) for side, group in (("a", one), ("b", other))}
+        values = one.values(metric), other.values(metric)
+        common = values[0].keys() & values[1].keys()
+        means = {side: statistics.fmean(of[seed] for seed in common) for side, of in zip("ab", values, strict=True)}
         rows.append({**_placed(place, settings), "method": method, **means, **asdict(difference)})
     return rows
 
@@ -177,7 +190,7 @@ def _row(contest: Contest, ranked: list[Group], metric: str) -> dict[str, Any]:
         "lead": lead.difference if lead else None,
         "lead_half_width": lead.half_width if lead else None,
         "p": p,
-        "significant": p is not None and p < 1 - LEVEL,
+        "significant": p is not None and p < 1 - LEVEL and lead is not None and lead.difference * _better(metric) > 0,
     }
 
 

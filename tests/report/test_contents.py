@@ -167,6 +167,13 @@ def test_the_cost_of_compact_training_stands_beside_the_dense_one(runs: FakeRuns
     assert [str(cell) for cell in table.rows[0].cells[-2:]] == ["300 M", "60.0 M"]
 
 
+def test_trainings_on_the_way_to_the_masks_count_as_dense(runs: FakeRuns, client: MlflowClient) -> None:
+    measures = {"seconds": 1.0, "images": 1100, "images_score": 1000, "flops_dense": 1e6, "flops_trained": 2e5}
+    runs.cell("lth", 0.9, 0, 90.0, measures=measures)
+    table = method_costs(section_of(client))
+    assert [str(cell) for cell in table.rows[0].cells[-2:]] == ["3.30 G", "3.06 G"]
+
+
 def test_the_wall_time_of_a_stage_adds_up_over_resumptions(client: MlflowClient, tmp_path: Path) -> None:
     for seconds in (60.0, 30.0):
         tracker = Tracker(client, "exp", Store(tmp_path))

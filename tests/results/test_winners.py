@@ -1,5 +1,7 @@
 """Winners and comparisons: means, intervals and leads, against SciPy's tests."""
 
+from statistics import fmean
+
 import pytest
 from builders import run_of_cell
 from hypothesis import given
@@ -8,6 +10,7 @@ from scipy import stats
 
 from autosparse.errors import AutosparseError
 from autosparse.results import winners as module
+from autosparse.results.adjusted import adjusted_means
 from autosparse.results.significance import half_width, holm, paired
 from autosparse.results.winners import compare, winners
 
@@ -20,14 +23,21 @@ def test_a_paired_difference_is_scipys(pairs):
     found = paired({**a, 100: 1.0}, {**b, 200: 1.0})
     assert found.pairs == len(pairs)
     differences = [x - y for x, y in pairs]
-    if len(set(differences)) == 1:
-        assert found.p == (1.0 if differences[0] == 0 else 0.0)
+    if max(differences) - min(differences) < 1e-9:
+        assert (found.p, found.half_width) == ((None, None) if any(differences) else (1.0, 0.0))
         return
     expected = stats.ttest_rel(*zip(*pairs, strict=True))
     interval = expected.confidence_interval(0.95)
     assert found.p == pytest.approx(expected.pvalue, abs=1e-6)
     assert found.half_width == pytest.approx((interval.high - interval.low) / 2, rel=1e-6)
     assert found.significant == (found.p < 0.05)
+
+
+def test_the_same_difference_with_each_seed_is_no_certainty():
+    one_image = 100 / 360
+    found = paired({0: 90.0, 1: 91.0}, {0: 90.0 - one_image, 1: 91.0 - one_image})
+    assert found.difference == pytest.approx(one_image)
+    assert (found.half_width, found.p, found.significant) == (None, None, False)
 
 
 def test_one_seed_has_no_interval_and_nothing_in_common_no_difference():
@@ -56,7 +66,10 @@ RUNS = {
     "x": [
         *(run_of_cell("snip", 0.9, seed, 90.0 + seed, seconds=5.0) for seed in range(3)),
         *(run_of_cell("grasp", 0.9, seed, 89.0 + seed + 0.1 * (seed == 1), seconds=1.0) for seed in range(3)),
-        *(run_of_cell("autos", 0.9, seed, 80.0 + seed, scorer="a", seconds=3.0) for seed in range(3)),
+        *(
+            run_of_cell("autos", 0.9, seed, 80.0 + seed + 0.1 * (seed == 2), scorer="a", seconds=3.0)
+            for seed in range(3)
+        ),
         *(run_of_cell("autos-b", 0.9, seed, 80.5 + (seed == 2), scorer="b") for seed in range(3)),
         run_of_cell("snip", 0.99, 0, 50.0),
     ],
@@ -85,12 +98,52 @@ def test_the_best_of_each_place_and_its_lead():
     assert first["half_width"] == pytest.approx(half_width([90, 91, 92]))
     assert first["lead"] == pytest.approx(1 - 0.1 / 3)
     assert first["significant"]
-    snip, others = {0: 90.0, 1: 91.0, 2: 92.0}, [(89.0, 90.1, 91.0), (80.5, 80.5, 81.5), (80.0, 81.0, 82.0)]
+    snip, others = {0: 90.0, 1: 91.0, 2: 92.0}, [(89.0, 90.1, 91.0), (80.5, 80.5, 81.5), (80.0, 81.0, 82.1)]
     tests = [paired(snip, dict(enumerate(own))).p for own in others]
     assert first["p"] == pytest.approx(holm(tests)[0])
     assert first["p"] > tests[0]
     assert (second["best"], second["next"], second["lead"], second["significant"]) == ("snip", None, None, False)
     assert winners(None, "x", sparsity=0.99) == [second]
+
+
+def unbalanced(monkeypatch, sign=1):
+    """Runs of a method that is better on each seed that both have, and of one that has more seeds, which are easy."""
+    better = [run_of_cell("better", 0.9, seed, sign * value) for seed, value in enumerate((85.0, 85.2, 84.9))]
+    values = (80.0, 80.1, 79.9, *(7 * [95.0]))
+    more = [run_of_cell("more", 0.9, seed, sign * value) for seed, value in enumerate(values)]
+    monkeypatch.setitem(RUNS, "unbalanced", [*more, *better])
+
+
+def test_easy_seeds_do_not_make_a_method_the_winner(monkeypatch):
+    unbalanced(monkeypatch)
+    (row,) = winners(None, "unbalanced")
+    assert (row["best"], row["next"], row["pairs"], row["significant"]) == ("better", "more", 3, True)
+    assert row["lead"] == pytest.approx(5.0333, abs=1e-3)
+
+
+def test_a_lead_of_the_wrong_sign_is_not_significant(monkeypatch):
+    unbalanced(monkeypatch)
+    monkeypatch.setattr(module, "adjusted_means", lambda measured: [fmean(values.values()) for values in measured])
+    (row,) = winners(None, "unbalanced")
+    assert (row["best"], row["lead"] < 0, row["p"] < 0.05, row["significant"]) == ("more", True, True, False)
+
+
+@given(
+    st.lists(st.floats(-10, 10), min_size=2, max_size=5),
+    st.lists(st.floats(-10, 10), min_size=2, max_size=6),
+    st.data(),
+)
+def test_adjusted_means_are_those_of_all_seeds_if_methods_and_seeds_add_up(methods, seeds, data):
+    at = st.sets(st.integers(1, len(seeds) - 1))
+    there = [{0} | data.draw(at) for _ in methods]  # a seed that all have connects them
+    measured = [{seed: method + seeds[seed] for seed in has} for method, has in zip(methods, there, strict=True)]
+    used = [seeds[seed] for seed in set().union(*there)]
+    expected = [method + fmean(used) for method in methods]
+    assert adjusted_means(measured) == pytest.approx(expected, abs=1e-6)
+
+
+def test_means_of_methods_without_a_common_seed_are_plain():
+    assert adjusted_means([{0: 1.0, 1: 3.0}, {2: 10.0}]) == [2.0, 10.0]
 
 
 def test_scorers_alone_and_metrics_of_which_less_is_better():
@@ -102,7 +155,7 @@ def test_scorers_alone_and_metrics_of_which_less_is_better():
 def test_experiments_are_compared_method_by_method_over_common_seeds():
     (row,) = compare(None, "x", "y")
     assert (row["method"], row["pairs"], row["difference"]) == ("snip", 2, -1.0)
-    assert (row["a"], row["b"]) == (91.0, 93.0)
+    assert (row["a"], row["b"]) == (91.5, 92.5), "of seeds 1 and 2, which both have"
 
 
 def test_methods_of_one_experiment_are_compared():

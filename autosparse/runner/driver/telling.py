@@ -1,9 +1,11 @@
 """What a run says at its end: what is done, what is not and why, and what a user should know of the results."""
 
+import contextlib
 from collections import Counter
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.store import Store
+from autosparse.results.costs import NotRecorded, images_of_own_training
 from autosparse.runner.driver.outcome import Outcome
 from autosparse.runner.driver.summary import first_finished
 from autosparse.runner.screen.console import Screen
@@ -48,16 +50,21 @@ def left_out_of(plan: Plan, store: Store) -> dict[str, LeftOut]:
 
 
 def saved_by_compact(plan: Plan, store: Store) -> str | None:
-    """What compact training saved of the cells' trainings, in FLOPs; None if it saved nothing.
+    """What compact training saved of the trainings under the cells' masks, in FLOPs; None if it saved nothing.
 
     If a grid is large, a sample tells, so that not all records are read once more.
     """
     there = store.there(planned.task for planned in plan.cells)
     done = [planned.task for planned in plan.cells if planned.task.id in there]
-    records = [store.record(task) for task in done[:: max(1, len(done) // LOOKED_AT)]]
-    results = [r["result"] for r in records if r and "flops_trained" in r["result"]]
-    dense = sum(r["flops_dense"] * r["images"] for r in results)
-    trained = sum(r["flops_trained"] * r["images"] for r in results)
+    dense = trained = 0.0
+    for task in done[:: max(1, len(done) // LOOKED_AT)]:
+        record = store.record(task)
+        if record and "flops_trained" in record["result"]:
+            result = record["result"]
+            with contextlib.suppress(NotRecorded):
+                images = images_of_own_training(task.criterion, result["images"], result.get("images_score"))
+                dense += result["flops_dense"] * images
+                trained += result["flops_trained"] * images
     if trained >= dense:
         return None
     return f"compact training computed {100 * trained / dense:.2g} % of the FLOPs that dense training takes"
