@@ -1,4 +1,4 @@
-"""Fingerprints of the user's own code: models, criteria, data sets and backbones that are not ours.
+"""Fingerprints of the user's own code: models, criteria, features, data sets and backbones that are not ours.
 
 Ours have a revision that rises with changes that matter. For the user's code, the source counts: the module of the
 function and the user's own modules that it imports, without comments, docstrings and formatting, and without installed
@@ -20,6 +20,9 @@ from typing import Any
 
 from autosparse.autos.backbones import BACKBONES
 from autosparse.criteria import CRITERIA
+from autosparse.criteria.expression import parse
+from autosparse.criteria.features import FEATURES
+from autosparse.criteria.features.find import find_feature
 from autosparse.data import source_of
 from autosparse.experiment.fields import BRANCH, DENSE
 from autosparse.experiment.plan import dataset_of
@@ -30,6 +33,7 @@ from autosparse.models.arguments import bare_name
 from autosparse.users_code import is_users
 
 OURS = __name__.partition(".")[0]
+FORMULA = "formula"
 
 
 @dataclass(frozen=True)
@@ -67,18 +71,38 @@ def functions_of(task: Task) -> Iterator[Function]:
     if (dataset := dataset_of(task)) is not None:
         loader = source_of(dataset)
         yield from _own("dataset", loader.name, loader.load.__module__)
-    for backbone in _backbones(task):
+    for (backbone,) in _of_fits(task, "backbone"):
         yield from _own("backbone", backbone, BACKBONES[backbone].__module__)
+    for name in _features(task):
+        if name in FEATURES:
+            yield from _own("feature", name, FEATURES[name].compute.__module__)
+        elif name in CRITERIA:
+            yield from _own("criterion", name, CRITERIA[name].function.__module__)
 
 
-def _backbones(task: Task) -> Iterator[str]:
-    """The backbones that a task fits, each once."""
-    if isinstance(task, ScorerTask) and task.sweep is None:
-        yield task.fit.backbone
-    if isinstance(task, SweepTask):
-        given = [point.get("backbone", task.fit.backbone) for point in task.points]
-        drawn = task.space.get("backbone", {"choice": (task.fit.backbone,)})["choice"] if task.space else ()
-        yield from sorted({str(name) for name in (*given, *drawn)})
+def _features(task: Task) -> list[str]:
+    """The features, and criteria that serve as such, that a formula or a fit reads, each once."""
+    if isinstance(task, Cell | IrpTask):
+        return _named(str(task.options.get("expression", ""))) if task.criterion == FORMULA else []
+    return sorted({name for inputs in _of_fits(task, "inputs") for name in inputs})
+
+
+@functools.lru_cache(maxsize=1024)
+def _named(expression: str) -> list[str]:
+    return sorted(parse(expression, find_feature).names) if expression else []
+
+
+def _of_fits(task: Task, setting: str) -> list[tuple[str, ...]]:
+    """What a task's fits have for a setting, each once; a name as a tuple of one."""
+    if isinstance(task, ScorerTask):
+        found = [] if task.sweep is not None else [getattr(task.fit, setting)]
+    elif isinstance(task, SweepTask):
+        here = getattr(task.fit, setting)
+        given = [point.get(setting, here) for point in task.points]
+        found = [*given, *(task.space.get(setting, {"choice": (here,)})["choice"] if task.space else ())]
+    else:
+        found = []
+    return sorted({(each,) if isinstance(each, str) else tuple(each) for each in found})
 
 
 def _own(role: str, name: str, module: str) -> Iterator[Function]:

@@ -113,7 +113,7 @@ def _where(record: Record) -> dict[str, Any]:
 def _code(record: Record) -> dict[str, str]:
     """Fingerprints of the user's own code: one of the code that methods share, and one of the method's."""
     code = record.get("code", {})
-    of_methods = {key: digest for key, digest in code.items() if key.startswith("criterion ")}
+    of_methods = {key: digest for key, digest in code.items() if key.startswith(("criterion ", "feature "))}
     shared = {key: digest for key, digest in code.items() if key not in of_methods}
     return {tag: content_id(part) for tag, part in ((CODE, shared), (OF_METHOD_CODE, of_methods)) if part}
 

@@ -6,6 +6,7 @@ from collections import ChainMap
 import pytest
 
 from autosparse.autos.backbones import BACKBONES
+from autosparse.criteria.features import FEATURES, Feature
 from autosparse.experiment.sources import code_of, functions_of, look_again, source_fingerprint
 from autosparse.experiment.space import Downstream, SweepTask
 from autosparse.experiment.tasks import Cell, FitSpec, IrpTask, ScorerTask
@@ -134,3 +135,27 @@ def test_a_sweep_calls_its_backbones_and_the_network_that_it_trains(modules_fold
         (rates | {"points": ()}, ["backbone mine"]),
     ):
         assert [function.key for function in functions_of(task.model_copy(update=changes))] == called
+
+
+def test_features_and_criteria_that_a_formula_or_a_fit_reads_count(modules_folder, monkeypatch):
+    def compute(state, name):
+        return state.values[name]
+
+    compute.__module__ = "own_pack.nets"
+    monkeypatch.setitem(FEATURES._members, "mine", Feature("mine", compute, frozenset()))
+    cell = Cell(model="lenet-300-100", dataset="digits", criterion="formula", sparsity=0.9, seed=0)
+    formula = cell.model_copy(update={"options": {"expression": "mine + 2 * log_param"}})
+    fit = FitSpec(backbone="linear", inputs=("mine", "log_param"))
+    sweep = SweepTask(irp=("ab",), points=({"lr": 0.1},))
+    for task in (
+        formula,
+        ScorerTask(irp=("ab",), fit=fit, dataset="digits"),
+        sweep.model_copy(update={"fit": fit}),
+        sweep.model_copy(update={"points": ({"inputs": ["mine", "log_param"]},)}),
+        sweep.model_copy(update={"space": {"inputs": {"choice": [["param"], ["mine"]]}}}),
+    ):
+        assert code_of(task) == {"feature mine": fingerprint()}
+    assert code_of(cell) == {}
+    assert (
+        code_of(ScorerTask(irp=("ab",), fit=FitSpec(backbone="linear", inputs=("log_param",)), dataset="digits")) == {}
+    )
