@@ -41,7 +41,7 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
         for trial in found["result"].get("trials", ()):
             fit = ScorerTask.on(task.irp, FitSpec.model_validate(trial["fit"], strict=False), task.dataset)
             held = store.record(fit)
-            if held is None or _of_other_code(fit, held) or not set(others).isdisjoint(task.irp):
+            if held is None or code_has_changed(fit, held) or not set(others).isdisjoint(task.irp):
                 set_aside(fit, store)
     name = name_of(task.kind, task.id)
     aside = f"{SUPERSEDED}/{name}-{found['ended_ms']}"
@@ -52,7 +52,10 @@ def set_aside(task: Task, store: Store, others: Collection[str] = ()) -> None:
     store.forget(task)
 
 
-def _of_other_code(task: Task, record: Record) -> bool:
-    """Whether the user's code has changed since the record; code that it does not name did not exist or count then."""
+def code_has_changed(task: Task, record: Record) -> bool:
+    """Whether the user's code for a task has changed since its record.
+
+    Code that the record does not name did not exist, or did not count, then.
+    """
     now = code_of(task)
     return any(now.get(key, digest) != digest for key, digest in record.get("code", {}).items())

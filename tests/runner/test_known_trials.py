@@ -36,6 +36,26 @@ def test_what_is_known_of_a_trial_is_forgotten_where_its_irp_run_was_done_again_
     assert store.record(trial_of(store, sweep).task) is None
 
 
+def test_a_trial_is_done_again_if_the_users_code_has_changed(tmp_path, monkeypatch):
+    store, sweep = Store(tmp_path), sweep_of()
+
+    def write_code(text):
+        for module in ("experiment.store", "experiment.superseded", "runner.work.trial_origin"):
+            monkeypatch.setattr(f"autosparse.{module}.code_of", lambda task: {"backbone mine": text})
+
+    write_code("first")
+    carry_out(trial_of(store, sweep))
+    assert trial_of(store, sweep).over
+    first = store.record(trial_of(store, sweep).task)
+    write_code("second")
+    assert not trial_of(store, sweep).over
+    carry_out(trial_of(store, sweep))
+    assert trial_of(store, sweep).over
+    assert store.record(trial_of(store, sweep).task)["ended_ms"] > first["ended_ms"]
+    [aside] = store.place.within("superseded/scorers").names()
+    assert aside.endswith(f"{first['ended_ms']}.json")
+
+
 def test_the_records_of_irp_runs_are_read_once_for_all_trials_of_a_sweep(tmp_path, monkeypatch):
     store, sweep, read = Store(tmp_path), sweep_of(irp=("some", "other")), []
     for lr in (0.01, 0.02, 0.03):

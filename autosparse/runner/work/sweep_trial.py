@@ -18,6 +18,7 @@ from autosparse.data.split import Dataset
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed
 from autosparse.experiment.space import SweepTask, candidate
 from autosparse.experiment.store import FOLDERS, Json, Store, plain
+from autosparse.experiment.superseded import code_has_changed, set_aside
 from autosparse.experiment.tasks import Cell, FitSpec, ScorerTask
 from autosparse.files import pack_record, unpack_record
 from autosparse.irp import Survival
@@ -172,6 +173,9 @@ def run_trial(
         share = min(1.0, environment.get("gpus_per_job") or 1.0)
         measure = functools.partial(_downstream, trial, dataset, device, execution, share)
         done = trial.store.record(trial.task)
+        if done is not None and code_has_changed(trial.task, done):
+            set_aside(trial.task, trial.store)
+            done = None
         if done is not None:
             folder = trial.store.fetched("scorer", trial.task.id)
             trial.history = _history_of(done["result"], folder, trial, measure)

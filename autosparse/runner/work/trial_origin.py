@@ -4,6 +4,7 @@ from autosparse.errors import CorruptFile
 from autosparse.experiment.before_resolved import filled
 from autosparse.experiment.lineage import fingerprint
 from autosparse.experiment.resolved import differences, resolve
+from autosparse.experiment.sources import code_of
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import FOLDERS, Store
 from autosparse.files import content_id, pack_record, unpack_record
@@ -12,14 +13,17 @@ DATA = "data.json"
 
 
 def origin_of(sweep: SweepTask, store: Store) -> str:
-    """A mark that differs between trials with other defaults, or on IRP runs that came out different when redone.
+    """A mark that differs between trials with other defaults, with other code of the user's, or on other IRP runs.
 
-    Empty if nothing differs from version 0.1.0, so that its trials go on.
+    IRP runs are others if they came out different when redone. The mark is empty if nothing differs from version 0.1.0
+    and no code is the user's, so that trials of that version go on.
     """
     records = [record for task_id in sweep.irp if (record := store.written("irp", task_id))]
     told = [fingerprint(record) for record in records] if any("resolved" in record for record in records) else []
     values = list(map(str, differences(filled(sweep.kind, sweep.spec), resolve(sweep))))
-    return f"/{content_id([told, values])}" if told or values else ""
+    code = code_of(sweep)
+    parts = [told, values, code] if code else [told, values]  # as before, if no code is the user's
+    return f"/{content_id(parts)}" if any(parts) else ""
 
 
 def keep_for(data: str, sweep: SweepTask, store: Store) -> None:
