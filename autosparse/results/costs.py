@@ -145,9 +145,9 @@ def images_of_own_training(criterion: str, images: float, images_score: float | 
 
 def _images_of_cell(cell: Run) -> tuple[float, float]:
     """Images that a cell's network was shown before it had its masks, and after."""
-    name = cell.params.get("criterion", "")
+    images, name = _metric(cell, "images"), cell.params.get("criterion", "")
     before = 0.0 if name in (DENSE, BRANCH) else _metric(cell, "images_score")
-    return before, images_of_own_training(name, _metric(cell, "images"), before)
+    return before, images_of_own_training(name, images, before)
 
 
 def _images_of_run(run: Run) -> float:
