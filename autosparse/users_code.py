@@ -39,7 +39,7 @@ def place_of(function: Callable[..., Any]) -> str:
 
 
 def place_of_error(error: BaseException | None) -> str:
-    """``file:line`` of the innermost user frame in an error's traceback or its causes'; empty if there is none."""
+    """``file:line`` in the user's code where an error, or what caused it, was raised; empty if that was elsewhere."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

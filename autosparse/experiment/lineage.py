@@ -1,8 +1,9 @@
 """Whether a record still stands for its task: the same values, built on the same inputs.
 
 Each record holds the fingerprints of the records that it was built on, and those hold theirs. So if an IRP run is done
-again with another result, a scorer that learned from it no longer counts as finished, nor does a cell that the scorer
-pruned.
+again with other values, data or code, a scorer that learned from it no longer counts as finished, nor does a cell that
+the scorer pruned. A run that is done again in the same way counts as the same, even if another machine rounded
+differently.
 """
 
 from collections.abc import Callable, Mapping

@@ -7,7 +7,7 @@ from typing import Any
 from autosparse.experiment.fields import DENSE, Strict
 from autosparse.experiment.methods import MethodSpec
 from autosparse.experiment.planned import Planned
-from autosparse.experiment.schema import Experiment, GridSpec
+from autosparse.experiment.schema import Experiment, FittedSpec, GridSpec, ScorerSpec
 from autosparse.experiment.tasks import Cell
 
 NOT_COMPARED = ("name", "published", "methods", "sparsities", "seeds")
@@ -83,12 +83,23 @@ def _differences(
         return
     yield from _mismatches("", mine, their, ("name",))
     if mine.scorer and their.scorer:
-        scorer, original = experiment.scorers[mine.scorer], paper.scorers[their.scorer]
-        yield from _mismatches("scorer.", scorer, original, ("irp", "irp_seeds"))
-        for ours, other in zip(scorer.irp, original.irp, strict=False):
-            yield from _mismatches("irp.", experiment.irp[ours], paper.irp[other], ("seeds",))
+        yield from _of_scorers(experiment.scorers[mine.scorer], paper.scorers[their.scorer], experiment, paper)
     if mine.irp and their.irp:
         yield from _mismatches("irp.", experiment.irp[mine.irp], paper.irp[their.irp], ("seeds",))
+
+
+def _of_scorers(mine: ScorerSpec, theirs: ScorerSpec, experiment: Experiment, paper: Experiment) -> Iterator[str]:
+    """The differences between two scorers, the sweeps that they won, and the IRP runs behind them."""
+    yield from _mismatches("scorer.", mine, theirs, ("irp", "irp_seeds"))
+    fit: FittedSpec = experiment.sweeps[mine.sweep] if mine.sweep else mine
+    published: FittedSpec = paper.sweeps[theirs.sweep] if theirs.sweep else theirs
+    if mine.sweep and theirs.sweep:
+        yield from _mismatches("sweep.", fit, published, ("irp", "irp_seeds"))
+    here, there = (len(spec.irp) * len(spec.irp_seeds or (0,)) for spec in (fit, published))
+    if here != there:
+        yield f"scorer.irp: {here} runs (published: {there})"
+    for run, original in zip(fit.irp, published.irp, strict=False):
+        yield from _mismatches("irp.", experiment.irp[run], paper.irp[original], ("seeds",))
 
 
 def _method(grid: GridSpec, label: str) -> MethodSpec | None:

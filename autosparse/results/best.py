@@ -10,13 +10,13 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.results.cell_table import finished_cells
+from autosparse.results.direction import direction
 from autosparse.results.groups import DATA, Group, Settings, apart, groups_of, none_found
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.search import all_runs
 from autosparse.tracking.trials import TRIAL
 
-LOWER_IS_BETTER = ("seconds", "images", "train_loss", "collapsed_layers", "disconnected_layers", "flops")
 GROUPS = ("method", "sparsity", "model", "dataset")
 
 
@@ -43,19 +43,8 @@ def best(
     for group in group_by or ():
         if group not in GROUPS:
             raise UnknownName("group", group, GROUPS)
-    return best_of(groups_of(finished_cells(client, experiment)), experiment, metric, sparsity, group_by, top)
-
-
-def best_of(
-    found: Sequence[Group],
-    experiment: str,
-    metric: str = "test_accuracy",
-    sparsity: float | None = None,
-    group_by: Sequence[str] | None = None,
-    top: int | None = None,
-) -> list[dict[str, Any]]:
-    """The rows of :func:`best` for groups of cells; errors name the experiment."""
-    return [row for row, _ in rows_with_training(found, experiment, metric, sparsity, group_by, top)]
+    groups = groups_of(finished_cells(client, experiment))
+    return [row for row, _ in rows_with_training(groups, experiment, metric, sparsity, group_by, top)]
 
 
 def rows_with_training(
@@ -66,18 +55,20 @@ def rows_with_training(
     group_by: Sequence[str] | None = None,
     top: int | None = None,
 ) -> list[tuple[dict[str, Any], str]]:
-    """The rows of :func:`best_of`, each with what sets the training of its networks apart from that of others."""
+    """The rows of :func:`best` for groups of cells, each with what sets its networks' training apart from others'.
+
+    :param experiment: what errors call the experiment.
+    """
     groups = [g for g in found if sparsity is None or math.isclose(g.sparsity, sparsity, abs_tol=1e-9)]
     if not groups:
         raise none_found(experiment, sparsity, (group.sparsity for group in found))
     if not any(group.values(metric) for group in groups):
         raise UnknownName("metric", metric, {name for group in groups for name in group.metrics})
-    sign = 1 if metric.startswith(LOWER_IS_BETTER) else -1
     if group_by is None:
         several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]
         group_by = ["method", "sparsity", *several]
     rows = _rows(groups, metric, group_by)
-    return sorted(rows, key=lambda row: sign * row[0]["mean"])[:top]
+    return sorted(rows, key=lambda row: -direction(metric) * row[0]["mean"])[:top]
 
 
 def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.fields import DENSE
-from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.costs import UNITS, Ledger, NotRecorded
+from autosparse.results.direction import direction
 from autosparse.results.groups import DATA, Group, groups_of, none_found
 from autosparse.results.pareto import pareto
 from autosparse.results.runs import Run, finished_runs
@@ -84,7 +84,7 @@ def frontier(
     """
     if unit not in UNITS:
         raise UnknownName("cost", unit, UNITS)
-    if metric.startswith(LOWER_IS_BETTER):
+    if direction(metric) < 0:
         raise AutosparseError(
             f"a frontier needs a metric of which more is better, and {metric!r} is not one; choose one such as "
             f"{ACCURACY!r}"

@@ -19,8 +19,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_MODEL_VERSIONS
 
 from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName, safe_uri
-from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
+from autosparse.results.direction import direction
 from autosparse.results.groups import Group, groups_of
 from autosparse.results.runs import Run, finished_runs
 from autosparse.results.scorer_accuracies import accuracies, scorer_of
@@ -104,8 +104,7 @@ def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: 
             won.setdefault(name, []).append(statistics.fmean(best.values(metric).values()))
     if not won:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
-    sign = -1 if metric.startswith(LOWER_IS_BETTER) else 1
-    return max(won, key=lambda name: (len(won[name]), sign * statistics.fmean(won[name])))
+    return max(won, key=lambda name: (len(won[name]), direction(metric) * statistics.fmean(won[name])))
 
 
 def _registered(client: MlflowClient, run: Run) -> str | None:

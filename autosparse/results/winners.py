@@ -9,8 +9,8 @@ from mlflow import MlflowClient
 
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.results.adjusted import adjusted_means
-from autosparse.results.best import LOWER_IS_BETTER
 from autosparse.results.cell_table import finished_cells
+from autosparse.results.direction import direction
 from autosparse.results.groups import Group, Settings, apart, groups_of, none_found
 from autosparse.results.significance import LEVEL, Difference, half_width, holm, paired
 
@@ -31,13 +31,8 @@ class Contest:
         """The methods, best first, by their means as if all had the same seeds, see :func:`adjusted_means`."""
         groups = list(self.methods.values())
         means = adjusted_means([group.values(metric) for group in groups])
-        order = sorted(range(len(groups)), key=lambda i: -_better(metric) * means[i])
+        order = sorted(range(len(groups)), key=lambda i: -direction(metric) * means[i])
         return [groups[i] for i in order]
-
-
-def _better(metric: str) -> int:
-    """1 if more of a metric is better, -1 if less is."""
-    return -1 if metric.startswith(LOWER_IS_BETTER) else 1
 
 
 Contests = dict[tuple[Place, Settings], Contest]
@@ -190,7 +185,7 @@ def _row(contest: Contest, ranked: list[Group], metric: str) -> dict[str, Any]:
         "lead": lead.difference if lead else None,
         "lead_half_width": lead.half_width if lead else None,
         "p": p,
-        "significant": p is not None and p < 1 - LEVEL and lead is not None and lead.difference * _better(metric) > 0,
+        "significant": p is not None and p < 1 - LEVEL and lead is not None and lead.difference * direction(metric) > 0,
     }
 
 

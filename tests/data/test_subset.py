@@ -1,4 +1,4 @@
-"""A part of a data set: the same each time, of the right size, and refused in one line if there is none."""
+"""A part of a data set is the same each time and of the right size; one line refuses what cannot be a part."""
 
 import pytest
 import torch

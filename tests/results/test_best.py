@@ -3,7 +3,7 @@
 import pytest
 from builders import run_of_cell
 
-from autosparse.results.best import best_of, rows_with_training
+from autosparse.results.best import rows_with_training
 from autosparse.results.groups import groups_of
 from autosparse.results.leaderboard import TRAINING, leaderboard
 
@@ -15,8 +15,12 @@ RUNS = [
 SHORT, LONG = "recipe.epochs=5", "recipe.epochs=50"
 
 
+def rows_of(runs, **how):
+    return [row for row, _ in rows_with_training(groups_of(runs), "x", **how)]
+
+
 def settings(runs, **how):
-    return {(row.get("method"), row.get("sparsity")): row["settings"] for row in best_of(groups_of(runs), "x", **how)}
+    return {(row.get("method"), row.get("sparsity")): row["settings"] for row in rows_of(runs, **how)}
 
 
 def test_a_training_is_told_though_no_two_rows_of_a_method_differ_in_it():
@@ -29,7 +33,7 @@ def test_a_training_that_all_rows_shown_share_is_not_told():
 
 
 def test_what_is_averaged_was_trained_in_one_way():
-    rows = best_of(groups_of(RUNS), "x", group_by=["sparsity"])
+    rows = rows_of(RUNS, group_by=["sparsity"])
     assert [(row["sparsity"], row["settings"], row["mean"]) for row in rows] == [
         (0.95, LONG, 90.5),
         (0.9, LONG, 85.5),
@@ -46,7 +50,7 @@ def test_networks_of_different_models_need_not_be_trained_alike():
 def test_a_methods_settings_come_before_its_trainings():
     edited = run_of_cell("autos", 0.9, 0, 81.0, epochs=5, scorer="new")
     older = run_of_cell("autos", 0.9, 1, 80.0, epochs=50, scorer="old")
-    found = {row["settings"] for row in best_of(groups_of([edited, older]), "x")}
+    found = {row["settings"] for row in rows_of([edited, older])}
     assert found == {f"scorer=new, {SHORT}", f"scorer=old, {LONG}"}
 
 

@@ -159,7 +159,7 @@ def test_a_cell_that_fails_is_told_of_and_the_others_are_as_alone(tmp_path, monk
 
 @pytest.fixture
 def asserting(monkeypatch):
-    """Makes trainings fail with an error of the GPU, which answers no more once the list given here has an item."""
+    """Makes trainings fail with an error of the GPU; append to this list, and the GPU fails in everything after it."""
     broken = []
     error = RuntimeError("CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA`")
 

@@ -23,6 +23,16 @@ REDO = "--redo-changed"
 T = TypeVar("T")
 
 
+def stored(count: int) -> str:
+    """``1 stored result`` or ``3 stored results``."""
+    return f"{count} stored result{'' if count == 1 else 's'}"
+
+
+def done_again(count: int) -> str:
+    """What happens to so many results, and to what they replace."""
+    return f"{'it is' if count == 1 else 'they are'} done again; {KEPT}"
+
+
 def told(changes: Collection[Changed]) -> str:
     """What has changed, in one line."""
     values = Counter(str(difference) for changed in changes for difference in changed.values)
@@ -30,12 +40,10 @@ def told(changes: Collection[Changed]) -> str:
     more = f" and {len(values) - SHOWN} more" if len(values) > SHOWN else ""
     parts = []
     if count := sum(bool(changed.values) for changed in changes):
-        which = "result" if count == 1 else "results"
-        parts.append(f"{count} stored {which} used other values than today's ({', '.join(shown)}{more})")
+        parts.append(f"{stored(count)} used other values than today's ({', '.join(shown)}{more})")
     if count := sum(not changed.values for changed in changes):
         parts.append(f"{count} {'builds' if count == 1 else 'build'} on what has changed")
-    again = "it is" if len(changes) == 1 else "they are"
-    return f"{', '.join(parts)}: {again} done again; {KEPT}"
+    return f"{', '.join(parts)}: {done_again(len(changes))}"
 
 
 def with_dependents(ids: Collection[str], tasks: Tasks) -> set[str]:
@@ -90,11 +98,10 @@ def refused_data(name: str, others: ByData, here: str) -> DataError:
             f"averaged; provide the data that you mean, and run with {REDO} to redo the others ({KEPT})"
         )
     count = sum(map(len, others.values()))
-    results, them = ("result", "it") if count == 1 else ("results", "them")
     return DataError(
-        f"dataset {name!r} has changed: {count} stored {results} used data with fingerprint {', '.join(others)}; the "
-        f"data here have {here}. Use {REDO} to redo {them} ({KEPT}), or name the dataset {name}@{here} to keep new "
-        "results apart"
+        f"dataset {name!r} has changed: {stored(count)} used data with fingerprint {', '.join(others)}; the "
+        f"data here have {here}. Use {REDO} to redo what is old ({KEPT}), or name the dataset {name}@{here} to keep "
+        "new results apart"
     )
 
 
@@ -113,12 +120,12 @@ def of_other_code(found: Tasks, store: Store) -> dict[Function, list[Planned[Tas
 
 def told_code(function: Function, count: int, redo: bool) -> str:
     """What has changed and what follows, in one line."""
-    results, them = ("1 result was", "it") if count == 1 else (f"{count} results were", "them")
+    was = "1 result was" if count == 1 else f"{count} results were"
     what = f"{function.role} {function.name!r} ({function.file}), or what it imports"
-    changed = f"{what}, has changed since {results} stored"
+    changed = f"{what}, has changed since {was} stored"
     if redo:
-        return f"{changed}: {'it is' if count == 1 else 'they are'} done again; {KEPT}"
-    return f"{changed}: do not average old and new; {REDO} redoes {them}"
+        return f"{changed}: {done_again(count)}"
+    return f"{changed}: do not average old and new; use {REDO} to redo what is old"
 
 
 def _grouped(pairs: Iterator[tuple[T | None, Planned[Task]]]) -> dict[T, list[Planned[Task]]]:

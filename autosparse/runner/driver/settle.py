@@ -13,12 +13,13 @@ from autosparse.experiment.store import Store
 from autosparse.experiment.superseded import changed_records, set_aside
 from autosparse.experiment.tasks import Task
 from autosparse.runner.driver.changed import (
-    KEPT,
     Tasks,
+    done_again,
     names_to_look_at,
     of_other_code,
     of_other_data,
     refused_data,
+    stored,
     told,
     told_code,
     with_dependents,
@@ -132,9 +133,8 @@ def _of_other_data(context: Context, asked: Tasks, found: Tasks, gone: set[str],
             here = settled.datasets[name].fingerprint if name in settled.datasets else ""
             if context.settings.redo_changed and here:
                 stale = {p.task.id for data, planned in by_data.items() if data != here for p in planned}
-                results, again = ("result", "it is") if len(stale) == 1 else ("results", "they are")
-                said = f"{len(stale)} stored {results} used another version of dataset {name!r}"
-                screen.say(f"{said}: {again} done again; {KEPT}")
+                said = f"{stored(len(stale))} used another version of dataset {name!r}"
+                screen.say(f"{said}: {done_again(len(stale))}")
                 gone |= stale
             elif name in needed or len(by_data) > 1 or not here:
                 raise refused_data(name, by_data, here)
