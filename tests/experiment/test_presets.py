@@ -162,6 +162,19 @@ def test_what_is_not_as_published_is_told():
     assert found["snip", 0.99].cells == ()
 
 
+def test_the_sweep_behind_a_scorer_and_the_number_of_its_runs_are_told_too():
+    sweeps = {"s": {"irp": "snip", "points": [{"lr": 0.1}, {"lr": 0.2}]}}
+    preset = {"set": {"sweeps.s.epochs": 2, "sweeps.s.irp_seeds": [0, 1], "irp.*.seeds": [0, 1], "irp.*.iterations": 3}}
+    content = {**CONTENT, "sweeps": sweeps, "scorers": {"a": {"sweep": "s"}}, "presets": {"small": preset}}
+    loaded = parse_loaded(content, "x.yaml", "small")
+    told = {c.method: c.differences for c in make_plan(loaded.experiment, loaded.paper).comparisons}
+    assert told["snip"] == ()
+    [epochs, runs, iterations] = told["autos"]
+    assert epochs.startswith("sweep.epochs: 2 (published: ")
+    assert runs == "scorer.irp: 2 runs (published: 1)"
+    assert iterations.startswith("irp.iterations: 3 (published: ")
+
+
 def test_a_preset_may_leave_a_published_method_out_but_the_file_may_not():
     _, found = compared("less")
     assert found["snip", 0.9].cells == ()
