@@ -19,6 +19,11 @@ class Killed(BaseException):
     """What a killed process does not catch."""
 
 
+def names(folder) -> list[str]:
+    """The names of what is in a folder, sorted."""
+    return sorted(path.name for path in folder.iterdir())
+
+
 def plan_from(**content) -> Plan:
     """The plan of an experiment file with this content; ``name`` may be left out."""
     return make_plan(parse_experiment({"name": "x", **content}, "x.yaml"))
@@ -51,6 +56,8 @@ def a_cell(criterion="snip", sparsity=0.9, seed=0, **fields) -> Cell:
 
 ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2.0"}}
 """Where a result was made, as its record says."""
+DIRTY = ENVIRONMENT | {"git_commit": "abc+dirty"}
+"""The same place, with changes that were not committed."""
 
 
 def a_result(accuracy=90.0, **fields) -> dict:
@@ -67,6 +74,11 @@ def a_result(accuracy=90.0, **fields) -> dict:
 def lenet(seed=0) -> nn.Module:
     """LeNet-300-100 for the digits, the same weights every time."""
     return build_model("lenet-300-100", 10, (1, 8, 8), seed)
+
+
+def state(model) -> dict:
+    """A copy of the parameters and buffers of a network."""
+    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def same_tensors(a, b) -> bool:

@@ -1,6 +1,6 @@
 """A small experiment, done in this process and written to MLflow."""
 
-from builders import plan_from
+from builders import ENVIRONMENT, plan_from
 
 from autosparse.data import load_dataset
 from autosparse.experiment.store import Store
@@ -9,8 +9,6 @@ from autosparse.runner.work.cells import run_cell
 from autosparse.runner.work.do import do
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
-
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {"torch": "2"}}
 
 
 def finished(content, folder, uri):

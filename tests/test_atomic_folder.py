@@ -3,6 +3,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from builders import names
 
 from autosparse.errors import AutosparseError, CannotWrite
 from autosparse.files import atomic_folder, require_replaceable
@@ -14,10 +15,6 @@ def write(path, *parts):
     with atomic_folder(path, OURS) as folder:
         for part in parts:
             (folder / part).write_text(part)
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_folder_is_absent_until_the_block_ends(tmp_path):

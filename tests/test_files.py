@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from builders import names
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -26,10 +27,6 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-
-
-def names(folder):
-    return sorted(path.name for path in folder.iterdir())
 
 
 def test_canonical_json_sorts_keys_and_drops_spaces():

@@ -1,5 +1,6 @@
 """Faults in a small run of their own, beside the experiment; each returns the number of things that went wrong."""
 
+import contextlib
 import io
 import json
 import random
@@ -23,6 +24,8 @@ Cluster = LocalCluster | LocalHosts
 CELL = {"models": ["lenet-300-100"], "methods": ["random"], "sparsities": [0.5], "recipe": {"epochs": 1}}
 ANSWERS = "import sys; from autosparse.tracking.client import connect; connect(sys.argv[1]).search_experiments()"
 """A program that connects to the MLflow store of its argument."""
+TABLES = 1 << 20
+"""Bytes of MLflow's tables without rows, and a few more: some kills come as the database takes them over."""
 IMAGES, CLASSES = 120, 4
 
 
@@ -65,15 +68,23 @@ class Apart:
 def kill_in_migration(folder: Path, cluster: Cluster, dice: random.Random) -> int:
     """Kill a start while it makes MLflow's tables in SQLite; the next start must make them, and leave nothing else."""
     apart = Apart(folder, cluster, "digits")
-    process = apart.start(1, "--address", cluster.address)
-    while not (folder / "mlflow.db").exists() and process.poll() is None:
+    process, enough = apart.start(1, "--address", cluster.address), dice.uniform(0, TABLES)
+    while _written(folder) <= enough and process.poll() is None:
         time.sleep(0.01)
-    time.sleep(dice.uniform(0, 3))
     process.kill()
     process.communicate()
     answers = subprocess.run([sys.executable, "-c", ANSWERS, apart.uri], env=cluster.environment, capture_output=True)
     left = [path for path in folder.iterdir() if path.name.startswith(".mlflow.db")]
     return int(answers.returncode != 0) + len(left)
+
+
+def _written(folder: Path) -> int:
+    """Bytes of the database and of the copy in which its tables are made."""
+    size = 0
+    for path in folder.glob("*mlflow.db*"):
+        with contextlib.suppress(FileNotFoundError):  # it has been removed meanwhile
+            size += path.stat().st_size
+    return size
 
 
 def change_data(folder: Path, cluster: Cluster, dice: random.Random) -> int:

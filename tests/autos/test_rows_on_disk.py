@@ -6,6 +6,7 @@ import weakref
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from builders import Killed
 
 from autosparse.autos.features import check_inputs, rounds_for
 from autosparse.autos.states import visits
@@ -62,10 +63,6 @@ def test_files_say_what_made_them_and_the_manifest_lists_them(run, context):
         digests.update({name: table.column(name).to_numpy() for name in described["digests"]})
         assert described["digests"] == digests.by_column == manifest["shards"][shard.path.name]
         assert described["key"] == manifest["key"]
-
-
-class Killed(BaseException):
-    """Stands for the end of the process."""
 
 
 @pytest.mark.parametrize(("inputs", "options"), [(INPUTS, {}), (TRAINED, {"steps": 2})])

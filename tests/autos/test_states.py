@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from builders import same_tensors
 
 from autosparse.autos.features import rounds_for
 from autosparse.autos.states import in_states
@@ -67,9 +68,10 @@ def test_at_most_ten_states_are_looked_at(run, digits):
     assert len(steps) <= 10
 
 
-def test_the_network_is_left_as_it_was_and_needs_no_particular_place(run, digits):
-    moved = replace(digits, name="digits")
-    assert torch.equal(rows(run, moved).target, rows(run, digits).target)
+def test_the_run_keeps_its_network_though_its_states_are_masked_and_trained(run, digits):
+    rows(run, digits, ("param", "trained"))
+    drawn = prunable(build_model("lenet-300-100", 10, digits.input_shape, 5))
+    assert same_tensors(run.param, drawn)
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,11 @@ import pytest
 import torch
 from scipy.stats import spearmanr
 
-from autosparse.autos import Scorer, fit_scorer, predict
+from autosparse.autos import Scorer, fit_scorer
 from autosparse.autos.backbones import build_backbone
 from autosparse.autos.certificate import certify
 from autosparse.autos.features import Standardisation
-from autosparse.autos.predict import PROMISE, predict_all
+from autosparse.autos.predict import BUDGETS, PROMISE, predict_all
 from autosparse.autos.surface import Surface
 from autosparse.criteria import prune
 from autosparse.irp import Survival
@@ -209,9 +209,7 @@ def test_few_weights_and_cheap_networks_are_scored_exactly(costly_mlp, monkeypat
     assert predict_all(costly_mlp, features_of(heavy_tailed(2))).certificate is None
 
 
-def test_what_no_surface_can_follow_is_scored_exactly_with_a_warning(costly_mlp, caplog, monkeypatch):
-    monkeypatch.setattr(predict, "BUDGETS", (1000, 2000))
-
+def test_what_no_surface_can_follow_is_scored_exactly_with_a_warning(costly_mlp, caplog):
     class Rough(type(costly_mlp.network)):
         def forward(self, x):
             return (1e5 * x[:, 0]).sin() * (1e5 * x[:, 1]).cos()
@@ -223,6 +221,7 @@ def test_what_no_surface_can_follow_is_scored_exactly_with_a_warning(costly_mlp,
     assert "scoring 60000 weights one by one" in caplog.text
     assert torch.equal(verdict.scores, rough.predict(features))
     assert verdict.certificate is None
+    assert verdict.evaluations > ROWS + BUDGETS[1], "both budgets that are worth it were tried first"
 
 
 def test_the_criterion_uses_the_surface_at_its_sparsity_and_the_network_where_told(costly_mlp):

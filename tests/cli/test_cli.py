@@ -212,7 +212,7 @@ def test_criteria_are_listed_with_what_they_need_and_where_they_are_from(cli):
         (["frobnicate"], 2, "frobnicate"),
     ],
 )
-def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, work_folder, arguments, code, said):
+def test_a_mistake_ends_in_one_clear_line_and_its_exit_code(cli, demo, work_folder, arguments, code, said):
     (work_folder / "tiny.yaml").write_text(EXPERIMENT)
     (work_folder / "file").write_text("a file where a folder is needed")
     (work_folder / "corrupt").mkdir(exist_ok=True)

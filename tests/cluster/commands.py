@@ -67,6 +67,11 @@ class Work:
         """How many tasks have a whole record."""
         return sum(self.store.record(planned.task) is not None for planned in self.plan)
 
+    def nodes(self):
+        """The nodes that have finished a cell."""
+        records = self.store.records([planned.task for planned in self.plan.cells])
+        return {record["environment"]["node"] for record in records.values()}
+
     def runs(self):
         """The runs of tasks in MLflow."""
         client = connect(self.tracking_uri)

@@ -47,11 +47,6 @@ class HostsWork(Work):
         """Start ``autosparse run`` with two jobs at a time, in the background."""
         return self.start("--json", "--workers", "2", cluster=self.hosts)
 
-    def nodes(self):
-        """The nodes that have finished a cell."""
-        records = self.store.records([planned.task for planned in self.plan.cells])
-        return {record["environment"]["node"] for record in records.values()}
-
     def assert_nothing_else(self):
         """Check that nothing failed, was set aside or is left under way; the same command finds everything done."""
         kept = {name.split("/")[0] for name in self.store.place.names(deep=True)}

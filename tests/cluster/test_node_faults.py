@@ -1,16 +1,17 @@
 """Nodes that die in the midst of work, and one that does not see the storage."""
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 import torch
 from benchmarks.synthetic_features import save_synthetic_features
-from commands import GRID, LONGER, RECIPE, Work, ended, start, wait_for, workers_of
+from commands import GRID, LONGER, RECIPE, Work, command_of, ended, start, wait_for, workers_of
+from faults.processes import busy_workers
 from local_cluster import LocalCluster
 
 import autosparse as asp
@@ -23,12 +24,31 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 
 def busy(cluster):
-    """The place of a node that has an actor at work."""
-    for place, node in enumerate(cluster.nodes):
-        titles = [Path(f"/proc/{pid}/cmdline").read_text() for pid in workers_of(node.raylet)]
-        if any("IDLE" not in title and "Agent" not in title for title in titles):
-            return place
-    raise AssertionError("no node works")
+    """The place of a node that has an actor at work; waits for one, because a worker may just have ended a task."""
+    found = []
+
+    def look():
+        found[:] = [place for place, node in enumerate(cluster.nodes) if busy_workers([node.raylet])]
+        return found
+
+    wait_for(look)
+    return found[0]
+
+
+def halt_a_shard(node):
+    """Stop a worker of a node as it scores a shard, so that the pass cannot end before the node dies; its id."""
+    found = []
+
+    def halt():
+        found[:] = [pid for pid in workers_of(node.raylet) if "do_row" in command_of(pid)]
+        with contextlib.suppress(ProcessLookupError):
+            for pid in found:
+                os.kill(pid, signal.SIGSTOP)
+            return found
+        return []
+
+    wait_for(halt)
+    return found[0]
 
 
 def test_a_node_that_dies_in_mid_grid_costs_no_cell(two_nodes, tmp_path):
@@ -118,10 +138,12 @@ def in_work(out):
 def test_nodes_that_die_in_mid_scoring_cost_no_shard(two_nodes, score, undisturbed, tmp_path):
     out = tmp_path / "out"
     process = score(out)
+    halted = halt_a_shard(two_nodes.nodes[0])
     for place, shards in ((1, 3), (0, 20)):  # both: the work must not depend on any process of either
         wait_for(lambda shards=shards: len(shards_in(in_work(out))) >= shards, process)
+        assert len(shards_in(in_work(out))) < 40, "it was done before its nodes died"
         two_nodes.replace(place)
-    assert len(shards_in(in_work(out))) < 40, "it was done before its nodes died"
+    os.kill(halted, signal.SIGKILL)  # it cannot see that its node has died
     code, _, err = ended(process)
     assert code == 0, err
     assert asp.Masks.load(out / "masks.safetensors") == undisturbed
@@ -155,8 +177,8 @@ def test_storage_that_a_node_does_not_see_is_refused_with_the_node_and_the_cure(
         join = f"{hidden} && exec {ray} start --address={cluster.address} --num-cpus=1 --object-store-memory=80000000"
         process = work.start(cluster=cluster) if late else None
         if process:
-            wait_for(lambda: (work.storage / ".identity").exists(), process)
-            time.sleep(10)  # by now it waits for a node
+            said = iter(process.stderr.readline, "")
+            assert any(": 4 cells" in line for line in said), "it has looked at the nodes, and waits for one"
         blind = subprocess.Popen(
             ["unshare", "-m", "sh", "-c", f"{join} --block"],
             env={**cluster.environment, "PYTHONPATH": os.environ.get("PYTHONPATH", "")},

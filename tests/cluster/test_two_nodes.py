@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import os
+import signal
 import warnings
 
 import pyarrow.parquet as pq
 import pytest
-from commands import GRID, IRP, RECIPE, Work, ended, start
+from commands import GRID, IRP, RECIPE, Work, command_of, ended, start, wait_for, workers_of
 from local_mlflow import MlflowServer
 from local_postgres import Postgres, why_no_postgres
 
@@ -19,8 +21,19 @@ from autosparse.shards import save_features
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]  # test_chaos.py has two nodes, too
 
-LONG = {"epochs": 60, "batch_size": 64}
-"""A second or so for each cell: with cells of a tenth, all may be done before the second node's worker has begun."""
+BOTH = """
+import os, time
+from pathlib import Path
+
+if "raylet/raylet" in Path(f"/proc/{os.getppid()}/cmdline").read_text():
+    begun = Path(__file__).with_name("begun")
+    begun.mkdir(exist_ok=True)
+    (begun / str(os.getppid())).touch()
+    deadline = time.monotonic() + 300
+    while len(list(begun.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+"""
+"""A plugin that no worker has imported before both nodes have a worker with a job: else, one node may do them all."""
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +50,10 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def work(two_nodes, server, tmp_path_factory):
-    grid = {**GRID, "methods": ["dense", "snip", "random"], "recipe": LONG}
-    work = Work(tmp_path_factory.mktemp("work"), {"name": "two-nodes", "grid": grid}, server.uri)
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "both_module.py").write_text(BOTH)
+    grid = {**GRID, "methods": ["dense", "snip", "random"]}
+    work = Work(folder, {"name": "two-nodes", "plugins": ["both_module"], "grid": grid}, server.uri)
     work.told = work.run(cluster=two_nodes)
     return work
 
@@ -76,6 +91,26 @@ def test_all_stages_give_what_a_single_process_gives(pipeline):
     assert all((there.survived[name] == here.survived[name]).all() for name in here.survived)
 
 
+def hold_until_both_score(cluster):
+    """Stop the node that scores first until the other scores, too: else, one may do all shards."""
+    held = {node.id: [] for node in cluster.nodes}
+
+    def hold():
+        for node in cluster.nodes:
+            found = [pid for pid in workers_of(node.raylet) if "do_row" in command_of(pid)]
+            for pid in set(found).difference(held[node.id]):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+                    held[node.id].append(pid)
+        return all(held.values())
+
+    try:
+        wait_for(hold)
+    finally:
+        for pid in (pid for stopped in held.values() for pid in stopped):
+            os.kill(pid, signal.SIGCONT)
+
+
 def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_in_memory(
     pipeline, two_nodes, tmp_path
 ):
@@ -85,7 +120,9 @@ def test_shards_are_scored_by_both_nodes_and_the_masks_are_those_of_the_network_
     features = save_features(model, batches, tmp_path / "features", shard_rows=2000)
     scorer = pipeline.store.files_path("scorer", pipeline.plan.scorers[0].task.id)
     arguments = ("score", "--scorer", scorer, "--features", features, "--out", tmp_path / "out", "--sparsity", 0.9)
-    code, out, err = ended(start(*arguments, "--json", cluster=two_nodes))
+    process = start(*arguments, "--json", cluster=two_nodes)
+    hold_until_both_score(two_nodes)
+    code, out, err = ended(process)
     assert code == 0, err
     expected = asp.prune(model, "autos", 0.9, batches, scorer=load_scorer(scorer))
     assert asp.Masks.load(tmp_path / "out" / "masks.safetensors") == expected

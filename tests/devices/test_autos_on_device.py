@@ -51,17 +51,19 @@ def test_a_costly_fit_reports_on_its_own_device(device, tmp_path, monkeypatch, n
     asked, predictor = [], Scorer.predictor
 
     def noted(scorer, where, **options):
-        asked.append(where.type)
-        return predictor(scorer, where, **options)
+        ask = predictor(scorer, where, **options)
+        return lambda columns: asked.append((where.type, len(columns[0]))) or ask(columns)
 
     monkeypatch.setattr(Scorer, "predictor", noted)
-    monkeypatch.setattr("autosparse.autos.fit.ASKED_OF_COSTLY", 4)
+    for module in ("autosparse.autos.fit", "autosparse.autos.learn"):
+        monkeypatch.setattr(f"{module}.ASKED_OF_COSTLY", 4)
     monkeypatch.setattr("autosparse.runner.work.samples.SAMPLE_OF_COSTLY", 2)
-    values, few = torch.randn(2, 10, generator=torch.Generator().manual_seed(0)), torch.arange(10).int()
+    values, few = torch.randn(2, 60, generator=torch.Generator().manual_seed(0)), torch.arange(60).int() % 20
     small = Survival({"a": values[0]}, {"a": values[1]}, {"a": few}, {"iterations": 20})
-    task = ScorerTask(irp=("0" * 16,), fit=FitSpec(backbone=name, epochs=1, batch_size=4))
+    task = ScorerTask(irp=("0" * 16,), fit=FitSpec(backbone=name, epochs=1, batch_size=27))
     result = run_fit(task, [small], Store(tmp_path), HERE, lambda _: None)
-    assert set(asked) == {HERE}
+    report, sample = 3 * [(HERE, 4)], 2 * [(HERE, 2)]  # R^2 on both kinds of rows, densities; trained, untrained
+    assert asked == report + sample
     assert np.isfinite(result["report"]["held_out_r2"])
 
 

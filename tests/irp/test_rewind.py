@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import same_tensors
+from builders import same_tensors, state
 from torch import nn
 
 from autosparse.criteria import score
@@ -26,10 +26,6 @@ def fresh():
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, 10))
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def total_of(masks):

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from builders import ENVIRONMENT
 from mlflow import MlflowClient
 
 from autosparse.experiment.plan import Plan
@@ -12,8 +13,6 @@ from autosparse.report.collect import make_sections
 from autosparse.results.best import best
 from autosparse.results.runs import finished_runs
 from autosparse.tracking.log import Tracker
-
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
 
 
 def branch(iterations: int, level: int, seed: int) -> Planned[Cell]:

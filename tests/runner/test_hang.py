@@ -1,6 +1,7 @@
 """Workers that hang, in a grid and in a sweep: ended after a while, and their work done by others."""
 
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -41,8 +42,8 @@ def stop_once(monkeypatch, worth_it):
 
 
 def gone(pid):
-    """Whether a process ends, within half a minute."""
-    deadline = time.monotonic() + 30
+    """Whether a process ends, within two minutes."""
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             os.kill(pid, 0)
@@ -58,9 +59,9 @@ def test_a_stopped_worker_is_ended_and_its_cells_are_done_by_another(impatient, 
     stopped = stop_once(monkeypatch, lambda event: event.get("task_ids"))
     outcome = run_plan(plan, impatient, Screen())
     assert (outcome.done, outcome.failed) == (24, [])
-    [warning] = [line for line in capsys.readouterr().err.splitlines() if "sign of life" in line]
-    assert f"(process {stopped[0]} on " in warning
-    assert "has given no sign of life for 2" in warning
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "sign of life" in line]
+    [warning] = [line for line in warnings if f"(process {stopped[0]} on " in line]  # a slow worker may be ended, too
+    assert int(re.search(r"has given no sign of life for (\d+) s", warning)[1]) >= 20
     assert "its worker is ended, and its work is tried again (set AUTOSPARSE_PATIENCE to wait longer)" in warning
     assert gone(stopped[0])
     client = connect(impatient.tracking_uri)

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import Killed
 from torch import nn
 
 from autosparse.criteria import CRITERIA
@@ -80,10 +81,6 @@ def test_it_goes_on_from_the_newest_whole_state(killed, undisturbed, tmp_path, m
     assert all(torch.equal(here.survived[name], there.survived[name]) for name in there.survived)
 
 
-class BrokenOff(BaseException):
-    """Ends work as a kill does: nothing catches it."""
-
-
 @pytest.fixture
 def broken_off(tiny_digits, tmp_path):
     """A task of two iterations that was broken off after the first, and its storage."""
@@ -91,9 +88,9 @@ def broken_off(tiny_digits, tmp_path):
 
     def break_off(numbers):
         if numbers["share"] == 1:
-            raise BrokenOff
+            raise Killed
 
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Killed):
         run_irp(task, store, tiny_digits, "cpu", break_off)
     assert store.states(task).newest().step == 1
     return task, store

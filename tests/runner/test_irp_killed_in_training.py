@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from builders import Killed
 
 from autosparse.data import load_dataset
 from autosparse.errors import CannotWrite, NonFiniteLoss
@@ -17,7 +18,6 @@ from autosparse.runner.work import checkpointing, irp_states
 from autosparse.runner.work.irp import run_irp
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution, Recipe, history
-from tests.runner.test_irp_killed import BrokenOff
 
 RECIPE = Recipe(epochs=3, batch_size=64, optimizer="momentum", lr=0.02, augmentation="crop-flip")
 TASK = IrpTask(model="lenet-300-100", dataset="digits", iterations=4, recipe=RECIPE)
@@ -83,11 +83,11 @@ def broken_off(store, data, at, **how):
     def break_off(self, step, tensors, content):
         save(self, step, tensors, content)
         if step == at:
-            raise BrokenOff
+            raise Killed
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Checkpoints, "save", break_off)
-        with pytest.raises(BrokenOff):
+        with pytest.raises(Killed):
             run_irp(TASK, store, data, "cpu", quiet, checkpoint_every=0.0, **how)
 
 

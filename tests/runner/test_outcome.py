@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from builders import a_grid, plan_from
+from builders import ENVIRONMENT, a_grid, plan_from
 
 from autosparse.cli import run as command
 from autosparse.results.progress import progress_of
@@ -15,7 +15,6 @@ from autosparse.runner.experiment import carry_out
 from autosparse.runner.screen.console import Screen
 from autosparse.tracking.client import connect
 
-ENVIRONMENT = {"git_commit": "abc", "host": "here", "versions": {}}
 R2 = ("train_r2", "held_out_r2", "binned_mean_r2")
 RESULTS = {
     "irp": {"accuracy": [90.0], "kept": 1, "total": 2, "density_by_layer": {}, "seconds": 1.0},

@@ -4,7 +4,9 @@ import ast
 import inspect
 import os
 import signal
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ray.exceptions import ActorDiedError, OutOfMemoryError, RayActorError
@@ -110,10 +112,17 @@ def test_a_mark_is_seen_and_removed():
     assert mark_at("a-test-of-marks") is None
 
 
-def test_a_local_ray_tells_which_of_its_processes_died():
+def test_a_local_ray_tells_which_of_its_processes_died(monkeypatch):
+    """The process is dead only to this thread: the session's own watcher would tell of it, and watch no longer."""
+    import ray
+
     from autosparse.runner.ray_private import dead_processes
 
+    node, asks = ray._private.worker._global_node, threading.get_ident()
     assert dead_processes() == []
+    died = SimpleNamespace(process=SimpleNamespace(poll=lambda: 1 if threading.get_ident() == asks else None))
+    monkeypatch.setattr(node, "all_processes", {**node.all_processes, "a part": [died]})
+    assert dead_processes() == ["a part"]
 
 
 def test_tune_reads_no_pickle_and_sends_no_credential(monkeypatch):

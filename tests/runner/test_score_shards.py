@@ -25,13 +25,19 @@ pytestmark = pytest.mark.usefixtures("ray_running")
 
 
 @pytest.fixture(scope="module")
-def stream(ray_running):
-    """The modules under test: they import Ray, which the session must have prepared."""
-    from autosparse.runner.shards import score as score_shards
-    from autosparse.runner.shards import stream as shard_stream
+def scoring(ray_running):
+    """The module that scores shards; like :func:`stream` it imports Ray, which the session must have prepared."""
+    from autosparse.runner.shards import score
 
-    score_shards.stream = shard_stream
-    return score_shards
+    return score
+
+
+@pytest.fixture(scope="module")
+def stream(ray_running):
+    """The module that does work on shards."""
+    from autosparse.runner.shards import stream
+
+    return stream
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +78,13 @@ def on_two_workers():
     ],
 )
 def test_streamed_masks_are_those_of_the_model_in_memory(
-    stream, network, features, tmp_path, monkeypatch, caplog, name, costly, actors
+    scoring, network, features, tmp_path, monkeypatch, caplog, name, costly, actors
 ):
-    monkeypatch.setattr(stream, "SILENCE", 0.0)
-    monkeypatch.setattr(stream, "MANY", 0 if actors else stream.MANY)
+    monkeypatch.setattr(scoring, "SILENCE", 0.0)
+    monkeypatch.setattr(scoring, "MANY", 0 if actors else scoring.MANY)
     model, batches = network
     scorer = scorer_of(name, costly=costly)
-    scored = stream.score_shards(scorer, features, tmp_path / "out", on_two_workers(), sparsity=0.9)
+    scored = scoring.score_shards(scorer, features, tmp_path / "out", on_two_workers(), sparsity=0.9)
     expected = asp.prune(model, "autos", 0.9, batches, scorer=scorer)
     assert asp.Masks.load(tmp_path / "out" / "masks.safetensors") == expected
     assert (scored.kept, scored.rows) == (expected.kept, expected.total)
@@ -91,20 +97,18 @@ def test_streamed_masks_are_those_of_the_model_in_memory(
     assert sum(t["keep"].to_numpy().sum() for t in found if "keep" in t.column_names) == expected.kept
 
 
-def test_features_of_the_other_mode_are_refused_by_name(stream, network, tmp_path):
+def test_features_of_the_other_mode_are_refused_by_name(scoring, network, tmp_path):
     folder = save_features(*network, tmp_path / "set", mode="train")
     with pytest.raises(AutosparseError, match=r"gradient_mode of .*/set is 'train', but the scorer learned .* 'eval'"):
-        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())
+        scoring.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())
     assert not (tmp_path / "out").exists()
-    stream.score_shards(scorer_of("mlp", ("param",)), folder, tmp_path / "out", on_two_workers())  # reads no gradient
+    scoring.score_shards(scorer_of("mlp", ("param",)), folder, tmp_path / "out", on_two_workers())  # reads no gradient
 
 
-def test_scores_say_what_they_are_of(stream, features, tmp_path):
-    stream.score_shards(scorer_of("conditional-mean"), features, tmp_path / "out", on_two_workers())
+def test_scores_say_what_they_are_of(scoring, features, tmp_path):
+    scoring.score_shards(scorer_of("conditional-mean"), features, tmp_path / "out", on_two_workers())
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == [*(f"scores-{number:05d}.parquet" for number in range(7)), "scores.json"] or len(names) == 1 + len(
-        list(features.iterdir())
-    )
+    assert names == [*(f"scores-{number:05d}.parquet" for number in range(7)), "scores.json"]
     written = json.loads(pq.read_metadata(tmp_path / "out" / "scores-00001.parquet").metadata[b"autosparse.scores"])
     source = json.loads(pq.read_metadata(features / "part-00001.parquet").metadata[b"autosparse.features"])
     assert (written["source"], written["source_digest"], written["start"]) == (
@@ -115,13 +119,13 @@ def test_scores_say_what_they_are_of(stream, features, tmp_path):
     assert not [path for path in tmp_path.iterdir() if path.name != "out"]
 
 
-def test_what_was_read_is_told_and_no_digest_that_a_shard_claims(stream, network, tmp_path, caplog):
+def test_what_was_read_is_told_and_no_digest_that_a_shard_claims(scoring, network, tmp_path, caplog):
     folder = save_features(*network, tmp_path / "features", shard_rows=6001)
     for path in folder.iterdir():
         [(key, text)] = [pair for pair in pq.read_metadata(path).metadata.items() if pair[0].startswith(b"autosparse")]
         older = {name: value for name, value in json.loads(text).items() if name != "digests"} | {"digest": "stale"}
         pq.write_table(pq.read_table(path).replace_schema_metadata({key: json.dumps(older)}), path)
-    stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", on_two_workers())
+    scoring.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", on_two_workers())
     assert caplog.text.count("is of an earlier version, without digests of its columns") == 1
     digests = Digests(("param", "grad"))
     for rows in read_rows(open_features(folder).files[1], open_features(folder).shapes, ("param", "grad")):
@@ -130,13 +134,13 @@ def test_what_was_read_is_told_and_no_digest_that_a_shard_claims(stream, network
     assert written["source_digest"] == digests.together
 
 
-def test_masks_of_a_network_with_an_empty_layer_are_joined(stream, tmp_path):
+def test_masks_of_a_network_with_an_empty_layer_are_joined(scoring, tmp_path):
     file = Shard(str(tmp_path), "masks-00000.parquet", 0, 22)
     keep = np.arange(22) % 3 == 0
     with ShardWriter(tmp_path / file.name, "masks", {"keep": pa.bool_()}, {}) as writer:
         writer.append({"keep": keep})
     shapes = {"a": (3, 5), "none": (0, 4), "b": (7,)}
-    masks = stream._join_masks(Shards("", shapes, (), {}, (file,)), [file])
+    masks = scoring._join_masks(Shards("", shapes, (), {}, (file,)), [file])
     assert {name: tuple(mask.shape) for name, mask in masks.items()} == shapes
     assert np.array_equal(torch.cat([mask.flatten() for mask in masks.values()]), keep)
 
@@ -164,7 +168,7 @@ def test_where_ray_data_gives_up_it_is_asked_again_for_what_is_missing(stream, f
             yield row
             asked[-1] += 1
             if len(asked) == 1:
-                raise stream.stream._GaveUp("the actor is unavailable")
+                raise stream._GaveUp("the actor is unavailable")
 
     monkeypatch.setattr(stream.ShardStream, "_watched", give_up_after_a_shard)
     files = open_features(features).files
@@ -178,7 +182,7 @@ def test_a_shard_that_failed_is_named_also_where_ray_data_gives_up(stream, featu
 
     def give_up_at_the_end(self, results, shards, signs):
         yield from watched(self, results, shards, signs)
-        raise stream.stream._GaveUp("the actor is unavailable")
+        raise stream._GaveUp("the actor is unavailable")
 
     def work(shard, beat):
         if shard.name == "part-00002.parquet":
@@ -190,7 +194,7 @@ def test_a_shard_that_failed_is_named_also_where_ray_data_gives_up(stream, featu
         list(stream.ShardStream(on_two_workers()).map(work, open_features(features).files))
 
 
-def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(stream, features, tmp_path, monkeypatch):
+def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(features, tmp_path, monkeypatch):
     from autosparse.runner.shards import work as shard_work
 
     scorer, [shard, *_] = scorer_of("mlp", costly=True), open_features(features).files
@@ -208,7 +212,6 @@ def test_a_network_that_takes_long_gives_signs_of_life_and_the_same_scores(strea
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_the_death_of_a_worker_is_survived(stream, features, tmp_path):
     files = open_features(features).files
     counts = dict(stream.ShardStream(on_two_workers()).map(dying(tmp_path, 1), files, actors=True))
@@ -223,7 +226,6 @@ def test_a_shard_that_kills_its_workers_is_given_up_by_name(stream, features, tm
     assert len(list(tmp_path.glob("try-*"))) == 3
 
 
-@pytest.mark.slow
 @pytest.mark.slow
 def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stream, features, tmp_path):
     import ray
@@ -244,14 +246,14 @@ def test_work_that_hangs_is_given_up_by_name_and_the_workers_are_free_again(stre
     assert ray.available_resources()["CPU"] == 2
 
 
-def test_a_shard_damaged_inside_is_named_and_has_no_scores(stream, network, tmp_path):
+def test_a_shard_damaged_inside_is_named_and_has_no_scores(scoring, network, tmp_path):
     folder = save_features(*network, tmp_path / "features", shard_rows=6001)
     path = folder / "part-00002.parquet"
     content = bytearray(path.read_bytes())
     content[pq.read_metadata(path).row_group(0).column(2).data_page_offset + 500] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(AutosparseError, match=r"part-00002\.parquet is truncated or damaged"):
-        stream.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", on_two_workers(), 0.9)
+        scoring.score_shards(scorer_of("conditional-mean"), folder, tmp_path / "out", on_two_workers(), 0.9)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.work", "features"]
     assert not (tmp_path / ".out.work" / "scores-00002.parquet").exists()
 
@@ -269,11 +271,11 @@ def test_scores_that_are_nan_are_refused_with_the_shard(ray_running, features, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_is_wrong_with_the_folder_or_the_scorer_is_said_before_anything_starts(stream, network, tmp_path):
+def test_what_is_wrong_with_the_folder_or_the_scorer_is_said_before_anything_starts(scoring, network, tmp_path):
     folder = save_features(*network, tmp_path / "features", shard_rows=6001)
     (folder / "part-00001.parquet").write_bytes((folder / "part-00001.parquet").read_bytes()[:-9])
     with pytest.raises(CorruptFile, match="part-00001"):
-        stream.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())
+        scoring.score_shards(scorer_of("mlp"), folder, tmp_path / "out", on_two_workers())
 
 
 @pytest.mark.slow
@@ -281,7 +283,7 @@ def test_the_death_of_the_board_is_told_and_the_next_call_has_another(stream, fe
     import ray
 
     def kill_board():
-        ray.kill(stream.stream.BOARDS[ray.get_runtime_context().get_job_id()])
+        ray.kill(stream.BOARDS[ray.get_runtime_context().get_job_id()])
 
     files, pool = open_features(features).files, stream.ShardStream(on_two_workers())
     done = pool.map(lambda shard, beat: np.array([1]), files)

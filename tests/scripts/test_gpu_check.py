@@ -9,6 +9,7 @@ import sys
 import time
 from concurrent.futures import Future
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -25,6 +26,14 @@ importlib.machinery.PathFinder.find_spec = classmethod(
 )
 """
 """A module ``sitecustomize`` that makes imports of these fail in every process, as if they were not installed."""
+
+HANGING = """
+import subprocess, time
+
+run = subprocess.run
+subprocess.run = lambda command, **given: time.sleep(600) if command[0] == "nvidia-smi" else run(command, **given)
+"""
+"""A module ``sitecustomize`` with which the part ``machine`` does not end, so that it can be ended in its midst."""
 
 PARTS = {
     "hangs": "with report.entry('first') as found: found['figure'] = 1\n"
@@ -61,6 +70,32 @@ def run_part(checks, tmp_path, monkeypatch):
     return run
 
 
+@pytest.fixture
+def time_is_up(checks, monkeypatch):
+    """Ends a part's time once a condition holds: however slow the machine is, it gets that far."""
+
+    def when(condition):
+        clock = SimpleNamespace(monotonic=lambda: time.monotonic() + 1e6 * condition(), sleep=time.sleep)
+        monkeypatch.setattr(checks("supervise"), "time", clock)
+
+    return when
+
+
+@pytest.fixture
+def heard_out(checks, monkeypatch):
+    """Lets a part that is asked where it hangs name its file, however long that takes, before it is ended."""
+    supervise = checks("supervise")
+    ask = supervise._ask_where
+
+    def ask_and_hear(process):
+        ask(process)
+        until = time.monotonic() + 60
+        while "part_" not in Path(f"/proc/{process.pid}/fd/1").read_text() and time.monotonic() < until:
+            time.sleep(0.1)
+
+    monkeypatch.setattr(supervise, "_ask_where", ask_and_hear)
+
+
 @pytest.fixture(autouse=True)
 def without_a_folder_that_is_absent(monkeypatch):
     """Unset AUTOSPARSE_DATA if its folder is absent: the command would refuse it, and these tests need no real data."""
@@ -82,11 +117,13 @@ def gpu_check(*arguments, env=None):
 
 
 @pytest.mark.slow
-def test_a_part_that_hangs_is_ended_and_what_it_found_stays(run_part):
+@pytest.mark.usefixtures("heard_out")
+def test_a_part_that_hangs_is_ended_and_what_it_found_stays(run_part, time_is_up):
     seen = []
-    result = run_part("hangs", limit=20.0, on_change=seen.append)
+    time_is_up(lambda: bool(seen) and len(seen[-1]["entries"]) == 2)
+    result = run_part("hangs", on_change=seen.append)
     assert result["status"] == "timed out"
-    assert result["problems"] == ["ended after 20 s in 'second'"]
+    assert result["problems"] == ["ended after 300 s in 'second'"]
     assert [(entry["name"], entry["status"]) for entry in result["entries"]] == [("first", "ok"), ("second", "running")]
     assert result["entries"][0]["figures"] == {"figure": 1}
     assert any("part_hangs.py" in line for line in result["said"])  # where it hung
@@ -115,13 +152,22 @@ def test_a_part_that_cannot_run_says_why(run_part):
 
 
 @pytest.mark.slow
-def test_what_a_part_has_started_ends_with_it(run_part, tmp_path):
-    assert run_part("leaves", limit=20.0)["status"] == "timed out"
-    started = Path("/proc", (tmp_path / "pid").read_text(), "stat")
-    until = time.monotonic() + 10
-    while started.exists() and started.read_text().split()[2] != "Z":
+def test_what_a_part_has_started_ends_with_it(run_part, time_is_up, tmp_path):
+    pid = tmp_path / "pid"
+    time_is_up(lambda: pid.exists() and pid.read_text() != "")
+    assert run_part("leaves")["status"] == "timed out"
+    until = time.monotonic() + 60
+    while runs(pid.read_text()):
         assert time.monotonic() < until, "it still runs"
         time.sleep(0.1)
+
+
+def runs(pid):
+    """Whether a process has not ended; one that nobody has waited for yet has."""
+    try:
+        return Path("/proc", pid, "stat").read_text().split()[2] != "Z"
+    except OSError:
+        return False
 
 
 def test_where_only_what_is_needed_is_installed_every_part_can_be_imported(tmp_path):
@@ -182,7 +228,9 @@ def test_a_command_that_is_ended_leaves_its_file_and_no_process(tmp_path):
         "--out",
         str(out),
     ]
-    running = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    (tmp_path / "sitecustomize.py").write_text(HANGING)
+    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    running = subprocess.Popen(command, stderr=subprocess.DEVNULL, env=env)
     while not (out.exists() and json.loads(out.read_text())["parts"]["machine"].get("entries")):
         assert running.poll() is None
         time.sleep(0.05)

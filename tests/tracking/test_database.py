@@ -4,7 +4,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
-from builders import a_cell, a_result
+from builders import DIRTY, a_cell, a_result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlflow import MlflowClient
@@ -22,7 +22,6 @@ from autosparse.tracking.log import NotAllWritten, Tracker
 from autosparse.tracking.new_run import NewRun
 from autosparse.tracking.search import WHOLE, all_runs
 
-ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": "2.0"}}
 RESULT = a_result(
     history={"train_loss": [2.0, 1.0, 1.0], "test_accuracy": [85.0, 91.0, 90.0]},
     density_by_layer={"fc1.weight": 0.1},
@@ -47,8 +46,8 @@ def plan():
 def half_done(store, plan):
     """A storage with three finished cells, a failed one, and one that nobody has begun."""
     for planned in plan.cells[:3]:
-        store.finish(planned.task, RESULT, ENVIRONMENT)
-    store.fail(plan.cells[3].task, "it diverged", "Traceback: " + 2000 * "line ", ENVIRONMENT)
+        store.finish(planned.task, RESULT, DIRTY)
+    store.fail(plan.cells[3].task, "it diverged", "Traceback: " + 2000 * "line ", DIRTY)
     return store
 
 
@@ -109,7 +108,7 @@ def test_a_failed_cell_that_succeeds_later_goes_on_in_its_run(client, half_done,
     tracker = Tracker(client, "exp", half_done)
     tracker.log_all([failed])
     before = of_tasks(client)[failed.task.id]
-    half_done.finish(failed.task, RESULT, ENVIRONMENT)
+    half_done.finish(failed.task, RESULT, DIRTY)
     tracker.log_all([failed])
     after = of_tasks(client)[failed.task.id]
     assert (before.info.status, after.info.status) == ("FAILED", "FINISHED")

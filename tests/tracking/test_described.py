@@ -1,7 +1,7 @@
 """What MLflow's pages show of an experiment and its runs, for no more requests."""
 
 import pytest
-from builders import a_cell
+from builders import DIRTY, a_cell
 from mlflow import MlflowClient
 
 from autosparse.experiment.planned import Planned
@@ -12,12 +12,11 @@ from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import RUNNING
 
 CELL = Planned(a_cell(criterion="grasp", options={"temperature": 200.0}, sparsity=0.985, seed=3), "my-grasp")
-ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": "2.0"}}
 
 
 @pytest.fixture
 def store_with_failed_cell(store):
-    store.fail(CELL.task, "it diverged", "Traceback: ...", ENVIRONMENT)
+    store.fail(CELL.task, "it diverged", "Traceback: ...", DIRTY)
     return store
 
 
@@ -53,7 +52,7 @@ def test_a_description_that_somebody_wrote_stays(client, store_with_failed_cell)
     tracker.log(CELL)
     run_id = tracker.known[CELL.task.id].run_id
     client.set_tag(run_id, "mlflow.note.content", "looks odd")
-    store_with_failed_cell.fail(CELL.task, "its worker died", "Killed", ENVIRONMENT)
+    store_with_failed_cell.fail(CELL.task, "its worker died", "Killed", DIRTY)
     assert tracker.log(CELL)
     tags = client.get_run(run_id).data.tags
     assert (tags["mlflow.note.content"], tags["error"]) == ("looks odd", "its worker died")

@@ -1,16 +1,16 @@
 """The note of what MLflow has: a start with it knows what a start without it knows, and asks for less."""
 
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from builders import ENVIRONMENT, a_cell, a_result, write_run
 
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.planned import Planned
-from autosparse.tracking import log
+from autosparse.tracking import log, note
 from autosparse.tracking.client import open_experiment, sqlite_path
 from autosparse.tracking.entries import MADE
 from autosparse.tracking.known import FAILED
@@ -213,5 +213,15 @@ def test_a_note_that_cannot_be_written_stops_nothing(noted, client, experiment_i
     assert "task-9" in restarted(noted).known
 
 
-def test_the_note_is_of_the_time_before_it_was_written(noted, client):
-    assert read_note(client, noted.parent.id).until < time.time() * 1000
+def test_the_note_is_of_the_last_millisecond_before_its_runs_were_listed(noted, client, monkeypatch):
+    now = [1000.0]
+
+    class Slow(dict):
+        def items(self):
+            now[0] += 1
+            return super().items()
+
+    monkeypatch.setattr(note, "time", SimpleNamespace(time=lambda: now[0]))
+    write_note(client, noted.parent.id, Slow(noted.known))
+    assert now == [1001.0]
+    assert read_note(client, noted.parent.id).until == 999_999

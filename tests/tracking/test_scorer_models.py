@@ -1,6 +1,7 @@
 """A scorer is one logged model of MLflow, with its data and figures, however often it is written, and by whomever."""
 
 import pytest
+from builders import DIRTY
 from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND
@@ -12,7 +13,6 @@ from autosparse.tracking.log import Tracker
 from autosparse.tracking.scorer_models import models_of
 from autosparse.training import Recipe
 
-ENVIRONMENT = {"git_commit": "abc+dirty", "host": "here", "versions": {"torch": "2.0"}}
 RUN = Planned(IrpTask(model="lenet-300-100", dataset="digits", iterations=2, seed=7, recipe=Recipe(epochs=1)), "snip")
 SCORER = Planned(ScorerTask(irp=(RUN.task.id,), fit=FitSpec(epochs=3)), "mine (v1.0)")
 REPORT = {"train_r2": 0.6, "held_out_r2": 0.5, "layer_density_at_95": {"fc1.weight": 0.1}, "warnings": []}
@@ -26,7 +26,7 @@ def store_with_scorer(store):
         (folder / "scorer").mkdir(parents=True)
         (folder / "sample.parquet").write_bytes(b"sample")
         (folder / "scorer" / "scorer.json").write_text("{}")
-        store.finish(planned.task, {"seconds": 1.0, **result}, ENVIRONMENT)
+        store.finish(planned.task, {"seconds": 1.0, **result}, DIRTY)
     return store
 
 

@@ -27,33 +27,47 @@ class SlowTracker:
     def log_all(self, batch):
         self.begun += batch
         self.writing.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(120)
         self.ended += batch
 
 
 @pytest.fixture
 def tracker(monkeypatch):
     monkeypatch.setattr(module, "BATCH", 1)
-    return SlowTracker()
+    tracker = SlowTracker()
+    yield tracker
+    tracker.go_on.set()  # if a test fails, the thread ends nevertheless
 
 
-def test_after_ctrl_c_while_it_is_waited_for_nothing_is_being_written(tracker):
+@pytest.fixture
+def as_it_waits(monkeypatch):
+    """Functions to be called as the spool begins to wait for its thread: one for each wait, in this order."""
+    calls, wait = [], module.wait
+
+    def call_and_wait(futures):
+        calls.pop(0)()
+        return wait(futures)
+
+    monkeypatch.setattr(module, "wait", call_and_wait)
+    return calls
+
+
+def test_after_ctrl_c_while_it_is_waited_for_nothing_is_being_written(tracker, as_it_waits):
+    ctrl_c = threading.Timer(0.1, signal.pthread_kill, (threading.main_thread().ident, signal.SIGINT))
+    as_it_waits += [ctrl_c.start, tracker.go_on.set]
     with pytest.raises(KeyboardInterrupt), Spool(tracker, print) as spool:
         for planned in CELLS:
             spool(planned)
-        assert tracker.writing.wait(10)
-        main = threading.main_thread().ident
-        threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT)).start()
-        threading.Timer(0.3, tracker.go_on.set).start()
+        assert tracker.writing.wait(60)
     assert tracker.begun == tracker.ended == CELLS[:1], "the batch in flight was waited for, and no other begun"
 
 
-def test_after_ctrl_c_within_the_block_the_batch_in_flight_is_the_last(tracker):
+def test_after_ctrl_c_within_the_block_the_batch_in_flight_is_the_last(tracker, as_it_waits):
+    as_it_waits.append(tracker.go_on.set)
     with pytest.raises(KeyboardInterrupt), Spool(tracker, print) as spool:
         for planned in CELLS:
             spool(planned)
-        assert tracker.writing.wait(10)
-        threading.Timer(0.1, tracker.go_on.set).start()
+        assert tracker.writing.wait(60)
         raise KeyboardInterrupt
     assert tracker.begun == tracker.ended == CELLS[:1]
 

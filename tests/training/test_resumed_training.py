@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from builders import lenet, same_network
+from builders import Killed, lenet, same_network
 from conv_nets import Conv
 from conv_nets import fresh as conv
-from torch import nn
+from wide_net import masks_of_wide, wide
 
 from autosparse.compaction.sparse import SparseLinear
 from autosparse.criteria import prune
@@ -23,23 +23,8 @@ SGD = replace(MOMENTUM, optimizer="sgd")
 AUTO, ON, OFF = Execution(), Execution(compact="on"), Execution(compact="off")
 
 
-class BrokenOff(BaseException):
-    """Ends a training as a kill does: nothing catches it."""
-
-
 def dropping():
     return conv(Conv, dropout=0.5)
-
-
-def wide(_=0):
-    """A network whose first layer keeps 3 % of its weights."""
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 1300), nn.ReLU(), nn.Linear(1300, 10))
-
-
-def masks_of_wide():
-    kept = torch.rand(1300, 64, generator=torch.Generator().manual_seed(0)) < 0.03
-    return Masks({"1.weight": kept, "3.weight": torch.ones(10, 1300)})
 
 
 def snip(model, data, sparsity):
@@ -53,9 +38,9 @@ def broken_off(begin, epoch):
     def keep(done, take):
         if done == epoch:
             kept.append(take())
-            raise BrokenOff
+            raise Killed
 
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Killed):
         begin(keep)
     return copy.deepcopy(kept[0])
 
@@ -141,9 +126,9 @@ def test_members_of_a_pack_go_on_alone_or_in_another_pack(tiny_digits, recipe, e
     def keep(epoch, takes):
         if epoch == 2:
             kept.extend(take() for take in takes)
-            raise BrokenOff
+            raise Killed
 
-    with pytest.raises(BrokenOff):
+    with pytest.raises(Killed):
         train_together(members(), tiny_digits, recipe, execution=execution, on_states=keep)
     fresh = members()
     alone = train(

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from builders import lenet, same_tensors
+from builders import lenet, same_tensors, state
 from torch import nn
 
 from autosparse.criteria import score
@@ -14,10 +14,6 @@ from autosparse.training import History, Recipe, accuracy, train
 
 RECIPE = Recipe(epochs=2, batch_size=64)
 FROZEN = Recipe(optimizer="sgd", lr=1e-30, weight_decay=0.0, epochs=1, batch_size=64)  # a step that changes nothing
-
-
-def state(model):
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def trained(data, recipe=RECIPE, **options):
