@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from autosparse.errors import AutosparseError, Unreachable, first_line, safe_uri
+from urllib3.exceptions import MaxRetryError
+
+from autosparse.errors import AutosparseError, Unreachable, causes, first_line, safe_uri
 from autosparse.tracking.described import KIND, TRAINING
 from autosparse.tracking.schema import bring_up_to_date
 
@@ -86,7 +88,7 @@ def tracking_errors(where: str) -> Iterator[None]:
     except AutosparseError:
         raise
     except Exception as error:  # MLflow raises its own, SQLAlchemy's, requests' and OSErrors
-        reason = safe_uri(first_line(_database_error(error)))
+        reason = safe_uri(_reason(error))
         if "out-of-date database schema" in reason:  # an older MLflow made it; the text says what to do
             raise AutosparseError(f"MLflow at {safe_uri(where)}: {reason}") from error
         reason = reason if len(reason) <= 160 else f"{reason[:157]}..."
@@ -97,14 +99,17 @@ def tracking_errors(where: str) -> Iterator[None]:
         ) from error
 
 
-def _database_error(error: BaseException) -> BaseException:
-    """The database's own error, if it caused ``error``, because SQLAlchemy's text may begin with something else."""
-    cause: BaseException | None = error
-    while cause is not None:
+def _reason(error: BaseException) -> str:
+    """What went wrong, in a line: in the words of the database or connection, which others wrap in long texts."""
+    for cause in causes(error):
         if isinstance(found := getattr(cause, "orig", None), BaseException):
-            return found
-        cause = cause.__cause__
-    return error
+            return first_line(found)
+        if isinstance(cause, MaxRetryError) and cause.reason is not None:
+            inner = cause.reason.args[-1] if cause.reason.args else ""
+            if isinstance(inner, BaseException):
+                return first_line(inner)
+            return re.sub(r"^HTTPS?Connection(Pool)?\([^)]*\): ", "", str(cause.reason))
+    return first_line(error)
 
 
 def open_experiment(client: MlflowClient, name: str) -> str:

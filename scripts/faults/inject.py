@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Collection
 from functools import partial
@@ -155,7 +156,11 @@ class Faults:
         driver = self.experiment.driver
         assert driver
         driver.send_signal(signal.SIGINT)
-        return int(driver.wait() not in (130, -signal.SIGINT, 0))  # a shell reports the first two alike
+        code = driver.wait()
+        if code in (130, -signal.SIGINT, 0):  # a shell reports the first two alike
+            return 0
+        print(f"Ctrl-C ended the driver with {code}:\n{self.experiment.log.read_text()[-4000:]}", file=sys.stderr)
+        return 1
 
     def _kill_server(self) -> int:
         self.experiment.kill_server(away=self.dice.uniform(0, 8))

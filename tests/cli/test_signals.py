@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,21 @@ except KeyboardInterrupt:
 """
 
 
+HELD = """
+import sys, time
+from autosparse.runner.driver.stopping import held_back, stoppable
+try:
+    with stoppable():
+        with held_back():
+            print("begun", flush=True)
+            sys.stdin.readline()
+            print("whole", flush=True)
+        print("more")
+except KeyboardInterrupt:
+    sys.exit(7)
+"""
+
+
 def started_with_signals_ignored(*arguments):
     """Start Python as a shell starts a background command of a script: with signals ignored."""
     script = f"trap '' INT TERM; exec {sys.executable} \"$@\""
@@ -52,6 +68,30 @@ def test_a_run_in_the_background_is_stopped_cleanly(number):
     assert process.stdout.readline() == "begun\n"
     process.send_signal(number)
     assert process.wait(30) == 7
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_signal_waits_for_what_must_be_whole_and_a_second_one_does_not(times):
+    process = subprocess.Popen(
+        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout.readline() == "begun\n"
+    for number in (signal.SIGTERM, signal.SIGINT)[:times]:
+        process.send_signal(number)
+        wait_until_delivered(process, number)
+    out, _ = process.communicate("go on\n", timeout=60)
+    assert (out, process.returncode) == [("whole\nmore\n", 0), ("whole\n", 7), ("", 130)][times]
+
+
+def wait_until_delivered(process, number):
+    """Wait until no signal of this number is pending, or the process has ended."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        pending = [int(line.split()[1], 16) for line in status.splitlines() if line.startswith(("SigPnd", "ShdPnd"))]
+        if not any(mask >> (number - 1) & 1 for mask in pending):
+            return
+        time.sleep(0.01)
 
 
 def test_these_tests_heed_signals():

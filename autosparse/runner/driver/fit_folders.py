@@ -33,6 +33,7 @@ from autosparse.runner.work.progress import Progress
 from autosparse.storage import Folder
 from autosparse.tracking.client import connect
 from autosparse.tracking.log import Tracker
+from autosparse.tracking.steadily import steadily
 
 
 def fit_on_folders(
@@ -70,7 +71,7 @@ def fit_on_folders(
         seen[task_id] = folder
     store = Store(settings.storage)
     with store.one_driver(), interruptible("interrupted: run the same command to fit it"):
-        tracker = Tracker(connect(settings.tracking_uri), experiment, store)
+        tracker = steadily(lambda: Tracker(connect(settings.tracking_uri), experiment, store))
         try:
             if store.record(task) is None:
                 work = functools.partial(run_fit, task, survivals, store, device, dataset=dataset)

@@ -38,6 +38,7 @@ from autosparse.tracking.known import FAILED
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import KILLED, RUNNING
 from autosparse.tracking.spool import Spool, finish
+from autosparse.tracking.steadily import steadily
 
 
 def run_plan(
@@ -56,7 +57,7 @@ def run_plan(
     asked = [p for planned in stages.values() for p in planned]
     with store.one_driver() as lost, stoppable():
         try:
-            tracker = Tracker(connect(settings.tracking_uri), plan.name, store)
+            tracker = steadily(lambda: Tracker(connect(settings.tracking_uri), plan.name, store))
             return _run(Context(plan, store, tracker, settings, screen), stages, asked, lost)
         except KeyboardInterrupt as error:
             undone = len(unfinished(asked, store, known=False))
@@ -75,7 +76,7 @@ def _run(
             screen.guard(lambda: tracker.parent.describe(_summary(context), status))
 
     finished = context.store.finished(p.task for p in plan)  # the one scan of all records; the store remembers it
-    tracker.parent.describe(_summary(context), RUNNING)
+    steadily(lambda: tracker.parent.describe(_summary(context), RUNNING))
     try:
         settled = settle(context, asked, finished)
         ids = {p.task.id for p in settled.todo}

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 
 from autosparse.errors import AutosparseError, first_line
-from autosparse.runner.driver.stopping import signals_kept
+from autosparse.runner.driver.stopping import held_back, signals_kept
 from autosparse.runner.nodes import resources, shown
 from autosparse.runner.settings import Settings
 
@@ -78,7 +78,8 @@ def ray_session(settings: Settings, cpus: int = 1) -> Iterator[None]:
         with contextlib.nullcontext() if address else _watched():
             yield
     finally:
-        ray.shutdown()
+        with held_back():  # else the process would end with Ray's exit code
+            ray.shutdown()
 
 
 @contextlib.contextmanager

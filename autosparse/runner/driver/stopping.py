@@ -18,6 +18,15 @@ EXIT_CODE = 130
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+class _Stop:
+    """What a :func:`stoppable` block knows of signals."""
+
+    came, held_back = False, False
+
+
+_innermost: list[_Stop] = []
+
+
 def heed_signals() -> None:
     """Restore the default handlers of SIGINT and SIGTERM if this process inherited that they are ignored."""
     if threading.current_thread() is not threading.main_thread():
@@ -37,20 +46,39 @@ def stoppable() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    stopping: list[int] = []
+    this = _Stop()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if stopping:
+        if this.came:
             os._exit(EXIT_CODE)
-        stopping.append(number)
-        raise KeyboardInterrupt
+        this.came = True
+        if not this.held_back:
+            raise KeyboardInterrupt
 
     before = {number: signal.signal(number, stop) for number in SIGNALS}
+    _innermost.append(this)
     try:
         yield
     finally:
+        _innermost.pop()
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def held_back() -> Iterator[None]:
+    """Within the block, the first signal waits until its end, and then raises KeyboardInterrupt.
+
+    For what must not be left half-done. Only within :func:`stoppable`; the second signal ends the process even here.
+    """
+    this = _innermost[-1] if _innermost and threading.current_thread() is threading.main_thread() else _Stop()
+    before, this.held_back = this.came, True
+    try:
+        yield
+    finally:
+        this.held_back = False
+        if this.came and not before:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager
