@@ -74,6 +74,27 @@ def ray_running():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def migrations_read_once():
+    """Let each test process read MLflow's migrations once: every connection to a store reads all of their files."""
+    try:
+        from alembic.script import ScriptDirectory
+    except ModuleNotFoundError:  # the tests marked gpu do without MLflow
+        yield
+        return
+    read, known = ScriptDirectory.from_config, {}
+
+    def from_config(config):
+        where = config.get_main_option("script_location")
+        if where not in known:
+            known[where] = read(config)
+        return known[where]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ScriptDirectory, "from_config", from_config)
+        yield
+
+
 @pytest.fixture(scope="session")
 def empty_store(tmp_path_factory):
     """Copies an empty MLflow store into a folder, and returns its address: MLflow takes seconds to make a schema."""

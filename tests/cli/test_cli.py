@@ -10,7 +10,7 @@ import yaml
 
 from autosparse.cli import main
 
-pytestmark = pytest.mark.usefixtures("ray_running")
+pytestmark = [pytest.mark.usefixtures("ray_running"), pytest.mark.timeout(900)]
 
 EXPERIMENT = """
 name: tiny

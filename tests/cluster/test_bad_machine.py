@@ -8,6 +8,7 @@ import sys
 import pytest
 from commands import GRID, LONGER, Work, command_of, descendants, ended, wait_for
 from faults.site import small_disk as mounted
+from processes import waiting_method
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
@@ -119,24 +120,10 @@ def test_a_cell_that_kills_its_workers_keeps_no_other_from_being_done(tmp_path):
     assert sorted(run.info.status for run in work.runs()) == ["FAILED", *["FINISHED"] * 23]
 
 
-HUNGRY = """
-import time
-from pathlib import Path
-from autosparse.criteria import CRITERIA, criterion
-
-@criterion("hungry", paper="none")
-def hungry(model, batches, loss, seed=0):
-    while not Path(__file__).with_name("enough").exists():
-        time.sleep(0.1)
-    return CRITERIA["random"].function(model, batches, loss, seed)
-"""
-"""A method that ends only where there is enough memory, however late a lack of it is noticed."""
-
-
 def test_a_cell_for_which_memory_is_too_small_is_marked_and_done_where_there_is_enough(tmp_path):
-    (tmp_path / "hungry_module.py").write_text(HUNGRY)
-    grid = {**GRID, "methods": ["hungry"], "seeds": [0]}
-    work = Work(tmp_path, {"name": "hungry", "plugins": ["hungry_module"], "grid": grid})
+    enough = waiting_method(tmp_path)  # it ends only where there is enough, however late a lack is noticed
+    grid = {**GRID, "methods": ["waiting"], "seeds": [0]}
+    work = Work(tmp_path, {"name": "hungry", "plugins": ["waiting_module"], "grid": grid})
     work.environment |= {"RAY_memory_usage_threshold": "0.01", "RAY_memory_monitor_refresh_ms": "100"}
     code, out, err = ended(work.start("--json", "--workers", "1", "--no-rehearsal"))
     assert code == 1, err
@@ -145,6 +132,6 @@ def test_a_cell_for_which_memory_is_too_small_is_marked_and_done_where_there_is_
     assert [run.info.status for run in work.runs()] == ["FAILED"]
     for name in ("RAY_memory_usage_threshold", "RAY_memory_monitor_refresh_ms"):
         del work.environment[name]
-    (tmp_path / "enough").touch()
+    enough.touch()
     assert work.run("--retry-failed")["failed"] == []
     work.assert_each_once()

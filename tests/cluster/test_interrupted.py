@@ -8,6 +8,7 @@ import pytest
 import torch
 from commands import GRID, IRP, LONGER, RECIPE, Work, descendants, ended, wait_for
 from faults.processes import busy_workers
+from processes import alive
 
 from autosparse.irp import load_survival
 
@@ -16,14 +17,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.timeout(900)]
 
 def grid(name, count=60):
     return {"name": name, "grid": {**GRID, "recipe": LONGER, "seeds": list(range(count))}}
-
-
-def runs(pid):
-    """Whether there is such a process, and it is no zombie."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
@@ -59,8 +52,8 @@ def test_a_second_signal_ends_it_at_once_and_nothing_is_left_running(tmp_path):
         process.send_signal(signal.SIGINT)  # again and again: two that arrive together count as one
         time.sleep(0.05)
     assert process.poll() == 130
-    wait_for(lambda: not any(map(runs, raylets)), within=20)
-    wait_for(lambda: not any(map(runs, started)), within=180)  # Ray lets an actor look for its cluster for a minute
+    wait_for(lambda: not any(map(alive, raylets)), within=20)
+    wait_for(lambda: not any(map(alive, started)), within=180)  # Ray lets an actor look for its cluster for a minute
     assert "run the same command to go on" not in process.stderr.read(), "that is what one signal does"
     work.run()
     work.assert_each_once()

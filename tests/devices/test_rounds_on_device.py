@@ -92,6 +92,7 @@ def test_what_is_learned_there_from_networks_of_its_own_is_learned_on_the_cpu(de
     torch.testing.assert_close(found.network.coefficients.cpu(), expected.network.coefficients, rtol=0.1, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_refinement_there_goes_on_where_it_was(device, largest_survive, tmp_path):
     there, told = load_dataset("digits").to(HERE), []
     refine = RefineSpec(generations=2, population=4, sparsities=(0.95,), start=("log_param",))

@@ -29,7 +29,9 @@ def modules_folder(tmp_path, monkeypatch):
     for name, text in FILES.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    return tmp_path
+    look_again()  # other tests have modules of these names, too
+    yield tmp_path
+    look_again()
 
 
 def fingerprint(module="own_pack.nets"):

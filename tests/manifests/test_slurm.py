@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cluster_files import CLUSTER
+from processes import waiting_method
 
 pytestmark = [pytest.mark.cluster, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -18,7 +19,7 @@ SBATCH = CLUSTER / "slurm" / "autosparse.sbatch"
 
 EXPERIMENT = """
 name: slurm
-plugins: [held_module]
+plugins: [waiting_module]
 grid:
   - &quick
     models: [lenet-300-100]
@@ -27,21 +28,9 @@ grid:
     sparsities: [0.9]
     seeds: [0, 1]
     recipe: {epochs: 1}
-  - {<<: *quick, methods: [held], seeds: [0], recipe: {epochs: 2}}
+  - {<<: *quick, methods: [waiting], seeds: [0], recipe: {epochs: 2}}
 """
-"""Four cells that are soon done, and one that is held up until a file says that it may go on."""
-
-HELD = """
-import time
-from pathlib import Path
-from autosparse.criteria import CRITERIA, criterion
-
-@criterion("held", paper="none")
-def held(model, batches, loss, seed=0):
-    while not Path(__file__).with_name("go-on").exists():
-        time.sleep(0.1)
-    return CRITERIA["random"].function(model, batches, loss, seed)
-"""
+"""Four cells that are soon done, and one that waits until a file says that it may go on."""
 
 STAND_INS = {
     "srun": 'while [[ $1 == --* ]]; do shift; done\nexec "$@"',
@@ -60,7 +49,7 @@ def slurm(tmp_path):
         (tmp_path / "bin" / name).write_text(f"#!/usr/bin/env bash\n{body}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     (tmp_path / "slurm.yaml").write_text(EXPERIMENT)
-    (tmp_path / "held_module.py").write_text(HELD)
+    waiting_method(tmp_path)
     ray = Path("/tmp") / f"ray-{os.getpid()}"  # short, because a socket's path may not be long
 
     def start(*arguments, restarts=0):

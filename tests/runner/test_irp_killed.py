@@ -66,7 +66,14 @@ def killed(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("damaged", [None, "00000004.safetensors", "00000004.json"])
+@pytest.mark.parametrize(
+    "damaged",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        "00000004.safetensors",
+        pytest.param("00000004.json", marks=pytest.mark.slow),
+    ],
+)
 def test_it_goes_on_from_the_newest_whole_state(killed, undisturbed, tmp_path, monkeypatch, damaged):
     states, trained = tmp_path / "states" / TASK.id, []
     states.mkdir(parents=True)

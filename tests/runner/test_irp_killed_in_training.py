@@ -63,7 +63,14 @@ def epochs(monkeypatch):
     return counted
 
 
-@pytest.mark.parametrize("at", [1, 5, 11], ids=["first iteration", "second", "last, compact"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param(1, id="first iteration", marks=pytest.mark.slow),
+        pytest.param(5, id="second", marks=pytest.mark.slow),
+        pytest.param(11, id="last, compact"),
+    ],
+)
 def test_it_goes_on_from_the_epoch_and_ends_the_same(undisturbed, tmp_path, epochs, at):
     command = [sys.executable, "-c", KILLED, str(tmp_path), TASK.model_dump_json(), str(at)]
     assert subprocess.run(command, env=os.environ).returncode == -9

@@ -14,6 +14,8 @@ from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
+pytestmark = pytest.mark.timeout(1800)  # for all stages of all files, however slow the machine is
+
 ROOT = Path(__file__).parents[2] / "experiments"
 SCALED = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
 QUICK = ("ours-sweep",)

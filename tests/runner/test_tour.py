@@ -19,6 +19,7 @@ def code(notebook):
     return ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_running")
 def test_its_cells_run_one_after_the_other_in_an_empty_folder(notebook, tmp_path, monkeypatch, empty_store):
     monkeypatch.chdir(tmp_path)

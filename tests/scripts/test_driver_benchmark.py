@@ -10,6 +10,7 @@ def driver(benchmark_module, ray_running):
     return benchmark_module("driver")
 
 
+@pytest.mark.slow
 def test_tune_does_a_whole_stage_with_workers_that_one_process_stands_for(driver, tmp_path):
     found = driver.looped(driver.large_plan(100), Store(tmp_path), cell=0.6, workers=20)
     assert 0 < found.value < 20 / 0.6, "cells a second, of twenty workers"

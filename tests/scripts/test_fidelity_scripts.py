@@ -19,7 +19,7 @@ def last_bits(monkeypatch):
     return last_bits
 
 
-@pytest.mark.parametrize("more", [[], ["--masks-only"]])
+@pytest.mark.parametrize("more", [[], pytest.param(["--masks-only"], marks=pytest.mark.slow)])
 def test_both_modes_are_compared_by_accuracy_correlation_and_masks(more):
     size = (
         "--model lenet-300-100 --train-images 64 --test-images 32 --epochs 1 --iterations 2 --sparsities 0.9 --seeds 0"

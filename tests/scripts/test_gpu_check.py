@@ -13,6 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from processes import alive
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -157,17 +158,9 @@ def test_what_a_part_has_started_ends_with_it(run_part, time_is_up, tmp_path):
     time_is_up(lambda: pid.exists() and pid.read_text() != "")
     assert run_part("leaves")["status"] == "timed out"
     until = time.monotonic() + 60
-    while runs(pid.read_text()):
+    while alive(pid.read_text()):
         assert time.monotonic() < until, "it still runs"
         time.sleep(0.1)
-
-
-def runs(pid):
-    """Whether a process has not ended; one that nobody has waited for yet has."""
-    try:
-        return Path("/proc", pid, "stat").read_text().split()[2] != "Z"
-    except OSError:
-        return False
 
 
 def test_where_only_what_is_needed_is_installed_every_part_can_be_imported(tmp_path):

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from processes import alive
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 from mutation.make import Statements, made, places
@@ -138,20 +139,12 @@ server._in_child(ask, 60)
 """
 
 
-def runs(pid):
-    """Whether a process has not ended; one that nobody has waited for yet has."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_no_child_outlives_an_interrupted_parent(tmp_path, request):
     ran = subprocess.run([sys.executable, "-c", INTERRUPTED, SCRIPTS], cwd=tmp_path, capture_output=True, text=True)
     assert "KeyboardInterrupt" in ran.stderr
     child = int((tmp_path / "started").read_text())
-    request.addfinalizer(lambda: runs(child) and os.kill(child, signal.SIGKILL))
+    request.addfinalizer(lambda: alive(child) and os.kill(child, signal.SIGKILL))
     deadline = time.monotonic() + 60  # it was killed, but the kernel may still be at it
-    while runs(child):
+    while alive(child):
         assert time.monotonic() < deadline, "the child goes on"
         time.sleep(0.05)

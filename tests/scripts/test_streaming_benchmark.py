@@ -29,6 +29,7 @@ def test_no_further_chunk_is_read_once_there_are_enough_rows(streaming, monkeypa
     assert sum(len(part["grad"]) for part in parts) == sum(chunks) == read
 
 
+@pytest.mark.slow
 def test_synthetic_rows_depend_on_the_seed_alone(benchmark_module, tmp_path):
     save_synthetic_features = benchmark_module("synthetic_features").save_synthetic_features
     found = []

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 TINY = """
@@ -25,6 +27,7 @@ print(json.dumps([result.as_json() for result in results]))
 """
 
 
+@pytest.mark.slow
 def test_masks_are_compared_at_every_sparsity_and_look_ups_are_timed():
     path = os.pathsep.join([str(SCRIPTS), str(SCRIPTS.parent), os.environ.get("PYTHONPATH", "")])
     ran = subprocess.run(

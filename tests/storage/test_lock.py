@@ -173,7 +173,14 @@ def at_once(monkeypatch):
 
 
 @pytest.mark.parametrize("kind", ["conditional"], indirect=True)
-@pytest.mark.parametrize("old", [None, b'{"token": "dead", "host": "gone", "pid": 1}', b"\x80\x04pickle"])
+@pytest.mark.parametrize(
+    "old",
+    [
+        pytest.param(None, marks=pytest.mark.slow),
+        b'{"token": "dead", "host": "gone", "pid": 1}',
+        pytest.param(b"\x80\x04pickle", marks=pytest.mark.slow),
+    ],
+)
 def test_of_drivers_that_start_at_the_same_instant_one_works_each_time(bucket, monkeypatch, at_once, old):
     monkeypatch.setattr(lease, "SETTLED", 0)  # without a wait in which luck could decide
     monkeypatch.setattr(lease, "SILENCE", 0.2)

@@ -55,6 +55,7 @@ def test_a_start_killed_in_its_migration_leaves_nothing_in_the_way_of_the_next(t
     assert beside(database) == ["mlflow.db"]
 
 
+@pytest.mark.slow
 def test_two_that_start_at_once_share_one_schema(tmp_path):
     database = tmp_path / "mlflow.db"
     both = [started(database, 0), started(database, 0)]
