@@ -13,7 +13,6 @@ import ctypes
 
 import emulated_autocast
 import torch
-from torch.utils._pytree import tree_any, tree_leaves, tree_map_only
 
 NAME = "emulated"
 ON_CPU, ON_DEVICE = 1, 12
@@ -56,6 +55,28 @@ def _alias(tensor, device_type):
     for axis, stride in enumerate(tensor.stride()):
         content.strides[axis] = stride  # DLPack makes those of axes of length 1 to 1
     return torch._C._from_dlpack(capsule)
+
+
+def _leaves(values):
+    """What is in tuples, lists and dicts, however deep. PyTorch's own walk knows more kinds and takes twice as long."""
+    for value in values:
+        if isinstance(value, tuple | list):
+            yield from _leaves(value)
+        elif isinstance(value, dict):
+            yield from _leaves(value.values())
+        else:
+            yield value
+
+
+def _mapped(function, value):
+    """``value`` with each tensor in its tuples, lists and dicts replaced by ``function`` of it."""
+    if isinstance(value, torch.Tensor):
+        return function(value)
+    if isinstance(value, tuple | list):
+        return type(value)(_mapped(function, part) for part in value)
+    if isinstance(value, dict):
+        return {name: _mapped(function, part) for name, part in value.items()}
+    return value
 
 
 def _is_here(value):
@@ -160,9 +181,11 @@ DEVICE = Device()
 def _refuse(op, args, kwargs):
     """Raise where a GPU would."""
     name = op.overloadpacket.__name__
-    if tree_any(lambda value: isinstance(value, torch.Generator), (args, kwargs)):
+    if any(isinstance(value, torch.Generator) for value in _leaves((args, kwargs))):
         raise RuntimeError(f"Expected a {NAME!r} device type for generator but found 'cpu' ({name})")
-    waits = name in WAITS or (name in INDEXING and tree_any(lambda i: _is_here(i) and i.dtype == torch.bool, args[1:2]))
+    waits = name in WAITS or (
+        name in INDEXING and any(_is_here(i) and i.dtype == torch.bool for i in _leaves(args[1:2]))
+    )
     if DEVICE.sync == "error" and waits:
         raise RuntimeError(f"called a synchronizing operation ({name})")
     if name in COPIES:
@@ -172,7 +195,7 @@ def _refuse(op, args, kwargs):
     def foreign(value):
         return isinstance(value, torch.Tensor) and value.device.type != NAME and not _forgiven(value, op)
 
-    if tree_any(foreign, (looked_at, kwargs)):
+    if any(map(foreign, _leaves((looked_at, kwargs)))):
         raise RuntimeError(f"Expected all tensors to be on the same device, but found {NAME}:0 and cpu ({name})")
 
 
@@ -189,7 +212,7 @@ def _computed(op, *args, **kwargs):
     if wanted is not None:
         kwargs["device"] = torch.device("cpu")
     given, outs = {}, {argument.name for argument in op._schema.arguments if argument.is_out}
-    read = {id(leaf) for leaf in tree_leaves((args, {name: v for name, v in kwargs.items() if name not in outs}))}
+    read = {id(leaf) for leaf in _leaves((args, {name: v for name, v in kwargs.items() if name not in outs}))}
     empty = {id(v) for name, v in kwargs.items() if name in outs and v.dim() == 0} - read
 
     def lent(tensor):
@@ -202,7 +225,7 @@ def _computed(op, *args, **kwargs):
             given[id(tensor)] = tensor, own
         return given[id(tensor)][1]
 
-    args, kwargs = tree_map_only(torch.Tensor, lent, (args, kwargs))
+    args, kwargs = _mapped(lent, (args, kwargs))
     with DEVICE.drawing() if torch.Tag.nondeterministic_seeded in op.tags else contextlib.nullcontext():
         result = op(*args, **kwargs)
     for tensor, own in given.values():
@@ -215,8 +238,8 @@ def _computed(op, *args, **kwargs):
 
     if torch.is_inference_mode_enabled() and op.is_view and not any(t.is_inference() for t, _ in given.values()):
         with torch.inference_mode(False):  # a view of a tensor from outside of it is from outside, too
-            return tree_map_only(torch.Tensor, returned, result)
-    return tree_map_only(torch.Tensor, returned, result)
+            return _mapped(returned, result)
+    return _mapped(returned, result)
 
 
 def _copied(source, target, non_blocking=False):

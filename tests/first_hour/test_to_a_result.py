@@ -81,6 +81,7 @@ def test_the_report_shows_both_networks(answer_of_run, installed, own_folder):
     assert "my_model:tiny on mine" in page
 
 
+@pytest.mark.slow
 def test_the_scorer_has_a_card(answer_of_run, installed, own_folder):
     (scorer,) = own_folder.glob("results/scorers/*/scorer")
     answer = installed(own_folder, "card", str(scorer.relative_to(own_folder)))

@@ -103,6 +103,7 @@ def test_only_what_is_missing_or_truncated_is_scored_when_the_call_is_repeated(
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 
+@pytest.mark.slow
 def test_another_scorer_does_not_take_the_scores_over(score, network, features, tmp_path, stopped):
     held = versions(stopped)
     score(scorer_of(scale=-1.0), features, tmp_path / "out")
