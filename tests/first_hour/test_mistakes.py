@@ -1,14 +1,11 @@
 """The mistakes of a first hour, one in each place: each is told in a line, with the file and the key or the line."""
 
-import json
 import re
 import shutil
-from pathlib import Path
 
 import pytest
 from newcomer import FILE, change
 
-FORKED = Path(__file__).with_name("forked.py").read_text()
 RUN = ("run", FILE, "--data-root", ".")
 
 IN_CODE = {
@@ -93,15 +90,12 @@ def mistaken(begun, place, changes, empty_store):
 
 
 @pytest.fixture(scope="module")
-def told(begun, installed, tmp_path_factory, empty_store):
+def told(begun, in_forks, tmp_path_factory, empty_store):
     """What ``autosparse run`` says of each mistake: its exit status, and its lines on either stream."""
     top, cases = tmp_path_factory.mktemp("mistakes"), {**{n: c for n, (c, _) in IN_CODE.items()}, "file": IN_FILE}
     folders = [mistaken(begun, top / name.replace(" ", "-"), changes, empty_store) for name, changes in cases.items()]
-    answer = installed(top, python=FORKED, given=json.dumps([[str(folder), RUN] for folder in folders]))
-    assert answer.returncode == 0, answer.stderr
-    return {
-        name: (status, said.splitlines()) for name, (status, said) in zip(cases, json.loads(answer.stdout), strict=True)
-    }
+    answers = zip(cases, in_forks(*((folder, RUN) for folder in folders)), strict=True)
+    return {name: (answer.returncode, (answer.stdout + answer.stderr).splitlines()) for name, answer in answers}
 
 
 @pytest.mark.parametrize("mistake", IN_CODE)

@@ -39,6 +39,16 @@ def answer_of_run(installed, own_folder):
     return answer
 
 
+@pytest.fixture(scope="module")
+def asked_after(answer_of_run, in_forks, own_folder):
+    """What three commands answer when all is done: the same one again, the best methods, and the report."""
+    again = ("run", FILE, "--data-root", ".", "--dry-run", "--json")
+    best, report = ("best", "--experiment", FILE, "--json"), ("report", "mine")
+    answers = in_forks(*((own_folder, arguments) for arguments in (again, best, report)))
+    assert [answer.returncode for answer in answers] == [0, 0, 0], answers
+    return answers
+
+
 def test_before_the_run_its_plan_names_the_code_that_it_would_import(installed, begun):
     answer = installed(begun, "run", FILE, "--dry-run")
     assert answer.returncode == 0, answer.stderr
@@ -52,13 +62,12 @@ def test_the_run_tries_the_newcomers_code_and_then_does_it_all(answer_of_run):
     assert "scorers in" in answer_of_run.stderr
 
 
-def test_the_same_command_finds_everything_done(answer_of_run, installed, own_folder):
-    answer = installed(own_folder, "run", FILE, "--data-root", ".", "--dry-run", "--json")
-    assert json.loads(answer.stdout)["cells"] == {"total": 20, "done": 20, "to_do": 0}
+def test_the_same_command_finds_everything_done(asked_after):
+    assert json.loads(asked_after[0].stdout)["cells"] == {"total": 20, "done": 20, "to_do": 0}
 
 
-def test_the_best_method_is_told_for_each_width(answer_of_run, installed, own_folder):
-    rows = json.loads(installed(own_folder, "best", "--experiment", FILE, "--json").stdout)
+def test_the_best_method_is_told_for_each_width(asked_after):
+    rows = json.loads(asked_after[1].stdout)
     assert {(row["model"], row["method"]) for row in rows} == {
         (model, method) for model in ("my_model:tiny", NARROW) for method in METHODS
     }
@@ -73,9 +82,7 @@ def test_python_has_the_cells_as_a_table(answer_of_run, installed, own_folder):
     assert all(0 <= float(row["test_accuracy"]) <= 100 for row in rows)
 
 
-def test_the_report_shows_both_networks(answer_of_run, installed, own_folder):
-    answer = installed(own_folder, "report", "mine")
-    assert answer.returncode == 0, answer.stderr
+def test_the_report_shows_both_networks(asked_after, own_folder):
     page = (own_folder / "report" / "index.html").read_text()
     assert f"{NARROW} on mine" in page
     assert "my_model:tiny on mine" in page

@@ -1,4 +1,8 @@
-"""Every experiment file at preset smoke, through all of its stages to its report."""
+"""Every experiment file at preset smoke, through all of its stages to its report.
+
+They take minutes, so that only `make test-all` runs them. In `make test`, the demo goes through the same stages, and
+the tests of sweeps, cells and reports through each kind of task.
+"""
 
 import shutil
 from pathlib import Path
@@ -14,17 +18,10 @@ from autosparse.runner.screen.console import Screen
 from autosparse.runner.settings import Settings
 from autosparse.tracking.client import connect
 
-pytestmark = pytest.mark.timeout(1800)  # for all stages of all files, however slow the machine is
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]  # for all stages of all files, however slow the machine is
 
 ROOT = Path(__file__).parents[2] / "experiments"
 SCALED = sorted(path for path in ROOT.rglob("*.yaml") if path.parent != ROOT)
-QUICK = ("ours-sweep",)
-"""Files that `make test` runs: together they have every kind of task. Only `make test-all` runs the others."""
-
-
-def marked(path):
-    name = f"{path.parent.name}-{path.stem}"
-    return pytest.param(path, id=name, marks=[] if name in QUICK else [pytest.mark.slow])
 
 
 def smoke_plan(path):
@@ -61,7 +58,7 @@ def no_clouds(monkeypatch):
     monkeypatch.setattr(Gallery, "png", lambda self, draw, name, told: "")
 
 
-@pytest.mark.parametrize("path", [marked(path) for path in SCALED])
+@pytest.mark.parametrize("path", [pytest.param(path, id=f"{path.parent.name}-{path.stem}") for path in SCALED])
 def test_a_file_runs_through_all_its_stages(path, storage, tmp_path):
     store = tmp_path / "mlflow.db"
     shutil.copy(storage.tracking_uri.removeprefix("sqlite:///"), store)
