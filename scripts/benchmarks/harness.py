@@ -5,8 +5,8 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -74,6 +74,12 @@ class Figure:
 
 
 Result = Comparison | Figure
+
+
+def result_from(told: Mapping[str, Any]) -> Result:
+    """The result that ``as_json`` has told."""
+    kind = Comparison if "baseline" in told else Figure
+    return kind(**{each.name: told[each.name] for each in fields(kind)})
 
 
 def side_by_side(
