@@ -48,6 +48,9 @@ def dropped_and_grown(mask: Tensor, weight: Tensor, growth: Tensor, count: int) 
 def change_of(alpha: float, every: int, last: int, growth: Growth) -> Change:
     """The change that drops the share :func:`drop_fraction` of each layer, rounded down, and grows as many weights.
 
+    The three matrices in the ``in_proj_weight`` of ``nn.MultiheadAttention`` are one layer here: weights may move from
+    one to another.
+
     :param every: number of steps between changes, all of which come before step ``last``.
     """
 

@@ -56,7 +56,8 @@ class Kinks(TorchFunctionMode):
         self.names: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if (name := getattr(func, "__name__", "")) in KINKED:
+        name = getattr(func, "__name__", "")
+        if name in KINKED or (name in ("max", "min") and sum(isinstance(x, Tensor) for x in args) == 2):
             self.names.append(name)
         return func(*args, **(kwargs or {}))
 
@@ -75,7 +76,9 @@ class _Units(TorchFunctionMode):
             return func(*args, **kwargs)
         x: Tensor = args[0] if args else kwargs["input"]
         active = _active(name, x, *args[1:], **kwargs)
-        return self.act(lambda: func(*args, **kwargs), x, active)
+        found = self.act(lambda: func(*args, **kwargs), x, active)
+        in_place = name.endswith("_") or kwargs.get("inplace") or (name == "relu" and args[1:2] == (True,))
+        return x.copy_(found) if in_place and found is not x else found  # a network may go on with its input
 
 
 def _active(name: str, x: Tensor, *bounds: Any, **given: Any) -> Tensor:

@@ -60,8 +60,10 @@ def meta_gradient(
     :raises AutosparseError: if the training diverges.
     """
     data = inner.batches(batches)
+    # a shared weight is listed under its first name, and may be masked under another
+    shared = {id(model.get_parameter(name)): weight for name, weight in masked.items()}
     current: dict[str, Tensor] = {
-        name: masked[name] if name in masked else p.detach().clone().requires_grad_()
+        name: shared[id(p)] if id(p) in shared else p.detach().clone().requires_grad_()
         for name, p in model.named_parameters()
         if p.requires_grad
     }

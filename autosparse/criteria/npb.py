@@ -91,7 +91,7 @@ def npb(
     for module in network.modules():
         if id(getattr(module, "weight", None)) in names:
             module.register_forward_pre_hook(prune_layer)
-    with torch.no_grad(), _NoAttention():
+    with torch.no_grad(), _NoAttention(network):
         network(torch.full((1, *input_shape), ONE_PATH, dtype=torch.float64))
         for name in weights.keys() - scores.keys():
             dense = torch.ones_like(weights[name])
@@ -106,11 +106,20 @@ def _no_paths(where: str = "") -> AutosparseError:
     )
 
 
+PRODUCTS = frozenset({"matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "baddbmm", "einsum"})
+
+
 class _NoAttention(TorchFunctionMode):
-    """Refuses attention that a network computes by itself."""
+    """Refuses attention that a network computes by itself: products of two tensors that depend on the input."""
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.weights = {p.untyped_storage().data_ptr() for p in network.parameters()}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(func, "__name__", "") == "scaled_dot_product_attention":
+        name = getattr(func, "__name__", "")
+        computed = [x for x in args if isinstance(x, Tensor) and x.untyped_storage().data_ptr() not in self.weights]
+        if name == "scaled_dot_product_attention" or (name in PRODUCTS and len(computed) > 1):
             raise _no_paths()
         return func(*args, **(kwargs or {}))
 

@@ -15,7 +15,7 @@ from autosparse.criteria.watch import shape_of_input
 from autosparse.masks import Masks, Scores
 from autosparse.mode import TRAIN, in_mode
 from autosparse.models import kaiming_normal_
-from autosparse.seeds import generator
+from autosparse.seeds import generator, kept_generators
 
 
 @criterion("ntk-sap", needs=("gradients", "rounds"), paper="Wang et al. 2023, arXiv:2304.02840", mode="eval")
@@ -35,9 +35,10 @@ def ntk_sap(
 
     The squared change of the outputs under a small Gaussian delta, divided by delta's variance, is to first order the
     trace of the neural tangent kernel (Wang et al.). Inputs x are Gaussian noise, and each of ``draws`` takes a new
-    Kaiming-normal theta: neither data nor the weights of ``model`` matter, only its architecture and what is pruned
-    already. Geometric schedule; a pruned weight does not come back. ``batches``, if given, only give the shape of an
-    input.
+    Kaiming-normal theta for all Linear and Conv weights: neither data nor these weights of ``model`` matter, only its
+    architecture and what is pruned already. Weights of other layers (ConvTranspose, the input projections of
+    ``nn.MultiheadAttention``, normalisation) are those of ``model``. Geometric schedule; a pruned weight does not come
+    back. ``batches``, if given, only give the shape of an input.
 
     Rounds, draws and examples are those of the authors' command for CIFAR-10 (github.com/YiteWang/NTK-SAP: 20, 5, and
     10 inputs a class), and epsilon is their code's default. As there, BatchNorm normalises both outputs by the
@@ -87,7 +88,8 @@ def trace_gradient(
     inputs = inputs.to(next(iter(theta.values())))
     if not network.training:
         _take_statistics(network, {name: theta[name] * gates[name].detach() for name in theta}, inputs)
-    plain = functional_call(network, {name: gates[name] * theta[name] for name in theta}, (inputs,))
+    with kept_generators(inputs.device):  # dropout drops the same units in both passes
+        plain = functional_call(network, {name: gates[name] * theta[name] for name in theta}, (inputs,))
     moved = functional_call(network, {name: gates[name] * (theta[name] + delta[name]) for name in theta}, (inputs,))
     change = (plain - moved).square().sum()
     gradients = torch.autograd.grad(change, list(gates.values()), materialize_grads=True)

@@ -91,6 +91,17 @@ class Group:
         """Model, data set, sparsity."""
         return self.model, self.dataset, self.sparsity
 
+    @property
+    def scorer(self) -> str:
+        """The task id of the scorer that pruned the group; empty for other methods."""
+        return dict(self.method).get("scorer", "")
+
+    @property
+    def ablated(self) -> bool:
+        """Whether the masks are not those of the method itself: shuffled or inverted, or with an input permuted."""
+        method = dict(self.method)
+        return any(method.get(name) not in (None, "", "None") for name in ("ablation", "options.permute"))
+
     def values(self, metric: str) -> dict[int, float]:
         """A metric of the runs that have it, by seed."""
         values, there = (column[self.at] for column in self.cells.metric(metric))

@@ -23,7 +23,7 @@ from autosparse.results.cell_table import finished_cells
 from autosparse.results.direction import direction
 from autosparse.results.groups import Group, groups_of
 from autosparse.results.runs import Run, finished_runs
-from autosparse.results.scorer_accuracies import accuracies, scorer_of
+from autosparse.results.scorer_accuracies import accuracies
 from autosparse.results.winners import contests
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.entries import metric_name
@@ -31,6 +31,8 @@ from autosparse.tracking.scorer_models import models_of
 from autosparse.tracking.texts import names_in
 
 NAME, CHAMPION = "autos", "champion"
+ACCURACY = "accuracy/"
+"""What the names of the tags with a version's accuracies begin with."""
 ADDRESS = re.compile(r"models:/(?P<name>[^/@]+)(?:@(?P<alias>[^/@]+)|/(?P<version>\d+))")
 FILES = ("scorer.json", "scorer.safetensors")
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
@@ -58,10 +60,14 @@ def promote(
     groups = groups_of(finished_cells(client, experiment))
     chosen = label or _best(groups, experiment, sparsity, metric, by_id)
     run = scorers[chosen]
-    ours = accuracies([group for group in groups if by_id.get(scorer_of(group)) == chosen])
+    ours = accuracies([group for group in groups if by_id.get(group.scorer) == chosen and not group.ablated])
     accuracy = {place: found.mean for place, found in ours.items()}
     with tracking_errors(client.tracking_uri):
-        version = _registered(client, run) or _register(client, experiment, run, accuracy)
+        version = _registered(client, run)
+        if version is None:
+            version = _register(client, experiment, run, accuracy)
+        else:
+            _tell_accuracies(client, version, accuracy)
         client.set_registered_model_alias(NAME, CHAMPION, version)
         _link(client, run, version)
     return {"name": NAME, "version": int(version), "alias": CHAMPION, "scorer": chosen, "accuracy": accuracy}
@@ -100,7 +106,7 @@ def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: 
     won: dict[str, list[float]] = {}
     for contest in contests(groups, metric, experiment, sparsity, scorers_only=True):
         best = contest.ranked(metric)[0]
-        if name := by_id.get(scorer_of(best)):
+        if name := by_id.get(best.scorer):
             won.setdefault(name, []).append(statistics.fmean(best.values(metric).values()))
     if not won:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
@@ -120,18 +126,33 @@ def _registered(client: MlflowClient, run: Run) -> str | None:
 
 def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float]) -> str:
     _describe(client, run)
-    # a model's arguments may have characters that MLflow refuses in the name of a tag
-    places = {"/".join(map(metric_name, place.split("/"))): value for place, value in accuracy.items()}
     tags = {
         "experiment": experiment,
         "scorer": run.tags["label"],
         "git_commit": run.tags.get("git_commit", ""),
         **{name: f"{run.metrics[name]:.6g}" for name in ("train_r2", "held_out_r2") if name in run.metrics},
-        **{f"accuracy/{place}": f"{value:.4f}" for place, value in places.items()},
+        **_accuracy_tags(accuracy),
         **({"fitted_on.irp": run.params["irp"]} if "irp" in run.params else {}),
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
     return str(client.create_model_version(NAME, source, run.run_id, tags=tags).version)
+
+
+def _accuracy_tags(accuracy: dict[str, float]) -> dict[str, str]:
+    # a model's arguments may have characters that MLflow refuses in the name of a tag
+    places = {"/".join(map(metric_name, place.split("/"))): value for place, value in accuracy.items()}
+    return {f"{ACCURACY}{place}": f"{value:.4f}" for place, value in places.items()}
+
+
+def _tell_accuracies(client: MlflowClient, version: str, accuracy: dict[str, float]) -> None:
+    """Bring the accuracies of a version up to date: seeds may have come since it was registered."""
+    before, now = client.get_model_version(NAME, version).tags, _accuracy_tags(accuracy)
+    for name, value in now.items():
+        if before.get(name) != value:
+            client.set_model_version_tag(NAME, version, name, value)
+    for name in before.keys() - now.keys():
+        if name.startswith(ACCURACY):
+            client.delete_model_version_tag(NAME, version, name)
 
 
 def _link(client: MlflowClient, run: Run, version: str) -> None:

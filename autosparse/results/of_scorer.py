@@ -14,8 +14,10 @@ from autosparse.files import read_record
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import groups_of
 from autosparse.results.runs import Run, finished_runs
-from autosparse.results.scorer_accuracies import scorer_of
 from autosparse.tracking.client import all_experiments, tracking_errors
+
+SAME = ("weights_sha256", "backbone", "inputs", "standardisation", "in_rounds")
+"""The parts of a scorer's file that decide how it prunes."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,8 @@ class Measured:
 def measured_with(client: MlflowClient, folder: Path, experiment: str | None = None) -> list[Measured]:
     """Accuracies of the networks that the scorer in ``folder`` has pruned, ordered by model, data set and sparsity.
 
-    The scorer is known by the checksum of its weights, wherever its folder was copied to.
+    Its ablations are left out. The scorer is known by the checksum of its weights and by how it uses them, wherever its
+    folder was copied to.
 
     :param experiment: ask only this one.
     """
@@ -48,7 +51,9 @@ def _in_experiment(client: MlflowClient, folder: Path, experiment: str) -> Itera
     same = {run.tags["task_id"] for run in finished_runs(client, experiment, "scorer") if _is(client, run, ours)}
     if not same:
         return
-    groups = [group for group in groups_of(finished_cells(client, experiment)) if scorer_of(group) in same]
+    groups = [
+        group for group in groups_of(finished_cells(client, experiment)) if group.scorer in same and not group.ablated
+    ]
     for group in sorted(groups, key=lambda group: group.place):
         if values := group.values("test_accuracy"):
             mean = statistics.fmean(values.values())
@@ -56,7 +61,7 @@ def _in_experiment(client: MlflowClient, folder: Path, experiment: str) -> Itera
 
 
 def _is(client: MlflowClient, run: Run, ours: dict[str, object]) -> bool:
-    """Whether a run's scorer has the weights of ours; its file is fetched only if their figures agree."""
+    """Whether a run's scorer prunes as ours does; its file is fetched only if their figures agree."""
     report = ours["report"]
     if not isinstance(report, dict) or run.metrics.get("held_out_r2") != report.get("held_out_r2"):
         return False
@@ -64,6 +69,7 @@ def _is(client: MlflowClient, run: Run, ours: dict[str, object]) -> bool:
         try:
             with tracking_errors(client.tracking_uri):
                 path = client.download_artifacts(run.run_id, f"scorer/{CONFIG}", into)
-            return bool(read_record(Path(path))["weights_sha256"] == ours["weights_sha256"])
-        except (AutosparseError, KeyError):  # a run without its files says nothing
+            theirs = read_record(Path(path))
+            return all(theirs.get(name) == ours.get(name) for name in SAME)
+        except AutosparseError:  # a run without its files says nothing
             return False

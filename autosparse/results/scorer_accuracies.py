@@ -27,13 +27,12 @@ class Accuracy(NamedTuple):
     """The data's fingerprint; empty if it is not known."""
 
 
-def scorer_of(group: Group) -> str:
-    """The task id of the scorer that pruned the group; empty for other methods."""
-    return dict(group.method).get("scorer", "")
-
-
 def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
-    """Mean test accuracies by ``MODEL/DATASET/SPARSITY``, each over networks that differ only in their seed."""
+    """Mean test accuracies by ``MODEL/DATASET/SPARSITY``, each over networks that differ only in their seed.
+
+    Where there are several, and for each ablation, the name of the method follows.
+    """
+    ablated: set[str] = set()
     found: dict[str, dict[str, Accuracy]] = {}
     for group in groups:
         if values := group.values("test_accuracy"):
@@ -43,10 +42,12 @@ def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
             metric = f"{group.sparsity:g} accuracy/{metric_name(group.model)}/{metric_name(group.dataset)}"
             mean = Accuracy(statistics.fmean(values.values()), metric, group.dataset, digest)
             found.setdefault(place, {})[told] = mean
+            if group.ablated:
+                ablated.add(told)
     named = {}
     for place, means in sorted(found.items()):
         for told, mean in means.items():
-            more = "" if len(means) == 1 else f"/{metric_name(told)}"
+            more = "" if len(means) == 1 and told not in ablated else f"/{metric_name(told)}"
             named[f"{place}{more}"] = mean._replace(metric=mean.metric + more)
     return named
 
@@ -55,7 +56,7 @@ def write_accuracies(tracker: Tracker, groups: Sequence[Group]) -> None:
     """Log to each scorer's model, and so to its run, the accuracies that it does not have."""
     by_scorer: dict[str, list[Group]] = {}
     for group in groups:
-        by_scorer.setdefault(scorer_of(group), []).append(group)
+        by_scorer.setdefault(group.scorer, []).append(group)
     by_scorer.pop("", None)
     if not by_scorer:
         return

@@ -57,7 +57,7 @@ def winners(
     has Holm's correction over the tests of the best method against each other one. A lead is significant only if it
     has the right sign.
 
-    :param scorers_only: compare only learned scorers.
+    :param scorers_only: compare only learned scorers, as they are: their ablations do not compete.
     :return: rows with ``model, dataset, sparsity, settings, best, n, mean, half_width, next, pairs, lead,
         lead_half_width, p, significant``; a value that cannot be determined is None.
     :raises AutosparseError: if no cell matches or the metric is unknown.
@@ -73,7 +73,7 @@ def contests(
 
     :param experiment: name of the experiment, for errors.
     """
-    chosen = [group for group in groups if not scorers_only or "scorer" in dict(group.method)]
+    chosen = [group for group in groups if not scorers_only or (group.scorer and not group.ablated)]
     every = _contests(chosen, metric, experiment).values()
     pruned = [contest for contest in every if contest.place[2] or len(contest.methods) > 1]
     found = [contest for contest in pruned if sparsity is None or abs(contest.place[2] - sparsity) <= 1e-9]

@@ -65,6 +65,8 @@ class Tracker:
             self.known: dict[str, Known] = {}
             self.renewed = 0
             """Number of finished runs that were written again."""
+            self.again: set[str] = set()
+            """Ids of tasks that MLflow has as finished but that are done again: their new records replace the old."""
             self._names: dict[frozenset[str], frozenset[str]] = {}
             self._noted, self._unnoted = 0, 0
             """Numbers of the finished runs in the parent's note, and of those that came since."""
@@ -232,7 +234,7 @@ class Tracker:
                     self._drop(str(run.info.run_id), task.id, task.kind)
                     run = None
             new = self._new(planned, record)
-            if run is not None and of_another(run, record, new.params):
+            if run is not None and (task.id in self.again or of_another(run, record, new.params)):
                 self._drop(str(run.info.run_id), task.id, task.kind)
                 run, finished = None, False
             if run is None:
@@ -242,7 +244,16 @@ class Tracker:
                 name = None if run.data.tags.get("label") == planned.label else new.name  # None: as it is
                 self.client.update_run(run_id, status="RUNNING", name=name)
             self._write(run_id, planned, record, new, fresh=run is None, renewed=finished)
+            self.again.discard(task.id)
         return True
+
+    def expect(self, task_ids: Iterable[str]) -> None:
+        """Replace the runs of these tasks, which are about to be done, once there are new records.
+
+        Their records were lost, or lie in another storage. A new result may differ from what MLflow has, for example
+        because it was computed in another precision.
+        """
+        self.again |= {task_id for task_id in task_ids if self.known.get(task_id, Known()).status == FINISHED}
 
     def _record(self, task: Task) -> Record | None:
         """The record of a finished or failed task."""
@@ -258,7 +269,7 @@ class Tracker:
     def _written(self, planned: Planned[Task]) -> bool:
         """Whether MLflow has the task as finished, under this label, from this record, with all its settings."""
         known = self.known.get(planned.task.id, Known())
-        if known.status != FINISHED or known.label != planned.label:
+        if known.status != FINISHED or known.label != planned.label or planned.task.id in self.again:
             return False
         if isinstance(planned.task, ScorerTask):
             with tracking_errors(self.client.tracking_uri):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from autosparse.data.split import Batch, Dataset
+from autosparse.errors import AutosparseError
 from autosparse.loss import Loss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks
@@ -76,13 +77,15 @@ def train(
     :param on_state: called after each epoch, before ``on_epoch``, with its number and a function that returns the state
         then.
     :raises NonFiniteLoss: after the epoch in which the loss, or at the end a weight, became NaN or infinite.
-    :raises AutosparseError: if ``start`` and ``stop`` are not within the training, or the masks do not fit the model.
+    :raises AutosparseError: if ``start`` and ``stop`` are not within the training, the masks do not fit the model, or
+        masks change but did not until ``resume``, or the other way round.
     """
     execution = execution or Execution()
     if change is not None:
         execution = replace(execution, cuda_graphs=False, compact="off")
     course = Course(dataset, recipe, loss, start, stop, execution)
     if resume is not None:
+        _require_rule(resume, change)
         resume.put(model)
         course = course.after(resume.epoch)
     stand_in = stand_in_for(model, masks, dataset, recipe, execution)
@@ -148,6 +151,16 @@ def finished(stand_in: StandIn, resume: State, change: Change | None, recipe: Re
     stand_in.model.train()
     require_finite(stand_in.model, recipe)
     return history
+
+
+def _require_rule(resume: State, change: Change | None) -> None:
+    """Raise unless the masks change now as they did up to ``resume``: else the network would end at other masks."""
+    if resume.epoch and resume.changes_masks != (change is not None):
+        told = "changes its masks" if resume.changes_masks else "does not change its masks"
+        raise AutosparseError(
+            f"this state is of a training that {told}, and this one does {'not' if change is None else 'so'}: prune "
+            "again with a new Trainer, and let it finish from the state"
+        )
 
 
 def _first_masks(stand_in: StandIn, change: Change | None) -> Masks | None:

@@ -67,6 +67,11 @@ class State:
         """The state of a training that has not begun."""
         return cls.now(0, model, History(), {})
 
+    @property
+    def changes_masks(self) -> bool:
+        """Whether the masks change in the training."""
+        return "masks_changed" in self.content
+
     def part(self, part: str) -> dict[str, Tensor]:
         """The tensors of one part, by their names in it."""
         found = [(key.partition("/"), value) for key, value in self.tensors.items()]
@@ -90,7 +95,7 @@ class State:
         :param first: the masks that the training began with, if they change on its way.
         """
         found = History(list(self.content["train_loss"]), list(self.content["test_accuracy"]))
-        if first is not None and "masks_changed" in self.content:
+        if first is not None and self.changes_masks:
             device = next(iter(first.values())).device
             last, ever = self.part(LAST), self.part(EVER)
             found.masks = MaskHistory(

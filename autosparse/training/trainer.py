@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from autosparse.data.split import Dataset
+from autosparse.errors import AutosparseError
 from autosparse.loss import Loss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks
@@ -46,6 +47,8 @@ class Trainer:
     def __post_init__(self) -> None:
         self.ahead = self.recipe, 0
         self._change: Change | None = None
+        self._used: Masks | None = None
+        """The first masks of the last network, if they have changed."""
 
     @property
     def steps(self) -> int:
@@ -113,11 +116,27 @@ class Trainer:
     ) -> History:
         """Train the pruned network, from where the criterion left it, or from ``resume``, to the end.
 
-        If its masks change on the way, the history holds the last ones: ``history.masks.last``.
+        If its masks change on the way, the history holds the last ones: ``history.masks.last``. The next network begins
+        at the beginning, unless this call was interrupted (Ctrl-C): then the next call does what this one should have
+        done, and may go on from a state that it left.
+
+        :raises AutosparseError: if these are the first masks of a network that was finished before, and whose masks
+            changed as it trained: the rule was for that network, so prune again.
         """
         (recipe, start), change = self.ahead, self._change
-        self.go_on(start=0)  # the next network begins at the beginning
-        return train(
-            model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch,
-            start=start, execution=self.execution, change=change, resume=resume, on_state=on_state,
-        )  # fmt: skip
+        if change is None and masks is not None and masks == self._used:
+            raise AutosparseError(
+                "these masks change while the network trains, by a rule that was for the network before: prune again "
+                "with this Trainer, or train a network at fixed masks with a new one"
+            )
+        try:
+            history = train(
+                model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch,
+                start=start, execution=self.execution, change=change, resume=resume, on_state=on_state,
+            )  # fmt: skip
+        except Exception:
+            self.go_on(start=0)
+            raise
+        self.go_on(start=0)
+        self._used = masks if change is not None else None
+        return history

@@ -213,3 +213,39 @@ def test_the_model_is_left_as_it_was(net):
     assert all(p.grad is None for p in model.parameters())
     assert model.training
     assert {n: s.shape for n, s in scores.items()} == {n: w.shape for n, w in prunable(model).items()}
+
+
+class OwnAttention(nn.Module):
+    """Attention over the rows of an image, written with ``product``."""
+
+    def __init__(self, product):
+        super().__init__()
+        self.query, self.key, self.head = nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)
+        self.product = product
+
+    def forward(self, x):
+        x = x.squeeze(1)
+        weights = self.product(self.query(x), self.key(x).transpose(1, 2)).softmax(-1)
+        return self.head(self.product(weights, x).mean(1))
+
+
+PRODUCTS = {
+    "@": lambda a, b: a @ b,
+    "matmul": torch.matmul,
+    "bmm": torch.bmm,
+    "einsum": lambda a, b: torch.einsum("nij,njk->nik", a, b),
+}
+
+
+@pytest.mark.parametrize("product", PRODUCTS)
+def test_attention_is_refused_however_it_is_written(product):
+    with pytest.raises(AutosparseError, match="cannot count paths through attention"):
+        prune(OwnAttention(PRODUCTS[product]), "npb", 0.5, input_shape=SHAPE)
+
+
+def test_a_product_with_a_weight_is_no_attention():
+    class Own(nn.Linear):
+        def forward(self, x):
+            return x.flatten(1) @ self.weight.t() + self.bias
+
+    assert prune(nn.Sequential(Own(16, 5), nn.Linear(5, 2)), "npb", 0.5, input_shape=SHAPE).total == 90

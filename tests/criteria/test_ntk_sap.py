@@ -112,3 +112,13 @@ def test_the_sparsity_is_met_to_the_weight(sparsity, net):
 def test_the_shape_of_an_input_is_asked_for():
     with pytest.raises(AutosparseError, match="criterion 'ntk-sap' needs the shape of an input"):
         score(make("conv"), "ntk-sap", sparsity=0.5)
+
+
+def test_dropout_in_training_mode_drops_the_same_units_before_and_after_the_weights_move():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 12), nn.Dropout(0.5), nn.Linear(12, 3)).double().train()
+    x, masks = torch.randn(8, 1, 4, 4, dtype=torch.float64), Masks.dense(model)
+    sums = []
+    for epsilon in (1e-2, 1e-4):
+        found = trace_gradient(model, masks, x, epsilon, torch.Generator().manual_seed(0))
+        sums.append(sum(g.abs().sum().item() for g in found.values()))
+    assert sums[1] < 1e-3 * sums[0], "the change vanishes with the square of the noise"

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from small_nets import NETS, data, make, saliency_after_training
+from torch import nn
 
 from autosparse.criteria import CRITERIA, score
 from autosparse.data import load_dataset
@@ -154,3 +155,26 @@ def test_on_resnet20_the_steps_diverge_in_evaluation_mode_and_are_refused():
     with pytest.raises(AutosparseError, match=message):
         score(model, "prospr-first-order", batches, steps=3, mode="eval")
     assert all(s.isfinite().all() for s in score(model, "prospr", batches).values())
+
+
+class Tied(nn.Module):
+    """An embedding whose weight is also that of the last layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.hidden, self.head = nn.Embedding(8, 6), nn.Linear(6, 6), nn.Linear(6, 8, bias=False)
+        self.head.weight = self.embedding.weight
+
+    def forward(self, x):
+        return self.head(self.hidden(self.embedding(x)).relu().mean(1))
+
+
+def test_a_weight_that_an_embedding_has_first_is_scored_by_what_it_does():
+    torch.manual_seed(0)
+    model, steps = Tied().double(), {"steps": 2, "lr": 0.1, "momentum": 0.0}
+    batches = [(torch.randint(8, (16, 5)), torch.randint(8, (16,))) for _ in range(3)]
+    scores = score(model, "prospr", batches, **steps)
+    expected = saliency_after_training(model, batches, **steps)
+    assert scores["head.weight"].count_nonzero() > 0
+    for name, found in scores.items():
+        assert torch.allclose(found, expected[name], atol=1e-6, rtol=1e-4)

@@ -163,3 +163,39 @@ def test_functions_that_bend_and_still_double_are_refused(function):
     batches = [(x.flatten(1), y) for x, y in data()]
     with pytest.raises(AutosparseError, match="cannot linearise Bent"):
         prune(Bent(function).double(), "px", 0.5, batches)
+
+
+class Between(nn.Module):
+    """Two layers with ``bend`` between them, which may work in place."""
+
+    def __init__(self, bend):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.last = nn.Linear(16, 12), nn.Linear(12, 3)
+        self.bend = bend
+
+    def forward(self, x):
+        h = self.first(x.flatten(1))
+        bent = self.bend(h)
+        return self.last(h if bent is None else bent)
+
+
+IN_PLACE = {
+    "relu_": lambda h: (h.relu_(), None)[1],
+    "F.relu(inplace)": lambda h: (F.relu(h, inplace=True), None)[1],
+    "F.relu, by position": lambda h: (F.relu(h, True), None)[1],
+}
+
+
+@pytest.mark.parametrize("way", IN_PLACE)
+def test_units_that_work_in_place_are_held_also_if_nobody_takes_what_they_return(way):
+    batches = [(torch.randn(8, 1, 4, 4, dtype=torch.float64), torch.zeros(8, dtype=torch.long))]
+    expected = score(Between(torch.relu).double(), "px", batches, **ONE_ROUND)
+    found = score(Between(IN_PLACE[way]).double(), "px", batches, **ONE_ROUND)
+    assert all(torch.equal(value, expected[name]) for name, value in found.items())
+
+
+def test_the_larger_of_two_tensors_bends_and_is_refused():
+    batches = [(torch.randn(8, 1, 4, 4), torch.zeros(8, dtype=torch.long))]
+    with pytest.raises(AutosparseError, match="more than ReLU-like units"):
+        score(Between(lambda h: torch.max(h, torch.zeros_like(h))), "px", batches, **ONE_ROUND)

@@ -58,6 +58,13 @@ def test_the_best_scorer_becomes_the_champion_and_prunes(done):
     told = promote(client, "exp")
     assert (told["scorer"], told["version"]) == (best, 1)
     assert promote(client, "exp")["version"] == 1, "the same scorer is not registered twice"
+    place = "lenet-300-100/digits/0.9"
+    client.set_model_version_tag("autos", "1", f"accuracy/{place}", "12.0000")
+    client.set_model_version_tag("autos", "1", "accuracy/gone/digits/0.9", "12.0000")
+    promote(client, "exp")
+    tags = client.get_model_version("autos", "1").tags
+    told_there = {name: value for name, value in tags.items() if name.startswith("accuracy/")}
+    assert told_there == {f"accuracy/{place}": f"{told['accuracy'][place]:.4f}"}, "as they are now"
 
     task = next(planned.task for planned in plan.scorers if planned.label == best)
     mine = load_scorer(store.files_path("scorer", task.id) / "scorer")
@@ -172,7 +179,7 @@ def test_the_commands_promote_prune_compare_and_name_winners(done, tmp_path: Pat
 @pytest.mark.parametrize(("metric", "leads"), [("test_accuracy", "high"), ("train_loss", "low")])
 def test_of_scorers_that_win_as_often_the_better_mean_decides(monkeypatch, metric, leads):
     def won_by(scorer, value):
-        group = SimpleNamespace(method=(("scorer", scorer),), values=lambda _: {0: value})
+        group = SimpleNamespace(scorer=scorer, values=lambda _: {0: value})
         return SimpleNamespace(ranked=lambda _: [group])
 
     monkeypatch.setattr(model_registry, "contests", lambda *_, **__: [won_by("1", 0.5), won_by("2", 0.2)])

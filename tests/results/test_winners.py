@@ -1,5 +1,6 @@
 """Winners and comparisons: means, intervals and leads, against SciPy's tests."""
 
+from dataclasses import replace
 from statistics import fmean
 
 import pytest
@@ -201,3 +202,17 @@ def test_a_method_whose_scorer_was_fitted_anew_is_two_methods():
 def test_what_cannot_be_answered_is_said(call, reason):
     with pytest.raises(AutosparseError, match=reason):
         call()
+
+
+@pytest.mark.parametrize("ablated", [{"ablation": "shuffle"}, {"options.permute": "('param',)"}])
+def test_an_ablation_of_a_scorer_does_not_compete_as_the_scorer(monkeypatch, ablated):
+    cells = [
+        *(run_of_cell("a", 0.9, seed, 80.0 + seed, scorer="1") for seed in range(2)),
+        *(run_of_cell("b", 0.9, seed, 90.0 + seed, scorer="2") for seed in range(2)),
+        *(run_of_cell("a-shuffled", 0.9, seed, 99.0 + seed, scorer="1") for seed in range(2)),
+    ]
+    cells[4:] = [replace(run, params={**run.params, **ablated}) for run in cells[4:]]
+    monkeypatch.setitem(RUNS, "ablated", cells)
+    (row,) = winners(None, "ablated", scorers_only=True)
+    assert (row["best"], row["next"]) == ("b", "a")
+    assert winners(None, "ablated")[0]["best"] == "a-shuffled"

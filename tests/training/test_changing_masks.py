@@ -9,7 +9,7 @@ from builders import lenet
 from torch import nn
 
 from autosparse.criteria import prune
-from autosparse.errors import NonFiniteLoss
+from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.mask_change import Change
 from autosparse.masks import Masks, prunable
 from autosparse.training import Execution, Recipe, Trainer, train
@@ -131,7 +131,9 @@ def test_the_trainer_changes_masks_once_and_only_of_the_network_s_own_training(t
     assert trainer.changes_masks
     trainer.finish(lenet(), masks)
     assert not trainer.changes_masks
-    assert trainer.finish(lenet(), masks).masks is None
+    with pytest.raises(AutosparseError, match="by a rule that was for the network before: prune again"):
+        trainer.finish(lenet(), masks)
+    assert trainer.finish(lenet(), prune(lenet(), "random", 0.5)).masks is None
 
 
 def test_a_training_with_changing_masks_is_not_graphed(tiny_digits, monkeypatch):
@@ -160,3 +162,49 @@ def test_a_training_that_diverges_before_its_masks_change_says_so(tiny_digits, n
     masks = prune(model, name, 0.5, training=trainer, every=2)
     with pytest.raises(NonFiniteLoss, match="weights are NaN after step 2, at which the masks change"):
         trainer.finish(model, masks)
+
+
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C after an epoch."""
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_a_finish_that_was_interrupted_goes_on_to_the_same_end_with_the_same_trainer(tiny_digits, name):
+    states, whole, resumed = [], lenet(), lenet()
+
+    def stop(epoch, take):
+        states.append(take())
+        if len(states) == 2:
+            raise Stopped
+
+    trainer = Trainer(tiny_digits, RECIPE)
+    expected = trainer.finish(whole, prune(whole, name, 0.9, training=trainer, **DYNAMIC[name]))
+    masks = prune(resumed, name, 0.9, training=trainer, **DYNAMIC[name])
+    with pytest.raises(Stopped):
+        trainer.finish(resumed, masks, on_state=stop)
+    found = trainer.finish(resumed, masks, resume=states[-1])
+    assert found.masks.last == expected.masks.last
+    assert all(torch.equal(value, resumed.state_dict()[key]) for key, value in whole.state_dict().items())
+
+
+def test_a_state_goes_on_only_if_its_masks_change_as_before(tiny_digits):
+    def states_of(**given):
+        states = []
+        train(lenet(), tiny_digits, RECIPE, on_state=lambda epoch, take: states.append(take()), **given)
+        return states[0]
+
+    change, masks = Change(Spy(lambda masks: masks), 5, 9), prune(lenet(), "random", 0.5)
+    with pytest.raises(
+        AutosparseError, match="of a training that changes its masks, and this one does not: prune again"
+    ):
+        train(lenet(), tiny_digits, RECIPE, masks, resume=states_of(masks=masks, change=change))
+    with pytest.raises(AutosparseError, match="of a training that does not change its masks, and this one does so"):
+        train(lenet(), tiny_digits, RECIPE, masks, change=change, resume=states_of(masks=masks))
+
+
+def test_after_an_error_the_next_network_begins_at_the_beginning(tiny_digits):
+    trainer = Trainer(tiny_digits, RECIPE, loss=lambda out, _: out.sum() * torch.nan)
+    prune(lenet(), "rigl", 0.5, training=trainer, every=2)
+    with pytest.raises(NonFiniteLoss):
+        trainer.finish(lenet(), None)
+    assert not trainer.changes_masks

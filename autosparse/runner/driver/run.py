@@ -142,6 +142,7 @@ def _do(context: Context, stages: dict[str, Sequence[Planned[Task]]], settled: S
             if not missing:
                 continue
             tasks = [p.task for p in missing.values()]
+            tracker.expect(missing)
             with (
                 _timed(stage, tracker, screen),
                 screen.stage(NAMED[stage].title, tasks, costs) as tally,
