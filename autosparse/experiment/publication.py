@@ -46,10 +46,13 @@ class Concordance:
 def compared(
     position: int, cells: Sequence[Planned[Cell]], experiment: Experiment, paper: Experiment
 ) -> Iterator[Comparison]:
-    """Each accuracy published for the grid at a position, with the ids of those of its cells that measure it."""
+    """Each accuracy published for the grid at a position, with the ids of those of its cells that measure it.
+
+    None if a preset gives the grid several models or data sets.
+    """
     grid, theirs = experiment.grid[position], _counterpart(position, experiment, paper)
-    if theirs is None:
-        return
+    if theirs is None or len(grid.models) != 1 or len(grid.datasets) != 1:
+        return  # a mean over several networks stands beside no published figure
     for published in theirs.published:
         for label, values in published.accuracy.items():
             differing = tuple(_differences(label, grid, theirs, experiment, paper))

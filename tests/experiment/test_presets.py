@@ -125,6 +125,7 @@ CONTENT = {
     "presets": {
         "small": {"set": {"grid.g.recipe.epochs": 2, "irp.*.recipe.epochs": 1, "grid.g.datasets": ["digits"]}},
         "less": {"drop": ["grid.g.methods.snip"]},
+        "several": {"drop": ["grid.g.published"]},
     },
 }
 
@@ -145,6 +146,13 @@ def test_published_accuracies_know_their_cells():
         assert comparison.differences == ()
     assert (found["snip", 0.99].published, found["snip", 0.99].spread) == (88, 0.5)
     assert (found["snip", 0.9].published, found["snip", 0.9].spread) == (93.1, None)
+
+
+@pytest.mark.parametrize("axis", ["models=['resnet18', 'resnet20']", "datasets=['cifar10', 'digits']"])
+def test_a_mean_over_several_networks_stands_beside_no_published_figure(axis):
+    plan, found = compared("several", [f"grid.g.{axis}"])
+    assert plan.cells
+    assert found == {}
 
 
 def test_what_is_not_as_published_is_told():

@@ -1,6 +1,7 @@
 """An explanation: what it measures, that it goes on where it was, and what it refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -100,3 +101,11 @@ def test_rows_are_those_that_it_was_asked_about(in_rounds, digits):
     columns, said = listening.rows
     assert torch.equal(in_rounds.predict(columns), said)
     assert len(said) <= 2 * 3 * 2000
+
+
+def test_findings_on_other_data_are_not_gone_on_with(in_rounds, digits, tmp_path):
+    explain(in_rounds, WHERE, digits, tmp_path, "cpu")
+    with pytest.raises(
+        AutosparseError, match=r"the data of digits have changed since .* was begun: give another --out"
+    ):
+        explain(in_rounds, WHERE, replace(digits, fingerprint="0" * 16), tmp_path, "cpu")

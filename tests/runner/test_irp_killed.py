@@ -83,7 +83,8 @@ def test_it_goes_on_from_the_newest_whole_state(killed, undisturbed, tmp_path, m
     monkeypatch.setattr(rewind, "train", lambda *given, **more: trained.append(1) or train(*given, **more))
     result = run_irp(TASK, Store(tmp_path), load_dataset("digits"), "cpu", lambda numbers: None)
     assert len(trained) == TASK.iterations - KILLED_AFTER + (damaged is not None)
-    assert result == undisturbed[0]
+    assert {**result, "seconds_earlier": 0.0} == undisturbed[0]
+    assert result["seconds_earlier"] > 0
     here, there = survival_of(Store(tmp_path)), undisturbed[1]
     assert all(torch.equal(here.survived[name], there.survived[name]) for name in there.survived)
 

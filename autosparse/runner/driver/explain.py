@@ -58,6 +58,8 @@ class Explanation:
     shapes: dict[str, dict[str, float]] = field(default_factory=dict)
     curves: dict[str, Any] = field(default_factory=dict)
     accuracy: dict[str, dict[str, float]] = field(default_factory=dict)
+    data: str = ""
+    """Fingerprint of the data set; empty in findings of earlier versions."""
 
     @property
     def formula(self) -> Formula:
@@ -110,7 +112,7 @@ def explain(
 
     :raises AutosparseError: if the folder holds the explanation of something else.
     """
-    found = _begun(scorer, where, folder)
+    found = _begun(scorer, where, dataset, folder)
     if not found.formulas:
         columns, predicted = _rows(scorer, where, dataset, device)
         found.formulas = formulas(columns, predicted)
@@ -163,14 +165,16 @@ def _as_formula(scorer: Scorer, text: str) -> dict[str, Any]:
     return options
 
 
-def _begun(scorer: Scorer, where: Where, folder: Path) -> Explanation:
+def _begun(scorer: Scorer, where: Where, dataset: Dataset, folder: Path) -> Explanation:
     """The findings of an earlier call for the same scorer and networks; empty if there are none."""
-    found = Explanation(where, _fingerprint(scorer))
+    found = Explanation(where, _fingerprint(scorer), data=dataset.fingerprint)
     if not (folder / EXPLANATION).exists():
         return found
     record = read_record(folder / EXPLANATION)
     if record.get("where") != json.loads(canonical_json(asdict(where))) or record.get("scorer") != found.scorer:
         raise AutosparseError(f"{folder} explains another scorer, or this one on other networks: give another --out")
+    if record.get("data", found.data) != found.data:
+        raise AutosparseError(f"the data of {where.dataset} have changed since {folder} was begun: give another --out")
     found.formulas = [Formula(**values) for values in record["formulas"]]
     found.shapes, found.curves, found.accuracy = record["shapes"], record["curves"], record["accuracy"]
     return found

@@ -40,7 +40,8 @@ def do(
         result = run_fit(
             task, survivals_of(task.irp, store), store, device, progress, dataset, execution=execution, share=share
         )
-    return {**result, "seconds": time.perf_counter() - started, "device": device}
+    seconds = result.pop("seconds_earlier", 0.0) + time.perf_counter() - started
+    return {**result, "seconds": seconds, "device": device}
 
 
 def inputs_whole(task: Task, store: Store) -> bool:

@@ -83,4 +83,5 @@ def run_irp(
         "dataset_fingerprint": survival.provenance["dataset_fingerprint"],
         "images": task.iterations * task.recipe.epochs * len(dataset.train),
         "precision": execution.precision_on(device),
+        "seconds_earlier": states.earlier,
     }

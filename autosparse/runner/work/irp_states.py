@@ -39,7 +39,9 @@ class IrpStates:
         execution: Execution,
         every: float | None,
     ):
-        """:param model: the initial network.
+        """Begin to count the seconds of this process; ``earlier`` are those of the ones before.
+
+        :param model: the initial network.
         :param every: least seconds between the checkpoints within an iteration; None: there are none.
         """
         self.task, self.every, self.model = task, every, model
@@ -49,6 +51,7 @@ class IrpStates:
         self.computed = computed_with(dataset.train.device, execution)
         self.last: Reached | None = None
         self.kept_at = time.monotonic()
+        self.started, self.earlier = time.perf_counter(), 0.0
 
     def reached(self) -> Reached | None:
         """The state that an earlier process kept; None if its data, initial network, values or code were different."""
@@ -67,6 +70,7 @@ class IrpStates:
         if not same:
             return None
         self.last = Reached(counts, found.content["accuracy"])
+        self.earlier = found.content.get("seconds", 0.0)
         return replace(self.last, training=self._training(training, found.content.get("training")))
 
     def keep(self, reached: Reached) -> None:
@@ -93,7 +97,8 @@ class IrpStates:
             self._save(self.last)
 
     def _save(self, reached: Reached) -> None:
-        content: Json = {"accuracy": reached.accuracy, **self.origin}
+        seconds = self.earlier + time.perf_counter() - self.started
+        content: Json = {"accuracy": reached.accuracy, "seconds": seconds, **self.origin}
         tensors, step = dict(reached.survived), reached.iteration * self.task.recipe.epochs
         if (training := reached.training) is not None:
             tensors |= {PART + name: tensor for name, tensor in training.tensors.items()}
