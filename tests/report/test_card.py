@@ -158,8 +158,8 @@ def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer_w
     folder = scorer_with_warning.save(tmp_path / "elsewhere")
     ours = read_record(folder / "scorer.json")
 
-    def run(task_id, held_out, weights):
-        (tmp_path / task_id).write_bytes(pack_record({"weights_sha256": weights}))
+    def run(task_id, held_out, **other):
+        (tmp_path / task_id).write_bytes(pack_record({**ours, **other}))
         return Run(task_id, "", {"task_id": task_id}, {}, {"held_out_r2": held_out})
 
     def cell(scorer_id, seed, accuracy):
@@ -167,11 +167,13 @@ def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer_w
         return Run(f"{scorer_id}{seed}", "", tags, {"scorer": scorer_id}, {"test_accuracy": accuracy})
 
     runs = [
-        run("same", 0.5, ours["weights_sha256"]),
-        run("alike", 0.5, "00"),
-        run("other", 0.4, ours["weights_sha256"]),
+        run("same", 0.5),
+        run("alike", 0.5, weights_sha256="00"),
+        run("other", 0.4),
+        run("in-rounds", 0.5, in_rounds={"rounds": 20}),
     ]
-    cells = [cell("same", 0, 80.0), cell("same", 1, 90.0), cell("alike", 0, 10.0), cell("other", 0, 20.0)]
+    others = ("alike", "other", "in-rounds")
+    cells = [cell("same", 0, 80.0), cell("same", 1, 90.0), *(cell(name, 0, 10.0) for name in others)]
     monkeypatch.setattr(of_scorer, "finished_runs", lambda client, name, kind: runs if name == "one" else [])
     monkeypatch.setattr(of_scorer, "finished_cells", lambda client, name: cells)
 
