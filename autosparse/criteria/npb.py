@@ -118,10 +118,12 @@ class _NoAttention(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        computed = [x for x in args if isinstance(x, Tensor) and x.untyped_storage().data_ptr() not in self.weights]
-        if name == "scaled_dot_product_attention" or (name in PRODUCTS and len(computed) > 1):
+        if name == "scaled_dot_product_attention" or (name in PRODUCTS and sum(map(self._computed, args)) > 1):
             raise _no_paths()
         return func(*args, **(kwargs or {}))
+
+    def _computed(self, x: Any) -> bool:
+        return isinstance(x, Tensor) and x.untyped_storage().data_ptr() not in self.weights
 
 
 def _swapped(weight: Tensor, groups: int) -> Tensor:

@@ -48,7 +48,7 @@ def compared(
 ) -> Iterator[Comparison]:
     """Each accuracy published for the grid at a position, with the ids of those of its cells that measure it.
 
-    None if a preset gives the grid several models or data sets.
+    If a preset gives the grid several models or data sets, there are none.
     """
     grid, theirs = experiment.grid[position], _counterpart(position, experiment, paper)
     if theirs is None or len(grid.models) != 1 or len(grid.datasets) != 1:

@@ -153,24 +153,6 @@ def test_a_run_that_another_driver_has_finished_meanwhile_is_left_as_it_is(clien
     assert stale.others(Plan("exp")) == {"cell": {"FINISHED": 9}}
 
 
-def test_a_task_that_is_done_again_replaces_what_mlflow_has_of_it(client, finished_store, plan, tmp_path):
-    Tracker(client, "exp", finished_store).sync(plan)
-    there, planned = Store(tmp_path / "there"), plan.cells[0]
-    tracker = Tracker(client, "exp", there)
-    assert tracker.sync(plan) == 0, "its record is not here"
-    tracker.expect([planned.task.id, "a task that MLflow does not have"])
-    assert not tracker.log(planned), "it is not done yet"
-    before = {run.info.run_id for run in runs_of(client)}
-    there.finish(planned.task, measured(12.0), ENVIRONMENT)
-    assert tracker.log(planned)
-    assert not tracker.log(planned), "once is enough"
-    runs = runs_of(client)
-    (new,) = [run for run in runs if run.data.tags["task_id"] == planned.task.id]
-    assert new.data.metrics["test_accuracy"] == 12.0
-    assert len(runs) == 9
-    assert len({run.info.run_id for run in runs} & before) == 8
-
-
 def test_a_failure_on_another_storage_leaves_a_finished_run_as_it_is(client, finished_store, plan, tmp_path):
     there, planned = Store(tmp_path / "there"), plan.cells[0]
     there.fail(planned.task, "it diverged", "Traceback: ...", ENVIRONMENT)
