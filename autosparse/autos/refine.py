@@ -11,7 +11,7 @@ from autosparse.autos.backbones.linear import Linear
 from autosparse.autos.scorer import Scorer
 from autosparse.criteria import prune
 from autosparse.data.split import Batch, Dataset
-from autosparse.data.validation import with_validation
+from autosparse.data.validation import HELD_OUT, with_validation
 from autosparse.errors import AutosparseError, NonFiniteLoss
 from autosparse.seeds import derive_seed, generator
 from autosparse.training.ensemble import train_together
@@ -21,8 +21,6 @@ from autosparse.training.loop import History, train
 from autosparse.training.recipe import Recipe
 from autosparse.training.stackable import Member
 
-HELD_OUT = 1 / 12
-"""Share of the training images that candidates are judged on: 5,000 of MNIST's."""
 ERROR_FLOOR = 0.5
 """Percent, added to the error before its logarithm, so that differences far below it hardly count."""
 

@@ -54,6 +54,14 @@ class Files:
             digest.update(part.numpy().data)
         return digest.digest()
 
+    def picked(self, chosen: Tensor) -> "Files":
+        """Those at some positions, int64 (count,), in that order."""
+        lengths = torch.diff(self.ends, prepend=torch.zeros(1, dtype=torch.int64))
+        taken = lengths[chosen]
+        ends = taken.cumsum(0)
+        shift = (self.ends[chosen] - ends).repeat_interleave(taken)
+        return Files(self.folder, self.names[torch.arange(len(shift)) + shift], ends, self.labels[chosen])
+
     def path(self, index: int) -> Path:
         """The file of one example."""
         start = int(self.ends[index - 1]) if index else 0

@@ -35,6 +35,9 @@ class Examples(Protocol):
     def to(self, device: torch.device | str) -> "Examples":
         """The same split with its batches on another device."""
 
+    def picked(self, chosen: Tensor) -> "Examples":
+        """The examples at some positions, int64 (count,), in that order; the normalisation stays."""
+
     def batches(
         self,
         batch_size: int,
@@ -100,6 +103,11 @@ class Split:
             mean=self.mean.to(device),
             std=self.std.to(device),
         )
+
+    def picked(self, chosen: Tensor) -> "Split":
+        """See :meth:`Examples.picked`."""
+        chosen = sent(chosen, self.device)
+        return replace(self, images=self.images[chosen], labels=self.labels[chosen])
 
     def normalised(self, images: Tensor) -> Tensor:
         """uint8 images -> float32, zero mean and unit variance per channel."""

@@ -58,6 +58,10 @@ class StreamedSplit:
         """The same split with its batches on another device."""
         return replace(self, device=torch.device(device), mean=self.mean.to(device), std=self.std.to(device))
 
+    def picked(self, chosen: Tensor) -> "StreamedSplit":
+        """See :meth:`autosparse.data.split.Examples.picked`."""
+        return replace(self, files=self.files.picked(chosen.cpu()))
+
     def batches(
         self,
         batch_size: int,

@@ -76,7 +76,7 @@ PARTS: dict[str, Values] = {
     "fit": FIT,
     "irp": IRP,
     "asha": {"grace": 1, "reduction": 3.0},
-    "downstream": {"seeds": [0], "score_examples": SCORE_EXAMPLES, "recipe": RECIPE},
+    "downstream": {"seeds": [0], "score_examples": SCORE_EXAMPLES, "recipe": RECIPE, "validation": 0.0},
 }
 """By their key in a task or another part. A value there that is a list of ids or None is left alone."""
 

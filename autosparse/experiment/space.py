@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
+from autosparse.data.validation import HELD_OUT
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.experiment.fields import (
     DISTINCT,
@@ -88,7 +89,11 @@ class Asha(Strict):
 
 
 class Downstream(Strict):
-    """What a sweep can maximise: test accuracy of networks that the scorer prunes, mean over seeds."""
+    """What a sweep can maximise: validation accuracy of networks that the scorer prunes, mean over seeds.
+
+    The validation images are training images that these networks are not trained on. So the test images choose nothing,
+    and a grid's test accuracy of the winner is not optimistic.
+    """
 
     model: ModelName
     """The network that the scorer prunes."""
@@ -102,6 +107,14 @@ class Downstream(Strict):
     """Training images that the scorer's gradients are taken on; None: all."""
     recipe: Recipe = Recipe()
     """How the pruned networks are trained."""
+    validation: Annotated[float, Field(ge=0, lt=1)] = HELD_OUT
+    """Share of the training images that scorers are compared on; 0: compare on the test images, as version 0.1.0 did.
+    The test accuracy of a winner that was chosen on test images is too high."""
+
+    @property
+    def metric(self) -> str:
+        """What is maximised."""
+        return "validation_accuracy" if self.validation else "test_accuracy"
 
 
 class Search(Strict):
@@ -144,7 +157,7 @@ class Search(Strict):
     @property
     def metric(self) -> str:
         """The metric that the sweep maximises."""
-        return "test_accuracy" if self.downstream else "held_out_r2"
+        return self.downstream.metric if self.downstream else "held_out_r2"
 
 
 def candidate(base: FitSpec, values: dict[str, Any]) -> FitSpec:

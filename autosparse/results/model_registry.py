@@ -7,6 +7,7 @@ import json
 import re
 import statistics
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ from autosparse.errors import AutosparseError, UnknownName, safe_uri
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.direction import direction
 from autosparse.results.groups import Group, groups_of
-from autosparse.results.runs import Run, finished_runs
+from autosparse.results.runs import Run, finished_runs, newest_by_label
 from autosparse.results.scorer_accuracies import accuracies
-from autosparse.results.winners import contests
+from autosparse.results.winners import Contest, contests
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.entries import metric_name
 from autosparse.tracking.scorer_models import models_of
@@ -44,14 +45,17 @@ def promote(
 ) -> dict[str, Any]:
     """Register the best scorer of an experiment, unless it is registered, and make it the champion.
 
-    The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``. Among equals,
-    the one with the best mean is chosen.
+    The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``. A place at
+    which only one scorer was measured counts for none, unless the experiment has no other scorer there. Among equals,
+    the one with the best mean over the places that all of them have is chosen. Of several scorers with one label, as
+    after an edit of the file, the newest competes.
 
     :param label: promote this scorer instead.
+    :raises AutosparseError: if nothing tells which scorer is the best.
     :return: ``name, version, alias, scorer, accuracy``; accuracies by place and, if its networks differ in more than
         their seed, by what sets them apart.
     """
-    scorers = {run.tags["label"]: run for run in finished_runs(client, experiment, "scorer")}
+    scorers = newest_by_label(finished_runs(client, experiment, "scorer"))
     if not scorers:
         raise AutosparseError(f"experiment {experiment!r} has no finished scorer in MLflow; run one with `scorers:`")
     by_id = {run.tags["task_id"]: name for name, run in scorers.items()}
@@ -103,14 +107,37 @@ def load_registered(client: MlflowClient, address: str) -> Scorer:
 
 
 def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: str, by_id: dict[str, str]) -> str:
-    won: dict[str, list[float]] = {}
-    for contest in contests(groups, metric, experiment, sparsity, scorers_only=True):
-        best = contest.ranked(metric)[0]
-        if name := by_id.get(best.scorer):
-            won.setdefault(name, []).append(statistics.fmean(best.values(metric).values()))
-    if not won:
+    ours = [group for group in groups if group.scorer in by_id]
+    if not ours:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
-    return max(won, key=lambda name: (len(won[name]), direction(metric) * statistics.fmean(won[name])))
+    found = [
+        _by_scorer(contest, metric, by_id)
+        for contest in contests(ours, metric, experiment, sparsity, scorers_only=True)
+    ]
+    names = sorted({name for means in found for name in means})
+    if len(names) == 1:
+        return names[0]
+    contested = [means for means in found if len(means) > 1]
+    wins = Counter(name for means in contested for name in means if means[name] == max(means.values()))
+    equals = [name for name in names if wins[name] == max(wins.values(), default=0)]
+    if len(equals) == 1:
+        return equals[0]
+    shared = [means for means in contested if all(name in means for name in equals)]
+    if not shared:
+        raise AutosparseError(
+            f"nothing tells which scorer of {experiment!r} is the best: {', '.join(equals)} were not measured "
+            "at the same places; choose one with --scorer"
+        )
+    return max(equals, key=lambda name: statistics.fmean(means[name] for means in shared))
+
+
+def _by_scorer(contest: Contest, metric: str, by_id: dict[str, str]) -> dict[str, float]:
+    """The scorers of a contest and their means, where more is better; of several ways to use one, the best counts."""
+    found: dict[str, float] = {}
+    for group, mean in contest.means(metric):
+        name, value = by_id[group.scorer], direction(metric) * mean
+        found[name] = max(value, found.get(name, value))
+    return found
 
 
 def _registered(client: MlflowClient, run: Run) -> str | None:

@@ -34,6 +34,14 @@ class Run:
     end: int = 0
     """Milliseconds since 1970."""
 
+    @property
+    def done(self) -> float:
+        """When its task was done, in milliseconds since 1970; the run may have been written later.
+
+        ``start`` is this time less the task's seconds, which a sweep sums over trials that ran side by side.
+        """
+        return self.start + 1000 * self.metrics.get("seconds", 0.0)
+
 
 def finished_runs(client: MlflowClient, experiment: str, kind: str) -> list[Run]:
     """All finished runs of one kind (``cell``, ``irp``, ``scorer``, ``sweep``) of an experiment, oldest first."""
@@ -65,6 +73,11 @@ def newest_first(
 def one_per_task(runs: Iterable[Run]) -> list[Run]:
     """The last run of each task."""
     return list({run.tags.get("task_id", run.run_id): run for run in runs}.values())
+
+
+def newest_by_label(runs: Iterable[Run]) -> dict[str, Run]:
+    """The run of each label whose task was done last: the one that the experiment file means today."""
+    return {run.tags["label"]: run for run in sorted(runs, key=lambda run: run.done)}
 
 
 def failed_tasks(client: MlflowClient, experiment: str) -> int:

@@ -28,11 +28,13 @@ class Contest:
     methods: dict[str, Group] = field(default_factory=dict)
 
     def ranked(self, metric: str) -> list[Group]:
-        """The methods, best first, by their means as if all had the same seeds, see :func:`adjusted_means`."""
+        """The methods, best first."""
+        return [group for group, _ in sorted(self.means(metric), key=lambda each: -direction(metric) * each[1])]
+
+    def means(self, metric: str) -> list[tuple[Group, float]]:
+        """Each method, and its mean as if all had the same seeds, see :func:`adjusted_means`."""
         groups = list(self.methods.values())
-        means = adjusted_means([group.values(metric) for group in groups])
-        order = sorted(range(len(groups)), key=lambda i: -direction(metric) * means[i])
-        return [groups[i] for i in order]
+        return list(zip(groups, adjusted_means([group.values(metric) for group in groups]), strict=True))
 
 
 Contests = dict[tuple[Place, Settings], Contest]

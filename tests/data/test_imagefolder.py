@@ -1,10 +1,12 @@
 import shutil
 
 import pytest
+import torch
 from image_trees import pixels, save, write_folder
 
 from autosparse.data import load_dataset
 from autosparse.data.stream import StreamedSplit
+from autosparse.data.validation import with_validation
 from autosparse.errors import DataError
 
 CLASSES = {"dog": [(30, 40), (9, 9)], "ant": [(20, 20)], "cat": [(20, 50)]}
@@ -51,6 +53,23 @@ def test_sub_folders_and_every_usual_suffix_count_but_no_other_files(pets):
     (pets / "train" / "list.csv").write_text("x")
     assert paths(load(pets).train)[:2] == ["ant/0.png", "ant/deep/er/9.JPEG"]
     assert len(load(pets).train) == 5
+
+
+def test_validation_images_of_a_stream_are_training_files_that_are_no_longer_trained_on(pets):
+    save(pets / "train" / "ant" / "deep" / "er" / "9.JPEG", pixels(1))
+    whole = load(pets)
+    parted = with_validation(whole, 0.4, 3)
+    label = dict(zip(paths(whole.train), whole.train.files.labels.tolist(), strict=True))
+    assert (len(parted.train), len(parted.test)) == (3, 2)
+    assert sorted(paths(parted.train) + paths(parted.test)) == sorted(label)
+    for part in (parted.train, parted.test):
+        assert [label[path] for path in paths(part)] == part.files.labels.tolist()
+        [(images, labels)] = part.batches(8)
+        wanted = paths(whole.train).index(paths(part)[1])
+        [(every, _)] = whole.train.batches(8)
+        torch.testing.assert_close(images[1], every[wanted])
+        assert labels.tolist() == part.files.labels.tolist()
+    assert paths(whole.train.picked(torch.tensor([], dtype=torch.int64))) == []
 
 
 @pytest.mark.parametrize("change", ["size", "name", "class", "more"])

@@ -3,7 +3,6 @@
 import json
 import pickle
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -174,16 +173,6 @@ def test_the_commands_promote_prune_compare_and_name_winners(done, tmp_path: Pat
     assert header.startswith("model,dataset,sparsity,settings,best,n,mean,half_width,next")
     assert line.startswith("lenet-300-100,digits,0.9,")
     assert "by-" in run("best", "--experiment", "exp", "--scorers")
-
-
-@pytest.mark.parametrize(("metric", "leads"), [("test_accuracy", "high"), ("train_loss", "low")])
-def test_of_scorers_that_win_as_often_the_better_mean_decides(monkeypatch, metric, leads):
-    def won_by(scorer, value):
-        group = SimpleNamespace(scorer=scorer, values=lambda _: {0: value})
-        return SimpleNamespace(ranked=lambda _: [group])
-
-    monkeypatch.setattr(model_registry, "contests", lambda *_, **__: [won_by("1", 0.5), won_by("2", 0.2)])
-    assert model_registry._best([], "exp", None, metric, {"1": "high", "2": "low"}) == leads
 
 
 def test_a_server_that_is_away_is_not_a_scorer_that_is_absent(done, monkeypatch):

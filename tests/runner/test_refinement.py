@@ -1,13 +1,19 @@
-"""Which kept generations a refinement goes on from, and that they count as progress."""
+"""Which kept generations a refinement goes on from, and that they count as progress and as its seconds."""
+
+import time
 
 import pytest
+from builders import Killed, survival_of_largest
 
+from autosparse.autos.refine import _Judge
+from autosparse.data import load_dataset
 from autosparse.experiment.resolved import resolve
 from autosparse.experiment.space import SweepTask
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import FitSpec, RefineSpec, ScorerTask
+from autosparse.runner.work.do import do
 from autosparse.runner.work.refinement import _same
-from autosparse.runner.work.sweep_trial import Trial
+from autosparse.runner.work.sweep_trial import Trial, run_trial
 
 FIT = FitSpec(backbone="linear", inputs=("log_param",), rounds=2, refine=RefineSpec())
 NOW = {"dataset_fingerprint": "0123", "code": {}, "resolved": resolve(ScorerTask.on(("0" * 16,), FIT, "digits"))}
@@ -41,3 +47,39 @@ def test_the_generations_of_a_trial_count_as_its_progress(tmp_path):
     assert trial.reached == 0
     trial.store.states(trial.task).save(2, {}, {})
     assert trial.reached == 2
+
+
+@pytest.mark.parametrize("as_trial", [False, True], ids=["alone", "trial"])
+def test_the_seconds_of_a_refinement_are_those_of_all_its_processes(tmp_path, monkeypatch, as_trial):
+    refinement = RefineSpec(generations=2, population=4, sparsities=(0.9,))
+    fit = FitSpec(backbone="linear", inputs=("log_param",), rounds=2, examples=50, refine=refinement)
+    run = survival_of_largest(recipe={"epochs": 1, "lr": 2**-9, "milestones": [60, 120]})
+    task, store, digits = ScorerTask.on(("0" * 16,), fit, "digits"), Store(tmp_path), load_dataset("digits")
+    monkeypatch.setattr("autosparse.runner.work.do.survivals_of", lambda irp, store: [run])
+
+    def once() -> float:
+        if not as_trial:
+            return do(task, store, digits, "cpu", lambda event: None)["seconds"]
+        trial = Trial(store, SweepTask(irp=task.irp, fit=fit, points=({"seed": 0},), dataset="digits"), {"seed": 0})
+        run_trial(trial, lambda: [run], digits, "cpu", {}, lambda numbers: None)
+        return trial.seconds
+
+    judge = _Judge.__call__
+
+    def killed(self, candidates, generation):
+        if generation == 2:
+            raise Killed
+        return judge(self, candidates, generation)
+
+    began = time.perf_counter()
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(_Judge, "__call__", killed)
+        once()
+    first = time.perf_counter() - began
+    kept = store.states(task).newest()
+    assert kept.step == 1
+    assert 0 < kept.content["seconds"] < first
+    began = time.perf_counter()
+    seconds = once()
+    assert kept.content["seconds"] < seconds < first + time.perf_counter() - began
+    assert seconds > time.perf_counter() - began

@@ -3,6 +3,7 @@
 import errno
 import math
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,11 +12,14 @@ from sweep_trials import DOWNSTREAM, SURVIVAL, carry_out, sweep_of, trial_of
 
 from autosparse.autos import load_scorer
 from autosparse.errors import CorruptFile, Unreachable
+from autosparse.experiment.resolved import differences, resolve, resolved_of
 from autosparse.experiment.store import Store
 from autosparse.runner.work import sweep_trial as module
 from autosparse.runner.work.sweep_trial import finish_sweep, run_trial, tried
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
+
+ONE_EPOCH = {"epochs": 1, "batch_size": 512}
 
 
 def test_a_trial_reports_each_epoch_and_leaves_a_finished_scorer(tmp_path):
@@ -246,9 +250,48 @@ def test_accuracy_is_measured_where_a_trial_may_be_stopped_and_at_its_end(tmp_pa
     sweep = sweep_of(downstream=DOWNSTREAM, asha={"grace": 1, "reduction": 2}, fit={"epochs": 5, "batch_size": 512})
     trial = trial_of(Store(tmp_path), sweep)
     carry_out(trial, dataset=tiny_digits)
-    measured = [numbers["epoch"] for numbers in trial.history if "test_accuracy" in numbers]
+    measured = [numbers["epoch"] for numbers in trial.history if "validation_accuracy" in numbers]
     assert measured == [1, 2, 4, 5]
-    assert trial.value == trial.history[-1]["test_accuracy"] > 0
+    assert trial.value == trial.history[-1]["validation_accuracy"] > 0
+
+
+def test_test_images_choose_nothing_unless_the_sweep_asks_for_that(tmp_path, tiny_digits):
+    images = tiny_digits.test
+    spoilt = replace(tiny_digits, test=replace(images, labels=torch.full_like(images.labels, 0), images=~images.images))
+    found = {}
+    for share in (1 / 12, 0.25, 0):
+        for name, dataset in {"whole": tiny_digits, "spoilt": spoilt}.items():
+            chosen = {**DOWNSTREAM, "validation": share}
+            trial = trial_of(Store(tmp_path / f"{share:.2f} {name}"), sweep_of(downstream=chosen, fit=ONE_EPOCH))
+            carry_out(trial, dataset=dataset)
+            found[share, name] = trial.value
+            assert trial.sweep.metric in trial.history[-1]
+    assert found[1 / 12, "whole"] == found[1 / 12, "spoilt"] != found[0.25, "whole"] == found[0.25, "spoilt"]
+    assert found[0, "whole"] != found[0, "spoilt"]
+
+
+def test_a_sweep_that_chose_by_test_images_is_done_again(tmp_path, tiny_digits):
+    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM, fit=ONE_EPOCH)
+    trial = trial_of(store, sweep)
+    carry_out(trial, dataset=tiny_digits)
+    finish_sweep(sweep, [trial], store, {})
+    assert store.record(sweep)["result"]["metric"] == "validation_accuracy"
+    record = store.written("sweep", sweep.id)
+    del record["resolved"]["downstream"]["validation"]
+    assert [str(each) for each in differences(resolved_of(record), resolve(sweep))] == [
+        f"downstream.validation 0.0 -> {1 / 12}"
+    ]
+
+
+def test_a_trial_whose_scorer_was_there_costs_its_fit_and_its_networks(tmp_path, tiny_digits):
+    store, first = Store(tmp_path), sweep_of(fit=ONE_EPOCH)
+    carry_out(trial_of(store, first))
+    fit = store.record(trial_of(store, first).task)["result"]["seconds"]
+    second = sweep_of(downstream=DOWNSTREAM, fit=ONE_EPOCH)
+    trial = trial_of(store, second)
+    carry_out(trial, dataset=tiny_digits)
+    assert trial.task.id == trial_of(store, first).task.id
+    assert trial_of(store, second).seconds == trial.seconds > fit > 0
 
 
 def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record_says_so(

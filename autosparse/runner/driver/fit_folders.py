@@ -109,7 +109,8 @@ def _fit(task: ScorerTask, work: Callable[..., Json], store: Store, screen: Scre
         result = work(progress=lambda news: tally.advance(cast(Event, news)))
         tally.advance({"task_ids": [task.id]})
     kind = torch.device(device).type
-    timing = {"seconds": time.perf_counter() - started, "device": kind}
+    seconds = result.pop("seconds_earlier") + time.perf_counter() - started
+    timing = {"seconds": seconds, "device": kind}
     whole = {} if kind == "cpu" else {"gpus_per_job": 1.0}
     store.finish(task, {**result, **timing}, {**describe_environment(), **describe_device(device), **whole})
 

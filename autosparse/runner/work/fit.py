@@ -1,5 +1,6 @@
 """Fit a scorer, and refine it."""
 
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -42,7 +43,8 @@ def run_fit(
 ) -> Json:
     """Fit a scorer, and refine it if the task says so; write its folder, with a sample of predictions for reports.
 
-    Each generation of a refinement is kept, so that an interrupted one goes on after its last generation.
+    Each generation of a refinement is kept, so that an interrupted one goes on after its last generation. The result's
+    ``seconds_earlier`` are those that the interrupted processes spent.
 
     :param dataset: the data set of the IRP runs, for a scorer that prunes in rounds.
     :param on_epoch, resume: see :func:`autosparse.autos.fit_scorer`.
@@ -55,6 +57,7 @@ def run_fit(
             on_epoch(epoch)
         progress({"share": epoch.number / task.fit.epochs, "loss": epoch.loss})
 
+    started, earlier = time.perf_counter(), 0.0
     datasets = {dataset.name: dataset} if dataset else {}
     scorer = fit_scorer(
         survivals, **task.fit.arguments, device=device, on_epoch=after_epoch, resume=resume, datasets=datasets,
@@ -63,7 +66,9 @@ def run_fit(
     if task.fit.refine is not None:
         assert dataset is not None
         scorer = start_of(task, scorer, survivals, datasets, device)
-        scorer = run_refinement(task, scorer, survivals[0], store, dataset, device, progress, execution, share)
+        scorer, earlier = run_refinement(
+            task, scorer, survivals[0], store, dataset, device, progress, execution, share, started
+        )
     with atomic_folder(store.files_path("scorer", task.id), ours=ANYTHING) as temporary:
         scorer.save(temporary / "scorer")
         if scorer.in_rounds is None:
@@ -74,4 +79,5 @@ def run_fit(
     seen = [scorer.report[name]["images"] for name in ("dagger", "refined") if name in scorer.report]
     images = {"images": sum(seen)} if seen else {}
     data = {"dataset_fingerprint": dataset.fingerprint} if dataset and task.fit.in_rounds else {}
-    return {"report": scorer.report, "rows": scorer.provenance["rows"], **images, **data}
+    found = {"report": scorer.report, "rows": scorer.provenance["rows"], **images, **data}
+    return {**found, "seconds_earlier": earlier}

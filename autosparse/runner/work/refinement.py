@@ -1,5 +1,6 @@
 """Refine a scorer, and keep each generation. No Ray here."""
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -52,18 +53,23 @@ def run_refinement(
     progress: Callable[[dict[str, float]], None],
     execution: Execution | None = None,
     share: float = 1.0,
-) -> Scorer:
-    """The scorer, refined on networks of the kind that IRP pruned; its report says how that went.
+    started: float | None = None,
+) -> tuple[Scorer, float]:
+    """The scorer, refined on networks of the kind that IRP pruned, and the seconds that earlier processes spent on it.
 
-    The report keeps the R^2 of the fit that it started from: coefficients that prune better need not predict the
-    survival score better.
+    The scorer's report says how the search went. It keeps the R^2 of the fit that it started from: coefficients that
+    prune better need not predict the survival score better.
+
+    :param started: when this process began with the task, by ``time.perf_counter``; None: now.
     """
     assert task.fit.refine is not None
     how = Refinement(**task.fit.refine.model_dump(exclude={"start"}))
     made, states = survival.provenance, store.states(task)
     origin = {"dataset_fingerprint": dataset.fingerprint, "resolved": resolve(task), "code": code_of(task)}
     found = states.newest()
-    done = _generations(found) if found is not None and _same(found.content, origin) else []
+    known = found.content if found is not None and _same(found.content, origin) else {}
+    done = _generations(found) if found is not None and known else []
+    started, earlier = time.perf_counter() if started is None else started, known.get("seconds", 0.0)
 
     def make(seed: int) -> nn.Module:
         return build_model(made["model"], dataset.num_classes, dataset.input_shape, seed).to(device)
@@ -71,6 +77,7 @@ def run_refinement(
     def keep(generation: Generation) -> None:
         done.append(generation)
         content = {"accuracy": [candidate.accuracy for candidate in done], "images": generation.images, **origin}
+        content["seconds"] = earlier + time.perf_counter() - started
         values = {f"{candidate.number:06d}": candidate.values for candidate in done}
         states.save(generation.number, values, content)
         progress({"share": generation.number / how.generations, "accuracy": generation.accuracy})
@@ -86,7 +93,7 @@ def run_refinement(
         "start": scorer.network.state_dict()["coefficients"].tolist(),
     }
     refined.report = report_of(scorer.report, densities, refined=search)
-    return refined
+    return refined, earlier
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from autosparse.autos import Scorer, load_scorer
 from autosparse.autos.learn import Epoch
 from autosparse.autos.regression import State
 from autosparse.data.split import Dataset
+from autosparse.data.validation import with_validation
 from autosparse.errors import AutosparseError, CannotWrite, CorruptFile, Unreachable, WorkFailed
 from autosparse.experiment.space import SweepTask, candidate
 from autosparse.experiment.store import FOLDERS, Json, Store, plain
@@ -29,7 +30,7 @@ from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 
 Numbers = dict[str, float]
-"""``epoch, loss, held_out_r2`` and, if it was measured, ``test_accuracy``."""
+"""``epoch, loss, held_out_r2`` and, if it was measured, ``validation_accuracy`` or ``test_accuracy``."""
 KNOWN = "trial.json"
 RUNNING, DONE, STOPPED, FAILED = "running", "done", "stopped", "failed"
 WHERE = ("device", "device_name", "precision", "dataset_fingerprint")
@@ -172,6 +173,7 @@ def run_trial(
         trial.where = _where(dataset, device, environment, execution)
         share = min(1.0, environment.get("gpus_per_job") or 1.0)
         measure = functools.partial(_downstream, trial, dataset, device, execution, share)
+        earlier, started = trial.seconds, time.perf_counter()
         done = trial.store.record(trial.task)
         if done is not None and code_has_changed(trial.task, done):
             set_aside(trial.task, trial.store)
@@ -179,10 +181,11 @@ def run_trial(
         if done is not None:
             folder = trial.store.fetched("scorer", trial.task.id)
             trial.history = _history_of(done["result"], folder, trial, measure)
+            trial.seconds = done["result"].get("seconds", 0.0) + time.perf_counter() - started
             trial.write(DONE)
             _again(trial.history, report)
             return
-        earlier, started, state = trial.seconds, time.perf_counter(), trial.resumed()
+        state = trial.resumed()
         last = trial.task.fit.epochs
         _again([numbers for numbers in trial.history if numbers["epoch"] < last], report)
 
@@ -199,9 +202,16 @@ def run_trial(
             if epoch.number < last:
                 report(numbers)
 
+        def keep_seconds(_: object) -> None:
+            """Count the generations of a refinement, too; an epoch's seconds are already kept."""
+            if trial.task.fit.refine is not None:
+                trial.seconds = earlier + time.perf_counter() - started
+                trial.write(RUNNING)
+
         result = run_fit(
-            trial.task, survivals(), trial.store, device, lambda _: None, dataset, on_epoch, state, execution, share
+            trial.task, survivals(), trial.store, device, keep_seconds, dataset, on_epoch, state, execution, share
         )
+        result.pop("seconds_earlier")  # the trial counts them itself
         if not trial.history:  # a backbone without epochs
             folder = trial.store.files_path("scorer", trial.task.id)  # as `finish` will send it
             trial.history = _history_of(result, folder, trial, measure)
@@ -268,11 +278,13 @@ def _history_of(result: Json, folder: Path, trial: Trial, measure: Callable[[Sco
 def _downstream(
     trial: Trial, dataset: Dataset | None, device: str, execution: Execution, share: float, scorer: Scorer
 ) -> Numbers:
-    """Mean test accuracy of networks pruned by ``scorer``, in percent; nothing if the sweep does not ask for it."""
+    """Mean accuracy of networks pruned by ``scorer``, in percent; nothing if the sweep does not ask for it."""
     asked = trial.sweep.downstream
     if asked is None:
         return {}
     assert dataset is not None
+    if asked.validation:
+        dataset = with_validation(dataset, asked.validation, trial.sweep.search_seed)
     shared = {name: getattr(asked, name) for name in ("model", "dataset", "sparsity", "score_examples", "recipe")}
     cells = [Cell(criterion="autos", scorer=trial.task.id, seed=seed, **shared) for seed in asked.seeds]
     accuracies = []
@@ -281,7 +293,7 @@ def _downstream(
         if isinstance(result, Exception):
             raise result
         accuracies.append(result["test_accuracy"])
-    return {"test_accuracy": statistics.fmean(accuracies)}
+    return {asked.metric: statistics.fmean(accuracies)}
 
 
 def finish_sweep(
