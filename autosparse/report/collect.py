@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from autosparse.criteria import CRITERIA
+from autosparse.results.adjusted import adjusted_means
 from autosparse.results.groups import DATA, NOT_SETTING, OF_METHOD, Group, Settings, groups_of
 from autosparse.results.runs import Run
 from autosparse.tracking.entries import metric_name
@@ -31,6 +32,11 @@ class Point:
     def mean(self) -> float:
         """Mean test accuracy in percent."""
         return statistics.fmean(run.metrics[METRIC] for run in self.runs)
+
+    @cached_property
+    def by_seed(self) -> dict[int, float]:
+        """Test accuracy in percent, by seed."""
+        return {int(run.tags.get("seed", -number)): run.metrics[METRIC] for number, run in enumerate(self.runs, 1)}
 
     @cached_property
     def std(self) -> float | None:
@@ -143,6 +149,11 @@ class Section:
         """The points of all methods."""
         return [point for method in self.methods for point in method.points.values()]
 
+    def best(self, sparsity: float) -> list[Method]:
+        """The pruned methods with the best mean at a sparsity, as if all had the same seeds; several only if equal."""
+        means = _means(self.pruned, sparsity)
+        return [method for method in self.pruned if method.name in means and means[method.name] == max(means.values())]
+
     @property
     def counts(self) -> list[int]:
         """The different numbers of seeds behind its points, ascending."""
@@ -197,9 +208,11 @@ def _methods(groups: Iterable[Group]) -> list[Method]:
         criterion = dict(of_method[0].method).get("criterion", of_method[0].label)
         methods.append(Method(name, criterion, dict(sorted(points.items()))))
     top = max((sparsity for method in methods for sparsity in method.points), default=0.0)
+    means = _means(methods, top)
+    return sorted(methods, key=lambda m: (not m.dense, -means[m.name] if m.name in means else 1.0, m.name))
 
-    def rank(method: Method) -> tuple[bool, float, str]:
-        point = method.points.get(top)
-        return not method.dense, -point.mean if point else 1.0, method.name
 
-    return sorted(methods, key=rank)
+def _means(methods: Sequence[Method], sparsity: float) -> dict[str, float]:
+    """Mean test accuracy at a sparsity, by method: as if all had the same seeds, see :func:`adjusted_means`."""
+    there = {method.name: method.points[sparsity].by_seed for method in methods if sparsity in method.points}
+    return dict(zip(there, adjusted_means(list(there.values())), strict=True)) if there else {}

@@ -10,10 +10,7 @@ from autosparse.report.table import NOTHING, Cell, Row, Table
 
 def accuracy_table(section: Section) -> Table:
     """Mean and standard deviation of every method, sparsities as columns; the best pruned one of each is marked."""
-    best = {
-        sparsity: max((m.points[sparsity].mean for m in section.pruned if sparsity in m.points), default=None)
-        for sparsity in section.sparsities
-    }
+    best = {sparsity: section.best(sparsity) for sparsity in section.sparsities}
     same_n = len(section.counts) == 1
 
     def cell(method: Method, sparsity: float) -> Cell:
@@ -22,7 +19,7 @@ def accuracy_table(section: Section) -> Table:
             return NOTHING
         mean, std = f"{point.mean:.2f}", "" if point.std is None else f"{point.std:.2f}"
         note = " ".join(filter(None, [f"± {std}" if std else "", "" if same_n else f"({point.n})"]))
-        mark = "best" if not method.dense and point.mean == best[sparsity] else ""
+        mark = "best" if method in best[sparsity] else ""
         plain = f"{mean} ±{std} ({point.n})" if std else f"{mean} ({point.n})"
         return Cell(mean, (note,) if note else (), mark, plain=plain)
 

@@ -10,6 +10,8 @@ from autosparse.report.table import NOTHING, Cell
 from autosparse.report.tables import accuracy_table
 from autosparse.results.runs import finished_runs
 
+CAPTION = "in brackets: number of seeds; ranked as if all had the same"
+
 
 def leaderboard(client: MlflowClient, experiment: str) -> list[Table]:
     """Test accuracy of an experiment: one table per model and dataset, methods as rows, sparsities as columns.
@@ -24,7 +26,7 @@ def _table(section: Section) -> Table:
     content = accuracy_table(section)
     same_n = len(section.counts) == 1
     title = f"{section.title}: test accuracy in %, {seeds_text(section.counts)}"
-    table = Table(title=escape(title), caption=None if same_n else "in brackets: number of seeds")
+    table = Table(title=escape(title), caption=None if same_n else CAPTION)
     table.add_column("method", no_wrap=True)
     for column in content.columns[1:]:
         table.add_column(column, justify="right")

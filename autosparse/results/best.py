@@ -4,7 +4,7 @@ import contextlib
 import math
 import statistics
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from mlflow import MlflowClient
 
@@ -44,18 +44,27 @@ def best(
         if group not in GROUPS:
             raise UnknownName("group", group, GROUPS)
     groups = groups_of(finished_cells(client, experiment))
-    return [row for row, _ in rows_with_training(groups, experiment, metric, sparsity, group_by, top)]
+    return [found.row for found in rows_of(groups, experiment, metric, sparsity, group_by, top)]
 
 
-def rows_with_training(
+class Averaged(NamedTuple):
+    """A row of :func:`best`, and the groups of cells that it is the mean of."""
+
+    row: dict[str, Any]
+    training: str
+    """What sets the training of its networks apart from that of others."""
+    groups: list[Group]
+
+
+def rows_of(
     found: Sequence[Group],
     experiment: str,
     metric: str = "test_accuracy",
     sparsity: float | None = None,
     group_by: Sequence[str] | None = None,
     top: int | None = None,
-) -> list[tuple[dict[str, Any], str]]:
-    """The rows of :func:`best` for groups of cells, each with what sets its networks' training apart from others'.
+) -> list[Averaged]:
+    """The rows of :func:`best` for groups of cells.
 
     :param experiment: what errors call the experiment.
     """
@@ -68,7 +77,7 @@ def rows_with_training(
         several = [name for name in ("model", "dataset") if len({getattr(group, name) for group in groups}) > 1]
         group_by = ["method", "sparsity", *several]
     rows = _rows(groups, metric, group_by)
-    return sorted(rows, key=lambda row: -direction(metric) * row[0]["mean"])[:top]
+    return sorted(rows, key=lambda found: -direction(metric) * found.row["mean"])[:top]
 
 
 def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[str, Any]]:
@@ -105,17 +114,17 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
     return sorted(rows, key=lambda row: (row["status"] != "done", -row["value"] if row["value"] is not None else 1e9))
 
 
-def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list[tuple[dict[str, Any], str]]:
+def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list[Averaged]:
     data = _changed_data(groups)
     place = [name for name in ("model", "dataset") if name in group_by]
-    found: dict[tuple[Any, ...], dict[tuple[Settings, Settings], list[float]]] = {}
+    found: dict[tuple[Any, ...], dict[tuple[Settings, Settings], list[Group]]] = {}
     trainings: dict[tuple[str, ...], dict[Settings, str]] = {}
     for group in groups:
-        if values := group.values(metric).values():
+        if group.values(metric):
             training = tuple(pair for pair in group.training if pair[0] != DATA or group.dataset in data)
             method = group.method if "method" in group_by else ()
             key = tuple(group.label if name == "method" else getattr(group, name) for name in group_by)
-            found.setdefault(key, {}).setdefault((training, method), []).extend(values)
+            found.setdefault(key, {}).setdefault((training, method), []).append(group)
             trainings.setdefault(tuple(getattr(group, name) for name in place), {})[training] = ""
     for notes in trainings.values():
         notes.update(zip(list(notes), apart([dict(training) for training in notes]), strict=True))
@@ -124,11 +133,12 @@ def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list
         row = dict(zip(group_by, key, strict=True))
         notes = trainings[tuple(row[name] for name in place)]
         methods = apart([dict(method) for _, method in variants])
-        for ((how, _), numbers), what in zip(variants.items(), methods, strict=True):
+        for ((how, _), averaged), what in zip(variants.items(), methods, strict=True):
+            numbers = [value for group in averaged for value in group.values(metric).values()]
             settings = ", ".join(filter(None, (what, notes[how])))
             spread = statistics.stdev(numbers) if len(numbers) > 1 else None
             told = {"settings": settings, "metric": metric, "n": len(numbers), "mean": statistics.fmean(numbers)}
-            rows.append(({**row, **told, "std": spread}, notes[how]))
+            rows.append(Averaged({**row, **told, "std": spread}, notes[how], averaged))
     return rows
 
 

@@ -3,6 +3,9 @@
 Pruned networks of one model on one version of one data set compete, however they were trained, because a shorter
 training is one way to cost less. The dense network is among the points, but does not compete, because it has not been
 pruned.
+
+All means are plain. While a grid is half done, they are over different seeds; then ``best --winners``, which takes
+easy seeds into account, is the fairer judge of accuracy.
 """
 
 import statistics
@@ -120,9 +123,10 @@ def _order(point: Point) -> tuple[Any, ...]:
 
 
 def _point(group: Group, ledger: Ledger, unit: str, metric: str) -> Point:
-    values = list(group.values(metric).values())
-    cost, no_cost = _mean(ledger.of_cell, group.runs.values(), unit)
-    once, no_once = _mean(ledger.once, group.runs.values(), unit)
+    measured = group.values(metric)
+    values, cells = list(measured.values()), [group.runs[seed] for seed in measured]
+    cost, no_cost = _mean(ledger.of_cell, cells, unit)
+    once, no_once = _mean(ledger.once, cells, unit)
     what = group.model, group.dataset, group.note, group.name, group.sparsity
     dense = dict(group.method).get("criterion", group.label) == DENSE
     reached = len(values), statistics.fmean(values), half_width(values)

@@ -8,7 +8,8 @@ from typing import Any
 from mlflow.entities import RunTag
 
 from autosparse.files import content_id
-from autosparse.results.best import GROUPS, rows_with_training
+from autosparse.results.adjusted import adjusted_means
+from autosparse.results.best import GROUPS, Averaged, rows_of
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import groups_of
 from autosparse.results.scorer_accuracies import write_accuracies
@@ -24,10 +25,11 @@ MOST = 4900
 OF = "leaderboard_of"
 """Tag of the parent run: a fingerprint of the runs that its leaderboard and the scorers' figures were made from."""
 METRIC = "test_accuracy"
-TRAINING = "training"
-"""Key of a row: what sets the training of its networks apart; only rows that share it compete."""
+TRAINING, RANKED_BY = "training", "ranked_by"
+"""Keys of a row: what sets the training of its networks apart, and the mean by which it competes with rows that share
+that; see :func:`ranked`."""
 Rows = Sequence[dict[str, Any]]
-"""Rows as :func:`autosparse.results.best.best` returns them, with TRAINING."""
+"""Rows as :func:`autosparse.results.best.best` returns them, which may have TRAINING and RANKED_BY."""
 
 
 def write_leaderboard(tracker: Tracker) -> bool:
@@ -50,11 +52,24 @@ def write_leaderboard(tracker: Tracker) -> bool:
         measured = [group for group in groups if group.values(METRIC)]
         note = tags.get(NOTE, tags.get("description", ""))
         if measured:
-            found = rows_with_training(measured, tracker.experiment, METRIC, group_by=GROUPS)
-            rows = [{**row, TRAINING: training} for row, training in found]
-            note = with_leaderboard(note, rows, tracker.experiment)
+            rows = rows_of(measured, tracker.experiment, METRIC, group_by=GROUPS)
+            note = with_leaderboard(note, ranked(rows), tracker.experiment)
         tracker.client.log_batch(tracker.parent.id, tags=[RunTag(NOTE, note), RunTag(OF, made_from)])
     return True
+
+
+def ranked(found: Sequence[Averaged]) -> list[dict[str, Any]]:
+    """The rows with TRAINING and RANKED_BY: their means as if all rivals had the same seeds."""
+    rivals: dict[tuple[Any, ...], list[Averaged]] = {}
+    for each in found:
+        place = each.row["model"], each.row["dataset"], each.row["sparsity"], each.training
+        rivals.setdefault(place, []).append(each)
+    rows = []
+    for together in rivals.values():
+        values = [{seed: v for group in each.groups for seed, v in group.values(METRIC).items()} for each in together]
+        for each, mean in zip(together, adjusted_means(values), strict=True):
+            rows.append({**each.row, TRAINING: each.training, RANKED_BY: mean})
+    return rows
 
 
 def with_leaderboard(note: str, rows: Rows, experiment: str) -> str:
@@ -71,7 +86,8 @@ def leaderboard(rows: Rows, experiment: str, room: int = MOST) -> str:
     """Test accuracy as Markdown: a table for each network and data set, methods as rows, sparsities as columns.
 
     Methods are in the order of their means at the highest sparsity; the best pruned one of each column is bold, and if
-    networks were trained in several ways, the best one of each way.
+    networks were trained in several ways, the best one of each way. If methods lack seeds, as in a grid that is half
+    done, they are ranked as if all had the same.
 
     :param room: most characters; what does not fit is left out, the worst methods first, and counted.
     """
@@ -110,13 +126,16 @@ def _lines(rows: Rows) -> list[str]:
     best: dict[tuple[float, str], float] = {}
     for row in rows:
         if (at := (row["sparsity"], row.get(TRAINING, "")))[0] > 0:
-            best[at] = max(row["mean"], best.get(at, row["mean"]))
+            best[at] = max(_rank(row), best.get(at, _rank(row)))
     top = sparsities[-1]
-    worst = {"mean": float("-inf")}
-    ranked = sorted(methods, key=lambda name: (0 not in methods[name], -methods[name].get(top, worst)["mean"], name))
-    body = [_line([_text(name), *(_cell(methods[name].get(s), best) for s in sparsities)]) for name in ranked]
+    order = sorted(methods, key=lambda name: (0 not in methods[name], -_rank(methods[name].get(top)), name))
+    body = [_line([_text(name), *(_cell(methods[name].get(s), best) for s in sparsities)]) for name in order]
     titles = ["method", *(f"{100 * sparsity:.6g} %" if sparsity else "dense" for sparsity in sparsities)]
     return [_line(titles), _line(["---", *["---:"] * len(sparsities)]), *body]
+
+
+def _rank(row: dict[str, Any] | None) -> float:
+    return float("-inf") if row is None else row.get(RANKED_BY, row["mean"])
 
 
 def _cell(row: dict[str, Any] | None, best: Mapping[tuple[float, str], float]) -> str:
@@ -127,7 +146,7 @@ def _cell(row: dict[str, Any] | None, best: Mapping[tuple[float, str], float]) -
     if row is None:
         return ""
     mean = f"{row['mean']:.2f}" + ("" if row["std"] is None else f" ± {row['std']:.2f}")
-    is_best = row["mean"] == best.get((row["sparsity"], row.get(TRAINING, "")))
+    is_best = _rank(row) == best.get((row["sparsity"], row.get(TRAINING, "")))
     return f"**{mean}** ({row['n']})" if is_best else f"{mean} ({row['n']})"
 
 

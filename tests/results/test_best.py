@@ -3,9 +3,11 @@
 import pytest
 from builders import run_of_cell
 
-from autosparse.results.best import rows_with_training
+from autosparse.report.collect import make_sections
+from autosparse.report.tables import accuracy_table
+from autosparse.results import best
 from autosparse.results.groups import groups_of
-from autosparse.results.leaderboard import TRAINING, leaderboard
+from autosparse.results.leaderboard import leaderboard, ranked
 
 RUNS = [
     *(run_of_cell("snip", 0.9, seed, 80.0 + seed, epochs=5) for seed in range(2)),
@@ -16,7 +18,7 @@ SHORT, LONG = "recipe.epochs=5", "recipe.epochs=50"
 
 
 def rows_of(runs, **how):
-    return [row for row, _ in rows_with_training(groups_of(runs), "x", **how)]
+    return [found.row for found in best.rows_of(groups_of(runs), "x", **how)]
 
 
 def settings(runs, **how):
@@ -56,10 +58,27 @@ def test_a_methods_settings_come_before_its_trainings():
 
 @pytest.mark.parametrize("runs", [RUNS, RUNS[::-1]])
 def test_in_the_leaderboard_only_what_was_trained_alike_competes(runs):
-    found = rows_with_training(groups_of(runs), "x", group_by=["method", "sparsity", "model", "dataset"])
-    rows = [{**row, TRAINING: training} for row, training in found]
-    assert leaderboard(rows, "exp").splitlines()[-3:] == [
+    found = best.rows_of(groups_of(runs), "x", group_by=best.GROUPS)
+    assert leaderboard(ranked(found), "exp").splitlines()[-3:] == [
         "| snip (recipe.epochs=50) |  | **90.50 ± 0.71** (2) |",
         "| grasp (recipe.epochs=50) | **85.50 ± 0.71** (2) |  |",
         "| snip (recipe.epochs=5) | **80.50 ± 0.71** (2) |  |",
     ]
+
+
+def test_in_a_grid_that_is_half_done_the_bold_method_is_the_one_that_wins():
+    runs = [run_of_cell("snip", 0.9, seed, 60.0 + 10 * seed) for seed in range(3)]
+    runs += [run_of_cell("grasp", 0.9, seed, 59.0 + 10 * seed) for seed in (1, 2)]  # worse, but without the hard seed
+    runs += [run_of_cell("force", 0.9, 9, 10.0)]
+    found = best.rows_of(groups_of(runs), "x", group_by=best.GROUPS)
+    assert leaderboard(ranked(found), "exp").splitlines()[-3:] == [
+        "| snip | **70.00 ± 10.00** (3) |",
+        "| grasp | 74.00 ± 7.07 (2) |",
+        "| force | 10.00 (1) |",
+    ]
+    (section,) = make_sections(runs)
+    assert [method.name for method in section.methods] == ["snip", "grasp", "force"]
+    assert [method.name for method in section.best(0.9)] == ["snip"]
+    rows = {row.name: row.cells[0].mark for row in accuracy_table(section).rows}
+    assert rows == {"snip": "best", "grasp": "", "force": ""}
+    assert section.best(0.5) == []

@@ -10,7 +10,7 @@ from plain_groups import CELLS, plain_frame, plain_groups, told
 from autosparse.errors import AutosparseError
 from autosparse.results import frame as framed
 from autosparse.results import winners as contested
-from autosparse.results.best import rows_with_training
+from autosparse.results.best import rows_of
 from autosparse.results.cell_file import read_cells, write_cells
 from autosparse.results.cells import Cells
 from autosparse.results.columns import table_of
@@ -74,12 +74,19 @@ def test_the_best_and_the_winners_are_those_of_each_run_by_itself(stored, runs, 
     found, expected = groups_of(stored(runs)), plain_groups(runs)
     for group_by in (None, ("method",), ("method", "sparsity", "model", "dataset")):
         answers = [
-            asked(lambda groups=groups, by=group_by: rows_with_training(groups, "x", metric, sparsity, by))
+            asked(lambda groups=groups, by=group_by: averaged(groups, metric, sparsity, by))
             for groups in (found, expected)
         ]
         assert answers[0] == answers[1]
     answers = [asked(lambda groups=groups: ranked(groups, metric, sparsity)) for groups in (found, expected)]
     assert answers[0] == answers[1]
+
+
+def averaged(groups, metric, sparsity, group_by):
+    """The rows of `best`, with the training and the number of groups of each."""
+    return [
+        (found.row, found.training, len(found.groups)) for found in rows_of(groups, "x", metric, sparsity, group_by)
+    ]
 
 
 def ranked(groups, metric, sparsity):
@@ -110,6 +117,6 @@ def test_an_answer_decodes_only_the_columns_that_it_needs(tmp_path):
     ]
     write_cells(table_of(runs), tmp_path / "cells.parquet")
     source = read_cells(tmp_path / "cells.parquet")
-    ((row, _),) = rows_with_training(groups_of(Cells([source])), "x")
-    assert (row["n"], row["mean"]) == (3, 91.0)
+    (found,) = rows_of(groups_of(Cells([source])), "x")
+    assert (found.row["n"], found.row["mean"]) == (3, 91.0)
     assert not {"tag.host", "metric.seconds", "name"} & source._decoded.keys()

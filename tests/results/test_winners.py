@@ -147,6 +147,18 @@ def test_means_of_methods_without_a_common_seed_are_plain():
     assert adjusted_means([{0: 1.0, 1: 3.0}, {2: 10.0}]) == [2.0, 10.0]
 
 
+def test_a_method_with_seeds_of_its_own_leaves_the_means_of_the_others_adjusted():
+    both = [{0: 50.0, 1: 60.0, 2: 70.0}, {2: 71.0}]
+    alone = {7: 10.0}
+    assert adjusted_means(both) == pytest.approx([60.0, 61.0])
+    assert adjusted_means([both[0], alone, both[1]]) == pytest.approx([60.0, 10.0, 61.0])
+
+
+def test_methods_are_connected_by_way_of_others():
+    chain = [{0: 10.0, 1: 20.0}, {1: 21.0, 2: 31.0}, {2: 32.0}]  # each 1 better than the one before, seeds 10 apart
+    assert adjusted_means(chain) == pytest.approx([20.0, 21.0, 22.0])
+
+
 def test_scorers_alone_and_metrics_of_which_less_is_better():
     (row,) = winners(None, "x", scorers_only=True)
     assert (row["best"], row["next"], row["significant"]) == ("autos", "autos-b", False)
