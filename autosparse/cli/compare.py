@@ -24,7 +24,7 @@ def compare(
 
     client, a, b, experiment = common.two_named(a, b, experiment, tracking_uri)
     rows = ask(client, a, b, experiment, metric)
-    title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05"
+    title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05 (Holm)"
     common.listing_with_notes(rows, title, as_json, as_csv, _shown)
 
 

@@ -171,16 +171,17 @@ def _alone(client: MlflowClient, a: str, b: str, experiment: str | None, found: 
     else:
         every = groups_of(finished_cells(client, experiment))
         groups = [group for group in every if group.name == a], [group for group in every if group.name == b]
-    ours, theirs, matched = (defaultdict[tuple[Place, str], set[int]](set) for _ in range(3))
+    ours, theirs = (defaultdict[tuple[Place, str], set[int]](set) for _ in range(2))
     for held, side in zip((ours, theirs), groups, strict=True):
         for group in side:
             held[group.place, group.name if experiment is None else ""].update(group.values(METRIC))
-    for pair in found:
-        matched[pair.place, pair.method].update(pair.seeds)
+    for pair in found:  # one method may have two names, if a label stands for several methods in one experiment
+        for held, group in ((ours, pair.a), (theirs, pair.b)):
+            held[group.place, group.name if experiment is None else ""].difference_update(pair.seeds)
     alone = defaultdict[tuple[str, str, tuple[int, ...], tuple[int, ...]], list[float]](list)
     for key in sorted(ours.keys() | theirs.keys()):
         (model, dataset, sparsity), method = key
-        of_a, of_b = (tuple(sorted(held[key] - matched[key])) for held in (ours, theirs))
+        of_a, of_b = (tuple(sorted(held[key])) for held in (ours, theirs))
         if of_a or of_b:
             alone[f"{model} on {dataset}", method, of_a, of_b].append(sparsity)
     return [Alone(network, tuple(at), method, *only) for (network, method, *only), at in alone.items()]

@@ -119,21 +119,25 @@ def _rows(groups: Sequence[Group], metric: str, group_by: Sequence[str]) -> list
     place = [name for name in ("model", "dataset") if name in group_by]
     found: dict[tuple[Any, ...], dict[tuple[Settings, Settings], list[Group]]] = {}
     trainings: dict[tuple[str, ...], dict[Settings, str]] = {}
+    methods: dict[tuple[str, ...], dict[Settings, str]] = {}
     for group in groups:
         if group.values(metric):
             training = tuple(pair for pair in group.training if pair[0] != DATA or group.dataset in data)
             method = group.method if "method" in group_by else ()
             key = tuple(group.label if name == "method" else getattr(group, name) for name in group_by)
             found.setdefault(key, {}).setdefault((training, method), []).append(group)
-            trainings.setdefault(tuple(getattr(group, name) for name in place), {})[training] = ""
-    for notes in trainings.values():
-        notes.update(zip(list(notes), apart([dict(training) for training in notes]), strict=True))
+            at = tuple(getattr(group, name) for name in place)
+            trainings.setdefault(at, {})[training] = ""
+            methods.setdefault((*at, group.label if method else ""), {})[method] = ""
+    for notes in (*trainings.values(), *methods.values()):
+        notes.update(zip(list(notes), apart([dict(settings) for settings in notes]), strict=True))
     rows = []
     for key, variants in found.items():
         row = dict(zip(group_by, key, strict=True))
-        notes = trainings[tuple(row[name] for name in place)]
-        methods = apart([dict(method) for _, method in variants])
-        for ((how, _), averaged), what in zip(variants.items(), methods, strict=True):
+        at = tuple(row[name] for name in place)
+        notes = trainings[at]
+        for (how, method), averaged in variants.items():
+            what = methods[*at, row["method"] if method else ""][method]
             numbers = [value for group in averaged for value in group.values(metric).values()]
             settings = ", ".join(filter(None, (what, notes[how])))
             spread = statistics.stdev(numbers) if len(numbers) > 1 else None

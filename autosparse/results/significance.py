@@ -2,15 +2,18 @@
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 LEVEL = 0.95
 """The level of confidence intervals; a difference is significant if its p is below 1 - LEVEL."""
 
 
 def half_width(values: Sequence[float]) -> float | None:
-    """Half of the mean's confidence interval by Student's t; None for fewer than two values."""
-    return _tested(values)[0]
+    """Half of the mean's confidence interval by Student's t; None for fewer than two values.
+
+    It is also None if all values are the same, because nothing tells how far that of a further seed may lie.
+    """
+    return None if len(values) > 1 and _without_spread(values) else _tested(values)[0]
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Difference:
     p: float | None
     """From the paired t-test, two-sided; None for fewer than two pairs, and if all differences are the same but 0."""
     significant: bool
+    """Whether ``p`` is below 1 - LEVEL."""
 
 
 def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
@@ -38,6 +42,13 @@ def paired(a: Mapping[int, float], b: Mapping[int, float]) -> Difference | None:
         return None
     half, p = (None, None) if _without_spread(differences) and any(differences) else _tested(differences)
     return Difference(len(differences), statistics.fmean(differences), half, p, p is not None and p < 1 - LEVEL)
+
+
+def holm_corrected(tested: Sequence[Difference]) -> list[Difference]:
+    """The differences with p-values that are corrected for the number of tests, see :func:`holm`."""
+    corrected = iter(holm([each.p for each in tested if each.p is not None]))
+    found = [each if each.p is None else replace(each, p=next(corrected)) for each in tested]
+    return [replace(each, significant=each.p is not None and each.p < 1 - LEVEL) for each in found]
 
 
 def _tested(values: Sequence[float]) -> tuple[float | None, float | None]:

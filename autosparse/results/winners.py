@@ -12,7 +12,7 @@ from autosparse.results.adjusted import adjusted_means
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.direction import direction
 from autosparse.results.groups import Group, Settings, apart, groups_of, none_found
-from autosparse.results.significance import LEVEL, Difference, half_width, holm, paired
+from autosparse.results.significance import LEVEL, Difference, half_width, holm, holm_corrected, paired
 
 Place = tuple[str, str, float]
 """Model, dataset, sparsity."""
@@ -90,16 +90,20 @@ def compare(
     """Compare two experiments method by method, or two methods (or scorers) of one experiment, paired by seed.
 
     Cells that were trained in one way on the same data are compared with each other. If two experiments share no way of
-    training at a place, each way of one is compared with each way of the other. ``settings`` tells the ways apart if a
-    place has several, and says what differs between the two that are compared.
+    training at a place, each way of one is compared with each way of the other. The same holds for what a label stands
+    for: an experiment that was edited has several methods under one label. ``settings`` tells the ways apart if a place
+    has several, and says what differs between the two that are compared.
 
     :param experiment: the experiment that has the methods ``a`` and ``b``; None: they are experiments.
     :return: rows with ``model, dataset, sparsity, settings, method, a, b, pairs, difference, half_width, p,
-        significant``; ``difference`` is ``a - b``, and ``a`` and ``b`` are means over the seeds that both have.
+        significant``; ``difference`` is ``a - b``, and ``a`` and ``b`` are means over the seeds that both have. ``p``
+        has Holm's correction over all rows.
     :raises AutosparseError: if the two have no cell in common.
     """
     rows = []
-    for place, settings, method, one, other, difference in pairs(client, a, b, experiment, metric):
+    found = pairs(client, a, b, experiment, metric)
+    corrected = holm_corrected([difference for *_, difference in found])
+    for (place, settings, method, one, other, _), difference in zip(found, corrected, strict=True):
         values = one.values(metric), other.values(metric)
         common = values[0].keys() & values[1].keys()
         means = {side: statistics.fmean(of[seed] for seed in common) for side, of in zip("ab", values, strict=True)}
@@ -135,9 +139,24 @@ def _across(client: MlflowClient, a: str, b: str, metric: str) -> Iterator[Pair]
         shared = [(training, training) for training in mine if training in theirs]
         for one, other in shared or [(one, other) for one in mine for other in theirs]:
             here, there = first[place, one], second[place, other]
-            for method in sorted(here.methods.keys() & there.methods.keys()):
-                left, right = here.methods[method], there.methods[method]
-                yield place, _between(here.note, there.note, left, right), method, left, right
+            for name, left, right in _rivals(here, there):
+                yield place, _between(here.note, there.note, left, right), name, left, right
+
+
+def _rivals(here: Contest, there: Contest) -> Iterator[tuple[str, Group, Group]]:
+    """The methods of one label in two contests: those that are the same; if none are, each with each."""
+    sides = [_by_label(contest) for contest in (here, there)]
+    for label in sorted(sides[0].keys() & sides[1].keys()):
+        mine, theirs = (side[label] for side in sides)
+        same = [(a.name, a, b) for a in mine for b in theirs if a.method == b.method]
+        yield from same or [(label, a, b) for a in mine for b in theirs]
+
+
+def _by_label(contest: Contest) -> dict[str, list[Group]]:
+    found: dict[str, list[Group]] = {}
+    for _, group in sorted(contest.methods.items()):
+        found.setdefault(group.label, []).append(group)
+    return found
 
 
 def _between(note: str, other_note: str, left: Group, right: Group) -> str:

@@ -46,6 +46,18 @@ def test_what_sets_them_apart_and_what_only_one_has_is_said(filled: MlflowClient
     assert found.alone == [Alone(network, (0.9,), "force", (), (0,)), Alone(network, (0.95,), "snip", (4,), ())]
 
 
+def test_a_method_with_another_name_in_the_other_experiment_is_not_alone(
+    runs: FakeRuns, client: MlflowClient, tmp_path: Path
+) -> None:
+    other = FakeRuns(client, "later", tmp_path / "scratch")
+    for scorer in ("old", "new"):
+        runs.cell("autos", 0.9, 0, 80.0, params={"scorer": scorer})
+    other.cell("autos", 0.9, 0, 81.0, params={"scorer": "new"})
+    found = comparison_of(client, "exp", "later")
+    assert [pair.method for pair in found.pairs] == ["autos (scorer=new)"]
+    assert [(own.method, own.a, own.b) for own in found.alone] == [("autos (scorer=old)", (0,), ())]
+
+
 def test_the_page_shows_means_over_common_seeds_differences_and_p(filled: MlflowClient, tmp_path: Path) -> None:
     filled_page = render_comparison(filled, "exp", "long").page
     rows = table_rows(filled_page)

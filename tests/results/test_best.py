@@ -82,3 +82,16 @@ def test_in_a_grid_that_is_half_done_the_bold_method_is_the_one_that_wins():
     rows = {row.name: row.cells[0].mark for row in accuracy_table(section).rows}
     assert rows == {"snip": "best", "grasp": "", "force": ""}
     assert section.best(0.5) == []
+
+
+def test_a_label_that_is_another_method_at_another_sparsity_is_two_in_the_leaderboard():
+    runs = [run_of_cell("autos", 0.9, 0, 80.0, scorer="old"), run_of_cell("autos", 0.95, 0, 70.0, scorer="new")]
+    assert settings(runs) == {("autos", 0.9): "scorer=old", ("autos", 0.95): "scorer=new"}
+    assert settings(runs, sparsity=0.9) == {("autos", 0.9): ""}
+    found = best.rows_of(groups_of(runs), "x", group_by=best.GROUPS)
+    assert leaderboard(ranked(found), "exp").splitlines()[-2:] == [
+        "| autos (scorer=new) |  | **70.00** (1) |",
+        "| autos (scorer=old) | **80.00** (1) |  |",
+    ]
+    (section,) = make_sections(runs)
+    assert {method.name for method in section.methods} == {"autos (scorer=new)", "autos (scorer=old)"}

@@ -43,6 +43,7 @@ def test_the_same_difference_with_each_seed_is_no_certainty():
 
 def test_one_seed_has_no_interval_and_nothing_in_common_no_difference():
     assert half_width([1.0]) is None
+    assert half_width([1.0, 1.0, 1.0]) is None
     one = paired({0: 3.0}, {0: 1.0, 1: 5.0})
     assert (one.pairs, one.difference, one.half_width, one.p, one.significant) == (1, 2.0, None, None, False)
     assert paired({0: 3.0}, {1: 1.0}) is None
@@ -177,6 +178,21 @@ def test_methods_of_one_experiment_are_compared():
     assert row["difference"] == pytest.approx(1 - 0.1 / 3)
 
 
+def test_p_values_are_corrected_for_the_number_of_rows(monkeypatch):
+    values = {"snip": [90.0, 91.0, 92.1], "grasp": [70.0, 72.0, 71.5], "force": [50.0, 50.0, 50.1]}
+    for name, lead in (("one", 0.0), ("other", 1.0)):
+        runs = [
+            run_of_cell(method, 0.9, seed, value + lead * (1 + 0.3 * seed))
+            for method, of_method in values.items()
+            for seed, value in enumerate(of_method)
+        ]
+        monkeypatch.setitem(RUNS, name, runs)
+    rows = compare(None, "one", "other")
+    plain = paired(dict(enumerate([0.0, 0.0, 0.0])), {seed: 1 + 0.3 * seed for seed in range(3)}).p
+    assert plain < 0.05 < 3 * plain
+    assert [(row["p"], row["significant"]) for row in rows] == [(pytest.approx(3 * plain), False)] * 3
+
+
 def test_cells_of_two_recipes_never_compete():
     told = [(row["settings"], row["best"], row["n"], row["mean"], row["lead"]) for row in winners(None, "edited")]
     assert told == [(SHORT, "snip", 2, 60.0, 10.0), (LONG, "grasp", 2, 75.0, 5.0)]
@@ -199,6 +215,24 @@ def test_experiments_are_compared_where_their_recipes_agree_else_each_with_each(
 def test_a_method_whose_scorer_was_fitted_anew_is_two_methods():
     (row,) = winners(None, "refitted")
     assert (row["best"], row["next"], row["lead"]) == ("autos (scorer=new)", "autos (scorer=old)", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "expected"),
+    [
+        ("new", [("autos (scorer=new)", "", 2.0)]),
+        (
+            "third",
+            [("autos", "scorer=new against scorer=third", 2.0), ("autos", "scorer=old against scorer=third", 0.0)],
+        ),
+    ],
+)
+def test_a_label_that_is_two_methods_in_one_experiment_is_found_in_the_other(monkeypatch, scorer, expected):
+    monkeypatch.setitem(RUNS, "fresh", [run_of_cell("autos", 0.9, 0, 80.0, scorer=scorer)])
+    told = [(row["method"], row["settings"], row["difference"]) for row in compare(None, "refitted", "fresh")]
+    assert told == expected
+    back = [(row["settings"], -row["difference"]) for row in compare(None, "fresh", "refitted")]
+    assert [difference for _, difference in back] == [difference for *_, difference in expected]
 
 
 @pytest.mark.parametrize(
