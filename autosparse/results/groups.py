@@ -5,13 +5,14 @@ Two cells belong together if these are the same:
 - model, data set, sparsity, and the label of the method;
 - the method's definition: its criterion, options, scorer, ablation, IRP run (the params in ``OF_METHOD``);
 - how it was trained: every other param that MLflow has of it, including those that later versions add;
-- the data, and the code of the user's own network, criterion or data set, by their fingerprints.
+- the data, and the code of the user's own network, criterion or data set, by their fingerprints;
+- the precision of its training: a grid that moves from a GPU to a CPU may change from bfloat16 to float32.
 
 A run that an earlier version wrote may lack a param. It then gets the value that does the same as before the param
 existed: revision 1 of its criterion; the default of an option in version 0.1.0, or today's if the option is newer; the
 default of a newer field of a recipe; and today's rule of what is prunable, because networks for which that rule has
-changed are done again. A run without a fingerprint counts as done with the same data and code as the others, unless
-these have several.
+changed are done again. A run without a fingerprint or a precision counts as done with the same data, code and precision
+as the others, unless these have several.
 """
 
 from collections import defaultdict
@@ -51,8 +52,10 @@ OF_METHOD = ("criterion", "options.", "scorer", "ablation", "irp")
 OF_CRITERION = ("criterion_revision", "options.", "scorer", "irp")
 """Prefixes of the params among them that can be compared only within the same criterion."""
 DATA = "dataset_fingerprint"
-USED = {DATA: ("dataset",), CODE: ("model", "dataset"), OF_METHOD_CODE: ("method",)}
-"""Tags with a fingerprint of what a cell was made from, and the tags that name what that is."""
+PRECISION = "precision"
+USED = {DATA: ("dataset",), CODE: ("model", "dataset"), OF_METHOD_CODE: ("method",), PRECISION: ()}
+"""Tags with a fingerprint of what a cell was made from, and the tags that name what that is; and the precision in which
+it was trained, which is of no single thing."""
 OF_GROUP = ("model", "dataset", "method", "sparsity", *USED)
 """The tags on which a cell's group depends, beside its params."""
 

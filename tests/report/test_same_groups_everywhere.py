@@ -93,12 +93,36 @@ def test_data_that_changed_under_their_name_are_averaged_nowhere(client: MlflowC
     assert {each.mean for each in found.values()} == {86.5, 11.0}
 
 
-@pytest.mark.parametrize("tag", ["code_fingerprint", "criterion_code_fingerprint"])
-def test_what_other_code_of_the_users_made_is_averaged_nowhere(client: MlflowClient, runs: FakeRuns, tag: str) -> None:
-    for seed, (accuracy, code) in enumerate([(86.5, "0a1b"), (10.0, "9f8e"), (12.0, "9f8e")]):
-        runs.cell("pruned", 0.9, seed, accuracy, tags={tag: code})
+@pytest.mark.parametrize(
+    ("tag", "one", "other"),
+    [
+        ("code_fingerprint", "0a1b", "9f8e"),
+        ("criterion_code_fingerprint", "0a1b", "9f8e"),
+        ("precision", "float32", "bfloat16"),
+    ],
+)
+def test_what_other_code_of_the_users_or_another_precision_made_is_averaged_nowhere(
+    client: MlflowClient, runs: FakeRuns, tag: str, one: str, other: str
+) -> None:
+    for seed, (accuracy, value) in enumerate([(86.5, one), (10.0, other), (12.0, other)]):
+        runs.cell("pruned", 0.9, seed, accuracy, tags={tag: value})
     assert by_best(client) == by_report(client) == by_published(client) == {(1, 86.5), (2, 11.0)}
-    assert {row["settings"] for row in best(client, "exp")} == {f"{tag}=0a1b", f"{tag}=9f8e"}
+    assert {row["settings"] for row in best(client, "exp")} == {f"{tag}={one}", f"{tag}={other}"}
+
+
+def test_methods_compete_only_in_one_precision(client: MlflowClient, runs: FakeRuns) -> None:
+    for method, precision, accuracy in (("snip", "float32", 80.0), ("grasp", "bfloat16", 81.0), ("erk", "", 70.0)):
+        runs.cell(method, 0.9, 0, accuracy, tags={"precision": precision} if precision else {})
+    assert {(row["best"], row["next"]) for row in winners(client, "exp")} == {
+        (m, None) for m in ("snip", "grasp", "erk")
+    }
+
+
+def test_a_run_that_tells_of_no_precision_has_that_of_the_others(client: MlflowClient, runs: FakeRuns) -> None:
+    runs.cell("pruned", 0.9, 0, 80.0)
+    runs.cell("pruned", 0.9, 1, 82.0, tags={"precision": "float32"})
+    (row,) = best(client, "exp")
+    assert (row["n"], row["mean"], row["settings"]) == (2, 81.0, "")
 
 
 def test_a_criterion_of_the_users_is_compared_with_the_others(client: MlflowClient, runs: FakeRuns) -> None:

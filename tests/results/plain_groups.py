@@ -115,7 +115,12 @@ TAGS = st.tuples(
     some(
         **{"task_id": of("a", "b", "c"), "seed": of("0", "1", "01", "-2", "123456789012345678901234567890")},
         **{"model": of("m", "n"), "dataset": of("d", "e", ""), "dataset_fingerprint": of("0a", "9f", "")},
-        **{"code_fingerprint": of("1b"), "criterion_code_fingerprint": of("2c", "3d"), "version": of("", "é\n")},
+        **{
+            "precision": of("float32", "bfloat16"),
+            "code_fingerprint": of("1b"),
+            "criterion_code_fingerprint": of("2c", "3d"),
+            "version": of("", "é\n"),
+        },
         version__torch=of("2.6"),
     ),
 ).map(lambda parts: {**parts[0], **parts[1]})
