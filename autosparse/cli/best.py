@@ -1,5 +1,6 @@
 """``autosparse best``: which method wins, according to MLflow."""
 
+import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,12 +87,14 @@ def best(
     if winners or scorers:
         rows = ask_winners(client, experiment, metric, sparsity, scorers)
         title = f"{experiment}: {metric} ± half of its 95% interval (seeds); lead over the next, paired by seed"
-        common.listing_with_notes(rows[:top], title, as_json, as_csv, _shown)
+        brief = functools.partial(_shown, common.digits_of(row["mean"] for row in rows))
+        common.listing_with_notes(rows[:top], title, as_json, as_csv, brief)
         return
     groups = None if group_by is None else [group.strip() for group in group_by.split(",")]
     rows = ask(client, experiment, metric, sparsity, groups, top)
     shown = rows if as_json else [{key: value for key, value in row.items() if key != "metric"} for row in rows]
-    common.listing_with_notes(shown, f"{experiment}: {metric}", as_json, as_csv)
+    brief = functools.partial(_mean, common.digits_of(row["mean"] for row in rows))
+    common.listing_with_notes(shown, f"{experiment}: {metric}", as_json, as_csv, brief)
 
 
 def _print_frontier(points: "list[Point]", title: str, as_json: bool, as_csv: bool) -> None:
@@ -112,15 +115,21 @@ def _trial(row: dict[str, Any]) -> dict[str, Any]:
     return {name: digits.get(name, value) for name, value in row.items() if name != "metric"}
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+def _mean(digits: int, row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row for the terminal, with its mean and deviation in so many digits after the point."""
+    told = {name: row[name] for name in ("mean", "std")}
+    return {**row, **{name: "" if value is None else f"{value:.{digits}f}" for name, value in told.items()}}
+
+
+def _shown(digits: int, row: Mapping[str, Any]) -> dict[str, str]:
     """The row for the terminal, in few columns."""
-    lead = "" if row["lead"] is None else common.plus_minus(row["lead"], row["lead_half_width"])
+    lead = "" if row["lead"] is None else common.plus_minus(row["lead"], row["lead_half_width"], digits)
     return {
         "network": f"{row['model']} on {row['dataset']}",
         "sparsity": f"{row['sparsity']:g}",
         "settings": row["settings"],
         "best": row["best"],
-        "mean": f"{common.plus_minus(row['mean'], row['half_width'])} ({row['n']})",
+        "mean": f"{common.plus_minus(row['mean'], row['half_width'], digits)} ({row['n']})",
         "next": row["next"] or "",
         "lead": lead + (" *" if row["significant"] else ""),
         "p": "" if row["p"] is None else f"{row['p']:.2g}",

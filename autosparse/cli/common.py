@@ -4,7 +4,7 @@ import csv
 import json
 import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -185,10 +185,16 @@ def _cell(column: str, value: Any) -> str:
     return str(value)
 
 
-def plus_minus(value: float, half_width: float | None) -> str:
+def digits_of(means: Iterable[float]) -> int:
+    """The digits after the point of means in a table: 2, as for percent; 4 if none is above 1, as for shares."""
+    return 4 if all(abs(mean) <= 1 for mean in means) else 2
+
+
+def plus_minus(value: float, half_width: float | None, digits: int = 2) -> str:
     """The value with its half-width, if there is one: ``1.23 ± 0.45``."""
-    shown = f"{value:.2f}".replace("-0.00", "0.00")
-    return shown if half_width is None else f"{shown} ± {half_width:.2f}"
+    zero = f"{0:.{digits}f}"
+    shown = f"{value:.{digits}f}".replace(f"-{zero}", zero)
+    return shown if half_width is None else f"{shown} ± {half_width:.{digits}f}"
 
 
 def plain(value: Any) -> str:

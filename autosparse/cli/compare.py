@@ -1,5 +1,6 @@
 """``autosparse compare A B``: two experiments, or two methods of one, paired by seed."""
 
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any
 
@@ -25,19 +26,20 @@ def compare(
     client, a, b, experiment = common.two_named(a, b, experiment, tracking_uri)
     rows = ask(client, a, b, experiment, metric)
     title = f"{metric}: A {a}, B {b}; A - B ± half of its 95% interval over common seeds, * for p < 0.05 (Holm)"
-    common.listing_with_notes(rows, title, as_json, as_csv, _shown)
+    brief = functools.partial(_shown, common.digits_of(row[side] for row in rows for side in "ab"))
+    common.listing_with_notes(rows, title, as_json, as_csv, brief)
 
 
-def _shown(row: Mapping[str, Any]) -> dict[str, str]:
+def _shown(digits: int, row: Mapping[str, Any]) -> dict[str, str]:
     """The row for the terminal, in few columns."""
-    difference = common.plus_minus(row["difference"], row["half_width"])
+    difference = common.plus_minus(row["difference"], row["half_width"], digits)
     return {
         "network": f"{row['model']} on {row['dataset']}",
         "sparsity": f"{row['sparsity']:g}",
         "settings": row["settings"],
         "method": row["method"],
-        "A": f"{row['a']:.2f}",
-        "B": f"{row['b']:.2f}",
+        "A": f"{row['a']:.{digits}f}",
+        "B": f"{row['b']:.{digits}f}",
         "A - B": f"{difference} ({row['pairs']})" + (" *" if row["significant"] else ""),
         "p": "" if row["p"] is None else f"{row['p']:.2g}",
     }

@@ -70,6 +70,8 @@ def test_a_path_that_leaves_out_the_list_is_refused_with_the_one_for_all_its_ite
 def test_a_lead_of_nothing_has_no_sign():
     assert common.plus_minus(-0.001, 0.69) == "0.00 ± 0.69"
     assert common.plus_minus(-0.01, None) == "-0.01"
+    assert common.plus_minus(-0.00001, 0.00069, 4) == "0.0000 ± 0.0007"
+    assert (common.digits_of([0.9, 1.0]), common.digits_of([0.9, 91.0])) == (4, 2)
 
 
 @pytest.mark.parametrize("change", ["grid.0.seeds={a: 1}", "grid.0.sparsities=[1.0]", "grid.0.sparsities=[-1]"])
