@@ -46,9 +46,8 @@ def promote(
     """Register the best scorer of an experiment, unless it is registered, and make it the champion.
 
     The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``. A place at
-    which only one scorer was measured counts for none, unless the experiment has no other scorer there. Among equals,
-    the one with the best mean over the places that all of them have is chosen. Of several scorers with one label, as
-    after an edit of the file, the newest competes.
+    which only one scorer was measured tells nothing. Among equals, the one with the best mean over the places that all
+    of them have is chosen. Of several scorers with one label, as after an edit of the file, the newest competes.
 
     :param label: promote this scorer instead.
     :raises AutosparseError: if nothing tells which scorer is the best.
