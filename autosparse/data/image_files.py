@@ -55,7 +55,7 @@ class Files:
         return digest.digest()
 
     def picked(self, chosen: Tensor) -> "Files":
-        """Those at some positions, int64 (count,), in that order."""
+        """The files at some positions, int64 (count,), in that order."""
         lengths = torch.diff(self.ends, prepend=torch.zeros(1, dtype=torch.int64))
         taken = lengths[chosen]
         ends = taken.cumsum(0)

@@ -12,7 +12,7 @@ from autosparse.report.collect import METRIC
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.groups import Group, groups_of
 from autosparse.results.runs import facts_of
-from autosparse.results.significance import LEVEL, Difference, holm
+from autosparse.results.significance import LEVEL, Difference, holm_corrected
 from autosparse.results.winners import Place, pairs
 
 SHOWN = 6
@@ -134,8 +134,8 @@ def comparison_of(client: MlflowClient, a: str, b: str, experiment: str | None =
     if a == b:
         raise AutosparseError(f"{a!r} is named twice: name what to compare it with")
     found = [Pair(*pair) for pair in pairs(client, a, b, experiment, METRIC)]
-    corrected = iter(holm([pair.difference.p for pair in found if pair.difference.p is not None]))
-    tested = [pair if pair.difference.p is None else replace(pair, p=next(corrected)) for pair in found]
+    corrected = holm_corrected([pair.difference for pair in found])
+    tested = [replace(pair, p=difference.p) for pair, difference in zip(found, corrected, strict=True)]
     return Comparison(a, b, experiment, tested, list(_apart(tested)), _alone(client, a, b, experiment, tested))
 
 

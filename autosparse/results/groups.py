@@ -54,8 +54,8 @@ OF_CRITERION = ("criterion_revision", "options.", "scorer", "irp")
 DATA = "dataset_fingerprint"
 PRECISION = "precision"
 USED = {DATA: ("dataset",), CODE: ("model", "dataset"), OF_METHOD_CODE: ("method",), PRECISION: ()}
-"""Tags with a fingerprint of what a cell was made from, and the tags that name what that is; and the precision in which
-it was trained, which is of no single thing."""
+"""Tags with a fingerprint of what a cell was made from, and the tags that name what that is. The precision of its
+training counts like such a fingerprint, and no tag names more of it."""
 OF_GROUP = ("model", "dataset", "method", "sparsity", *USED)
 """The tags on which a cell's group depends, beside its params."""
 

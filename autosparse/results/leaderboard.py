@@ -26,8 +26,8 @@ OF = "leaderboard_of"
 """Tag of the parent run: a fingerprint of the runs that its leaderboard and the scorers' figures were made from."""
 METRIC = "test_accuracy"
 TRAINING, RANKED_BY = "training", "ranked_by"
-"""Keys of a row: what sets the training of its networks apart, and the mean by which it competes with rows that share
-that; see :func:`ranked`."""
+"""Keys of a row: what sets the training of its networks apart, and the mean by which it is ranked, see :func:`ranked`.
+Only rows with the same training compete."""
 Rows = Sequence[dict[str, Any]]
 """Rows as :func:`autosparse.results.best.best` returns them, which may have TRAINING and RANKED_BY."""
 

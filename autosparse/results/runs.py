@@ -76,7 +76,10 @@ def one_per_task(runs: Iterable[Run]) -> list[Run]:
 
 
 def newest_by_label(runs: Iterable[Run]) -> dict[str, Run]:
-    """The run of each label whose task was done last: the one that the experiment file means today."""
+    """The run of each label whose task was done last.
+
+    If an edit of the experiment file was taken back, this is not the run that the file names.
+    """
     return {run.tags["label"]: run for run in sorted(runs, key=lambda run: run.done)}
 
 

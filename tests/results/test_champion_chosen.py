@@ -1,4 +1,4 @@
-"""Which scorer is promoted: the one that wins where several were measured, and that the file still means."""
+"""Which scorer is promoted: the one that wins where several were measured; of one label, only the newest competes."""
 
 import pytest
 from builders import run_of_cell, write_run

@@ -51,25 +51,26 @@ def run_refinement(
     dataset: Dataset,
     device: str,
     progress: Callable[[dict[str, float]], None],
-    execution: Execution | None = None,
-    share: float = 1.0,
-    started: float | None = None,
+    execution: Execution | None,
+    share: float,
+    started: float,
 ) -> tuple[Scorer, float]:
     """The scorer, refined on networks of the kind that IRP pruned, and the seconds that earlier processes spent on it.
 
     The scorer's report says how the search went. It keeps the R^2 of the fit that it started from: coefficients that
     prune better need not predict the survival score better.
 
-    :param started: when this process began with the task, by ``time.perf_counter``; None: now.
+    :param started: when this process began with the task, by ``time.perf_counter``.
     """
     assert task.fit.refine is not None
     how = Refinement(**task.fit.refine.model_dump(exclude={"start"}))
     made, states = survival.provenance, store.states(task)
     origin = {"dataset_fingerprint": dataset.fingerprint, "resolved": resolve(task), "code": code_of(task)}
     found = states.newest()
-    known = found.content if found is not None and _same(found.content, origin) else {}
-    done = _generations(found) if found is not None and known else []
-    started, earlier = time.perf_counter() if started is None else started, known.get("seconds", 0.0)
+    if found is not None and not _same(found.content, origin):
+        found = None
+    done = _generations(found) if found is not None else []
+    earlier = found.content.get("seconds", 0.0) if found is not None else 0.0
 
     def make(seed: int) -> nn.Module:
         return build_model(made["model"], dataset.num_classes, dataset.input_shape, seed).to(device)
