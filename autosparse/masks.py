@@ -79,7 +79,10 @@ class Masks(Mapping[str, Tensor]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Masks) or list(self) != list(other):
             return False
-        return all(mask.shape == other[name].shape and torch.equal(mask, other[name]) for name, mask in self.items())
+        return all(
+            mask.shape == other[name].shape and torch.equal(mask, other[name].to(mask.device))
+            for name, mask in self.items()
+        )
 
     __hash__ = None  # type: ignore[assignment]
 

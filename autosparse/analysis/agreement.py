@@ -18,12 +18,17 @@ def concordance(x: Tensor, y: Tensor, weight: Tensor | None = None) -> float:
 
     :param x: values of any shape, the same as ``y``.
     :param weight: how much each pair counts, of the same shape; e.g. in samples that are denser in places.
-    :raises AutosparseError: if the shapes differ or there are no values.
+    :raises AutosparseError: if the shapes differ, there are no values, or none counts.
     """
     if x.shape != y.shape or x.numel() == 0:
         raise AutosparseError(f"concordance needs values in pairs; got shapes {tuple(x.shape)} and {tuple(y.shape)}")
     x, y = x.flatten().double(), y.flatten().double()
-    share = torch.ones_like(x) if weight is None else weight.flatten().double()
+    if weight is not None:
+        counts = weight.flatten() != 0
+        x, y, weight = x[counts], y[counts], weight.flatten()[counts].double()
+        if not counts.any():
+            raise AutosparseError("concordance needs a pair that counts; all weights are 0")
+    share = torch.ones_like(x) if weight is None else weight
     share = share / share.sum()
     x_mean, y_mean = share @ x, share @ y
     covariance = share @ ((x - x_mean) * (y - y_mean))

@@ -274,6 +274,8 @@ def prune(
     else:
         masks = Masks.where_scored(score(model, name, batches, loss, sparsity=sparsity, **options))
     masks.left_out = left_out(model)
+    if hasattr(options.get("training"), "meant_for"):
+        options["training"].meant_for(masks)
     return masks
 
 

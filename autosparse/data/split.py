@@ -155,8 +155,11 @@ class Split:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 (batch, channels, height, width) -> float32, less ``mean`` and divided by ``std`` of each channel."""
-    return images.float().sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
+    """Images (batch, channels, height, width) -> float32, less ``mean`` and divided by ``std`` of each channel.
+
+    The images may be of any type, and stay as they are.
+    """
+    return images.to(torch.float32, copy=True).sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class MaskHistory:
         self.ever_alive.append(alive / masks.total)
 
     def record(self) -> dict[str, Any]:
-        """The lists that have a value for each change, as JSON values under the names of the fields."""
-        return {name: getattr(self, name) for name in ("steps", "kept", "overlap", "ever_alive")}
+        """Copies of the lists that have a value for each change, as JSON values under the names of the fields."""
+        return {name: list(getattr(self, name)) for name in ("steps", "kept", "overlap", "ever_alive")}
 
 
 class Changing:

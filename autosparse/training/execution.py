@@ -31,7 +31,10 @@ class Execution:
     ``auto`` is ``bfloat16`` on GPUs that have it, else ``float32``.
     """
     cuda_graphs: bool = False
-    """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; others never do."""
+    """Whether a CUDA device replays the step as one graph, see :mod:`autosparse.training.graphs`; others never do.
+
+    A network with a parameter that is a slice of a larger tensor is trained without: its optimiser cannot be fused.
+    """
     compact: str = "auto"
     """Whether the smaller network that computes the same is trained for a masked one: ``on``, ``off`` or ``auto``.
 
@@ -82,7 +85,7 @@ class Execution:
             optimizer.step()
             return value.detach()
 
-        if self.cuda_graphs and device.type == "cuda":
+        if self.cuda_graphs and device.type == "cuda" and optimizer.defaults["fused"]:
             return GraphedStep(eager, model, optimizer)
         return eager
 

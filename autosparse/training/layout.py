@@ -34,6 +34,21 @@ def channels_last(model: nn.Module, input_shape: tuple[int, ...]) -> Iterator[No
         _restore(weights, before)
 
 
+def fills_its_memory(tensor: torch.Tensor) -> bool:
+    """Whether a tensor's numbers lie next to each other, in any order of its dimensions, without gaps.
+
+    Fused optimisers on a CPU rely on it: given a slice, they update the first numbers in its memory, whose they may be.
+    """
+    expected = 1
+    for stride, size in sorted(
+        (stride, size) for stride, size in zip(tensor.stride(), tensor.shape, strict=True) if size > 1
+    ):
+        if stride != expected:
+            return False
+        expected *= size
+    return True
+
+
 def _overruns(layer: nn.Module) -> bool:
     """Whether oneDNN writes beyond its memory in the backward pass, channels-last.
 

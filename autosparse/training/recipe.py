@@ -13,6 +13,7 @@ from autosparse.allowed import AtLeastOne, Positive, Within, fits, wording
 from autosparse.data.augment import AUGMENTATIONS
 from autosparse.errors import AutosparseError, UnknownName
 from autosparse.loss import Loss
+from autosparse.training.layout import fills_its_memory
 from autosparse.training.learning_rate import BY_STEP, MULTI_STEP, SCHEDULES, warming_up
 
 OPTIMIZERS = ("sgd", "momentum", "adam", "adamw")
@@ -97,6 +98,8 @@ class Recipe:
             raise AutosparseError(
                 f"recipe: milestones apply to schedule {MULTI_STEP} only, not to {self.schedule}: set milestones: []"
             )
+        if any(milestone < 0 for milestone in self.milestones):
+            raise AutosparseError(f"recipe: milestones are numbers of epochs, at least 0, got {self.milestones}")
         if not 0 <= self.warmup < self.epochs:
             raise AutosparseError(f"recipe: warmup must be from 0 to below the {self.epochs} epochs, got {self.warmup}")
         if self.warmup and self.schedule == "one-cycle":
@@ -104,7 +107,8 @@ class Recipe:
 
     def optimizer_for(self, model: nn.Module) -> torch.optim.Optimizer:
         """A fresh optimiser of ``model`` at the learning rate ``lr``."""
-        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": True}
+        fused = all(map(fills_its_memory, model.parameters()))
+        shared: dict[str, Any] = {"lr": self.lr, "weight_decay": self.weight_decay, "fused": fused}
         if self.optimizer in ("adam", "adamw"):
             kind = torch.optim.Adam if self.optimizer == "adam" else torch.optim.AdamW
             return kind(model.parameters(), **shared)

@@ -54,7 +54,7 @@ class State:
         content: dict[str, Any] = {"train_loss": list(history.train_loss), "test_accuracy": list(history.test_accuracy)}
         if history.masks is not None:
             parts |= {LAST: history.masks.last, EVER: history.masks.ever}
-            content["masks_changed"] = history.masks.record()
+            content |= {"masks_changed": history.masks.record(), "kept": list(history.kept)}
         tensors = {
             f"{part}/{name}": on_host(value) if part in (MODEL, LAST, EVER) else value
             for part, values in parts.items()
@@ -104,6 +104,7 @@ class State:
                 {name: ever[name].to(device, copy=True) for name in first},
                 **{name: list(values) for name, values in self.content["masks_changed"].items()},
             )
+            found.kept = list(self.content.get("kept", [-1] * self.epoch))  # an older version did not note them
         return found
 
 

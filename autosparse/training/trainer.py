@@ -47,8 +47,10 @@ class Trainer:
     def __post_init__(self) -> None:
         self.ahead = self.recipe, 0
         self._change: Change | None = None
+        self._meant_for: Masks | None = None
+        """The masks that the training ahead was set up for; None: it may be any."""
         self._used: Masks | None = None
-        """The first masks of the last network, if they have changed."""
+        """The first masks of the last network, if what was asked for it cannot be done again."""
 
     @property
     def steps(self) -> int:
@@ -95,7 +97,15 @@ class Trainer:
 
     def train_by(self, recipe: Recipe, start: int) -> None:
         """Let :meth:`finish` train by this recipe, from this step on."""
-        self.ahead, self._change = (recipe, start), None
+        self.ahead, self._change, self._meant_for = (recipe, start), None, None
+
+    def meant_for(self, masks: Masks) -> None:
+        """Let :meth:`finish` refuse other masks than these if what is ahead is not simply the whole training.
+
+        :func:`autosparse.prune` calls this, because what a criterion asks for holds for its own masks. If you change
+        them before the training, call it with the new ones.
+        """
+        self._meant_for = masks
 
     def fine_tune(self, epochs: int) -> None:
         """Let :meth:`finish` train for ``epochs`` at the recipe's last learning rate."""
@@ -120,23 +130,41 @@ class Trainer:
         at the beginning, unless this call was interrupted (Ctrl-C): then the next call does what this one should have
         done, and may go on from a state that it left.
 
-        :raises AutosparseError: if these are the first masks of a network that was finished before, and whose masks
-            changed as it trained: the rule was for that network, so prune again.
+        :raises AutosparseError: if a criterion asked for another training than the whole one, and these are not the
+            masks that it returned; or if they are, but the training that it asked for has been done (and changed the
+            masks) or has failed: prune again.
         """
+        self._refuse(masks)
         (recipe, start), change = self.ahead, self._change
-        if change is None and masks is not None and masks == self._used:
-            raise AutosparseError(
-                "these masks change while the network trains, by a rule that was for the network before: prune again "
-                "with this Trainer, or train a network at fixed masks with a new one"
-            )
         try:
             history = train(
                 model, self.dataset, recipe, masks, self.seed, self.loss, on_epoch,
                 start=start, execution=self.execution, change=change, resume=resume, on_state=on_state,
             )  # fmt: skip
         except Exception:
+            self._used = None if self._is_whole else masks
             self.go_on(start=0)
             raise
+        self._used = masks if self.changes_masks else None
         self.go_on(start=0)
-        self._used = masks if change is not None else None
         return history
+
+    @property
+    def _is_whole(self) -> bool:
+        """Whether the training ahead is the whole one, at fixed masks."""
+        return self.ahead == (self.recipe, 0) and not self.changes_masks
+
+    def _refuse(self, masks: Masks | None) -> None:
+        """Raise if the training ahead is not for these masks."""
+        if self._is_whole and masks is not None and masks == self._used:
+            raise AutosparseError(
+                "a criterion found these masks for a training of its own (from a later step, or with masks that "
+                "change), which has been done or has failed: prune again with this Trainer, or train a network at "
+                "fixed masks with a new one"
+            )
+        if not self._is_whole and self._meant_for is not None and masks != self._meant_for:
+            raise AutosparseError(
+                "these are not the masks for which a criterion has set up this Trainer (to train from a later step, or "
+                "with masks that change): finish those, take a new Trainer for these, or, if you have changed the "
+                "masks yourself, call its meant_for(masks)"
+            )

@@ -82,3 +82,12 @@ def test_survival_scores_not_counts_are_compared():
 def test_survival_of_other_layers_is_refused():
     with pytest.raises(AutosparseError, match=r"tiny has 2 weights in 1 layers, tiny 3 in 1"):
         survival_concordance(survival_counting({"a": [1, 2]}), survival_counting({"a": [1, 2, 3]}))
+
+
+def test_pairs_of_weight_zero_do_not_count():
+    x, y, weight = torch.tensor([1.0, 1, 5]), torch.tensor([1.0, 1, 7]), torch.tensor([1.0, 1, 0])
+    assert concordance(x, y, weight) == 1.0
+    x, y = torch.tensor([1.0, 2, 5]), torch.tensor([1.0, 3, 7])
+    assert concordance(x, y, weight) == pytest.approx(concordance(x[:2], y[:2]))
+    with pytest.raises(AutosparseError, match="all weights are 0"):
+        concordance(x, y, torch.zeros(3))

@@ -155,3 +155,13 @@ def test_fingerprint_changes_with_a_single_value(part):
 def test_to_moves_both_splits():
     data = make_dataset("d", (random_images(0), torch.arange(6)), (random_images(1), torch.arange(6))).to("meta")
     assert {t.device.type for s in (data.train, data.test) for t in (s.images, s.labels, s.mean, s.std)} == {"meta"}
+
+
+def test_images_in_floating_point_are_not_changed_by_a_pass():
+    images = torch.rand(6, 1, 4, 4) + 1
+    split = Split(images, torch.arange(6), torch.tensor([1.0]), torch.tensor([0.5]))
+    before = images.clone()
+    [(first, _)], [(second, _)] = list(split.batches(6)), list(split.batches(6))
+    assert torch.equal(images, before)
+    assert torch.equal(first, second)
+    torch.testing.assert_close(first, (before - 1) / 0.5)

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from builders import lenet
 from torch import nn
 
+from autosparse.errors import AutosparseError
 from autosparse.training import Recipe, accuracy, train
 
 RECIPE = Recipe(epochs=2, batch_size=64)
@@ -71,3 +72,15 @@ def test_a_network_that_draws_in_evaluation_mode_draws_by_the_seed_of_its_traini
         accuracies.append(train(copy.deepcopy(model), tiny_digits, RECIPE, seed=3).test_accuracy)
         assert torch.equal(torch.get_rng_state(), before)
     assert accuracies[0] == accuracies[1]
+
+
+@pytest.mark.parametrize("shape", [(1,), (), (10, 2)])
+def test_outputs_that_are_no_logits_of_classes_have_no_accuracy(tiny_digits, shape):
+    """The largest of one number is always the first: that would be the share of label 0."""
+
+    class Other(nn.Module):
+        def forward(self, x):
+            return x.new_zeros(len(x), *shape)
+
+    with pytest.raises(AutosparseError, match=r"Other returns \(200.*let it return one for each class"):
+        accuracy(Other(), tiny_digits.train)

@@ -131,7 +131,7 @@ def test_the_trainer_changes_masks_once_and_only_of_the_network_s_own_training(t
     assert trainer.changes_masks
     trainer.finish(lenet(), masks)
     assert not trainer.changes_masks
-    with pytest.raises(AutosparseError, match="by a rule that was for the network before: prune again"):
+    with pytest.raises(AutosparseError, match="which has been done or has failed: prune again"):
         trainer.finish(lenet(), masks)
     assert trainer.finish(lenet(), prune(lenet(), "random", 0.5)).masks is None
 
@@ -204,7 +204,43 @@ def test_a_state_goes_on_only_if_its_masks_change_as_before(tiny_digits):
 
 def test_after_an_error_the_next_network_begins_at_the_beginning(tiny_digits):
     trainer = Trainer(tiny_digits, RECIPE, loss=lambda out, _: out.sum() * torch.nan)
-    prune(lenet(), "rigl", 0.5, training=trainer, every=2)
+    masks = prune(lenet(), "rigl", 0.5, training=trainer, every=2)
     with pytest.raises(NonFiniteLoss):
-        trainer.finish(lenet(), None)
+        trainer.finish(lenet(), masks)
     assert not trainer.changes_masks
+
+
+def test_the_best_accuracy_is_one_at_the_final_sparsity(tiny_digits):
+    """Gradual pruning begins dense, and its dense epochs are better than what it ends with."""
+    trainer, model = Trainer(tiny_digits, replace(RECIPE, epochs=6, batch_size=20), seed=0), lenet()
+    history = trainer.finish(model, prune(model, "gmp", 0.999, training=trainer, every=5))
+    as_sparse = [a for a, kept in zip(history.test_accuracy, history.kept, strict=True) if kept == history.kept[-1]]
+    assert 0 < len(as_sparse) < 6
+    assert history.best == max(as_sparse) < max(history.test_accuracy)
+    epoch = 1 + 6 - len(as_sparse) + as_sparse.index(history.best)
+    assert f"best {history.best:.2f} % in epoch {epoch}," in repr(history)
+
+
+@pytest.mark.parametrize("name", ["set", "rigl"])
+def test_at_one_density_every_epoch_counts_for_the_best_accuracy(tiny_digits, name):
+    trainer, model = Trainer(tiny_digits, RECIPE, seed=0), lenet()
+    history = trainer.finish(model, prune(model, name, 0.9, training=trainer, every=2))
+    assert history.kept == [history.masks.last.kept] * 3
+    assert history.best == max(history.test_accuracy)
+
+
+@pytest.mark.parametrize("name", DYNAMIC)
+def test_a_state_in_memory_stays_as_it_was_taken(tiny_digits, name):
+    """The training that goes on must not write into it: going on from it would note each change twice."""
+    states = {}
+    trainer, model = Trainer(tiny_digits, RECIPE, seed=0), lenet()
+    masks = prune(model, name, 0.9, training=trainer, **DYNAMIC[name])
+    whole = trainer.finish(model, masks, on_state=lambda epoch, take: states.setdefault(epoch, take()))
+    again = lenet()
+    masks = prune(again, name, 0.9, training=trainer, **DYNAMIC[name])
+    resumed = trainer.finish(again, masks, resume=states[1])
+    assert resumed.masks.record() == whole.masks.record()
+    assert (resumed.kept, resumed.best) == (whole.kept, whole.best)
+    del states[1].content["kept"]  # as an older version stored it
+    masks = prune(again, name, 0.9, training=trainer, **DYNAMIC[name])
+    assert trainer.finish(again, masks, resume=states[1]).best == max(whole.test_accuracy[1:])

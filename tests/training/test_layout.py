@@ -1,17 +1,19 @@
 """Channels-last while training: another memory layout, the same network."""
 
 import contextlib
+import copy
 from dataclasses import replace
 
 import pytest
 import torch
 from conv_nets import Conv, ViewingConv, fresh
+from torch import nn
 
 from autosparse.criteria import prune, score
 from autosparse.irp import rewind_prune
 from autosparse.masks import Masks
 from autosparse.training import Recipe, loop, train
-from autosparse.training.layout import channels_last
+from autosparse.training.layout import channels_last, fills_its_memory
 
 SHAPE = (1, 8, 8)
 RECIPE = Recipe(epochs=2, batch_size=64, lr=2e-3)
@@ -141,3 +143,58 @@ def test_a_model_whose_backward_pass_would_overrun_its_memory_is_left_alone(chan
         assert model[1].weight.stride() == ((channels, 1, channels, channels) if taken else (channels, 1, 1, 1))
         for _ in range(30):
             model(torch.randn(64, *SHAPE)).square().sum().backward()
+
+
+def strided(shape, stride):
+    return torch.empty_strided(shape, stride)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "fills"),
+    [
+        (torch.zeros(4, 6), True),
+        (torch.zeros(4, 6).t(), True),
+        (torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last), True),
+        (torch.zeros(()), True),
+        (strided((1, 5), (99, 1)), True),
+        (torch.zeros(4, 6)[:, :3], False),
+        (torch.zeros(6)[::2], False),
+        (torch.zeros(1).expand(3), False),
+        (torch.zeros(4, 6)[:2], True),
+    ],
+)
+def test_which_tensors_have_no_gaps_in_memory(tensor, fills):
+    assert fills_its_memory(tensor) is fills
+
+
+def sliced(part):
+    """A network that has a part of another one's parameter, and that parameter."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Tanh(), nn.Linear(32, 10))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.uniform_(-0.2, 0.2, generator=generator)
+    if part == "columns":
+        donor = torch.randn(32, 100, generator=generator) * 0.1
+        model[1].weight = nn.Parameter(donor[:, :64])
+    else:
+        donor = torch.zeros(64)
+        model[1].bias = nn.Parameter(donor[::2])
+    return model, donor
+
+
+@pytest.mark.parametrize("part", ["columns", "every other"])
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam", "adamw"])
+def test_a_parameter_that_is_a_slice_is_trained_and_nothing_else(tiny_digits, part, optimizer):
+    model, donor = sliced(part)
+    before, twin = donor.clone(), copy.deepcopy(model)
+    for name, parameter in twin.named_parameters():
+        assert parameter.data_ptr() != dict(model.named_parameters())[name].data_ptr()
+        parameter.data = parameter.data.contiguous()
+    recipe = Recipe(optimizer=optimizer, lr=0.01, epochs=2, batch_size=50)
+    train(model, tiny_digits, recipe)
+    train(twin, tiny_digits, recipe)
+    for found, expected in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    outside = (slice(None), slice(64, None)) if part == "columns" else slice(1, None, 2)
+    assert torch.equal(donor[outside], before[outside])

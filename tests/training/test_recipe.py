@@ -166,3 +166,9 @@ def test_options_at_their_defaults_are_in_no_id():
     new = {"momentum": 0.9, "nesterov": False, "schedule": "multi-step", "warmup": 0, "label_smoothing": 0.0}
     assert a_cell(recipe=Recipe(epochs=3, **new, clip_norm=None)).spec["recipe"] == {"epochs": 3}
     assert a_cell(recipe=Recipe(epochs=3, warmup=1)).spec["recipe"] == {"epochs": 3, "warmup": 1}
+
+
+def test_milestones_count_epochs():
+    assert Recipe(milestones=(0,), drop=0.5, lr=1.0, epochs=2).lr_in(1) == 0.5
+    with pytest.raises(AutosparseError, match=r"milestones are numbers of epochs, at least 0, got \(-1,\)"):
+        Recipe(milestones=(-1,))

@@ -94,3 +94,66 @@ def test_images_are_counted_as_often_as_they_are_trained_on(tiny_digits):
     assert (trainer.images, trainer.images_ahead) == (n + n + 2 * n, n)
     trainer.fine_tune(3)
     assert trainer.images_ahead == 3 * n
+
+
+class Broken(Exception):
+    pass
+
+
+def broken_after(epoch):
+    def on_epoch(done, _):
+        if done == epoch:
+            raise Broken
+
+    return on_epoch
+
+
+ASKING = {"ltr": {"rounds": 1, "rewind": 0.5}, "rigl": {"every": 2}, "gmp": {"every": 2}}
+
+
+@pytest.mark.parametrize("criterion", ASKING)
+def test_after_a_failure_the_masks_are_not_trained_in_another_way(tiny_digits, criterion):
+    trainer, model = Trainer(tiny_digits, PLAIN, seed=5), lenet()
+    masks = prune(model, criterion, 0.8, training=trainer, **ASKING[criterion])
+    with pytest.raises(Broken):
+        trainer.finish(model, masks, on_epoch=broken_after(trainer.ahead[1] // 4 + 1))
+    with pytest.raises(AutosparseError, match="has failed: prune again with this Trainer"):
+        trainer.finish(model, masks)
+    again = prune(model, criterion, 0.8, training=trainer, **ASKING[criterion])
+    trainer.finish(model, again)
+
+
+def test_after_a_failure_of_a_whole_training_the_next_call_is_one(tiny_digits):
+    trainer, model, expected = Trainer(tiny_digits, PLAIN, seed=5), lenet(), lenet()
+    masks = prune(model, "magnitude", 0.8)
+    with pytest.raises(Broken):
+        trainer.finish(lenet(), masks, on_epoch=broken_after(1))
+    trainer.finish(model, masks)
+    train(expected, tiny_digits, PLAIN, masks, seed=5)
+    assert same_network(expected, model)
+
+
+@pytest.mark.parametrize("criterion", ASKING)
+@pytest.mark.parametrize("other", ["magnitude", None])
+def test_what_a_criterion_asked_for_is_not_done_with_the_masks_of_another(tiny_digits, criterion, other):
+    trainer, model = Trainer(tiny_digits, PLAIN, seed=5), lenet()
+    masks = prune(model, criterion, 0.8, training=trainer, **ASKING[criterion])
+    with pytest.raises(AutosparseError, match="not the masks for which a criterion has set up this Trainer"):
+        trainer.finish(model, other and prune(model, other, 0.8))
+    trainer.finish(model, masks)
+
+
+def test_masks_that_you_have_changed_are_trained_as_the_criterion_asked(tiny_digits):
+    trainer, model, expected = Trainer(tiny_digits, PLAIN, seed=5), lenet(), lenet()
+    masks = prune(model, "ltr", 0.8, training=trainer, rounds=1, rewind=0.5).shuffled(0)
+    trainer.meant_for(masks)
+    trainer.finish(model, masks)
+    train(expected, tiny_digits, PLAIN, seed=5, stop=4)
+    train(expected, tiny_digits, PLAIN, masks, seed=5, start=4)
+    assert same_network(expected, model)
+
+
+def test_a_criterion_that_asks_for_nothing_leaves_a_trainer_for_any_masks(tiny_digits):
+    trainer = Trainer(tiny_digits, PLAIN, seed=5)
+    prune(lenet(), "lth", 0.8, training=trainer, rounds=1)
+    trainer.finish(lenet(), prune(lenet(), "magnitude", 0.8))

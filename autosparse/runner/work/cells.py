@@ -170,6 +170,7 @@ def _pruned(cell: Cell, dataset: Dataset, device: str, execution: Execution, las
         masks, seconds = _masks(cell, model, trainer, last, seen)
     if masks is not None and cell.ablation == "shuffle":
         masks = masks.shuffled(cell.seed)
+        trainer.meant_for(masks)
     images_score = trainer.images or seen.count  # the trainer counts if the method trains on the way
     if cell.ablation == "reinit":
         fresh = derive_seed(cell.seed, "reinit")
