@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from autosparse.compaction.compiled import CompiledGraph
+from autosparse.compaction.side_effects import Watched
 from autosparse.seeds import generator_states, kept_generators
 from autosparse.users_code import kind_and_line
 
@@ -62,10 +63,11 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
 
     :param input_shape: shape of one example.
     :raises NotFollowed: if the forward cannot be traced, differs between training and evaluation, reads a tensor that
-        an operation in place has changed under another name, or draws at random in Python: the graph would keep what
-        was drawn.
+        an operation in place has changed under another name, changes a buffer or a number of the network, or draws at
+        random in Python: the graph would keep what was drawn.
     """
     probe = copy.deepcopy(model)
+    watched = Watched(probe)
     first = next(probe.parameters(), torch.zeros(()))
     example = torch.zeros(EXAMPLES, *input_shape, device=first.device, dtype=first.dtype)
     with kept_generators(example.device), _kept_python_generators():
@@ -75,7 +77,6 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
             module = CompiledGraph(probe.train(), fx.Tracer().trace(probe))
             decides_at_random = _states(example.device) != before
             alike = evaluating == module.graph.python_code("self").src
-            module.graph.eliminate_dead_code()
             run = _Run(module)
             with torch.no_grad():
                 run.run(example)
@@ -86,8 +87,12 @@ def traced(model: nn.Module, input_shape: tuple[int, ...]) -> Traced:
         raise NotFollowed("its forward draws at random outside of the graph")
     if not alike:
         raise NotFollowed("its forward differs between training and evaluation")
+    called = [str(node.target) for node in module.graph.nodes if node.op == "call_module"]
+    if changed := watched.changed(called):
+        raise NotFollowed(f"its forward changes {changed!r}")
     found = Traced(model, module.graph, run.shapes, run.storages, draws)
     _refuse_overwriting(found)
+    module.graph.eliminate_dead_code()  # last: it would drop an operation in place whose result has no other name
     return found
 
 
@@ -138,7 +143,9 @@ def _refuse_overwriting(found: Traced) -> None:
 
 def _names_before(found: Traced, node: fx.Node, place: dict[fx.Node, int]) -> list[fx.Node]:
     """The tensor that ``node`` overwrites, and earlier ones in the same memory."""
-    changed = node.all_input_nodes[0]
+    changed = node.kwargs.get("out") or node.all_input_nodes[0]
+    if not isinstance(changed, fx.Node):
+        raise NotFollowed(f"{node.name!r} writes to several tensors")
     memory = found.storages.get(changed)
     aliases = [other for other, place_of in found.storages.items() if place_of == memory and place[other] < place[node]]
     return [changed, *aliases]
@@ -148,7 +155,7 @@ def _is_in_place(found: Traced, node: fx.Node) -> bool:
     if not node.all_input_nodes:
         return False
     name = getattr(node.target, "__name__", str(node.target))
-    is_method = node.op == "call_method" and name.endswith("_") and not name.startswith("__")
-    is_operator = node.op == "call_function" and name in ("iadd", "isub", "imul", "itruediv")
-    says_so = getattr(found.module(node), "inplace", node.kwargs.get("inplace", False))
-    return is_method or is_operator or bool(says_so)
+    says_so = name.endswith("_") and not name.startswith("__")
+    is_operator = name.strip("_") in ("iadd", "isub", "imul", "itruediv", "ifloordiv", "imod", "ipow", "setitem")
+    is_told = getattr(found.module(node), "inplace", node.kwargs.get("inplace", False)) or node.kwargs.get("out")
+    return (node.op != "call_module" and (says_so or is_operator)) or bool(is_told)

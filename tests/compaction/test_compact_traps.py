@@ -154,3 +154,88 @@ def test_a_shared_weight_is_masked_and_written_back_under_any_of_its_names(both)
         parameter.data.fill_(7.0)
     small.write_back(model)
     assert (model.first.weight == 7.0).all()
+
+
+class Centred(nn.Module):
+    """Keeps a running mean of its own, in a buffer, and counts its steps as ``count`` does."""
+
+    def __init__(self, update, count=lambda net: None):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(8, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.update, self.count = update, count
+        self.register_buffer("mean", torch.zeros(6))
+        self.steps = 0
+
+    def forward(self, x):
+        self.count(self)
+        x = self.first(x).relu()
+        self.update(self, x.detach())
+        return self.head(self.second(x - self.mean).relu())
+
+
+def add_step(net):
+    net.steps += 1
+
+
+def restart(net):
+    net.mean = torch.zeros(6)
+
+
+LEAVING = {
+    "in place": Centred(lambda net, x: net.mean.mul_(0.9).add_(0.1 * x.mean(0))),
+    "by an operator": Centred(lambda net, x: net.mean.__iadd__(0.1 * x.mean(0))),
+    "all of it": Centred(lambda net, x: net.mean.copy_(x.mean(0))),
+    "a part": Centred(lambda net, x: net.mean.__setitem__(0, x.mean())),
+    "without x": Centred(lambda net, x: net.mean.add_(1)),
+    "in a new tensor": Centred(lambda net, x: restart(net)),
+    "by out": Centred(lambda net, x: torch.mean(x, 0, out=net.mean)),
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_forward_that_changes_its_buffers_keeps_the_network_whole(how):
+    model = copy.deepcopy(LEAVING[how])
+    masks, before = cut(model, 0.8), copy.deepcopy(model.state_dict())
+    small = compact(model, masks, SHAPE)
+    assert small.reason == "its forward changes 'mean'"
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    x = torch.rand(5, 8)
+    expected, found = twins(model, small, masks, True, x)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_forward_that_counts_in_python_keeps_the_network_whole():
+    model = Centred(lambda net, x: None, add_step)
+    assert compact(model, cut(model, 0.8), SHAPE).reason == "its forward changes 'steps'"
+    assert model.steps == 0
+
+
+def test_statistics_of_layers_of_pytorch_are_theirs_to_change():
+    model = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 3))
+    assert compact(model, cut(model, 0.8), SHAPE).reason is None
+
+
+STATEMENTS = {
+    "relu_": lambda x: x.relu_(),
+    "add_": lambda x: x.add_(1.0),
+    "inplace": lambda x: F.relu(x, inplace=True),
+    "F.relu_": F.relu_,
+    "part": lambda x: x.__setitem__((slice(None), 0), 1.0),
+}
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_an_operation_in_place_whose_result_is_not_used_is_done_all_the_same(name):
+    """Its result has no other name, so it looks like dead code."""
+
+    def forward(net, x):
+        x = net.first(x)
+        STATEMENTS[name](x)
+        return net.head(net.second(x))
+
+    model = Layers(forward)
+    masks = cut(model, 0.8)
+    small = compact(model, masks, SHAPE)
+    assert "overwrites a tensor that is read again" in small.reason
+    expected, found = twins(model, small, masks, True, torch.randn(5, 8))
+    torch.testing.assert_close(found, expected)
