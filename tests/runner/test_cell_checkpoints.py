@@ -77,6 +77,7 @@ def test_masks_that_change_by_another_rule_since_begin_anew(tmp_path, tiny_digit
     def otherwise(*given):
         found = pruned(*given)
         found.masks = found.masks.shuffled(1)
+        found.trainer.meant_for(found.masks)
         return found
 
     monkeypatch.setattr(cells, "_pruned", otherwise)
