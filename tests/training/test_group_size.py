@@ -16,8 +16,11 @@ RECIPE = Recipe(epochs=1, batch_size=8)
 
 
 def linear(*widths):
-    layers = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
-    return lambda seed: nn.Sequential(nn.Flatten(), *layers)
+    def make(seed):
+        layers = [layer for a, b in itertools.pairwise(widths) for layer in (nn.Linear(a, b), nn.ReLU())]
+        return nn.Sequential(nn.Flatten(), *layers)
+
+    return make
 
 
 def convolutional(seed):

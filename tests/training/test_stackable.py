@@ -1,6 +1,7 @@
 """Which networks can train together, and why the others cannot."""
 
 import copy
+import functools
 
 import pytest
 import torch
@@ -101,6 +102,75 @@ def test_networks_whose_logits_are_no_numbers_may_go_together(tiny_digits):
     with torch.no_grad():
         packed[0].model.fc1.bias.fill_(torch.nan)
     assert why_not_together(packed, tiny_digits) is None
+
+
+class Warm(Wrapped):
+    def __init__(self, t):
+        super().__init__(nn.Identity())
+        self.t = t
+
+    def forward(self, x):
+        return super().forward(x) / self.scale()
+
+    def scale(self):
+        return self.t
+
+
+def scaled(factor):
+    """A network of a class of its own, which closes over the factor."""
+
+    class Scaled(Wrapped):
+        def forward(self, x):
+            return super().forward(x) * factor
+
+    return Scaled(nn.Identity())
+
+
+class Function(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    ("make", "first", "other", "what"),
+    [
+        (Warm, 1.0, 5.0, "'t'"),
+        (Warm, torch.ones(10), torch.arange(10.0) + 1, "'t'"),
+        (scaled, 1.0, 3.0, "their code"),
+        (lambda f: Wrapped(Function(f)), torch.relu, torch.tanh, "'body.function'"),
+        (lambda a: Wrapped(Function(lambda x: x * a)), 2, 3, "'body.function'"),
+        (lambda a: Wrapped(Function(functools.partial(torch.mul, other=a))), 2, 3, "'body.function'"),
+        (
+            lambda a: Wrapped(Function(Function(None).__class__(torch.relu if a else torch.tanh))),
+            0,
+            1,
+            "function.function",
+        ),
+    ],
+)
+def test_members_that_compute_something_else_are_refused_wherever_they_stand(tiny_digits, make, first, other, what):
+    alike = [Member(make(first)) for _ in range(3)]
+    assert why_not_together(alike, tiny_digits) is None
+    assert why_not_together([*alike[:2], Member(make(other))], tiny_digits).startswith("they differ in ")
+    assert what in why_not_together([*alike[:2], Member(make(other))], tiny_digits)
+
+
+def test_a_network_that_is_given_twice_and_networks_that_share_a_layer_are_refused(tiny_digits):
+    one, other = layers(), layers()
+    assert "given twice" in why_not_together([Member(one), Member(other), Member(one, seed=1)], tiny_digits)
+    other[1] = one[1]
+    assert "share tensors" in why_not_together([Member(one), Member(other)], tiny_digits)
+
+
+def test_a_last_layer_of_zeros_does_not_hide_that_a_forward_mixes_examples(tiny_digits):
+    packed = [Member(nn.Sequential(nn.Flatten(), Centre(), nn.Linear(64, 10))) for _ in range(2)]
+    for member in packed:
+        nn.init.zeros_(member.model[2].weight)
+    assert "mixes the examples" in why_not_together(packed, tiny_digits)
 
 
 def frozen():
