@@ -65,7 +65,12 @@ def run_refinement(
     assert task.fit.refine is not None
     how = Refinement(**task.fit.refine.model_dump(exclude={"start"}))
     made, states = survival.provenance, store.states(task)
-    origin = {"dataset_fingerprint": dataset.fingerprint, "resolved": resolve(task), "code": code_of(task)}
+    origin = {
+        "dataset_fingerprint": dataset.fingerprint,
+        "resolved": resolve(task),
+        "code": code_of(task),
+        "built_on": store.built_on(task),
+    }
     found = states.newest()
     if found is not None and not _same(found.content, origin):
         found = None
@@ -98,8 +103,8 @@ def run_refinement(
 
 
 def _same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether generations belong to this search: same data, values and code."""
-    if any(before.get(name) != now[name] for name in ("dataset_fingerprint", "code")):
+    """Whether generations belong to this search: same data, values and code, and built on the same IRP run."""
+    if any(before.get(name) != now[name] for name in ("dataset_fingerprint", "code", "built_on")):
         return False
     return not any(differences(before.get("resolved", {}), now["resolved"]))
 
