@@ -12,11 +12,22 @@ import typer
 from autosparse.cli import common
 from autosparse.experiment.stages import CELLS, IRP, SWEEPS
 
+COUNTED = ("total", "done", "to_do")
+
 
 def show_plan(
-    plan: Any, storage: str, data_root: Path | None, as_json: bool, tflops: float, download: bool, gpus_per_job: float
+    plan: Any,
+    storage: str,
+    data_root: Path | None,
+    as_json: bool,
+    tflops: float,
+    download: bool,
+    gpus_per_job: float,
+    retry_failed: bool,
 ) -> int:
     """Print how many tasks each stage has, how many are done and left, what all of them cost, and what a job asks for.
+
+    Tasks that have failed are left only if the run would try them again.
 
     Return the exit code: 1 if what is left needs data that are absent and are not to be fetched, else 0.
     """
@@ -31,7 +42,9 @@ def show_plan(
     hours, store, code = estimate(plan, data_root, tflops), Store(storage), withheld() or Withheld()
     finished = store.finished(p.task for p in plan)
     left = [p.task for p in plan if p.task.id not in finished]
-    counts = {stage.plural: _counted(planned, finished) for stage, planned in plan.stages.items()}
+    failed = set() if retry_failed else store.failed(left)
+    left = [task for task in left if task.id not in failed]
+    counts = {stage.plural: _counted(planned, finished, failed) for stage, planned in plan.stages.items()}
     names = sorted({name for task in left if (name := dataset_of(task)) is not None})
     streamed = [name for name in names if source_of(name).streamed]
     cpus = 1 + (most_loaders(gpus_per_job) if streamed else 0)
@@ -45,6 +58,8 @@ def show_plan(
         common.emit({"experiment": plan.name, **counts, **about, **trust})
         return 1 if missing else 0
     _print_plan(plan.name, counts, hours, tflops)
+    if failed:
+        typer.echo(f"{len(failed)} failed and would be skipped; --retry-failed tries them again", err=True)
     if cpus > 1:
         typer.echo(
             f"{', '.join(streamed)}: images stream from files, so a job asks Ray for up to {cpus} CPUs, as far as "
@@ -59,9 +74,10 @@ def show_plan(
     return 1 if missing else 0
 
 
-def _counted(planned: Sequence[Any], finished: Collection[str]) -> dict[str, int]:
-    done = sum(p.task.id in finished for p in planned)
-    return {"total": len(planned), "done": done, "to_do": len(planned) - done}
+def _counted(planned: Sequence[Any], finished: Collection[str], failed: Collection[str]) -> dict[str, int]:
+    done, lost = (sum(p.task.id in ids for p in planned) for ids in (finished, failed))
+    counts = {"total": len(planned), "done": done, "to_do": len(planned) - done - lost}
+    return counts | ({"failed": lost} if lost else {})
 
 
 def _listed(planned: Sequence[Any], finished: Collection[str]) -> list[dict[str, Any]]:
@@ -71,11 +87,12 @@ def _listed(planned: Sequence[Any], finished: Collection[str]) -> list[dict[str,
 def _print_plan(name: str, counts: dict[str, dict[str, int]], hours: dict[str, float | None], tflops: float) -> None:
     from rich.table import Table
 
-    table = Table("stage", "total", "done", "to do", "GPU-hours", title=f"Plan of {name}")
+    columns = ("total", "done", "failed", "to_do") if any("failed" in count for count in counts.values()) else COUNTED
+    table = Table("stage", *(column.replace("_", " ") for column in columns), "GPU-hours", title=f"Plan of {name}")
     for stage, count in counts.items():
         if stage == SWEEPS.plural and not count["total"]:
             continue
-        shown = [str(count[column]) for column in ("total", "done", "to_do")]
+        shown = [str(count.get(column, 0)) for column in columns]
         table.add_row(stage, *shown, _hours(hours[stage]) if stage in hours and count["total"] else "–")
     common.out().print(table)
     assumed = f"at {tflops:g} TFLOP/s sustained (--tflops); scorer fits are not counted"

@@ -77,7 +77,7 @@ def run(
             if only == "report":
                 raise AutosparseError("--dry-run shows what would be computed, and --only report computes nothing")
             plan = plan.only_stages([only]) if only else plan
-            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
+            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job, retry_failed))
     if only == "report":
         from autosparse.report.page import write_report
         from autosparse.tracking.client import connect

@@ -52,7 +52,7 @@ def sweep(
                 raise UnknownName("sweep", asked, there)
         plan = plan.only_sweeps(name or there)
         if dry_run:
-            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job))
+            raise typer.Exit(show_plan(plan, storage, data_root, as_json, tflops, download, gpus_per_job, True))
     settings = Settings(
         storage, tracking_uri, data_root, download, address, workers, gpus_per_job, labels_from(label_selector or ()),
         retry_failed=True, execution=execution, redo_changed=redo_changed, rehearsal=rehearsal,

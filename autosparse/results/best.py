@@ -12,7 +12,7 @@ from autosparse.errors import AutosparseError, UnknownName
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.direction import direction
 from autosparse.results.groups import DATA, Group, Settings, apart, groups_of, none_found
-from autosparse.results.runs import finished_runs, newest_by_label
+from autosparse.results.runs import finished_by_label
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.search import all_runs
 from autosparse.tracking.trials import TRIAL
@@ -87,7 +87,7 @@ def best_trials(client: MlflowClient, experiment: str, sweep: str) -> list[dict[
     :return: rows with the settings that were searched, ``value``, ``metric``, ``epochs``, ``status``, ``scorer_id``.
     :raises AutosparseError: if the experiment has no such sweep.
     """
-    sweeps = newest_by_label(finished_runs(client, experiment, "sweep"))
+    sweeps = finished_by_label(client, experiment, "sweep")
     if not sweeps:
         raise AutosparseError(f"experiment {experiment!r} has no finished sweep in MLflow; run `autosparse sweep FILE`")
     if sweep not in sweeps:

@@ -23,7 +23,7 @@ from autosparse.errors import AutosparseError, UnknownName, safe_uri
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.direction import direction
 from autosparse.results.groups import Group, groups_of
-from autosparse.results.runs import Run, finished_runs, newest_by_label
+from autosparse.results.runs import Run, finished_by_label
 from autosparse.results.scorer_accuracies import accuracies
 from autosparse.results.winners import Contest, contests
 from autosparse.tracking.client import tracking_errors
@@ -47,14 +47,14 @@ def promote(
 
     The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``. A place at
     which only one scorer was measured tells nothing. Among equals, the one with the best mean over the places that all
-    of them have is chosen. Of several scorers with one label, as after an edit of the file, the newest competes.
+    of them have is chosen. Of several scorers with one label, the one that the file names competes.
 
     :param label: promote this scorer instead.
     :raises AutosparseError: if nothing tells which scorer is the best.
     :return: ``name, version, alias, scorer, accuracy``; accuracies by place and, if its networks differ in more than
         their seed, by what sets them apart.
     """
-    scorers = newest_by_label(finished_runs(client, experiment, "scorer"))
+    scorers = finished_by_label(client, experiment, "scorer")
     if not scorers:
         raise AutosparseError(f"experiment {experiment!r} has no finished scorer in MLflow; run one with `scorers:`")
     by_id = {run.tags["task_id"]: name for name, run in scorers.items()}

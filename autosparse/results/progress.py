@@ -10,7 +10,7 @@ from autosparse.errors import AutosparseError
 from autosparse.experiment.stages import STAGES
 from autosparse.tracking.client import find_experiment, tracking_errors
 from autosparse.tracking.known import FAILED, FINISHED
-from autosparse.tracking.parent import SCHEDULED
+from autosparse.tracking.parent import RUNNING, SCHEDULED
 from autosparse.tracking.search import all_runs, parent_run, summary_of
 
 LEFT = "tasks are left, and nothing is running; `autosparse run` continues"
@@ -28,7 +28,7 @@ class Stage:
     done: int
     failed: int
     seconds_left: float | None
-    """Estimate from the recent rate; None before two tasks have finished, or if none is left."""
+    """Estimate from the recent rate of the last driver; None before two of its tasks have ended, or if none is left."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Progress:
     @property
     def over(self) -> bool:
         """Whether nothing more will come by itself."""
-        return self.status != "RUNNING"
+        return self.status != RUNNING
 
     @property
     def said(self) -> str:
@@ -71,17 +71,18 @@ def progress_of(client: MlflowClient, experiment: str) -> Progress:
         done, failed = (counts[kind, status] - others.get(kind, {}).get(status, 0) for status in (FINISHED, FAILED))
         ends = sorted(run.info.end_time for run in runs if run.data.tags.get("kind") == kind and run.info.end_time)
         ends = ends[-(done + failed) :] if done + failed > 0 else []
+        ends = [end for end in ends if end >= told.get("started_ms", 0)]  # a pause before it says nothing of the rate
         total = totals.get(name, done + failed)
-        stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed)))
+        now = 1000 * time.time() if parent.info.status == RUNNING else max(ends, default=0)
+        stages.append(Stage(name, total, done, failed, _seconds_left(ends, total - done - failed, now)))
     left = any(stage.total > stage.done + stage.failed for stage in stages)
     status = SCHEDULED if left and parent.info.status == FINISHED else parent.info.status  # as earlier versions left it
     return Progress(status, stages)
 
 
-def _seconds_left(ends: list[int], left: int) -> float | None:
-    """An estimate from the times, in ms, at which tasks have recently ended."""
+def _seconds_left(ends: list[int], left: int, now: float) -> float | None:
+    """An estimate from the times at which tasks have recently ended, until ``now``, all in ms."""
     recent = ends[-RECENT:]
     if left <= 0 or len(recent) < 2:
         return None
-    since = time.time() * 1000 - recent[0]
-    return left * since / 1000 / len(recent)
+    return left * (now - recent[0]) / 1000 / len(recent)

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -75,19 +75,32 @@ def one_per_task(runs: Iterable[Run]) -> list[Run]:
     return list({run.tags.get("task_id", run.run_id): run for run in runs}.values())
 
 
-def newest_by_label(runs: Iterable[Run]) -> dict[str, Run]:
-    """The run of each label whose task was done last.
+def finished_by_label(client: MlflowClient, experiment: str, kind: str) -> dict[str, Run]:
+    """The finished runs of an experiment's scorers or sweeps, by label.
 
-    If an edit of the experiment file was taken back, this is not the run that the file names.
+    After edits, several tasks may have had a label. The one that the experiment's file names counts, as of the last
+    time it was run. If that one is not finished, or an earlier version ran the file, the one that was done last counts.
     """
-    return {run.tags["label"]: run for run in sorted(runs, key=lambda run: run.done)}
+    _, summary = parent_and_summary(client, experiment)
+    return by_label(finished_runs(client, experiment, kind), summary.get("named", {}).get(kind, {}))
+
+
+def by_label(runs: Iterable[Run], named: Mapping[str, str]) -> dict[str, Run]:
+    """The run of each label: the one whose task id is in ``named``, or else the one that was done last."""
+
+    def rank(run: Run) -> tuple[bool, float]:
+        return named.get(run.tags["label"]) == run.tags.get("task_id", ""), run.done
+
+    return {run.tags["label"]: run for run in sorted(runs, key=rank)}
 
 
 def failed_tasks(client: MlflowClient, experiment: str) -> int:
-    """The number of tasks of an experiment whose last try has failed."""
+    """The number of tasks of an experiment whose last try has failed, without those that its file no longer has."""
+    _, summary = parent_and_summary(client, experiment)
+    gone = sum(counts.get(FAILED, 0) for counts in summary.get("others", {}).values())
     with tracking_errors(client.tracking_uri):
         found = all_runs(client, find_experiment(client, experiment), f"attributes.status = '{FAILED}'")
-        return sum("task_id" in run.data.tags for run in found)
+        return max(0, sum("task_id" in run.data.tags for run in found) - gone)
 
 
 def parent_and_summary(client: MlflowClient, experiment: str) -> tuple[str | None, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""A dry run says whether the data are there."""
+"""A dry run says whether the data are there, and what has failed."""
 
 import json
 
@@ -6,6 +6,8 @@ import pytest
 from typer.testing import CliRunner
 
 from autosparse.cli import app
+from autosparse.cli.run import planned
+from autosparse.experiment.store import Store
 
 FILE = """
 name: mine
@@ -75,3 +77,15 @@ def test_a_dry_run_of_the_report_alone_is_refused(call_run):
 
 def test_data_that_will_be_fetched_are_not_missed(call_run):
     assert call_run("--dry-run", "--download", dataset="mnist").exit_code == 0
+
+
+def test_a_task_that_failed_is_to_do_only_if_it_would_be_tried_again(call_run, here):
+    call_run("--dry-run", dataset="mnist")  # writes the file
+    [cell] = planned("mine.yaml", None, []).cells
+    Store(here / "storage").fail(cell.task, "no such luck", "", {})
+    where = ("--dry-run", "--storage", str(here / "storage"))
+    counts = json.loads(call_run(*where, "--json", dataset="mnist").stdout)
+    assert (counts["cells"], counts["absent_data"]) == ({"total": 1, "done": 0, "to_do": 0, "failed": 1}, {})
+    assert "1 failed and would be skipped; --retry-failed tries them again" in call_run(*where, dataset="mnist").stderr
+    counts = json.loads(call_run(*where, "--json", "--retry-failed", dataset="mnist").stdout)
+    assert (counts["cells"]["to_do"], list(counts["absent_data"])) == (1, ["mnist"])

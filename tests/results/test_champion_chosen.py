@@ -7,8 +7,9 @@ from autosparse.errors import AutosparseError
 from autosparse.results.best import best_trials
 from autosparse.results.groups import groups_of
 from autosparse.results.model_registry import _best
-from autosparse.results.runs import Run, newest_by_label
+from autosparse.results.runs import Run, by_label
 from autosparse.tracking.client import open_experiment
+from autosparse.tracking.parent import ParentRun
 
 NAMES = {"1": "one", "2": "two", "3": "three", "4": "four"}
 
@@ -84,11 +85,14 @@ def test_without_a_cell_of_a_scorer_there_is_none():
 
 def test_of_several_runs_with_a_label_the_one_that_was_done_last_counts():
     def run(name, start, seconds):
-        return Run(name, name, {"label": "search"}, {}, {"seconds": seconds} if seconds else {}, start, 99_999)
+        tags = {"label": "search", "task_id": name}
+        return Run(name, name, tags, {}, {"seconds": seconds} if seconds else {}, start, 99_999)
 
     edited, first = run("edited", 2000, 50.0), run("first", 10_000, 1.0)
-    assert newest_by_label([edited, first]) == newest_by_label([first, edited]) == {"search": edited}
-    assert newest_by_label([run("old", 2000, None), first]) == {"search": first}
+    for runs in ([edited, first], [first, edited]):
+        assert by_label(runs, {}) == by_label(runs, {"search": "not done"}) == {"search": edited}
+        assert by_label(runs, {"search": "first"}) == {"search": first}
+    assert by_label([run("old", 2000, None), first], {}) == {"search": first}
 
 
 def test_the_trials_of_a_sweep_are_those_after_its_last_edit(client):
@@ -101,3 +105,5 @@ def test_the_trials_of_a_sweep_are_those_after_its_last_edit(client):
         trial = {"kind": "trial", "sweep_id": name, "trial_id": name, "trial_status": "done", "scorer_id": name}
         write_run(client, experiment, params={"lr": "0.1"}, metrics={"value": 0.5}, tags=trial)
     assert [row["scorer_id"] for row in best_trials(client, "exp", "rate")] == ["edited"]
+    ParentRun(client, experiment, "exp").describe({"named": {"sweep": {"rate": "first"}}}, "FINISHED")
+    assert [row["scorer_id"] for row in best_trials(client, "exp", "rate")] == ["first"]  # the edit was taken back

@@ -11,6 +11,7 @@ from autosparse.cli.watch import drawn, watch
 from autosparse.errors import AutosparseError, Unreachable
 from autosparse.results import progress as module
 from autosparse.results.progress import progress_of
+from autosparse.results.runs import failed_tasks
 from autosparse.tracking.client import open_experiment
 from autosparse.tracking.search import SUMMARY, WHOLE
 
@@ -29,6 +30,16 @@ def test_tasks_of_an_earlier_file_are_not_counted_as_done(client):
         write_task(client, experiment_id, "cell", status, 1_000)
     cells = progress_of(client, "exp").stages[-1]
     assert (cells.total, cells.done, cells.failed) == (3, 1, 0)
+
+
+def test_failed_tasks_of_an_earlier_file_are_not_counted(client):
+    experiment_id = open_experiment(client, "exp")
+    for _ in range(3):
+        write_run(client, experiment_id, "FAILED", tags={"kind": "cell", "task_id": "a"})
+    assert failed_tasks(client, "exp") == 3
+    parent = write_task(client, experiment_id, WHOLE, "RUNNING")
+    client.log_dict(parent, {"others": {"cell": {"FINISHED": 2, "FAILED": 1}, "irp": {"FAILED": 1}}}, SUMMARY)
+    assert failed_tasks(client, "exp") == 1
 
 
 def test_counts_and_time_left(client, monkeypatch):
@@ -59,6 +70,23 @@ def test_counts_and_time_left(client, monkeypatch):
 
     client.set_terminated(parent, "FAILED")
     assert progress_of(client, "exp").over
+
+
+def test_time_left_leaves_out_the_pauses_between_drivers(client, monkeypatch):
+    experiment_id = open_experiment(client, "exp")
+    parent = write_task(client, experiment_id, WHOLE, "RUNNING")
+    for end in (10_000, 12_000, 900_000, 904_000):
+        write_task(client, experiment_id, "cell", "FINISHED", end)
+    monkeypatch.setattr(module.time, "time", lambda: 906.0)
+
+    def seconds_left(started):
+        client.log_dict(parent, {"tasks": {"cells": 10}, "started_ms": started}, SUMMARY)
+        return progress_of(client, "exp").stages[-1].seconds_left
+
+    assert seconds_left(800_000) == pytest.approx(6 * 6 / 2), "two took six seconds since the driver began"
+    assert seconds_left(901_000) is None
+    client.set_terminated(parent, "KILLED")
+    assert seconds_left(800_000) == pytest.approx(6 * 4 / 2), "nothing runs since the last one"
 
 
 @pytest.mark.parametrize("status", ["FINISHED", "SCHEDULED"])

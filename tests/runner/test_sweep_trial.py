@@ -1,6 +1,7 @@
 """One trial of a sweep in this process: it ends as a plain fit, also when it was broken off."""
 
 import errno
+import itertools
 import math
 import shutil
 from dataclasses import replace
@@ -292,6 +293,20 @@ def test_a_trial_whose_scorer_was_there_costs_its_fit_and_its_networks(tmp_path,
     carry_out(trial, dataset=tiny_digits)
     assert trial.task.id == trial_of(store, first).task.id
     assert trial_of(store, second).seconds == trial.seconds > fit > 0
+
+
+def test_networks_that_judge_a_scorer_are_no_part_of_what_the_scorer_costs(tmp_path, tiny_digits, monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(module.time, "perf_counter", lambda: float(next(clock)))
+    store, sweep = Store(tmp_path), sweep_of(downstream=DOWNSTREAM, fit=ONE_EPOCH)
+    monkeypatch.setattr(
+        module, "run_cells", lambda *_, **__: ([(None, {"test_accuracy": next(clock)})] for _ in "judge")
+    )
+    carry_out(trial_of(store, sweep), dataset=tiny_digits)
+    trial = trial_of(store, sweep)
+    assert trial.seconds_judging > len("judge")
+    assert store.record(trial.task)["result"]["seconds"] == trial.seconds - trial.seconds_judging
+    assert trial.seconds > trial.seconds_judging
 
 
 def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record_says_so(

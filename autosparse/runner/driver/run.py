@@ -110,7 +110,8 @@ def _run(
 
 
 def _summary(context: Context) -> Json:
-    return {**summarise(context.plan, context.store), "others": context.tracker.others(context.plan)}
+    others = context.tracker.others(context.plan)
+    return {**summarise(context.plan, context.store), "others": others, "started_ms": context.started_ms}
 
 
 def _cpus(datasets: Iterable[Dataset], settings: Settings) -> int:

@@ -1,5 +1,6 @@
 """Settle what is to be done of a plan: tasks without results, and tasks whose results are out of date."""
 
+import time
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -38,6 +39,8 @@ class Context:
     tracker: Tracker
     settings: Settings
     screen: Screen
+    started_ms: int = field(default_factory=lambda: int(time.time() * 1000))
+    """When the run began, in milliseconds since 1970."""
 
 
 @dataclass

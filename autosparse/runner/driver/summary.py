@@ -8,6 +8,7 @@ from typing import Any
 from autosparse.analysis import survival_concordance
 from autosparse.experiment.plan import Plan
 from autosparse.experiment.record import Record
+from autosparse.experiment.stages import SCORERS, SWEEPS
 from autosparse.experiment.store import Store
 from autosparse.experiment.tasks import Cell, IrpTask
 from autosparse.irp import load_survival
@@ -28,6 +29,10 @@ def summarise(plan: Plan, store: Store) -> dict[str, Any]:
             for model, record in first_finished([planned.task for planned in plan.cells], store).items()
         },
         "tasks": {stage.plural: len(planned) for stage, planned in plan.stages.items()},
+        "named": {  # after an edit of the file, MLflow may have several runs of a label
+            stage.kind: {planned.label: planned.task.id for planned in plan.stages[stage]}
+            for stage in (SWEEPS, SCORERS)
+        },
         "comparisons": [asdict(comparison) for comparison in plan.comparisons],
         "concordances": [
             asdict(pair)

@@ -60,6 +60,8 @@ class Trial:
         """Where it was last done: the entries that WHERE names, as in the record of a cell."""
         self.seconds: float = known.get("seconds", 0.0)
         """Seconds of work, summed over the processes that did it."""
+        self.seconds_judging: float = known.get("seconds_judging", 0.0)
+        """How many of them went into networks that judge the scorer: no part of what the scorer itself costs."""
 
     def _read(self) -> Json:
         try:
@@ -113,7 +115,7 @@ class Trial:
             return  # another trial of the same candidate has ended
         self.status, self.error, self.traceback = status, error, traceback
         content = {"of": self.of, "values": self.values, "history": self.history, "failures": self.failures}
-        content |= {"where": self.where, "seconds": self.seconds}
+        content |= {"where": self.where, "seconds": self.seconds, "seconds_judging": self.seconds_judging}
         self.place.write(KNOWN, pack_record({**content, "status": status, "error": error, "traceback": traceback}))
         if self.over:
             self.checkpoints.clear()
@@ -216,7 +218,8 @@ def run_trial(
             folder = trial.store.files_path("scorer", trial.task.id)  # as `finish` will send it
             trial.history = _history_of(result, folder, trial, measure)
         trial.seconds = earlier + time.perf_counter() - started
-        trial.store.finish(trial.task, {**result, "seconds": trial.seconds, "device": device}, environment)
+        own = trial.seconds - trial.seconds_judging
+        trial.store.finish(trial.task, {**result, "seconds": own, "device": device}, environment)
         trial.write(DONE)
         report(trial.history[-1])
 
@@ -283,6 +286,7 @@ def _downstream(
     if asked is None:
         return {}
     assert dataset is not None
+    started = time.perf_counter()
     if asked.validation:
         dataset = with_validation(dataset, asked.validation, trial.sweep.search_seed)
     shared = {name: getattr(asked, name) for name in ("model", "dataset", "sparsity", "score_examples", "recipe")}
@@ -293,6 +297,7 @@ def _downstream(
         if isinstance(result, Exception):
             raise result
         accuracies.append(result["test_accuracy"])
+    trial.seconds_judging += time.perf_counter() - started
     return {asked.metric: statistics.fmean(accuracies)}
 
 

@@ -91,7 +91,7 @@ def test_a_part_that_has_not_changed_is_left_alone(opened, page, grid):
     window.evaluate("document.querySelector('.reading').seen = true")
     grid.cell("snip", 0.9, NEW, status="FAILED")
     page.look()
-    told(window, "running the experiment again tries what is missing")
+    told(window, "--retry-failed")
     assert window.evaluate("document.querySelector('.reading').seen")
     assert window.locator(".reading").count() == 1
 
