@@ -99,7 +99,7 @@ def parse_loaded(
         presets = tuple(content["presets"]) if isinstance(content.get("presets"), dict) else ()
         parsed = [parse_change(change) for change in changes]
         chosen, name = choose(content, preset, parsed)
-        differing = [*changes_of(content, name), *(f"{path} = {value}" for path, value in parsed)]
+        differing = _in_effect([*changes_of(content, name), *(f"{path} = {value}" for path, value in parsed)])
     paper = parse_experiment({key: value for key, value in content.items() if key != "presets"}, source, folder)
     with _named(source):
         for grid in paper.grid:
@@ -108,6 +108,20 @@ def parse_loaded(
     return Loaded(
         experiment, paper, name, (PAPER, *presets) if presets else (), tuple(differing), folder, source, tuple(changes)
     )
+
+
+def _in_effect(lines: Sequence[str]) -> list[str]:
+    """The lines ``path = value`` without those whose values a later one sets, too."""
+    paths = [line.partition(" = ")[0].split(".") for line in lines]
+
+    def covers(path: list[str], other: list[str]) -> bool:
+        return len(path) <= len(other) and all(key in ("*", theirs) for key, theirs in zip(path, other, strict=False))
+
+    return [
+        line
+        for number, (line, path) in enumerate(zip(lines, paths, strict=True))
+        if not any(covers(later, path) for later in paths[number + 1 :])
+    ]
 
 
 def parse_experiment(content: dict[str, Any], source: str, folder: str | None = None) -> Experiment:

@@ -51,6 +51,7 @@ def _figures(scorer: Scorer) -> list[tuple[str, float]]:
 def _accuracy(measured: Measured) -> dict[str, Any]:
     dataset = public_name(measured.dataset)
     what = f"test accuracy in %, {measured.model} at sparsity {measured.sparsity:g}, mean of {measured.seeds} seeds"
+    what += f" ({measured.experiment}: {measured.how})" if measured.how else f" ({measured.experiment})"
     return {
         "task": {"type": "image-classification", "name": "pruning at initialisation, then training"},
         "dataset": {"type": dataset, "name": dataset},
@@ -86,7 +87,7 @@ def _body(scorer: Scorer, name: str, made: list[dict[str, Any]], measured: Seque
     if scorer.warnings:
         parts += ["The fit warns:", *(f"- {' '.join(warning.split())}" for warning in scorer.warnings)]
     if measured:
-        names = ("model", "data set", "sparsity", "test accuracy in %", "seeds", "experiment", "trained with")
+        names = ("model", "data set", "sparsity", "test accuracy in %", "seeds", "experiment", "settings")
         rows = [
             (m.model, public_name(m.dataset), m.sparsity, m.accuracy, m.seeds, m.experiment, m.how) for m in measured
         ]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from mlflow import MlflowClient
 
 from autosparse.report.collect import natural
+from autosparse.results.fitted_on import fitted_on
 from autosparse.results.runs import Run, finished_runs, history_of
 from autosparse.results.samples import Sample, sample_of
 from autosparse.schedule import density_after
@@ -76,9 +77,9 @@ class Fit:
 def fits_of(client: MlflowClient, experiment: str, irp: list[Run]) -> list[Fit]:
     """The finished scorers of an experiment by name, with sample."""
     names = {run.tags["irp_id"]: run.name for run in irp if "irp_id" in run.tags}
-    fits = []
+    fits, sweeps = [], finished_runs(client, experiment, "sweep")
     for run in in_order(finished_runs(client, experiment, "scorer")):
-        ids = names_in(run.params.get("irp", ""))
+        ids = fitted_on(run, sweeps)
         fits.append(Fit(run, [names.get(i, i) for i in ids], *sample_of(client, run)))
     return fits
 

@@ -10,7 +10,7 @@ from mlflow import MlflowClient
 from autosparse.errors import AutosparseError
 from autosparse.report.collect import METRIC
 from autosparse.results.cell_table import finished_cells
-from autosparse.results.groups import Group, groups_of
+from autosparse.results.groups import Group, Settings, groups_of
 from autosparse.results.runs import facts_of
 from autosparse.results.significance import LEVEL, Difference, holm_corrected
 from autosparse.results.winners import Place, pairs
@@ -164,24 +164,33 @@ def _listed(values: Iterable[str]) -> str:
 
 
 def _alone(client: MlflowClient, a: str, b: str, experiment: str | None, found: Sequence[Pair]) -> list[Alone]:
-    """The seeds that only one has, by place and method; by place alone if A and B are methods of ``experiment``."""
+    """The seeds that only one has, by place, method and training; without the method if A and B are methods."""
     if experiment is None:
         cells = [finished_cells(client, name) for name in (a, b)]
         groups = groups_of(cells[0], cells[1]), groups_of(cells[1], cells[0])
     else:
         every = groups_of(finished_cells(client, experiment))
         groups = [group for group in every if group.name == a], [group for group in every if group.name == b]
-    ours, theirs = (defaultdict[tuple[Place, str], set[int]](set) for _ in range(2))
+    notes: dict[tuple[str, str, Settings], str] = {}
+    ours, theirs = (defaultdict[tuple[Place, str, Settings], set[int]](set) for _ in range(2))
+
+    def key_of(group: Group) -> tuple[Place, str, Settings]:
+        return group.place, group.name if experiment is None else "", group.training
+
     for held, side in zip((ours, theirs), groups, strict=True):
         for group in side:
-            held[group.place, group.name if experiment is None else ""].update(group.values(METRIC))
+            held[key_of(group)].update(group.values(METRIC))
+            told = group.model, group.dataset, group.training
+            notes[told] = group.note or notes.get(told, "")
     for pair in found:  # one method may have two names, if a label stands for several methods in one experiment
         for held, group in ((ours, pair.a), (theirs, pair.b)):
-            held[group.place, group.name if experiment is None else ""].difference_update(pair.seeds)
+            held[key_of(group)].difference_update(pair.seeds)
     alone = defaultdict[tuple[str, str, tuple[int, ...], tuple[int, ...]], list[float]](list)
     for key in sorted(ours.keys() | theirs.keys()):
-        (model, dataset, sparsity), method = key
+        (model, dataset, sparsity), method, training = key
         of_a, of_b = (tuple(sorted(held[key])) for held in (ours, theirs))
         if of_a or of_b:
-            alone[f"{model} on {dataset}", method, of_a, of_b].append(sparsity)
+            note = notes[model, dataset, training]
+            network = f"{model} on {dataset} ({note})" if note else f"{model} on {dataset}"
+            alone[network, method, of_a, of_b].append(sparsity)
     return [Alone(network, tuple(at), method, *only) for (network, method, *only), at in alone.items()]

@@ -8,6 +8,7 @@ import re
 import statistics
 import tempfile
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,15 @@ from autosparse.autos import Scorer, load_scorer
 from autosparse.errors import AutosparseError, UnknownName, safe_uri
 from autosparse.results.cell_table import finished_cells
 from autosparse.results.direction import direction
+from autosparse.results.fitted_on import fitted_on
 from autosparse.results.groups import Group, groups_of
-from autosparse.results.runs import Run, finished_by_label
+from autosparse.results.runs import Run, finished_by_label, finished_runs
 from autosparse.results.scorer_accuracies import accuracies
 from autosparse.results.winners import Contest, contests
 from autosparse.tracking.client import tracking_errors
 from autosparse.tracking.entries import metric_name
 from autosparse.tracking.scorer_models import models_of
-from autosparse.tracking.texts import names_in
+from autosparse.tracking.texts import names_in, text_of
 
 NAME, CHAMPION = "autos", "champion"
 ACCURACY = "accuracy/"
@@ -46,8 +48,9 @@ def promote(
     """Register the best scorer of an experiment, unless it is registered, and make it the champion.
 
     The best one wins at the most places (model, dataset, sparsity) of the experiment, or at ``sparsity``. A place at
-    which only one scorer was measured tells nothing. Among equals, the one with the best mean over the places that all
-    of them have is chosen. Of several scorers with one label, the one that the file names competes.
+    which only one scorer was measured tells nothing. If its networks were trained in several ways, as before and after
+    an edit of the file, each way has an equal part of the place's vote. Among equals, the one with the best mean over
+    the places that all of them have is chosen. Of several scorers with one label, the one that the file names competes.
 
     :param label: promote this scorer instead.
     :raises AutosparseError: if nothing tells which scorer is the best.
@@ -68,8 +71,10 @@ def promote(
     with tracking_errors(client.tracking_uri):
         version = _registered(client, run)
         if version is None:
-            version = _register(client, experiment, run, accuracy)
+            sweeps = finished_runs(client, experiment, "sweep") if "sweep" in run.params else []
+            version = _register(client, experiment, run, accuracy, fitted_on(run, sweeps))
         else:
+            client.set_model_version_tag(NAME, version, "scorer", run.tags["label"])  # it may have been renamed
             _tell_accuracies(client, version, accuracy)
         client.set_registered_model_alias(NAME, CHAMPION, version)
         _link(client, run, version)
@@ -109,16 +114,20 @@ def _best(groups: list[Group], experiment: str, sparsity: float | None, metric: 
     ours = [group for group in groups if group.scorer in by_id]
     if not ours:
         raise AutosparseError(f"no cell of {experiment!r} was pruned by one of its scorers; choose one with --scorer")
-    found = [
-        _by_scorer(contest, metric, by_id)
-        for contest in contests(ours, metric, experiment, sparsity, scorers_only=True)
-    ]
-    names = sorted({name for means in found for name in means})
+    every = contests(ours, metric, experiment, sparsity, scorers_only=True)
+    found = [(contest.place, _by_scorer(contest, metric, by_id)) for contest in every]
+    names = sorted({name for _, means in found for name in means})
     if len(names) == 1:
         return names[0]
-    contested = [means for means in found if len(means) > 1]
-    wins = Counter(name for means in contested for name in means if means[name] == max(means.values()))
-    equals = [name for name in names if wins[name] == max(wins.values(), default=0)]
+    ways = Counter(place for place, means in found if len(means) > 1)
+    wins = dict.fromkeys(names, Fraction())
+    for place, means in found:
+        if len(means) > 1:
+            best = max(means.values())
+            for name in means:
+                wins[name] += Fraction(means[name] == best, ways[place])
+    contested = [means for _, means in found if len(means) > 1]
+    equals = [name for name in names if wins[name] == max(wins.values())]
     if len(equals) == 1:
         return equals[0]
     shared = [means for means in contested if all(name in means for name in equals)]
@@ -150,7 +159,7 @@ def _registered(client: MlflowClient, run: Run) -> str | None:
     return next((str(version.version) for version in held if version.run_id == run.run_id), None)
 
 
-def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float]) -> str:
+def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float], fitted_on: list[str]) -> str:
     _describe(client, run)
     tags = {
         "experiment": experiment,
@@ -158,7 +167,7 @@ def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[st
         "git_commit": run.tags.get("git_commit", ""),
         **{name: f"{run.metrics[name]:.6g}" for name in ("train_r2", "held_out_r2") if name in run.metrics},
         **_accuracy_tags(accuracy),
-        **({"fitted_on.irp": run.params["irp"]} if "irp" in run.params else {}),
+        **({"fitted_on.irp": text_of(fitted_on)} if fitted_on else {}),
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
     return str(client.create_model_version(NAME, source, run.run_id, tags=tags).version)

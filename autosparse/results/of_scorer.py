@@ -2,6 +2,7 @@
 
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,13 +52,15 @@ def _in_experiment(client: MlflowClient, folder: Path, experiment: str) -> Itera
     same = {run.tags["task_id"] for run in finished_runs(client, experiment, "scorer") if _is(client, run, ours)}
     if not same:
         return
-    groups = [
+    every = [
         group for group in groups_of(finished_cells(client, experiment)) if group.scorer in same and not group.ablated
     ]
-    for group in sorted(groups, key=lambda group: group.place):
-        if values := group.values("test_accuracy"):
-            mean = statistics.fmean(values.values())
-            yield Measured(experiment, *group.place, mean, len(values), group.note)
+    groups = sorted((group for group in every if group.values("test_accuracy")), key=lambda group: group.place)
+    ways = Counter((group.place, group.note) for group in groups)
+    for group in groups:
+        values = group.values("test_accuracy").values()
+        how = (group.note, group.name if ways[group.place, group.note] > 1 else "")
+        yield Measured(experiment, *group.place, statistics.fmean(values), len(values), ", ".join(filter(None, how)))
 
 
 def _is(client: MlflowClient, run: Run, ours: dict[str, object]) -> bool:

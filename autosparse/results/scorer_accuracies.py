@@ -25,14 +25,17 @@ class Accuracy(NamedTuple):
     dataset: str
     digest: str
     """The data's fingerprint; empty if it is not known."""
+    short: str = ""
+    """The name without what sets the group apart: the figure's own name as long as nothing did. Empty if ablated."""
 
 
 def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
     """Mean test accuracies by ``MODEL/DATASET/SPARSITY``, each over networks that differ only in their seed.
 
-    Where there are several, and for each ablation, the name of the method follows.
+    The name of the method follows if there are several, or it is an ablation; and what sets its training apart, if
+    networks of its model and data set were trained in several ways, maybe for another scorer.
     """
-    ablated: set[str] = set()
+    apart: set[str] = set()
     found: dict[str, dict[str, Accuracy]] = {}
     for group in groups:
         if values := group.values("test_accuracy"):
@@ -40,14 +43,15 @@ def accuracies(groups: Iterable[Group]) -> dict[str, Accuracy]:
             told = ", ".join(filter(None, (group.note, group.name)))
             digest = dict(group.training).get(DATA, "")
             metric = f"{group.sparsity:g} accuracy/{metric_name(group.model)}/{metric_name(group.dataset)}"
-            mean = Accuracy(statistics.fmean(values.values()), metric, group.dataset, digest)
+            short = "" if group.ablated else metric
+            mean = Accuracy(statistics.fmean(values.values()), metric, group.dataset, digest, short)
             found.setdefault(place, {})[told] = mean
-            if group.ablated:
-                ablated.add(told)
+            if group.ablated or group.note:
+                apart.add(told)
     named = {}
     for place, means in sorted(found.items()):
         for told, mean in means.items():
-            more = "" if len(means) == 1 and told not in ablated else f"/{metric_name(told)}"
+            more = "" if len(means) == 1 and told not in apart else f"/{metric_name(told)}"
             named[f"{place}{more}"] = mean._replace(metric=mean.metric + more)
     return named
 
@@ -67,10 +71,16 @@ def write_accuracies(tracker: Tracker, groups: Sequence[Group]) -> None:
 
 
 def _news(model: LoggedModel, found: dict[str, Accuracy]) -> list[Metric]:
-    """The accuracies that the model lacks, or for which it has another value; the last point of a metric counts."""
+    """The accuracies that the model lacks, or for which it has another value; the last point of a metric counts.
+
+    A figure from before there were several ways to train goes on as that of the oldest one, since MLflow cannot take
+    it back.
+    """
     known = {metric.key: metric for metric in sorted(model.metrics or [], key=lambda metric: metric.timestamp)}
+    stale = known.keys() - {accuracy.metric for accuracy in found.values()}
+    older = {a.short: a._replace(metric=a.short) for a in reversed(found.values()) if a.short in stale}
     news = []
-    for accuracy in found.values():
+    for accuracy in (*found.values(), *older.values()):
         before, value = known.get(accuracy.metric), round(accuracy.mean, DIGITS)
         if before is not None and before.value == value:
             continue

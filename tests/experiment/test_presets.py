@@ -163,6 +163,10 @@ def test_what_is_not_as_published_is_told():
     assert told[-1] == "grid.*.seeds = [7]"
     assert parse_loaded(CONTENT, "x.yaml", "less").changes == ("without grid.g.methods.snip",)
     assert parse_loaded(CONTENT, "x.yaml", "paper").changes == ()
+    told = parse_loaded(CONTENT, "x.yaml", "less", ["grid.*.recipe.epochs=7", "grid.g.recipe.epochs=8"]).changes
+    assert [line for line in told if "epochs" in line] == ["grid.*.recipe.epochs = 7", "grid.g.recipe.epochs = 8"]
+    told = parse_loaded(CONTENT, "x.yaml", "paper", ["grid.g.seeds=[1]", "grid.*.seeds=[2]"]).changes
+    assert told == ("grid.*.seeds = [2]",)
     own = ("datasets: digits (published: cifar10)", "recipe.epochs: 2 (published: 160)")
     assert found["snip", 0.9].differences == own
     assert found["autos", 0.9].differences == (*own, "irp.recipe.epochs: 1 (published: 100)")

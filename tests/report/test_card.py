@@ -56,7 +56,7 @@ def call(*arguments):
 
 
 def test_a_scorer_s_card_has_the_metadata_of_the_hub_and_no_path_of_this_machine(scorer_with_warning):
-    measured = [Measured("mine", "resnet20", "cifar10", 0.95, 88.125, 3, "")]
+    measured = [Measured("mine", "resnet20", "cifar10", 0.95, 88.125, 3, "recipe.epochs=5")]
     card = scorer_card(scorer_with_warning, "tiny", measured)
     header, body = read(card)
     assert (header["library_name"], header["datasets"]) == ("autosparse", ["cifar10"])
@@ -70,9 +70,9 @@ def test_a_scorer_s_card_has_the_metadata_of_the_hub_and_no_path_of_this_machine
     ]
     assert accuracy["dataset"] == {"type": "cifar10", "name": "cifar10"}
     assert accuracy["metrics"][0]["value"] == 88.125
-    assert "resnet20 at sparsity 0.95, mean of 3 seeds" in accuracy["metrics"][0]["name"]
+    assert "resnet20 at sparsity 0.95, mean of 3 seeds (mine: recipe.epochs=5)" in accuracy["metrics"][0]["name"]
     assert 'asp.load_scorer("tiny")' in body
-    assert "| resnet20 | cifar10 | 0.95 | 88.12 | 3 | mine |" in body
+    assert "| resnet20 | cifar10 | 0.95 | 88.12 | 3 | mine | recipe.epochs=5 |" in body
     assert "- it has | not learned" in body
     assert "/home" not in card
 
@@ -162,9 +162,10 @@ def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer_w
         (tmp_path / task_id).write_bytes(pack_record({**ours, **other}))
         return Run(task_id, "", {"task_id": task_id}, {}, {"held_out_r2": held_out})
 
-    def cell(scorer_id, seed, accuracy):
-        tags = {"method": "mine", "model": "m", "dataset": "d", "sparsity": "0.9", "seed": str(seed)}
-        return Run(f"{scorer_id}{seed}", "", tags, {"scorer": scorer_id}, {"test_accuracy": accuracy})
+    def cell(scorer_id, seed, accuracy, label="mine", **params):
+        tags = {"method": label, "model": "m", "dataset": "d", "sparsity": "0.9", "seed": str(seed)}
+        params = {"scorer": scorer_id, "criterion": "autos", "recipe.epochs": "10", **params}
+        return Run(f"{scorer_id}{seed}{label}", "", tags, params, {"test_accuracy": accuracy})
 
     runs = [
         run("same", 0.5),
@@ -188,6 +189,13 @@ def test_mlflow_knows_a_scorer_by_its_weights_wherever_they_were_copied(scorer_w
     )
     assert measured_with(client, folder) == [Measured("one", "m", "d", 0.9, 85.0, 2, "")]
     assert measured_with(client, folder, "two") == []
+    cells.append(cell("same", 0, 70.0, "clipped", **{"options.clip": "3"}))
+    cells.append(cell("same", 0, 60.0, **{"recipe.epochs": "5"}))
+    assert {(each.accuracy, each.how) for each in measured_with(client, folder, "one")} == {
+        (85.0, "recipe.epochs=10, mine (scorer=same)"),
+        (70.0, "recipe.epochs=10, clipped"),
+        (60.0, "recipe.epochs=5"),
+    }
 
 
 @pytest.mark.parametrize(

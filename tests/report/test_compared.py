@@ -46,6 +46,19 @@ def test_what_sets_them_apart_and_what_only_one_has_is_said(filled: MlflowClient
     assert found.alone == [Alone(network, (0.9,), "force", (), (0,)), Alone(network, (0.95,), "snip", (4,), ())]
 
 
+def test_cells_that_were_trained_in_a_way_that_only_one_has_are_listed(
+    runs: FakeRuns, client: MlflowClient, tmp_path: Path
+) -> None:
+    other = FakeRuns(client, "long", tmp_path / "scratch")
+    for to, epochs in ((runs, "10"), (runs, "20"), (other, "10")):
+        for seed in (0, 1):
+            to.cell("snip", 0.9, seed, 90.0, params={"recipe.epochs": epochs})
+    found = comparison_of(client, "exp", "long")
+    assert len(found.pairs) == 1
+    network = "lenet-300-100 on digits (recipe.epochs=20)"
+    assert found.alone == [Alone(network, (0.9,), "snip", (0, 1), ())]
+
+
 def test_a_method_with_another_name_in_the_other_experiment_is_not_alone(
     runs: FakeRuns, client: MlflowClient, tmp_path: Path
 ) -> None:

@@ -60,10 +60,12 @@ def test_the_best_scorer_becomes_the_champion_and_prunes(done):
     place = "lenet-300-100/digits/0.9"
     client.set_model_version_tag("autos", "1", f"accuracy/{place}", "12.0000")
     client.set_model_version_tag("autos", "1", "accuracy/gone/digits/0.9", "12.0000")
+    client.set_model_version_tag("autos", "1", "scorer", "before it was renamed")
     promote(client, "exp")
     tags = client.get_model_version("autos", "1").tags
     told_there = {name: value for name, value in tags.items() if name.startswith("accuracy/")}
     assert told_there == {f"accuracy/{place}": f"{told['accuracy'][place]:.4f}"}, "as they are now"
+    assert tags["scorer"] == best
 
     task = next(planned.task for planned in plan.scorers if planned.label == best)
     mine = load_scorer(store.files_path("scorer", task.id) / "scorer")

@@ -5,6 +5,7 @@ from builders import run_of_cell, write_run
 
 from autosparse.errors import AutosparseError
 from autosparse.results.best import best_trials
+from autosparse.results.fitted_on import fitted_on
 from autosparse.results.groups import groups_of
 from autosparse.results.model_registry import _best
 from autosparse.results.runs import Run, by_label
@@ -47,6 +48,17 @@ def best(measured, metric="test_accuracy", names=NAMES):
 )
 def test_the_scorer_that_wins_where_several_were_measured(measured, expected):
     assert best(measured) == expected
+
+
+def test_a_place_counts_once_however_often_the_recipe_was_edited():
+    cells = [
+        run_of_cell(f"by {scorer}", sparsity, 0, accuracy, epochs=epochs, scorer=scorer)
+        for epochs in (5, 10, 20)
+        for scorer, sparsity, accuracy in (("1", 0.9, 80.0), ("2", 0.9, 70.0))
+    ]
+    for sparsity in (0.95, 0.99):
+        cells += [run_of_cell(f"by {s}", sparsity, 0, a, scorer=s) for s, a in (("1", 50.0), ("2", 60.0))]
+    assert _best(groups_of(cells), "exp", None, "test_accuracy", NAMES) == "two"
 
 
 def test_less_is_better_for_a_loss():
@@ -107,3 +119,13 @@ def test_the_trials_of_a_sweep_are_those_after_its_last_edit(client):
     assert [row["scorer_id"] for row in best_trials(client, "exp", "rate")] == ["edited"]
     ParentRun(client, experiment, "exp").describe({"named": {"sweep": {"rate": "first"}}}, "FINISHED")
     assert [row["scorer_id"] for row in best_trials(client, "exp", "rate")] == ["first"]  # the edit was taken back
+
+
+def test_a_scorer_of_a_sweep_was_fitted_on_what_the_sweep_was():
+    def run(task_id, **params):
+        return Run(task_id, "", {"task_id": task_id}, params, {})
+
+    sweeps = [run("other", irp='["x"]'), run("search", irp='["a", "b"]')]
+    assert fitted_on(run("own", irp='["c"]'), sweeps) == ["c"]
+    assert fitted_on(run("won", irp="[]", sweep="search"), sweeps) == ["a", "b"]
+    assert fitted_on(run("won", irp="[]", sweep="gone"), sweeps) == fitted_on(run("old"), sweeps) == []

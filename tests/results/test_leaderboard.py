@@ -11,6 +11,7 @@ from autosparse.tracking.described import NOTE
 from autosparse.tracking.log import Tracker
 from autosparse.tracking.parent import RUNNING
 from autosparse.tracking.scorer_models import models_of
+from autosparse.training import Recipe
 
 SCORER = Planned(ScorerTask(irp=("a" * 16,)), "mine")
 REPORT = {"held_out_r2": 0.5, "layer_density_at_95": {}, "warnings": []}
@@ -70,6 +71,21 @@ def test_the_parent_shows_the_leaderboard_below_the_description(tracker):
 def test_a_scorers_model_has_the_mean_accuracy_of_its_networks_on_the_data(tracker):
     write_leaderboard(tracker)
     assert figures(tracker) == [("0.9 accuracy/lenet-300-100/digits", 95.5, "digits", "d" * 16)]
+
+
+def test_figures_of_networks_that_were_trained_in_several_ways_are_told_apart(tracker, finished_store):
+    write_leaderboard(tracker)
+    name = "0.9 accuracy/lenet-300-100/digits"
+    again = a_cell(criterion="autos", scorer=SCORER.task.id, recipe=Recipe(epochs=1))
+    for cell, accuracy in ((planned_cell("autos", 2), 98.0), (Planned(again, "autos"), 60.0)):
+        finished_store.finish(cell.task, a_result(accuracy, dataset_fingerprint="d" * 16), ENVIRONMENT)
+        tracker.log(cell)
+        write_leaderboard(tracker)
+    last = {key: value for key, value, *_ in figures(tracker)}
+    of_one_epoch = next(key for key in last if key.startswith(f"{name}/recipe.epochs_1_"))
+    assert last.pop(of_one_epoch) == 60.0
+    assert last.pop(name) == pytest.approx((95.0 + 96.0 + 98.0) / 3, abs=1e-3), "as before there was another way"
+    assert list(last.values()) == [pytest.approx((95.0 + 96.0 + 98.0) / 3, abs=1e-3)]
 
 
 def test_without_news_nothing_is_written_and_a_repeated_writing_doubles_nothing(tracker, monkeypatch):
