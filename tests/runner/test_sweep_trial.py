@@ -16,7 +16,7 @@ from autosparse.errors import CorruptFile, Unreachable
 from autosparse.experiment.resolved import differences, resolve, resolved_of
 from autosparse.experiment.store import Store
 from autosparse.runner.work import sweep_trial as module
-from autosparse.runner.work.sweep_trial import finish_sweep, run_trial, tried
+from autosparse.runner.work.sweep_trial import Trial, finish_sweep, run_trial, tried
 from autosparse.storage.checkpoints import Checkpoints
 from autosparse.training import Execution
 
@@ -336,3 +336,11 @@ def test_networks_are_trained_in_the_precision_that_was_asked_for_and_the_record
         [row] = record["result"]["trials"]
         assert (row["device_name"], row["precision"]) == ("some processor", precision)
     assert losses[0] != losses[1]
+
+
+def test_a_backbone_that_learns_at_once_has_no_epochs(tmp_path):
+    sweep = sweep_of(fit={"backbone": "conditional-mean"}, space={"rows": {"randint": (1000, 2000)}})
+    trial = Trial(Store(tmp_path), sweep, {"rows": 1000})
+    carry_out(trial)
+    assert (trial.row["status"], trial.row["epochs"]) == ("done", 0)
+    assert trial.row["value"] == trial.history[-1]["held_out_r2"]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from autosparse.autos import Scorer, load_scorer
+from autosparse.autos.backbones import BACKBONES
 from autosparse.autos.learn import Epoch
 from autosparse.autos.regression import State
 from autosparse.data.split import Dataset
@@ -101,7 +102,7 @@ class Trial:
             "fit": fit,
             "status": self.status,
             "value": self.value,
-            "epochs": int(last.get("epoch", 0)),
+            "epochs": int(last.get("epoch", 0)) if BACKBONES[self.task.fit.backbone].by_gradient else 0,
             "seconds": self.seconds,
             "history": self.history,
             "error": self.error,
