@@ -237,13 +237,14 @@ class Tracker:
             if run is not None and (task.id in self.again or of_another(run, record, new.params)):
                 self._drop(str(run.info.run_id), task.id, task.kind)
                 run, finished = None, False
+            there: Mapping[str, str] | None = None
             if run is None:
                 run_id = str(self.client.create_run(self.experiment_id, new.began, new.tags, new.name).info.run_id)
             else:
-                run_id = str(run.info.run_id)
+                run_id, there = str(run.info.run_id), run.data.params
                 name = None if run.data.tags.get("label") == planned.label else new.name  # None: as it is
                 self.client.update_run(run_id, status="RUNNING", name=name)
-            self._write(run_id, planned, record, new, fresh=run is None, renewed=finished)
+            self._write(run_id, planned, record, new, there, renewed=finished)
             self.again.discard(task.id)
         return True
 
@@ -279,15 +280,23 @@ class Tracker:
         return made is None or (known.made == made.fingerprint and param_names(planned.task) <= known.params)
 
     def _write(
-        self, run_id: str, planned: Planned[Task], record: Record, new: NewRun, fresh: bool, renewed: bool
+        self,
+        run_id: str,
+        planned: Planned[Task],
+        record: Record,
+        new: NewRun,
+        there: Mapping[str, str] | None,
+        renewed: bool,
     ) -> None:
         """Write a run's tags, params, metrics, files and status.
 
         :param new: the run as it would be if MLflow had none.
-        :param fresh: whether the run was just made, and so has its tags.
+        :param there: the params that the run has, which MLflow lets nobody change, not even to another text of the same
+            value; None if it was just made, and so has its tags.
         :param renewed: whether it had finished, but under another label or, from version 0.1.0, with fewer settings.
         """
         failed = "error" in record
+        fresh = there is None
         tags = {} if fresh else tag_texts(planned, record)
         for stale in () if failed or fresh else FAILURE_TAGS & self.client.get_run(run_id).data.tags.keys():
             self.client.delete_tag(run_id, stale)
@@ -302,7 +311,7 @@ class Tracker:
         self.client.log_batch(
             run_id,
             metrics=metrics,
-            params=[Param(name, value) for name, value in new.params.items()],
+            params=[Param(name, value) for name, value in new.params.items() if name not in (there or {})],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
         if data:

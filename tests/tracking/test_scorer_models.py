@@ -113,7 +113,9 @@ def test_writing_that_was_killed_and_repeated_leaves_one_model_and_one_of_each_f
 def test_a_scorer_that_an_earlier_version_wrote_gets_its_model(client, store_with_scorer, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("autosparse.tracking.scorer_models.models_of", lambda *_: None)
+        patch.setattr("autosparse.tracking.entries.text_of", str)  # up to version 0.2.0, lists were Python text
         before = run_of(written(client, store_with_scorer))
+    assert before.data.params["irp"] == str([RUN.task.id])
     tracker = written(client, store_with_scorer)
     assert the_model(tracker).source_run_id == before.info.run_id
     assert len(client.get_metric_history(before.info.run_id, "held_out_r2")) == 1
