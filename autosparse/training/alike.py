@@ -5,6 +5,7 @@ import types
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -54,6 +55,8 @@ def _same(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
     seen.add((id(a), id(b)))
     if isinstance(a, Tensor):
         return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+    if isinstance(a, np.ndarray | np.generic):
+        return a.shape == b.shape and a.dtype == b.dtype and a.tobytes() == b.tobytes()
     if isinstance(a, int | float | complex | str | bytes | torch.dtype | torch.device):
         return bool(a == b or (a != a and b != b))
     if isinstance(a, type):
@@ -81,7 +84,13 @@ def _parts(value: Any) -> Any:
         return value.func, value.args, value.keywords
     if isinstance(value, types.ModuleType):
         return None
-    return getattr(value, "__dict__", None)
+    slots = [name for kind in type(value).__mro__ for name in _names(getattr(kind, "__slots__", ()))]
+    held = {name: getattr(value, name) for name in slots if hasattr(value, name)}
+    return {**held, **getattr(value, "__dict__", {})} or None
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
 
 
 def _constants(code: types.CodeType) -> tuple[Any, ...]:

@@ -3,6 +3,7 @@
 import copy
 import functools
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -116,6 +117,24 @@ class Warm(Wrapped):
         return self.t
 
 
+class Slotted:
+    __slots__ = ("by",)
+
+    def __init__(self, by):
+        self.by = by
+
+    def __rtruediv__(self, x):
+        return x / self.by
+
+
+class Wrapper(Slotted):
+    """Has an attribute of its own, too, and holds itself."""
+
+    def __init__(self, by):
+        super().__init__(1.0)
+        self.parts, self.me = by, self
+
+
 def scaled(factor):
     """A network of a class of its own, which closes over the factor."""
 
@@ -141,6 +160,9 @@ class Function(nn.Module):
         (Warm, 1.0, 5.0, "'t'"),
         (Warm, torch.ones(10), torch.arange(10.0) + 1, "'t'"),
         (scaled, 1.0, 3.0, "their code"),
+        (lambda t: Warm(Slotted(t)), 1.0, 2.0, "'t'"),
+        (lambda t: Warm(np.float32(t)), 1.0, 2.0, "'t'"),
+        (lambda t: Warm(Wrapper([np.array([t, 1.0])])), 1.0, 2.0, "'t'"),
         (lambda f: Wrapped(Function(f)), torch.relu, torch.tanh, "'body.function'"),
         (lambda a: Wrapped(Function(lambda x: x * a)), 2, 3, "'body.function'"),
         (lambda a: Wrapped(Function(functools.partial(torch.mul, other=a))), 2, 3, "'body.function'"),
