@@ -21,7 +21,15 @@ def differing_setting(model: nn.Module, other: nn.Module) -> str | None:
 
     :param other: a network of the same architecture: with the same layers, by the same names.
     """
-    seen: set[tuple[int, int]] = set()
+    layers = zip(model.modules(), other.modules(), strict=True)
+    return _differing(model, other, {(id(layer), id(layer_2)): (layer, layer_2) for layer, layer_2 in layers})
+
+
+Seen = dict[tuple[int, int], tuple[Any, Any]]
+"""The pairs whose comparison has begun, by their ids; held here, so that no other object gets such an id."""
+
+
+def _differing(model: nn.Module, other: nn.Module, seen: Seen) -> str | None:
     for (name, layer), layer_2 in zip(model.named_modules(), other.modules(), strict=True):
         if not _same(_code(type(layer)), _code(type(layer_2)), seen):
             return f"the code of {name!r}" if name else "their code"
@@ -46,13 +54,13 @@ def _settings(layer: nn.Module) -> dict[str, Any]:
     return {key: value for key, value in vars(layer).items() if key not in OF_EVERY_MODULE}
 
 
-def _same(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
-    """Whether two values hold the same; pairs in ``seen`` are being compared already, as in a cycle."""
+def _same(a: Any, b: Any, seen: Seen) -> bool:
+    """Whether two values hold the same; a pair in ``seen`` is being compared already, as in a cycle, or has been."""
     if a is b or (id(a), id(b)) in seen:
         return True
     if type(a) is not type(b):
         return False
-    seen.add((id(a), id(b)))
+    seen[id(a), id(b)] = a, b
     if isinstance(a, Tensor):
         return a.shape == b.shape and a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
     if isinstance(a, np.ndarray | np.generic):
@@ -66,7 +74,7 @@ def _same(a: Any, b: Any, seen: set[tuple[int, int]]) -> bool:
     if isinstance(a, tuple | list):
         return len(a) == len(b) and all(_same(x, y, seen) for x, y in zip(a, b, strict=True))
     if isinstance(a, nn.Module):  # one that its owner hides, as in a list
-        return str(a) == str(b) and differing_setting(a, b) is None and _same(a.state_dict(), b.state_dict(), seen)
+        return str(a) == str(b) and _differing(a, b, seen) is None and _same(a.state_dict(), b.state_dict(), seen)
     parts, parts_2 = _parts(a), _parts(b)
     if parts is None or parts_2 is None:
         return bool(a == b) if isinstance(a, set | frozenset | types.BuiltinFunctionType) else True

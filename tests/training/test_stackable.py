@@ -135,6 +135,14 @@ class Wrapper(Slotted):
         self.parts, self.me = by, self
 
 
+class KnowsItsOwner(nn.Identity):
+    """Holds the network that it is a part of where PyTorch does not see it."""
+
+    def owned_by(self, owner):
+        self.owner = [owner]
+        return owner
+
+
 def scaled(factor):
     """A network of a class of its own, which closes over the factor."""
 
@@ -179,6 +187,16 @@ def test_members_that_compute_something_else_are_refused_wherever_they_stand(tin
     assert why_not_together(alike, tiny_digits) is None
     assert why_not_together([*alike[:2], Member(make(other))], tiny_digits).startswith("they differ in ")
     assert what in why_not_together([*alike[:2], Member(make(other))], tiny_digits)
+
+
+def test_a_layer_may_hold_the_network_that_it_is_a_part_of(tiny_digits):
+    def make(t):
+        network = Warm(t)
+        network.body = KnowsItsOwner()
+        return network.body.owned_by(network)
+
+    assert why_not_together([Member(make(1.0)), Member(make(1.0))], tiny_digits) is None
+    assert "'t'" in why_not_together([Member(make(1.0)), Member(make(2.0))], tiny_digits)
 
 
 def test_a_network_that_is_given_twice_and_networks_that_share_a_layer_are_refused(tiny_digits):
