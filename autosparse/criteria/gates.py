@@ -12,6 +12,10 @@ ABOVE = frozenset({"relu", "relu_", "leaky_relu", "leaky_relu_"})
 BETWEEN = frozenset({"relu6", "hardtanh", "hardtanh_"})
 """Functions whose units are active between two bounds: 0 and 6 of ReLU6, ``min_val`` and ``max_val`` of Hardtanh."""
 CLAMPS = frozenset({"clamp", "clamp_", "clamp_min", "clamp_max", "clip", "maximum", "minimum"})
+COMPARISONS = {
+    "gt", "ge", "lt", "le", "greater", "greater_equal", "less", "less_equal", "sign", "sgn", "signbit", "heaviside",
+}  # fmt: skip
+"""What units may be made of by hand, such as ``x * (x > 0)``; with whole numbers, a network counts something else."""
 KINKED = CLAMPS | {"_threshold", "threshold", "threshold_", "abs", "abs_", "prelu", "rrelu", "rrelu_", "where"}
 """Other functions that bend: a network that calls one is not linear, even with its gates held."""
 
@@ -49,7 +53,7 @@ class Gates:
 
 
 class Kinks(TorchFunctionMode):
-    """Collects the names of the :data:`KINKED` functions that are called within the block."""
+    """Collects the names of the functions called within the block that bend: :data:`KINKED`, or units by hand."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -57,7 +61,9 @@ class Kinks(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
-        if name in KINKED or (name in ("max", "min") and sum(isinstance(x, Tensor) for x in args) == 2):
+        of_two = name in ("max", "min") and sum(isinstance(x, Tensor) for x in args) == 2
+        by_hand = name in COMPARISONS and any(isinstance(x, Tensor) and x.is_floating_point() for x in args)
+        if name in KINKED or of_two or by_hand:
             self.names.append(name)
         return func(*args, **(kwargs or {}))
 

@@ -156,8 +156,10 @@ class Bent(nn.Module):
         lambda x: nn.functional.threshold(x, 0.0, 0.0),
         torch.abs,
         lambda x: torch.where(x > 0, x, 0 * x),
+        lambda x: x * (x > 0),
+        lambda x: x * (x.sign() + 1) / 2,
     ],
-    ids=["prelu", "clamp", "maximum", "threshold", "abs", "where"],
+    ids=["prelu", "clamp", "maximum", "threshold", "abs", "where", "comparison", "sign"],
 )
 def test_functions_that_bend_and_still_double_are_refused(function):
     batches = [(x.flatten(1), y) for x, y in data()]
