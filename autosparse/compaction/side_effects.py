@@ -29,8 +29,11 @@ class Watched:
             found = now.get(name)
             if (found is not tensor or found._version != version) and not name.startswith(within):
                 return name
-        plain = (name for name, value in self.plain.items() if now.get(name) != value and not name.startswith(within))
-        return next(plain, None)
+        for name, value in self.plain.items():
+            found = now.get(name)
+            if found is not value and found != value and not name.startswith(within):  # nan != nan
+                return name
+        return None
 
 
 def _attributes(model: nn.Module) -> Iterable[tuple[str, Any]]:

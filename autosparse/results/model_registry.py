@@ -159,7 +159,7 @@ def _registered(client: MlflowClient, run: Run) -> str | None:
     return next((str(version.version) for version in held if version.run_id == run.run_id), None)
 
 
-def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float], fitted_on: list[str]) -> str:
+def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[str, float], irp: list[str]) -> str:
     _describe(client, run)
     tags = {
         "experiment": experiment,
@@ -167,7 +167,7 @@ def _register(client: MlflowClient, experiment: str, run: Run, accuracy: dict[st
         "git_commit": run.tags.get("git_commit", ""),
         **{name: f"{run.metrics[name]:.6g}" for name in ("train_r2", "held_out_r2") if name in run.metrics},
         **_accuracy_tags(accuracy),
-        **({"fitted_on.irp": text_of(fitted_on)} if fitted_on else {}),
+        **({"fitted_on.irp": text_of(irp)} if irp else {}),
     }
     source = f"{client.get_run(run.run_id).info.artifact_uri}/scorer"
     return str(client.create_model_version(NAME, source, run.run_id, tags=tags).version)

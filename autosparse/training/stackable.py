@@ -111,7 +111,7 @@ def _at_random(model: nn.Module, seed: int) -> nn.Module:
     for parameter in model.parameters():
         drawn = torch.empty(parameter.shape)
         if parameter.dim() > 1:
-            drawn.normal_(0, math.sqrt(2 / max(1, parameter[0].numel())), generator=draws)
+            drawn.normal_(0, math.sqrt(2 * len(parameter) / max(1, parameter.numel())), generator=draws)
         else:
             drawn.uniform_(0.5, 1.5, generator=draws)
         parameter.data.copy_(drawn)
